@@ -1,0 +1,156 @@
+"""Adding memories: one statement for one or a thousand, which says of each whether it was there already."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from pydantic_core import to_json
+
+from memories.models import Embedding
+from memories.schemas import OUT_COLUMNS, MemoryIn
+from memory_site.ids import uuid7
+
+# One JSON parameter carries any number of rows; the types are those of the table's columns.
+DRAFT = {
+    "id": "uuid", "content": "text", "summary": "text", "data": "jsonb", "metadata": "jsonb", "memory_type": "text",
+    "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
+    "session_id": "text", "importance": "smallint", "confidence": "float8", "tags": "text[]", "entity_system": "text",
+    "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
+    "updated_at": "timestamptz", "expires_at": "timestamptz", "embed_after": "timestamptz",
+}  # fmt: skip
+# The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
+# it is left alone here, and `add` removes it.
+ADD = f"""
+INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count, embed_tries, embed_error)
+SELECT %(namespace)s, {", ".join(DRAFT)}, 0, 0, ''
+FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
+ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
+    updated_at = excluded.updated_at,
+    summary = coalesce(excluded.summary, kept.summary),
+    data = CASE WHEN kept.data IS NULL THEN excluded.data ELSE kept.data || coalesce(excluded.data, '{{}}') END,
+    metadata = kept.metadata || excluded.metadata,
+    tags = kept.tags || ARRAY(SELECT unnest(excluded.tags) EXCEPT SELECT unnest(kept.tags)),
+    agent_id = coalesce(kept.agent_id, excluded.agent_id),
+    workflow_id = coalesce(kept.workflow_id, excluded.workflow_id),
+    repo_id = coalesce(kept.repo_id, excluded.repo_id),
+    session_id = coalesce(kept.session_id, excluded.session_id),
+    importance = greatest(kept.importance, excluded.importance),
+    confidence = greatest(kept.confidence, excluded.confidence),
+    expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
+                 ELSE greatest(kept.expires_at, excluded.expires_at) END,
+    embed_after = CASE WHEN excluded.embed_after IS NULL THEN NULL ELSE kept.embed_after END
+WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
+RETURNING """
+WHOLE = ", ".join(OUT_COLUMNS)
+SLIM = "id, memory_type, user_id, content_hash"
+REMOVE_EXPIRED_TWINS = """
+DELETE FROM memories_memory
+USING jsonb_to_recordset(%(drafts)s::jsonb) AS draft(content text, memory_type text, user_id text)
+WHERE namespace_id = %(namespace)s AND memories_memory.memory_type = draft.memory_type
+  AND memories_memory.user_id IS NOT DISTINCT FROM draft.user_id
+  AND content_hash = memories_sha256(draft.content) AND expires_at <= statement_timestamp()
+"""
+
+# Type, user, SHA-256 of the content: what makes two memories of a namespace the same.
+Identity = tuple[str, str | None, bytes]
+
+
+@dataclass(slots=True)
+class Draft:
+    """A memory on its way into the table."""
+
+    columns: dict[str, Any]
+    vector: list[float] | None
+    identity: Identity
+
+
+def draft(memory: MemoryIn) -> Draft:
+    columns, now = memory.columns(), datetime.now(UTC)
+    vector = columns.pop("vector")
+    columns |= {
+        "id": uuid7(),
+        "created_at": columns["created_at"] or now,
+        "updated_at": now,
+        "embed_after": now if vector is None else None,
+    }
+    digest = hashlib.sha256(memory.content.encode()).digest()
+    return Draft(columns, vector, (str(memory.memory_type), memory.user_id, digest))
+
+
+def add_one(namespace_id: int, memory: MemoryIn, model: str) -> tuple[dict[str, Any], bool]:
+    """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector."""
+    one = draft(memory)
+    if one.vector is None and (rows := ask(ADD + WHOLE, namespace_id, [one])):
+        return named(rows[0]), rows[0][0] == one.columns["id"]
+    with transaction.atomic():
+        rows = ask(ADD + WHOLE, namespace_id, [one])
+        if not rows:
+            ask(REMOVE_EXPIRED_TWINS, namespace_id, [one])
+            rows = ask(ADD + WHOLE, namespace_id, [one])
+        write_vectors([(rows[0][0], one)], model)
+    return named(rows[0]), rows[0][0] == one.columns["id"]
+
+
+def add_many(namespace_id: int, memories: Sequence[MemoryIn], model: str) -> tuple[list[UUID], int]:
+    """Add all or none: their ids in the order given, and how many are new."""
+    drafts = [draft(memory) for memory in memories]
+    with transaction.atomic():
+        ids = {}
+        for wave in waves(drafts):
+            ids |= add_wave(namespace_id, wave)
+        write_vectors([(ids[each.identity], each) for each in drafts], model)
+    mine = {each.columns["id"] for each in drafts}
+    return [ids[each.identity] for each in drafts], sum(pk in mine for pk in set(ids.values()))
+
+
+def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
+    """The drafts in groups without repeats: one statement cannot touch the same row twice.
+
+    Sorted, so that two bulks with the same contents wait for each other instead of locking each other out.
+    """
+    groups: list[dict[Identity, Draft]] = []
+    for each in sorted(drafts, key=lambda item: (item.identity[0], item.identity[1] or "", item.identity[2])):
+        group = next((group for group in groups if each.identity not in group), None)
+        if group is None:
+            groups.append(group := {})
+        group[each.identity] = each
+    return [list(group.values()) for group in groups]
+
+
+def add_wave(namespace_id: int, wave: list[Draft]) -> dict[Identity, UUID]:
+    found = identified(ask(ADD + SLIM, namespace_id, wave))
+    missing = [each for each in wave if each.identity not in found]
+    if missing:
+        ask(REMOVE_EXPIRED_TWINS, namespace_id, missing)
+        found |= identified(ask(ADD + SLIM, namespace_id, missing))
+    return found
+
+
+def identified(rows: list[tuple]) -> dict[Identity, UUID]:
+    return {(kind, user, bytes(digest)): pk for pk, kind, user, digest in rows}
+
+
+def write_vectors(drafts: list[tuple[UUID, Draft]], model: str) -> None:
+    made = {pk: (pk, each.identity[2], each.vector) for pk, each in drafts if each.vector is not None}
+    if made:
+        Embedding.objects.write(model, list(made.values()))
+
+
+def ask(sql: str, namespace_id: int, drafts: list[Draft]) -> list[tuple]:
+    parameters = {"namespace": namespace_id, "drafts": to_json([each.columns for each in drafts]).decode()}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def named(row: Sequence[Any]) -> dict[str, Any]:
+    """A row of OUT_COLUMNS by name. Django leaves jsonb as text on a bare cursor."""
+    result = dict(zip(OUT_COLUMNS, row, strict=False))
+    for name in ("data", "metadata"):
+        result[name] = json.loads(result[name]) if isinstance(result[name], str) else result[name]
+    return result

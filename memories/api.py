@@ -1,0 +1,203 @@
+"""/memories: add, get, update, delete, list and search."""
+
+import json
+import time
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
+from pydantic import BeforeValidator, ConfigDict
+from pydantic_core import to_json
+
+from memories import tasks
+from memories.add import add_many, add_one
+from memories.embeddings import EmbeddingError, get_embedder
+from memories.filters import Filters
+from memories.find import find
+from memories.models import Memory, MemoryQuerySet
+from memories.query_vectors import query_vector
+from memories.schemas import (
+    OUT_COLUMNS,
+    AddedOut,
+    BulkIn,
+    BulkOut,
+    DeleteIn,
+    DeleteOut,
+    MemoryIn,
+    MemoryOut,
+    MemoryPage,
+    MemoryPatch,
+    SearchIn,
+    SearchOut,
+    SummaryOut,
+    memory_out,
+)
+from memories.search import Search
+from memories.types import MemoryType
+from memory_site.auth import reads, writes
+from memory_site.idempotency import idempotent
+from memory_site.pages import page
+from memory_site.problems import Problem, invalid
+from memory_site.schemas import JsonObject, ProblemOut, Tags
+
+router = Router(tags=["memories"])
+WAIT_SECONDS = 20.0
+PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422, 503), ProblemOut)
+DUPLICATE = "Another memory of this namespace has the same content, type and user, or describes the same entity."
+
+
+def answer(body: Any, status: int = 200) -> HttpResponse:
+    """JSON bytes, written once: the schema documents them, the tests check them against it."""
+    return HttpResponse(to_json(body), status=status, content_type="application/json")
+
+
+def parsed(value: Any) -> Any:
+    """A JSON object written into a query parameter."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise ValueError("must be a JSON object") from error
+
+
+def listed(value: Any) -> Any:
+    """A parameter that may be repeated, given once."""
+    return value if isinstance(value, list) else [value]
+
+
+class FilterParameters(Filters):
+    """The same filters as query parameters: lists repeated, metadata as JSON text."""
+
+    model_config = ConfigDict(strict=False)
+
+    memory_types: Annotated[list[MemoryType], BeforeValidator(listed)] | None = None
+    tags: Annotated[Tags, BeforeValidator(listed)] | None = None
+    any_tags: Annotated[Tags, BeforeValidator(listed)] | None = None
+    ids: Annotated[list[UUID], BeforeValidator(listed)] | None = None
+    metadata: Annotated[JsonObject, BeforeValidator(parsed)] | None = None
+
+
+def the_memory(request: HttpRequest, memory_id: UUID) -> MemoryQuerySet:
+    """The caller's living memory, if there is one: the one place where an id becomes a row."""
+    return Memory.objects.in_namespace(request.auth.namespace_id).filter(pk=memory_id)
+
+
+def missing() -> Problem:
+    return Problem(404, "There is no such memory.")
+
+
+@router.post("/memories", auth=writes, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
+def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
+    """Keep a memory. It can be found by its words at once, by its meaning as soon as a worker has embedded it;
+    `wait=true` answers when that is done. The same content, type and user is kept once: 200 and `created: false`."""
+    response = _add_memory(request, payload)
+    if wait and (memory := json.loads(response.content))["embedded"] is False:
+        memory["embedded"] = tasks.embed_now(UUID(memory["id"]), WAIT_SECONDS)
+        response.content = to_json(memory)
+    return response
+
+
+@idempotent
+def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
+    row, created = add_one(request.auth.namespace_id, payload, get_embedder().model)
+    tasks.bell.ring()
+    return answer(memory_out(row) | {"created": created}, 201 if created else 200)
+
+
+@router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
+@idempotent
+def add_memories(request: HttpRequest, payload: BulkIn):
+    """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
+    ids, created = add_many(request.auth.namespace_id, payload.memories, get_embedder().model)
+    tasks.bell.ring()
+    return answer({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
+
+
+@router.get("/memories", auth=reads, response={200: MemoryPage, **PROBLEMS})
+def list_memories(
+    request: HttpRequest,
+    filters: Query[FilterParameters],
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
+):
+    """Memories, newest first."""
+    rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(filters)
+    return answer(page(rows, OUT_COLUMNS, limit, cursor, memory_out))
+
+
+@router.post("/memories/delete", auth=writes, response={200: DeleteOut, **PROBLEMS})
+@idempotent
+def delete_memories(request: HttpRequest, payload: DeleteIn):
+    """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
+    if payload.filters.empty:
+        raise invalid("filters", "must name at least one condition")
+    rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(payload.filters)
+    if payload.dry_run:
+        return answer({"matched": rows.count(), "deleted": 0})
+    deleted = rows.delete()[0]
+    return answer({"matched": deleted, "deleted": deleted})
+
+
+@router.post("/memories/search", auth=reads, response={200: SearchOut, **PROBLEMS})
+@idempotent(atomic=False)
+def search_memories(request: HttpRequest, payload: SearchIn):
+    """Find memories by words, by meaning, or by both (the default). Changes nothing."""
+    started = time.perf_counter()
+    vector, degraded = search_vector(payload)
+    query = None if payload.mode == "vector" else payload.query
+    search = Search(query, vector, get_embedder().model, payload.limit, payload.threshold)
+    hits = find(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
+    took = round((time.perf_counter() - started) * 1000, 2)
+    return answer({"results": hits, "mode": payload.mode, "degraded": degraded, "took_ms": took})
+
+
+def search_vector(payload: SearchIn) -> tuple[Any, bool]:
+    """The vector to search with, and whether the search does without one it should have. Raises EmbeddingError when it
+    cannot do without."""
+    if payload.mode == "text" or payload.vector is not None:
+        return (None if payload.mode == "text" else payload.vector), False
+    try:
+        return query_vector(payload.query), False
+    except EmbeddingError:
+        if payload.mode == "vector":
+            raise
+        return None, True
+
+
+# Below the fixed addresses, which an id would otherwise swallow.
+@router.get("/memories/{memory_id}", auth=reads, response={200: MemoryOut, **PROBLEMS})
+def get_memory(request: HttpRequest, memory_id: UUID):
+    """One memory."""
+    row = the_memory(request, memory_id).values(*OUT_COLUMNS).first()
+    if row is None:
+        raise missing()
+    return answer(memory_out(row))
+
+
+@router.patch("/memories/{memory_id}", auth=writes, response={200: MemoryOut, **PROBLEMS})
+def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
+    """Change the named fields. New content is embedded anew; until then the old vector serves."""
+    with transaction.atomic():
+        memory = the_memory(request, memory_id).select_for_update().first()
+        if memory is None:
+            raise missing()
+        memory.revise(**payload.columns(only_given=True))
+        row = Memory.objects.filter(pk=memory_id).values(*OUT_COLUMNS).get()
+    tasks.bell.ring()
+    return answer(memory_out(row))
+
+
+@router.delete("/memories/{memory_id}", auth=writes, response={204: None, **PROBLEMS})
+def delete_memory(request: HttpRequest, memory_id: UUID):
+    """Delete a memory, its vector and everything that refers to it."""
+    if not the_memory(request, memory_id).delete()[0]:
+        raise missing()
+    return HttpResponse(status=204)
+
+
+@router.get("/summary", auth=reads, response={200: SummaryOut, **PROBLEMS})
+def summary(request: HttpRequest):
+    """How much the namespace remembers, and how much of it is still to be embedded."""
+    memories = Memory.objects.in_namespace(request.auth.namespace_id)
+    return answer(memories.summary() | {"embedding_model": get_embedder().model})

@@ -1,0 +1,235 @@
+"""What every embedder shares: the errors, the shape of a vector, and the way from many texts to checked vectors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .known_models import KnownModel, known_model
+
+#: Width of the database column: a fact of the schema, changed by migration.
+DIMENSIONS = 768
+#: float32, shape (768,), unit length.
+Vector = NDArray[np.float32]
+#: float32, shape (n, 768), every row of unit length.
+Vectors = NDArray[np.float32]
+
+BLANK = "A blank text has no meaning to embed."
+NO_DIRECTION = "The model gives no usable vector for this text."
+#: What every embedder must be able to embed.
+PLAIN_WORD = "word"
+#: A vector shorter than this has no direction that could be trusted.
+SHORTEST_NORM = 1e-12
+
+
+class EmbeddingError(Exception):
+    """The texts could not be turned into vectors."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class EmbedderUnavailable(EmbeddingError):
+    """The embedder does not answer as it should; try again later."""
+
+
+class BatchFailed(EmbedderUnavailable):
+    """The embedder failed on these texts: it may be ill, or one of them may make it fail."""
+
+
+class TextRefused(EmbeddingError):
+    """The embedder refuses this text; trying again would not help."""
+
+    #: Position of the text in the call of `embed` or `embed_each`.
+    index: int | None = None
+
+
+class TextTooLong(TextRefused):
+    """The text is longer than the model can read."""
+
+
+Outcome = Vector | EmbeddingError
+
+
+class Embedder(ABC):
+    """Turns texts into vectors. A backend implements `embed_batch`; everything else is derived from it.
+
+    `name` is the configured model; `model` is the identity stored beside each vector, different
+    whenever two vectors must not be compared. One embedder may be used by many threads at once.
+    """
+
+    #: Texts and characters in one call of `embed_batch` at most; a longer text goes alone.
+    batch_size = 16
+    batch_characters = 16_000
+
+    def __init__(self, model: str, **options: Any) -> None:
+        if options:
+            raise TypeError(f"{type(self).__name__} does not know the option {', '.join(sorted(options))}.")
+        self.name = model
+
+    @property
+    def model(self) -> str:
+        """The identity stored beside each vector."""
+        return self.name
+
+    @property
+    def known(self) -> KnownModel:
+        """What is published about the model."""
+        return known_model(self.name)
+
+    @abstractmethod
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        """Turn a few non-blank texts into rows of the model's own width, in the same order.
+
+        Raises TextRefused when one of them can never be embedded, BatchFailed when one of them may be
+        the cause of a failure, EmbedderUnavailable for everything else.
+        """
+
+    def ping(self) -> None:
+        """Make sure, as cheaply as can be, that a text could be embedded now; raises EmbedderUnavailable."""
+        try:
+            self.embed_query(PLAIN_WORD)
+        except TextRefused as error:
+            raise EmbedderUnavailable("The embedder refuses even a plain word.") from error
+
+    def check(self) -> list[str]:
+        """Tell, in sentences, what is wrong with the configuration; never touches the network."""
+        width = self.known.width
+        return [too_wide(self.name, width)] if width and width > DIMENSIONS and not self.known.may_be_cut else []
+
+    def query_rows(self, query: str) -> ArrayLike:
+        """One row for a question, in due time for a caller who waits; raises what `embed_batch` raises.
+
+        Overridden where the model treats questions differently from documents.
+        """
+        return self.embed_batch([query])
+
+    def embed_query(self, query: str) -> Vector:
+        """Embed a question. Raises TextRefused or EmbedderUnavailable."""
+        if not query.strip():
+            raise TextRefused(BLANK)
+        [vector] = self.unit_rows(self.query_rows(query), 1)
+        if vector is None:
+            raise TextRefused(NO_DIRECTION)
+        return vector
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed all texts or none, in order.
+
+        Raises EmbedderUnavailable, or TextRefused with the `index` of the first text to blame.
+        """
+        outcomes = self.embed_each(texts)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, EmbeddingError)]
+        if errors:
+            raise next((error for error in errors if isinstance(error, EmbedderUnavailable)), errors[0])
+        return np.stack(outcomes) if outcomes else np.empty((0, DIMENSIONS), np.float32)
+
+    def embed_each(self, texts: Sequence[str]) -> list[Outcome]:
+        """Embed what can be embedded: for each text, in order, its vector or the error that stands in its way.
+
+        The texts of a batch that was refused are tried one by one. Raises no EmbeddingError; after an
+        outage the texts not yet done carry that outage without being tried.
+        """
+        outcomes: list[Outcome | None] = [None if text.strip() else TextRefused(BLANK) for text in texts]
+        waiting = list(self.batches(texts))
+        while waiting:
+            batch = waiting.pop()
+            for position, result in zip(batch, self._attempt([texts[at] for at in batch]), strict=True):
+                if _is_outage(result):
+                    outcomes = [result if outcome is None else outcome for outcome in outcomes]
+                    waiting.clear()
+                elif result is None:
+                    waiting.append([position])
+                outcomes[position] = result
+        return [_placed(outcome, position) for position, outcome in enumerate(outcomes)]
+
+    def batches(self, texts: Sequence[str]) -> Iterable[list[int]]:
+        """Positions of the texts that are not blank, like lengths together, within the two limits of a batch."""
+        batch: list[int] = []
+        characters = 0
+        for position in sorted(range(len(texts)), key=lambda position: len(texts[position])):
+            if not texts[position].strip():
+                continue
+            characters += len(texts[position])
+            if batch and (len(batch) == self.batch_size or characters > self.batch_characters):
+                yield batch
+                batch, characters = [], len(texts[position])
+            batch.append(position)
+        if batch:
+            yield batch
+
+    def _attempt(self, texts: list[str]) -> list[Outcome | None]:
+        """One outcome for each text; None for a text that should be tried alone."""
+        try:
+            rows = self.unit_rows(self.embed_batch(texts), len(texts))
+        except (TextRefused, BatchFailed) as error:
+            return [self._judged(error)] if len(texts) == 1 else [None] * len(texts)
+        except EmbedderUnavailable as outage:
+            return [outage] * len(texts)
+        alone = len(texts) == 1 and rows[0] is None
+        return [self._judged(TextRefused(NO_DIRECTION))] if alone else rows
+
+    def _judged(self, error: EmbeddingError) -> EmbeddingError:
+        """The error of a lone text, or an outage when not even a plain word can be embedded.
+
+        Without this a wrongly set up server, which refuses everything, would condemn every text there is.
+        """
+        try:
+            [vector] = self.unit_rows(self.embed_batch([PLAIN_WORD]), 1)
+        except EmbeddingError:
+            vector = None
+        return EmbedderUnavailable(f"Not even a plain word can be embedded: {error}") if vector is None else error
+
+    def unit_rows(self, numbers: ArrayLike, count: int) -> list[Vector | None]:
+        """Rows of any width as vectors of the column's width; None for a row that is zero or not finite.
+
+        Zeros behind a narrow vector change no cosine. Raises EmbedderUnavailable when the numbers are not
+        `count` rows of a width the column can hold.
+        """
+        rows = _as_table(numbers)
+        if len(rows) != count:
+            raise EmbedderUnavailable(f"The embedder gave {len(rows)} vectors for {count} texts.")
+        if rows.shape[1] > DIMENSIONS and not self.known.may_be_cut:
+            raise EmbedderUnavailable(too_wide(self.name, rows.shape[1]))
+        return [unit(row[:DIMENSIONS]) for row in rows]
+
+
+def unit(row: NDArray[np.float64]) -> Vector | None:
+    """The row at unit length, padded with zeros to the column's width; None when it has no direction."""
+    with np.errstate(over="ignore"):  # an overflow gives infinity, which is refused below
+        norm = np.linalg.norm(row)
+    if not np.isfinite(norm) or norm < SHORTEST_NORM:
+        return None
+    vector = np.zeros(DIMENSIONS, np.float32)
+    vector[: len(row)] = row / norm
+    return vector
+
+
+def _as_table(numbers: ArrayLike) -> NDArray[np.float64]:
+    try:
+        table = np.asarray(numbers, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EmbedderUnavailable("The embedder gave something else than rows of numbers of one width.") from error
+    if table.ndim != 2:
+        raise EmbedderUnavailable("The embedder gave something else than rows of numbers of one width.")
+    return table
+
+
+def _is_outage(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, EmbedderUnavailable) and not isinstance(outcome, BatchFailed)
+
+
+def _placed(outcome: Outcome, position: int) -> Outcome:
+    if isinstance(outcome, TextRefused):
+        outcome.index = position
+    return outcome
+
+
+def too_wide(name: str, width: int) -> str:
+    """The sentence for a model that the column cannot hold."""
+    return (
+        f"The model {name} gives {width} numbers, the column holds {DIMENSIONS}, "
+        "and the model is not known to allow cutting its vectors."
+    )

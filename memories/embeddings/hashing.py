@@ -1,0 +1,68 @@
+"""Vectors from hashed words and letters: no model, no network, the same on every machine and for ever."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import DIMENSIONS, Embedder
+
+WORD = re.compile(r"\w+")
+#: Letters taken together inside a word, and what each such group weighs beside the word itself.
+LETTERS = 3
+LETTERS_WEIGHT = 0.4
+#: Letters of the longest word whose features are remembered; a "word" may be 100,000 letters of base64.
+LONGEST_KEPT = 32
+
+
+class HashingEmbedder(Embedder):
+    """Texts that share words, or parts of words, are near each other; meaning is not seen.
+
+    Signed feature hashing after Weinberger et al., "Feature Hashing for Large Scale Multitask
+    Learning" (ICML 2009): a feature's hash says its place and its sign, so that collisions cancel out
+    on average. A change of these rules is a change of the model, and needs another model name.
+    """
+
+    batch_size = 256
+    batch_characters = 1_000_000
+
+    def embed_batch(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Rows of 768 numbers, none of them zero for a text that is not blank."""
+        return np.stack([_row(text) for text in texts])
+
+
+def _row(text: str) -> NDArray[np.float64]:
+    row = np.zeros(DIMENSIONS)
+    for word, count in Counter(WORD.findall(text.lower())).items():
+        features = _kept_features if len(word) <= LONGEST_KEPT else _features
+        for place, weight in features(word):
+            row[place] += weight * (1 + log(count))
+    if not row.any():  # no word at all ("?!"), or features that cancel out
+        row[_place_and_sign(text.strip())[0]] = 1.0
+    return row
+
+
+def _features(word: str) -> tuple[tuple[int, float], ...]:
+    """Places and signed weights of the word as a whole and of its groups of letters, ends marked."""
+    framed = f"<{word}>"
+    groups = (framed[start : start + LETTERS] for start in range(len(framed) - LETTERS + 1))
+    return tuple(_weighted([(framed, 1.0), *((group, LETTERS_WEIGHT) for group in groups)]))
+
+
+_kept_features = lru_cache(maxsize=16_384)(_features)
+
+
+def _weighted(features: Iterable[tuple[str, float]]) -> Iterable[tuple[int, float]]:
+    for feature, weight in features:
+        place, sign = _place_and_sign(feature)
+        yield place, weight * sign
+
+
+def _place_and_sign(feature: str) -> tuple[int, int]:
+    number = int.from_bytes(blake2b(feature.encode(), digest_size=8).digest(), "little")
+    return (number >> 1) % DIMENSIONS, 1 if number & 1 else -1

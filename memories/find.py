@@ -1,0 +1,68 @@
+"""Finding memories: the scope compiled, the statement run, its rows as hits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from memories.add import named as named_row
+from memories.filters import Filters
+from memories.models import Embedding, Memory
+from memories.schemas import OUT_COLUMNS, memory_out
+from memories.search import EXTRA_COLUMNS, NEAR, Scope, Search, statement
+from memories.search.size import Size, sizes
+from memories.search.words import required
+
+
+def find(namespace_id: int | None, filters: Filters | None, search: Search, *, explain: bool = False) -> list[dict]:
+    """HitOut dictionaries, best first. One statement; a second one only when the index fell short of the limit.
+
+    `namespace_id` None searches every namespace: for operators, never for callers.
+    """
+    scope = scope_of(namespace_id, filters, search.model)
+    key = (scope.memories[0], repr(scope.memories[1]), search.query and required(search.query))
+    size = sizes.get(key)
+    rows = run(scope, search, size)
+    if size is None:
+        sizes.note(key, size := Size(*rows[0][-2:]))
+    if search.vector is not None and not size.few and rows[0][NEAR] < search.depth:
+        # The index fell short of what was asked for; there may be more, and it is looked for exactly.
+        sizes.forget(key)
+        rows = run(scope, search, size, exact=True)
+    return [hit(row, explain) for row in rows if row[0] is not None]
+
+
+def scope_of(namespace_id: int | None, filters: Filters | None, model: str) -> Scope:
+    """Both arms start from the same scoped, filtered rows."""
+    memories, vectors = Memory.objects.alive(), Embedding.objects.of_model(model).alive()
+    if namespace_id is not None:
+        memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
+    labels = filters and filters.labels()
+    return Scope(
+        memories=compiled(memories.matching(filters).values_list("pk", "search_vector")),
+        vectors=compiled(vectors.matching(labels).values_list("pk", "vector")),
+        complete=filters == labels,
+    )
+
+
+def compiled(rows: Any) -> tuple[str, Sequence[Any]]:
+    return rows.query.sql_with_params()
+
+
+def run(scope: Scope, search: Search, size: Size | None, *, exact: bool = False) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(*statement(scope, search, OUT_COLUMNS, size, exact=exact))
+        return cursor.fetchall()
+
+
+def hit(row: tuple, explain: bool) -> dict[str, Any]:
+    score, similarity, text_rank, by_meaning, _, rows, few = row[-EXTRA_COLUMNS:]
+    found_by = [arm for arm, found in (("meaning", by_meaning), ("words", text_rank is not None)) if found]
+    found = {
+        "memory": memory_out(named_row(row)),
+        "score": score,
+        "similarity": similarity,
+        "text_rank": text_rank,
+        "found_by": found_by,
+    }
+    return found | {"explain": {"rows_in_scope": rows, "exact": few}} if explain else found

@@ -1,0 +1,25 @@
+"""`manage.py counts`: how many memories there are, by user or by type."""
+
+from argparse import ArgumentParser
+
+from django.db.models import Count, Max, Q
+
+from memories.models import Memory
+from memory_site.operations.commands import ListingCommand, namespace_named
+
+COLUMNS = {"type": "memory_type", "user": "user_id"}
+
+
+class Command(ListingCommand):
+    help = "Count memories by type or by user."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--by", choices=COLUMNS, default="type", help="default: type")
+
+    def handle(self, *, namespace: str, by: str, format: str, **options: object) -> None:
+        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).values(COLUMNS[by])
+        counted = rows.annotate(
+            memories=Count("pk"), embedded=Count("pk", filter=Q(embed_after=None)), newest=Max("created_at")
+        )
+        self.print_rows(counted.order_by("-memories", COLUMNS[by]), format)

@@ -1,0 +1,48 @@
+"""`manage.py remember TEXT`: keep one memory."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+from pydantic import ValidationError
+
+from memories import tasks
+from memories.add import add_one
+from memories.embeddings import get_embedder
+from memories.schemas import MemoryIn
+from memories.types import MemoryType
+from memory_site.operations.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named
+
+WAIT_SECONDS = 20.0
+
+
+class Command(MemoryCommand):
+    help = "Keep a memory and print its id."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_namespace(parser)
+        parser.add_argument("text")
+        parser.add_argument(
+            "--type", default="agent", choices=[kind.value for kind in MemoryType], help="default: agent"
+        )
+        parser.add_argument("--user", help="whose memory it is")
+        parser.add_argument("--tag", action="append", default=[], help="may be given several times")
+        parser.add_argument("--importance", type=int, default=3, help="1 to 5 (default: 3)")
+
+    def handle(self, *, text: str, namespace: str, **options: object) -> None:
+        owner = namespace_named(namespace)
+        try:
+            memory = MemoryIn(
+                content=text,
+                memory_type=options["type"],
+                user_id=options["user"],
+                tags=options["tag"],
+                importance=options["importance"],
+                source_system="command line",
+            )
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            raise CommandError(wrong, returncode=WRONG_USE) from None
+        row, created = add_one(owner.pk, memory, get_embedder().model)
+        embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
+        self.stderr.write(f"{'Kept' if created else 'Was there already'}, {'' if embedded else 'not yet '}embedded.")
+        self.stdout.write(str(row["id"]))

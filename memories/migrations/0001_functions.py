@@ -1,0 +1,37 @@
+from django.db import migrations
+
+# convert_to() is only STABLE because it depends on the database's encoding, which never changes; wrapped, its result
+# may stand in a generated column.
+SHA256 = """
+CREATE FUNCTION memories_sha256(content text) RETURNS bytea
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN sha256(convert_to(content, 'UTF8'));
+"""
+
+# What the parser of words sees: getUserName, get_user_name and get.user.name as three words side by side, ZX-9912 as two.
+# An underscore and not a space, so that a web search takes such a name for one thing too.
+TEXT = r"""
+CREATE FUNCTION memories_text(given text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN regexp_replace(
+    regexp_replace(given, '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
+    '([[:alnum:]])([._/:\\]+(?=[[:alpha:]])|-+(?=[[:digit:]]))', '\1_', 'g');
+"""
+
+WORDS = """
+CREATE FUNCTION memories_words(content text, summary text, data jsonb) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN to_tsvector('pg_catalog.english'::regconfig, memories_text(coalesce(summary || ' ', '') || content))
+    || coalesce(jsonb_to_tsvector('pg_catalog.english'::regconfig, data, '["string"]'), ''::tsvector);
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = [("sessions_app", "0001_initial")]
+    operations = [
+        migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS vector", migrations.RunSQL.noop),
+        migrations.RunSQL(SHA256, "DROP FUNCTION memories_sha256(text)"),
+        migrations.RunSQL(TEXT, "DROP FUNCTION memories_text(text)"),
+        migrations.RunSQL(WORDS, "DROP FUNCTION memories_words(text, text, jsonb)"),
+    ]

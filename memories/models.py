@@ -1,0 +1,277 @@
+"""What is remembered: Memory, the truth, and Embedding, the vector derived from it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import connection, models
+from django.db.models import Count, F, Func, Max, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from pgvector import HalfVector
+from pgvector.django import HalfVectorField, HnswIndex
+from pgvector.psycopg.halfvec import HalfVectorBinaryDumper, HalfVectorDumper
+
+from memories.due import DueQuerySet
+from memories.embeddings.base import DIMENSIONS
+from memories.filters import Filters
+from memories.types import Importance, MemoryType
+from memory_site.ids import uuid7
+from sessions_app.models import Namespace
+
+# Vectors travel in binary (the later registration): as text each would be five times as long, and a tenth of a
+# millisecond to write. Text is for Django's log of statements.
+psycopg.adapters.register_dumper(HalfVector, HalfVectorDumper)
+psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
+
+LABELS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
+RECENT = timedelta(days=30)
+
+
+def label(name: str) -> models.CharField:
+    return models.CharField(name, max_length=255, null=True, blank=True)
+
+
+class MemoryQuerySet(DueQuerySet):
+    def alive(self) -> "MemoryQuerySet":
+        """Not expired: what every read starts from."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+    def in_namespace(self, namespace_id: int) -> "MemoryQuerySet":
+        """The living memories of one namespace. Every operation of a caller starts here."""
+        return self.filter(namespace_id=namespace_id).alive()
+
+    def matching(self, filters: Filters | None) -> "MemoryQuerySet":
+        return self.filter(filters.conditions()) if filters else self
+
+    def newest_first(self) -> "MemoryQuerySet":
+        return self.order_by("-created_at", "-id")
+
+    def recent(self) -> "MemoryQuerySet":
+        return self.filter(created_at__gte=Now() - RECENT).newest_first()
+
+    def important(self) -> "MemoryQuerySet":
+        return self.filter(metadata__contains={"important": True}).newest_first()
+
+    def summary(self) -> dict[str, Any]:
+        """Totals of these rows: all, by type, by user (the 100 largest), still to embed, refused, last change."""
+        totals = self.aggregate(total_memories=Count("pk"), last_update=Max("updated_at"))
+        by_user = self.exclude(user_id=None).values_list("user_id").annotate(n=Count("pk")).order_by("-n", "user_id")
+        return totals | {
+            "by_type": dict(self.values_list("memory_type").annotate(n=Count("pk")).order_by("-n")),
+            "by_user": dict(by_user[:100]),
+            "embedding_backlog": self.waiting().count(),
+            "embedding_refused": self.set_aside().count(),
+        }
+
+    def expired(self) -> "MemoryQuerySet":
+        return self.filter(expires_at__lte=Now())
+
+
+class Memory(models.Model):
+    """One remembered thing. Wide and mutable; its vector stands apart in Embedding."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = models.ForeignKey(
+        Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="memories"
+    )
+    content = models.TextField()
+    summary = models.TextField(null=True, blank=True)
+    data = models.JSONField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    memory_type = models.CharField(
+        max_length=32, choices=[(kind.value, kind.value) for kind in MemoryType], default=MemoryType.AGENT
+    )
+    source_system = models.CharField(max_length=255)
+    user_id = label("user")
+    agent_id = label("agent")
+    workflow_id = label("workflow")
+    repo_id = label("repository")
+    session_id = label("session")
+    importance = models.SmallIntegerField(
+        default=Importance.MEDIUM, choices=[(level.value, level.name) for level in Importance]
+    )
+    confidence = models.FloatField(default=1)
+    tags = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    entity_system = label("entity system")
+    entity_id = label("entity id")
+    entity_type = label("entity type")
+    entity_name = label("entity name")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    access_count = models.PositiveIntegerField(default=0, editable=False)
+    last_accessed_at = models.DateTimeField(null=True, editable=False)
+
+    # PostgreSQL keeps these two in step with the row (functions in migration 0001); no task, no signal.
+    content_hash = models.GeneratedField(
+        expression=Func("content", function="memories_sha256"), output_field=models.BinaryField(), db_persist=True
+    )
+    search_vector = models.GeneratedField(
+        expression=Func("content", "summary", "data", function="memories_words"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    # When the vector is next due; null while it is fresh. Lease and back-off are the same column moved forward.
+    embed_after = models.DateTimeField(null=True, default=timezone.now, editable=False)
+    embed_tries = models.SmallIntegerField(default=0, editable=False)
+    embed_error = models.TextField(default="", editable=False)
+
+    objects = MemoryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "memories"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["namespace", "memory_type", "user_id", "content_hash"],
+                nulls_distinct=False,
+                name="memory_is_kept_once",
+            ),
+            models.UniqueConstraint(
+                fields=["namespace", "user_id", "entity_system", "entity_id"],
+                condition=Q(entity_id__isnull=False),
+                nulls_distinct=False,
+                name="entity_has_one_memory",
+            ),
+            models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
+            models.CheckConstraint(condition=Q(memory_type__in=list(MemoryType)), name="memory_type_is_known"),
+            models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),
+            models.CheckConstraint(condition=Q(importance__range=(1, 5)), name="memory_importance_is_1_to_5"),
+            # NaN sorts above every number in PostgreSQL, so this refuses it too.
+            models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="memory_confidence_is_0_to_1"),
+            models.CheckConstraint(
+                condition=Q(entity_system=None, entity_id=None)
+                | Q(entity_system__isnull=False, entity_id__isnull=False),
+                name="entity_has_system_and_id",
+            ),
+        ]
+        indexes = [
+            models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="memory_newest"),
+            *[
+                models.Index(
+                    F("namespace"),
+                    F(field),
+                    F("created_at").desc(),
+                    F("id").desc(),
+                    name=f"memory_by_{field.removesuffix('_id')}",
+                    condition=Q((f"{field}__isnull", False)),
+                )
+                for field in LABELS
+            ],
+            models.Index(
+                F("namespace"), F("memory_type"), F("created_at").desc(), F("id").desc(), name="memory_by_type"
+            ),
+            models.Index(
+                F("namespace"),
+                F("created_at").desc(),
+                F("id").desc(),
+                name="memory_important",
+                condition=Q(metadata__contains={"important": True}),
+            ),
+            models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
+            models.Index(F("embed_after"), name="memory_due", condition=Q(embed_after__isnull=False)),
+            # Without fastupdate: a search never pays for somebody else's pending list.
+            GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
+            GinIndex(F("tags"), name="memory_tags", fastupdate=False),
+            GinIndex(name="memory_metadata", fields=["metadata"], opclasses=["jsonb_path_ops"], fastupdate=False),
+        ]
+
+    def __str__(self) -> str:
+        return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the vector belongs to the content as it stands."""
+        return self.embed_after is None
+
+    def revise(self, **changes: object) -> None:
+        """Change fields. New content makes a new vector due; the old one serves until that is there."""
+        if "content" in changes and changes["content"] != self.content:
+            changes |= {"embed_after": Now(), "embed_tries": 0, "embed_error": ""}
+        for name, value in (changes | {"updated_at": timezone.now()}).items():
+            setattr(self, name, value)
+        self.save(update_fields=[*changes, "updated_at"])
+
+
+WRITE = """
+WITH made (id, content_hash, vector) AS (VALUES {made}),
+fresh AS (
+    UPDATE memories_memory AS memory SET embed_after = NULL, embed_tries = 0, embed_error = ''
+    FROM made WHERE memory.id = made.id AND memory.content_hash = made.content_hash
+    RETURNING memory.id, namespace_id, user_id, memory_type, repo_id, expires_at
+)
+INSERT INTO memories_embedding
+    (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
+SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %s, content_hash, vector
+FROM fresh JOIN made USING (id)
+ON CONFLICT (memory_id) DO UPDATE SET
+    model = excluded.model, content_hash = excluded.content_hash, vector = excluded.vector, created_at = now()
+"""
+
+
+class EmbeddingQuerySet(models.QuerySet):
+    def alive(self) -> "EmbeddingQuerySet":
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+    def in_namespace(self, namespace_id: int) -> "EmbeddingQuerySet":
+        """The vectors of one namespace's living memories."""
+        return self.filter(namespace_id=namespace_id).alive()
+
+    def matching(self, filters: Filters | None) -> "EmbeddingQuerySet":
+        """Only for filters that are narrow: those that name nothing but the labels repeated here."""
+        return self.filter(filters.conditions()) if filters else self
+
+    def of_model(self, model: str) -> "EmbeddingQuerySet":
+        """Vectors of two models never meet in one search."""
+        return self.filter(model=model)
+
+    def write(self, model: str, made: Sequence[tuple[UUID, bytes, Sequence[float]]]) -> int:
+        """Keep vectors (memory, content hash, unit vector) and take their memories off the queue, in one statement.
+
+        Only where the hash still matches: a memory that was edited, or deleted, while its old content was being
+        embedded is left alone. Returns how many were kept.
+        """
+        rows = ", ".join(["(%s::uuid, %s::bytea, %s::halfvec)"] * len(made))
+        parameters = [part for pk, digest, vector in made for part in (pk, digest, HalfVector(vector))]
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE.format(made=rows), [*parameters, model])
+            return cursor.rowcount
+
+
+class Embedding(models.Model):
+    """The vector of one memory: narrow, derived, replaced but never edited.
+
+    The labels and the expiry repeat the memory's, so that one owner's vectors can be scanned without touching the wide
+    rows; a trigger keeps them equal.
+    """
+
+    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False)
+    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    user_id = label("user")
+    memory_type = models.CharField(max_length=32)
+    repo_id = label("repository")
+    expires_at = models.DateTimeField(null=True)
+    model = models.CharField(max_length=255)
+    content_hash = models.BinaryField()
+    vector = HalfVectorField(dimensions=DIMENSIONS)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = EmbeddingQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(F("namespace"), F("model"), F("user_id"), name="embedding_owner"),
+            # pgvector's own defaults: recall at 20 of 1.000 with ef_search 100 over 100,000 vectors.
+            HnswIndex(
+                name="embedding_nearest", fields=["vector"], m=16, ef_construction=64, opclasses=["halfvec_ip_ops"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} vector"

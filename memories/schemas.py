@@ -1,0 +1,250 @@
+"""What memories look like on the wire."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import numpy as np
+from ninja import Schema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from memories.embeddings.base import DIMENSIONS
+from memories.filters import Filters
+from memories.types import Importance, MemoryType
+from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Tags, Text
+
+LONGEST_TTL = int(timedelta(days=100 * 365).total_seconds())
+EXAMPLE = {
+    "content": "Ada prefers answers in bullet points.",
+    "memory_type": "user_preference",
+    "source_system": "agno",
+    "user_id": "ada",
+    "tags": ["style"],
+    "metadata": {"important": True},
+}
+
+
+def unit_vector(numbers: list[float]) -> list[float]:
+    """The numbers at unit length. ValueError when they have no direction."""
+    vector = np.asarray(numbers, np.float64)
+    largest = np.abs(vector).max(initial=0)
+    if largest == 0:
+        raise ValueError("may not be the zero vector")
+    vector /= largest  # first, so that neither huge nor tiny numbers spoil the norm
+    return (vector / np.linalg.norm(vector)).astype(np.float32).tolist()
+
+
+def without_repeats(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+VectorIn = Annotated[
+    list[float],
+    Field(min_length=DIMENSIONS, max_length=DIMENSIONS, description="Of the server's own embedding model."),
+    AfterValidator(unit_vector),
+]
+Kind = Annotated[MemoryType, BeforeValidator(lambda value: MemoryType(value) if isinstance(value, str) else value)]
+Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]
+UniqueTags = Annotated[Tags, AfterValidator(without_repeats)]
+Level = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class EntityIn(In):
+    """What a memory describes in an external system."""
+
+    system: Label
+    id: Label
+    type: Label | None = None
+    name: Label | None = None
+
+
+class MemoryFields(In):
+    """What a caller may say of a memory."""
+
+    summary: Summary | None = None
+    data: JsonObject | None = None
+    metadata: JsonObject = {}
+    memory_type: Kind = MemoryType.AGENT
+    source_system: Label = "api"
+    user_id: Label | None = None
+    agent_id: Label | None = None
+    workflow_id: Label | None = None
+    repo_id: Label | None = None
+    session_id: Label | None = None
+    importance: Level = Importance.MEDIUM.value
+    confidence: Share = 1.0
+    tags: UniqueTags = []
+    entity: EntityIn | None = None
+    expires_at: FutureMoment | None = None
+
+    def columns(self, *, only_given: bool = False) -> dict[str, Any]:
+        """The values by column name."""
+        values = self.model_dump(exclude_unset=only_given)
+        values.pop("ttl_seconds", None)
+        if "entity" in values:
+            entity = values.pop("entity") or {}
+            values |= {f"entity_{part}": entity.get(part) for part in ("system", "id", "type", "name")}
+        return values
+
+
+class MemoryIn(MemoryFields):
+    """A memory to keep. Only `content` is required."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    content: Content
+    ttl_seconds: int | None = Field(None, ge=1, le=LONGEST_TTL, description="Instead of `expires_at`.")
+    vector: VectorIn | None = None
+    created_at: PastMoment | None = Field(None, description="For history brought in from elsewhere.")
+
+    @model_validator(mode="after")
+    def one_expiry(self) -> "MemoryIn":
+        if self.ttl_seconds is not None:
+            if self.expires_at is not None:
+                raise ValueError("ttl_seconds and expires_at may not both be given")
+            self.expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_seconds)
+        return self
+
+
+class MemoryPatch(MemoryFields):
+    """The fields to change; what is not named stays. Objects and lists are replaced as a whole."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"importance": 5, "tags": ["style", "confirmed"]}})
+
+    content: Content = None
+
+
+class BulkIn(In):
+    model_config = ConfigDict(json_schema_extra={"example": {"memories": [EXAMPLE]}})
+
+    memories: list[MemoryIn] = Field(min_length=1, max_length=1000)
+
+
+class DeleteIn(In):
+    model_config = ConfigDict(json_schema_extra={"example": {"filters": {"user_id": "ada"}, "dry_run": True}})
+
+    filters: Filters
+    dry_run: bool = False
+
+
+class SearchIn(In):
+    """At least one of `query` and `vector`. Hybrid fuses words and meaning; a given vector spares the embedder."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"query": "how should replies to Ada look?", "filters": {"user_id": "ada"}}}
+    )
+
+    query: Query | None = None
+    vector: VectorIn | None = None
+    mode: Literal["hybrid", "vector", "text"] = "hybrid"
+    limit: int = Field(10, ge=1, le=100)
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="Least cosine similarity of a hit that its words alone did not find."
+    )
+    filters: Filters | None = None
+    explain: bool = False
+
+    @model_validator(mode="after")
+    def something_to_look_for(self) -> "SearchIn":
+        if self.query is None and (self.vector is None or self.mode == "text"):
+            raise ValueError("query is required" if self.mode == "text" else "query or vector is required")
+        return self
+
+
+class EntityOut(Schema):
+    system: str
+    id: str
+    type: str | None
+    name: str | None
+
+
+class MemoryOut(Schema):
+    id: UUID
+    content: str
+    summary: str | None
+    data: dict[str, Any] | None
+    metadata: dict[str, Any]
+    memory_type: MemoryType
+    source_system: str
+    user_id: str | None
+    agent_id: str | None
+    workflow_id: str | None
+    repo_id: str | None
+    session_id: str | None
+    importance: int
+    confidence: float
+    tags: list[str]
+    entity: EntityOut | None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    last_accessed_at: datetime | None
+    access_count: int
+    embedded: bool = Field(description="Whether it can be found by the meaning of its present content.")
+
+
+class AddedOut(MemoryOut):
+    created: bool = Field(description="False when the same content was there already.")
+
+
+class BulkOut(Schema):
+    created: int
+    existing: int
+    ids: list[UUID] = Field(description="In the order of the request.")
+
+
+class MemoryPage(Schema):
+    results: list[MemoryOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+class DeleteOut(Schema):
+    matched: int
+    deleted: int
+
+
+class HitOut(Schema):
+    memory: MemoryOut
+    score: float = Field(description="0 to 1, comparable within one answer; higher is better.")
+    similarity: float | None = Field(description="Cosine similarity; null when there is no vector to compare.")
+    text_rank: float | None = Field(description="How well its words match; null when none does.")
+    found_by: list[Literal["meaning", "words"]]
+    explain: dict[str, Any] | None = None
+
+
+class SearchOut(Schema):
+    results: list[HitOut]
+    mode: Literal["hybrid", "vector", "text"]
+    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    took_ms: float
+
+
+class SummaryOut(Schema):
+    """What a namespace holds."""
+
+    total_memories: int
+    by_type: dict[str, int]
+    by_user: dict[str, int] = Field(description="The 100 users with the most memories.")
+    embedding_backlog: int = Field(description="Memories whose vector is still to come.")
+    embedding_refused: int = Field(description="Memories whose text the embedder refuses.")
+    embedding_model: str
+    last_update: datetime | None
+
+
+OUT_COLUMNS = (
+    "id", "content", "summary", "data", "metadata", "memory_type", "source_system", "user_id", "agent_id",
+    "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "entity_system", "entity_id",
+    "entity_type", "entity_name", "created_at", "updated_at", "expires_at", "last_accessed_at", "access_count",
+    "embed_after",
+)  # fmt: skip
+
+
+def memory_out(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of OUT_COLUMNS as MemoryOut; a plain dictionary, because building and re-checking models costs more than
+    the query. Takes the row over."""
+    entity = {part: row.pop(f"entity_{part}") for part in ("system", "id", "type", "name")}
+    row["entity"] = entity if entity["id"] is not None else None
+    row["embedded"] = row.pop("embed_after") is None
+    return row

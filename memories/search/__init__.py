@@ -1,0 +1,102 @@
+"""How a match is computed: one SQL statement, put together from the arms a search needs. Knows no model.
+
+words.py finds by words, vectors.py by meaning, fusion.py makes one score of both. Every arm starts from `scope`, the
+scoped and filtered rows, so that a filter can never be applied after a limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgvector import HalfVector
+
+from memories.search import fusion, vectors, words
+from memories.search.size import SIZE_KNOWN, SIZE_UNKNOWN, Size
+
+Sql = tuple[str, Sequence[Any]]
+
+# Candidates each arm proposes at least: twice as many changed no measured figure.
+LEAST_DEPTH = 50
+# There is always a row, so that the size of the scope is told even when nothing was found: its id is null then.
+# Behind a hit's columns: score, similarity, text rank, found by meaning, vectors near, rows of the scope, few of them.
+EXTRA_COLUMNS, NEAR = 7, -3
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The rows a search may see, as compiled SQL.
+
+    memories: (id, search_vector) of those that match every filter. vectors: (id, vector) of those that match what an
+    embedding row can tell; `complete` when that is every filter, so that the wide rows need not be read.
+    """
+
+    memories: Sql
+    vectors: Sql
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to look for: words, a unit vector of 768 numbers made by `model`, or both."""
+
+    query: str | None
+    vector: Sequence[float] | None
+    model: str
+    limit: int
+    threshold: float | None = None
+
+    @property
+    def fused(self) -> bool:
+        return self.query is not None and self.vector is not None
+
+    @property
+    def depth(self) -> int:
+        return max(self.limit, LEAST_DEPTH) if self.fused else self.limit
+
+
+ANSWER = """
+SELECT {columns}, hits.score, hits.similarity, hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
+FROM size LEFT JOIN (
+    hits JOIN memories_memory memory USING (id)
+) ON %(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s
+ORDER BY hits.score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s"""
+
+
+def statement(
+    scope: Scope, search: Search, columns: Sequence[str], size: Size | None, *, exact: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The whole search as one statement, and its parameters.
+
+    `size` is what is known of the scope; None lets the statement count, as far as that matters, and choose between the
+    exact scan and the index by itself. `exact` insists on a scan, however large the scope.
+    """
+    memories, parameters = named(scope.memories, "m")
+    required = words.required(search.query)
+    parts = [words.SCOPE.format(rows=memories, required=words.REQUIRED if required else "")]
+    parts.append(SIZE_UNKNOWN if size is None else SIZE_KNOWN)
+    if search.vector is not None:
+        rows, more = named(scope.vectors, "v")
+        parameters |= more | {"vector": HalfVector(search.vector)}
+        complete = scope.complete and not required
+        parts += vectors.arm(rows, complete=complete, few=True if exact else size and size.few, again=exact)
+    parts += words.ARM if search.query else []
+    parts += fusion.hits(by_words=search.query is not None, by_meaning=search.vector is not None)
+    parameters |= {
+        "query": search.query,
+        "required": required,
+        "depth": search.depth,
+        "limit": search.limit,
+        "threshold": search.threshold,
+        "rows": size and size.rows,
+        "few": size and size.few,
+    }
+    near = "(SELECT count(*) FROM near)" if search.vector is not None else "0"
+    answer = ANSWER.format(columns=", ".join(f"memory.{column}" for column in columns), near=near)
+    return f"WITH {', '.join(parts)}" + answer.replace("%(vector)s", "%(vector)s::halfvec"), parameters
+
+
+def named(sql: Sql, prefix: str) -> tuple[str, dict[str, Any]]:
+    """A compiled statement with named parameters, so that it can stand inside another one."""
+    text, values = sql
+    names = [f"{prefix}{position}" for position in range(len(values))]
+    return text % tuple(f"%({name})s" for name in names), dict(zip(names, values, strict=True))

@@ -1,0 +1,87 @@
+"""The one API: every app's router, and the one table of which error becomes which status."""
+
+import logging
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from psycopg.errors import UniqueViolation
+
+from memories.api import DUPLICATE
+from memories.api import router as memories
+from memories.embeddings import EmbedderUnavailable, TextRefused
+from memory_site.problems import Problem, problem_response
+from memory_site.requests import TOO_LARGE, StrictParser, strict
+
+log = logging.getLogger(__name__)
+UNSTORABLE = "A value cannot be stored."
+RETRY = {"Retry-After": "5"}
+DESCRIPTION = """One memory for all of a team's agents: store, embed, find, forget.
+
+Every operation needs an API key of one namespace: `Authorization: Bearer mem_…`. Errors are problem documents
+(RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body is told the same answer."""
+
+api = NinjaAPI(
+    title="Memory Site",
+    version="1",
+    description=DESCRIPTION,
+    parser=StrictParser(),
+    openapi_url="/openapi.json",
+    docs_url="/docs",
+    urls_namespace="api",
+)
+api.add_decorator(strict, mode="view")
+api.add_router("", memories)
+
+# The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
+STATUS = {
+    AuthenticationError: lambda error: Problem(
+        401, "A valid API key is needed: Authorization: Bearer mem_…", headers={"WWW-Authenticate": "Bearer"}
+    ),
+    Http404: lambda error: Problem(404, "There is nothing here."),
+    HttpError: lambda error: Problem(error.status_code, str(error)),
+    RequestDataTooBig: lambda error: Problem(413, TOO_LARGE),
+    ValidationError: lambda error: Problem(422, "The request is not valid.", errors=field_errors(error)),
+    TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
+    DataError: lambda error: Problem(422, UNSTORABLE),
+    IntegrityError: lambda error: Problem(409, DUPLICATE) if is_duplicate(error) else Problem(422, UNSTORABLE),
+    EmbedderUnavailable: lambda error: Problem(503, "The embedder is away; searching by words works.", headers=RETRY),
+    OperationalError: lambda error: Problem(503, "The database is away or too busy.", headers=RETRY),
+    InterfaceError: lambda error: Problem(503, "The database is away or too busy.", headers=RETRY),
+    Problem: lambda error: error,
+}
+
+
+def is_duplicate(error: IntegrityError) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) == UniqueViolation.sqlstate
+
+
+def field_errors(error: ValidationError) -> list[dict[str, str]]:
+    """Where and why, never what was sent."""
+    return [
+        {"field": field_name(each["loc"]), "message": each["msg"].removeprefix("Value error, ")}
+        for each in error.errors
+    ]
+
+
+def field_name(location: tuple) -> str:
+    """The field's path as the caller wrote it: without the source and the name of our parameter."""
+    parts = [str(part) for part in location if "[" not in str(part)]
+    return ".".join(parts[2:] if parts[:1] == ["body"] else parts[-1:]) or parts[0]
+
+
+def problem_of(request: HttpRequest, error: Exception) -> HttpResponse:
+    kind = next((kind for kind in type(error).__mro__ if kind in STATUS), None)
+    if kind is None:
+        log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
+        return problem_response(request, Problem(500, "Something went wrong here; the log knows more."))
+    problem = STATUS[kind](error)
+    if problem.status == 503:
+        log.warning("Request %s: %s", getattr(request, "id", ""), type(error).__name__)
+    return problem_response(request, problem)
+
+
+for kind in (*STATUS, Exception):
+    api.add_exception_handler(kind, problem_of)

@@ -1,0 +1,57 @@
+"""Where the site listens, whether it can, and whether it answers."""
+
+import errno
+import http.client
+import socket
+import time
+
+#: Seconds a port may stay taken by the web server of a run that was killed a moment ago.
+PORT_PATIENCE = 3
+NEAR = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+class Address:
+    """A host and a port of this machine."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+
+    @property
+    def near(self) -> str:
+        """A host that reaches us from this machine, also when we listen on all of its addresses."""
+        return NEAR.get(self.host, self.host)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.near}]" if ":" in self.near else self.near
+        return f"http://{host}:{self.port}"
+
+    def why_not_free(self) -> str | None:
+        """Why nobody can listen there, in the words of the system; None when one can."""
+        deadline = time.monotonic() + PORT_PATIENCE
+        while (problem := self._problem()) is not None:
+            if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                return problem.strerror
+            time.sleep(0.1)
+        return None
+
+    def _problem(self) -> OSError | None:
+        try:
+            family, kind, _, _, target = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(target)
+        except (OSError, OverflowError) as error:
+            return error if isinstance(error, OSError) else OSError(errno.EINVAL, "no such port")
+        return None
+
+    def answers(self, path: str, host_header: str) -> bool:
+        """Whether a GET of that path gives 200. No proxy of the environment comes between."""
+        connection = http.client.HTTPConnection(self.near, self.port, timeout=5)
+        try:
+            connection.request("GET", path, headers={"Host": host_header})
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

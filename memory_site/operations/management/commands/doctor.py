@@ -1,0 +1,45 @@
+"""`manage.py doctor`: what is wrong, and the one command that mends it."""
+
+import sys
+from argparse import ArgumentParser
+from contextlib import nullcontext
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from memory_site.embedded.services import services
+from memory_site.operations.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
+from memory_site.operations.health import Component, Status, look
+
+
+class Command(MemoryCommand):
+    help = "Say what is wrong and how to mend it. Exit code 0 when nothing is, 3 otherwise."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+
+    def execute(self, *args: object, **options: object) -> object:
+        # Whatever keeps the services from starting is a finding here, not a failure.
+        return BaseCommand.execute(self, *args, **options)
+
+    def handle(self, *, format: str, **options: object) -> None:
+        components = [python(), *self.parts()]
+        rows = [component.as_dict() for component in components]
+        self.print_rows([{key: row[key] for key in ("name", "status", "message", "mend")} for row in rows], format)
+        ill = [component for component in components if component.status]
+        if ill:
+            raise CommandError(f"{len(ill)} of {len(components)} need attention.", returncode=NOT_AS_IT_SHOULD_BE)
+
+    def parts(self) -> list[Component]:
+        try:
+            with services(settings.HOME) if settings.EMBEDDED else nullcontext():
+                return look()
+        except ImproperlyConfigured as error:
+            return [Component("services", Status.UNHEALTHY, str(error), "see the message")]
+
+
+def python() -> Component:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Component("python", Status.HEALTHY, f"Python {version}")

@@ -1,0 +1,24 @@
+"""`manage.py health`: how every part is."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+
+from memory_site.operations.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
+from memory_site.operations.health import Status, look, worst
+
+
+class Command(MemoryCommand):
+    help = "Show how every part is. Exit code 0 when all is well, 3 when something is not."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+
+    def handle(self, *, format: str, **options: object) -> None:
+        components = look()
+        rows = [component.as_dict() for component in components]
+        self.print_rows(
+            [{key: row[key] for key in ("name", "status", "message", "latency_ms")} for row in rows], format
+        )
+        if worst(components) is not Status.HEALTHY:
+            raise CommandError(worst(components).name.lower(), returncode=NOT_AS_IT_SHOULD_BE)

@@ -1,0 +1,177 @@
+"""`manage.py serve`: the whole site in one command, and nothing left behind when it ends."""
+
+import os
+import resource
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import psutil
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from memory_site.embedded.address import Address
+from memory_site.embedded.broker import Broker
+from memory_site.embedded.home import HomeError
+from memory_site.embedded.postgres import Postgres
+from memory_site.embedded.processes import Child
+from memory_site.embedded.services import launch_together
+from memory_site.embedded.supervisor import Supervisor
+from sessions_app.bootstrap import first_run
+
+WRONG_USE = 2
+#: Seconds until the web server must have answered, and deaths of one program until we say that it will not.
+READY_PATIENCE = 120
+HOPELESS_DEATHS = 4
+#: Clients of one web process that may be connected at once, and as many again waiting in the kernel's queue.
+CONNECTIONS = 2048
+OPEN_FILES = 16 * 1024
+
+
+class Command(BaseCommand):
+    """Start everything that is missing, and stop it all at Ctrl-C."""
+
+    help = "Run the site: database and broker (unless DATABASE_URL is set), web server, worker and scheduler."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+        parser.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
+
+    def handle(self, *, host: str, port: int, no_worker: bool, **_: object) -> None:
+        address = Address(host, port)
+        try:
+            with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
+                require_free(address)
+                with self._until_interrupted(), Supervisor() as supervisor:
+                    self._serve(supervisor, address, no_worker)
+        except HomeError as error:
+            raise CommandError(str(error), returncode=WRONG_USE) from error
+
+    def _serve(self, supervisor: Supervisor, address: Address, no_worker: bool) -> None:
+        if settings.EMBEDDED:
+            start_servers(supervisor)
+        call_command("migrate", verbosity=0, interactive=False)
+        self._tell_first_run()
+        connections.close_all()
+        allow_open_files()
+        for program in programs(address, no_worker):
+            supervisor.add_program(program)
+        wait_until_live(supervisor, address)
+        self._tell_addresses(address)
+        supervisor.watch()
+
+    @contextmanager
+    def _until_interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
+
+    def _tell_first_run(self) -> None:
+        """At once, and on stdout alone: whatever goes wrong next, they cannot be shown a second time."""
+        made = first_run()
+        if made is not None:
+            self.stdout.write("Made for you, and shown this once:")
+            self.stdout.write(f"  API key         {made.key}")
+            self.stdout.write(f"  Admin password  {made.admin_password}  (user admin)")
+            self.stdout.flush()
+
+    def _tell_addresses(self, address: Address) -> None:
+        self.stdout.write(f"  API    {address.url}/api/v1/")
+        self.stdout.write(f"  Docs   {address.url}/api/v1/docs")
+        self.stdout.write(f"  Admin  {address.url}/admin/")
+        if settings.EMBEDDED:
+            self.stdout.write(f"  Data   {settings.HOME.path}")
+            self.stdout.write(f"  Logs   {settings.HOME.logs}")
+        self.stdout.write(f"ready in {time.time() - psutil.Process().create_time():.1f} s")
+        self.stdout.flush()
+
+
+def require_free(address: Address) -> None:
+    """Raises CommandError when nobody can listen there."""
+    reason = address.why_not_free()
+    if reason is not None:
+        where = f"port {address.port} of {address.host}"
+        raise CommandError(f"Cannot listen on {where} ({reason}): choose another --port.", returncode=WRONG_USE)
+
+
+def start_servers(supervisor: Supervisor) -> None:
+    """PostgreSQL and the broker, watched from before their first moment."""
+    broker, postgres = Broker(settings.HOME), Postgres(settings.HOME)
+    supervisor.add_server(broker)
+    supervisor.add_server(postgres)
+    launch_together(broker, postgres)
+
+
+def programs(address: Address, no_worker: bool) -> list[Child]:
+    """Our own programs in the order in which they are to be stopped: no new requests first, no new work last."""
+    web = program("web", signal.SIGTERM, *granian(address))
+    if no_worker:
+        return [web]
+    return [web, program("beat", signal.SIGKILL, *BEAT), program("worker", signal.SIGKILL, *WORKER)]
+
+
+def program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
+    """A module of this Python, which finds ours wherever it is started.
+
+    Killing is right for what has no children of its own: a worker that finishes its task first would outlive us.
+    """
+    path = os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH"))))
+    log = settings.HOME.logs / f"{name}.log" if settings.EMBEDDED else None
+    env = {**os.environ, "PYTHONPATH": path}
+    return Child(name, [sys.executable, "-m", *arguments], log=log, env=env, death_signal=death_signal)
+
+
+CELERY = ("celery", "-A", "memory_site")
+WORKER = (
+    *(*CELERY, "worker", "--loglevel", "WARNING"),
+    *("--pool", "threads", "--concurrency", "2", "--without-mingle", "--without-gossip"),
+)
+BEAT = (
+    *(*CELERY, "beat", "--loglevel", "WARNING"),
+    *("--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--pidfile="),
+)
+
+
+def granian(address: Address) -> tuple[str, ...]:
+    """The web server: what it cannot take at once waits, in its queue and then in the kernel's."""
+    return (
+        *("granian", "--interface", "wsgi", "--no-ws", "--host", address.host, "--port", str(address.port)),
+        *("--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)),
+        *("--backlog", str(CONNECTIONS), "--backpressure", str(CONNECTIONS)),
+        *("--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "4"),
+        *("--log-level", "warning", "memory_site.wsgi:application"),
+    )
+
+
+def allow_open_files() -> None:
+    """Ask for room for every connection: the usual limit of 1,024 is less than we promise to hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def wait_until_live(supervisor: Supervisor, address: Address) -> None:
+    """Raises CommandError when a program keeps dying, or the web server does not answer in time."""
+    deadline = time.monotonic() + READY_PATIENCE
+
+    def live() -> bool:
+        hopeless = supervisor.deaths() >= HOPELESS_DEATHS or time.monotonic() > deadline
+        if hopeless:
+            raise CommandError("The site does not start: its last lines are above, all of them in the logs.")
+        return address.answers("/health/live", known_host())
+
+    supervisor.watch(until=live)
+
+
+def known_host() -> str:
+    """A name that the site answers to, for asking it about its health."""
+    names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
+    return names[0] if names else "localhost"

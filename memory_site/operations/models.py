@@ -1,0 +1,28 @@
+"""What keeps the product running, and how we know."""
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class HeartbeatQuerySet(models.QuerySet):
+    def note(self, name: str) -> None:
+        """Remember that this part is alive."""
+        self.update_or_create(name=name, defaults={"seen_at": Now()}, create_defaults={"name": name, "seen_at": Now()})
+
+    def age(self, name: str) -> timedelta | None:
+        """How long ago the part was last seen, by the database's clock; None when it never was."""
+        return self.filter(name=name).values_list(Now() - models.F("seen_at"), flat=True).first()
+
+
+class Heartbeat(models.Model):
+    """When a part of the product was last seen alive."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    seen_at = models.DateTimeField()
+
+    objects = HeartbeatQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name

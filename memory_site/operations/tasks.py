@@ -1,0 +1,34 @@
+"""Signs of life."""
+
+import threading
+import time
+
+from celery import shared_task
+from celery.signals import worker_ready
+from django.db import DatabaseError, connection
+
+from memory_site.operations.models import Heartbeat
+
+PAUSE_SECONDS = 10
+
+
+@shared_task
+def note_beat() -> None:
+    """Sent by beat, run by a worker: that it runs shows that beat, broker and worker all do their part."""
+    Heartbeat.objects.note("beat")
+
+
+@worker_ready.connect
+def start_heart(**kwargs: object) -> None:
+    threading.Thread(target=keep_beating, name="heart", daemon=True).start()
+
+
+def keep_beating() -> None:
+    while True:
+        try:
+            Heartbeat.objects.note("worker")
+        except DatabaseError:
+            pass  # the database is away; health says so without our help
+        finally:
+            connection.close()
+        time.sleep(PAUSE_SECONDS)

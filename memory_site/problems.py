@@ -1,0 +1,75 @@
+"""Every error a caller sees is an RFC 9457 problem document, made here."""
+
+import re
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from pydantic_core import to_json
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+# People's pages keep their HTML errors; everything else is for programs.
+PAGES = ("/admin/", "/static/")
+
+
+class Problem(Exception):
+    """Something is wrong with the request; raised anywhere below the API, answered as a problem document."""
+
+    def __init__(self, status: int, detail: str, *, errors: list[dict] | None = None, headers: dict | None = None):
+        super().__init__(detail)
+        self.status, self.detail, self.errors, self.headers = status, detail, errors, headers or {}
+
+
+def invalid(field: str, message: str) -> Problem:
+    """A 422 that blames one field."""
+    return Problem(422, "The request is not valid.", errors=[{"field": field, "message": message}])
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.path,
+        "request_id": getattr(request, "id", ""),
+    }
+    if problem.errors:
+        document["errors"] = problem.errors
+    return HttpResponse(
+        to_json(document, inf_nan_mode="null"),
+        status=problem.status,
+        headers=problem.headers,
+        content_type="application/problem+json",
+    )
+
+
+def reworded(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """An error page of Django or a library, as a problem document."""
+    headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+    detail = {
+        404: "There is nothing here.",
+        405: f"{request.method} is not possible here.",
+        413: "The body is too large.",
+    }.get(response.status_code, HTTPStatus(response.status_code).description or "The request failed.")
+    return problem_response(request, Problem(response.status_code, detail, headers=headers))
+
+
+class RequestMiddleware:
+    """Names every request and sees to it that errors are problem documents."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        offered = request.headers.get("X-Request-ID", "")
+        request.id = offered if REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+        response = self.get_response(request)
+        if not request.path.startswith(PAGES):
+            if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/"):
+                response = reworded(request, response)
+            response.setdefault("Cache-Control", "no-store")
+        response["X-Request-ID"] = request.id
+        return response

@@ -1,0 +1,303 @@
+"""Every setting, from the environment. Nothing else in the project reads it.
+
+All wrong values are told at once (`SettingsError`); a blank value means the default.
+"""
+
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from memory_site.embedded.home import Home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+EMBEDDERS = {
+    "onnx": "memories.embeddings.onnx.OnnxEmbedder",
+    "ollama": "memories.embeddings.ollama.OllamaEmbedder",
+    "openai": "memories.embeddings.openai.OpenAIEmbedder",
+    "hashing": "memories.embeddings.hashing.HashingEmbedder",
+}
+DEFAULT_MODELS = {
+    "onnx": "all-MiniLM-L6-v2-int8",
+    "ollama": "nomic-embed-text",
+    "openai": "text-embedding-3-small",
+    "hashing": "hashing-1",
+}
+
+
+class SettingsError(ImproperlyConfigured):
+    """The environment holds wrong values; the message lists every one of them."""
+
+
+class Environment(BaseSettings):
+    """What may be set from outside; field names are the variable names in lower case."""
+
+    model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", env_ignore_empty=True, extra="ignore")
+
+    #: A PostgreSQL address; without one (and without MEMORY_PG_HOST) the embedded services are used.
+    database_url: str | None = None
+    memory_pg_host: str | None = None
+    memory_pg_port: int = Field(5432, ge=1, le=65535)
+    memory_pg_database: str = "memory"
+    memory_pg_user: str = "memory"
+    memory_pg_password: str = ""
+    #: Connections one process holds at most, and the seconds a request waits for a free one.
+    pg_pool_size: int = Field(8, ge=1, le=200)
+    pg_pool_timeout: float = Field(30, gt=0, le=600)
+    #: Seconds one SQL statement may take; 0 for no limit. The web server sets 10 for itself.
+    statement_timeout: float = Field(0, ge=0, le=3600)
+    redis_url: str | None = None
+
+    secret_key: str | None = Field(None, min_length=32)
+    allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    debug: bool = False
+    #: Whether people reach the site by https; on by default outside embedded mode.
+    https: bool | None = None
+    #: Where the embedded services keep their data.
+    data_dir: Path = Path(".memory_site")
+
+    embedder: str = "onnx"
+    embedding_model: str | None = None
+    embedding_model_dir: Path | None = None
+    #: Seconds a claimed memory belongs to one worker before another may take it.
+    embedding_lease: float = Field(60, ge=1, le=3600)
+    ollama_base_url: str = "http://127.0.0.1:11434"
+    ollama_model: str | None = None
+    openai_base_url: str = "https://api.openai.com/v1"
+    openai_api_key: str = ""
+
+    web_workers: int = Field(1, ge=1, le=64)
+    log_level: str = "INFO"
+
+    @field_validator("embedder")
+    @classmethod
+    def known_embedder(cls, value: str) -> str:
+        if value not in EMBEDDERS:
+            raise ValueError(f"must be one of {', '.join(EMBEDDERS)}")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def known_level(cls, value: str) -> str:
+        if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return value.upper()
+
+    @field_validator("database_url")
+    @classmethod
+    def readable_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgres://", "postgresql://")):
+            raise ValueError("must start with postgresql://")
+        try:
+            conninfo_to_dict(value or "")
+        except Exception as error:  # psycopg raises ProgrammingError for an unreadable address
+            raise ValueError("is not a PostgreSQL address") from error
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def known_broker(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://")):
+            raise ValueError("must start with redis://, rediss:// or redis+socket://")
+        return value
+
+    @model_validator(mode="after")
+    def complete_outside_embedded_mode(self):
+        if not self.embedded:
+            missing = [name for name in ("redis_url", "secret_key") if getattr(self, name) is None]
+            if missing:
+                names = " and ".join(name.upper() for name in missing)
+                raise ValueError(f"{names} must be set when a PostgreSQL server is named")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        return self.database_url is None and self.memory_pg_host is None
+
+
+def read_environment() -> Environment:
+    """The environment, checked. Raises SettingsError naming every wrong variable."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"  {name}: {message}" if name else f"  {message}")
+        raise SettingsError("Wrong settings:\n" + "\n".join(lines)) from None
+
+
+env = read_environment()
+EMBEDDED = env.embedded
+HOME = Home(env.data_dir.absolute()) if EMBEDDED else None
+
+
+def database() -> dict:
+    """Where PostgreSQL is: the embedded server's socket, DATABASE_URL, or the MEMORY_PG_ variables."""
+    if EMBEDDED:
+        return HOME.database
+    if env.database_url is None:
+        return {
+            "HOST": env.memory_pg_host,
+            "PORT": env.memory_pg_port,
+            "NAME": env.memory_pg_database,
+            "USER": env.memory_pg_user,
+            "PASSWORD": env.memory_pg_password,
+        }
+    parts = conninfo_to_dict(env.database_url)
+    known = {"HOST": "host", "PORT": "port", "NAME": "dbname", "USER": "user", "PASSWORD": "password"}
+    named = {ours: parts.pop(theirs, "") for ours, theirs in known.items()}
+    return {**named, "OPTIONS": parts}
+
+
+# Set where the connection is made, so that no request pays a round trip for them. The planner must see the values of
+# each search (a generic plan forgets how selective a filter is); compiling plans to machine code costs more than it
+# saves. ef_search 200: against 100 half a millisecond more, and the worst recall under a filter gains.
+SERVER_SETTINGS = {
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.ef_search": "200",
+    "hnsw.max_scan_tuples": "200000",
+    "hnsw.scan_mem_multiplier": "8",
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "statement_timeout": f"{int(env.statement_timeout * 1000)}",
+    "idle_in_transaction_session_timeout": "60000",
+}
+_database = database()
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        **_database,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 3,
+            "server_side_binding": True,
+            "pool": {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout},
+            "options": " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items()),
+            **_database.get("OPTIONS", {}),
+        },
+    }
+}
+
+SECRET_KEY = env.secret_key or HOME.secret("django")
+DEBUG = env.debug
+ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
+ROOT_URLCONF = "memory_site.urls"
+WSGI_APPLICATION = "memory_site.wsgi.application"
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_celery_beat",
+    "ninja",
+    "sessions_app",
+    "memories",
+    "ingestion",
+    "memory_site.operations",
+]
+MIDDLEWARE = [
+    "memory_site.problems.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # served straight from the packages: no collectstatic step to forget
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+APPEND_SLASH = True
+
+HTTPS = env.https if env.https is not None else not EMBEDDED
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes come from inside the network, by plain http
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 8 * 3600
+X_FRAME_OPTIONS = "DENY"
+
+# A message is only a hint that something is due, so nothing here tries to keep one alive.
+CELERY_BROKER_URL = env.redis_url or HOME.broker_url
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the default gives up for good after 100
+# Bounded everywhere: with the defaults a frozen broker holds its caller for ever.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 10,
+    "visibility_timeout": 180,
+    "global_keyprefix": "memory_site:",
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "memory_site"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULE = {
+    "embed what is due": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
+    "beat is alive": {"task": "memory_site.operations.tasks.note_beat", "schedule": 15, "options": {"expires": 15}},
+    "forget old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
+    "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
+}
+
+EMBEDDING_MODEL = env.embedding_model or (env.embedder == "ollama" and env.ollama_model) or DEFAULT_MODELS[env.embedder]
+EMBEDDINGS = {
+    "default": {
+        "BACKEND": EMBEDDERS[env.embedder],
+        "MODEL": EMBEDDING_MODEL,
+        "OPTIONS": {
+            "onnx": {"directory": env.embedding_model_dir},
+            "ollama": {"base_url": env.ollama_base_url},
+            "openai": {"base_url": env.openai_base_url, "api_key": env.openai_api_key},
+            "hashing": {},
+        }[env.embedder],
+    }
+}
+EMBEDDING_LEASE = env.embedding_lease
+WEB_WORKERS = env.web_workers
+WEB_THREADS = env.pg_pool_size
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.log_level},
+}

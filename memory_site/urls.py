@@ -1,0 +1,15 @@
+"""Which address leads where."""
+
+from django.contrib import admin
+from django.urls import path
+
+from memory_site.api import api
+from memory_site.operations import probes
+
+urlpatterns = [
+    path("api/v1/", api.urls),
+    path("health/live", probes.live),
+    path("health/ready", probes.ready),
+    path("health", probes.health),
+    path("admin/", admin.site.urls),
+]

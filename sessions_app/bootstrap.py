@@ -1,0 +1,31 @@
+"""The first namespace, key and administrator of a new installation."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+
+from sessions_app.models import SCOPES, ApiKey, Namespace
+
+FIRST_NAMESPACE = "default"
+FIRST_ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What is shown once: an API key of the first namespace and the administrator's password."""
+
+    key: str
+    admin_password: str
+
+
+def first_run() -> FirstRun | None:
+    """Make what a new installation lacks to be used. None when anyone has been here before."""
+    User = get_user_model()
+    if ApiKey.objects.exists() or User.objects.exists():
+        return None
+    namespace, _ = Namespace.objects.get_or_create(name=FIRST_NAMESPACE)
+    _, token = ApiKey.objects.issue(namespace, name="first key", scopes=SCOPES)
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser(FIRST_ADMIN, password=password)
+    return FirstRun(token, password)

@@ -1,0 +1,22 @@
+"""`manage.py revoke_api_key`: close a key for good."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+
+from memory_site.operations.commands import WRONG_USE, MemoryCommand
+from sessions_app.models import ApiKey
+
+
+class Command(MemoryCommand):
+    help = "Revoke an API key; every process notices within a second."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("key", help="the key, or its id (the part between mem_ and the next _)")
+
+    def handle(self, *, key: str, **options: object) -> None:
+        key_id = key.removeprefix("mem_").partition("_")[0]
+        found = ApiKey.objects.filter(pk=key_id[:16]).first()
+        if found is None:
+            raise CommandError("There is no such key.", returncode=WRONG_USE)
+        self.stdout.write(f"{found} is revoked." if found.revoke() else f"{found} was revoked before.")

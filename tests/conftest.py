@@ -1,0 +1,92 @@
+"""The people of every test: a namespace's caller, an outsider, and someone who may only read."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from memories.query_vectors import forget_queries
+from memories.search.size import sizes
+from memory_site import auth
+from memory_site.embedded.services import services
+from sessions_app.models import SCOPES, ApiKey, Namespace
+
+
+class Api:
+    """Talks JSON to the API as one key's holder."""
+
+    def __init__(self, token: str | None) -> None:
+        self.client = Client(raise_request_exception=False)
+        self.token = token
+
+    def call(self, method: str, path: str, body: object = None, **headers: str):
+        content = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        if self.token:
+            headers = {"Authorization": f"Bearer {self.token}"} | headers
+        return self.client.generic(method, f"/api/v1{path}", headers=headers, **content)
+
+    def get(self, path: str, **headers: str):
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: object = None, **headers: str):
+        return self.call("POST", path, body, **headers)
+
+    def patch(self, path: str, body: object):
+        return self.call("PATCH", path, body)
+
+    def delete(self, path: str):
+        return self.call("DELETE", path)
+
+    def add(self, content: str, **fields: object) -> dict:
+        response = self.post("/memories", {"content": content, **fields})
+        assert response.status_code in (200, 201), response.content
+        return response.json()
+
+    def search(self, query: str | None, **fields: object) -> dict:
+        body = fields if query is None else {"query": query, **fields}
+        response = self.post("/memories/search", body)
+        assert response.status_code == 200, response.content
+        return response.json()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """Asked for by pytest-django before it makes the test database: the moment the services must be there."""
+    with services(settings.HOME):
+        yield
+
+
+@pytest.fixture
+def namespace(db) -> Namespace:
+    return Namespace.objects.create(name="ours")
+
+
+@pytest.fixture
+def api(namespace: Namespace) -> Api:
+    return Api(ApiKey.objects.issue(namespace, scopes=SCOPES)[1])
+
+
+@pytest.fixture
+def reader(namespace: Namespace) -> Api:
+    return Api(ApiKey.objects.issue(namespace, scopes=("read",))[1])
+
+
+@pytest.fixture
+def outsider(db) -> Api:
+    """Holds a good key of another namespace, and must see nothing of ours."""
+    return Api(ApiKey.objects.issue(Namespace.objects.create(name="theirs"), scopes=SCOPES)[1])
+
+
+@pytest.fixture
+def stranger(db) -> Api:
+    return Api(None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered_between_tests() -> Iterator[None]:
+    yield
+    auth._known.clear()
+    forget_queries()
+    sizes.clear()

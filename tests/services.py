@@ -1,0 +1,16 @@
+"""Where the real PostgreSQL and broker of a test run live. Loaded as a plugin, before the settings are read."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# Short: a Unix socket's path has little room.
+DIRECTORY = Path(tempfile.mkdtemp(prefix="memory-site-tests-"))
+for name in ("DATABASE_URL", "MEMORY_PG_HOST", "REDIS_URL", "EMBEDDING_MODEL", "EMBEDDING_MODEL_DIR"):
+    os.environ.pop(name, None)
+os.environ |= {"DATA_DIR": str(DIRECTORY / "data"), "EMBEDDER": "hashing", "DEBUG": "false"}
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
