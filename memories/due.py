@@ -43,6 +43,10 @@ class DueQuerySet(models.QuerySet):
             embed_after=Now() + after, embed_tries=F("embed_tries") - 1
         )
 
+    def put_off(self, pause: timedelta) -> int:
+        """Due again after a pause; the try counts."""
+        return self.filter(embed_after__isnull=False).update(embed_after=Now() + pause)
+
     def put_aside(self, error: str) -> int:
         """Push rows far forward, with the reason."""
         return self.update(embed_after=Now() + SET_ASIDE, embed_error=error[:1000], embed_tries=TRIES_IN_COMPANY)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -43,6 +44,15 @@ def scope_of(namespace_id: int | None, filters: Filters | None, model: str) -> S
         vectors=compiled(vectors.matching(labels).values_list("pk", "vector")),
         complete=filters == labels,
     )
+
+
+def nearest_ids(
+    namespace_id: int, filters: Filters | None, vector: list[float], model: str, limit: int, *, exact: bool
+) -> dict[UUID, float]:
+    """Similarities of the nearest memories by id, by the exact scan or by the index, whatever the size of the scope."""
+    search = Search(None, vector, model, limit)
+    rows = run(scope_of(namespace_id, filters, model), search, Size(0, few=False), exact=exact)
+    return {row[0]: row[-EXTRA_COLUMNS + 1] for row in rows if row[0] is not None}
 
 
 def compiled(rows: Any) -> tuple[str, Sequence[Any]]:

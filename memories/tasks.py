@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 
 from memories.due import TRIES
-from memories.embeddings import EmbedderUnavailable, EmbeddingError, get_embedder
+from memories.embeddings import BatchFailed, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, get_embedder
 from memories.models import Embedding, Memory, MemoryQuerySet
 from memory_site.bell import Bell
 
@@ -42,7 +42,7 @@ def embed_some(memories: MemoryQuerySet) -> int | None:
     mine, rest = within(claimed, CHARACTERS_AT_MOST)
     again(rest).give_back()
     hopeless = [memory for memory in mine if memory.embed_tries >= TRIES]
-    again(hopeless).put_aside(f"Its worker ended {TRIES} times while embedding it.")
+    again(hopeless).put_aside(f"Given up after {TRIES} tries: it ends its worker or makes the embedder fail.")
     mine = [memory for memory in mine if memory.embed_tries < TRIES]
     return embed_claimed(mine) if mine else (0 if hopeless else None)
 
@@ -50,17 +50,22 @@ def embed_some(memories: MemoryQuerySet) -> int | None:
 def embed_claimed(mine: Sequence[Memory]) -> int | None:
     embedder = get_embedder()
     outcomes = list(zip(mine, embedder.embed_each([memory.content for memory in mine]), strict=True))
-    away = [memory for memory, outcome in outcomes if isinstance(outcome, EmbedderUnavailable)]
-    made = [(m.pk, bytes(m.content_hash), o) for m, o in outcomes if not isinstance(o, EmbeddingError)]
-    for memory, outcome in outcomes:
-        if isinstance(outcome, EmbeddingError) and not isinstance(outcome, EmbedderUnavailable):
-            again([memory]).filter(content_hash=memory.content_hash).put_aside(str(outcome))
+    made = [(m.pk, bytes(m.content_hash), vector) for m, vector in outcomes if not isinstance(vector, EmbeddingError)]
     kept = Embedding.objects.write(embedder.model, made) if made else 0
+    for memory, outcome in outcomes:
+        if isinstance(outcome, TextRefused):
+            again([memory]).filter(content_hash=memory.content_hash).put_aside(str(outcome))
+    # A text that may itself be what makes the embedder fail keeps its try; during an outage none is counted.
+    again([memory for memory, outcome in outcomes if isinstance(outcome, BatchFailed)]).put_off(OUTAGE_PAUSE)
+    away = [memory for memory, outcome in outcomes if is_outage(outcome)]
+    again(away).give_back(after=OUTAGE_PAUSE)
     if away:
-        again(away).give_back(after=OUTAGE_PAUSE)
         log.warning("The embedder is away; %d memories wait for it.", len(away))
-        return None
-    return kept
+    return None if away else kept
+
+
+def is_outage(outcome: Outcome) -> bool:
+    return isinstance(outcome, EmbedderUnavailable) and not isinstance(outcome, BatchFailed)
 
 
 def within(memories: Sequence[Memory], characters: int) -> tuple[list[Memory], list[Memory]]:

@@ -301,3 +301,15 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.log_level},
 }
+
+LOGIN_REDIRECT_URL = "admin:index"
+UNFOLD = {
+    "SITE_TITLE": "Memory Site",
+    "SITE_HEADER": "Memory Site",
+    "SITE_SYMBOL": "neurology",
+    "SITE_URL": None,
+    "ENVIRONMENT": "memory_site.console.environment",
+    "STYLES": ["memory_site.console.style_sheet"],
+    "COMMAND": {"search_callback": "memories.admin_search.palette"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.console.navigation"},
+}

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.test.client import Client, ClientHandler
 
 from memories.query_vectors import forget_queries
 from memories.search.size import sizes
@@ -14,15 +15,28 @@ from memory_site.embedded.services import services
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
 
+@cache
+def handler() -> ClientHandler:
+    """One for all callers: loading the middleware takes longer than most tests."""
+    handler = ClientHandler(enforce_csrf_checks=False)
+    handler.load_middleware()
+    return handler
+
+
 class Api:
     """Talks JSON to the API as one key's holder."""
 
     def __init__(self, token: str | None) -> None:
         self.client = Client(raise_request_exception=False)
+        self.client.handler = handler()
         self.token = token
 
     def call(self, method: str, path: str, body: object = None, **headers: str):
-        content = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        return self.raw(method, path, None if body is None else json.dumps(body), **headers)
+
+    def raw(self, method: str, path: str, body: str | bytes | None, **headers: str):
+        """A request whose body is already bytes, JSON or not."""
+        content = {} if body is None else {"data": body, "content_type": "application/json"}
         if self.token:
             headers = {"Authorization": f"Bearer {self.token}"} | headers
         return self.client.generic(method, f"/api/v1{path}", headers=headers, **content)

@@ -8,13 +8,15 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .base import DIMENSIONS, Embedder, EmbedderUnavailable, EmbeddingError, TextRefused, Vector
+from .base import DIMENSIONS, BatchFailed, Embedder, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, Vector
 
 __all__ = [
     "DIMENSIONS",
+    "BatchFailed",
     "Embedder",
     "EmbedderUnavailable",
     "EmbeddingError",
+    "Outcome",
     "TextRefused",
     "Vector",
     "get_embedder",

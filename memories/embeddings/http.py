@@ -42,7 +42,7 @@ class JsonServer:
     def place(self) -> str:
         """Host and port, for messages."""
         try:
-            return parse_url(self.base_url).netloc or self.base_url
+            return parse_url(self.base_url).netloc or "the configured address"
         except LocationParseError:
             return "the configured address"
 

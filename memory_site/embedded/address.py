@@ -36,13 +36,15 @@ class Address:
         return None
 
     def _problem(self) -> OSError | None:
+        if not 0 < self.port < 1 << 16:  # the resolver would silently take the rest of a division
+            return OSError(errno.EINVAL, "there is no such port")
         try:
             family, kind, _, _, target = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(target)
-        except (OSError, OverflowError) as error:
-            return error if isinstance(error, OSError) else OSError(errno.EINVAL, "no such port")
+        except OSError as error:
+            return error
         return None
 
     def answers(self, path: str, host_header: str) -> bool:

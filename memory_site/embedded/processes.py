@@ -63,7 +63,8 @@ def run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: 
         return RunAs(owner=owner)
     prefix = _lend_reading(owner, death_signal)
     if shutil.which("setpriv") is None or not _succeeds([*prefix, "test", "-r", str(paths[-1])]):
-        raise Unreachable(path=paths[0], name=name)
+        barred = next(path for path in paths if not _can_read(owner, [path]))
+        raise Unreachable(path=barred, name=name)
     return RunAs(prefix=prefix)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
+from pydantic import ValidationError
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
@@ -77,6 +78,12 @@ def namespace_named(name: str) -> Namespace:
     except Namespace.DoesNotExist:
         known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
         raise CommandError(f"There is no namespace {name!r} (there are: {known}).", returncode=WRONG_USE) from None
+
+
+def sentences(error: ValidationError) -> str:
+    """What is wrong with the values given, on one line."""
+    wrong = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+    return "; ".join(f"{field}: {message}" if field else message for field, message in wrong)
 
 
 def cell(value: Any) -> str:

@@ -10,7 +10,7 @@ from memories.add import add_one
 from memories.embeddings import get_embedder
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.operations.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named
+from memory_site.operations.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named, sentences
 
 WAIT_SECONDS = 20.0
 
@@ -40,8 +40,7 @@ class Command(MemoryCommand):
                 source_system="command line",
             )
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            raise CommandError(wrong, returncode=WRONG_USE) from None
+            raise CommandError(sentences(error), returncode=WRONG_USE) from None
         row, created = add_one(owner.pk, memory, get_embedder().model)
         embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
         self.stderr.write(f"{'Kept' if created else 'Was there already'}, {'' if embedded else 'not yet '}embedded.")

@@ -96,7 +96,7 @@ def served(url: str | None) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=sys.stderr)  # its first key is shown once
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_live(server, url)

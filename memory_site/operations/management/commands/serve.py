@@ -1,19 +1,17 @@
 """`manage.py serve`: the whole site in one command, and nothing left behind when it ends."""
 
 import os
-import resource
 import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import psutil
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import OperationalError, connection
 
 from memory_site.embedded.address import Address
 from memory_site.embedded.broker import Broker
@@ -27,10 +25,10 @@ from sessions_app.bootstrap import first_run
 WRONG_USE = 2
 #: Seconds until the web server must have answered, and deaths of one program until we say that it will not.
 READY_PATIENCE = 120
-HOPELESS_DEATHS = 4
-#: Clients of one web process that may be connected at once, and as many again waiting in the kernel's queue.
+HOPELESS_DEATHS = 3
+#: Clients of one web process that may be connected at once, and as many again waiting in the kernel's queue. (The web
+#: server raises its limit of open files to what the system allows by itself.)
 CONNECTIONS = 2048
-OPEN_FILES = 16 * 1024
 
 
 class Command(BaseCommand):
@@ -48,30 +46,27 @@ class Command(BaseCommand):
         try:
             with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
                 require_free(address)
-                with self._until_interrupted(), Supervisor() as supervisor:
+                with Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
         except HomeError as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
+        except OperationalError as error:
+            raise CommandError(f"The database cannot be used: {error}") from error
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
 
     def _serve(self, supervisor: Supervisor, address: Address, no_worker: bool) -> None:
         if settings.EMBEDDED:
             start_servers(supervisor)
         call_command("migrate", verbosity=0, interactive=False)
         self._tell_first_run()
-        connections.close_all()
-        allow_open_files()
+        connection.close()
+        connection.close_pool()  # it would hold two of the server's connections, and threads, for good
         for program in programs(address, no_worker):
             supervisor.add_program(program)
         wait_until_live(supervisor, address)
         self._tell_addresses(address)
         supervisor.watch()
-
-    @contextmanager
-    def _until_interrupted(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.stdout.write("stopped")
 
     def _tell_first_run(self) -> None:
         """At once, and on stdout alone: whatever goes wrong next, they cannot be shown a second time."""
@@ -150,22 +145,15 @@ def granian(address: Address) -> tuple[str, ...]:
     )
 
 
-def allow_open_files() -> None:
-    """Ask for room for every connection: the usual limit of 1,024 is less than we promise to hold."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def wait_until_live(supervisor: Supervisor, address: Address) -> None:
     """Raises CommandError when a program keeps dying, or the web server does not answer in time."""
     deadline = time.monotonic() + READY_PATIENCE
 
     def live() -> bool:
-        hopeless = supervisor.deaths() >= HOPELESS_DEATHS or time.monotonic() > deadline
-        if hopeless:
-            raise CommandError("The site does not start: its last lines are above, all of them in the logs.")
+        if supervisor.deaths() >= HOPELESS_DEATHS:
+            raise CommandError("A program of the site does not stay up: its last lines are above.")
+        if time.monotonic() > deadline:
+            raise CommandError(f"The web server did not answer within {READY_PATIENCE} seconds: see its log.")
         return address.answers("/health/live", known_host())
 
     supervisor.watch(until=live)

@@ -1,0 +1,49 @@
+"""`manage.py check_recall`: how much of the truth the nearest-neighbour index finds."""
+
+from argparse import ArgumentParser
+from statistics import mean
+
+from django.core.management.base import CommandError
+
+from memories.embeddings import get_embedder
+from memories.filters import Filters
+from memories.find import nearest_ids
+from memories.models import Embedding
+from memory_site.operations.commands import NOT_AS_IT_SHOULD_BE, WRONG_USE, ListingCommand, namespace_named
+
+ENOUGH = 0.99
+TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
+
+
+class Command(ListingCommand):
+    help = "Compare searches by the index with exact ones, with stored vectors as queries. Exit code 3 below 0.99."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--queries", type=int, default=100, help="1 to 10000 (default: 100)")
+        parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
+        parser.add_argument("--user", help="search as for this user alone")
+        parser.add_argument("--model", help="default: the one in use")
+
+    def handle(self, *, namespace: str, queries: int, limit: int, format: str, **options: object) -> None:
+        if not (1 <= queries <= 10_000 and 1 <= limit <= 100):
+            raise CommandError("--queries must lie in 1 to 10000, --limit in 1 to 100.", returncode=WRONG_USE)
+        owner, model = namespace_named(namespace), options["model"] or get_embedder().model
+        stored = Embedding.objects.in_namespace(owner.pk).of_model(model)
+        vectors = list(stored.order_by("?").values_list("vector", flat=True)[:queries])
+        if not vectors:
+            raise CommandError(f"There are no vectors of the model {model}.", returncode=WRONG_USE)
+        filters = Filters(user_id=options["user"])
+        recalls = [recall(owner.pk, filters, list(vector), model, limit) for vector in vectors]
+        found = {"queries": len(recalls), "limit": limit, "mean": round(mean(recalls), 4), "minimum": min(recalls)}
+        self.print_rows([found], format)
+        if found["mean"] < ENOUGH:
+            raise CommandError(f"Recall is below {ENOUGH}.", returncode=NOT_AS_IT_SHOULD_BE)
+
+
+def recall(namespace_id: int, filters: Filters, vector: list[float], model: str, limit: int) -> float:
+    """The share of the exact answer that the index gives; rows as near as the last one count as well."""
+    exact = nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
+    found = nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
+    last = min(exact.values(), default=0.0) - TOLERANCE
+    return sum(similarity >= last for similarity in found.values()) / len(exact) if exact else 1.0

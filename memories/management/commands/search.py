@@ -1,0 +1,57 @@
+"""`manage.py search QUERY`: find memories by words and by meaning."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+from pydantic import ValidationError
+
+from memories.embeddings import EmbeddingError, get_embedder
+from memories.filters import Filters
+from memories.find import find
+from memories.query_vectors import query_vector
+from memories.schemas import SearchIn
+from memories.search import Search
+from memory_site.operations.commands import WRONG_USE, ListingCommand, namespace_named, sentences
+
+
+class Command(ListingCommand):
+    help = "Search the memories of a namespace."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("query")
+        parser.add_argument("--mode", choices=["hybrid", "vector", "text"], default="hybrid", help="default: hybrid")
+        parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
+        parser.add_argument("--user", help="only this user's memories")
+
+    def handle(self, *, query: str, namespace: str, format: str, **options: object) -> None:
+        owner = namespace_named(namespace)
+        try:
+            wanted = SearchIn(query=query, mode=options["mode"], limit=options["limit"])
+            filters = Filters(user_id=options["user"])
+        except ValidationError as error:
+            raise CommandError(sentences(error), returncode=WRONG_USE) from None
+        words = None if wanted.mode == "vector" else wanted.query
+        vector = None if wanted.mode == "text" else self.vector(wanted)
+        hits = find(owner.pk, filters, Search(words, vector, get_embedder().model, wanted.limit))
+        self.print_rows((row(hit) for hit in hits), format)
+
+    def vector(self, wanted: SearchIn):
+        try:
+            return query_vector(wanted.query)
+        except EmbeddingError as error:
+            if wanted.mode == "vector":
+                raise CommandError(f"The embedder is away: {error}") from error
+            self.stderr.write(f"The embedder is away, searching by words alone: {error}")
+            return None
+
+
+def row(hit: dict) -> dict[str, object]:
+    memory = hit["memory"]
+    return {
+        "score": round(hit["score"], 3),
+        "similarity": hit["similarity"] and round(hit["similarity"], 3),
+        "found by": ", ".join(hit["found_by"]),
+        "id": memory["id"],
+        "content": memory["content"],
+    }

@@ -1,0 +1,130 @@
+"""The console's pages of what others brought: people, and the schedule of background work. And of the heartbeats."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
+from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django_celery_beat import admin as beat
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from kombu.exceptions import OperationalError
+from unfold.admin import TabularInline
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from memory_site.console import ConsoleAdmin, moment
+from memory_site.operations.models import Heartbeat
+
+for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+    admin.site.unregister(model)
+
+
+@admin.register(User)
+class UserAdmin(PlainUserAdmin, ConsoleAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_filter = ()
+
+
+@admin.register(Group)
+class GroupAdmin(PlainGroupAdmin, ConsoleAdmin):
+    pass
+
+
+class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
+    """The tasks that exist."""
+
+
+class PeriodicTaskForm(beat.PeriodicTaskForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = TaskSelect()
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ConsoleAdmin):
+    form = PeriodicTaskForm
+    date_hierarchy = None
+    list_display = ("name", "enabled", "runs", "task", "last_run", "total_run_count")
+    list_filter = ("enabled",)
+    sortable_by = ("name", "last_run")
+    ordering = ("name",)
+
+    @display(description="runs")
+    def runs(self, task: PeriodicTask) -> str:
+        return task.crontab.human_readable if task.crontab else str(task.scheduler)
+
+    @display(description="last run", ordering="last_run_at", empty_value="never")
+    def last_run(self, task: PeriodicTask) -> str | None:
+        return moment(task.last_run_at)
+
+    @admin.action(description="Run the selected tasks now")
+    def run_tasks(self, request: HttpRequest, queryset: QuerySet) -> None:
+        try:
+            super().run_tasks(request, queryset)
+        except OperationalError as error:
+            messages.error(request, f"No worker could be asked: the broker is away ({error}).")
+
+
+class TasksOfSchedule(TabularInline):
+    """Which tasks a schedule drives."""
+
+    model = PeriodicTask
+    verbose_name_plural = "tasks on this schedule"
+    fields = readonly_fields = ("name", "task", "enabled")
+    can_delete = False
+    extra = max_num = 0
+    show_change_link = True
+
+
+class ScheduleAdmin(ConsoleAdmin):
+    inlines = (TasksOfSchedule,)
+
+
+@admin.register(IntervalSchedule, SolarSchedule, ClockedSchedule)
+class PlainScheduleAdmin(ScheduleAdmin):
+    pass
+
+
+@admin.register(CrontabSchedule)
+class CrontabAdmin(ScheduleAdmin):
+    list_display = ("__str__", "human_readable")
+    readonly_fields = ("human_readable",)
+    fields = ("human_readable", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ConsoleAdmin):
+    """Written by the parts themselves, and only read here."""
+
+    list_display = ("name", "seen")
+    ordering = ("name",)
+    actions = None
+
+    @display(description="last seen")
+    def seen(self, heartbeat: Heartbeat) -> str:
+        seconds = (timezone.now() - heartbeat.seen_at).total_seconds()
+        return f"{seconds:.0f} s ago" if seconds < 120 else f"{timesince(heartbeat.seen_at)} ago"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
+        return False

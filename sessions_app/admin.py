@@ -1,0 +1,234 @@
+"""The console's pages of namespaces and API keys."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import connection
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from memory_site.console import COUNTED_AT_MOST, ConsoleAdmin, grouped, moment
+from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
+
+# By its relation: this app knows nothing of the memories that live in its namespaces.
+Memories = Namespace._meta.get_field("memories").related_model
+MEANINGS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
+STATES = {"usable": "success", "expired": "warning", "revoked": "danger"}
+NOT_TYPED = "Nothing was deleted: the name was not typed as it stands."
+
+
+class CappedCount(Subquery):
+    """How many rows a query has, counted no further than it is sliced."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) capped)"
+    output_field = IntegerField()
+
+
+@admin.register(Namespace)
+class NamespaceAdmin(ConsoleAdmin):
+    list_display = ("name", "memories", "keys", "created")
+    search_fields = ("name",)
+    ordering = ("name",)
+    sortable_by = ("name", "created")
+    fields = ("name", "created_at")
+    readonly_fields = ("created_at",)
+    actions = None
+    delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        memories = Memories.objects.filter(namespace=OuterRef("pk")).values("pk")[: COUNTED_AT_MOST + 1]
+        keys = ApiKey.objects.usable().filter(namespace=OuterRef("pk")).values("namespace").annotate(n=Count("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(memory_count=CappedCount(memories), key_count=Subquery(keys.values("n")))
+        )
+
+    @display(description="memories")
+    def memories(self, namespace: Namespace) -> SafeString:
+        count = namespace.memory_count
+        shown = grouped(count) if count <= COUNTED_AT_MOST else f"{grouped(COUNTED_AT_MOST)}+"
+        return link_to("memories_memory", namespace, shown)
+
+    @display(description="usable keys")
+    def keys(self, namespace: Namespace) -> SafeString:
+        return link_to("sessions_app_apikey", namespace, namespace.key_count or 0)
+
+    @display(description="created", ordering="created_at")
+    def created(self, namespace: Namespace) -> str | None:
+        return moment(namespace.created_at)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Deletes only when the name was typed."""
+        namespace = self.get_object(request, object_id)
+        if namespace and request.method == "POST" and request.POST.get("name") != namespace.name:
+            messages.error(request, NOT_TYPED)
+            return HttpResponseRedirect(request.path)
+        return super().delete_view(request, object_id, extra_context)
+
+    def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
+        """Exact counts of what goes with it, by the database's own cascade."""
+        memories = Memories.objects.filter(namespace__in=objs).count()
+        counts = {"memories": memories, "API keys": ApiKey.objects.filter(namespace__in=objs).count()}
+        return [str(namespace) for namespace in objs], counts, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Namespace) -> None:
+        """All of it or nothing, however long it takes: the web server's usual limit would stop it half way."""
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+        obj.delete()
+
+
+def link_to(model: str, namespace: Namespace, text: object) -> SafeString:
+    """The list of a model narrowed to one namespace."""
+    address = reverse(f"admin:{model}_changelist")
+    return format_html('<a href="{}?namespace={}" class="underline">{}</a>', address, namespace.pk, text)
+
+
+class KeyForm(forms.ModelForm):
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, MEANINGS[scope]) for scope in SCOPES],
+        initial=[READ, WRITE],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("namespace", "name", "scopes", "expires_at")
+
+    def clean_expires_at(self) -> datetime | None:
+        moment = self.cleaned_data["expires_at"]
+        if moment and "expires_at" in self.changed_data and moment <= timezone.now():
+            raise forms.ValidationError("This moment has passed already.")
+        return moment
+
+
+class NamespaceOfKey(admin.SimpleListFilter):
+    """Only for the links that lead here; a menu of every namespace would not end."""
+
+    title, parameter_name = "namespace", "namespace"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return list(Namespace.objects.filter(pk=chosen).values_list("pk", "name")) if chosen.isdigit() else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        chosen = self.value()
+        return queryset.filter(namespace=chosen) if chosen and chosen.isdigit() else queryset
+
+
+class RevokeForm(BaseDialogForm):
+    """Nothing to fill in: sending it is the consent."""
+
+
+def state_of(key: ApiKey) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= timezone.now() else "usable"
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ConsoleAdmin):
+    form = KeyForm
+    list_display = ("key", "name", "namespace", "allowed", "state", "last_used", "expires", "created")
+    list_select_related = ("namespace",)
+    list_filter = (NamespaceOfKey,)
+    search_fields = ("id", "name", "namespace__name")
+    autocomplete_fields = ("namespace",)
+    ordering = ("-created_at", "pk")
+    sortable_by = ("created",)
+    actions = None
+    actions_row = actions_detail = ("revoke",)
+    readonly_fields = ("key", "state", "created_at", "last_used_at", "revoked_at")
+    add_fieldsets = ((None, {"fields": ("namespace", "name", "scopes", "expires_at")}),)
+    fieldsets = (
+        (None, {"fields": (("key", "state"), "namespace", "name", "scopes", "expires_at")}),
+        ("Use", {"fields": (("created_at", "last_used_at", "revoked_at"),)}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """A key keeps its namespace: whoever holds it would be let into another one unasked."""
+        return (*self.readonly_fields, "namespace") if obj else self.readonly_fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Keys are revoked: a deleted one could not be told from one that never was."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
+        if change:
+            return super().save_model(request, obj, form, change)
+        key, obj.token = ApiKey.objects.issue(
+            obj.namespace, name=obj.name, scopes=tuple(obj.scopes), expires_at=obj.expires_at
+        )
+        obj.pk, obj._state.adding = key.pk, False
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The token itself, in this answer and nowhere else: no message, no session, no cookie ever holds it."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "New API key",
+            "opts": self.opts,
+            "key": obj,
+            "address": reverse("admin:sessions_app_apikey_change", args=[obj.pk]),
+        }
+        response = TemplateResponse(request, "admin/sessions_app/apikey/issued.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    @action(
+        description="Revoke",
+        icon="block",
+        variant=ActionVariant.DANGER,
+        permissions=["change"],
+        dialog={
+            "title": "Revoke this key?",
+            "description": "Whoever holds it is shut out within a second. This cannot be undone.",
+            "form_class": RevokeForm,
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
+        key = self.get_object(request, object_id)
+        if key and key.revoke():
+            self.log_change(request, key, "Revoked.")
+            messages.success(request, f"{key} is revoked.")
+        else:
+            messages.warning(request, "There was nothing to revoke.")
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:sessions_app_apikey_changelist")})
+
+    @display(description="key")
+    def key(self, key: ApiKey) -> str:
+        return str(key)
+
+    @display(description="scopes", label=True)
+    def allowed(self, key: ApiKey) -> list[str]:
+        return key.scopes
+
+    @display(description="state", label=STATES)
+    def state(self, key: ApiKey) -> str:
+        return state_of(key)
+
+    @display(description="last used", empty_value="never")
+    def last_used(self, key: ApiKey) -> str | None:
+        return moment(key.last_used_at)
+
+    @display(description="expires", empty_value="never")
+    def expires(self, key: ApiKey) -> str | None:
+        return moment(key.expires_at)
+
+    @display(description="created", ordering="created_at")
+    def created(self, key: ApiKey) -> str | None:
+        return moment(key.created_at)

@@ -1,0 +1,53 @@
+"""How much of the exact answer a filtered search gives, at the first and at the last search of one connection."""
+
+import time
+from statistics import mean, median
+
+from rich.table import Table
+
+from memories.filters import Filters
+from memories.find import find, nearest_ids
+from memories.models import Memory
+from memories.search import Search
+from memories.search.size import sizes
+from sessions_app.models import Namespace
+from tests.benchmarks.data import SHARES, Synthetic
+
+LIMIT = 10
+TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
+
+
+def recalls(namespace: Namespace, data: Synthetic, model: str, searches: int) -> Table:
+    columns = ("filter keeps", "rows", "mean", "minimum", "first search", f"search {searches}", "fewest rows", "p50 ms")
+    table = Table(*columns, title=f"recall@{LIMIT} of filtered vector searches, {searches} on one connection")
+    filters = {"all": None} | {name: Filters(metadata={"kept": [name]}) for name in SHARES}
+    for name, wanted in filters.items():
+        rows = Memory.objects.in_namespace(namespace.pk).matching(wanted).count()
+        table.add_row(name, f"{rows:,}", *figures(namespace.pk, wanted, data.vectors(searches).tolist(), model))
+    return table
+
+
+def figures(namespace_id: int, wanted: Filters | None, vectors: list, model: str) -> list[str]:
+    sizes.clear()
+    found = [find(namespace_id, wanted, Search(None, vector, model, LIMIT)) for vector in vectors]
+    shares = [
+        recall(hits, nearest_ids(namespace_id, wanted, vector, model, LIMIT, exact=True))
+        for hits, vector in zip(found, vectors, strict=True)
+    ]
+    fewest = min(len(hits) for hits in found)
+    numbers = [f"{mean(shares):.4f}", f"{min(shares):.2f}", f"{shares[0]:.2f}", f"{shares[-1]:.2f}", str(fewest)]
+    return [*numbers, timed(namespace_id, wanted, vectors, model)]
+
+
+def recall(hits: list[dict], exact: dict) -> float:
+    last = min(exact.values()) - TOLERANCE
+    return sum(hit["similarity"] >= last for hit in hits[: len(exact)]) / len(exact)
+
+
+def timed(namespace_id: int, wanted: Filters | None, vectors: list, model: str) -> str:
+    times = []
+    for vector in vectors:
+        started = time.perf_counter()
+        find(namespace_id, wanted, Search(None, vector, model, LIMIT))
+        times.append((time.perf_counter() - started) * 1000)
+    return f"{median(times):.1f}"

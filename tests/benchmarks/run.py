@@ -1,0 +1,65 @@
+"""The whole benchmark: a server of its own, data, arms, recall, embedding."""
+
+import argparse
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import django
+import urllib3
+
+django.setup()
+
+from django.conf import settings  # noqa: E402  (the models need django.setup)
+from rich.console import Console  # noqa: E402
+
+from memories.embeddings import get_embedder  # noqa: E402
+from sessions_app.models import ApiKey, Namespace  # noqa: E402
+from tests.benchmarks.arms import measure  # noqa: E402
+from tests.benchmarks.data import Synthetic, load  # noqa: E402
+from tests.benchmarks.embedding import throughput  # noqa: E402
+from tests.benchmarks.recall import recalls  # noqa: E402
+
+console = Console(width=140)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    with server() as (url, pid):
+        namespace = Namespace.objects.create(name="benchmark")
+        _, token = ApiKey.objects.issue(namespace)
+        data = Synthetic(arguments.rows)
+        model = get_embedder().model
+        load(namespace, data, model)
+        console.print(measure(namespace, data, model, url, token, pid, arguments.rounds))
+        console.print(recalls(namespace, data, model, arguments.searches))
+        console.print(throughput(arguments.texts))
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, int]]:
+    """The product as its users start it, without a worker: its address and the supervisor's process id."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "manage.py", "serve", "--no-worker", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_live(process, url)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_live(process: subprocess.Popen, url: str) -> None:
+    until = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            if urllib3.request("GET", f"{url}/health/live", timeout=2, retries=False).status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.1)
+    sys.exit("The server did not start.")

@@ -1,0 +1,171 @@
+"""`manage.py serve` as a person uses it: on a fresh directory, again, and when things are in the way."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from memory_site.embedded.address import Address
+from memory_site.embedded.home import Home
+from memory_site.embedded.postgres import Postgres
+from tests.embedded.waiting import eventually, gone
+
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data directory that the tests of this module use one after the other."""
+    return tmp_path_factory.mktemp("serve") / "data"
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def serve(data, port):
+    """Runs the command; `ready` reads what it says until it is."""
+    started = []
+
+    def serve(*options):
+        argv = [sys.executable, str(MANAGE), "serve", "--port", str(port), *options]
+        env = os.environ | {"DATA_DIR": str(data), "EMBEDDER": "hashing", "PYTHONUNBUFFERED": ""}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(argv, env=env, cwd="/", **pipes)
+        started.append(process)
+        return process
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until_ready(process):
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("ready in "):
+            return "".join(said)
+    raise AssertionError(f"it ended: {said} {process.stderr.read()}")
+
+
+def children(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def status(port, path, **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.status
+
+
+def test_a_first_run_tells_key_and_password_once_and_writes_them_nowhere(serve, data, port):
+    process = serve()
+    said = until_ready(process)
+    key = re.search(r"API key +(mem_\S+)", said)[1]
+    password = re.search(r"Admin password +(\S+)", said)[1]
+    assert status(port, "/health/live") == 200
+    assert status(port, "/api/v1/docs") == 200
+    assert {path.name for path in (data / "logs").iterdir()} >= {"web.log", "worker.log", "beat.log", "postgres.log"}
+    everything = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
+    assert password.encode() not in everything
+    assert key.rpartition("_")[2].encode() not in everything
+    pids = [child.pid for child in children(process)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert process.stdout.read() == "stopped\n"
+    assert all(map(gone, pids))
+
+
+def test_a_later_run_tells_where_things_are_and_no_key(serve, data, port):
+    process = serve("--no-worker")
+    said = until_ready(process)
+    assert f"http://127.0.0.1:{port}/admin/" in said
+    assert str(data) in said
+    assert "key" not in said
+    assert not [child for child in children(process) if "celery" in " ".join(child.cmdline())]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_second_serve_names_the_first(serve, port):
+    first = serve("--no-worker")
+    until_ready(first)
+    second = serve()
+    assert second.wait(30) == 2
+    expected = f"already served by process {first.pid} at http://127.0.0.1:{port}."
+    assert expected in second.stderr.read()
+
+
+def test_a_busy_port_is_one_sentence(serve, port):
+    with socket.create_server(("127.0.0.1", port)):
+        process = serve()
+        assert process.wait(30) == 2
+    said = process.stderr.read().strip()
+    assert said == (
+        f"CommandError: Cannot listen on port {port} of 127.0.0.1 (Address already in use): choose another --port."
+    )
+
+
+def test_a_foreign_directory_is_one_sentence(serve, data, directory):
+    (directory / "thesis.txt").touch()
+    argv = [sys.executable, str(MANAGE), "serve"]
+    process = subprocess.run(argv, env=os.environ | {"DATA_DIR": str(directory)}, text=True, capture_output=True)
+    assert process.returncode == 2
+    assert "holds files that are not Memory Site's" in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert [path.name for path in directory.iterdir()] == ["thesis.txt"]
+
+
+def test_a_killed_serve_leaves_nothing_and_the_next_starts(serve, port):
+    process = serve()
+    until_ready(process)
+    pids = [child.pid for child in children(process)]
+    process.kill()
+    assert eventually(lambda: all(map(gone, pids)))
+    assert "ready" in until_ready(serve("--no-worker"))
+
+
+def test_a_killed_database_comes_back(serve, data, port):
+    process = serve("--no-worker")
+    until_ready(process)
+    server = Postgres(Home(data))
+    killed = int(server.pid_file.read_text().split()[0])
+    os.kill(killed, signal.SIGKILL)
+    assert eventually(lambda: server.ready and int(server.pid_file.read_text().split()[0]) != killed)
+    assert status(port, "/health/ready") == 200
+
+
+def test_a_thousand_clients_wait_their_turn(serve, port):
+    until_ready(serve("--no-worker"))
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(1000)]
+    for client in clients:
+        client.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    answers = {client.recv(12) for client in clients}
+    for client in clients:
+        client.close()
+    assert answers == {b"HTTP/1.1 200"}
+
+
+@pytest.mark.parametrize(
+    ("host", "near"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("localhost", "localhost")]
+)
+def test_the_address_told_is_one_that_can_be_opened(host, near):
+    assert Address(host, 8000).url == f"http://{near}:8000"
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8000), ("127.0.0.1", 70000), ("192.0.2.1", 8000)])
+def test_an_address_that_is_not_ours_has_a_reason(host, port):
+    assert Address(host, port).why_not_free()

@@ -1,0 +1,130 @@
+"""Nothing that a caller sends makes a server error, and what is refused changes nothing."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from django.db import transaction
+
+from memories import tasks
+from tests.memory_site.hostile import ADDRESSES, DOUBTFUL, NOWHERE, UNREADABLE
+from tests.wire import (
+    Operation,
+    alternatives,
+    blamed,
+    fields,
+    fingerprint,
+    is_problem,
+    json_types,
+    operations,
+    sample,
+    transaction_is_broken,
+    with_raw,
+)
+
+pytestmark = pytest.mark.django_db
+BODY_FIELDS = [
+    pytest.param(operation, place, schema, id=f"{operation} {'.'.join(map(str, place)) or 'body'}")
+    for operation in operations()
+    if operation.body
+    for place, schema in [((), operation.body), *fields(operation.body)]
+]
+WITH_BODY = pytest.mark.parametrize("operation", [each for each in operations() if each.body], ids=str)
+QUERY_FIELDS = [
+    pytest.param(operation, name, id=f"{operation} {name}") for operation in operations() for name in operation.query
+]
+IN_THE_PATH = [
+    pytest.param(operation, name, id=f"{operation} {name}")
+    for operation in operations()
+    for name in operation.path_names
+]
+
+
+@pytest.fixture
+def memory(api) -> dict:
+    memory = api.add("Ada prefers answers in bullet points.", user_id="ada", metadata={"important": True})
+    tasks.embed_due()
+    return memory
+
+
+@pytest.fixture
+def tried(api, memory):
+    """Sends one request and undoes it when it was accepted: whether it was. In the end nothing may have changed."""
+    before = fingerprint()
+
+    def send(operation: Operation, url: str, body: bytes | None, what: str) -> bool:
+        save = transaction.savepoint()
+        response = api.raw(operation.method, url, body)
+        accepted = response.status_code < 400
+        if accepted or transaction_is_broken():
+            transaction.savepoint_rollback(save)
+        else:
+            transaction.savepoint_commit(save)
+        told = f"{what}: {response.status_code} {response.content[:300]}"
+        assert response.status_code < 500, told
+        assert accepted or is_problem(response), told
+        return accepted
+
+    yield send
+    assert fingerprint() == before
+
+
+def permits(schema: dict, raw: str) -> bool:
+    """Whether the value is of a JSON type that the schema names."""
+    value, permitted = json.loads(raw), json_types(schema)
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    name = names.get(type(value), "null")
+    return not permitted or name in permitted or (name == "integer" and "number" in permitted)
+
+
+@pytest.mark.parametrize(("operation", "place", "schema"), BODY_FIELDS)
+def test_no_value_in_a_body_is_too_much(tried, memory, operation, place, schema):
+    url = operation.url({"memory_id": memory["id"]})
+    for what, raw in (NOWHERE | DOUBTFUL).items():
+        if tried(operation, url, with_raw(operation, place, raw), what):
+            assert what not in NOWHERE, f"{what} was accepted."
+            assert permits(schema, raw), f"{what} was accepted for {alternatives(schema)}."
+
+
+@WITH_BODY
+def test_what_is_not_json_is_refused_wherever_it_stands(tried, memory, operation):
+    url = operation.url({"memory_id": memory["id"]})
+    for place in [(), *[place for place, _ in fields(operation.body)][:3]]:
+        for what, raw in UNREADABLE.items():
+            assert not tried(operation, url, with_raw(operation, place, raw), what)
+
+
+@WITH_BODY
+def test_an_unknown_field_is_refused_wherever_it_stands(api, memory, operation):
+    objects = [
+        place for place, schema in fields(operation.body) if any("properties" in each for each in alternatives(schema))
+    ]
+    for place in [(), *objects]:
+        body = with_raw(operation, (*place, "content__startswith"), "1")
+        response = api.raw(operation.method, operation.url({"memory_id": memory["id"]}), body)
+        assert is_problem(response, 422)
+        assert {field.rpartition(".")[2] for field in blamed(response)} == {"content__startswith"}
+
+
+@pytest.mark.parametrize(("operation", "name"), QUERY_FIELDS)
+def test_no_value_of_a_query_parameter_is_too_much(tried, operation, name):
+    body = json.dumps(operation.example()).encode() if operation.body else None
+    for what, text in ADDRESSES.items():
+        tried(operation, f"{operation.path}?{name}={text}", body, what)
+
+
+@pytest.mark.parametrize(("operation", "name"), QUERY_FIELDS)
+def test_a_query_parameter_for_one_value_may_not_come_twice(tried, operation, name):
+    body = json.dumps(operation.example()).encode() if operation.body else None
+    value = sample(operation.query[name])
+    text = quote(str(value[0] if isinstance(value, list) else value))
+    twice = tried(operation, f"{operation.path}?{name}={text}&{name}={text}", body, "twice")
+    assert twice == isinstance(value, list)
+
+
+@pytest.mark.parametrize(("operation", "name"), IN_THE_PATH)
+def test_no_id_in_an_address_is_too_much(tried, operation, name):
+    body = json.dumps(operation.example()).encode() if operation.body else None
+    for what, text in ADDRESSES.items():
+        url = operation.path.replace(f"{{{name}}}", text)
+        assert not tried(operation, url, body, what) or text == ""

@@ -1,0 +1,194 @@
+"""The API as its own OpenAPI document describes it, requests made from that, and what they leave in the database."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import psycopg
+from django.apps import apps
+from django.db import connection, connections
+
+from memory_site.api import api
+
+PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
+#: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
+READING_POSTS = {"/memories/search"}
+PLACE = "the value under test"
+SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": "00000000-0000-0000-0000-000000000000"}
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One method of one address. `body` is the schema of its body, `query` and `path_names` its parameters."""
+
+    method: str
+    path: str
+    query: dict[str, dict]
+    path_names: tuple[str, ...]
+    body: dict | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def reads(self) -> bool:
+        return self.method == "GET" or self.path in READING_POSTS
+
+    def url(self, ids: dict[str, str]) -> str:
+        """The address with ids filled in; a KeyError names a parameter the tests have no id for."""
+        return self.path.format(**{name: ids[name] for name in self.path_names})
+
+    def example(self) -> Any:
+        """A valid body, from the schema's own example; every schema of a body must have one."""
+        assert self.body is None or "example" in self.body, f"The schema of {self} shows no example body."
+        return deepcopy(self.body["example"]) if self.body else None
+
+
+@cache
+def document() -> dict:
+    return json.loads(json.dumps(api.get_openapi_schema(path_prefix=""), default=str))
+
+
+def resolved(schema: dict) -> dict:
+    """The schema itself behind a reference or a wrapping around a single one."""
+    while True:
+        wrapped = schema.get("allOf", [])
+        if "$ref" in schema:
+            schema = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        elif len(wrapped) == 1:
+            schema = wrapped[0]
+        else:
+            return schema
+
+
+def alternatives(schema: dict) -> list[dict]:
+    schema = resolved(schema)
+    return [each for part in schema.get("anyOf", []) for each in alternatives(part)] or [schema]
+
+
+def operations() -> list[Operation]:
+    found = []
+    for path, methods in document()["paths"].items():
+        for method, described in methods.items():
+            body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            parameters = described.get("parameters", [])
+            query = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
+            names = tuple(each["name"] for each in parameters if each["in"] == "path")
+            found.append(Operation(method.upper(), path, query, names, resolved(body) if body else None))
+    return found
+
+
+def fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:
+    """Every place in a body where a value may stand, with its schema: (("filters", "tags", 0), {"type": …})."""
+    for each in alternatives(schema):
+        for name, inner in each.get("properties", {}).items():
+            yield (*place, name), inner
+            yield from fields(inner, (*place, name))
+        if "items" in each:
+            yield (*place, 0), each["items"]
+            yield from fields(each["items"], (*place, 0))
+
+
+def json_types(schema: dict) -> set[str]:
+    """The JSON types a schema lets pass; empty for any."""
+    return {each["type"] for each in alternatives(schema) if "type" in each}
+
+
+def sample(schema: dict) -> Any:
+    """The smallest value a schema lets pass."""
+    each = alternatives(schema)[0]
+    if "example" in each or "enum" in each or "const" in each:
+        return deepcopy(each["example"] if "example" in each else each.get("const", each.get("enum", [None])[0]))
+    match each.get("type"):
+        case "object":
+            return {name: sample(each["properties"][name]) for name in each.get("required", [])}
+        case "array":
+            return [sample(each["items"])] * each.get("minItems", 1)
+        case "string":
+            return SAMPLES.get(each.get("format"), "a" * each.get("minLength", 1))
+        case _:
+            return each.get("minimum", 1)
+
+
+def with_raw(operation: Operation, place: tuple, raw: str) -> bytes:
+    """A body that is valid but for `raw`, JSON or not, standing at `place`."""
+    body = placed(operation.example(), operation.body, place)
+    return json.dumps(body).replace(json.dumps(PLACE), raw).encode("utf-8", "surrogatepass")
+
+
+def placed(value: Any, schema: dict, place: tuple) -> Any:
+    if not place:
+        return PLACE
+    step, *rest = place
+    if step == 0:
+        [kind] = [each for each in alternatives(schema) if "items" in each]
+        items = value or sample(kind)
+        return [placed(items[0], kind["items"], rest), *items[1:]]
+    kind = next(each for each in alternatives(schema) if "properties" in each)
+    value = sample(kind) if value is None else value
+    return value | {step: placed(value.get(step), kind["properties"].get(step, {}), rest)}
+
+
+def is_problem(response: Any, *statuses: int) -> bool:
+    """Whether the answer is a whole problem document, of one of the statuses when any are named."""
+    if statuses and response.status_code not in statuses:
+        return False
+    body = json.loads(response.content)
+    return (
+        response["Content-Type"] == "application/problem+json"
+        and set(body) >= PROBLEM_FIELDS
+        and body["status"] == response.status_code
+        and body["request_id"] == response["X-Request-ID"]
+    )
+
+
+def blamed(response: Any) -> set[str]:
+    """The fields a problem document names."""
+    return {error["field"] for error in response.json().get("errors", [])}
+
+
+def tables(namespaced: bool) -> list[str]:
+    """Our tables: all, or those whose rows belong to a namespace. API keys note their own use and are left out."""
+    ours = [model for model in apps.get_models() if not model.__module__.startswith(("django", "unfold"))]
+    ours = [model for model in ours if model.__name__ != "ApiKey"]
+    return [
+        model._meta.db_table
+        for model in ours
+        if not namespaced or any(field.column == "namespace_id" for field in model._meta.concrete_fields)
+    ]
+
+
+def fingerprint(namespace_id: int | None = None) -> dict[str, tuple]:
+    """What is in our tables, each as (rows, sum of the rows' hashes); of one namespace when it is given."""
+    where = "" if namespace_id is None else f" WHERE namespace_id = {namespace_id}"
+    parts = [
+        f"SELECT '{table}', count(*), sum(hashtextextended(t::text, 0)) FROM {table} t{where}"
+        for table in tables(namespace_id is not None)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts))
+        return {table: rest for table, *rest in cursor.fetchall()}
+
+
+def transaction_is_broken() -> bool:
+    return connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+
+
+def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The results of calls that start together, each in a thread with its own connection."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        try:
+            start.wait(30)
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(run, call) for call in calls]]
