@@ -23,6 +23,10 @@ DRAFT = {
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
     "updated_at": "timestamptz", "expires_at": "timestamptz", "embed_after": "timestamptz",
 }  # fmt: skip
+ENTITY = ", ".join(
+    f"{part} = CASE WHEN kept.entity_id IS NULL THEN excluded.{part} ELSE kept.{part} END"
+    for part in ("entity_system", "entity_id", "entity_type", "entity_name")
+)
 # The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
 # it is left alone here, and `add` removes it.
 ADD = f"""
@@ -39,6 +43,7 @@ ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
     workflow_id = coalesce(kept.workflow_id, excluded.workflow_id),
     repo_id = coalesce(kept.repo_id, excluded.repo_id),
     session_id = coalesce(kept.session_id, excluded.session_id),
+    {ENTITY},
     importance = greatest(kept.importance, excluded.importance),
     confidence = greatest(kept.confidence, excluded.confidence),
     expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL

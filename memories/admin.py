@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.views import ChangeList
 
 from memories import tasks
 from memories.add import add_one
@@ -23,12 +22,13 @@ from memories.admin_search import ranked, search, written_id
 from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
 from memories.neighbours import neighbours
-from memory_site.console import ConsoleAdmin, moment, pretty_json, shortened
+from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
 
 SHOWN = 160
 LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "embed_after", "embed_error")
-COLUMNS = ("beginning", "kind", "user_id", "source_system", "level", "state", "created")
+COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "created")
 STATES = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
+SAID = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
 LEVELS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
 CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
 
@@ -39,7 +39,7 @@ def state_of(memory: Memory) -> str:
     return REFUSED if memory.embed_error else WAITING
 
 
-class MemoryList(ChangeList):
+class MemoryList(ConsoleList):
     """Fifty rows, narrow ones: neither whole contents nor JSON are read."""
 
     def get_filters(self, request: HttpRequest) -> tuple:
@@ -58,6 +58,7 @@ class MemoryList(ChangeList):
 @admin.register(Memory)
 class MemoryAdmin(ConsoleAdmin):
     form = MemoryForm
+    compressed_fields = False
     list_filter = LIST_FILTERS
     list_display_links = ("beginning",)
     sortable_by = ("created",)
@@ -67,9 +68,9 @@ class MemoryAdmin(ConsoleAdmin):
     autocomplete_fields = ("namespace",)
     readonly_fields = (
         "id",
-        "created_at",
-        "updated_at",
-        "last_accessed_at",
+        "created",
+        "updated",
+        "last_accessed",
         "access_count",
         "data_shown",
         "metadata_shown",
@@ -90,7 +91,7 @@ class MemoryAdmin(ConsoleAdmin):
         ("Entity", {"fields": (("entity_system", "entity_id"), ("entity_type", "entity_name"))}),
         ("Data and metadata", {"fields": ("data_shown", "metadata_shown")}),
         ("Edit data and metadata", {"fields": ("data", "metadata"), "classes": ("collapse",)}),
-        ("Record", {"fields": (("id", "access_count"), ("created_at", "updated_at", "last_accessed_at"))}),
+        ("Record", {"fields": (("id", "access_count"), ("created", "updated", "last_accessed"))}),
     )
 
     def get_queryset(self, request: HttpRequest) -> MemoryQuerySet:
@@ -114,7 +115,7 @@ class MemoryAdmin(ConsoleAdmin):
             messages.warning(request, f"Nothing can match: {error}")
             return queryset.none(), False
         if pk := written_id(search_term):
-            one = self.get_queryset(request).filter(pk=pk)
+            one = self.get_queryset(request).filter(pk=pk).order_by("pk")
             if one.exists():
                 return one, False
         narrowed = chosen.narrow(queryset)
@@ -134,24 +135,38 @@ class MemoryAdmin(ConsoleAdmin):
 
     @display(description="match")
     def match(self, memory: Memory) -> str:
-        hit = memory.hit
-        return f"{hit['score']:.2f} {' + '.join(hit['found_by'])}" if hit else "-"
+        if memory.hit is None:
+            return "by its id"
+        arms = memory.hit["found_by"]
+        return f"{memory.hit['score']:.2f} {arms[0] if len(arms) == 1 else 'both'}"
 
     @display(description="type", label=True)
     def kind(self, memory: Memory) -> str:
         return memory.memory_type.replace("_", " ")
 
+    @display(description="source")
+    def source(self, memory: Memory) -> str:
+        return memory.source_system
+
     @display(description="importance", label=LEVELS)
     def level(self, memory: Memory) -> str:
         return memory.get_importance_display()
 
-    @display(description="embedding", label=STATES)
-    def state(self, memory: Memory) -> str:
-        return state_of(memory)
+    @display(description="embedded", label=STATES)
+    def embedded(self, memory: Memory) -> tuple[str, str]:
+        return state_of(memory), SAID[state_of(memory)]
 
     @display(description="created", ordering="created_at")
-    def created(self, memory: Memory) -> str | None:
+    def created(self, memory: Memory) -> SafeString | None:
         return moment(memory.created_at)
+
+    @display(description="updated")
+    def updated(self, memory: Memory) -> SafeString | None:
+        return moment(memory.updated_at)
+
+    @display(description="last accessed", empty_value="never")
+    def last_accessed(self, memory: Memory) -> SafeString | None:
+        return moment(memory.last_accessed_at)
 
     @display(description="data")
     def data_shown(self, memory: Memory) -> SafeString | str:

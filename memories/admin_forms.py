@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,9 @@ TAKEN = {
 MONOSPACE = {"class": "font-mono", "rows": 10, "spellcheck": "false"}
 
 
+LINE_END = re.compile(r"\r\n?")
+
+
 class Indented(json.JSONEncoder):
     """JSON that people can read and edit."""
 
@@ -35,13 +39,13 @@ class Indented(json.JSONEncoder):
 
 
 class Written(forms.CharField):
-    """Text kept exactly as it stands. A browser sends every line end as two characters; that changes nothing."""
+    """Text kept exactly as it stands. A browser writes every line end in its own way; that changes nothing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strip=False, empty_value=None, **options)
 
     def to_python(self, value: Any) -> str | None:
-        return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
+        return super().to_python(LINE_END.sub("\n", value) if isinstance(value, str) else value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return self.to_python(initial) != self.to_python(data)
@@ -122,9 +126,8 @@ class MemoryForm(forms.ModelForm):
             known = next((field for field in self.fields if name == field or name.startswith(f"{field}_")), None)
             self.add_error(known, each["msg"].removeprefix("Value error, "))
 
-    def validate_constraints(self) -> None:
-        """The two promises of uniqueness, told before they are broken, with the memory that stands in the way.
-        The other constraints say what the schemas have said already."""
+    def validate_unique(self) -> None:
+        """The two promises of uniqueness, told before they are broken, with the memory that stands in the way."""
         if self.errors:
             return
         memory = self.instance

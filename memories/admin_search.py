@@ -76,7 +76,7 @@ def palette(request: HttpRequest, text: str) -> list[SearchResult]:
     if not request.user.has_perm("memories.view_memory"):
         return []
     if (pk := written_id(text)) and (memory := Memory.objects.alive().filter(pk=pk).first()):
-        return [result(memory.pk, memory.content, memory.memory_type, "this id")]
+        return [result(memory.pk, memory.content, memory.memory_type.replace("_", " "), "this id")]
     found = search(text, limit=HITS_IN_PALETTE)
     entries = [SearchResult(title=note, description="memories", link=listed(text), icon="info") for note in found.notes]
     entries += [result(hit["memory"]["id"], hit["memory"]["content"], *described(hit)) for hit in found.hits]
@@ -91,7 +91,7 @@ def result(pk: UUID, content: str, *facts: str) -> SearchResult:
 
 
 def described(hit: dict[str, Any]) -> tuple[str, str]:
-    return hit["memory"]["memory_type"], f"{hit['score']:.2f} by {' and '.join(hit['found_by'])}"
+    return hit["memory"]["memory_type"].replace("_", " "), f"{hit['score']:.2f} by {' and '.join(hit['found_by'])}"
 
 
 def listed(text: str) -> str:

@@ -40,6 +40,7 @@ from memory_site.auth import reads, writes
 from memory_site.idempotency import idempotent
 from memory_site.pages import page
 from memory_site.problems import Problem, invalid
+from memory_site.requests import read_json
 from memory_site.schemas import JsonObject, ProblemOut, Tags
 
 router = Router(tags=["memories"])
@@ -56,7 +57,7 @@ def answer(body: Any, status: int = 200) -> HttpResponse:
 def parsed(value: Any) -> Any:
     """A JSON object written into a query parameter."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return read_json(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         raise ValueError("must be a JSON object") from error
 

@@ -14,7 +14,12 @@ def written_id(value: object) -> object:
     return UUID(value) if isinstance(value, str) else value
 
 
+def written_kind(value: object) -> object:
+    return MemoryType(value) if isinstance(value, str) else value
+
+
 Id = Annotated[UUID, BeforeValidator(written_id)]
+Kind = Annotated[MemoryType, BeforeValidator(written_kind)]
 
 
 class Filters(In):
@@ -27,7 +32,7 @@ class Filters(In):
     session_id: Label | None = None
     source_system: Label | None = None
     entity_system: Label | None = None
-    memory_types: list[MemoryType] | None = Field(None, min_length=1, max_length=64, strict=False)
+    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
     tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
     any_tags: Tags | None = Field(None, min_length=1, description="At least one of these.")
     min_importance: int | None = Field(None, ge=1, le=5)
@@ -40,7 +45,8 @@ class Filters(In):
 
     @property
     def empty(self) -> bool:
-        return not self.model_dump(exclude_none=True)
+        """Whether nothing is asked for; every metadata contains {}."""
+        return all(value is None or value == {} for value in self.model_dump().values())
 
     def labels(self) -> "Filters":
         """Only the conditions that an embedding row can tell by itself."""

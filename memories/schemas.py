@@ -6,10 +6,10 @@ from uuid import UUID
 
 import numpy as np
 from ninja import Schema
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from memories.embeddings.base import DIMENSIONS
-from memories.filters import Filters
+from memories.filters import Filters, Kind
 from memories.types import Importance, MemoryType
 from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Tags, Text
 
@@ -40,10 +40,14 @@ def without_repeats(tags: list[str]) -> list[str]:
 
 VectorIn = Annotated[
     list[float],
-    Field(min_length=DIMENSIONS, max_length=DIMENSIONS, description="Of the server's own embedding model."),
+    Field(
+        min_length=DIMENSIONS,
+        max_length=DIMENSIONS,
+        fail_fast=True,
+        description="Of the server's own embedding model.",
+    ),
     AfterValidator(unit_vector),
 ]
-Kind = Annotated[MemoryType, BeforeValidator(lambda value: MemoryType(value) if isinstance(value, str) else value)]
 Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]
 UniqueTags = Annotated[Tags, AfterValidator(without_repeats)]
 Level = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.")]

@@ -85,14 +85,14 @@ def again(memories: Sequence[Memory]) -> MemoryQuerySet:
 def embed_now(pk: UUID, patience: float) -> bool:
     """Have one memory's vector made, here unless a worker is at it already; whether it is there in the end.
 
-    Waits `patience` seconds at most, and not at all for an embedder that is away.
+    Waits `patience` seconds at most, and not at all for an embedder that is away or refuses the text.
     """
     until = time.monotonic() + patience
     one = Memory.objects.filter(pk=pk)
     while time.monotonic() < until:
         embed_some(one)
-        state = one.values_list("embed_after", "embed_tries").first()
-        if state is None or state[0] is None or state[1] == 0:
+        state = one.values_list("embed_after", "embed_tries", "embed_error").first()
+        if state is None or state[0] is None or state[1] == 0 or state[2]:
             return state is not None and state[0] is None
         time.sleep(0.05)
     return False

@@ -17,7 +17,11 @@ from memory_site.requests import TOO_LARGE, StrictParser, strict
 
 log = logging.getLogger(__name__)
 UNSTORABLE = "A value cannot be stored."
+# Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
+LIMIT_EXCEEDED = "54"
+ERRORS_TOLD = 100
 RETRY = {"Retry-After": "5"}
+AWAY = Problem(503, "The database is away or too busy.", headers=RETRY)
 DESCRIPTION = """One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer mem_…`. Errors are problem documents
@@ -41,15 +45,15 @@ STATUS = {
         401, "A valid API key is needed: Authorization: Bearer mem_…", headers={"WWW-Authenticate": "Bearer"}
     ),
     Http404: lambda error: Problem(404, "There is nothing here."),
-    HttpError: lambda error: Problem(error.status_code, str(error)),
+    HttpError: lambda error: problem_behind(error),
     RequestDataTooBig: lambda error: Problem(413, TOO_LARGE),
     ValidationError: lambda error: Problem(422, "The request is not valid.", errors=field_errors(error)),
     TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
     DataError: lambda error: Problem(422, UNSTORABLE),
     IntegrityError: lambda error: Problem(409, DUPLICATE) if is_duplicate(error) else Problem(422, UNSTORABLE),
     EmbedderUnavailable: lambda error: Problem(503, "The embedder is away; searching by words works.", headers=RETRY),
-    OperationalError: lambda error: Problem(503, "The database is away or too busy.", headers=RETRY),
-    InterfaceError: lambda error: Problem(503, "The database is away or too busy.", headers=RETRY),
+    OperationalError: lambda error: Problem(422, UNSTORABLE) if is_too_much(error) else AWAY,
+    InterfaceError: lambda error: AWAY,
     Problem: lambda error: error,
 }
 
@@ -58,11 +62,21 @@ def is_duplicate(error: IntegrityError) -> bool:
     return getattr(error.__cause__, "sqlstate", None) == UniqueViolation.sqlstate
 
 
+def is_too_much(error: OperationalError) -> bool:
+    return (getattr(error.__cause__, "sqlstate", None) or "").startswith(LIMIT_EXCEEDED)
+
+
+def problem_behind(error: HttpError) -> Problem:
+    """django-ninja wraps whatever the parser raises into an error of its own, which says nothing."""
+    cause = error.__cause__
+    return cause if isinstance(cause, Problem) else Problem(error.status_code, str(error))
+
+
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
-    """Where and why, never what was sent."""
+    """Where and why, never what was sent; not so many that the answer dwarfs the request."""
     return [
         {"field": field_name(each["loc"]), "message": each["msg"].removeprefix("Value error, ")}
-        for each in error.errors
+        for each in error.errors[:ERRORS_TOLD]
     ]
 
 

@@ -14,11 +14,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.data import JsonLexer
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 #: Rows are counted, and can be paged through, up to here: 0.7 ms, where counting a million takes 30 ms and more.
 COUNTED_AT_MOST = 10_000
@@ -40,9 +42,14 @@ def shortened(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 
-def moment(value: datetime | None) -> str | None:
-    """A moment to the minute, on one line."""
-    return f"{value:%Y-%m-%d}\u00a0{value:%H:%M}" if value else None
+def moment(value: datetime | None) -> SafeString | None:
+    """A moment to the minute, to the second under the pointer. In a narrow column its date and time stand apart."""
+    if value is None:
+        return None
+    parts = format_html_join(
+        " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
+    )
+    return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
 
 
 class CappedPaginator(Paginator):
@@ -74,6 +81,13 @@ class CappedPaginator(Paginator):
         return round(rows, 3 - len(str(rows)))
 
 
+class ConsoleList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's head would tell a number of results, and a capped one is not theirs: its foot tells it right."""
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
+
 class ConsoleAdmin(ModelAdmin):
     """A model of any size: nothing on its pages reads the whole table."""
 
@@ -85,6 +99,9 @@ class ConsoleAdmin(ModelAdmin):
     compressed_fields = True
     warn_unsaved_form = True
     paginator = CappedPaginator
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ConsoleList
 
     def get_paginator(self, request: HttpRequest, queryset: QuerySet, *args: Any, **kwargs: Any) -> Paginator:
         paginator = super().get_paginator(request, queryset, *args, **kwargs)

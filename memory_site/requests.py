@@ -22,7 +22,7 @@ class StrictParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
-            return json.loads(request.body.decode(), object_pairs_hook=unique_keys, parse_constant=refuse_constant)
+            return read_json(request.body.decode())
         except RecursionError:
             raise Problem(400, "The body is nested too deeply.") from None
         except ValueError as error:  # bad UTF-8, bad JSON, a number too long to read, or one of our own refusals
@@ -31,6 +31,11 @@ class StrictParser(Parser):
     def parse_querydict(self, data: MultiValueDict, list_fields: list[str], request: HttpRequest) -> dict[str, Any]:
         """A parameter given twice is a list; where one value is wanted, that is an error and not a choice of ours."""
         return {name: values if len(values) > 1 else values[0] for name, values in data.lists()}
+
+
+def read_json(text: str) -> Any:
+    """The value. Raises ValueError, or RecursionError for what is nested too deeply."""
+    return json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant)
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ EMBEDDERS = {
     "openai": "memories.embeddings.openai.OpenAIEmbedder",
     "hashing": "memories.embeddings.hashing.HashingEmbedder",
 }
+#: Of the 60 connections the embedded server allows, those left for the web server.
+EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
     "onnx": "all-MiniLM-L6-v2-int8",
     "ollama": "nomic-embed-text",
@@ -55,7 +57,7 @@ class Environment(BaseSettings):
     debug: bool = False
     #: Whether people reach the site by https; on by default outside embedded mode.
     https: bool | None = None
-    #: Where the embedded services keep their data.
+    #: Where the embedded services keep their data; a relative path starts at the project.
     data_dir: Path = Path(".memory_site")
 
     embedder: str = "onnx"
@@ -110,6 +112,8 @@ class Environment(BaseSettings):
             if missing:
                 names = " and ".join(name.upper() for name in missing)
                 raise ValueError(f"{names} must be set when a PostgreSQL server is named")
+        elif self.web_workers * self.pg_pool_size > EMBEDDED_CONNECTIONS:
+            raise ValueError(f"WEB_WORKERS times PG_POOL_SIZE may be {EMBEDDED_CONNECTIONS} at most in embedded mode")
         return self
 
     @property
@@ -132,7 +136,7 @@ def read_environment() -> Environment:
 
 env = read_environment()
 EMBEDDED = env.embedded
-HOME = Home(env.data_dir.absolute()) if EMBEDDED else None
+HOME = Home(BASE_DIR / env.data_dir) if EMBEDDED else None
 
 
 def database() -> dict:
@@ -300,6 +304,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.log_level},
+    # What a caller did wrong is told to him, not to the log.
+    "loggers": {"django.request": {"level": "ERROR"}},
 }
 
 LOGIN_REDIRECT_URL = "admin:index"

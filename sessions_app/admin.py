@@ -41,8 +41,8 @@ class NamespaceAdmin(ConsoleAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name", "created")
-    fields = ("name", "created_at")
-    readonly_fields = ("created_at",)
+    fields = ("name", "created")
+    readonly_fields = ("created",)
     actions = None
     delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
 
@@ -66,7 +66,7 @@ class NamespaceAdmin(ConsoleAdmin):
         return link_to("sessions_app_apikey", namespace, namespace.key_count or 0)
 
     @display(description="created", ordering="created_at")
-    def created(self, namespace: Namespace) -> str | None:
+    def created(self, namespace: Namespace) -> SafeString | None:
         return moment(namespace.created_at)
 
     def delete_view(
@@ -152,11 +152,11 @@ class ApiKeyAdmin(ConsoleAdmin):
     sortable_by = ("created",)
     actions = None
     actions_row = actions_detail = ("revoke",)
-    readonly_fields = ("key", "state", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = ("key", "state", "created", "last_used", "revoked")
     add_fieldsets = ((None, {"fields": ("namespace", "name", "scopes", "expires_at")}),)
     fieldsets = (
         (None, {"fields": (("key", "state"), "namespace", "name", "scopes", "expires_at")}),
-        ("Use", {"fields": (("created_at", "last_used_at", "revoked_at"),)}),
+        ("Use", {"fields": (("created", "last_used", "revoked"),)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
@@ -222,13 +222,17 @@ class ApiKeyAdmin(ConsoleAdmin):
         return state_of(key)
 
     @display(description="last used", empty_value="never")
-    def last_used(self, key: ApiKey) -> str | None:
+    def last_used(self, key: ApiKey) -> SafeString | None:
         return moment(key.last_used_at)
 
+    @display(description="revoked")
+    def revoked(self, key: ApiKey) -> SafeString | None:
+        return moment(key.revoked_at)
+
     @display(description="expires", empty_value="never")
-    def expires(self, key: ApiKey) -> str | None:
+    def expires(self, key: ApiKey) -> SafeString | None:
         return moment(key.expires_at)
 
     @display(description="created", ordering="created_at")
-    def created(self, key: ApiKey) -> str | None:
+    def created(self, key: ApiKey) -> SafeString | None:
         return moment(key.created_at)

@@ -1,13 +1,14 @@
 """The people of every test: a namespace's caller, an outsider, and someone who may only read."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
-from django.conf import settings
+from django.conf import settings as project
 from django.test.client import Client, ClientHandler
 
+from memories import embeddings
 from memories.query_vectors import forget_queries
 from memories.search.size import sizes
 from memory_site import auth
@@ -68,7 +69,7 @@ class Api:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """Asked for by pytest-django before it makes the test database: the moment the services must be there."""
-    with services(settings.HOME):
+    with services(project.HOME):
         yield
 
 
@@ -98,9 +99,30 @@ def stranger(db) -> Api:
     return Api(None)
 
 
+@pytest.fixture
+def embedder(settings) -> Callable[..., embeddings.Embedder]:
+    """Chooses one of tests.embedders by name, with its model and options."""
+
+    def choose(name: str, model: str = "hashing-1", **options: object) -> embeddings.Embedder:
+        settings.EMBEDDINGS = {"default": {"BACKEND": f"tests.embedders.{name}", "MODEL": model, "OPTIONS": options}}
+        embeddings._embedders.clear()
+        forget_queries()
+        return embeddings.get_embedder()
+
+    return choose
+
+
 @pytest.fixture(autouse=True)
 def nothing_remembered_between_tests() -> Iterator[None]:
     yield
     auth._known.clear()
     forget_queries()
     sizes.clear()
+
+
+@pytest.fixture
+def takes(api: Api, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Callable) -> Callable:
+    """`with takes(1):` counts the statements of a request whose caller is known already."""
+    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 600)
+    auth.caller_of(api.token)
+    return django_assert_num_queries

@@ -49,6 +49,8 @@ def _make(configuration: dict[str, Any]) -> Embedder:
     try:
         backend = import_string(configuration["BACKEND"])
         return backend(configuration["MODEL"], **configuration.get("OPTIONS", {}))
+    except ModuleNotFoundError as error:
+        raise ImproperlyConfigured(f'{error.name} is missing: pip install "memory-site[embedded]".') from error
     except (ImportError, KeyError, TypeError) as error:
         raise ImproperlyConfigured(f"The embedder cannot be made: {error}.") from error
 

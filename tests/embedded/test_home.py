@@ -167,3 +167,14 @@ def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
         pass
     owners = {path.stat().st_uid for path in home.path.rglob("*")}
     assert owners == {1234}
+
+
+@as_root
+def test_root_gives_no_files_away_that_a_persons_link_leads_to(directory):
+    (directory / "precious").mkdir()
+    (directory / "home").mkdir()
+    (directory / "home" / MARKER).touch()
+    (directory / "home" / "secrets").symlink_to(directory / "precious")
+    os.chown(directory / "home", 1234, 1234)
+    Home(directory / "home").secret("django")
+    assert (directory / "precious").stat().st_uid == 0

@@ -55,6 +55,11 @@ def test_the_server_is_durable_and_private(made, connect):
         assert dict(found.fetchall()) == expected
 
 
+def test_letters_of_every_language_have_upper_and_lower_case(made, connect):
+    with Postgres(made), connect(made) as connection:
+        assert connection.execute("SELECT lower('ÄÉЖ'), 'Ж' ~ '^\\w$'").fetchone() == ("äéж", True)
+
+
 def test_a_wrong_password_is_refused(made, connect):
     with Postgres(made), pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(made, password="guess")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from memory_site.embedded.address import Address
 from memory_site.embedded.home import Home
 from memory_site.embedded.postgres import Postgres
+from memory_site.embedded.services import services
 from tests.embedded.waiting import eventually, gone
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
@@ -38,9 +40,9 @@ def serve(data, port):
     """Runs the command; `ready` reads what it says until it is."""
     started = []
 
-    def serve(*options):
+    def serve(*options, **environment):
         argv = [sys.executable, str(MANAGE), "serve", "--port", str(port), *options]
-        env = os.environ | {"DATA_DIR": str(data), "EMBEDDER": "hashing", "PYTHONUNBUFFERED": ""}
+        env = os.environ | {"DATA_DIR": str(data), "EMBEDDER": "hashing", "PYTHONUNBUFFERED": ""} | environment
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(argv, env=env, cwd="/", **pipes)
         started.append(process)
@@ -136,6 +138,40 @@ def test_a_killed_serve_leaves_nothing_and_the_next_starts(serve, port):
     process.kill()
     assert eventually(lambda: all(map(gone, pids)))
     assert "ready" in until_ready(serve("--no-worker"))
+
+
+def test_with_servers_of_your_own_it_starts_only_the_programs(serve, home, port):
+    with services(home):
+        ours = {name.lower(): quote(value, safe="") for name, value in home.database.items()}
+        environment = {
+            "DATABASE_URL": "postgresql://{user}:{password}@/{name}?host={host}".format(**ours),
+            "REDIS_URL": home.broker_url,
+            "SECRET_KEY": "a key of the people who run it, long enough",
+            "ALLOWED_HOSTS": "memory.example.org",
+        }
+        process = serve(**environment)
+        said = until_ready(process)
+        assert "API key" in said
+        assert "Data" not in said
+        programs = [" ".join(child.cmdline()) for child in children(process)]
+        assert not [line for line in programs if "postgres" in line or "valkey" in line]
+        assert [line for line in programs if "worker" in line]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert Postgres(home).ready
+
+
+def test_a_database_that_is_away_is_told_without_a_traceback(serve, directory):
+    environment = {
+        "DATABASE_URL": f"postgresql://nobody@/nothing?host={directory}",
+        "REDIS_URL": f"redis+socket://{directory}/nothing",
+        "SECRET_KEY": "a key of the people who run it, long enough",
+    }
+    process = serve(PG_POOL_TIMEOUT="2", **environment)
+    assert process.wait(60) == 1
+    said = process.stderr.read()
+    assert said.splitlines()[-1].startswith("CommandError: The database cannot be used: ")
+    assert "Traceback" not in said
 
 
 def test_a_killed_database_comes_back(serve, data, port):

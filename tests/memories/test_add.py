@@ -1,10 +1,43 @@
 """How a memory is added."""
 
-import pytest
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
 
-from memories.models import Memory
+import numpy as np
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from memories.types import MemoryType
+from tests.wire import at_once, blamed, is_problem
 
 pytestmark = pytest.mark.django_db
+EVERYTHING = {
+    "content": "Ada prefers answers in bullet points.",
+    "summary": "Bullet points for Ada",
+    "data": {"style": "bullets", "seen": [1, 2.5, None, True]},
+    "metadata": {"important": True, "nested": {"ü": "✓"}},
+    "memory_type": "user_preference",
+    "source_system": "agno",
+    "user_id": "ada",
+    "agent_id": "writer",
+    "workflow_id": "letters",
+    "repo_id": "site",
+    "session_id": "monday",
+    "importance": 5,
+    "confidence": 0.75,
+    "tags": ["style", "Ünïcode"],
+    "entity": {"system": "jira", "id": "A-1", "type": "ticket", "name": "The first"},
+}
+ONE = [1.0] + [0.0] * 767
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def test_only_the_content_is_required(api):
@@ -13,4 +46,457 @@ def test_only_the_content_is_required(api):
     assert memory["memory_type"] == "agent"
     assert memory["source_system"] == "api"
     assert (memory["importance"], memory["confidence"]) == (3, 1.0)
+    assert (memory["tags"], memory["metadata"], memory["data"], memory["entity"]) == ([], {}, None, None)
+    assert (memory["expires_at"], memory["last_accessed_at"], memory["access_count"]) == (None, None, 0)
     assert memory["embedded"] is False
+
+
+def test_everything_that_is_said_is_kept(api):
+    response = api.post("/memories", EVERYTHING)
+    assert response.status_code == 201
+    told = response.json()
+    assert {name: told[name] for name in EVERYTHING} == EVERYTHING
+    assert api.get(f"/memories/{told['id']}").json() | {"created": True} == told
+
+
+def test_every_column_is_really_filled(api, namespace):
+    api.post("/memories", EVERYTHING | {"expires_at": "2190-01-01T00:00:00Z"})
+    row = Memory.objects.get()
+    assert (row.namespace, row.user_id, row.agent_id, row.workflow_id) == (namespace, "ada", "writer", "letters")
+    assert (row.repo_id, row.session_id, row.source_system) == ("site", "monday", "agno")
+    assert (row.entity_system, row.entity_id, row.entity_type, row.entity_name) == (
+        "jira",
+        "A-1",
+        "ticket",
+        "The first",
+    )
+    assert (row.importance, row.confidence, row.tags) == (5, 0.75, ["style", "Ünïcode"])
+    assert (row.data, row.metadata) == (EVERYTHING["data"], EVERYTHING["metadata"])
+    assert row.expires_at == datetime(2190, 1, 1, tzinfo=UTC)
+    assert row.embed_after <= timezone.now()
+
+
+def test_its_words_are_those_of_content_summary_and_data(api):
+    api.add("the harbour", summary="boats and piers", data={"inside": ["lighthouse"], "count": 3})
+    for word in ("harbour", "boats", "lighthouse"):
+        assert len(api.search(word, mode="text")["results"]) == 1
+
+
+def test_its_id_is_a_version_7_uuid_and_sorts_by_time(api):
+    ids = [api.add(f"number {number}")["id"] for number in range(20)]
+    assert ids == sorted(ids)
+    assert {UUID(each).version for each in ids} == {7}
+
+
+@pytest.mark.parametrize("kind", list(MemoryType))
+def test_every_type_is_accepted(api, kind):
+    assert api.add("anything", memory_type=kind)["memory_type"] == kind
+
+
+def test_the_types_are_exactly_those_of_the_contract():
+    assert set(MemoryType) == {
+        *("agent", "rag", "workflow", "insight", "project"),
+        *("conversation", "business_fact", "strategic_insight", "user_preference", "process_knowledge"),
+        *("market_intelligence", "technical_knowledge", "relationship"),
+        *("search_result", "user_selection", "tool_output", "domain_entity", "completed_action"),
+        *("conversation_fact", "temporary_state"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["", "Agent", "AGENT", "note", None, 1])
+def test_an_unknown_type_is_refused(api, kind):
+    response = api.post("/memories", {"content": "anything", "memory_type": kind})
+    assert is_problem(response, 422)
+    assert blamed(response) == {"memory_type"}
+
+
+def test_it_takes_one_statement_after_authentication(api, takes):
+    with takes(1):
+        api.add("Ada likes tea.")
+    with takes(1):
+        api.add("Ada likes tea.")
+
+
+def test_it_is_found_by_its_words_at_once(api):
+    memory = api.add("The harbour opens at nine.")
+    assert [hit["memory"]["id"] for hit in api.search("harbour")["results"]] == [memory["id"]]
+
+
+# The same content again
+
+
+def test_the_same_content_is_kept_once(api):
+    first = api.add("Ada likes tea.")
+    response = api.post("/memories", {"content": "Ada likes tea."})
+    assert response.status_code == 200
+    assert response.json()["created"] is False
+    assert response.json()["id"] == first["id"]
+    assert Memory.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"memory_type": "rag"},
+        {"user_id": "ben"},
+        {"user_id": None},
+        {"content": "Ada likes tea. "},
+        {"content": "ada likes tea."},
+    ],
+    ids=str,
+)
+def test_another_type_or_user_or_letter_makes_another_memory(api, other):
+    memory = {"content": "Ada likes tea.", "user_id": "ada"}
+    first = api.post("/memories", memory).json()
+    second = api.post("/memories", memory | other)
+    assert second.status_code == 201
+    assert second.json()["id"] != first["id"]
+
+
+def test_a_repeat_unites_the_tags(api):
+    api.add("tea", tags=["a", "b"])
+    assert api.add("tea", tags=["c", "b", "c"])["tags"] == ["a", "b", "c"]
+    assert api.add("tea")["tags"] == ["a", "b", "c"]
+
+
+def test_tags_given_twice_are_kept_once(api):
+    assert api.add("tea", tags=["b", "a", "b"])["tags"] == ["b", "a"]
+
+
+def test_a_repeat_merges_metadata_and_data_key_by_key(api):
+    api.add("tea", metadata={"a": 1, "b": 1}, data={"x": 1})
+    merged = api.add("tea", metadata={"b": 2, "c": 3}, data={"y": 2})
+    assert merged["metadata"] == {"a": 1, "b": 2, "c": 3}
+    assert merged["data"] == {"x": 1, "y": 2}
+    assert api.add("tea")["data"] == {"x": 1, "y": 2}
+
+
+def test_a_repeat_brings_data_where_there_was_none(api):
+    api.add("tea")
+    assert api.add("tea", data={"x": 1})["data"] == {"x": 1}
+
+
+def test_a_repeat_fills_in_labels_and_loses_none(api):
+    api.add("tea", agent_id="first", summary="short")
+    merged = api.add("tea", agent_id="second", workflow_id="w", repo_id="r", session_id="s")
+    assert (merged["agent_id"], merged["workflow_id"], merged["repo_id"], merged["session_id"]) == (
+        "first",
+        "w",
+        "r",
+        "s",
+    )
+    assert merged["summary"] == "short"
+    assert api.add("tea", summary="shorter")["summary"] == "shorter"
+
+
+def test_a_repeat_fills_in_the_entity_as_a_whole(api):
+    api.add("tea")
+    entity = {"system": "jira", "id": "A-1", "type": None, "name": "One"}
+    assert api.add("tea", entity=entity)["entity"] == entity
+    assert api.add("tea", entity={"system": "jira", "id": "A-2", "type": "ticket"})["entity"] == entity
+    assert api.add("tea")["entity"] == entity
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 4), (4, 2)])
+def test_a_repeat_keeps_the_greatest_importance_and_confidence(api, first, second):
+    api.add("tea", importance=first, confidence=first / 10)
+    merged = api.add("tea", importance=second, confidence=second / 10)
+    assert (merged["importance"], merged["confidence"]) == (4, 0.4)
+
+
+def test_a_repeat_refreshes_updated_at_and_keeps_created_at(api):
+    first, second = api.add("tea"), api.add("tea")
+    assert moment(second["updated_at"]) > moment(first["updated_at"])
+    assert second["created_at"] == first["created_at"]
+
+
+def test_a_repeat_keeps_the_later_expiry(api):
+    soon, late = "2150-01-01T00:00:00Z", "2160-01-01T00:00:00Z"
+    for given in (late, soon):
+        merged = api.add("tea", expires_at=given)
+    assert moment(merged["expires_at"]) == moment(late)
+    assert api.add("tea")["expires_at"] is None
+    assert api.add("tea", expires_at=soon)["expires_at"] is None
+
+
+def test_a_repeat_does_not_make_a_fresh_vector_due_again(api):
+    api.add("tea")
+    tasks.embed_due()
+    assert api.add("tea")["embedded"] is True
+    assert tasks.embed_due() == 0
+
+
+def test_an_expired_twin_is_replaced_by_a_new_memory(api):
+    old = api.add("tea", tags=["old"], metadata={"old": True})
+    tasks.embed_due()
+    Memory.objects.update(expires_at=timezone.now())
+    new = api.post("/memories", {"content": "tea"})
+    assert new.status_code == 201
+    assert new.json()["id"] != old["id"]
+    assert (new.json()["tags"], new.json()["metadata"], new.json()["embedded"]) == ([], {}, False)
+    assert [str(row.pk) for row in Memory.objects.all()] == [new.json()["id"]]
+    assert Embedding.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_memory_of_the_same_entity_is_a_conflict(api, outsider):
+    entity = {"system": "jira", "id": "A-1"}
+    api.add("A-1 is open", entity=entity)
+    assert is_problem(api.post("/memories", {"content": "A-1 is closed", "entity": entity}), 409)
+    assert api.add("A-1 is Ben's", user_id="ben", entity=entity)["created"]
+    assert outsider.add("A-1 is theirs", entity=entity)["created"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_at_once_make_one_memory(api):
+    adds = [partial(api.post, "/memories", {"content": "tea", "tags": [f"tag {n}"]}) for n in range(50)]
+    answers = at_once(adds)
+    assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(Memory.objects.get().tags) == 50
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_replace_an_expired_twin_once(api):
+    old = api.add("tea")["id"]
+    Memory.objects.update(expires_at=timezone.now())
+    answers = at_once([partial(api.post, "/memories", {"content": "tea"})] * 16)
+    assert sorted(answer.status_code for answer in answers) == [200] * 15 + [201]
+    assert str(Memory.objects.get().pk) != old
+
+
+# Time
+
+
+def test_ttl_seconds_say_when_it_expires(api):
+    memory = api.add("tea", ttl_seconds=3600)
+    assert abs(moment(memory["expires_at"]) - timezone.now() - timedelta(hours=1)) < timedelta(seconds=20)
+
+
+def test_ttl_and_expiry_may_not_both_be_given(api):
+    body = {"content": "tea", "ttl_seconds": 60, "expires_at": "2190-01-01T00:00:00Z"}
+    assert is_problem(api.post("/memories", body), 422)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.5, True, "60", 2**53])
+def test_a_ttl_is_a_whole_number_of_seconds(api, seconds):
+    assert blamed(api.post("/memories", {"content": "tea", "ttl_seconds": seconds})) == {"ttl_seconds"}
+
+
+@pytest.mark.parametrize("when", ["2020-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "2190-01-01T00:00:00", "2190-01-01"])
+def test_it_expires_in_the_future(api, when):
+    assert blamed(api.post("/memories", {"content": "tea", "expires_at": when})) == {"expires_at"}
+
+
+def test_history_can_be_brought_in(api):
+    memory = api.add("tea", created_at="2019-12-31T23:30:00-01:00")
+    assert moment(memory["created_at"]) == datetime(2020, 1, 1, 0, 30, tzinfo=UTC)
+    assert moment(memory["updated_at"]) > moment(memory["created_at"])
+
+
+@pytest.mark.parametrize("when", ["2199-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2020-01-01T00:00:00", 1577836800])
+def test_history_lies_between_2000_and_now(api, when):
+    assert blamed(api.post("/memories", {"content": "tea", "created_at": when})) == {"created_at"}
+
+
+# Its own vector
+
+
+def test_a_memory_with_its_own_vector_is_embedded_at_once(api):
+    memory = api.add("anything", vector=ONE)
+    assert memory["embedded"] is True
+    [hit] = api.search(None, vector=ONE, mode="vector")["results"]
+    assert hit["memory"]["id"] == memory["id"]
+    assert hit["similarity"] == pytest.approx(1, abs=1e-3)
+    assert tasks.embed_due() == 0
+
+
+def test_a_vector_is_kept_at_unit_length_and_with_its_labels(api, namespace):
+    memory = api.add(
+        "anything", vector=[3, 4] + [0] * 766, user_id="ada", repo_id="site", expires_at="2190-01-01T00:00:00Z"
+    )
+    row = Embedding.objects.get()
+    assert (str(row.memory_id), row.namespace, row.user_id, row.repo_id) == (memory["id"], namespace, "ada", "site")
+    assert (row.memory_type, row.model, row.expires_at.year) == ("agent", "hashing-1", 2190)
+    assert np.allclose(row.vector[:3], [0.6, 0.8, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("number", [1, 7, 1e-3, 1e300, 5e-324, -1e308])
+def test_a_vector_of_any_length_is_welcome(api, number):
+    api.add("anything", vector=[number] * 768)
+    [hit] = api.search(None, vector=[1 if number > 0 else -1] * 768, mode="vector")["results"]
+    assert hit["similarity"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("[]", "[1]", f"[{','.join(['1'] * 767)}]", f"[{','.join(['1'] * 769)}]", f"[{','.join(['0'] * 768)}]"),
+        *(f"[{bad}{',1' * 767}]" for bad in ("NaN", "Infinity", "-Infinity", "1e400", "true", '"1"', "null", "[1]")),
+        *(f"[{'1' + '0' * 400}{',1' * 767}]", "{}", '"1"', "1"),
+    ],
+    ids=lambda raw: raw[:20],
+)
+def test_a_vector_that_is_none_is_refused(api, raw):
+    response = api.raw("POST", "/memories", f'{{"content": "anything", "vector": {raw}}}')
+    assert is_problem(response, 400, 422)
+    assert response.status_code == 400 or {field.partition(".")[0] for field in blamed(response)} == {"vector"}
+    assert Memory.objects.count() == 0
+
+
+def test_a_vector_may_come_with_a_repeat(api):
+    first = api.add("anything")
+    second = api.add("anything", vector=ONE)
+    assert (second["id"], second["created"], second["embedded"]) == (first["id"], False, True)
+    assert tasks.embed_due() == 0
+    replaced = api.add("anything", vector=[0.0, 1.0] + [0.0] * 766)
+    assert replaced["id"] == first["id"]
+    [hit] = api.search(None, vector=ONE, mode="vector")["results"]
+    assert hit["similarity"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_vector_costs_three_statements_more(api, takes):
+    with takes(4):  # SAVEPOINT, INSERT, vector, RELEASE
+        api.add("anything", vector=ONE)
+
+
+# Waiting
+
+
+def test_it_can_be_waited_for(api):
+    response = api.post("/memories?wait=true", {"content": "The harbour opens at nine."})
+    assert response.status_code == 201
+    assert response.json()["embedded"] is True
+    assert api.get(f"/memories/{response.json()['id']}").json()["embedded"] is True
+    [hit] = api.search("harbours opening", mode="vector")["results"]
+    assert hit["memory"]["id"] == response.json()["id"]
+
+
+def test_waiting_for_what_is_embedded_already_takes_no_time(api, takes):
+    api.post("/memories?wait=true", {"content": "tea"})
+    with takes(1):
+        assert api.post("/memories?wait=true", {"content": "tea"}).json()["embedded"] is True
+
+
+def test_waiting_for_an_embedder_that_is_away_ends_at_once(api, embedder):
+    embedder("Away")
+    started = time.monotonic()
+    response = api.post("/memories?wait=true", {"content": "tea"})
+    assert time.monotonic() - started < 5
+    assert response.status_code == 201
+    assert response.json()["embedded"] is False
+
+
+def test_waiting_for_a_text_the_embedder_refuses_ends_at_once(api, embedder):
+    embedder("Refusing")
+    started = time.monotonic()
+    response = api.post("/memories?wait=true", {"content": "poison"})
+    assert time.monotonic() - started < 5
+    assert response.json()["embedded"] is False
+
+
+# The database keeps its promises
+
+
+def row(namespace, **fields) -> Memory:
+    return Memory(namespace=namespace, **({"content": "tea", "source_system": "test"} | fields))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fields"),
+    [
+        ("memory_content_is_not_blank", {"content": ""}),
+        ("memory_content_is_not_blank", {"content": " \n\t"}),
+        ("memory_type_is_known", {"memory_type": "note"}),
+        ("memory_source_is_named", {"source_system": ""}),
+        ("memory_importance_is_1_to_5", {"importance": 0}),
+        ("memory_importance_is_1_to_5", {"importance": 6}),
+        ("memory_confidence_is_0_to_1", {"confidence": -0.1}),
+        ("memory_confidence_is_0_to_1", {"confidence": 1.1}),
+        ("memory_confidence_is_0_to_1", {"confidence": float("nan")}),
+        ("memory_confidence_is_0_to_1", {"confidence": float("inf")}),
+        ("entity_has_system_and_id", {"entity_system": "jira"}),
+        ("entity_has_system_and_id", {"entity_id": "A-1"}),
+    ],
+)
+def test_the_database_refuses(namespace, constraint, fields):
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        Memory.objects.bulk_create([row(namespace, **fields)])
+
+
+def test_every_check_of_the_model_is_in_the_database():
+    named = {each.name for each in Memory._meta.constraints}
+    with connection.cursor() as cursor:
+        there = connection.introspection.get_constraints(cursor, "memories_memory")
+    assert named <= set(there)
+
+
+def test_the_database_accepts_every_type_and_importance(namespace):
+    rows = [row(namespace, memory_type=kind, importance=level) for kind in MemoryType for level in (1, 5)]
+    for number, each in enumerate(rows):
+        each.content = f"number {number}"
+    assert len(Memory.objects.bulk_create(rows)) == 40
+
+
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_the_database_keeps_the_same_content_once(namespace, user):
+    Memory.objects.bulk_create([row(namespace, user_id=user)])
+    with pytest.raises(IntegrityError, match="memory_is_kept_once"), transaction.atomic():
+        Memory.objects.bulk_create([row(namespace, user_id=user)])
+
+
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_the_database_keeps_one_memory_of_an_entity(namespace, user):
+    entity = {"user_id": user, "entity_system": "jira", "entity_id": "A-1"}
+    Memory.objects.bulk_create([row(namespace, **entity)])
+    with pytest.raises(IntegrityError, match="entity_has_one_memory"), transaction.atomic():
+        Memory.objects.bulk_create([row(namespace, content="coffee", **entity)])
+
+
+def test_the_database_knows_the_namespace(namespace):
+    with pytest.raises(IntegrityError, match="namespace"), transaction.atomic():
+        Memory.objects.bulk_create([Memory(namespace_id=namespace.pk + 1000, content="tea", source_system="test")])
+
+
+def test_the_database_refuses_a_vector_of_another_width(namespace):
+    Memory.objects.bulk_create([row(namespace)])
+    memory = Memory.objects.get()
+    with pytest.raises(DataError, match="768"), transaction.atomic():
+        Embedding.objects.write("any", [(memory.pk, bytes(memory.content_hash), [1.0] * 767)])
+
+
+def test_the_database_makes_hash_and_words_itself(namespace):
+    [memory] = Memory.objects.bulk_create([row(namespace, content="grüner Tee")])
+    memory.refresh_from_db()
+    first = bytes(memory.content_hash)
+    Memory.objects.update(content="black coffee")
+    memory.refresh_from_db()
+    assert len(first) == 32
+    assert bytes(memory.content_hash) != first
+    assert "coffe" in memory.search_vector
+
+
+# Sizes
+
+
+def test_labels_that_fill_every_index_are_refused_without_a_server_error(api):
+    wide = ["".join(chr(0x20000 + (seed + 7919 * n) % 40_000) for n in range(255)) for seed in (1, 2, 3)]
+    body = {"content": "tea", "user_id": wide[0], "entity": {"system": wide[1], "id": wide[2]}}
+    assert is_problem(api.post("/memories", body), 422)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x" * 100_000,
+        "\U0001f600" * 100_000,
+        " ".join(f"http://{n:x}.example/{n:x}" for n in range(5_000))[:100_000],
+        " ".join(chr(0x20000 + n) + chr(0x20000 + n // 2) for n in range(33_000)),
+    ],
+    ids=["one word", "emoji", "addresses", "wide words"],
+)
+def test_a_content_of_the_largest_size_is_kept_and_embedded(api, content):
+    response = api.post("/memories?wait=true", {"content": content})
+    assert response.status_code == 201
+    assert response.json()["content"] == content
+    assert response.json()["embedded"] is True

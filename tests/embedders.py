@@ -1,0 +1,61 @@
+"""Embedders with a character: real backends, chosen through settings.EMBEDDINGS like any other."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from memories.embeddings import EmbedderUnavailable, TextRefused
+from memories.embeddings.hashing import HashingEmbedder
+
+POISON = "poison"
+
+
+class Away(HashingEmbedder):
+    """Never answers."""
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        raise EmbedderUnavailable
+
+
+class Refusing(HashingEmbedder):
+    """Refuses every batch with poison in it."""
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        if any(POISON in text for text in texts):
+            raise TextRefused("It tastes of almonds.")
+        return super().embed_batch(texts)
+
+
+class Deadly(HashingEmbedder):
+    """Ends the worker that gives it poison."""
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        if any(POISON in text for text in texts):
+            raise SystemExit("killed")
+        return super().embed_batch(texts)
+
+
+class Watched(HashingEmbedder):
+    """Remembers what it was given, and calls `meanwhile` with each batch before it answers."""
+
+    def __init__(self, model: str, meanwhile: Callable[[Sequence[str]], object] = len) -> None:
+        super().__init__(model)
+        self.meanwhile = meanwhile
+        self.seen: list[list[str]] = []
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for batch in self.seen for text in batch]
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        self.seen.append(list(texts))
+        self.meanwhile(texts)
+        return super().embed_batch(texts)
+
+
+class Constant(HashingEmbedder):
+    """Another model: every text means the same to it."""
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        return np.ones((len(texts), 4))

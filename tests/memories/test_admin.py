@@ -1,0 +1,516 @@
+"""How operators see memories: the list, its search box, one memory's page, the palette."""
+
+import re
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from memory_site.console import COUNTED_AT_MOST, THIN_SPACE
+from sessions_app.models import Namespace
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/memories/memory/"
+INDEX_QUERIES_LIST = 4  # session, user, count, page
+
+
+def page_of(pk) -> str:
+    return reverse("admin:memories_memory_change", args=[pk])
+
+
+@pytest.fixture
+def console(admin_client):
+    """The signed-in operator's browser."""
+
+    def get(path: str = LIST, **parameters):
+        response = admin_client.get(path, parameters)
+        assert response.status_code == 200, (response.status_code, response.content[:300])
+        return response
+
+    admin_client.page = get
+    admin_client.raise_request_exception = False
+    return admin_client
+
+
+def texts(response) -> list[str]:
+    return [
+        unescape(each) for each in re.findall(r'class="memory-beginning" title="([^"]*)"', response.content.decode())
+    ]
+
+
+def notes(response) -> str:
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+def form_of(response) -> dict[str, str]:
+    """What a browser would send back untouched: every line end as two characters."""
+    form = response.context["adminform"].form
+    data = {}
+    for bound in form:
+        value = bound.value()
+        widget = bound.field.widget
+        if hasattr(widget, "widgets"):
+            parts = widget.decompress(value)
+            data |= {f"{bound.name}_{i}": part or "" for i, part in enumerate(map(str, parts)) if part != "None"}
+        else:
+            data[bound.name] = "" if value is None else re.sub(r"\r\n?|\n", "\r\n", str(value))
+    return data
+
+
+def save(console, pk, **changes):
+    return console.post(page_of(pk), form_of(console.page(page_of(pk))) | changes)
+
+
+# The list
+
+
+def test_the_list_shows_the_newest_first(console, api):
+    api.add("the older one", created_at="2024-01-01T00:00:00Z")
+    api.add("the newer one")
+    assert texts(console.page()) == ["the newer one", "the older one"]
+
+
+def test_the_list_takes_the_same_statements_for_one_row_and_for_fifty(console, api, django_assert_num_queries):
+    api.add("one")
+    with django_assert_num_queries(INDEX_QUERIES_LIST):
+        console.page()
+    for number in range(60):
+        api.add(f"memory {number}", user_id=f"user {number}")
+    with django_assert_num_queries(INDEX_QUERIES_LIST):
+        assert len(texts(console.page())) == 50
+
+
+def test_the_list_reads_neither_whole_contents_nor_json(console, api):
+    api.add("a" * 500, data={"some": "data"}, metadata={"some": "metadata"})
+    with CaptureQueriesContext(connection) as statements:
+        console.page()
+    beginning = 'LEFT("memories_memory"."content"'
+    rows = statements[-1]["sql"]
+    assert beginning in rows
+    wide = ("content", "data", "metadata", "search_vector")
+    assert not any(f'"memories_memory"."{name}"' in rows.replace(beginning, "") for name in wide)
+
+
+def test_expired_memories_are_not_there(console, api):
+    gone = api.add("short-lived")["id"]
+    Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
+    assert texts(console.page()) == []
+    assert console.get(page_of(gone)).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"memory_type": "insight"}, ["insight"]),
+        ({"memory_type": ["insight", "rag"]}, ["insight", "rag"]),
+        ({"user_id": "ada"}, ["ada's"]),
+        ({"agent_id": "planner"}, ["planner's"]),
+        ({"source_system": "agno"}, ["from agno"]),
+        ({"tag": "red, blue"}, ["tagged"]),
+        ({"min_importance": "5"}, ["critical"]),
+        ({"important": "1"}, ["important"]),
+        ({"created_from": "2020-05-01", "created_to": "2020-05-31"}, ["of the last of May"]),
+        ({"embedding": "refused"}, ["poison"]),
+        ({"user_id": "", "tag": "", "namespace": "", "min_importance": ""}, 11),
+    ],
+)
+def test_the_list_is_narrowed(console, api, embedder, parameters, expected):
+    embedder("Refusing")
+    api.add("insight", memory_type="insight")
+    api.add("rag", memory_type="rag")
+    api.add("ada's", user_id="ada")
+    api.add("planner's", agent_id="planner")
+    api.add("from agno", source_system="agno")
+    api.add("tagged", tags=["red, blue"])
+    api.add("critical", importance=5)
+    api.add("important", metadata={"important": True})
+    api.add("of the last of May", created_at="2020-05-31T23:59:00Z")
+    api.add("of June", created_at="2020-06-01T00:00:00Z")
+    api.add("poison")
+    tasks.embed_due()
+    shown = texts(console.page(**parameters))
+    assert (len(shown) if isinstance(expected, int) else sorted(shown)) == expected
+
+
+def test_memories_are_narrowed_to_a_namespace(console, api, outsider, namespace):
+    api.add("ours")
+    outsider.add("theirs")
+    assert texts(console.page(namespace=namespace.pk)) == ["ours"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"namespace": "abc"},
+        {"namespace": "9" * 40},
+        {"user_id": "a\0b"},
+        {"tag": "x" * 300},
+        {"min_importance": "nine"},
+        {"memory_type": "nothing"},
+        {"created_from": "yesterday"},
+        {"created_to": "9999-12-31"},
+    ],
+)
+def test_a_value_that_cannot_be_one_matches_nothing_and_says_why(console, api, parameters):
+    api.add("something")
+    response = console.page(**parameters)
+    assert texts(response) == []
+    assert notes(response).startswith("Nothing can match")
+
+
+def test_no_other_condition_can_be_put_into_the_address(console):
+    assert console.get(LIST, {"content__regex": "(a+)+$"}).status_code == 400
+
+
+def test_a_large_list_is_counted_only_so_far(console, namespace):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO memories_memory (id, namespace_id, content, metadata, memory_type, source_system, user_id,"
+            " importance, confidence, tags, created_at, updated_at, access_count, embed_tries, embed_error)"
+            " SELECT gen_random_uuid(), %s, n::text, '{}', 'agent', 'test', 'ada', 3, 1, '{}', now(), now(), 0, 0, ''"
+            " FROM generate_series(1, %s) n",
+            [namespace.pk, COUNTED_AT_MOST + 5],
+        )
+        cursor.execute("ANALYZE memories_memory")
+    assert f"about 10{THIN_SPACE}000 memories" in " ".join(console.page().content.decode().split())
+    assert f"10{THIN_SPACE}000+ memories" in " ".join(console.page(user_id="ada").content.decode().split())
+    assert len(texts(console.page(user_id="ada", p=COUNTED_AT_MOST // 50))) == 50
+
+
+# The search box
+
+
+def test_it_finds_by_words_and_by_meaning_best_first(console, api):
+    api.add("the harbour of Porto")
+    api.add("harbour harbour harbour masters of the old harbour")
+    api.add("nothing to do with it")
+    tasks.embed_due()
+    hits = api.search("harbour masters", limit=100)["results"]
+    response = console.page(q="harbour masters")
+    assert texts(response) == [hit["memory"]["content"] for hit in hits]
+    assert f"{hits[0]['score']:.2f} both" in response.content.decode()
+
+
+def test_a_search_takes_two_statements_more_than_the_list_at_most(console, api, django_assert_max_num_queries):
+    for number in range(30):
+        api.add(f"harbour {number}")
+    tasks.embed_due()
+    console.page(q="harbour")
+    with django_assert_max_num_queries(INDEX_QUERIES_LIST + 2):
+        console.page(q="harbour")
+
+
+def test_the_side_sheet_holds_inside_the_search(console, api, outsider, namespace):
+    for number in range(120):
+        api.add(f"harbour harbour harbour {number}", user_id="bram")
+    api.add("a harbour", user_id="ada")
+    outsider.add("a harbour", user_id="ada")
+    tasks.embed_due()
+    assert texts(console.page(q="harbour", user_id="ada", namespace=namespace.pk)) == ["a harbour"]
+
+
+def test_an_id_finds_its_memory(console, api):
+    api.add("another")
+    memory = api.add("this one")
+    assert texts(console.page(q=f" {memory['id']} ")) == ["this one"]
+
+
+def test_a_text_that_only_looks_like_an_id_is_searched_for(console, api):
+    text = "01890000-0000-7000-8000-000000000000"
+    api.add(f"see {text}")
+    assert texts(console.page(q=text)) == [f"see {text}"]
+
+
+def test_without_the_embedder_it_finds_by_words_and_says_so(console, api, embedder):
+    api.add("the harbour of Porto")
+    embedder("Away")
+    response = console.page(q="harbour")
+    assert texts(response) == ["the harbour of Porto"]
+    assert "by words only" in notes(response)
+    assert "words" in response.content.decode()
+
+
+@pytest.mark.parametrize("query", ["harbour " * 1000, "\u200b", "\0", "a\0b", "'\"<script>%s{}", "\\", "☃", "OR AND -"])
+def test_no_query_breaks_it(console, api, query):
+    api.add("the harbour of Porto")
+    tasks.embed_due()
+    response = console.page(q=query)
+    assert "<script>%s" not in response.content.decode()
+    assert console.page("/admin/search/", s=query, extended=1)
+
+
+def test_only_the_beginning_of_a_long_query_is_searched_for(console, api):
+    api.add("the harbour of Porto")
+    response = console.page(q="harbour " * 1000)
+    assert texts(response) == ["the harbour of Porto"]
+    assert "4096" in notes(response)
+
+
+# The palette
+
+
+def test_the_palette_finds_memories(console, api):
+    memory = api.add("the harbour of Porto")
+    tasks.embed_due()
+    found = console.page("/admin/search/", s="harbour", extended=1).content.decode()
+    assert "the harbour of Porto" in found
+    assert page_of(memory["id"]) in found
+
+
+def test_the_palette_shows_nothing_to_who_may_not_see_memories(client, api, django_user_model):
+    api.add("the harbour of Porto")
+    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
+    assert "Porto" not in client.get("/admin/search/", {"s": "harbour", "extended": 1}).content.decode()
+
+
+# One memory's page
+
+
+def test_the_page_shows_the_facts_of_the_vector_but_never_the_vector(console, api):
+    memory = api.add("the harbour of Porto", data={"city": "Porto"})
+    tasks.embed_due()
+    text = console.page(page_of(memory["id"])).content.decode()
+    assert "hashing-1" in text
+    assert "768" in text
+    assert "of the content as it stands" in text
+    number = next(number for number in Embedding.objects.get(pk=memory["id"]).vector if number)
+    assert f"{number:.4f}" not in text
+
+
+def test_the_page_takes_a_constant_number_of_statements(console, api, django_assert_num_queries):
+    memory = api.add("the harbour of Porto")
+    tasks.embed_due()
+    with django_assert_num_queries(5):  # session, user, memory, facts of the vector, neighbours
+        console.page(page_of(memory["id"]))
+    for number in range(30):
+        api.add(f"the harbour of Porto {number}", tags=["a", "b"])
+    tasks.embed_due()
+    with django_assert_num_queries(5):
+        console.page(page_of(memory["id"]))
+
+
+def test_the_nearest_memories_are_of_the_same_namespace(console, api, outsider):
+    memory = api.add("the harbour of Porto")
+    near, far = api.add("the harbour of Porto again"), api.add("tea")
+    theirs = outsider.add("the harbour of Porto")
+    expired = api.add("the harbour of Porto once")
+    tasks.embed_due()
+    Memory.objects.filter(pk=expired["id"]).update(expires_at=timezone.now())
+    found = console.page(page_of(memory["id"])).context["neighbours"]
+    assert [str(each.id) for each in found] == [near["id"], far["id"]]
+    assert found[0].similarity > found[1].similarity
+    assert theirs["id"] not in console.page(page_of(memory["id"])).content.decode()
+
+
+def test_vectors_of_another_model_are_no_neighbours(console, api, embedder):
+    memory = api.add("the harbour of Porto")
+    tasks.embed_due()
+    embedder("Constant", "another")
+    api.add("the harbour of Porto again")
+    tasks.embed_due()
+    response = console.page(page_of(memory["id"]))
+    assert response.context["neighbours"] == []
+    assert "not the one in use, another" in " ".join(response.content.decode().split())
+
+
+def test_a_refused_memory_says_why(console, api, embedder):
+    embedder("Refusing")
+    memory = api.add("poison")
+    tasks.embed_due()
+    assert "It tastes of almonds." in console.page(page_of(memory["id"])).content.decode()
+    assert "refused" in console.page().content.decode()
+
+
+def test_json_is_readable_and_harmless(console, api):
+    memory = api.add("x", data={"city": "Kraków", "note": "</div><script>alert(1)</script>"}, metadata={"n": 1})
+    text = console.page(page_of(memory["id"])).content.decode()
+    assert "Kraków" in text
+    assert "<script>alert" not in text
+
+
+def test_labels_lead_to_the_like(console, api, namespace):
+    memory = api.add("one", user_id="ada & co", tags=["red, blue"])
+    api.add("two", user_id="ada & co")
+    api.add("three", tags=["red, blue"])
+    links = {link["name"]: link["address"] for link in console.page(page_of(memory["id"])).context["links"]}
+    assert texts(console.page(LIST + links["user"])) == ["two", "one"]
+    assert texts(console.page(LIST + links["tag"])) == ["three", "one"]
+
+
+# Changing, adding, deleting
+
+
+def test_new_content_makes_a_new_vector_due(console, api):
+    memory = api.add("the old text")
+    tasks.embed_due()
+    assert save(console, memory["id"], content="the new text").status_code == 302
+    kept = Memory.objects.get(pk=memory["id"])
+    assert (kept.content, kept.embedded) == ("the new text", False)
+    assert "of older content" in console.page(page_of(memory["id"])).content.decode()
+    assert tasks.embed_due() == 1
+    assert "of the content as it stands" in console.page(page_of(memory["id"])).content.decode()
+
+
+def test_saving_untouched_changes_nothing(console, api):
+    entity = {"system": "jira", "id": "A-1"}
+    memory = api.add(
+        " two\nlines, and a third\r\n",
+        summary=" a\nb",
+        tags=["a, b", "c"],
+        user_id=" ada ",
+        entity=entity,
+        data={"a": [1.5]},
+    )
+    tasks.embed_due()
+    before = Memory.objects.filter(pk=memory["id"]).values().get()
+    assert save(console, memory["id"]).status_code == 302
+    assert Memory.objects.filter(pk=memory["id"]).values().get() == before
+
+
+def test_every_field_can_be_changed(console, api):
+    memory = api.add("text")
+    changes = {
+        "summary": "short", "memory_type": "insight", "importance": "5", "confidence": "0.5", "tags": "a, b",
+        "source_system": "agno", "user_id": "ada", "agent_id": "planner", "workflow_id": "w", "repo_id": "r",
+        "session_id": "s", "entity_system": "jira", "entity_id": "A-1", "entity_type": "Issue", "entity_name": "Login",
+        "data": '{"a": {"b": null}}', "metadata": '{"c": "ü"}', "expires_at_0": "2150-01-01",
+        "expires_at_1": "00:00:00",
+    }  # fmt: skip
+    assert save(console, memory["id"], **changes).status_code == 302
+    stored = api.get(f"/memories/{memory['id']}").json()
+    assert stored["entity"] == {"system": "jira", "id": "A-1", "type": "Issue", "name": "Login"}
+    assert (stored["data"], stored["metadata"], stored["tags"]) == ({"a": {"b": None}}, {"c": "ü"}, ["a", "b"])
+    assert (stored["importance"], stored["confidence"], stored["expires_at"][:10]) == (5, 0.5, "2150-01-01")
+    assert [stored[name] for name in ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")] == [
+        "ada", "planner", "w", "r", "s",
+    ]  # fmt: skip
+    assert (stored["summary"], stored["memory_type"], stored["source_system"]) == ("short", "insight", "agno")
+
+
+def test_what_is_emptied_is_gone(console, api):
+    entity = {"system": "jira", "id": "A-1"}
+    memory = api.add("text", summary="s", user_id="ada", tags=["a"], data={"a": 1}, metadata={"b": 1}, entity=entity)
+    emptied = dict.fromkeys(("summary", "user_id", "tags", "data", "metadata", "entity_system", "entity_id"), "")
+    assert save(console, memory["id"], **emptied).status_code == 302
+    stored = api.get(f"/memories/{memory['id']}").json()
+    assert [stored[name] for name in ("summary", "user_id", "data", "entity")] == [None] * 4
+    assert (stored["tags"], stored["metadata"]) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("content", ""),
+        ("content", "\u200b"),
+        ("content", "a\0b"),
+        ("content", "x" * 100_001),
+        ("user_id", "x" * 256),
+        ("source_system", " "),
+        ("tags", "x" * 129),
+        ("confidence", "1.5"),
+        ("confidence", "nan"),
+        ("importance", "6"),
+        ("memory_type", "nothing"),
+        ("expires_at_0", "2001-01-01"),
+        ("entity_id", "A-1"),
+        ("data", "[1, 2]"),
+        ("data", "{"),
+        ("data", '{"a": NaN}'),
+        ("data", '{"a": ' + "9" * 5000 + "}"),
+        ("data", "[" * 100_000),
+        ("metadata", '{"a": "\\u0000"}'),
+        ("metadata", '{"a": ' * 20 + "1" + "}" * 20),
+    ],
+)
+def test_what_the_api_refuses_is_an_error_of_the_form(console, api, field, value):
+    memory = api.add("text")
+    extra = {"expires_at_1": "00:00"} if field == "expires_at_0" else {}
+    response = save(console, memory["id"], **{field: value}, **extra)
+    assert response.status_code == 200
+    assert response.context["errors"]
+    assert api.get(f"/memories/{memory['id']}").json()["updated_at"] == memory["updated_at"]
+
+
+def test_a_duplicate_is_an_error_of_the_form_that_leads_to_the_other(console, api):
+    first, second = api.add("one"), api.add("two")
+    response = save(console, second["id"], content="one")
+    assert response.status_code == 200
+    assert page_of(first["id"]) in str(response.context["adminform"].form.errors["content"])
+
+
+def test_an_entity_has_one_memory(console, api):
+    api.add("one", entity={"system": "jira", "id": "A-1"})
+    second = api.add("two")
+    response = save(console, second["id"], entity_system="jira", entity_id="A-1")
+    assert response.status_code == 200
+    assert "entity_id" in response.context["adminform"].form.errors
+
+
+def filled(namespace: Namespace, **changes: str) -> dict[str, str]:
+    return {
+        "namespace": str(namespace.pk), "content": "by hand", "memory_type": "agent", "importance": "3",
+        "confidence": "1", "source_system": "admin", "metadata": "",
+    } | changes  # fmt: skip
+
+
+def test_a_memory_is_added(console, api, namespace):
+    assert console.page(LIST + "add/")
+    response = console.post(LIST + "add/", filled(namespace, content="by hand\r\nand more", tags="a", data='{"a": 1}'))
+    assert response.status_code == 302
+    memory = Memory.objects.get()
+    assert (memory.content, memory.tags, memory.data, memory.metadata) == ("by hand\nand more", ["a"], {"a": 1}, {})
+    assert (memory.namespace, memory.embedded) == (namespace, False)
+    assert tasks.embed_due() == 1
+
+
+def test_adding_what_is_there_is_an_error_of_the_form(console, api, namespace):
+    api.add("by hand")
+    response = console.post(LIST + "add/", filled(namespace))
+    assert response.status_code == 200
+    assert "remembered already" in str(response.context["adminform"].form.errors["content"])
+
+
+def test_an_expired_twin_is_in_nobodys_way(console, api, namespace):
+    gone = api.add("by hand")
+    Memory.objects.filter(pk=gone["id"]).update(expires_at=timezone.now())
+    assert console.post(LIST + "add/", filled(namespace)).status_code == 302
+    assert Memory.objects.alive().get().content == "by hand"
+
+
+def test_deleting_says_what_goes_and_lets_it_go(console, api):
+    memory = api.add("the harbour of Porto")
+    tasks.embed_due()
+    path = reverse("admin:memories_memory_delete", args=[memory["id"]])
+    assert dict(console.page(path).context["model_count"]) == {"memories": 1, "vectors": 1}
+    assert console.post(path, {"post": "yes"}).status_code == 302
+    assert not Memory.objects.exists()
+    assert not Embedding.objects.exists()
+
+
+def test_several_are_deleted_after_they_were_shown(console, api):
+    ids = [api.add(f"memory {number}")["id"] for number in range(3)]
+    tasks.embed_due()
+    chosen = {"action": "delete_selected", "_selected_action": ids[:2]}
+    response = console.post(LIST, chosen)
+    assert "memory 1" in response.content.decode()
+    assert dict(response.context["model_count"]) == {"memories": 2, "vectors": 2}
+    assert console.post(LIST, chosen | {"post": "yes"}).status_code == 302
+    assert [str(pk) for pk in Memory.objects.values_list("pk", flat=True)] == ids[2:]
+    assert [str(pk) for pk in Embedding.objects.values_list("pk", flat=True)] == ids[2:]
+
+
+def test_who_may_only_look_can_change_nothing(client, api, django_user_model):
+    memory = api.add("text", data={"a": 1})
+    clerk = django_user_model.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_memory"))
+    client.force_login(clerk)
+    assert client.get(LIST).status_code == 200
+    assert client.get(page_of(memory["id"])).status_code == 200
+    assert client.post(page_of(memory["id"]), {"content": "other"}).status_code == 403
+    assert client.get(LIST + "add/").status_code == 403

@@ -1,0 +1,338 @@
+"""How memories get their vectors."""
+
+import threading
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.db import connections
+from django.db.models import F
+from django.utils import timezone
+
+from memories import tasks
+from memories.due import SET_ASIDE, TRIES, TRIES_IN_COMPANY
+from memories.embeddings import get_embedder
+from memories.models import Embedding, Memory
+from tests.embedders import POISON
+from tests.embedding_servers import free_port
+from tests.wire import at_once
+
+pytestmark = pytest.mark.django_db
+
+
+def add_all(api, *contents: str) -> list[str]:
+    return api.post("/memories/bulk", {"memories": [{"content": content} for content in contents]}).json()["ids"]
+
+
+def leases_end() -> None:
+    Memory.objects.filter(embed_after__isnull=False).update(embed_after=timezone.now())
+
+
+def test_what_is_due_is_embedded(api):
+    ids = add_all(api, "the harbour", "a lighthouse")
+    assert tasks.embed_due() == 2
+    for row in Memory.objects.all():
+        assert row.embedded
+        vector = Embedding.objects.get(memory=row).vector
+        assert np.allclose(vector, get_embedder().embed([row.content])[0], atol=1e-3)
+    assert api.get(f"/memories/{ids[0]}").json()["embedded"] is True
+
+
+def test_there_is_nothing_to_do_twice(api):
+    add_all(api, "the harbour")
+    assert [tasks.embed_due() for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_vector_carries_model_hash_and_labels(api, namespace):
+    api.add("the harbour", user_id="ada", repo_id="site", memory_type="rag", expires_at="2190-01-01T00:00:00Z")
+    tasks.embed_due()
+    memory, vector = Memory.objects.get(), Embedding.objects.get()
+    assert (vector.memory_id, vector.namespace, vector.user_id, vector.repo_id, vector.memory_type) == (
+        *(memory.pk, namespace, "ada", "site", "rag"),
+    )
+    assert (vector.model, vector.content_hash, vector.expires_at) == (
+        "hashing-1",
+        memory.content_hash,
+        memory.expires_at,
+    )
+
+
+def test_a_store_does_not_wait_for_an_embedder(api, embedder):
+    embedder("Away")
+    assert api.post("/memories", {"content": "the harbour"}).status_code == 201
+    assert [hit["memory"]["content"] for hit in api.search("harbour")["results"]] == ["the harbour"]
+
+
+def test_an_expired_memory_is_not_embedded(api, embedder):
+    watched = embedder("Watched")
+    add_all(api, "the harbour", "gone")
+    Memory.objects.filter(content="gone").update(expires_at=timezone.now())
+    assert tasks.embed_due() == 1
+    assert watched.texts == ["the harbour"]
+
+
+def test_long_texts_are_claimed_within_the_budget(api, embedder):
+    watched = embedder("Watched")
+    long = [f"{number} " + "word " * 9_000 for number in range(5)]
+    add_all(api, *long, "short")
+    claims = []
+    while (made := tasks.embed_some(Memory.objects.alive())) is not None:
+        claims.append(made)
+    assert sum(claims) == 6
+    assert max(claims) * 45_000 <= tasks.CHARACTERS_AT_MOST + 45_000
+    assert len(claims) >= 3
+    assert len(watched.texts) == 6
+
+
+def test_a_text_larger_than_the_budget_goes_alone(api, monkeypatch):
+    monkeypatch.setattr(tasks, "CHARACTERS_AT_MOST", 10)
+    add_all(api, "longer than the whole budget", "short", "brief")
+    assert tasks.embed_due() == 3
+
+
+def test_at_most_so_many_are_claimed_at_once(api, monkeypatch):
+    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 2)
+    add_all(api, *[f"number {number}" for number in range(5)])
+    claims = [tasks.embed_some(Memory.objects.alive()) for _ in range(4)]
+    assert claims == [2, 2, 1, None]
+
+
+def test_what_was_claimed_too_much_costs_no_try(api, monkeypatch, embedder):
+    monkeypatch.setattr(tasks, "CHARACTERS_AT_MOST", 10)
+    embedder("Watched")
+    add_all(api, "longer than the budget", "another long one")
+    tasks.embed_some(Memory.objects.alive())
+    [waiting] = Memory.objects.waiting()
+    assert waiting.embed_tries == 0
+    assert waiting.embed_after <= timezone.now()
+
+
+def test_the_oldest_goes_first(api, embedder, monkeypatch):
+    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 1)
+    watched = embedder("Watched")
+    for content in ("first", "second", "third"):
+        api.add(content)
+    tasks.embed_due()
+    assert watched.texts == ["first", "second", "third"]
+
+
+# Leases
+
+
+def test_what_is_claimed_is_not_claimed_again_before_its_lease_ends(api):
+    add_all(api, "the harbour", "a lighthouse")
+    lease = timedelta(seconds=60)
+    assert len(Memory.objects.alive().claim(10, lease)) == 2
+    assert Memory.objects.alive().claim(10, lease) == []
+    Memory.objects.update(embed_after=F("embed_after") - lease)
+    assert len(Memory.objects.alive().claim(10, lease)) == 2
+
+
+def test_a_crashed_worker_costs_only_its_lease(api):
+    add_all(api, "the harbour")
+    Memory.objects.alive().claim(10, tasks.LEASE)
+    assert tasks.embed_due() == 0
+    leases_end()
+    assert tasks.embed_due() == 1
+    assert Memory.objects.get().embed_tries == 0
+
+
+def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
+    claimed = []
+    embedder("Watched", meanwhile=lambda texts: claimed.extend(Memory.objects.values_list("embed_tries", flat=True)))
+    add_all(api, "the harbour")
+    tasks.embed_due()
+    assert claimed == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
+    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 5)
+    both = threading.Barrier(2, timeout=20)
+    watched = embedder("Watched", meanwhile=lambda texts: both.wait() if len(watched.seen) <= 2 else None)
+    contents = [f"number {number}" for number in range(40)]
+    add_all(api, *contents)
+    assert sum(at_once([tasks.embed_due] * 2)) == 40
+    assert sorted(watched.texts) == sorted(contents)
+    assert Embedding.objects.count() == 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_does_not_wait_for_another(api):
+    add_all(api, *[f"number {number}" for number in range(30)])
+    lease = timedelta(seconds=60)
+    claims = at_once([lambda: Memory.objects.alive().claim(10, lease)] * 3)
+    taken = [row.pk for claim in claims for row in claim]
+    assert len(taken) == len(set(taken))
+
+
+# What happens meanwhile
+
+
+def elsewhere(change) -> None:
+    """Does it on another connection, as another process would."""
+
+    def run():
+        try:
+            change()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
+    memory = api.add("the old words")
+    edit = {"content": "the new words"}
+    watched = embedder(
+        "Watched",
+        meanwhile=lambda texts: (
+            elsewhere(lambda: api.patch(f"/memories/{memory['id']}", edit)) if texts == ["the old words"] else None
+        ),
+    )
+    assert tasks.embed_some(Memory.objects.alive()) == 0
+    assert Embedding.objects.count() == 0
+    assert api.get(f"/memories/{memory['id']}").json()["embedded"] is False
+    assert tasks.embed_due() == 1
+    assert watched.texts == ["the old words", "the new words"]
+    row = Memory.objects.get()
+    assert Embedding.objects.get().content_hash == row.content_hash
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_memory_deleted_during_embedding_stays_deleted(api, embedder):
+    memory = api.add("the harbour")
+    embedder("Watched", meanwhile=lambda texts: elsewhere(lambda: api.delete(f"/memories/{memory['id']}")))
+    assert tasks.embed_due() == 0
+    assert (Memory.objects.count(), Embedding.objects.count()) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_labels_changed_during_embedding_reach_the_vector(api, embedder):
+    memory = api.add("the harbour", user_id="ada")
+    embedder(
+        "Watched",
+        meanwhile=lambda texts: elsewhere(lambda: api.patch(f"/memories/{memory['id']}", {"user_id": "ben"})),
+    )
+    assert tasks.embed_due() == 1
+    assert Embedding.objects.get().user_id == "ben"
+
+
+# Refusals, outages, poison
+
+
+def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedder):
+    embedder("Refusing")
+    add_all(api, "the harbour", f"{POISON} in the well", "a lighthouse")
+    assert tasks.embed_due() == 2
+    refused = Memory.objects.get(content__contains=POISON)
+    assert refused.embed_error == "It tastes of almonds."
+    assert refused.embed_after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    assert Embedding.objects.count() == 2
+    summary = api.get("/summary").json()
+    assert (summary["embedding_backlog"], summary["embedding_refused"]) == (0, 1)
+    assert tasks.embed_due() == 0
+
+
+def test_a_refused_text_is_found_by_its_words(api, embedder):
+    embedder("Refusing")
+    api.add(f"{POISON} in the well")
+    tasks.embed_due()
+    assert len(api.search("well")["results"]) == 1
+
+
+def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
+    embedder("Refusing")
+    api.add(f"{POISON} in the well")
+    tasks.embed_due()
+    embedder("Watched")
+    Memory.objects.update(embed_after=F("embed_after") - SET_ASIDE)
+    assert tasks.embed_due() == 1
+    row = Memory.objects.get()
+    assert (row.embed_error, row.embed_tries, row.embedded) == ("", 0, True)
+
+
+def test_new_words_give_a_refused_memory_a_new_chance(api, embedder):
+    embedder("Refusing")
+    memory = api.add(f"{POISON} in the well")
+    tasks.embed_due()
+    api.patch(f"/memories/{memory['id']}", {"content": "clear water in the well"})
+    assert tasks.embed_due() == 1
+    assert Memory.objects.get().embed_error == ""
+
+
+@pytest.mark.parametrize("away", ["Away", "a server nobody runs"])
+def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, settings, away):
+    if away == "Away":
+        embedder("Away")
+    else:
+        settings.EMBEDDINGS = {
+            "default": {
+                "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
+                "MODEL": "nomic-embed-text",
+                "OPTIONS": {"base_url": f"http://127.0.0.1:{free_port()}"},
+            }
+        }
+    add_all(api, "the harbour", "a lighthouse")
+    for _ in range(TRIES + 2):
+        assert tasks.embed_due() == 0
+        for row in Memory.objects.all():
+            assert (row.embed_tries, row.embed_error) == (0, "")
+            assert timezone.now() < row.embed_after < timezone.now() + 2 * tasks.OUTAGE_PAUSE
+        leases_end()
+    embedder("Watched")
+    assert tasks.embed_due() == 2
+
+
+def test_an_outage_does_not_shorten_the_wait_of_a_text_that_was_refused(api, embedder):
+    embedder("Refusing")
+    api.add(POISON)
+    tasks.embed_due()
+    embedder("Away")
+    api.add("the harbour")
+    tasks.embed_due()
+    assert Memory.objects.get(content=POISON).embed_after > timezone.now() + timedelta(hours=20)
+
+
+def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder):
+    embedder("Deadly")
+    add_all(api, "the harbour", POISON, "a lighthouse")
+    deaths = 0
+    for _ in range(2 * TRIES):
+        try:
+            tasks.embed_due()
+        except SystemExit:
+            deaths += 1
+            leases_end()
+    assert deaths == TRIES
+    poison = Memory.objects.get(content=POISON)
+    assert str(TRIES) in poison.embed_error
+    assert poison.embed_after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    assert Embedding.objects.count() == 2
+
+
+def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
+    watched = embedder("Watched")
+    add_all(api, "the harbour", POISON, "a lighthouse")
+    Memory.objects.filter(content=POISON).update(embed_tries=TRIES_IN_COMPANY)
+    assert tasks.embed_due() == 3
+    assert [batch for batch in watched.seen if POISON in batch] == [[POISON]]
+
+
+def test_every_new_memory_rings_for_a_worker(api, monkeypatch, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks() as callbacks:
+        api.add("the harbour")
+    assert len(callbacks) == 1
+
+
+# Statements
+
+
+def test_a_claim_and_its_vectors_take_a_bounded_number_of_statements(api, django_assert_max_num_queries):
+    add_all(api, *[f"number {number}" for number in range(200)])
+    # Savepoint, select, update, release; give back the rest, put aside the hopeless; write. Twice, then nothing is due.
+    with django_assert_max_num_queries(20):
+        assert tasks.embed_due() == 200

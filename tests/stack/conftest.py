@@ -1,0 +1,105 @@
+"""Two whole sites: one that nobody harms, and one whose parts are killed and frozen, and must come back."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.stack.stack import Stack, running, short_directory
+
+#: What the tests measured, in words and seconds.
+FIGURES: list[tuple[str, float]] = []
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[Stack]:
+    """With the embedding model of a fresh installation. For tests that leave it as well as they found it."""
+    with running(EMBEDDER="onnx") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="package")
+def shaken() -> Iterator[Stack]:
+    """For faults, by tests that wait until it is well again.
+
+    What a killed worker had claimed is free again after five seconds, and a request waits two for the database.
+    """
+    with running(EMBEDDER="onnx", EMBEDDING_LEASE="5", PG_POOL_TIMEOUT="2") as stack:
+        yield stack
+
+
+@dataclass
+class Run:
+    """One life of a site: what it said, how it ended after which signal, who was left, and seconds."""
+
+    signal: signal.Signals
+    said: str
+    errors: str
+    started: float
+    stopped: float
+    code: int
+    left: list[str]
+
+
+@dataclass
+class Abandoned:
+    """A data directory that was served twice and is served no more; it remembers one thing."""
+
+    stack: Stack
+    memory: dict = field(default_factory=dict)
+    memory_after_restart: dict = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.stack.environment
+
+    @property
+    def data(self) -> Path:
+        return self.stack.data
+
+
+@pytest.fixture(scope="package")
+def abandoned() -> Iterator[Abandoned]:
+    with short_directory() as directory:
+        abandoned = Abandoned(Stack(directory))
+        abandoned.runs.append(one_run(abandoned.stack, signal.SIGINT, lambda: remember(abandoned)))
+        abandoned.runs.append(one_run(abandoned.stack, signal.SIGTERM, lambda: look_again(abandoned)))
+        yield abandoned
+
+
+def remember(abandoned: Abandoned) -> None:
+    answer = abandoned.stack.call("POST", "/memories?wait=true", {"content": "Left behind in an empty house."})
+    abandoned.memory = {name: value for name, value in answer.json().items() if name != "created"}
+
+
+def look_again(abandoned: Abandoned) -> None:
+    abandoned.memory_after_restart = abandoned.stack.call("GET", f"/memories/{abandoned.memory['id']}").json()
+
+
+def one_run(stack: Stack, request: signal.Signals, meanwhile: Callable[[], None]) -> Run:
+    begun = time.monotonic()
+    try:
+        started = time.monotonic() - begun if stack.start() else 0
+        meanwhile()
+    finally:
+        stopping = time.monotonic()
+        left = stack.stop(request)
+    stopped = time.monotonic() - stopping
+    return Run(request, stack.said, stack.errors.read_text(), started, stopped, stack.process.returncode, left)
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str, float], None]:
+    """Keeps a figure for the summary at the end of the run."""
+    return lambda what, seconds: FIGURES.append((what, seconds))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("measured")
+        for what, seconds in FIGURES:
+            terminalreporter.write_line(f"{seconds:8.3f} s  {what}")

@@ -1,0 +1,238 @@
+"""The whole product as a person runs it: `manage.py serve` and everything it starts, spoken to by HTTP."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import psycopg
+import urllib3
+
+from memory_site.embedded.home import Home
+from memory_site.settings import Environment
+from tests.embedding_servers import free_port
+
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+#: Seconds for things that are not what a test is about.
+START_PATIENCE, STOP_PATIENCE, COMMAND_PATIENCE = 120, 20, 180
+#: What in its command line tells a child of `serve`; the first word of some is a whole path.
+PARTS: dict[str, Callable[[list[str]], bool]] = {
+    "web": lambda words: "granian" in words,
+    "worker": lambda words: "celery" in words and "worker" in words,
+    "beat": lambda words: "celery" in words and "beat" in words,
+    "postgres": lambda words: words[0].endswith("/postgres"),
+    "broker": lambda words: "valkey-server" in words[0],
+}
+
+
+def clean_environment(**ours: str) -> dict[str, str]:
+    """This process's environment with none of the product's variables but those given."""
+    known = {name.upper() for name in Environment.model_fields}
+    return {name: value for name, value in os.environ.items() if name not in known} | ours
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a management command to its end."""
+    argv = [sys.executable, str(MANAGE), *arguments]
+    env = clean_environment(**environment)
+    return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=COMMAND_PATIENCE)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float:
+    """Seconds until the condition held. AssertionError, saying `what` was waited for, when it does not in time."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def processes_of(directory: Path) -> list[psutil.Process]:
+    """Who works in the directory, was told of it, or names it in its command line: whoever their parent is."""
+    return [process for process in psutil.process_iter() if _belongs(process, str(directory))]
+
+
+def _belongs(process: psutil.Process, directory: str) -> bool:
+    try:
+        if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        told = process.environ().get("DATA_DIR", "")
+        return any(text.startswith(directory) for text in (process.cwd(), told)) or directory in str(process.cmdline())
+    except psutil.Error:
+        return False  # it has ended, or is another user's
+
+
+class Stack:
+    """One `manage.py serve` on a data directory of its own."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.data = directory / "data"
+        self.environment = environment | {"DATA_DIR": str(self.data)}
+        self.port = free_port()
+        self.output, self.errors = directory / "stdout", directory / "stderr"
+        self.process: subprocess.Popen | None = None
+        self.key = self.password = ""
+        self.http = urllib3.PoolManager(maxsize=16, retries=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def said(self) -> str:
+        """What `serve` has written to stdout since it was started."""
+        return self.output.read_text()
+
+    def start(self) -> Self:
+        """Run until it says that it is ready; keep the key and the password when it tells them."""
+        with self.output.open("w") as output, self.errors.open("w") as errors:
+            argv = [sys.executable, str(MANAGE), "serve", "--port", str(self.port)]
+            env = clean_environment(**self.environment)
+            self.process = subprocess.Popen(argv, env=env, cwd="/", stdout=output, stderr=errors)
+        try:
+            wait_until(lambda: "ready in" in self.said or self.ended, START_PATIENCE, "serve is ready")
+            assert not self.ended, self.errors.read_text()
+        except AssertionError:
+            self.process.kill()
+            raise
+        self.key = self._told(r"API key +(mem_\S+)") or self.key
+        self.password = self._told(r"Admin password +(\S+)") or self.password
+        return self
+
+    def _told(self, pattern: str) -> str:
+        found = re.search(pattern, self.said)
+        return found[1] if found else ""
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self, request: signal.Signals = signal.SIGTERM) -> list[str]:
+        """Ask it to stop; the command lines of those who are left, who are then killed."""
+        self.http.clear()
+        if not self.ended:
+            self.process.send_signal(request)
+            try:
+                self.process.wait(STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        left = processes_of(self.data)
+        told = [str(process) for process in left]
+        for process in left:
+            process.kill()
+        return told
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, timeout: float = 60, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """An operation of the API, with our key. A header's underscores are hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named = {"Authorization": f"Bearer {self.key}"} | named
+        return self.http.request(method, f"{self.url}/api/v1{path}", json=body, headers=named, timeout=timeout)
+
+    def page(self, path: str, token: str = "") -> urllib3.BaseHTTPResponse:
+        """What any address of the site shows to a visitor, or to the holder of a key."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.http.request("GET", self.url + path, headers=headers, timeout=60)
+
+    def add(self, content: str, **fields: Any) -> dict:
+        answer = self.call("POST", "/memories", {"content": content, **fields})
+        assert answer.status in (200, 201), answer.data
+        return answer.json()
+
+    def search(self, query: str, **fields: Any) -> dict:
+        answer = self.call("POST", "/memories/search", {"query": query, **fields})
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    def summary(self) -> dict:
+        answer = self.call("GET", "/summary")
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    @property
+    def backlog(self) -> int:
+        """Memories that wait for their vectors."""
+        return self.summary()["embedding_backlog"]
+
+    def health(self) -> dict[str, str]:
+        """Statuses by part, and the worst of them as `all`."""
+        told = self.page("/health", self.key).json()
+        return {part["name"]: part["status"] for part in told.get("components", ())} | {"all": told["status"]}
+
+    def rows(self, sql: str) -> list[tuple]:
+        """What the database itself says."""
+        names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
+        database = Home(self.data).database
+        with psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}) as connection:
+            return connection.execute(sql).fetchall()
+
+    def part(self, name: str) -> psutil.Process | None:
+        """The child that is the web server, the worker, beat, postgres or the broker, if it runs."""
+        for child in psutil.Process(self.process.pid).children():
+            try:
+                if child.status() != psutil.STATUS_ZOMBIE and PARTS[name](child.cmdline() or [""]):
+                    return child
+            except psutil.NoSuchProcess:
+                continue
+        return None
+
+    def kill(self, name: str) -> int:
+        """End a part and what it has started, without a word; its process id."""
+        part = self.part(name)
+        family = [part, *part.children(recursive=True)]
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return part.pid
+
+    def is_back(self, name: str, killed: int) -> bool:
+        """Whether a part runs that is not the one that was killed."""
+        part = self.part(name)
+        return part is not None and part.pid != killed
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """A part neither answers nor ends inside the block."""
+        part = self.part(name)
+        part.suspend()
+        try:
+            yield
+        finally:
+            part.resume()
+
+
+@contextmanager
+def running(**environment: str) -> Iterator[Stack]:
+    """A stack of its own that is gone afterwards, with everybody it started."""
+    with short_directory() as directory:
+        stack = Stack(directory, **environment)
+        left: Sequence[str] = ()
+        try:
+            yield stack.start()
+        finally:
+            left = stack.stop() if stack.process else ()
+        assert not left
+
+
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """Short, because a Unix socket's path has little room."""
+    path = Path(tempfile.mkdtemp(prefix="stack-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

@@ -1,0 +1,67 @@
+"""Without a broker memories are stored as ever, and their vectors come when it is back."""
+
+import statistics
+import time
+
+from tests.stack.stack import wait_until
+
+#: What a store may take while the broker is away, against its usual time: the factor, and seconds for a busy machine.
+FACTOR, LEEWAY = 3, 0.02
+FEW, MANY = 40, 120
+
+
+def store(stack, name, count):
+    """Store so many memories one after the other; the median seconds one took, and the longest."""
+    taken = []
+    for number in range(count):
+        started = time.monotonic()
+        answer = stack.call("POST", "/memories", {"content": f"Memory {number}, {name}."}, timeout=10)
+        taken.append(time.monotonic() - started)
+        assert answer.status == 201, answer.data
+    return statistics.median(taken), max(taken)
+
+
+def rest(stack):
+    """Seconds until every vector is made; the worker has nothing left to do then."""
+    return wait_until(lambda: stack.backlog == 0, 90, "everything is embedded")
+
+
+def test_a_killed_broker_is_not_missed(shaken, measured):
+    usual, _ = store(shaken, "as usual", FEW)
+    rest(shaken)
+    killed = shaken.kill("broker")
+    away, longest = store(shaken, "the broker is killed", MANY)
+    back = wait_until(lambda: shaken.is_back("broker", killed), 20, "the supervisor starts the broker again")
+    measured("a store as usual, median", usual)
+    measured("a store with a killed broker, median", away)
+    measured("a store with a killed broker, longest", longest)
+    measured("from a killed broker, after the last store, to all vectors", back + rest(shaken))
+    assert away < FACTOR * usual + LEEWAY
+
+
+def test_a_frozen_broker_is_not_missed(shaken, measured):
+    usual, _ = store(shaken, "as usual again", FEW)
+    rest(shaken)
+    with shaken.frozen("broker"):
+        away, longest = store(shaken, "the broker is frozen", MANY)
+        started = time.monotonic()
+        health = shaken.health()
+        told = time.monotonic() - started
+        later, _ = store(shaken, "the broker is frozen still", FEW)
+    measured("a store with a frozen broker, median", away)
+    measured("a store with a frozen broker, longest", longest)
+    measured("health with a frozen broker", told)
+    measured("from a frozen broker's return to all vectors", rest(shaken))
+    assert max(away, later) < FACTOR * usual + LEEWAY
+    assert (health["all"], health["broker"], health["database"]) == ("degraded", "degraded", "healthy")
+    assert told < 5
+
+
+def test_a_broker_that_was_away_is_heard_again(shaken):
+    """The bell, not only beat: a lone memory has its vector before beat would have rung."""
+    wait_until(lambda: shaken.health()["all"] == "healthy", 60, "everything is healthy")
+    waits = []
+    for number in range(3):
+        pk = shaken.add(f"Rung for at once, {number}.")["id"]
+        waits.append(wait_until(lambda pk=pk: shaken.call("GET", f"/memories/{pk}").json()["embedded"], 30, "a vector"))
+    assert min(waits) < 3

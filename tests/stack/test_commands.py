@@ -1,0 +1,70 @@
+"""Commands beside a running site, without one, and with nothing where the database should be."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.stack.stack import manage, processes_of, wait_until
+
+NOWHERE = {
+    "DATABASE_URL": "postgresql://memory:secret@127.0.0.1:1/memory",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "SECRET_KEY": "nowhere-" * 8,
+}
+PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "disk"}
+
+
+def beside(stack, *arguments):
+    return manage(*arguments, **stack.environment)
+
+
+@pytest.mark.parametrize(("command", "others"), [("health", set()), ("doctor", {"python"})])
+def test_all_is_well_beside_a_running_site(stack, command, others):
+    wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
+    told = beside(stack, command, "--format", "json")
+    assert (told.returncode, told.stderr) == (0, "")
+    rows = json.loads(told.stdout)
+    assert {row["name"]: row["status"] for row in rows} == dict.fromkeys(PARTS | others, "healthy")
+
+
+def test_a_dead_part_is_named_with_what_mends_it(stack):
+    with stack.frozen("broker"):
+        told = beside(stack, "doctor")
+    assert told.returncode == 3
+    line = next(line for line in told.stdout.splitlines() if line.startswith("broker"))
+    assert "degraded" in line
+    assert "make run" in line
+    assert "need attention" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [("health", 3), ("doctor", 3), ("recent", 1), ("counts", 1)])
+def test_a_database_that_is_nowhere_is_a_sentence(command, code):
+    told = manage(command, **NOWHERE)
+    assert told.returncode == code, told.stderr
+    assert "Traceback" not in told.stdout + told.stderr
+    assert "secret" not in told.stdout + told.stderr
+    assert told.stderr.startswith("CommandError: ")
+    assert len(told.stderr.strip().splitlines()) == 1
+
+
+def test_commands_without_a_running_site_share_the_servers_they_are_lent(abandoned):
+    """One starts them, all three use them, the last one stops them."""
+    pk = abandoned.memory["id"]
+    commands = [("show", pk), ("recent", "--format", "jsonl"), ("counts", "--format", "json")]
+    with ThreadPoolExecutor(len(commands)) as threads:
+        shown, recent, counts = threads.map(lambda words: beside(abandoned, *words), commands)
+    assert [told.returncode for told in (shown, recent, counts)] == [0, 0, 0], shown.stderr + recent.stderr
+    assert json.loads(shown.stdout)["content"] == abandoned.memory["content"]
+    assert [json.loads(line)["id"] for line in recent.stdout.splitlines()] == [pk]
+    assert [(row["memory_type"], row["memories"]) for row in json.loads(counts.stdout)] == [("agent", 1)]
+    assert processes_of(abandoned.data) == []
+
+
+def test_what_is_not_there_is_a_sentence(stack):
+    told = beside(stack, "show", "0198c0de-0000-7000-8000-000000000000")
+    assert (told.returncode, told.stderr) == (1, "CommandError: There is no such memory.\n")
+    told = beside(stack, "recent", "--namespace", "nobody's")
+    assert told.returncode == 2
+    assert "There is no namespace" in told.stderr

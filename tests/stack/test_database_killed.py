@@ -1,0 +1,153 @@
+"""What was acknowledged survives the death of the database, and a retry never stores twice."""
+
+import itertools
+import signal
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tests.stack.stack import wait_until
+
+CLIENTS, KILLS = 6, 2
+#: Seconds between a client's stores, of undisturbed storing around each death, and the longest any answer may take.
+PAUSE, QUIET, BOUND = 0.02, 0.8, 10
+
+
+class Storm:
+    """Clients that store while the database dies: every second one tries again until it is told that all is well.
+
+    `journal` has what was acknowledged, content by id; `retried` the answers to those who try again.
+    """
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.journal, self.failures, self.retried, self.broken = {}, [], {}, []
+        self.tries, self.longest = 0, 0.0
+        self.over = threading.Event()
+
+    def client(self, number):
+        behave = (self.give_up, self.try_again)[number % 2]
+        for count in itertools.count():
+            if self.over.is_set():
+                return
+            behave(f"Client {number}, memory {count}, {uuid.uuid4()}.")
+            time.sleep(PAUSE)
+
+    def give_up(self, content):
+        self.store(content)
+
+    def try_again(self, content):
+        """As a careful client does: the same key until there is an answer."""
+        key = str(uuid.uuid4())
+        while (answer := self.store(content, Idempotency_Key=key)).status == 503:
+            time.sleep(0.2)
+        self.retried[content] = answer
+
+    def store(self, content, **headers):
+        started = time.monotonic()
+        answer = self.stack.call("POST", "/memories", {"content": content}, **headers)
+        self.tries, self.longest = self.tries + 1, max(self.longest, time.monotonic() - started)
+        if answer.status in (200, 201):
+            self.journal[answer.json()["id"]] = content
+        else:
+            self.failures.append(answer)
+        return answer
+
+
+@contextmanager
+def blowing(storm):
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(storm.client, number) for number in range(CLIENTS)]
+        try:
+            yield
+        finally:
+            storm.over.set()
+    for client in clients:
+        client.result()
+
+
+@contextmanager
+def nobody_to_help(stack):
+    """The supervisor is frozen: what dies stays dead."""
+    stack.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        stack.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def storm(shaken, measured):
+    storm = Storm(shaken)
+    with blowing(storm):
+        for _ in range(KILLS):
+            time.sleep(QUIET)
+            killed, acknowledged = shaken.kill("postgres"), len(storm.journal) + CLIENTS
+            back = wait_until(lambda killed=killed: shaken.is_back("postgres", killed), 30, "postgres runs again")
+            back += wait_until(lambda n=acknowledged: len(storm.journal) > n, 60, "memories are stored again")
+            measured("from a killed database to stored memories", back)
+        time.sleep(QUIET)
+    measured(f"the longest of {storm.tries} answers, {len(storm.failures)} of them 503", storm.longest)
+    storm.kept = dict(shaken.rows("SELECT id::text, content FROM memories_memory WHERE content LIKE 'Client %'"))
+    return storm
+
+
+def is_a_problem(answer):
+    return (
+        answer.status == 503
+        and answer.headers["Content-Type"] == "application/problem+json"
+        and int(answer.headers["Retry-After"]) > 0
+        and answer.json()["status"] == 503
+    )
+
+
+def test_every_acknowledged_memory_is_there_afterwards(storm):
+    assert len(storm.journal) > 100
+    assert storm.journal.items() <= storm.kept.items()
+
+
+def test_whoever_tries_again_is_told_each_time_that_the_memory_is_new(storm):
+    """Also when the first try was kept and its answer lost: the key is told the first answer again."""
+    assert {(answer.status, answer.json()["created"]) for answer in storm.retried.values()} == {(201, True)}
+
+
+def test_nothing_is_stored_twice(storm):
+    assert len(set(storm.kept.values())) == len(storm.kept)
+
+
+def test_every_failure_is_a_problem_document_in_bounded_time(storm):
+    assert [answer.data for answer in storm.failures if not is_a_problem(answer)] == []
+    assert storm.longest < BOUND
+
+
+def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time(shaken, measured):
+    def seconds(ask):
+        started = time.monotonic()
+        return ask(), time.monotonic() - started
+
+    def store(number):
+        return seconds(lambda: shaken.call("POST", "/memories", {"content": f"Never kept, {number}."}))
+
+    with nobody_to_help(shaken), ThreadPoolExecutor(CLIENTS) as pool:
+        killed = shaken.kill("postgres")
+        stores = [pool.submit(store, number) for number in range(CLIENTS)]
+        live, live_took = seconds(lambda: shaken.page("/health/live"))
+        answers = [each.result() for each in stores]
+        ready, ready_took = seconds(lambda: shaken.page("/health/ready"))
+        health, health_took = seconds(lambda: shaken.page("/health", shaken.key))
+    measured("a store without a database, longest", max(took for _, took in answers))
+    measured("health/live, ready and health without a database, longest", max(live_took, ready_took, health_took))
+    assert all(is_a_problem(answer) for answer, _ in answers)
+    assert (live.status, ready.status, health.status) == (200, 503, 503)
+    assert max(live_took, ready_took, health_took, *(took for _, took in answers)) < 5
+    wait_until(lambda: shaken.is_back("postgres", killed), 30, "postgres runs again")
+
+
+def test_the_site_is_whole_again(shaken):
+    wait_until(lambda: shaken.page("/health/ready").status == 200, 60, "it is ready")
+    wait_until(lambda: shaken.backlog == 0, 60, "everything is embedded")
+    wait_until(lambda: shaken.health()["all"] == "healthy", 60, "everything is healthy")

@@ -1,0 +1,26 @@
+"""`manage.py demo` shows the main job, with a site or without one."""
+
+import pytest
+
+from memory_site.operations.demo_data import MEMORIES, QUESTIONS
+from tests.stack.stack import manage, processes_of, short_directory
+
+
+def is_shown(told):
+    return all(question in told for question, _ in QUESTIONS) and sum(MEMORIES[at] in told for _, at in QUESTIONS) >= 4
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_it_asks_a_running_site(stack, time):
+    told = manage("demo", **stack.environment)
+    assert told.returncode == 0, told.stderr
+    assert is_shown(told.stdout)
+    assert stack.page("/health/ready").status == 200
+
+
+def test_it_starts_a_site_of_its_own_and_stops_it():
+    with short_directory() as directory:
+        told = manage("demo", DATA_DIR=str(directory / "data"))
+        assert told.returncode == 0, told.stderr
+        assert is_shown(told.stdout)
+        assert processes_of(directory) == []

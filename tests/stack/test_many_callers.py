@@ -1,0 +1,40 @@
+"""Two hundred agents at once, each on a connection that it keeps."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import urllib3
+
+CLIENTS, ROUNDS = 200, 10
+
+
+def agent(stack, number, start):
+    """Ten requests over one connection: store, search, get, again and again. What was not right."""
+    wrong = []
+    headers = {"Authorization": f"Bearer {stack.key}"}
+    with urllib3.HTTPConnectionPool("127.0.0.1", stack.port, maxsize=1, retries=False, headers=headers) as pool:
+        pk = None
+        start.wait(60)
+        for at in range(ROUNDS):
+            method, path, body, expected = (
+                ("POST", "/memories", {"content": f"Agent {number} saw train {at}.", "user_id": f"agent {number}"}, 201),
+                ("POST", "/memories/search", {"query": f"which train did agent {number} see"}, 200),
+                ("GET", f"/memories/{pk}", None, 200),
+            )[at % 3]
+            answer = pool.request(method, f"/api/v1{path}", json=body, timeout=120)
+            if answer.status != expected:
+                wrong.append((method, path, answer.status, answer.data[:200]))
+            pk = answer.json()["id"] if expected == 201 else pk
+        if pool.num_connections != 1:
+            wrong.append(f"{pool.num_connections} connections")
+    return wrong
+
+
+def test_nobody_sees_an_error(stack, measured):
+    start = threading.Barrier(CLIENTS)
+    started = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        wrong = [each for found in threads.map(lambda n: agent(stack, n, start), range(CLIENTS)) for each in found]
+    measured(f"{CLIENTS * ROUNDS} requests of {CLIENTS} clients", time.monotonic() - started)
+    assert wrong == []

@@ -1,0 +1,110 @@
+"""A memory from beginning to end, in a running site."""
+
+import re
+
+import pytest
+
+from tests.stack.stack import wait_until
+
+ABSOLUTE_ADDRESS = re.compile(rb"""(?:https?:)?//[^\s"'<>]+""")
+ASSET = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
+PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "disk"}
+
+
+def ids(found):
+    return [hit["memory"]["id"] for hit in found["results"]]
+
+
+def is_embedded(stack, pk):
+    return stack.call("GET", f"/memories/{pk}").json()["embedded"]
+
+
+def test_a_memory_is_found_by_its_words_before_it_has_a_vector(stack):
+    with stack.frozen("worker"):
+        memory = stack.add("The lighthouse keeper counts puffins every Tuesday.")
+        assert memory["created"] is True
+        assert memory["embedded"] is False
+        assert stack.search("lighthouse puffins")["results"][0]["found_by"] == ["words"]
+
+
+def test_a_memory_is_found_by_its_meaning_once_a_worker_has_seen_it(stack, measured):
+    memory = stack.add("Our ferry is often delayed when it is foggy.")
+    waited = wait_until(lambda: is_embedded(stack, memory["id"]), 20, "the memory is embedded")
+    measured("from store to vector", waited)
+    found = stack.search("boats that run late in bad weather", mode="vector", limit=3)
+    assert memory["id"] in ids(found)
+    assert found["degraded"] is False
+
+
+def test_whoever_waits_is_answered_when_the_vector_is_there(stack):
+    answer = stack.call("POST", "/memories?wait=true", {"content": "Bruno feeds the office cat at noon."})
+    assert answer.status == 201
+    memory = answer.json()
+    assert memory["embedded"] is True
+    assert memory["id"] in ids(stack.search("pet gets lunch", mode="vector", limit=3))
+
+
+def test_whoever_waits_is_answered_even_when_no_worker_is_there(stack):
+    with stack.frozen("worker"):
+        answer = stack.call("POST", "/memories?wait=true", {"content": "Dana waters the ficus on Mondays."})
+    assert answer.json()["embedded"] is True
+
+
+def test_new_content_is_found_by_its_own_meaning(stack):
+    memory = stack.call("POST", "/memories?wait=true", {"content": "The safe opens with a blue token."}).json()
+    changed = stack.call("PATCH", f"/memories/{memory['id']}", {"content": "Violins are tuned before the concert."})
+    assert changed.status == 200
+    assert changed.json()["embedded"] is False
+    wait_until(lambda: is_embedded(stack, memory["id"]), 20, "the new content is embedded")
+    assert memory["id"] in ids(stack.search("musicians prepare their instruments", mode="vector", limit=3))
+    assert memory["id"] not in ids(stack.search("blue token", mode="text"))
+
+
+def test_a_deleted_memory_is_gone(stack):
+    memory = stack.call("POST", "/memories?wait=true", {"content": "Ephemeral walrus parade in Oslo."}).json()
+    assert stack.call("DELETE", f"/memories/{memory['id']}").status == 204
+    assert stack.call("GET", f"/memories/{memory['id']}").status == 404
+    assert memory["id"] not in ids(stack.search("walrus parade"))
+    assert memory["id"] not in ids(stack.search("walrus parade", mode="vector"))
+
+
+def test_a_retried_request_is_told_the_same_answer(stack):
+    body = {"content": "The retried request is stored once."}
+    first = stack.call("POST", "/memories", body, Idempotency_Key="retry-1")
+    second = stack.call("POST", "/memories", body, Idempotency_Key="retry-1")
+    assert (second.status, second.data) == (first.status, first.data) == (201, second.data)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    other = stack.call("POST", "/memories", {"content": "Something else."}, Idempotency_Key="retry-1")
+    assert other.status == 422
+    assert other.headers["Content-Type"] == "application/problem+json"
+
+
+def test_every_part_says_how_it_is(stack):
+    wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
+    assert stack.health() == dict.fromkeys([*PARTS, "all"], "healthy")
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_probes_need_no_key_and_tell_no_details(stack, path):
+    answer = stack.page(path)
+    assert answer.status == 200
+    assert set(answer.json()) == {"status"}
+
+
+@pytest.mark.parametrize("token", ["", "mem_wrong_key"])
+def test_details_need_a_key(stack, token):
+    answer = stack.page("/health", token)
+    assert answer.status == 401
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_the_documentation_needs_no_other_host(stack):
+    document = stack.page("/api/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.")
+    assert "/api/v1/memories" in document["paths"]
+    html = stack.page("/api/v1/docs")
+    assert html.status == 200
+    assert ABSOLUTE_ADDRESS.findall(html.data) == []
+    assets = [path for path in ASSET.findall(html.data.decode()) if path.endswith((".js", ".css"))]
+    assert len(assets) >= 2
+    assert {stack.page(path).status for path in assets} == {200}

@@ -1,0 +1,98 @@
+"""Starting and stopping the whole site, and what is said when it cannot start."""
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from memory_site.embedded.home import MARKER
+from tests.embedding_servers import free_port
+from tests.stack.stack import MANAGE, manage, processes_of, short_directory
+
+#: Seconds until it must be ready on a machine that others use too, and until nothing of it may be left.
+FIRST_START, LATER_START, STOP = 30, 20, 10
+COMPOSE = Path(MANAGE).with_name("docker-compose.yml")
+
+
+def test_the_first_run_tells_key_and_password_once(abandoned):
+    first, second = abandoned.runs
+    assert len(re.findall(r"API key +mem_\S+", first.said)) == 1
+    assert len(re.findall(r"Admin password +\S+", first.said)) == 1
+    assert "mem_" not in second.said
+    assert "password" not in second.said
+    assert "mem_" not in first.errors + second.errors
+
+
+def test_it_is_ready_soon(abandoned, measured):
+    first, second = abandoned.runs
+    measured("first start", first.started)
+    measured("later start", second.started)
+    assert first.started < FIRST_START
+    assert second.started < LATER_START
+
+
+def test_both_signals_stop_everything(abandoned, measured):
+    for run in abandoned.runs:
+        measured(f"stop by {run.signal.name}", run.stopped)
+        assert run.code == 0
+        assert run.left == []
+        assert run.stopped < STOP
+
+
+def test_a_memory_is_there_after_a_restart(abandoned):
+    assert abandoned.memory_after_restart == abandoned.memory
+
+
+def test_a_second_serve_names_the_first(stack):
+    told = manage("serve", "--port", str(free_port()), **stack.environment)
+    assert told.returncode == 2
+    assert f"already served by process {stack.process.pid} at {stack.url}" in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert stack.page("/health/ready").status == 200
+
+
+def test_a_busy_port_is_a_sentence():
+    with short_directory() as directory, socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        told = manage("serve", "--port", str(port), DATA_DIR=str(directory / "data"))
+        assert told.returncode == 2
+        assert f"port {port}" in told.stderr
+        assert "--port" in told.stderr
+        assert "Traceback" not in told.stderr
+        assert processes_of(directory) == []
+
+
+def test_wrong_settings_are_all_named_at_once():
+    wrong = {
+        "EMBEDDER": "magic",
+        "PG_POOL_SIZE": "many",
+        "PG_POOL_TIMEOUT": "-1",
+        "LOG_LEVEL": "loud",
+        "DATABASE_URL": "mysql://somewhere/else",
+        "SECRET_KEY": "short",
+    }
+    told = manage("serve", **wrong)
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+    assert set(re.findall(r"^  ([A-Z_]+):", told.stderr, re.MULTILINE)) == set(wrong)
+
+
+def production_settings():
+    """The environment that docker-compose.yml gives to the site, with its secrets filled in."""
+    block = re.search(r"environment: &environment\n((?:    .*\n)+)", COMPOSE.read_text())[1]
+    secrets = {"POSTGRES_PASSWORD": "sesame", "SECRET_KEY": "".join(map(chr, range(60, 120)))}
+    settings = dict(re.findall(r"^    ([A-Z_]+): (.*)$", block, re.MULTILINE))
+    filled = {name: re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: secrets[found[1]], settings[name]) for name in settings}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in filled.items()}
+
+
+def test_production_settings_pass_every_check():
+    settings = production_settings()
+    assert {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "EMBEDDER"} <= settings.keys()
+    assert not [value for value in settings.values() if "$" in value]
+    told = manage("check", "--deploy", "--fail-level", "WARNING", **settings)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "no issues (0 silenced)" in told.stdout
