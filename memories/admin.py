@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.db.models.functions import Left
@@ -30,7 +30,14 @@ COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "creat
 STATES = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
 SAID = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
 LEVELS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
+MATCH = '<span class="memory-score">{}</span> <span class="memory-arm">{}</span>'
 CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
+
+SHARED_FIELDSETS = (
+    ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),
+    ("Labels", {"fields": (("user_id", "agent_id"), ("workflow_id", "repo_id", "session_id"), "expires_at")}),
+    ("Entity", {"fields": (("entity_system", "entity_id"), ("entity_type", "entity_name"))}),
+)
 
 
 def state_of(memory: Memory) -> str:
@@ -66,29 +73,17 @@ class MemoryAdmin(ConsoleAdmin):
     search_fields = ("content",)  # shows the box; get_search_results says what it does
     search_help_text = "Search by words, meaning or id"
     autocomplete_fields = ("namespace",)
-    readonly_fields = (
-        "id",
-        "created",
-        "updated",
-        "last_accessed",
-        "access_count",
-        "data_shown",
-        "metadata_shown",
-    )
+    readonly_fields = ("id", "created", "updated", "last_accessed", "access_count", "data_shown", "metadata_shown")
     change_form_outer_before_template = "admin/memories/memory/links.html"
     change_form_outer_after_template = "admin/memories/memory/vector.html"
     add_fieldsets = (
         (None, {"fields": ("namespace", "content", "summary")}),
-        ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),
-        ("Labels", {"fields": (("user_id", "agent_id"), ("workflow_id", "repo_id", "session_id"), "expires_at")}),
-        ("Entity", {"fields": (("entity_system", "entity_id"), ("entity_type", "entity_name"))}),
-        ("JSON", {"fields": ("data", "metadata")}),
+        *SHARED_FIELDSETS,
+        ("Data and metadata", {"fields": ("data", "metadata")}),
     )
     fieldsets = (
         (None, {"fields": ("content", "summary")}),
-        ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),
-        ("Labels", {"fields": (("user_id", "agent_id"), ("workflow_id", "repo_id", "session_id"), "expires_at")}),
-        ("Entity", {"fields": (("entity_system", "entity_id"), ("entity_type", "entity_name"))}),
+        *SHARED_FIELDSETS,
         ("Data and metadata", {"fields": ("data_shown", "metadata_shown")}),
         ("Edit data and metadata", {"fields": ("data", "metadata"), "classes": ("collapse",)}),
         ("Record", {"fields": (("id", "access_count"), ("created", "updated", "last_accessed"))}),
@@ -102,6 +97,10 @@ class MemoryAdmin(ConsoleAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Sequence[str]:
         return (COLUMNS[0], "match", *COLUMNS[1:]) if request.GET.get(SEARCH_VAR, "").strip() else COLUMNS
+
+    def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:
+        """Hits stand in the order of their score."""
+        return () if request.GET.get(SEARCH_VAR, "").strip() else self.sortable_by
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only the list's own filters: any other condition could read every row."""
@@ -126,7 +125,7 @@ class MemoryAdmin(ConsoleAdmin):
         request.hits = found.hits
         for note in found.notes:
             messages.warning(request, note)
-        return ranked(memories, found, keep_order=ORDER_VAR in request.GET)
+        return ranked(memories, found)
 
     @display(description="memory")
     def beginning(self, memory: Memory) -> SafeString:
@@ -134,11 +133,12 @@ class MemoryAdmin(ConsoleAdmin):
         return format_html('<span class="memory-beginning" title="{}">{}</span>', text, text)
 
     @display(description="match")
-    def match(self, memory: Memory) -> str:
+    def match(self, memory: Memory) -> SafeString:
+        """The score, and what found it: its words, its meaning, both, or its id."""
         if memory.hit is None:
-            return "by its id"
+            return format_html(MATCH, "id", "exact")
         arms = memory.hit["found_by"]
-        return f"{memory.hit['score']:.2f} {arms[0] if len(arms) == 1 else 'both'}"
+        return format_html(MATCH, f"{memory.hit['score']:.2f}", arms[0] if len(arms) == 1 else "both")
 
     @display(description="type", label=True)
     def kind(self, memory: Memory) -> str:
@@ -152,7 +152,7 @@ class MemoryAdmin(ConsoleAdmin):
     def level(self, memory: Memory) -> str:
         return memory.get_importance_display()
 
-    @display(description="embedded", label=STATES)
+    @display(description="vector", label=STATES)
     def embedded(self, memory: Memory) -> tuple[str, str]:
         return state_of(memory), SAID[state_of(memory)]
 
@@ -229,12 +229,13 @@ def facts(memory: Memory) -> dict[str, Any]:
 
 
 def links(memory: Memory) -> list[dict[str, str]]:
-    """A link for each label to the memories of the same namespace that share it."""
-    found = [("type", "memory_type", memory.memory_type), ("source", "source_system", memory.source_system)]
-    found += [(str(Memory._meta.get_field(name).verbose_name), name, getattr(memory, name)) for name in LABELS]
-    found += [("tag", "tag", tag) for tag in memory.tags]
+    """A link for the namespace, and one for each label to the memories that share it there."""
+    found = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
+    fields = ("memory_type", "source_system", *LABELS)
+    found += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
+    found += [("tag", "tag", tag, tag) for tag in memory.tags]
     return [
-        {"name": name, "value": value, "address": address(namespace=memory.namespace_id, **{parameter: value})}
-        for name, parameter, value in found
+        {"name": str(name), "value": text, "address": address(**{"namespace": memory.namespace_id, parameter: value})}
+        for name, parameter, value, text in found
         if value is not None
     ]

@@ -138,8 +138,9 @@ class MemoryForm(forms.ModelForm):
             self._refuse_twin("entity_id", **mine, entity_system=memory.entity_system, entity_id=memory.entity_id)
 
     def _refuse_twin(self, field: str, **identity: Any) -> None:
-        twin = Memory.objects.exclude(pk=self.instance.pk).filter(**identity).only("expires_at").first()
-        if twin is not None:
+        twins = Memory.objects.exclude(pk=self.instance.pk).filter(**identity)
+        twins.expired().delete()  # nobody can see them any more, so they may be in nobody's way
+        if twin := twins.only("pk").first():
             link = reverse("admin:memories_memory_change", args=[twin.pk])
             self.add_error(field, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN[field], link))
 

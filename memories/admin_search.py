@@ -58,11 +58,10 @@ def written_id(text: str) -> UUID | None:
         return None
 
 
-def ranked(memories: MemoryQuerySet, found: Found, *, keep_order: bool = False) -> MemoryQuerySet:
-    """Those of the memories that were found, best first unless their order is to be kept."""
+def ranked(memories: MemoryQuerySet, found: Found) -> MemoryQuerySet:
+    """Those of the memories that were found, best first."""
     ids = [hit["memory"]["id"] for hit in found.hits]
-    matching = memories.filter(pk__in=ids)
-    return matching if keep_order or not ids else matching.order_by(position(ids))
+    return memories.filter(pk__in=ids).order_by(position(ids)) if ids else memories.none()
 
 
 def position(ids: list[UUID]) -> Func:

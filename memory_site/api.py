@@ -82,8 +82,10 @@ def field_errors(error: ValidationError) -> list[dict[str, str]]:
 
 def field_name(location: tuple) -> str:
     """The field's path as the caller wrote it: without the source and the name of our parameter."""
-    parts = [str(part) for part in location if "[" not in str(part)]
-    return ".".join(parts[2:] if parts[:1] == ["body"] else parts[-1:]) or parts[0]
+    parts = [part for part in location if "[" not in str(part)]
+    # Of a parameter only its name counts and, in a list, the position behind it.
+    start = 2 if parts[0] == "body" else max(at for at, part in enumerate(parts) if isinstance(part, str))
+    return ".".join(map(str, parts[start:] or parts[:1]))
 
 
 def problem_of(request: HttpRequest, error: Exception) -> HttpResponse:

@@ -28,7 +28,7 @@ class Bell:
 
     def ring(self) -> None:
         """Have the task run soon after the present transaction commits. Returns at once, never fails."""
-        transaction.on_commit(self._want)
+        transaction.on_commit(self._want, robust=True)
 
     def _want(self) -> None:
         self._wanted.set()

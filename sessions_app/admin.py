@@ -184,9 +184,7 @@ class ApiKeyAdmin(ConsoleAdmin):
             "key": obj,
             "address": reverse("admin:sessions_app_apikey_change", args=[obj.pk]),
         }
-        response = TemplateResponse(request, "admin/sessions_app/apikey/issued.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/sessions_app/apikey/issued.html", context)
 
     @action(
         description="Revoke",

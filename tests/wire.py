@@ -18,19 +18,22 @@ from memory_site.api import api
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
 #: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
 READING_POSTS = {"/memories/search"}
+TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACE = "the value under test"
 SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": "00000000-0000-0000-0000-000000000000"}
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One method of one address. `body` is the schema of its body, `query` and `path_names` its parameters."""
+    """One method of one address. `body` is the schema of its body, `query` and `path_names` its parameters,
+    `answers` the schemas of its answers by status."""
 
     method: str
     path: str
     query: dict[str, dict]
     path_names: tuple[str, ...]
     body: dict | None
+    answers: dict[str, dict]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -78,8 +81,10 @@ def operations() -> list[Operation]:
             body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             parameters = described.get("parameters", [])
             query = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
+            contents = {status: each.get("content", {}) for status, each in described["responses"].items()}
+            answers = {str(status): next(iter(each.values()))["schema"] for status, each in contents.items() if each}
             names = tuple(each["name"] for each in parameters if each["in"] == "path")
-            found.append(Operation(method.upper(), path, query, names, resolved(body) if body else None))
+            found.append(Operation(method.upper(), path, query, names, resolved(body) if body else None, answers))
     return found
 
 
@@ -92,6 +97,28 @@ def fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:
         if "items" in each:
             yield (*place, 0), each["items"]
             yield from fields(each["items"], (*place, 0))
+
+
+def conforms(value: Any, schema: dict) -> bool:
+    """Whether an answer has the shape that is documented: no field unknown, none missing, each of its type."""
+    return any(conforms_to(value, each) for each in alternatives(schema))
+
+
+def conforms_to(value: Any, schema: dict) -> bool:
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            known = schema["properties"]
+            return (
+                isinstance(value, dict)
+                and set(schema.get("required", [])) <= set(value) <= set(known)
+                and all(conforms(inner, known[name]) for name, inner in value.items())
+            )
+        case "array":
+            return isinstance(value, list) and all(conforms(inner, schema["items"]) for inner in value)
+        case None:
+            return True
+        case kind:
+            return isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
 def json_types(schema: dict) -> set[str]:
@@ -111,6 +138,8 @@ def sample(schema: dict) -> Any:
             return [sample(each["items"])] * each.get("minItems", 1)
         case "string":
             return SAMPLES.get(each.get("format"), "a" * each.get("minLength", 1))
+        case "boolean":
+            return True
         case _:
             return each.get("minimum", 1)
 

@@ -3,24 +3,24 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
-from memory_site.embedded.services import services
+from memory_site.operations.site import services_for_a_command
 from sessions_app.bootstrap import FIRST_NAMESPACE
 from sessions_app.models import Namespace
 
 FORMATS = ("table", "json", "jsonl")
 FAILED, WRONG_USE, NOT_AS_IT_SHOULD_BE = 1, 2, 3
 LONGEST_CELL = 100
+NOT_MIGRATED = "The database is not made for this release: `python manage.py migrate` does that, and `serve` by itself."
 
 
 class MemoryCommand(BaseCommand):
@@ -32,11 +32,15 @@ class MemoryCommand(BaseCommand):
     requires_migrations_checks = False
 
     def execute(self, *args: object, **options: object) -> object:
-        with services(settings.HOME) if settings.EMBEDDED else nullcontext():
+        with services_for_a_command():
             try:
                 return super().execute(*args, **options)
             except OperationalError as error:
                 raise CommandError(f"The database does not answer: {first_line(error)}") from error
+            except ProgrammingError as error:
+                if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
+                    raise CommandError(NOT_MIGRATED) from error
+                raise
 
     def print_rows(self, rows: Iterable[Mapping[str, Any]], form: str) -> None:
         """Rows of equal keys as a table for people, one JSON document, or JSON Lines."""

@@ -5,7 +5,7 @@ import time
 
 from celery import shared_task
 from celery.signals import worker_ready
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from memory_site.operations.models import Heartbeat
 
@@ -27,7 +27,7 @@ def keep_beating() -> None:
     while True:
         try:
             Heartbeat.objects.note("worker")
-        except DatabaseError:
+        except Error:
             pass  # the database is away; health says so without our help
         finally:
             connection.close()

@@ -6,7 +6,7 @@ from memories import tasks
 from memories.models import Memory
 from memory_site import auth
 from sessions_app.models import ApiKey
-from tests.wire import fingerprint, is_problem, operations
+from tests.wire import conforms, fingerprint, is_problem, operations
 
 pytestmark = pytest.mark.django_db
 OPERATIONS = pytest.mark.parametrize("operation", operations(), ids=str)
@@ -30,8 +30,12 @@ def call(caller, operation, ids: dict[str, str]):
 
 
 @OPERATIONS
-def test_we_ourselves_are_answered(api, ids, operation):
-    assert call(api, operation, ids).status_code < 300
+def test_we_ourselves_are_answered_as_documented(api, ids, operation):
+    response = call(api, operation, ids)
+    assert response.status_code < 300, response.content
+    if response.status_code != 204:
+        schema = operation.answers[str(response.status_code)]
+        assert conforms(response.json(), schema), f"{response.json()} is not {schema}"
 
 
 @OPERATIONS

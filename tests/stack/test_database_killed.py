@@ -10,11 +10,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from memory_site.embedded.home import Home
+from memory_site.embedded.postgres import Postgres
 from tests.stack.stack import wait_until
 
 CLIENTS, KILLS = 6, 2
 #: Seconds between a client's stores, of undisturbed storing around each death, and the longest any answer may take.
 PAUSE, QUIET, BOUND = 0.02, 0.8, 10
+#: Seconds: an outage after which it matters how patiently a broken connection is tried again, and how soon it must be.
+AWAY, SOON = 9, 3
 
 
 class Storm:
@@ -133,18 +137,23 @@ def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time
         return seconds(lambda: shaken.call("POST", "/memories", {"content": f"Never kept, {number}."}))
 
     with nobody_to_help(shaken), ThreadPoolExecutor(CLIENTS) as pool:
-        killed = shaken.kill("postgres")
+        killed, away_since = shaken.kill("postgres"), time.monotonic()
         stores = [pool.submit(store, number) for number in range(CLIENTS)]
         live, live_took = seconds(lambda: shaken.page("/health/live"))
         answers = [each.result() for each in stores]
         ready, ready_took = seconds(lambda: shaken.page("/health/ready"))
         health, health_took = seconds(lambda: shaken.page("/health", shaken.key))
+        wait_until(lambda: time.monotonic() - away_since > AWAY, AWAY, "the outage is long enough")
     measured("a store without a database, longest", max(took for _, took in answers))
     measured("health/live, ready and health without a database, longest", max(live_took, ready_took, health_took))
     assert all(is_a_problem(answer) for answer, _ in answers)
     assert (live.status, ready.status, health.status) == (200, 503, 503)
     assert max(live_took, ready_took, health_took, *(took for _, took in answers)) < 5
     wait_until(lambda: shaken.is_back("postgres", killed), 30, "postgres runs again")
+    wait_until(lambda: Postgres(Home(shaken.data)).ready, 30, "postgres answers again")
+    back = wait_until(lambda: store(0)[0].status in (200, 201), 60, "memories are stored again")
+    measured(f"from the return of a database that was away for {AWAY} s to a store", back)
+    assert back < SOON
 
 
 def test_the_site_is_whole_again(shaken):

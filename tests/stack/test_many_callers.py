@@ -18,7 +18,7 @@ def agent(stack, number, start):
         start.wait(60)
         for at in range(ROUNDS):
             method, path, body, expected = (
-                ("POST", "/memories", {"content": f"Agent {number} saw train {at}.", "user_id": f"agent {number}"}, 201),
+                ("POST", "/memories", {"content": f"Agent {number} saw train {at}."}, 201),
                 ("POST", "/memories/search", {"query": f"which train did agent {number} see"}, 200),
                 ("GET", f"/memories/{pk}", None, 200),
             )[at % 3]

@@ -1,6 +1,5 @@
 """`manage.py demo`: the main job once, end to end, over HTTP."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from django.core.management.base import CommandError
 
 from memory_site.operations.commands import FAILED, MemoryCommand
 from memory_site.operations.demo_data import MEMORIES, QUESTIONS
+from memory_site.operations.site import is_live, running_here
 from sessions_app.models import ApiKey, Namespace
 
 NAMESPACE = "demo"
@@ -104,24 +104,6 @@ def served(url: str | None) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
-
-
-def running_here() -> str | None:
-    """Where our data directory is being served, if it is."""
-    if not settings.EMBEDDED:
-        return None
-    try:
-        url = json.loads((settings.HOME.path / "lock").read_text())["url"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return url if url and is_live(url) else None
-
-
-def is_live(url: str) -> bool:
-    try:
-        return urllib3.request("GET", f"{url}/health/live", timeout=2, retries=False).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
 
 
 def wait_until_live(server: subprocess.Popen, url: str) -> None:

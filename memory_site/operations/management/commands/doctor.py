@@ -2,15 +2,13 @@
 
 import sys
 from argparse import ArgumentParser
-from contextlib import nullcontext
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from memory_site.embedded.services import services
 from memory_site.operations.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
 from memory_site.operations.health import Component, Status, look
+from memory_site.operations.site import services_for_a_command
 
 
 class Command(MemoryCommand):
@@ -34,7 +32,7 @@ class Command(MemoryCommand):
 
     def parts(self) -> list[Component]:
         try:
-            with services(settings.HOME) if settings.EMBEDDED else nullcontext():
+            with services_for_a_command():
                 return look()
         except ImproperlyConfigured as error:
             return [Component("services", Status.UNHEALTHY, str(error), "see the message")]

@@ -1,0 +1,150 @@
+"""How many memories are added at once."""
+
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from tests.wire import at_once, blamed, is_problem
+
+pytestmark = pytest.mark.django_db
+ONE = [1.0] + [0.0] * 767
+
+
+def bulk(api, *memories: dict | str) -> dict:
+    items = [{"content": each} if isinstance(each, str) else each for each in memories]
+    response = api.post("/memories/bulk", {"memories": items})
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def test_the_ids_come_in_the_order_given(api):
+    contents = [f"number {number}" for number in (5, 3, 9, 1, 7)]
+    answer = bulk(api, *contents)
+    assert (answer["created"], answer["existing"]) == (5, 0)
+    assert [api.get(f"/memories/{each}").json()["content"] for each in answer["ids"]] == contents
+
+
+def test_what_was_there_is_told_by_its_old_id(api):
+    old = api.add("tea", tags=["old"])["id"]
+    answer = bulk(api, "coffee", {"content": "tea", "tags": ["new"]}, "milk")
+    assert (answer["created"], answer["existing"]) == (2, 1)
+    assert answer["ids"][1] == old
+    assert api.get(f"/memories/{old}").json()["tags"] == ["old", "new"]
+
+
+def test_repeats_inside_a_bulk_are_one_memory(api):
+    answer = bulk(
+        api,
+        {"content": "tea", "tags": ["a"], "importance": 2},
+        "coffee",
+        {"content": "tea", "tags": ["b"], "importance": 5, "metadata": {"last": True}},
+        {"content": "tea", "user_id": "ada"},
+        {"content": "tea", "tags": ["c"]},
+    )
+    assert (answer["created"], answer["existing"]) == (3, 2)
+    assert answer["ids"][0] == answer["ids"][2] == answer["ids"][4]
+    assert len(set(answer["ids"])) == 3
+    tea = api.get(f"/memories/{answer['ids'][0]}").json()
+    assert (sorted(tea["tags"]), tea["importance"], tea["metadata"]) == (["a", "b", "c"], 5, {"last": True})
+
+
+def test_a_later_repeat_wins_over_an_earlier_one(api):
+    answer = bulk(api, *({"content": "tea", "metadata": {"last": number}} for number in range(5)))
+    assert api.get(f"/memories/{answer['ids'][0]}").json()["metadata"] == {"last": 4}
+
+
+def test_sending_it_again_creates_nothing(api):
+    first = bulk(api, "tea", "coffee")
+    assert bulk(api, "tea", "coffee") == {"created": 0, "existing": 2, "ids": first["ids"]}
+
+
+@pytest.mark.parametrize("bad", [{"content": " "}, {"content": "x", "importance": 9}, {}, "text", {"x": 1}], ids=str)
+def test_one_bad_item_stops_all_and_is_named_by_its_position(api, bad):
+    response = api.post("/memories/bulk", {"memories": [{"content": "tea"}, {"content": "coffee"}, bad]})
+    assert is_problem(response, 422)
+    assert {field.rsplit(".", 1)[0] if field.count(".") > 1 else field for field in blamed(response)} == {"memories.2"}
+    assert Memory.objects.count() == 0
+
+
+def test_every_bad_item_is_named(api):
+    response = api.post("/memories/bulk", {"memories": [{"content": ""}, {"content": "tea"}, {"content": "\0"}]})
+    assert blamed(response) == {"memories.0.content", "memories.2.content"}
+
+
+def test_an_answer_names_a_hundred_faults_at_most(api):
+    response = api.post("/memories/bulk", {"memories": [{"content": "x", "vector": ["1"] * 768}] * 200})
+    assert is_problem(response, 422)
+    assert len(response.json()["errors"]) == 100
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_conflict_in_the_database_stops_all(api):
+    entity = {"system": "jira", "id": "A-1"}
+    response = api.post(
+        "/memories/bulk",
+        {"memories": [{"content": "tea"}, {"content": "a", "entity": entity}, {"content": "b", "entity": entity}]},
+    )
+    assert is_problem(response, 409)
+    assert Memory.objects.count() == 0
+
+
+def test_a_thousand_take_as_many_statements_as_one(api, takes):
+    with takes(3):  # SAVEPOINT, INSERT, RELEASE
+        bulk(api, "tea")
+    with takes(3):
+        answer = bulk(api, *(f"number {number}" for number in range(1000)))
+    assert answer["created"] == len(set(answer["ids"])) == 1000
+
+
+def test_repeats_take_one_more_statement_for_each_time_a_content_recurs(api, takes):
+    with takes(5):
+        bulk(api, *(f"number {number % 300}" for number in range(900)))
+
+
+def test_vectors_take_one_more_statement(api, takes):
+    with takes(4):
+        bulk(api, *({"content": f"number {number}", "vector": ONE} for number in range(100)))
+    assert Embedding.objects.count() == 100
+    assert tasks.embed_due() == 0
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_1_to_1000_are_accepted(api, count):
+    response = api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(count)]})
+    assert is_problem(response, 422)
+    assert blamed(response) == {"memories"}
+    assert Memory.objects.count() == 0
+
+
+def test_expired_twins_are_replaced(api):
+    old = bulk(api, "tea", "coffee")["ids"]
+    Memory.objects.filter(content="tea").update(expires_at=timezone.now())
+    answer = bulk(api, "coffee", "tea")
+    assert (answer["created"], answer["existing"]) == (1, 1)
+    assert answer["ids"][0] == old[1]
+    assert answer["ids"][1] != old[0]
+    assert Memory.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_bulks_of_the_same_contents_in_opposite_order_both_succeed(api):
+    items = [{"content": f"number {number}"} for number in range(500)]
+    orders = [items, items[::-1]] * 3
+    answers = at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in orders])
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert sum(answer.json()["created"] for answer in answers) == 500
+    assert len({tuple(sorted(answer.json()["ids"])) for answer in answers}) == 1
+    assert Memory.objects.count() == 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_bulks_that_replace_the_same_expired_twins_both_succeed(api):
+    items = [{"content": f"number {number}"} for number in range(200)]
+    api.post("/memories/bulk", {"memories": items})
+    Memory.objects.update(expires_at=timezone.now())
+    answers = at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in (items, items[::-1])])
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert Memory.objects.alive().count() == Memory.objects.count() == 200

@@ -1,0 +1,225 @@
+"""Memories kept, counted and shown from the command line."""
+
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Memory
+from memories.types import MemoryType
+
+pytestmark = pytest.mark.django_db
+HERE = ("--namespace", "ours")
+LISTINGS = pytest.mark.parametrize("command", ["recent", "counts", "embedding_status"])
+
+
+def run(capsys, *words: object) -> tuple[str, str]:
+    """What the command says on stdout and on stderr."""
+    call_command(*map(str, words))
+    return capsys.readouterr()
+
+
+def rows(capsys, command: str, *words: object) -> list[dict]:
+    return json.loads(run(capsys, command, *HERE, "--format", "json", *words).out)
+
+
+def refusal(*words: object) -> CommandError:
+    with pytest.raises(CommandError) as caught:
+        call_command(*map(str, words))
+    return caught.value
+
+
+# remember
+
+
+def test_what_is_remembered_is_embedded_and_its_id_printed(capsys, api):
+    out, err = run(capsys, "remember", *HERE, "Ada likes tea.")
+    memory = api.get(f"/memories/{out.strip()}").json()
+    assert (memory["content"], memory["source_system"], memory["embedded"]) == ("Ada likes tea.", "command line", True)
+    assert err == "Kept, embedded.\n"
+
+
+def test_everything_about_it_can_be_said(capsys, api):
+    words = ("--type", "rag", "--user", "ada", "--tag", "a", "--tag", "b", "--importance", "5")
+    memory = api.get(f"/memories/{run(capsys, 'remember', *HERE, 'tea', *words).out.strip()}").json()
+    assert (memory["memory_type"], memory["user_id"], memory["tags"], memory["importance"]) == (
+        *("rag", "ada", ["a", "b"], 5),
+    )
+
+
+def test_the_same_again_says_so(capsys, api):
+    first = run(capsys, "remember", *HERE, "tea").out
+    out, err = run(capsys, "remember", *HERE, "tea")
+    assert out == first
+    assert err.startswith("Was there already")
+
+
+def test_without_an_embedder_it_is_kept_all_the_same(capsys, api, embedder):
+    embedder("Away")
+    out, err = run(capsys, "remember", *HERE, "tea")
+    assert err == "Kept, not yet embedded.\n"
+    assert api.get(f"/memories/{out.strip()}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("",), "content"),
+        ((" ",), "content"),
+        (("a\0b",), "content"),
+        (("x" * 100_001,), "content"),
+        (("tea", "--importance", "6"), "importance"),
+        (("tea", "--user", ""), "user_id"),
+        (("tea", "--tag", "x" * 129), "tags"),
+        (("tea", "--type", "note"), "type"),
+        (("tea", "--importance", "high"), "importance"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_remembered_is_refused_in_a_sentence(namespace, words, named):
+    error = refusal("remember", *HERE, *words)
+    assert error.returncode in (1, 2)  # the parser's own refusals carry no code when called from Python
+    assert named in str(error)
+    assert Memory.objects.count() == 0
+
+
+# Listings
+
+
+def test_recent_lists_the_newest_first(capsys, api):
+    api.add("second", user_id="ada")
+    api.add("first", created_at=(timezone.now() - timedelta(days=2)).isoformat())
+    api.add("too old", created_at=(timezone.now() - timedelta(days=31)).isoformat())
+    listed = rows(capsys, "recent")
+    assert [row["content"] for row in listed] == ["second", "first"]
+    assert set(listed[0]) == {"id", "created_at", "memory_type", "user_id", "content"}
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (2, 2), (50, 3), (-1, 0)])
+def test_recent_lists_as_many_as_are_asked_for(capsys, api, limit, count):
+    for number in range(3):
+        api.add(f"number {number}")
+    assert len(rows(capsys, "recent", "--limit", limit)) == count
+
+
+def test_counts_are_by_type_or_by_user(capsys, api):
+    api.add("one", user_id="ada")
+    api.add("two", user_id="ada")
+    api.add("three", memory_type="rag")
+    tasks.embed_due()
+    api.add("four", memory_type="rag", user_id="ben")
+    assert {row["memory_type"]: (row["memories"], row["embedded"]) for row in rows(capsys, "counts")} == {
+        "agent": (2, 2),
+        "rag": (2, 1),
+    }
+    by_user = rows(capsys, "counts", "--by", "user")
+    assert [(row["user_id"], row["memories"]) for row in by_user] == [("ada", 2), ("ben", 1), (None, 1)]
+
+
+def test_embedding_status_tells_models_backlog_and_refusals(capsys, api, embedder):
+    embedder("Refusing", model="old")
+    api.add("one")
+    api.add("poison")
+    tasks.embed_due()
+    embedder("Watched", model="new")
+    api.add("two")
+    tasks.embed_due()
+    api.add("three")
+    told = {(row["what"], row["note"]): row["memories"] for row in rows(capsys, "embedding_status")}
+    assert told == {
+        ("model new", "in use"): 1,
+        ("model old", "not searched: made by another model"): 1,
+        ("waiting", "for their vector"): 1,
+        ("refused", "It tastes of almonds."): 1,
+    }
+
+
+@LISTINGS
+def test_json_lines_are_one_object_a_line(capsys, api, command):
+    api.add("tea\nand coffee")
+    out = run(capsys, command, *HERE, "--format", "jsonl").out
+    assert [json.loads(line) for line in out.splitlines()] == rows(capsys, command)
+
+
+@LISTINGS
+def test_a_table_is_for_people(capsys, api, command):
+    api.add("tea [bold]and[/bold] coffee " + "x" * 300, user_id="ada")
+    out = run(capsys, command, *HERE).out
+    assert len(out.splitlines()) >= 2
+    assert "[bold]" in out or command != "recent"
+    assert "x" * 200 not in out
+
+
+@pytest.mark.parametrize("command", ["recent", "counts"])
+def test_nothing_is_told_as_nothing(capsys, namespace, command):
+    assert rows(capsys, command) == []
+    assert run(capsys, command, *HERE, "--format", "jsonl").out == ""
+    out, err = run(capsys, command, *HERE)
+    assert (out, err) == ("", "Nothing.\n")
+
+
+@LISTINGS
+def test_another_namespace_is_not_told(capsys, api, outsider, command):
+    outsider.add("theirs")
+    assert "theirs" not in run(capsys, command, *HERE).out
+    assert sum(row.get("memories", 1) for row in rows(capsys, command)) == 0
+
+
+@pytest.mark.parametrize("command", ["recent", "counts"])
+def test_what_has_expired_is_not_told(capsys, api, command):
+    api.add("tea")
+    Memory.objects.update(expires_at=timezone.now())
+    assert rows(capsys, command) == []
+
+
+# show
+
+
+def test_a_memory_is_shown_whole(capsys, api):
+    memory = api.add("tea", metadata={"ü": 1}, entity={"system": "jira", "id": "A-1"})
+    out = run(capsys, "show", *HERE, memory["id"]).out
+    assert json.loads(out) == api.get(f"/memories/{memory['id']}").json()
+    assert "ü" in out
+
+
+def test_what_is_not_there_is_a_failure(namespace):
+    assert refusal("show", *HERE, uuid4()).returncode == 1
+
+
+def test_what_is_not_ours_is_not_shown(api, outsider):
+    assert refusal("show", *HERE, outsider.add("theirs")["id"]).returncode == 1
+
+
+@pytest.mark.parametrize("text", ["x", "", "00000000-0000-0000-0000-00000000000g"])
+def test_what_is_no_id_is_wrong_use(namespace, text):
+    error = refusal("show", *HERE, text)
+    assert error.returncode == 2
+    assert repr(text) in str(error)
+
+
+# Everywhere
+
+
+@pytest.mark.parametrize(
+    "words", [("recent",), ("counts",), ("embedding_status",), ("show", uuid4()), ("remember", "tea")], ids=str
+)
+def test_an_unknown_namespace_is_wrong_use_and_the_known_ones_are_named(namespace, words):
+    error = refusal(*words, "--namespace", "nowhere")
+    assert error.returncode == 2
+    assert "'nowhere'" in str(error)
+    assert "ours" in str(error)
+
+
+@LISTINGS
+def test_an_unknown_format_is_refused(namespace, command):
+    assert "xml" in str(refusal(command, *HERE, "--format", "xml"))
+
+
+@pytest.mark.parametrize("kind", list(MemoryType))
+def test_every_type_can_be_remembered(capsys, api, kind):
+    run(capsys, "remember", *HERE, "tea", "--type", kind)
+    assert Memory.objects.get().memory_type == kind

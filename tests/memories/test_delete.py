@@ -1,0 +1,145 @@
+"""How memories are deleted, one by one and by filter."""
+
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from tests.wire import blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def forget(api, dry_run: bool = False, **filters: object) -> dict:
+    response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+@pytest.fixture
+def three(api) -> list[str]:
+    """Two of Ada's and one of Ben's, all embedded."""
+    ids = [
+        api.add("Ada likes tea.", user_id="ada", tags=["taste"])["id"],
+        api.add("Ada likes the harbour.", user_id="ada", memory_type="rag")["id"],
+        api.add("Ben likes tea.", user_id="ben", tags=["taste"])["id"],
+    ]
+    tasks.embed_due()
+    return ids
+
+
+def left() -> set[str]:
+    memories = {str(pk) for pk in Memory.objects.values_list("pk", flat=True)}
+    assert {str(pk) for pk in Embedding.objects.values_list("pk", flat=True)} == memories
+    return memories
+
+
+def test_a_memory_and_its_vector_are_gone_at_once(api, three):
+    response = api.delete(f"/memories/{three[0]}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert left() == set(three[1:])
+    assert is_problem(api.get(f"/memories/{three[0]}"), 404)
+    for mode in ("hybrid", "vector", "text"):
+        found = {hit["memory"]["id"] for hit in api.search("Ada likes tea", mode=mode)["results"]}
+        assert three[0] not in found
+    assert is_problem(api.delete(f"/memories/{three[0]}"), 404)
+
+
+def test_it_takes_one_statement_after_authentication(api, three, takes):
+    with takes(1):
+        api.delete(f"/memories/{three[0]}")
+    with takes(1):
+        forget(api, user_id="ada")
+    with takes(1):
+        forget(api, dry_run=True, user_id="ben")
+
+
+def test_the_vector_goes_however_the_memory_is_deleted(three):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM memories_memory WHERE user_id = 'ada'")
+    assert left() == {three[2]}
+
+
+def test_everything_goes_with_the_namespace(api, outsider, namespace, three):
+    theirs = outsider.add("theirs")
+    tasks.embed_due()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM sessions_app_apikey WHERE namespace_id = %s", [namespace.pk])
+        cursor.execute("DELETE FROM sessions_app_namespace WHERE id = %s", [namespace.pk])
+    assert left() == {theirs["id"]}
+
+
+def test_what_is_not_there_is_404(api):
+    assert is_problem(api.delete(f"/memories/{uuid4()}"), 404)
+
+
+def test_what_is_not_ours_is_404(api, outsider, three):
+    before = fingerprint()
+    assert is_problem(outsider.delete(f"/memories/{three[0]}"), 404)
+    assert fingerprint() == before
+
+
+def test_what_has_expired_is_404(api, three):
+    Memory.objects.filter(pk=three[0]).update(expires_at=timezone.now())
+    assert is_problem(api.delete(f"/memories/{three[0]}"), 404)
+
+
+# By filter
+
+
+def test_only_what_matches_is_deleted(api, three):
+    assert forget(api, user_id="ada") == {"matched": 2, "deleted": 2}
+    assert left() == {three[2]}
+
+
+def test_all_filters_must_hold(api, three):
+    assert forget(api, user_id="ada", tags=["taste"]) == {"matched": 1, "deleted": 1}
+    assert left() == {*three[1:]}
+
+
+def test_a_dry_run_counts_and_deletes_nothing(api, three):
+    before = fingerprint()
+    assert forget(api, dry_run=True, user_id="ada") == {"matched": 2, "deleted": 0}
+    assert fingerprint() == before
+    assert forget(api, user_id="ada")["deleted"] == 2
+
+
+def test_what_matches_nothing_deletes_nothing(api, three):
+    assert forget(api, user_id="nobody") == {"matched": 0, "deleted": 0}
+    assert left() == set(three)
+
+
+@pytest.mark.parametrize("filters", [{}, {"user_id": None}, {"metadata": {}}, {"ids": None, "metadata": {}}], ids=str)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_delete_without_a_filter_is_refused(api, three, filters, dry_run):
+    response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
+    assert is_problem(response, 422)
+    assert blamed(response) == {"filters"}
+    assert left() == set(three)
+
+
+@pytest.mark.parametrize("body", [{}, {"dry_run": False}, {"filters": None}, [], None, {"filters": []}], ids=str)
+def test_a_delete_that_names_no_filters_is_refused(api, three, body):
+    assert is_problem(api.post("/memories/delete", body), 400, 415, 422)
+    assert left() == set(three)
+
+
+@pytest.mark.parametrize("filters", [{"ids": []}, {"tags": []}, {"any_tags": []}, {"memory_types": []}], ids=str)
+def test_an_empty_list_is_no_filter(api, three, filters):
+    assert is_problem(api.post("/memories/delete", {"filters": filters}), 422)
+    assert left() == set(three)
+
+
+def test_what_has_expired_is_not_counted(api, three):
+    Memory.objects.filter(pk=three[0]).update(expires_at=timezone.now())
+    assert forget(api, user_id="ada") == {"matched": 1, "deleted": 1}
+
+
+def test_an_outsiders_filter_reaches_nothing_of_ours(api, outsider, three):
+    outsider.add("theirs", user_id="ada")
+    assert forget(outsider, user_id="ada") == {"matched": 1, "deleted": 1}
+    assert forget(outsider, ids=three) == {"matched": 0, "deleted": 0}
+    assert left() == set(three)

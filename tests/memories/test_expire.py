@@ -1,0 +1,91 @@
+"""How memories expire: invisible at once, removed in time."""
+
+import time
+
+import pytest
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from memory_site.pages import AFTER, encoded
+from tests.wire import is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def expired(api) -> dict:
+    """A memory that was embedded and has expired, beside one that lives on."""
+    memory = api.add("The harbour closes at six.", user_id="ada", tags=["a"], metadata={"important": True})
+    api.add("The market closes at five.", user_id="ada")
+    tasks.embed_due()
+    Memory.objects.filter(pk=memory["id"]).update(expires_at=timezone.now())
+    return memory
+
+
+def test_it_is_not_read(api, expired):
+    assert is_problem(api.get(f"/memories/{expired['id']}"), 404)
+
+
+def test_it_is_not_changed(api, expired):
+    assert is_problem(api.patch(f"/memories/{expired['id']}", {"importance": 5}), 404)
+
+
+def test_it_is_not_deleted_by_a_caller(api, expired):
+    assert is_problem(api.delete(f"/memories/{expired['id']}"), 404)
+    answer = api.post("/memories/delete", {"filters": {"user_id": "ada"}, "dry_run": True}).json()
+    assert answer["matched"] == 1
+
+
+@pytest.mark.parametrize("query", ["", "?tags=a", "?important=true", "?user_id=ada", "?ids={id}"])
+def test_it_is_not_listed(api, expired, query):
+    listed = api.get(f"/memories{query.format(**expired)}").json()["results"]
+    assert expired["id"] not in [memory["id"] for memory in listed]
+
+
+def test_its_cursor_still_leads_on(api, expired):
+    cursor = encoded(AFTER, Memory.objects.filter(pk=expired["id"]).values("created_at", "id").get())
+    assert api.get(f"/memories?cursor={cursor}").json()["results"] == []
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+@pytest.mark.parametrize("filters", [None, {"user_id": "ada"}, {"tags": ["a"]}])
+def test_it_is_not_found(api, expired, mode, filters):
+    hits = api.search("harbour closes at six", mode=mode, filters=filters)["results"]
+    assert expired["id"] not in [hit["memory"]["id"] for hit in hits]
+
+
+def test_it_is_not_counted(api, expired):
+    summary = api.get("/summary").json()
+    assert (summary["total_memories"], summary["by_user"]) == (1, {"ada": 1})
+
+
+def test_a_life_of_one_second_ends_after_one_second(api):
+    memory = api.add("soon gone", ttl_seconds=1)
+    assert api.get(f"/memories/{memory['id']}").status_code == 200
+    assert len(api.search("gone", mode="text")["results"]) == 1
+    time.sleep(1.05)
+    assert is_problem(api.get(f"/memories/{memory['id']}"), 404)
+    assert api.search("gone", mode="text")["results"] == []
+
+
+def test_the_expired_are_removed_with_their_vectors(api, expired):
+    assert tasks.delete_expired() == 1
+    assert [memory.content for memory in Memory.objects.all()] == ["The market closes at five."]
+    assert Embedding.objects.count() == 1
+    assert tasks.delete_expired() == 0
+
+
+def test_they_are_removed_in_batches(api, monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 4)
+    api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(10)]})
+    Memory.objects.update(expires_at=timezone.now())
+    with django_assert_num_queries(4):  # 4, 4, 2, none
+        assert tasks.delete_expired() == 10
+
+
+def test_the_expired_of_every_namespace_are_removed(api, outsider):
+    for caller in (api, outsider):
+        caller.add("tea")
+    Memory.objects.update(expires_at=timezone.now())
+    assert tasks.delete_expired() == 2

@@ -1,0 +1,72 @@
+"""How one memory is read."""
+
+from uuid import uuid4
+
+import pytest
+
+from memories.schemas import MemoryOut
+from tests.wire import fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_is_told_whole(api):
+    memory = api.add("Ada likes tea.", user_id="ada", tags=["taste"])
+    memory.pop("created")
+    response = api.get(f"/memories/{memory['id']}")
+    assert response.status_code == 200
+    assert response.json() == memory
+    assert set(memory) == set(MemoryOut.model_fields)
+    MemoryOut.model_validate_json(response.content)
+
+
+def test_times_are_iso_8601_with_offset(api):
+    memory = api.add("tea", expires_at="2190-06-01T12:00:00+02:00")
+    assert memory["expires_at"] == "2190-06-01T10:00:00Z"
+    assert memory["created_at"].endswith("Z")
+
+
+def test_it_takes_one_statement_after_authentication(api, takes):
+    memory = api.add("tea")
+    with takes(1):
+        api.get(f"/memories/{memory['id']}")
+
+
+def test_reading_changes_nothing(api):
+    memory = api.add("tea")
+    before = fingerprint()
+    api.get(f"/memories/{memory['id']}")
+    assert fingerprint() == before
+
+
+def test_what_is_not_there_is_404(api):
+    assert is_problem(api.get(f"/memories/{uuid4()}"), 404)
+
+
+def test_what_is_not_ours_is_404(api, outsider):
+    assert is_problem(outsider.get(f"/memories/{api.add('tea')['id']}"), 404)
+
+
+@pytest.mark.parametrize("text", ["x", "1", "00000000-0000-0000-0000-00000000000g", "null", "%00"])
+def test_what_is_no_id_is_refused(api, text):
+    assert is_problem(api.get(f"/memories/{text}"), 404, 422)
+
+
+def test_the_summary_counts_what_there_is(api, outsider):
+    for user in ("ada", "ada", "ben", None):
+        api.add(f"for {user} {uuid4()}", user_id=user)
+    api.add("a text", memory_type="rag")
+    outsider.add("theirs")
+    summary = api.get("/summary").json()
+    assert summary["total_memories"] == 5
+    assert summary["by_type"] == {"agent": 4, "rag": 1}
+    assert summary["by_user"] == {"ada": 2, "ben": 1}
+    assert (summary["embedding_backlog"], summary["embedding_refused"]) == (5, 0)
+    assert summary["embedding_model"] == "hashing-1"
+    assert summary["last_update"] is not None
+
+
+def test_the_summary_of_nothing_is_zero(api):
+    summary = api.get("/summary").json()
+    assert (summary["total_memories"], summary["by_type"], summary["by_user"]) == (0, {}, {})
+    assert summary["last_update"] is None

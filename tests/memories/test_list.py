@@ -1,0 +1,329 @@
+"""How memories are listed."""
+
+import json
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from memories.filters import Filters
+from memories.models import Memory
+from memory_site.ids import uuid7
+from memory_site.pages import AFTER, beyond
+from tests.wire import blamed, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def listed(api, **parameters: object) -> dict:
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    response = api.get(f"/memories?{urlencode(parameters, doseq=True)}")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def contents(page: dict) -> list[str]:
+    return [memory["content"] for memory in page["results"]]
+
+
+def number(api, count: int, **fields: object) -> None:
+    items = [{"content": f"number {each}", **fields} for each in range(count)]
+    assert api.post("/memories/bulk", {"memories": items}).status_code == 201
+
+
+def test_the_newest_comes_first(api):
+    for content, year in (("middle", 2015), ("oldest", 2010), ("newest", 2020)):
+        api.add(content, created_at=f"{year}-01-01T00:00:00Z")
+    assert contents(listed(api)) == ["newest", "middle", "oldest"]
+
+
+def test_a_listed_memory_is_the_whole_memory(api):
+    memory = api.add("tea", tags=["a"], metadata={"b": 1}, entity={"system": "jira", "id": "A-1"})
+    assert listed(api)["results"] == [api.get(f"/memories/{memory['id']}").json()]
+
+
+def test_an_empty_list_has_no_other_pages(api):
+    assert listed(api) == {"results": [], "next": None, "previous": None}
+
+
+def test_twenty_are_listed_by_default(api):
+    number(api, 25)
+    assert len(listed(api)["results"]) == 20
+
+
+@pytest.mark.parametrize("limit", [1, 99, 100])
+def test_as_many_are_listed_as_are_asked_for(api, limit):
+    number(api, 101)
+    assert len(listed(api, limit=limit)["results"]) == limit
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "1.5", "", "1e1", "null"])
+def test_the_limit_lies_between_1_and_100(api, limit):
+    response = api.get(f"/memories?limit={limit}")
+    assert is_problem(response, 422)
+    assert blamed(response) == {"limit"}
+
+
+def test_it_takes_one_statement_after_authentication(api, takes):
+    number(api, 5)
+    with takes(1):
+        page = listed(api, limit=2)
+    with takes(1):
+        listed(api, limit=2, cursor=page["next"], tags=["a"], metadata='{"a": 1}')
+
+
+# Filters
+
+KINDS = {
+    "user_id": "ada",
+    "agent_id": "writer",
+    "workflow_id": "letters",
+    "repo_id": "site",
+    "session_id": "monday",
+    "source_system": "agno",
+}
+
+
+@pytest.fixture
+def two(api) -> None:
+    """One memory that has everything, and one that has nothing."""
+    entity = {"system": "jira", "id": "A-1"}
+    metadata = {"important": True, "team": {"name": "blue", "size": 3}, "list": [1, 2]}
+    api.add(
+        "one",
+        **KINDS,
+        entity=entity,
+        memory_type="rag",
+        tags=["a", "b"],
+        importance=4,
+        confidence=0.9,
+        metadata=metadata,
+        created_at="2015-06-01T00:00:00Z",
+    )
+    api.add("other", tags=["c"], importance=2, confidence=0.3, metadata={"important": False}, user_id="Ada")
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        *({name: value} for name, value in KINDS.items()),
+        KINDS,
+        {"entity_system": "jira"},
+        {"memory_types": "rag"},
+        {"memory_types": ["insight", "rag"]},
+        {"tags": "a"},
+        {"tags": ["b", "a"]},
+        {"any_tags": ["a", "z"]},
+        {"min_importance": 3},
+        {"min_importance": 4},
+        {"min_confidence": 0.9},
+        {"created_before": "2016-01-01T00:00:00Z"},
+        {"created_before": "2015-06-01T02:00:01+02:00"},
+        {"metadata": '{"team": {"name": "blue"}}'},
+        {"metadata": '{"list": [2]}'},
+        {"metadata": '{"important": true}'},
+        {"important": "true"},
+        {"important": "1"},
+        {"tags": "a", "min_importance": 4, "important": "true", "user_id": "ada", "memory_types": "rag"},
+    ],
+    ids=str,
+)
+def test_filters_keep_what_matches(api, two, filters):
+    assert contents(listed(api, **filters)) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"user_id": "Ada"},
+        {"tags": "c"},
+        {"memory_types": "agent"},
+        {"created_after": "2015-06-01T00:00:01Z"},
+        {"important": "false"},
+        {"metadata": '{"important": false}'},
+    ],
+    ids=str,
+)
+def test_filters_leave_out_what_does_not_match(api, two, filters):
+    assert contents(listed(api, **filters)) == ["other"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"user_id": "ben"},
+        {"user_id": "%"},
+        {"tags": ["a", "c"]},
+        {"min_importance": 5},
+        {"min_confidence": 0.91},
+        {"created_before": "2015-06-01T00:00:00Z"},
+        {"metadata": '{"team": "blue"}'},
+        {"ids": "00000000-0000-0000-0000-000000000000"},
+        {"user_id": "ada", "tags": "c"},
+    ],
+    ids=str,
+)
+def test_filters_that_match_nothing_list_nothing(api, two, filters):
+    assert listed(api, **filters)["results"] == []
+
+
+def test_created_after_includes_the_moment_itself(api, two):
+    assert contents(listed(api, created_after="2015-06-01T00:00:00Z")) == ["other", "one"]
+
+
+def test_ids_list_what_they_name(api):
+    ids = [api.add(f"number {each}")["id"] for each in range(4)]
+    assert contents(listed(api, ids=[ids[0], ids[2]])) == ["number 2", "number 0"]
+
+
+def test_filters_and_pages_go_together(api):
+    number(api, 7, user_id="ada")
+    number(api, 7, user_id="ben")
+    page = listed(api, user_id="ada", limit=5)
+    rest = listed(api, user_id="ada", limit=5, cursor=page["next"])
+    assert len(page["results"]) == 5
+    assert len(rest["results"]) == 2
+    assert {memory["user_id"] for memory in page["results"] + rest["results"]} == {"ada"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("foo=1", "user=ada", "user_id__startswith=a", "min_importance=0", "min_importance=6", "min_importance=x"),
+        *("min_confidence=nan", "min_confidence=2", "created_after=2020-01-01", "created_after=2020-01-01T00:00:00"),
+        *(
+            "metadata=x",
+            "metadata=[]",
+            "metadata=1",
+            "metadata=%7B%22a%22:NaN%7D",
+            "metadata=%7B%22a%22:1,%22a%22:2%7D",
+        ),
+        *("memory_types=note", "tags=", "ids=x", "important=maybe", "user_id=", "user_id=a&user_id=b"),
+    ],
+)
+def test_a_wrong_filter_is_refused_and_named(api, query):
+    response = api.get(f"/memories?{query}")
+    assert is_problem(response, 422)
+    assert {field.partition(".")[0] for field in blamed(response)} == {query.partition("=")[0]}
+
+
+# Pages
+
+
+def walk(api, start: dict, direction: str, **parameters: object) -> list[list[str]]:
+    pages, page = [contents(start)], start
+    while page[direction]:
+        page = listed(api, cursor=page[direction], **parameters)
+        pages.append(contents(page))
+    return pages
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 7, 10])
+def test_pages_lead_through_everything_and_back_even_at_one_moment(api, limit):
+    number(api, 15, created_at="2020-01-01T00:00:00Z")
+    everything = contents(listed(api, limit=100))
+    assert len(set(everything)) == 15
+    first = listed(api, limit=limit)
+    assert first["previous"] is None
+    forward = walk(api, first, "next", limit=limit)
+    assert [content for page in forward for content in page] == everything
+    assert all(len(page) == limit for page in forward[:-1])
+    last = first
+    while last["next"]:
+        last = listed(api, cursor=last["next"], limit=limit)
+    back = walk(api, last, "previous", limit=limit)
+    assert back == forward[::-1]
+
+
+def test_what_is_added_meanwhile_moves_no_page(api):
+    for each in range(6):
+        api.add(f"number {each}")
+    first = listed(api, limit=3)
+    for each in range(4):
+        api.add(f"later {each}")
+    second = listed(api, limit=3, cursor=first["next"])
+    assert contents(first) + contents(second) == [f"number {each}" for each in range(5, -1, -1)]
+    assert contents(listed(api, limit=3, cursor=second["previous"])) == contents(first)
+
+
+def test_what_is_deleted_meanwhile_moves_no_page(api):
+    ids = [api.add(f"number {each}")["id"] for each in range(6)]
+    first = listed(api, limit=2)
+    api.delete(f"/memories/{ids[4]}")  # the row that the cursor names
+    api.delete(f"/memories/{ids[3]}")
+    assert contents(listed(api, limit=2, cursor=first["next"])) == ["number 2", "number 1"]
+
+
+def test_going_back_past_what_was_added_finds_it(api):
+    for each in range(3):
+        api.add(f"number {each}")
+    second = listed(api, limit=1, cursor=listed(api, limit=1)["next"])
+    api.add("later")
+    first = listed(api, limit=1, cursor=second["previous"])
+    assert contents(first) == ["number 2"]
+    assert contents(listed(api, limit=1, cursor=first["previous"])) == ["later"]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "e30", "W10", "WyJhZnRlciJd", "bnVsbA", "🐈", "%00", "x" * 5000])
+def test_a_cursor_that_is_not_ours_is_refused(api, cursor):
+    response = api.get(f"/memories?cursor={cursor}")
+    assert is_problem(response, 422) or cursor == ""
+    assert blamed(response) == ({"cursor"} if cursor else set())
+
+
+# The indexes that make it fast
+
+
+@pytest.fixture
+def many(namespace) -> None:
+    """3,000 memories of two namespaces, one in fifty important, on the planner's books."""
+    moment = timezone.now()
+    rows = (
+        Memory(
+            id=uuid7(),
+            namespace_id=namespace.pk,
+            content=f"number {each}",
+            source_system="test",
+            metadata={"important": True} if each % 50 == 0 else {},
+            created_at=moment - timedelta(minutes=each),
+        )
+        for each in range(3000)
+    )
+    Memory.objects.bulk_create(rows, batch_size=1000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE memories_memory")
+
+
+def plan(rows) -> str:
+    return rows.explain()
+
+
+def test_a_list_reads_the_index_of_the_newest(many, namespace):
+    rows = Memory.objects.in_namespace(namespace.pk).newest_first()
+    for each in (rows, rows.recent(), rows.filter(beyond(AFTER, timezone.now() - timedelta(minutes=900), uuid7()))):
+        assert "Index Scan using memory_newest" in plan(each[:21])
+        assert "Sort" not in plan(each[:21])
+
+
+def test_a_list_of_the_important_reads_their_own_index(many, namespace):
+    rows = Memory.objects.in_namespace(namespace.pk)
+    for each in (rows.important(), rows.matching(Filters(important=True)).newest_first()):
+        assert "using memory_important" in plan(each[:21])
+        assert "Sort" not in plan(each[:21])
+        assert each.count() == 60
+
+
+def test_recent_is_the_last_thirty_days(api, namespace):
+    api.add("today")
+    for days in (29, 31):
+        api.add(f"{days} days ago", created_at=(timezone.now() - timedelta(days=days)).isoformat())
+    recent = Memory.objects.in_namespace(namespace.pk).recent()
+    assert [memory.content for memory in recent] == ["today", "29 days ago"]
+
+
+def test_every_filter_of_the_body_is_a_query_parameter_too(api):
+    schema = json.loads(api.client.get("/api/v1/openapi.json").content)
+    parameters = {each["name"] for each in schema["paths"]["/api/v1/memories"]["get"]["parameters"]}
+    assert parameters == set(Filters.model_fields) | {"limit", "cursor"}

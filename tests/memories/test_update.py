@@ -1,0 +1,238 @@
+"""How a memory is changed, and what that means for its vector."""
+
+from datetime import datetime
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import Embedding, Memory
+from tests.wire import at_once, blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tea(api) -> dict:
+    memory = api.add("Ada likes green tea.", user_id="ada", agent_id="writer", tags=["taste"], metadata={"a": 1})
+    tasks.embed_due()
+    return memory
+
+
+def change(api, memory: dict, **fields: object) -> dict:
+    response = api.patch(f"/memories/{memory['id']}", fields)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+CHANGES = {
+    "content": "Ada likes black tea.",
+    "summary": "Black tea",
+    "data": {"x": [1]},
+    "metadata": {"b": 2},
+    "memory_type": "rag",
+    "source_system": "agno",
+    "user_id": "ben",
+    "agent_id": "reader",
+    "workflow_id": "w",
+    "repo_id": "r",
+    "session_id": "s",
+    "importance": 5,
+    "confidence": 0.5,
+    "tags": ["x", "y"],
+    "entity": {"system": "jira", "id": "A-1", "type": "ticket", "name": "One"},
+    "expires_at": "2190-01-01T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_only_the_named_field_changes(api, tea, field):
+    changed = change(api, tea, **{field: CHANGES[field]})
+    before = api.get(f"/memories/{tea['id']}").json()
+    assert changed == before
+    unchanged = {name: value for name, value in tea.items() if name in changed and name != field}
+    apart = {"updated_at", "embedded"}
+    assert {name: changed[name] for name in unchanged if name not in apart} == {
+        name: value for name, value in unchanged.items() if name not in apart
+    }
+    assert changed[field] == CHANGES[field]
+    assert datetime.fromisoformat(changed["updated_at"]) > datetime.fromisoformat(tea["updated_at"])
+
+
+def test_everything_can_change_at_once(api, tea):
+    changed = change(api, tea, **CHANGES)
+    assert {name: changed[name] for name in CHANGES} == CHANGES
+    assert changed["id"] == tea["id"]
+
+
+@pytest.mark.parametrize("field", [field for field in CHANGES if field != "content"])
+def test_nothing_but_the_content_embeds_anew(api, tea, field):
+    assert change(api, tea, **{field: CHANGES[field]})["embedded"] is True
+    assert tasks.embed_due() == 0
+
+
+def test_the_same_content_does_not_embed_anew(api, tea):
+    assert change(api, tea, content=tea["content"])["embedded"] is True
+
+
+def test_new_content_makes_a_vector_due_and_the_old_one_serves_until_then(api, tea):
+    old = Embedding.objects.get().vector
+    assert change(api, tea, content="The harbour opens at nine.")["embedded"] is False
+    [hit] = api.search("Ada likes green tea", mode="vector")["results"]
+    assert hit["memory"]["content"] == "The harbour opens at nine."
+    assert hit["similarity"] > 0.9
+    assert tasks.embed_due() == 1
+    assert api.get(f"/memories/{tea['id']}").json()["embedded"] is True
+    [hit] = api.search("Ada likes green tea", mode="vector")["results"]
+    assert hit["similarity"] < 0.5
+    assert api.search("The harbour opens at nine.", mode="vector")["results"][0]["similarity"] > 0.99
+    assert Embedding.objects.get().vector != old
+
+
+def test_new_words_are_found_at_once_and_old_ones_no_more(api, tea):
+    change(api, tea, content="The harbour opens at nine.", summary="Boats", data={"k": "lighthouse"})
+    for word in ("harbour", "boats", "lighthouse"):
+        assert len(api.search(word, mode="text")["results"]) == 1
+    assert api.search("green", mode="text")["results"] == []
+
+
+def test_an_outdated_vector_is_never_written_over_a_newer_one(api, tea):
+    old_hash = bytes(Memory.objects.get().content_hash)
+    change(api, tea, content="The harbour opens at nine.")
+    tasks.embed_due()
+    assert Embedding.objects.write("hashing-1", [(Memory.objects.get().pk, old_hash, [1.0] + [0.0] * 767)]) == 0
+    assert api.search("The harbour opens at nine.", mode="vector")["results"][0]["similarity"] > 0.99
+
+
+# What null means
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["summary", "data", "user_id", "agent_id", "workflow_id", "repo_id", "session_id", "entity", "expires_at"],
+)
+def test_null_empties_what_may_be_empty(api, field):
+    memory = api.add("tea", **{field: CHANGES[field]})
+    assert memory[field] is not None
+    assert change(api, memory, **{field: None})[field] is None
+
+
+@pytest.mark.parametrize(
+    "field", ["content", "metadata", "memory_type", "source_system", "importance", "confidence", "tags"]
+)
+def test_null_is_refused_where_there_is_always_a_value(api, tea, field):
+    response = api.patch(f"/memories/{tea['id']}", {field: None})
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+
+
+@pytest.mark.parametrize("field", ["id", "created_at", "updated_at", "embedded", "vector", "ttl_seconds", "namespace"])
+def test_what_is_not_the_callers_to_change_is_refused(api, tea, field):
+    before = fingerprint()
+    response = api.patch(f"/memories/{tea['id']}", {field: tea.get(field)})
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+    assert fingerprint() == before
+
+
+def test_tags_are_kept_once(api, tea):
+    assert change(api, tea, tags=["b", "a", "b"])["tags"] == ["b", "a"]
+
+
+def test_an_empty_change_is_none(api, tea):
+    changed = change(api, tea)
+    assert {name: changed[name] for name in changed if name not in ("updated_at", "embedded")} == {
+        name: tea[name] for name in changed if name not in ("updated_at", "embedded")
+    }
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    "twin", [{"content": "Ada likes coffee."}, {"user_id": "ben"}, {"memory_type": "rag"}], ids=str
+)
+def test_a_change_into_another_memory_is_a_conflict(api, tea, twin):
+    api.add(**{"content": tea["content"], "user_id": "ada"} | twin)
+    before = fingerprint()
+    assert is_problem(api.patch(f"/memories/{tea['id']}", twin), 409)
+    assert fingerprint() == before
+
+
+def test_a_change_into_another_entity_is_a_conflict(api, tea):
+    entity = {"system": "jira", "id": "A-1"}
+    api.add("the ticket", user_id="ada", entity=entity)
+    assert is_problem(api.patch(f"/memories/{tea['id']}", {"entity": entity}), 409)
+
+
+def test_what_is_not_there_is_404(api):
+    assert is_problem(api.patch(f"/memories/{uuid4()}", {"importance": 1}), 404)
+
+
+def test_what_is_not_ours_is_404(api, outsider, tea):
+    before = fingerprint()
+    assert is_problem(outsider.patch(f"/memories/{tea['id']}", {"importance": 1}), 404)
+    assert fingerprint() == before
+
+
+def test_what_has_expired_is_404(api, tea):
+    Memory.objects.update(expires_at=timezone.now())
+    assert is_problem(api.patch(f"/memories/{tea['id']}", {"expires_at": None}), 404)
+
+
+# Labels follow into the narrow table
+
+
+@pytest.mark.parametrize("field", ["user_id", "memory_type", "repo_id", "expires_at"])
+def test_labels_follow_the_memory_at_once(api, tea, field):
+    change(api, tea, **{field: CHANGES[field]})
+    memory, vector = Memory.objects.get(), Embedding.objects.get()
+    assert getattr(vector, field) == getattr(memory, field) is not None
+    change(api, tea, **{field: tea[field]})
+    memory, vector = Memory.objects.get(), Embedding.objects.get()
+    assert getattr(vector, field) == getattr(memory, field)
+
+
+def test_labels_follow_a_bare_update_too(api, tea):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE memories_memory SET user_id = 'ben', expires_at = '2150-01-01'")
+    vector = Embedding.objects.get()
+    assert (vector.user_id, vector.expires_at.year) == ("ben", 2150)
+
+
+def test_a_search_by_meaning_sees_the_new_label_at_once(api, tea):
+    change(api, tea, user_id="ben")
+    assert api.search("tea", mode="vector", filters={"user_id": "ada"})["results"] == []
+    assert len(api.search("tea", mode="vector", filters={"user_id": "ben"})["results"]) == 1
+
+
+def test_labels_that_stay_do_not_rewrite_the_vector(api, tea):
+    def version() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT ctid::text FROM memories_embedding")
+            return cursor.fetchone()[0]
+
+    before = version()
+    change(api, tea, user_id="ada", importance=4, tags=["x"])
+    assert version() == before
+
+
+# At the same moment
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_of_different_fields_at_the_same_moment_are_all_kept(api):
+    memory = api.add("tea")
+    fields = {"user_id": "ada", "agent_id": "a", "repo_id": "r", "session_id": "s", "importance": 5, "tags": ["t"]}
+    answers = at_once([partial(change, api, memory, **{name: value}) for name, value in fields.items()])
+    assert len(answers) == 6
+    kept = api.get(f"/memories/{memory['id']}").json()
+    assert {name: kept[name] for name in fields} == fields
+
+
+def test_it_takes_three_statements(api, tea, takes):
+    with takes(5):  # SAVEPOINT, SELECT … FOR UPDATE, UPDATE, SELECT, RELEASE
+        change(api, tea, importance=4)

@@ -1,0 +1,236 @@
+"""How operators open and close namespaces, and hand out and revoke API keys."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.contrib.sessions.models import Session
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+
+from memories.models import Embedding, Memory
+from memories.tasks import embed_due
+from memory_site.operations.models import Heartbeat
+from sessions_app.models import ApiKey, Namespace
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db
+NAMESPACES, KEYS = "/admin/sessions_app/namespace/", "/admin/sessions_app/apikey/"
+KEY = {"name": "bot", "scopes": ["read", "write"]}
+TOKEN = re.compile(r"mem_[0-9a-f]{8}_[\w-]{20,}")
+
+
+@pytest.fixture
+def console(admin_client):
+    admin_client.raise_request_exception = False
+    return admin_client
+
+
+@pytest.fixture
+def filled(namespace, api, outsider) -> Namespace:
+    """Ours, with two memories and their vectors; and theirs, with one."""
+    api.add("one")
+    api.add("two")
+    outsider.add("theirs")
+    embed_due()
+    return namespace
+
+
+def delete_page(namespace: Namespace) -> str:
+    return reverse("admin:sessions_app_namespace_delete", args=[namespace.pk])
+
+
+def new_key(console, namespace: Namespace, **fields: object):
+    return console.post(KEYS + "add/", KEY | {"namespace": namespace.pk} | fields)
+
+
+# Namespaces
+
+
+def test_the_list_tells_how_much_a_namespace_holds(console, filled, django_assert_num_queries):
+    with django_assert_num_queries(4):  # session, user, count, page
+        text = console.get(NAMESPACES).content.decode()
+    assert f'?namespace={filled.pk}" class="underline">2</a>' in text
+    for number in range(20):
+        Namespace.objects.create(name=f"namespace {number}")
+    with django_assert_num_queries(4):
+        console.get(NAMESPACES)
+
+
+def test_a_namespace_is_made_and_renamed(console, namespace):
+    assert console.post(NAMESPACES + "add/", {"name": "new"}).status_code == 302
+    assert console.post(NAMESPACES + "add/", {"name": "new"}).status_code == 200
+    page = reverse("admin:sessions_app_namespace_change", args=[namespace.pk])
+    assert console.post(page, {"name": "renamed"}).status_code == 302
+    assert set(Namespace.objects.values_list("name", flat=True)) == {"new", "renamed"}
+
+
+def test_deleting_a_namespace_shows_what_is_in_it(console, filled):
+    response = console.get(delete_page(filled))
+    assert dict(response.context["model_count"]) == {"memories": 2, "API keys": 1}
+
+
+@pytest.mark.parametrize("typed", ["", "OURS", "theirs", None])
+def test_nothing_is_deleted_until_the_name_is_typed(console, filled, typed):
+    data = {"post": "yes"} | ({} if typed is None else {"name": typed})
+    assert console.post(delete_page(filled), data).status_code == 302
+    assert Namespace.objects.filter(pk=filled.pk).exists()
+    assert Memory.objects.filter(namespace=filled).count() == 2
+
+
+def test_deleting_a_namespace_deletes_everything_in_it_and_nothing_else(console, filled):
+    assert console.post(delete_page(filled), {"post": "yes", "name": filled.name}).status_code == 302
+    assert not Namespace.objects.filter(pk=filled.pk).exists()
+    assert [memory.content for memory in Memory.objects.all()] == ["theirs"]
+    assert Embedding.objects.count() == ApiKey.objects.count() == 1
+
+
+def test_namespaces_cannot_be_deleted_in_passing(console, filled):
+    console.post(NAMESPACES, {"action": "delete_selected", "_selected_action": [filled.pk], "post": "yes"})
+    assert Namespace.objects.filter(pk=filled.pk).exists()
+
+
+# API keys
+
+
+def test_a_new_key_is_shown_once_and_opens_its_namespace(console, namespace):
+    response = new_key(console, namespace)
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    (token,) = set(TOKEN.findall(response.content.decode()))
+    assert Api(token).add("by the new key")
+    assert Memory.objects.get().namespace == namespace
+
+
+def test_the_token_is_kept_nowhere(console, namespace):
+    response = new_key(console, namespace)
+    (token,) = set(TOKEN.findall(response.content.decode()))
+    key = ApiKey.objects.get()
+    secret = token.split("_", 2)[2]
+    pages = [KEYS, reverse("admin:sessions_app_apikey_change", args=[key.pk]), "/admin/"]
+    seen = [console.get(page).content.decode() for page in pages]
+    seen += [console.get(reverse("admin:sessions_app_apikey_history", args=[key.pk])).content.decode()]
+    seen += [str(session.get_decoded()) for session in Session.objects.all()] + [str(console.cookies)]
+    assert not any(secret in text for text in seen)
+    assert not any(bytes(key.digest).hex() in text or str(bytes(key.digest)) in text for text in seen)
+
+
+def test_scopes_and_expiry_are_chosen(console, namespace):
+    new_key(console, namespace, scopes=["read"], expires_at_0="2150-01-01", expires_at_1="00:00")
+    key = ApiKey.objects.get()
+    assert (key.scopes, key.expires_at.year) == (["read"], 2150)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scopes": []},
+        {"scopes": ["root"]},
+        {"namespace": ""},
+        {"namespace": "999999"},
+        {"name": "x" * 256},
+        {"expires_at_0": "2001-01-01", "expires_at_1": "00:00"},
+    ],
+)
+def test_a_key_that_cannot_be_is_an_error_of_the_form(console, namespace, wrong):
+    response = console.post(KEYS + "add/", KEY | {"namespace": namespace.pk} | wrong)
+    assert response.status_code == 200
+    assert response.context["errors"]
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_keeps_its_namespace(console, namespace):
+    key, _ = ApiKey.objects.issue(namespace)
+    other = Namespace.objects.create(name="other")
+    page = reverse("admin:sessions_app_apikey_change", args=[key.pk])
+    assert console.post(page, {"namespace": other.pk, "name": "new", "scopes": ["read"]}).status_code == 302
+    key.refresh_from_db()
+    assert (key.namespace, key.name, key.scopes) == (namespace, "new", ["read"])
+
+
+def test_revoking_asks_first_and_shuts_the_holder_out(console, namespace):
+    key, token = ApiKey.objects.issue(namespace)
+    page = reverse("admin:sessions_app_apikey_revoke", args=[key.pk])
+    assert "Revoke this key?" in console.get(page).content.decode()
+    assert Api(token).get("/memories").status_code == 200
+    response = console.post(page, {"_form_submitted": "True"})
+    assert response["HX-Redirect"] == KEYS
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    assert ApiKey.objects.caller(token) is None
+    assert "revoked" in console.get(KEYS).content.decode()
+
+
+def test_keys_cannot_be_deleted(console, namespace):
+    key, _ = ApiKey.objects.issue(namespace)
+    page = reverse("admin:sessions_app_apikey_delete", args=[key.pk])
+    assert console.post(page, {"post": "yes"}).status_code == 403
+    assert ApiKey.objects.exists()
+
+
+def test_who_may_only_look_cannot_revoke(client, namespace, django_user_model):
+    key, _ = ApiKey.objects.issue(namespace)
+    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
+    page = reverse("admin:sessions_app_apikey_revoke", args=[key.pk])
+    assert client.post(page, {"_form_submitted": "True"}).status_code == 403
+    key.refresh_from_db()
+    assert key.revoked_at is None
+
+
+def test_the_list_of_keys_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
+    ApiKey.objects.issue(namespace)
+    with django_assert_num_queries(4):
+        console.get(KEYS)
+    for number in range(30):
+        expires = timezone.now() - timedelta(days=1) if number % 2 else None
+        ApiKey.objects.issue(Namespace.objects.create(name=f"n{number}"), expires_at=expires)
+    with django_assert_num_queries(4):
+        assert "expired" in console.get(KEYS).content.decode()
+
+
+def test_keys_are_narrowed_to_a_namespace(console, namespace):
+    ApiKey.objects.issue(namespace, name="ours")
+    ApiKey.objects.issue(Namespace.objects.create(name="other"), name="of another")
+    text = console.get(KEYS, {"namespace": namespace.pk}).content.decode()
+    assert "ours" in text
+    assert "of another" not in text
+    assert console.get(KEYS, {"namespace": "x"}).status_code == 200
+
+
+# The console as a whole
+
+
+def test_every_page_opens(console, namespace, admin_user):
+    interval = IntervalSchedule.objects.create(every=3600, period="seconds")
+    crontab = CrontabSchedule.objects.create(hour=2, minute=0)
+    PeriodicTask.objects.create(name="hourly", task="memories.tasks.embed_due", interval=interval)
+    nightly = PeriodicTask.objects.create(name="nightly", task="memories.tasks.embed_due", crontab=crontab)
+    Heartbeat.objects.note("worker")
+    Group.objects.create(name="clerks")
+    text = console.get("/admin/").content.decode()
+    pages = set(re.findall(r'href="(/admin/[a-z_]+/[a-z_]+/)"', text))
+    assert len(pages) >= 10
+    for page in (*pages, "/admin/django_celery_beat/clockedschedule/", "/admin/django_celery_beat/solarschedule/"):
+        assert console.get(page).status_code == 200, page
+        add = console.get(page + "add/").status_code
+        assert add == (403 if "heartbeat" in page else 200), page
+    for row in (interval, crontab, nightly, admin_user, namespace):
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+        assert console.get(reverse(name, args=[row.pk])).status_code == 200, name
+
+
+def test_schedules_are_readable(console):
+    for every, period in ((3600, "seconds"), (15, "seconds"), (2, "days")):
+        schedule = IntervalSchedule.objects.create(every=every, period=period)
+        PeriodicTask.objects.create(name=f"{every} {period}", task="memories.tasks.embed_due", interval=schedule)
+    text = console.get("/admin/django_celery_beat/periodictask/").content.decode()
+    assert all(words in text for words in ("every hour", "every 15 seconds", "every 2 days"))
+
+
+def test_the_console_says_where_it_is_and_asks_nobody_else(console, namespace):
+    text = console.get("/admin/").content.decode()
+    assert "Memory Site" in text
+    assert "Embedded" in text
+    assert not re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//[^"\']*', text)

@@ -1,0 +1,112 @@
+"""Keys made and closed from the command line."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from memory_site import auth
+from sessions_app.models import ApiKey, Namespace
+from tests.wire import is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def run(capsys, *words: object) -> tuple[str, str]:
+    """What the command says on stdout and on stderr."""
+    call_command(*map(str, words))
+    return capsys.readouterr()
+
+
+def refusal(*words: object) -> CommandError:
+    with pytest.raises(CommandError) as caught:
+        call_command(*map(str, words))
+    return caught.value
+
+
+def test_a_key_is_printed_alone_on_stdout_and_opens_its_namespace(capsys, api):
+    out, err = run(capsys, "create_api_key", "--namespace", "team")
+    token = out.strip()
+    assert out == f"{token}\n"
+    assert token.startswith("mem_")
+    assert "new namespace 'team'" in err
+    caller = type(api)(token)
+    assert caller.add("tea")["created"]
+    assert caller.get("/summary").json()["total_memories"] == 1
+    assert api.get("/summary").json()["total_memories"] == 0
+
+
+def test_a_second_key_opens_the_same_namespace(capsys, api):
+    tokens = [run(capsys, "create_api_key", "--namespace", "team").out.strip() for _ in range(2)]
+    first, second = map(type(api), tokens)
+    assert second.get(f"/memories/{first.add('tea')['id']}").status_code == 200
+    assert Namespace.objects.filter(name="team").count() == 1
+
+
+def test_a_key_may_be_named_limited_and_made_to_expire(capsys, api):
+    words = ("--scopes", "read", "read", "--name", "for the dashboard", "--expires-in-days", 30)
+    token = run(capsys, "create_api_key", "--namespace", "team", *words).out.strip()
+    key = ApiKey.objects.get(namespace__name="team")
+    assert (key.scopes, key.name) == (["read"], "for the dashboard")
+    assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+    assert is_problem(type(api)(token).post("/memories", {"content": "tea"}), 403)
+
+
+def test_by_default_a_key_reads_and_writes_for_ever(capsys):
+    run(capsys, "create_api_key", "--namespace", "team")
+    key = ApiKey.objects.get(namespace__name="team")
+    assert (key.scopes, key.expires_at) == (["read", "write"], None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--namespace", ""),
+        ("--namespace", "  "),
+        ("--namespace", "x" * 256),
+        ("--namespace", "team", "--name", "x" * 256),
+        ("--namespace", "team", "--expires-in-days", "0"),
+        ("--namespace", "team", "--expires-in-days", "-1"),
+        ("--namespace", "team", "--expires-in-days", "99999999"),
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_what_cannot_be_is_wrong_use(words):
+    assert refusal("create_api_key", *words).returncode == 2
+    assert ApiKey.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--namespace", "team", "--scopes", "root"), ("--namespace", "team", "--scopes")]
+)
+def test_what_the_parser_refuses_is_an_error(words):
+    refusal("create_api_key", *words)
+    assert ApiKey.objects.count() == 0
+
+
+@pytest.mark.parametrize("how", ["token", "id", "mem_id"])
+def test_a_revoked_key_opens_nothing(capsys, api, how):
+    key = ApiKey.objects.get()
+    assert api.get("/memories").status_code == 200
+    out = run(capsys, "revoke_api_key", {"token": api.token, "id": key.id, "mem_id": f"mem_{key.id}"}[how]).out
+    assert out == f"mem_{key.id}_… is revoked.\n"
+    auth._known.clear()
+    assert is_problem(api.get("/memories"), 401)
+
+
+def test_revoking_again_says_so(capsys, api):
+    run(capsys, "revoke_api_key", api.token)
+    assert "was revoked before" in run(capsys, "revoke_api_key", api.token).out
+
+
+def test_the_secret_is_not_repeated(capsys, api):
+    out, err = run(capsys, "revoke_api_key", api.token)
+    assert api.token[13:] not in out + err
+
+
+@pytest.mark.parametrize("key", ["nobody", "mem_nobody_x", "", "mem_", "x" * 1000, "é"])
+def test_an_unknown_key_is_wrong_use(api, key):
+    error = refusal("revoke_api_key", key)
+    assert error.returncode == 2
+    assert ApiKey.objects.get().revoked_at is None
