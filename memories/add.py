@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from pydantic_core import to_json
 
-from memories.models import Embedding
+from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn
 from memory_site.ids import uuid7
 
@@ -28,7 +29,7 @@ ENTITY = ", ".join(
     for part in ("entity_system", "entity_id", "entity_type", "entity_name")
 )
 # The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
-# it is left alone here, and `add` removes it.
+# it is left alone here, and `insert` removes it.
 ADD = f"""
 INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count, embed_tries, embed_error)
 SELECT %(namespace)s, {", ".join(DRAFT)}, 0, 0, ''
@@ -53,13 +54,9 @@ WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
 RETURNING """
 WHOLE = ", ".join(OUT_COLUMNS)
 SLIM = "id, memory_type, user_id, content_hash"
-REMOVE_EXPIRED_TWINS = """
-DELETE FROM memories_memory
-USING jsonb_to_recordset(%(drafts)s::jsonb) AS draft(content text, memory_type text, user_id text)
-WHERE namespace_id = %(namespace)s AND memories_memory.memory_type = draft.memory_type
-  AND memories_memory.user_id IS NOT DISTINCT FROM draft.user_id
-  AND content_hash = memories_sha256(draft.content) AND expires_at <= statement_timestamp()
-"""
+
+# What two drafts of the same content may differ in, as far as a memory cares.
+SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at", "embed_after")]
 
 # Type, user, SHA-256 of the content: what makes two memories of a namespace the same.
 Identity = tuple[str, str | None, bytes]
@@ -90,50 +87,50 @@ def draft(memory: MemoryIn) -> Draft:
 def add_one(namespace_id: int, memory: MemoryIn, model: str) -> tuple[dict[str, Any], bool]:
     """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector."""
     one = draft(memory)
-    if one.vector is None and (rows := ask(ADD + WHOLE, namespace_id, [one])):
-        return named(rows[0]), rows[0][0] == one.columns["id"]
-    with transaction.atomic():
-        rows = ask(ADD + WHOLE, namespace_id, [one])
-        if not rows:
-            ask(REMOVE_EXPIRED_TWINS, namespace_id, [one])
-            rows = ask(ADD + WHOLE, namespace_id, [one])
-        write_vectors([(rows[0][0], one)], model)
-    return named(rows[0]), rows[0][0] == one.columns["id"]
+    with nullcontext() if one.vector is None else transaction.atomic():
+        row = insert(namespace_id, [one], WHOLE)[0]
+        write_vectors([(row[0], one)], model)
+    return named(row), row[0] == one.columns["id"]
 
 
 def add_many(namespace_id: int, memories: Sequence[MemoryIn], model: str) -> tuple[list[UUID], int]:
     """Add all or none: their ids in the order given, and how many are new."""
     drafts = [draft(memory) for memory in memories]
     with transaction.atomic():
-        ids = {}
+        ids: dict[Identity, UUID] = {}
         for wave in waves(drafts):
-            ids |= add_wave(namespace_id, wave)
+            ids |= identified(insert(namespace_id, wave, SLIM))
         write_vectors([(ids[each.identity], each) for each in drafts], model)
     mine = {each.columns["id"] for each in drafts}
     return [ids[each.identity] for each in drafts], sum(pk in mine for pk in set(ids.values()))
 
 
+def insert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
+    """A row for each draft. Those that met an expired twin give none at first: it is removed, and they try again."""
+    rows = ask(ADD + returning, namespace_id, drafts)
+    while len(rows) < len(drafts):
+        Memory.objects.filter(namespace_id=namespace_id).expired().delete()
+        rows = ask(ADD + returning, namespace_id, drafts)
+    return rows
+
+
 def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
-    """The drafts in groups without repeats: one statement cannot touch the same row twice.
+    """The drafts in groups without twins: one statement cannot touch the same row twice. Mere repeats are dropped.
 
     Sorted, so that two bulks with the same contents wait for each other instead of locking each other out.
     """
     groups: list[dict[Identity, Draft]] = []
+    seen: set[bytes] = set()
     for each in sorted(drafts, key=lambda item: (item.identity[0], item.identity[1] or "", item.identity[2])):
+        said = to_json([each.identity[2].hex(), {key: each.columns[key] for key in SAID}])
+        if said in seen:
+            continue
+        seen.add(said)
         group = next((group for group in groups if each.identity not in group), None)
         if group is None:
             groups.append(group := {})
         group[each.identity] = each
     return [list(group.values()) for group in groups]
-
-
-def add_wave(namespace_id: int, wave: list[Draft]) -> dict[Identity, UUID]:
-    found = identified(ask(ADD + SLIM, namespace_id, wave))
-    missing = [each for each in wave if each.identity not in found]
-    if missing:
-        ask(REMOVE_EXPIRED_TWINS, namespace_id, missing)
-        found |= identified(ask(ADD + SLIM, namespace_id, missing))
-    return found
 
 
 def identified(rows: list[tuple]) -> dict[Identity, UUID]:

@@ -16,6 +16,7 @@ from memories.add import add_many, add_one
 from memories.embeddings import EmbeddingError, get_embedder
 from memories.filters import Filters
 from memories.find import find
+from memories.making_way import making_way
 from memories.models import Memory, MemoryQuerySet
 from memories.query_vectors import query_vector
 from memories.schemas import (
@@ -99,6 +100,7 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
     return response
 
 
+@making_way
 @idempotent
 def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
     row, created = add_one(request.auth.namespace_id, payload, get_embedder().model)
@@ -107,6 +109,7 @@ def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
 
 
 @router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
+@making_way
 @idempotent
 def add_memories(request: HttpRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
@@ -177,6 +180,7 @@ def get_memory(request: HttpRequest, memory_id: UUID):
 
 
 @router.patch("/memories/{memory_id}", auth=writes, response={200: MemoryOut, **PROBLEMS})
+@making_way
 def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():

@@ -11,7 +11,8 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models
 from django.db.models import Count, F, Func, Max, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Cast, Length, Now
+from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from pgvector import HalfVector
 from pgvector.django import HalfVectorField, HnswIndex
@@ -143,6 +144,15 @@ class Memory(models.Model):
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
             models.CheckConstraint(condition=Q(memory_type__in=list(MemoryType)), name="memory_type_is_known"),
             models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),
+            # Four times what one request may bring: storing the same content again unites, and may not do so for ever.
+            models.CheckConstraint(condition=Q(tags__len__lte=256), name="memory_tags_are_bounded"),
+            *[
+                models.CheckConstraint(
+                    condition=LessThanOrEqual(Length(Cast(field, models.TextField())), 256 * 1024),
+                    name=f"memory_{field}_is_bounded",
+                )
+                for field in ("metadata", "data")
+            ],
             models.CheckConstraint(condition=Q(importance__range=(1, 5)), name="memory_importance_is_1_to_5"),
             # NaN sorts above every number in PostgreSQL, so this refuses it too.
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="memory_confidence_is_0_to_1"),

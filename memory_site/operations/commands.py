@@ -56,7 +56,9 @@ class MemoryCommand(BaseCommand):
         if not rows:
             self.stderr.write("Nothing.")
             return
-        table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in rows[0]:
+            table.add_column(name, no_wrap=name == "id")  # half an id is of no use to anyone
         for row in rows:
             table.add_row(*[cell(value) for value in row.values()])
         console = Console(file=self.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)

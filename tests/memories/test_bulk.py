@@ -99,9 +99,16 @@ def test_a_thousand_take_as_many_statements_as_one(api, takes):
     assert answer["created"] == len(set(answer["ids"])) == 1000
 
 
-def test_repeats_take_one_more_statement_for_each_time_a_content_recurs(api, takes):
-    with takes(5):
+def test_mere_repeats_cost_no_statement(api, takes):
+    with takes(3):
         bulk(api, *(f"number {number % 300}" for number in range(900)))
+    assert Memory.objects.count() == 300
+
+
+def test_repeats_that_say_something_new_take_one_more_statement_each(api, takes):
+    with takes(5):
+        bulk(api, *({"content": "again", "tags": [tag]} for tag in ("one", "two", "three")))
+    assert sorted(Memory.objects.get().tags) == ["one", "three", "two"]
 
 
 def test_vectors_take_one_more_statement(api, takes):

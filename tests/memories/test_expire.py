@@ -89,3 +89,22 @@ def test_the_expired_of_every_namespace_are_removed(api, outsider):
         caller.add("tea")
     Memory.objects.update(expires_at=timezone.now())
     assert tasks.delete_expired() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_expired_memory_does_not_stand_in_the_way_of_a_new_one_of_its_entity(api):
+    entity = {"system": "jira", "id": "OPS-1"}
+    old = api.add("The first account of the ticket.", entity=entity)
+    Memory.objects.filter(pk=old["id"]).update(expires_at=timezone.now())
+    new = api.add("The second account of the ticket.", entity=entity)
+    assert new["created"] is True
+    assert new["entity"]["id"] == "OPS-1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_expired_memory_does_not_stand_in_the_way_of_an_update(api):
+    old, other = api.add("The ferry runs hourly."), api.add("The ferry runs daily.")
+    Memory.objects.filter(pk=old["id"]).update(expires_at=timezone.now())
+    response = api.patch(f"/memories/{other['id']}", {"content": "The ferry runs hourly."})
+    assert response.status_code == 200, response.content
+    assert response.json()["content"] == "The ferry runs hourly."

@@ -18,7 +18,7 @@ CLIENTS, KILLS = 6, 2
 #: Seconds between a client's stores, of undisturbed storing around each death, and the longest any answer may take.
 PAUSE, QUIET, BOUND = 0.02, 0.8, 10
 #: Seconds: an outage after which it matters how patiently a broken connection is tried again, and how soon it must be.
-AWAY, SOON = 9, 2.5
+AWAY, SOON = 9, 2
 
 
 class Storm:
