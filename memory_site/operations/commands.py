@@ -61,7 +61,9 @@ class MemoryCommand(BaseCommand):
             table.add_column(name, no_wrap=name == "id")  # half an id is of no use to anyone
         for row in rows:
             table.add_row(*[cell(value) for value in row.values()])
-        console = Console(file=self.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+        # Nobody's screen limits what is piped.
+        width = None if sys.stdout.isatty() else 10_000
+        console = Console(file=self.stdout, width=width, highlight=False, markup=False)
         console.print(table)
 
 
