@@ -3,15 +3,28 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+
+from memory_site.embedded.services import services
+
+# Django's own commands that need the database; ours see to it themselves.
+NEED_SERVICES = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}
+
+
+def lent(command: str) -> AbstractContextManager:
+    """The embedded services for the time of the command, when it needs them and they do not run."""
+    return services(settings.HOME) if command in NEED_SERVICES and settings.EMBEDDED else nullcontext()
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
     try:
-        execute_from_command_line(sys.argv)
+        with lent("".join(sys.argv[1:2])):
+            execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         # Wrong settings are the operator's to mend: the sentences, not a traceback.
         print(error, file=sys.stderr)

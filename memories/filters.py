@@ -15,6 +15,8 @@ def written_id(value: object) -> object:
 
 
 def written_kind(value: object) -> object:
+    if isinstance(value, str) and value not in set(MemoryType):
+        raise ValueError(f"must be one of {', '.join(MemoryType)}")
     return MemoryType(value) if isinstance(value, str) else value
 
 

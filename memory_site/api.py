@@ -5,13 +5,13 @@ import logging
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from psycopg.errors import UniqueViolation
 
 from memories.api import DUPLICATE
 from memories.api import router as memories
 from memories.embeddings import EmbedderUnavailable, TextRefused
+from memory_site.openapi import DescribedAPI
 from memory_site.problems import Problem, problem_response
 from memory_site.requests import TOO_LARGE, StrictParser, strict
 
@@ -27,7 +27,7 @@ DESCRIPTION = """One memory for all of a team's agents: store, embed, find, forg
 Every operation needs an API key of one namespace: `Authorization: Bearer mem_…`. Errors are problem documents
 (RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body is told the same answer."""
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Memory Site",
     version="1",
     description=DESCRIPTION,

@@ -20,9 +20,9 @@ class FirstRun:
 
 
 def first_run() -> FirstRun | None:
-    """Make what a new installation lacks to be used. None when anyone has been here before."""
+    """Make what a new installation lacks to be used. None when somebody has it already."""
     User = get_user_model()
-    if ApiKey.objects.exists() or User.objects.exists():
+    if ApiKey.objects.filter(namespace__name=FIRST_NAMESPACE).exists() or User.objects.exists():
         return None
     namespace, _ = Namespace.objects.get_or_create(name=FIRST_NAMESPACE)
     _, token = ApiKey.objects.issue(namespace, name="first key", scopes=SCOPES)

@@ -24,7 +24,7 @@ from memory_site.operations.commands import first_line
 from memory_site.operations.models import Heartbeat
 
 PATIENCE_SECONDS = 3.0
-SILENCE = timedelta(seconds=60)
+SILENCE = timedelta(seconds=40)  # two beats and a half
 #: 0.8.2 ends an overflow in parallel index builds, 0.8.3 and 0.8.4 damage by vacuum.
 OLDEST_PGVECTOR = (0, 8, 4)
 OLDEST_POSTGRESQL = 150000

@@ -30,7 +30,7 @@ def test_a_problem_has_every_field(api):
     assert all(set(error) == {"field", "message"} and error["message"] for error in response.json()["errors"])
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1/nothing", "/api/v1/memories/", "/api/v2/memories", "/api"])
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/memories/", "/api/v2/memories", "/api"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_is_not_there_is_a_404(api, path, method):
     response = api.client.generic(method, path)

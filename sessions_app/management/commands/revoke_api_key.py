@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from django.core.management.base import CommandError
 
 from memory_site.operations.commands import WRONG_USE, MemoryCommand
-from sessions_app.models import ApiKey
+from sessions_app.models import ApiKey, digest
 
 
 class Command(MemoryCommand):
@@ -15,8 +15,8 @@ class Command(MemoryCommand):
         parser.add_argument("key", help="the key, or its id (the part between mem_ and the next _)")
 
     def handle(self, *, key: str, **options: object) -> None:
-        key_id = key.removeprefix("mem_").partition("_")[0]
+        key_id, _, secret = key.removeprefix("mem_").partition("_")
         found = ApiKey.objects.filter(pk=key_id[:16]).first()
-        if found is None:
+        if found is None or (secret and bytes(found.digest) != digest(key)):
             raise CommandError("There is no such key.", returncode=WRONG_USE)
         self.stdout.write(f"{found} is revoked." if found.revoke() else f"{found} was revoked before.")

@@ -95,8 +95,8 @@ def served(url: str | None) -> Iterator[str]:
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    serve = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=sys.stderr)  # its first key is shown once
+    serve = [sys.executable, "manage.py", "serve", "--port", str(port), "--no-first-key"]
+    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=sys.stderr)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_live(server, url)

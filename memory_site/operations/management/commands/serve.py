@@ -40,9 +40,13 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
         parser.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
+        parser.add_argument(
+            "--no-first-key", action="store_true", help="leave making the first key to a later run"
+        )
 
-    def handle(self, *, host: str, port: int, no_worker: bool, **_: object) -> None:
+    def handle(self, *, host: str, port: int, no_worker: bool, no_first_key: bool, **_: object) -> None:
         address = Address(host, port)
+        self.makes_first_key = not no_first_key
         try:
             with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
                 require_free(address)
@@ -70,7 +74,7 @@ class Command(BaseCommand):
 
     def _tell_first_run(self) -> None:
         """At once, and on stdout alone: whatever goes wrong next, they cannot be shown a second time."""
-        made = first_run()
+        made = first_run() if self.makes_first_key else None
         if made is not None:
             self.stdout.write("Made for you, and shown this once:")
             self.stdout.write(f"  API key         {made.key}")
