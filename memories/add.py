@@ -14,7 +14,9 @@ from pydantic_core import to_json
 
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn
+from memories.types import Importance
 from memory_site.ids import uuid7
+from memory_site.problems import invalid
 
 # One JSON parameter carries any number of rows; the types are those of the table's columns.
 DRAFT = {
@@ -28,6 +30,8 @@ ENTITY = ", ".join(
     f"{part} = CASE WHEN kept.entity_id IS NULL THEN excluded.{part} ELSE kept.{part} END"
     for part in ("entity_system", "entity_id", "entity_type", "entity_name")
 )
+# What a request does not say stands as its default here, and is no reason to change what was said before.
+DEFAULT_IMPORTANCE = Importance.MEDIUM.value
 # The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
 # it is left alone here, and `insert` removes it.
 ADD = f"""
@@ -45,8 +49,10 @@ ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
     repo_id = coalesce(kept.repo_id, excluded.repo_id),
     session_id = coalesce(kept.session_id, excluded.session_id),
     {ENTITY},
-    importance = greatest(kept.importance, excluded.importance),
-    confidence = greatest(kept.confidence, excluded.confidence),
+    importance = CASE WHEN excluded.importance = {DEFAULT_IMPORTANCE} THEN kept.importance
+                 ELSE greatest(kept.importance, excluded.importance) END,
+    confidence = CASE WHEN excluded.confidence = 1 THEN kept.confidence
+                 ELSE greatest(kept.confidence, excluded.confidence) END,
     expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
                  ELSE greatest(kept.expires_at, excluded.expires_at) END,
     embed_after = CASE WHEN excluded.embed_after IS NULL THEN NULL ELSE kept.embed_after END
@@ -55,6 +61,8 @@ RETURNING """
 WHOLE = ", ".join(OUT_COLUMNS)
 SLIM = "id, memory_type, user_id, content_hash"
 
+# Each is a statement of its own.
+TWINS_AT_MOST = 20
 # What two drafts of the same content may differ in, as far as a memory cares.
 SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at", "embed_after")]
 
@@ -127,6 +135,8 @@ def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
             continue
         seen.add(said)
         group = next((group for group in groups if each.identity not in group), None)
+        if group is None and len(groups) == TWINS_AT_MOST:
+            raise invalid("memories", f"may say at most {TWINS_AT_MOST} different things of the same content")
         if group is None:
             groups.append(group := {})
         group[each.identity] = each

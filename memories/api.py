@@ -38,6 +38,7 @@ from memories.schemas import (
 from memories.search import Search
 from memories.types import MemoryType
 from memory_site.auth import reads, writes
+from memory_site.deadlocks import surviving_deadlocks
 from memory_site.idempotency import idempotent
 from memory_site.pages import page
 from memory_site.problems import Problem, invalid
@@ -100,6 +101,7 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
     return response
 
 
+@surviving_deadlocks
 @making_way
 @idempotent
 def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
@@ -109,6 +111,7 @@ def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
 
 
 @router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
+@surviving_deadlocks
 @making_way
 @idempotent
 def add_memories(request: HttpRequest, payload: BulkIn):
@@ -131,6 +134,7 @@ def list_memories(
 
 
 @router.post("/memories/delete", auth=writes, response={200: DeleteOut, **PROBLEMS})
+@surviving_deadlocks
 @idempotent
 def delete_memories(request: HttpRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
@@ -180,6 +184,7 @@ def get_memory(request: HttpRequest, memory_id: UUID):
 
 
 @router.patch("/memories/{memory_id}", auth=writes, response={200: MemoryOut, **PROBLEMS})
+@surviving_deadlocks
 @making_way
 def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""

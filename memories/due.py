@@ -6,6 +6,8 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from memory_site.deadlocks import surviving_deadlocks
+
 # After this many tries without an answer a row is claimed alone, so that it cannot take its neighbours down with it;
 # after the last one it is set aside. The count is committed before the work: a text that kills the process is counted.
 TRIES_IN_COMPANY = 2
@@ -26,6 +28,7 @@ class DueQuerySet(models.QuerySet):
     def set_aside(self) -> "DueQuerySet":
         return self.filter(embed_after__isnull=False).exclude(embed_error="")
 
+    @surviving_deadlocks
     def claim(self, limit: int, lease: timedelta) -> list:
         """Take up to `limit` due rows; a crashed worker's rows come due again when the lease ends."""
         with transaction.atomic():
@@ -37,16 +40,19 @@ class DueQuerySet(models.QuerySet):
             )
         return rows
 
+    @surviving_deadlocks
     def give_back(self, *, after: timedelta = timedelta()) -> int:
         """Undo a claim that came to nothing through no fault of the rows."""
         return self.filter(embed_after__isnull=False, embed_tries__gt=0).update(
             embed_after=Now() + after, embed_tries=F("embed_tries") - 1
         )
 
+    @surviving_deadlocks
     def put_off(self, pause: timedelta) -> int:
         """Due again after a pause; the try counts."""
         return self.filter(embed_after__isnull=False).update(embed_after=Now() + pause)
 
+    @surviving_deadlocks
     def put_aside(self, error: str) -> int:
         """Push rows far forward, with the reason."""
         return self.update(embed_after=Now() + SET_ASIDE, embed_error=error[:1000], embed_tries=TRIES_IN_COMPANY)

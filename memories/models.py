@@ -22,6 +22,7 @@ from memories.due import DueQuerySet
 from memories.embeddings.base import DIMENSIONS
 from memories.filters import Filters
 from memories.types import Importance, MemoryType
+from memory_site.deadlocks import surviving_deadlocks
 from memory_site.ids import uuid7
 from sessions_app.models import Namespace
 
@@ -238,6 +239,7 @@ class EmbeddingQuerySet(models.QuerySet):
         """Vectors of two models never meet in one search."""
         return self.filter(model=model)
 
+    @surviving_deadlocks
     def write(self, model: str, made: Sequence[tuple[UUID, bytes, Sequence[float]]]) -> int:
         """Keep vectors (memory, content hash, unit vector) and take their memories off the queue, in one statement.
 

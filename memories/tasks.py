@@ -8,6 +8,7 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
 from memories.due import TRIES
 from memories.embeddings import BatchFailed, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, get_embedder
@@ -92,8 +93,12 @@ def embed_now(pk: UUID, patience: float) -> bool:
     while time.monotonic() < until:
         embed_some(one)
         state = one.values_list("embed_after", "embed_tries", "embed_error").first()
-        if state is None or state[0] is None or state[1] == 0 or state[2]:
-            return state is not None and state[0] is None
+        if state is None or state[0] is None:
+            return state is not None
+        after, tries, refused = state
+        # No try counted and not due: the embedder is away. Given back by another worker, it would be due at once.
+        if refused or (tries == 0 and after > timezone.now()):
+            return False
         time.sleep(0.05)
     return False
 

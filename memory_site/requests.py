@@ -71,6 +71,8 @@ def unknown_parameters(request: HttpRequest, known: set[str]) -> Problem | None:
 def wrong_body(request: HttpRequest) -> Problem | None:
     if request.content_type != "application/json":
         return Problem(415, "The body must be application/json.")
+    if "chunked" in request.headers.get("Transfer-Encoding", "") and not request.META.get("CONTENT_LENGTH"):
+        return Problem(411, "The body needs a Content-Length.")
     if re.fullmatch(r"[0-9]{1,18}", length := request.META.get("CONTENT_LENGTH") or "0") is None:
         return Problem(400, "Content-Length is not a number.")
     return Problem(413, TOO_LARGE) if int(length) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE else None

@@ -296,7 +296,7 @@ EMBEDDINGS = {
 }
 EMBEDDING_LEASE = env.embedding_lease
 WEB_WORKERS = env.web_workers
-WEB_THREADS = env.pg_pool_size
+WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection
 
 LOGGING = {
     "version": 1,

@@ -16,7 +16,8 @@ CREATE FUNCTION memories_text(given text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN regexp_replace(
     regexp_replace(
-        regexp_replace(given, '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
+        regexp_replace(
+            translate(given, U&'\00A0\2007\202F\3000', '    '), '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
         '([[:alnum:]])([._/:\\]+(?=[[:alpha:]])|-+(?=[[:digit:]]))', '\1_', 'g'),
     '\S{255}', '\& ', 'g');
 """

@@ -55,7 +55,8 @@ class Search:
 
 
 ANSWER = """
-SELECT {columns}, hits.score, hits.similarity, hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
+SELECT {columns}, hits.score, CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END
+       AS similarity, hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
 FROM size LEFT JOIN (
     hits JOIN memories_memory memory USING (id)
 ) ON %(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s

@@ -32,7 +32,8 @@ hits AS MATERIALIZED (
 )"""
 MEANING_ALONE = """
 hits AS MATERIALIZED (
-    SELECT id, greatest(similarity, 0) AS score, similarity, NULL::float8 AS text_rank, true AS by_meaning FROM near
+    SELECT id, least(greatest(similarity, 0), 1) AS score, similarity, NULL::float8 AS text_rank, true AS by_meaning
+    FROM near
 )"""
 
 

@@ -28,7 +28,7 @@ def required(query: str | None) -> str | None:
         return None
     if not BARE_OR.sub("", PIECES.sub("", query)).strip():
         return query
-    pieces = (EXCLUDED if BARE_OR.search(query) else PIECES).findall(query)
+    pieces = (EXCLUDED if BARE_OR.search(PIECES.sub("", query)) else PIECES).findall(query)
     return " ".join(pieces) or None
 
 
@@ -50,11 +50,13 @@ nodes AS MATERIALIZED (
     ) distinct_nodes
 )""",
     "sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200)",
-    # In a large scope the rarest nodes, by a guess, are looked up; the others only weigh what those brought.
+    # In a large scope the rarest nodes, by a guess, are looked up; the others only weigh what those brought. The rarest
+    # of those that surely occur is looked up in any case: next to an unknown word a common one must not go unheard.
     """
 planned AS MATERIALIZED (
     SELECT n, node, guess,
-           sum(guess) OVER (ORDER BY guess, n) <= 1500 OR row_number() OVER (ORDER BY guess, n) = 1 AS looked_up
+           sum(guess) OVER (ORDER BY guess, n) <= 1500
+           OR row_number() OVER (PARTITION BY guess > 0 ORDER BY guess, n) = 1 AS looked_up
     FROM (
         SELECT n, node, CASE WHEN size.rows <= 2000 THEN 0 ELSE size.rows
             * (SELECT count(*) FROM sample WHERE search_vector @@ node) / greatest((SELECT count(*) FROM sample), 1)

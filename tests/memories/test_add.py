@@ -513,3 +513,17 @@ def test_text_without_a_space_is_indexed_in_bounded_time(api, piece, field):
         endless if field == "content" else f"An object of {piece}", data=None if field == "content" else {"x": endless}
     )
     assert time.perf_counter() - started < 5
+
+
+def test_what_is_not_said_again_is_not_forgotten(api):
+    api.add("A rumour.", importance=1, confidence=0.2)
+    again = api.add("A rumour.")
+    assert (again["importance"], again["confidence"]) == (1, 0.2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uniting_has_a_bound(api):
+    for turn in range(4):
+        api.add("A collector of tags.", tags=[f"tag {turn * 64 + number}" for number in range(64)])
+    response = api.post("/memories", {"content": "A collector of tags.", "tags": ["one too many"]})
+    assert is_problem(response, 422)

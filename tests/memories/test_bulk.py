@@ -155,3 +155,21 @@ def test_two_bulks_that_replace_the_same_expired_twins_both_succeed(api):
     answers = at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in (items, items[::-1])])
     assert [answer.status_code for answer in answers] == [201, 201]
     assert Memory.objects.alive().count() == Memory.objects.count() == 200
+
+
+def test_a_content_said_in_too_many_ways_is_refused(api):
+    memories = [{"content": "again", "metadata": {"turn": turn}} for turn in range(30)]
+    response = api.post("/memories/bulk", {"memories": memories})
+    assert is_problem(response, 422)
+    assert blamed(response) == {"memories"}
+    assert not Memory.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bulks_of_the_same_contents_survive_a_worker_and_deletes(api):
+    """They lock the same rows in different orders; PostgreSQL ends one of two, and it is done again."""
+    body = {"memories": [{"content": f"number {number}"} for number in range(150)]}
+    work = [partial(api.post, "/memories/bulk", body) for _ in range(6)]
+    work += [partial(api.post, "/memories/delete", {"filters": {"source_system": "api"}}) for _ in range(3)]
+    answers = at_once([*work, tasks.embed_due, tasks.embed_due])
+    assert {answer.status_code for answer in answers if hasattr(answer, "status_code")} <= {200, 201}

@@ -458,3 +458,34 @@ def test_the_sixtieth_search_is_as_good_as_the_first(api, everything_is_large):
     answers = [steps(api.search(None, vector=unit(1, 0.3), limit=20)) for _ in range(60)]
     assert all(answer == answers[0] for answer in answers)
     assert len(answers[0]) == 20
+
+
+def test_a_common_word_is_heard_beside_an_unknown_one_in_a_large_scope(api):
+    """Above 2,000 rows only the rarest words are looked up, and a word nobody wrote is the rarest of all."""
+    notes = [
+        {"content": f"note {number} about {'the ferry' if number % 3 else 'the harbour'}"} for number in range(2400)
+    ]
+    for start in range(0, len(notes), 800):
+        assert api.post("/memories/bulk", {"memories": notes[start : start + 800]}).status_code == 201
+    for query in ("ferry", "quagmire ferry", "ferry harbour quagmire"):
+        assert len(api.search(query, mode="text", limit=20)["results"]) == 20
+
+
+def test_a_phrase_with_an_or_inside_is_required_all_the_same(api):
+    api.add("a cat, dead or alive")
+    wanted = api.add("a cat, alive or dead")
+    hits = api.search('"alive or dead" cat', mode="text")["results"]
+    assert [hit["memory"]["id"] for hit in hits] == [wanted["id"]]
+
+
+def test_words_joined_by_a_space_that_does_not_break_are_two(api):
+    memory = api.add("kitten\u00a0alone")
+    assert api.search("kitten", mode="text")["results"][0]["memory"]["id"] == memory["id"]
+
+
+def test_a_score_never_passes_one(api):
+    for number in range(30):
+        vector = [((number * 31 + place * 17) % 101) / 50 - 1 for place in range(768)]
+        api.add(f"vector {number}", vector=vector)
+        best = api.search(None, vector=vector, mode="vector", limit=1)["results"][0]
+        assert 0.999 < best["score"] <= 1 and best["similarity"] <= 1

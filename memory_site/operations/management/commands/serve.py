@@ -40,9 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
         parser.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
-        parser.add_argument(
-            "--no-first-key", action="store_true", help="leave making the first key to a later run"
-        )
+        parser.add_argument("--no-first-key", action="store_true", help="leave making the first key to a later run")
 
     def handle(self, *, host: str, port: int, no_worker: bool, no_first_key: bool, **_: object) -> None:
         address = Address(host, port)
