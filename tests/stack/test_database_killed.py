@@ -17,8 +17,10 @@ from tests.stack.stack import wait_until
 CLIENTS, KILLS = 6, 2
 #: Seconds between a client's stores, of undisturbed storing around each death, and the longest any answer may take.
 PAUSE, QUIET, BOUND = 0.02, 0.8, 10
+#: Seconds until a client that tries again does so no more.
+PATIENCE = 60
 #: Seconds: an outage after which it matters how patiently a broken connection is tried again, and how soon it must be.
-AWAY, SOON = 9, 2
+AWAY, SOON = 9, 5
 
 
 class Storm:
@@ -46,8 +48,8 @@ class Storm:
 
     def try_again(self, content):
         """As a careful client does: the same key until there is an answer."""
-        key = str(uuid.uuid4())
-        while (answer := self.store(content, Idempotency_Key=key)).status == 503:
+        key, until = str(uuid.uuid4()), time.monotonic() + PATIENCE
+        while (answer := self.store(content, Idempotency_Key=key)).status == 503 and time.monotonic() < until:
             time.sleep(0.2)
         self.retried[content] = answer
 
