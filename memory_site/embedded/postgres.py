@@ -11,6 +11,8 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from memory_site.embedded.home import Home, HomeError
 from memory_site.embedded.processes import NotInstalled, RunAs, Server, die_with_parent, private_file, run_as
 
@@ -99,7 +101,15 @@ class Postgres(Server):
     def clear_leftover(self) -> None:
         """Forget the socket's lock file too: it names a process by its id alone, and a zombie would count as alive."""
         super().clear_leftover()
+        self._end_orphans()
         (self.home.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def _end_orphans(self) -> None:
+        """Children that outlive their server hold its shared memory; one waiting for a dead one's lock never ends."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if Path(process.cwd()).samefile(self.data):
+                    process.kill()
 
     def may_start_later(self) -> bool:
         """Backends of a killed server take a moment to notice, and hold its shared memory until then."""

@@ -171,11 +171,15 @@ class Stack:
         told = self.page("/health", self.key).json()
         return {part["name"]: part["status"] for part in told.get("components", ())} | {"all": told["status"]}
 
-    def rows(self, sql: str) -> list[tuple]:
-        """What the database itself says."""
+    def connect(self) -> psycopg.Connection:
+        """A connection of our own to its database."""
         names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
         database = Home(self.data).database
-        with psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}) as connection:
+        return psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}, autocommit=True)
+
+    def rows(self, sql: str) -> list[tuple]:
+        """What the database itself says."""
+        with self.connect() as connection:
             return connection.execute(sql).fetchall()
 
     def part(self, name: str) -> psutil.Process | None:
@@ -188,11 +192,13 @@ class Stack:
                 continue
         return None
 
-    def kill(self, name: str) -> int:
+    def kill(self, name: str, *, spare: psutil.Process | None = None) -> int:
         """End a part and what it has started, without a word; its process id."""
         part = self.part(name)
         family = [part, *part.children(recursive=True)]
         for process in family:
+            if process == spare:
+                continue
             try:
                 process.kill()
             except psutil.NoSuchProcess:

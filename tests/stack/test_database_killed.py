@@ -6,8 +6,9 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 
 from memory_site.embedded.home import Home
@@ -156,6 +157,20 @@ def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time
     back = wait_until(lambda: store(0)[0].status in (200, 201), 60, "memories are stored again")
     measured(f"from the return of a database that was away for {AWAY} s to a store", back)
     assert back < SOON
+
+
+def test_a_stuck_child_of_the_dead_server_does_not_keep_the_next_one_away(shaken, measured):
+    """It holds the shared memory of the dead, so the next server refuses to start as long as it is there."""
+    with shaken.connect() as ours:
+        stuck = psutil.Process(ours.info.backend_pid)
+        stuck.suspend()
+        try:
+            shaken.kill("postgres", spare=stuck)
+            back = wait_until(lambda: shaken.page("/health/ready").status == 200, 30, "it is ready with a stuck child")
+            measured("from a killed database with a stuck child to ready", back)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                stuck.kill()
 
 
 def test_the_site_is_whole_again(shaken):
