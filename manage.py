@@ -5,11 +5,10 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from memory_site.embedded.services import services
+from memory_site.operations.site import services_for_a_command
 
 # Django's own commands that need the database; ours see to it themselves.
 NEED_SERVICES = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}
@@ -17,7 +16,7 @@ NEED_SERVICES = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "m
 
 def lent(command: str) -> AbstractContextManager:
     """The embedded services for the time of the command, when it needs them and they do not run."""
-    return services(settings.HOME) if command in NEED_SERVICES and settings.EMBEDDED else nullcontext()
+    return services_for_a_command() if command in NEED_SERVICES else nullcontext()
 
 
 def main() -> None:

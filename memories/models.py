@@ -53,7 +53,7 @@ class MemoryQuerySet(DueQuerySet):
         return self.filter(filters.conditions()) if filters else self
 
     def newest_first(self) -> "MemoryQuerySet":
-        return self.order_by("-created_at", "-id")
+        return self.order_by(*NEWEST)
 
     def recent(self) -> "MemoryQuerySet":
         return self.filter(created_at__gte=Now() - RECENT).newest_first()

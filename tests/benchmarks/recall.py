@@ -7,6 +7,7 @@ from rich.table import Table
 
 from memories.filters import Filters
 from memories.find import find, nearest_ids
+from memories.management.commands.check_recall import share
 from memories.models import Memory
 from memories.search import Search
 from memories.search.size import sizes
@@ -14,7 +15,6 @@ from sessions_app.models import Namespace
 from tests.benchmarks.data import SHARES, Synthetic
 
 LIMIT = 10
-TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
 
 
 def recalls(namespace: Namespace, data: Synthetic, model: str, searches: int) -> Table:
@@ -31,17 +31,15 @@ def figures(namespace_id: int, wanted: Filters | None, vectors: list, model: str
     sizes.clear()
     found = [find(namespace_id, wanted, Search(None, vector, model, LIMIT)) for vector in vectors]
     shares = [
-        recall(hits, nearest_ids(namespace_id, wanted, vector, model, LIMIT, exact=True))
+        share(
+            [hit["similarity"] for hit in hits],
+            nearest_ids(namespace_id, wanted, vector, model, LIMIT, exact=True).values(),
+        )
         for hits, vector in zip(found, vectors, strict=True)
     ]
     fewest = min(len(hits) for hits in found)
     numbers = [f"{mean(shares):.4f}", f"{min(shares):.2f}", f"{shares[0]:.2f}", f"{shares[-1]:.2f}", str(fewest)]
     return [*numbers, timed(namespace_id, wanted, vectors, model)]
-
-
-def recall(hits: list[dict], exact: dict) -> float:
-    last = min(exact.values()) - TOLERANCE
-    return sum(hit["similarity"] >= last for hit in hits[: len(exact)]) / len(exact)
 
 
 def timed(namespace_id: int, wanted: Filters | None, vectors: list, model: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import django
-import urllib3
 
 django.setup()
 
@@ -17,6 +16,7 @@ from django.conf import settings  # noqa: E402  (the models need django.setup)
 from rich.console import Console  # noqa: E402
 
 from memories.embeddings import get_embedder  # noqa: E402
+from memory_site.operations.site import is_live  # noqa: E402
 from sessions_app.models import ApiKey, Namespace  # noqa: E402
 from tests.benchmarks.arms import measure  # noqa: E402
 from tests.benchmarks.data import Synthetic, load  # noqa: E402
@@ -57,9 +57,7 @@ def server() -> Iterator[tuple[str, int]]:
 def wait_until_live(process: subprocess.Popen, url: str) -> None:
     until = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < until:
-        try:
-            if urllib3.request("GET", f"{url}/health/live", timeout=2, retries=False).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.1)
+        if is_live(url):
+            return
+        time.sleep(0.1)
     sys.exit("The server did not start.")

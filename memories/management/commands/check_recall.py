@@ -1,6 +1,7 @@
 """`manage.py check_recall`: how much of the truth the nearest-neighbour index finds."""
 
 from argparse import ArgumentParser
+from collections.abc import Collection, Iterable
 from statistics import mean
 
 from django.core.management.base import CommandError
@@ -45,5 +46,10 @@ def recall(namespace_id: int, filters: Filters, vector: list[float], model: str,
     """The share of the exact answer that the index gives; rows as near as the last one count as well."""
     exact = nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
     found = nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
-    last = min(exact.values(), default=0.0) - TOLERANCE
-    return sum(similarity >= last for similarity in found.values()) / len(exact) if exact else 1.0
+    return share(found.values(), exact.values())
+
+
+def share(found: Iterable[float], exact: Collection[float]) -> float:
+    """How many of the similarities found are no lower than the last of the exact ones, as a share of these."""
+    last = min(exact, default=0.0) - TOLERANCE
+    return sum(similarity >= last for similarity in found) / len(exact) if exact else 1.0
