@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from pydantic_core import to_json
 
 from memories.models import Embedding, Memory
-from memories.schemas import OUT_COLUMNS, MemoryIn
+from memories.schemas import OUT_COLUMNS, MemoryIn, out_columns
 from memories.types import Importance
 from memory_site.ids import uuid7
 from memory_site.problems import invalid
@@ -24,7 +24,7 @@ DRAFT = {
     "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
     "session_id": "text", "importance": "smallint", "confidence": "float8", "tags": "text[]", "entity_system": "text",
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
-    "updated_at": "timestamptz", "expires_at": "timestamptz", "embed_after": "timestamptz",
+    "updated_at": "timestamptz", "expires_at": "timestamptz",
 }  # fmt: skip
 ENTITY = ", ".join(
     f"{part} = CASE WHEN kept.entity_id IS NULL THEN excluded.{part} ELSE kept.{part} END"
@@ -35,8 +35,8 @@ DEFAULT_IMPORTANCE = Importance.MEDIUM.value
 # The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
 # it is left alone here, and `insert` removes it.
 ADD = f"""
-INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count, embed_tries, embed_error)
-SELECT %(namespace)s, {", ".join(DRAFT)}, 0, 0, ''
+INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
+SELECT %(namespace)s, {", ".join(DRAFT)}, 0
 FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
 ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
     updated_at = excluded.updated_at,
@@ -54,17 +54,16 @@ ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
     confidence = CASE WHEN excluded.confidence = 1 THEN kept.confidence
                  ELSE greatest(kept.confidence, excluded.confidence) END,
     expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
-                 ELSE greatest(kept.expires_at, excluded.expires_at) END,
-    embed_after = CASE WHEN excluded.embed_after IS NULL THEN NULL ELSE kept.embed_after END
+                 ELSE greatest(kept.expires_at, excluded.expires_at) END
 WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
 RETURNING """
-WHOLE = ", ".join(OUT_COLUMNS)
+WHOLE = out_columns("kept")
 SLIM = "id, memory_type, user_id, content_hash"
 
 # Each is a statement of its own.
 TWINS_AT_MOST = 20
 # What two drafts of the same content may differ in, as far as a memory cares.
-SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at", "embed_after")]
+SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at")]
 
 # Type, user, SHA-256 of the content: what makes two memories of a namespace the same.
 Identity = tuple[str, str | None, bytes]
@@ -86,7 +85,6 @@ def draft(memory: MemoryIn) -> Draft:
         "id": uuid7(),
         "created_at": columns["created_at"] or now,
         "updated_at": now,
-        "embed_after": now if vector is None else None,
     }
     digest = hashlib.sha256(memory.content.encode()).digest()
     return Draft(columns, vector, (str(memory.memory_type), memory.user_id, digest))
@@ -98,7 +96,10 @@ def add_one(namespace_id: int, memory: MemoryIn, model: str) -> tuple[dict[str, 
     with nullcontext() if one.vector is None else transaction.atomic():
         row = insert(namespace_id, [one], WHOLE)[0]
         write_vectors([(row[0], one)], model)
-    return named(row), row[0] == one.columns["id"]
+    created, row = row[0] == one.columns["id"], named(row)
+    if created or one.vector is not None:  # the statement saw the queue as it was before
+        row["due__after"] = row["created_at"] if one.vector is None else None
+    return row, created
 
 
 def add_many(namespace_id: int, memories: Sequence[MemoryIn], model: str) -> tuple[list[UUID], int]:

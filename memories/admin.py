@@ -25,7 +25,7 @@ from memories.neighbours import neighbours
 from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
 
 SHOWN = 160
-LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "embed_after", "embed_error")
+LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
 COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "created")
 STATES = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
 SAID = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
@@ -41,9 +41,10 @@ SHARED_FIELDSETS = (
 
 
 def state_of(memory: Memory) -> str:
-    if memory.embedded:
+    due = getattr(memory, "due", None)
+    if due is None:
         return EMBEDDED
-    return REFUSED if memory.embed_error else WAITING
+    return REFUSED if due.error else WAITING
 
 
 class MemoryList(ConsoleList):
@@ -55,7 +56,8 @@ class MemoryList(ConsoleList):
         return *found, any(request.GET.get(name) for name in PARAMETERS)
 
     def get_results(self, request: HttpRequest) -> None:
-        self.queryset = self.queryset.annotate(content_beginning=Left("content", SHOWN)).only(*LISTED)
+        shown = self.queryset.annotate(content_beginning=Left("content", SHOWN))
+        self.queryset = shown.only(*LISTED)
         super().get_results(request)
         hits = {hit["memory"]["id"]: hit for hit in getattr(request, "hits", ())}
         for memory in self.result_list:
@@ -90,7 +92,7 @@ class MemoryAdmin(ConsoleAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> MemoryQuerySet:
-        return Memory.objects.alive().defer("search_vector")
+        return Memory.objects.alive().select_related("due").defer("search_vector")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MemoryList]:
         return MemoryList

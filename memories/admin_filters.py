@@ -97,11 +97,11 @@ READERS = {
 def in_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
     match state:
         case "embedded":
-            return memories.filter(embed_after=None)
+            return memories.embedded()
         case "waiting":
             return memories.waiting()
         case "refused":
-            return memories.set_aside()
+            return memories.refused()
     return memories
 
 

@@ -1,9 +1,10 @@
-"""Rows that carry the moment their work is due: one nullable column is the queue, the lease and the back-off."""
+"""The queue of vectors still to be made: a narrow row for each memory whose content waits to be embedded."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from memory_site.deadlocks import surviving_deadlocks
@@ -16,43 +17,54 @@ SET_ASIDE = timedelta(days=1)
 
 
 class DueQuerySet(models.QuerySet):
-    """For models with embed_after (null: nothing to do), embed_tries and embed_error."""
+    """Rows with the moment their work is due: `after` is queue, lease and back-off in one."""
+
+    def alive(self) -> "DueQuerySet":
+        return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()))
 
     def due(self) -> "DueQuerySet":
-        return self.filter(embed_after__lte=Now())
+        return self.filter(after__lte=Now())
 
     def waiting(self) -> "DueQuerySet":
         """Everything whose vector is still to come, leased rows included, refused ones not."""
-        return self.filter(embed_after__isnull=False, embed_error="")
+        return self.filter(error="")
 
     def set_aside(self) -> "DueQuerySet":
-        return self.filter(embed_after__isnull=False).exclude(embed_error="")
+        return self.exclude(error="")
 
     @surviving_deadlocks
-    def claim(self, limit: int, lease: timedelta) -> list:
-        """Take up to `limit` due rows; a crashed worker's rows come due again when the lease ends."""
+    def claim(self, limit: int, characters: int, lease: timedelta) -> list:
+        """Take the oldest due rows: `limit` at most, one at least, and otherwise no more text than `characters`.
+
+        A crashed worker's rows come due again when the lease ends.
+        """
         with transaction.atomic():
-            due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("embed_after")
-            rows = list(due.filter(embed_tries__lt=TRIES_IN_COMPANY)[:limit]) or list(due[:1])
-            keys = [row.pk for row in rows]
-            self.model._base_manager.filter(pk__in=keys).update(
-                embed_after=Now() + lease, embed_tries=F("embed_tries") + 1
-            )
+            due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("after")
+            rows = within(due.filter(tries__lt=TRIES_IN_COMPANY)[:limit], characters) or list(due[:1])
+            claimed = self.model.objects.filter(pk__in=[row.pk for row in rows])
+            claimed.update(after=Now() + lease, tries=F("tries") + 1)
         return rows
 
     @surviving_deadlocks
     def give_back(self, *, after: timedelta = timedelta()) -> int:
         """Undo a claim that came to nothing through no fault of the rows."""
-        return self.filter(embed_after__isnull=False, embed_tries__gt=0).update(
-            embed_after=Now() + after, embed_tries=F("embed_tries") - 1
-        )
+        return self.filter(tries__gt=0).update(after=Now() + after, tries=F("tries") - 1)
 
     @surviving_deadlocks
     def put_off(self, pause: timedelta) -> int:
         """Due again after a pause; the try counts."""
-        return self.filter(embed_after__isnull=False).update(embed_after=Now() + pause)
+        return self.update(after=Now() + pause)
 
     @surviving_deadlocks
     def put_aside(self, error: str) -> int:
         """Push rows far forward, with the reason."""
-        return self.update(embed_after=Now() + SET_ASIDE, embed_error=error[:1000], embed_tries=TRIES_IN_COMPANY)
+        return self.update(after=Now() + SET_ASIDE, error=error[:1000], tries=TRIES_IN_COMPANY)
+
+
+def within(rows: Sequence, characters: int) -> list:
+    """The first rows that fit; one at least."""
+    for position, row in enumerate(rows):
+        characters -= row.characters
+        if characters < 0 and position:
+            return list(rows[:position])
+    return list(rows)

@@ -10,10 +10,12 @@ from django.db import connection
 from memories.add import named as named_row
 from memories.filters import Filters
 from memories.models import Embedding, Memory
-from memories.schemas import OUT_COLUMNS, memory_out
+from memories.schemas import memory_out, out_columns
 from memories.search import EXTRA_COLUMNS, NEAR, Scope, Search, statement
 from memories.search.size import Size, sizes
 from memories.search.words import required
+
+COLUMNS = out_columns("memory")
 
 
 def find(namespace_id: int | None, filters: Filters | None, search: Search, *, explain: bool = False) -> list[dict]:
@@ -69,7 +71,7 @@ def compiled(rows: Any) -> tuple[str, Sequence[Any]]:
 
 def run(scope: Scope, search: Search, size: Size | None, *, exact: bool = False) -> list[tuple]:
     with connection.cursor() as cursor:
-        cursor.execute(*statement(scope, search, OUT_COLUMNS, size, exact=exact))
+        cursor.execute(*statement(scope, search, COLUMNS, size, exact=exact))
         return cursor.fetchall()
 
 

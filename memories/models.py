@@ -40,7 +40,7 @@ def label(name: str) -> models.CharField:
     return models.CharField(name, max_length=255, null=True, blank=True)
 
 
-class MemoryQuerySet(DueQuerySet):
+class MemoryQuerySet(models.QuerySet):
     def alive(self) -> "MemoryQuerySet":
         """Not expired: what every read starts from."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
@@ -69,8 +69,18 @@ class MemoryQuerySet(DueQuerySet):
             "by_type": dict(self.values_list("memory_type").annotate(n=Count("pk")).order_by("-n")),
             "by_user": dict(by_user[:100]),
             "embedding_backlog": self.waiting().count(),
-            "embedding_refused": self.set_aside().count(),
+            "embedding_refused": self.refused().count(),
         }
+
+    def embedded(self) -> "MemoryQuerySet":
+        return self.filter(due=None)
+
+    def waiting(self) -> "MemoryQuerySet":
+        """Those whose vector is still to come."""
+        return self.filter(due__error="")
+
+    def refused(self) -> "MemoryQuerySet":
+        return self.filter(due__error__gt="")
 
     def expired(self) -> "MemoryQuerySet":
         return self.filter(expires_at__lte=Now())
@@ -120,11 +130,6 @@ class Memory(models.Model):
         output_field=SearchVectorField(),
         db_persist=True,
     )
-
-    # When the vector is next due; null while it is fresh. Lease and back-off are the same column moved forward.
-    embed_after = models.DateTimeField(null=True, default=timezone.now, editable=False)
-    embed_tries = models.SmallIntegerField(default=0, editable=False)
-    embed_error = models.TextField(default="", editable=False)
 
     objects = MemoryQuerySet.as_manager()
 
@@ -183,7 +188,6 @@ class Memory(models.Model):
                 F("namespace"), *NEWEST, name="memory_important", condition=Q(metadata__contains={"important": True})
             ),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
-            models.Index(F("embed_after"), name="memory_due", condition=Q(embed_after__isnull=False)),
             # Without fastupdate: a search never pays for somebody else's pending list.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
             GinIndex(F("tags"), name="memory_tags", fastupdate=False),
@@ -193,27 +197,44 @@ class Memory(models.Model):
     def __str__(self) -> str:
         return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
 
-    @property
-    def embedded(self) -> bool:
-        """Whether the vector belongs to the content as it stands."""
-        return self.embed_after is None
-
     def revise(self, **changes: object) -> None:
         """Change fields. New content makes a new vector due; the old one serves until that is there."""
-        if "content" in changes and changes["content"] != self.content:
-            changes |= {"embed_after": Now(), "embed_tries": 0, "embed_error": ""}
         for name, value in (changes | {"updated_at": timezone.now()}).items():
             setattr(self, name, value)
         self.save(update_fields=[*changes, "updated_at"])
 
 
+class DueEmbedding(models.Model):
+    """A vector still to be made. A trigger adds the row with every new content (migration 0005); keeping the vector
+    removes it.
+
+    It stands apart because claiming and finishing would otherwise rewrite the wide row and its indexes twice.
+    """
+
+    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
+    after = models.DateTimeField()
+    tries = models.SmallIntegerField(db_default=0)
+    error = models.TextField(db_default="")
+    characters = models.IntegerField()
+
+    objects = DueQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(F("after"), name="embedding_due")]
+
+    def __str__(self) -> str:
+        return f"due after {self.after:%Y-%m-%d %H:%M:%S}"
+
+
+# The memory is locked against edits, so that neither its labels nor its content can change under the vector.
 WRITE = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
-    UPDATE memories_memory AS memory SET embed_after = NULL, embed_tries = 0, embed_error = ''
-    FROM made WHERE memory.id = made.id AND memory.content_hash = made.content_hash
-    RETURNING memory.id, namespace_id, user_id, memory_type, repo_id, expires_at
-)
+    SELECT memory.id, namespace_id, user_id, memory_type, repo_id, expires_at
+    FROM memories_memory memory JOIN made ON memory.id = made.id AND memory.content_hash = made.content_hash
+    FOR SHARE OF memory
+),
+done AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id)
 INSERT INTO memories_embedding
     (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
 SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %s, content_hash, vector

@@ -45,6 +45,9 @@ class Environment(BaseSettings):
     memory_pg_database: str = "memory"
     memory_pg_user: str = "memory"
     memory_pg_password: str = ""
+    #: Whether this process shares connections among its threads. The web server sets it for itself; a command or a
+    #: worker that meets a dead database learns it at once, from the connection it makes.
+    pg_pool: bool = False
     #: Connections one process holds at most, and the seconds a request waits for a free one.
     pg_pool_size: int = Field(8, ge=1, le=200)
     pg_pool_timeout: float = Field(30, gt=0, le=600)
@@ -170,6 +173,8 @@ SERVER_SETTINGS = {
     "statement_timeout": f"{int(env.statement_timeout * 1000)}",
     "idle_in_transaction_session_timeout": "60000",
 }
+# The default reconnect_timeout doubles its pause for five minutes: an outage would cost its length twice.
+POOL = {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout, "reconnect_timeout": 2}
 _database = database()
 DATABASES = {
     "default": {
@@ -179,13 +184,7 @@ DATABASES = {
         "OPTIONS": {
             "connect_timeout": 3,
             "server_side_binding": True,
-            # The default reconnect_timeout doubles its pause for five minutes: an outage would cost its length twice.
-            "pool": {
-                "min_size": 1,
-                "max_size": env.pg_pool_size,
-                "timeout": env.pg_pool_timeout,
-                "reconnect_timeout": 2,
-            },
+            "pool": POOL if env.pg_pool else False,
             "options": " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items()),
             **_database.get("OPTIONS", {}),
         },

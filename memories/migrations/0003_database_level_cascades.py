@@ -15,4 +15,5 @@ class Migration(migrations.Migration):
     operations = [
         cascade("memories_memory", "namespace_id", "sessions_app_namespace"),
         cascade("memories_embedding", "memory_id", "memories_memory"),
+        cascade("memories_dueembedding", "memory_id", "memories_memory"),
     ]

@@ -64,9 +64,9 @@ ORDER BY hits.score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %
 
 
 def statement(
-    scope: Scope, search: Search, columns: Sequence[str], size: Size | None, *, exact: bool = False
+    scope: Scope, search: Search, columns: str, size: Size | None, *, exact: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The whole search as one statement, and its parameters.
+    """The whole search as one statement, and its parameters. `columns` are those wanted of `memory`.
 
     `size` is what is known of the scope; None lets the statement count, as far as that matters, and choose between the
     exact scan and the index by itself. `exact` insists on a scan, however large the scope.
@@ -92,7 +92,7 @@ def statement(
         "few": size and size.few,
     }
     near = "(SELECT count(*) FROM near)" if search.vector is not None else "0"
-    answer = ANSWER.format(columns=", ".join(f"memory.{column}" for column in columns), near=near)
+    answer = ANSWER.format(columns=columns, near=near)
     return f"WITH {', '.join(parts)}" + answer.replace("%(vector)s", "%(vector)s::halfvec"), parameters
 
 

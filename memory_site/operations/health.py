@@ -115,7 +115,7 @@ def embedder() -> Finding:
 
 
 def backlog() -> Finding:
-    refused, waiting = Memory.objects.set_aside().count(), Memory.objects.waiting().count()
+    refused, waiting = Memory.objects.refused().count(), Memory.objects.waiting().count()
     if refused:
         return Status.DEGRADED, f"{waiting} memories wait for their vector; the embedder refuses {refused}."
     return Status.HEALTHY, f"{waiting} memories wait for their vector."

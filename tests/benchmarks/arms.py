@@ -21,7 +21,7 @@ from rich.table import Table
 from memories.add import ADD, WHOLE, add_one, draft
 from memories.api import answer
 from memories.filters import Filters
-from memories.find import find, scope_of
+from memories.find import COLUMNS, find, scope_of
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, memory_out
 from memories.search import Search, statement
@@ -95,7 +95,7 @@ def operations_on(namespace: Namespace, data: Synthetic, model: str) -> list[Ope
 
     def search_sql(wanted: Search) -> Sql:
         size = sizes.get(next(iter(sizes._seen)))  # known from the service's turn, which came first
-        return statement(scope_of(pk, None, model), wanted, OUT_COLUMNS, size)
+        return statement(scope_of(pk, None, model), wanted, COLUMNS, size)
 
     def search_body(wanted: Search) -> dict:
         mode = {"query": wanted.query, "mode": "hybrid"} if wanted.query else {"mode": "vector"}

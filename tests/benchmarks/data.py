@@ -10,7 +10,7 @@ from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
-from memories.models import DIMENSIONS, Embedding
+from memories.models import DIMENSIONS, DueEmbedding, Embedding
 from memories.types import MemoryType
 from memory_site.ids import uuid7
 from sessions_app.models import Namespace
@@ -79,6 +79,7 @@ def load(namespace: Namespace, data: Synthetic, model: str) -> None:
     ids = [uuid7() for _ in range(data.rows)]
     copy("memories_memory", MEMORY_COLUMNS, memory_rows(namespace.pk, data, ids))
     copy("memories_embedding", EMBEDDING_COLUMNS, embedding_rows(namespace.pk, data, ids, model))
+    DueEmbedding.objects.filter(memory__namespace=namespace).delete()
     print(f"{data.rows} memories copied in {time.perf_counter() - started:.0f} s", flush=True)
     started = time.perf_counter()
     with connection.cursor() as cursor:
@@ -88,7 +89,7 @@ def load(namespace: Namespace, data: Synthetic, model: str) -> None:
         editor.add_index(Embedding, NEAREST_INDEX)
     print(f"index built in {time.perf_counter() - started:.0f} s", flush=True)
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE memories_memory, memories_embedding")
+        cursor.execute("VACUUM ANALYZE memories_memory, memories_embedding, memories_dueembedding")
 
 
 MEMORY_COLUMNS = {
@@ -105,8 +106,6 @@ MEMORY_COLUMNS = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "access_count": "int4",
-    "embed_tries": "int2",
-    "embed_error": "text",
 }
 EMBEDDING_COLUMNS = {
     "memory_id": "uuid",
@@ -137,8 +136,6 @@ def memory_rows(namespace_id: int, data: Synthetic, ids: list) -> Iterator[tuple
             moment,
             moment,
             0,
-            0,
-            "",
         )
 
 

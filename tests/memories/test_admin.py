@@ -173,8 +173,8 @@ def test_a_large_list_is_counted_only_so_far(console, namespace):
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO memories_memory (id, namespace_id, content, metadata, memory_type, source_system, user_id,"
-            " importance, confidence, tags, created_at, updated_at, access_count, embed_tries, embed_error)"
-            " SELECT gen_random_uuid(), %s, n::text, '{}', 'agent', 'test', 'ada', 3, 1, '{}', now(), now(), 0, 0, ''"
+            " importance, confidence, tags, created_at, updated_at, access_count)"
+            " SELECT gen_random_uuid(), %s, n::text, '{}', 'agent', 'test', 'ada', 3, 1, '{}', now(), now(), 0"
             " FROM generate_series(1, %s) n",
             [namespace.pk, COUNTED_AT_MOST + 5],
         )
@@ -368,7 +368,7 @@ def test_new_content_makes_a_new_vector_due(console, api):
     tasks.embed_due()
     assert save(console, memory["id"], content="the new text").status_code == 302
     kept = Memory.objects.get(pk=memory["id"])
-    assert (kept.content, kept.embedded) == ("the new text", False)
+    assert (kept.content, kept.due.tries) == ("the new text", 0)
     assert "of older content" in console.page(page_of(memory["id"])).content.decode()
     assert tasks.embed_due() == 1
     assert "of the content as it stands" in console.page(page_of(memory["id"])).content.decode()
@@ -482,7 +482,7 @@ def test_a_memory_is_added(console, api, namespace):
     assert response.status_code == 302
     memory = Memory.objects.get()
     assert (memory.content, memory.tags, memory.data, memory.metadata) == ("by hand\nand more", ["a"], {"a": 1}, {})
-    assert (memory.namespace, memory.embedded) == (namespace, False)
+    assert (memory.namespace, memory.due.tries) == (namespace, 0)
     assert tasks.embed_due() == 1
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from memories import tasks
 from memories.due import SET_ASIDE, TRIES, TRIES_IN_COMPANY
 from memories.embeddings import get_embedder
-from memories.models import Embedding, Memory
+from memories.models import DueEmbedding, Embedding, Memory
 from tests.embedders import POISON
 from tests.embedding_servers import free_port
 from tests.wire import at_once
@@ -25,14 +25,14 @@ def add_all(api, *contents: str) -> list[str]:
 
 
 def leases_end() -> None:
-    Memory.objects.filter(embed_after__isnull=False).update(embed_after=timezone.now())
+    DueEmbedding.objects.update(after=timezone.now())
 
 
 def test_what_is_due_is_embedded(api):
     ids = add_all(api, "the harbour", "a lighthouse")
     assert tasks.embed_due() == 2
+    assert not DueEmbedding.objects.exists()
     for row in Memory.objects.all():
-        assert row.embedded
         vector = Embedding.objects.get(memory=row).vector
         assert np.allclose(vector, get_embedder().embed([row.content])[0], atol=1e-3)
     assert api.get(f"/memories/{ids[0]}").json()["embedded"] is True
@@ -76,7 +76,7 @@ def test_long_texts_are_claimed_within_the_budget(api, embedder):
     long = [f"{number} " + "word " * 9_000 for number in range(5)]
     add_all(api, *long, "short")
     claims = []
-    while (made := tasks.embed_some(Memory.objects.alive())) is not None:
+    while (made := tasks.embed_some(DueEmbedding.objects.alive())) is not None:
         claims.append(made)
     assert sum(claims) == 6
     assert max(claims) * 45_000 <= tasks.CHARACTERS_AT_MOST + 45_000
@@ -93,7 +93,7 @@ def test_a_text_larger_than_the_budget_goes_alone(api, monkeypatch):
 def test_at_most_so_many_are_claimed_at_once(api, monkeypatch):
     monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 2)
     add_all(api, *[f"number {number}" for number in range(5)])
-    claims = [tasks.embed_some(Memory.objects.alive()) for _ in range(4)]
+    claims = [tasks.embed_some(DueEmbedding.objects.alive()) for _ in range(4)]
     assert claims == [2, 2, 1, None]
 
 
@@ -101,10 +101,10 @@ def test_what_was_claimed_too_much_costs_no_try(api, monkeypatch, embedder):
     monkeypatch.setattr(tasks, "CHARACTERS_AT_MOST", 10)
     embedder("Watched")
     add_all(api, "longer than the budget", "another long one")
-    tasks.embed_some(Memory.objects.alive())
-    [waiting] = Memory.objects.waiting()
-    assert waiting.embed_tries == 0
-    assert waiting.embed_after <= timezone.now()
+    tasks.embed_some(DueEmbedding.objects.alive())
+    [waiting] = DueEmbedding.objects.waiting()
+    assert waiting.tries == 0
+    assert waiting.after <= timezone.now()
 
 
 def test_the_oldest_goes_first(api, embedder, monkeypatch):
@@ -122,24 +122,24 @@ def test_the_oldest_goes_first(api, embedder, monkeypatch):
 def test_what_is_claimed_is_not_claimed_again_before_its_lease_ends(api):
     add_all(api, "the harbour", "a lighthouse")
     lease = timedelta(seconds=60)
-    assert len(Memory.objects.alive().claim(10, lease)) == 2
-    assert Memory.objects.alive().claim(10, lease) == []
-    Memory.objects.update(embed_after=F("embed_after") - lease)
-    assert len(Memory.objects.alive().claim(10, lease)) == 2
+    assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
+    assert DueEmbedding.objects.alive().claim(10, 1_000, lease) == []
+    DueEmbedding.objects.update(after=F("after") - lease)
+    assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
 
 
 def test_a_crashed_worker_costs_only_its_lease(api):
     add_all(api, "the harbour")
-    Memory.objects.alive().claim(10, tasks.LEASE)
+    DueEmbedding.objects.alive().claim(10, 1_000, tasks.LEASE)
     assert tasks.embed_due() == 0
     leases_end()
     assert tasks.embed_due() == 1
-    assert Memory.objects.get().embed_tries == 0
+    assert not DueEmbedding.objects.exists()
 
 
 def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
     claimed = []
-    embedder("Watched", meanwhile=lambda texts: claimed.extend(Memory.objects.values_list("embed_tries", flat=True)))
+    embedder("Watched", meanwhile=lambda texts: claimed.extend(DueEmbedding.objects.values_list("tries", flat=True)))
     add_all(api, "the harbour")
     tasks.embed_due()
     assert claimed == [1]
@@ -161,7 +161,7 @@ def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
 def test_a_claim_does_not_wait_for_another(api):
     add_all(api, *[f"number {number}" for number in range(30)])
     lease = timedelta(seconds=60)
-    claims = at_once([lambda: Memory.objects.alive().claim(10, lease)] * 3)
+    claims = at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
     taken = [row.pk for claim in claims for row in claim]
     assert len(taken) == len(set(taken))
 
@@ -193,7 +193,7 @@ def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
             elsewhere(lambda: api.patch(f"/memories/{memory['id']}", edit)) if texts == ["the old words"] else None
         ),
     )
-    assert tasks.embed_some(Memory.objects.alive()) == 0
+    assert tasks.embed_some(DueEmbedding.objects.alive()) == 0
     assert Embedding.objects.count() == 0
     assert api.get(f"/memories/{memory['id']}").json()["embedded"] is False
     assert tasks.embed_due() == 1
@@ -228,9 +228,9 @@ def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedd
     embedder("Refusing")
     add_all(api, "the harbour", f"{POISON} in the well", "a lighthouse")
     assert tasks.embed_due() == 2
-    refused = Memory.objects.get(content__contains=POISON)
-    assert refused.embed_error == "It tastes of almonds."
-    assert refused.embed_after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    refused = DueEmbedding.objects.get(memory__content__contains=POISON)
+    assert refused.error == "It tastes of almonds."
+    assert refused.after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
     summary = api.get("/summary").json()
     assert (summary["embedding_backlog"], summary["embedding_refused"]) == (0, 1)
@@ -249,10 +249,9 @@ def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     embedder("Watched")
-    Memory.objects.update(embed_after=F("embed_after") - SET_ASIDE)
+    DueEmbedding.objects.update(after=F("after") - SET_ASIDE)
     assert tasks.embed_due() == 1
-    row = Memory.objects.get()
-    assert (row.embed_error, row.embed_tries, row.embedded) == ("", 0, True)
+    assert not DueEmbedding.objects.exists()
 
 
 def test_new_words_give_a_refused_memory_a_new_chance(api, embedder):
@@ -261,7 +260,7 @@ def test_new_words_give_a_refused_memory_a_new_chance(api, embedder):
     tasks.embed_due()
     api.patch(f"/memories/{memory['id']}", {"content": "clear water in the well"})
     assert tasks.embed_due() == 1
-    assert Memory.objects.get().embed_error == ""
+    assert not DueEmbedding.objects.exists()
 
 
 @pytest.mark.parametrize("away", ["Away", "a server nobody runs"])
@@ -279,9 +278,9 @@ def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, set
     add_all(api, "the harbour", "a lighthouse")
     for _ in range(TRIES + 2):
         assert tasks.embed_due() == 0
-        for row in Memory.objects.all():
-            assert (row.embed_tries, row.embed_error) == (0, "")
-            assert timezone.now() < row.embed_after < timezone.now() + 2 * tasks.OUTAGE_PAUSE
+        for row in DueEmbedding.objects.all():
+            assert (row.tries, row.error) == (0, "")
+            assert timezone.now() < row.after < timezone.now() + 2 * tasks.OUTAGE_PAUSE
         leases_end()
     embedder("Watched")
     assert tasks.embed_due() == 2
@@ -294,7 +293,7 @@ def test_an_outage_does_not_shorten_the_wait_of_a_text_that_was_refused(api, emb
     embedder("Away")
     api.add("the harbour")
     tasks.embed_due()
-    assert Memory.objects.get(content=POISON).embed_after > timezone.now() + timedelta(hours=20)
+    assert DueEmbedding.objects.get(memory__content=POISON).after > timezone.now() + timedelta(hours=20)
 
 
 def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder):
@@ -308,9 +307,9 @@ def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder
             deaths += 1
             leases_end()
     assert deaths == TRIES
-    poison = Memory.objects.get(content=POISON)
-    assert str(TRIES) in poison.embed_error
-    assert poison.embed_after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    poison = DueEmbedding.objects.get(memory__content=POISON)
+    assert str(TRIES) in poison.error
+    assert poison.after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
 
 
@@ -319,18 +318,18 @@ def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, 
     add_all(api, "the harbour", POISON, "a lighthouse")
     assert tasks.embed_due() == 2
     for tried in range(1, TRIES + 1):
-        poison = Memory.objects.get(content=POISON)
-        assert (poison.embed_tries, poison.embed_error) == (tried, "")
-        assert poison.embed_after > timezone.now()
+        poison = DueEmbedding.objects.get(memory__content=POISON)
+        assert (poison.tries, poison.error) == (tried, "")
+        assert poison.after > timezone.now()
         leases_end()
         assert tasks.embed_due() == 0
-    assert str(TRIES) in Memory.objects.get(content=POISON).embed_error
+    assert str(TRIES) in DueEmbedding.objects.get(memory__content=POISON).error
 
 
 def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", POISON, "a lighthouse")
-    Memory.objects.filter(content=POISON).update(embed_tries=TRIES_IN_COMPANY)
+    DueEmbedding.objects.filter(memory__content=POISON).update(tries=TRIES_IN_COMPANY)
     assert tasks.embed_due() == 3
     assert [batch for batch in watched.seen if POISON in batch] == [[POISON]]
 
@@ -346,6 +345,6 @@ def test_every_new_memory_rings_for_a_worker(api, monkeypatch, django_capture_on
 
 def test_a_claim_and_its_vectors_take_a_bounded_number_of_statements(api, django_assert_max_num_queries):
     add_all(api, *[f"number {number}" for number in range(200)])
-    # Savepoint, select, update, release; give back the rest, put aside the hopeless; write. Twice, then nothing is due.
-    with django_assert_max_num_queries(20):
+    # Savepoint, select, update, release; read; write. When nothing is due: two selects between savepoint and release.
+    with django_assert_max_num_queries(6 + 4):
         assert tasks.embed_due() == 200

@@ -21,7 +21,7 @@ PAUSE, QUIET, BOUND = 0.02, 0.8, 10
 #: Seconds until a client that tries again does so no more.
 PATIENCE = 60
 #: Seconds: an outage after which it matters how patiently a broken connection is tried again, and how soon it must be.
-AWAY, SOON = 9, 5
+AWAY, SOON = 9, 2
 
 
 class Storm:

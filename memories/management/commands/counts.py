@@ -20,6 +20,6 @@ class Command(ListingCommand):
     def handle(self, *, namespace: str, by: str, format: str, **options: object) -> None:
         rows = Memory.objects.in_namespace(namespace_named(namespace).pk).values(COLUMNS[by])
         counted = rows.annotate(
-            memories=Count("pk"), embedded=Count("pk", filter=Q(embed_after=None)), newest=Max("created_at")
+            memories=Count("pk"), embedded=Count("pk", filter=Q(due=None)), newest=Max("created_at")
         )
         self.print_rows(counted.order_by("-memories", COLUMNS[by]), format)

@@ -26,8 +26,8 @@ class Command(ListingCommand):
             for each in vectors.order_by("-n")
         ]
         rows.append(row("waiting", memories.waiting().count(), "for their vector", None))
-        for refused in memories.set_aside().values("embed_error").annotate(n=Count("pk")).order_by("-n")[:20]:
-            rows.append(row("refused", refused["n"], refused["embed_error"], None))
+        for refused in memories.refused().values("due__error").annotate(n=Count("pk")).order_by("-n")[:20]:
+            rows.append(row("refused", refused["n"], refused["due__error"], None))
         self.print_rows(rows, format)
 
 

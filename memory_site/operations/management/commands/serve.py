@@ -62,8 +62,7 @@ class Command(BaseCommand):
             start_servers(supervisor)
         call_command("migrate", verbosity=0, interactive=False)
         self._tell_first_run()
-        connection.close()
-        connection.close_pool()  # it would hold two of the server's connections, and threads, for good
+        connection.close()  # nothing more is asked here
         for program in programs(address, no_worker):
             supervisor.add_program(program)
         wait_until_live(supervisor, address)
