@@ -212,6 +212,7 @@ class DueEmbedding(models.Model):
     """
 
     memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
+    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
     after = models.DateTimeField()
     tries = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")

@@ -4,8 +4,8 @@ from django.db import migrations
 ADDED = """
 CREATE FUNCTION memories_added_are_due() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO memories_dueembedding (memory_id, after, characters)
-    SELECT id, now(), char_length(content) FROM added;
+    INSERT INTO memories_dueembedding (memory_id, namespace_id, after, characters)
+    SELECT id, namespace_id, now(), char_length(content) FROM added;
     RETURN NULL;
 END $$;
 
@@ -17,8 +17,8 @@ FOR EACH STATEMENT EXECUTE FUNCTION memories_added_are_due();
 EDITED = """
 CREATE FUNCTION memories_edited_is_due() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO memories_dueembedding (memory_id, after, characters)
-    VALUES (NEW.id, now(), char_length(NEW.content))
+    INSERT INTO memories_dueembedding (memory_id, namespace_id, after, characters)
+    VALUES (NEW.id, NEW.namespace_id, now(), char_length(NEW.content))
     ON CONFLICT (memory_id) DO UPDATE
     SET after = excluded.after, characters = excluded.characters, tries = 0, error = '';
     RETURN NULL;
