@@ -5,6 +5,7 @@ All wrong values are told at once (`SettingsError`); a blank value means the def
 
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -73,6 +74,12 @@ class Environment(BaseSettings):
     openai_base_url: str = "https://api.openai.com/v1"
     openai_api_key: str = ""
 
+    #: Hours after which an interaction is gone, unless its session says otherwise, and interactions a session keeps.
+    memory_ttl_hours: float = Field(24, gt=0, le=100 * 365 * 24)
+    memory_max_context_length: int = Field(50, ge=1, le=1000)
+    #: Fernet keys, separated by commas: the first one encrypts the histories of sessions, all of them decrypt.
+    session_encryption_keys: str = ""
+
     web_workers: int = Field(1, ge=1, le=64)
     log_level: str = "INFO"
 
@@ -89,6 +96,15 @@ class Environment(BaseSettings):
         if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
+
+    @field_validator("session_encryption_keys")
+    @classmethod
+    def fernet_keys(cls, value: str) -> str:
+        try:
+            [Fernet(key) for key in listed(value)]
+        except ValueError as error:
+            raise ValueError("must be Fernet keys: 32 bytes each in URL-safe base64, separated by commas") from error
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -122,6 +138,10 @@ class Environment(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database_url is None and self.memory_pg_host is None
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def read_environment() -> Environment:
@@ -193,7 +213,7 @@ DATABASES = {
 
 SECRET_KEY = env.secret_key or HOME.secret("django")
 DEBUG = env.debug
-ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
+ALLOWED_HOSTS = listed(env.allowed_hosts)
 ROOT_URLCONF = "memory_site.urls"
 WSGI_APPLICATION = "memory_site.wsgi.application"
 INSTALLED_APPS = [
@@ -300,6 +320,9 @@ EMBEDDINGS = {
     }
 }
 EMBEDDING_LEASE = env.embedding_lease
+MEMORY_TTL_HOURS = env.memory_ttl_hours
+MEMORY_MAX_CONTEXT_LENGTH = env.memory_max_context_length
+SESSION_ENCRYPTION_KEYS = listed(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
 WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection
 

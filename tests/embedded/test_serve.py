@@ -167,7 +167,7 @@ def test_a_database_that_is_away_is_told_without_a_traceback(serve, directory):
         "REDIS_URL": f"redis+socket://{directory}/nothing",
         "SECRET_KEY": "a key of the people who run it, long enough",
     }
-    process = serve(PG_POOL_TIMEOUT="2", **environment)
+    process = serve(**environment)
     assert process.wait(60) == 1
     said = process.stderr.read()
     assert said.splitlines()[-1].startswith("CommandError: The database cannot be used: ")

@@ -20,6 +20,7 @@ from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import Child
 from memory_site.embedded.services import launch_together
 from memory_site.embedded.supervisor import Supervisor
+from memory_site.operations.commands import first_line
 from sessions_app.bootstrap import first_run
 
 WRONG_USE = 2
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         except HomeError as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
         except OperationalError as error:
-            raise CommandError(f"The database cannot be used: {error}") from error
+            raise CommandError(f"The database cannot be used: {first_line(error)}") from error
         except KeyboardInterrupt:
             self.stdout.write("stopped")
 

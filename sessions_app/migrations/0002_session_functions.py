@@ -1,0 +1,42 @@
+from django.db import migrations
+
+# As text of one fixed form, moments are compared without being read: the same order, and no time zone to depend on.
+STAMP = """
+CREATE FUNCTION sessions_stamp(moment timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"');
+"""
+
+# The newest interactions of a history that are younger than a moment, oldest first; of equal age in order of arrival.
+KEPT = """
+CREATE FUNCTION sessions_kept(history jsonb, oldest timestamptz, most integer) RETURNS jsonb
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (
+    SELECT coalesce(jsonb_agg(interaction ORDER BY at, place), '[]')
+    FROM (
+        SELECT interaction, interaction ->> 'timestamp' COLLATE "C" AS at, place
+        FROM jsonb_array_elements(history) WITH ORDINALITY AS given(interaction, place)
+        WHERE interaction ->> 'timestamp' COLLATE "C" > sessions_stamp(oldest)
+        ORDER BY at DESC, place DESC LIMIT most
+    ) newest
+);
+"""
+
+# Interactions that came without a time get this one.
+STAMPED = """
+CREATE FUNCTION sessions_stamped(added jsonb, moment timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (
+    SELECT jsonb_agg(jsonb_build_object('timestamp', sessions_stamp(moment)) || interaction ORDER BY place)
+    FROM jsonb_array_elements(added) WITH ORDINALITY AS given(interaction, place)
+);
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("sessions_app", "0001_initial")]
+    operations = [
+        migrations.RunSQL(STAMP, "DROP FUNCTION sessions_stamp(timestamptz)"),
+        migrations.RunSQL(KEPT, "DROP FUNCTION sessions_kept(jsonb, timestamptz, integer)"),
+        migrations.RunSQL(STAMPED, "DROP FUNCTION sessions_stamped(jsonb, timestamptz)"),
+    ]

@@ -1,0 +1,14 @@
+"""Who is speaking (access), what was said lately (sessions), and what was said for good (conversations)."""
+
+from sessions_app.models.access import READ as READ
+from sessions_app.models.access import SCOPES as SCOPES
+from sessions_app.models.access import WRITE as WRITE
+from sessions_app.models.access import ApiKey as ApiKey
+from sessions_app.models.access import Caller as Caller
+from sessions_app.models.access import IdempotentAnswer as IdempotentAnswer
+from sessions_app.models.access import Namespace as Namespace
+from sessions_app.models.access import digest as digest
+from sessions_app.models.conversations import Conversation as Conversation
+from sessions_app.models.conversations import Message as Message
+from sessions_app.models.sessions import SessionLink as SessionLink
+from sessions_app.models.sessions import SessionMemory as SessionMemory

@@ -1,0 +1,117 @@
+"""What was said for good: Conversation and its Messages. No clean-up ever removes them."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Func, Q
+from django.db.models.functions import Now
+
+from memory_site.ids import uuid7
+from sessions_app.models.access import Namespace
+
+
+class Role(models.TextChoices):
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class ConversationQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "ConversationQuerySet":
+        return self.filter(namespace_id=namespace_id)
+
+
+class Conversation(models.Model):
+    """One exchange from its start to its end."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    session_id = models.CharField(max_length=255, null=True, blank=True)
+    user_id = models.CharField("user", max_length=255, null=True, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    duration_seconds = models.GeneratedField(
+        expression=Func(
+            F("ended_at"),
+            F("started_at"),
+            template="EXTRACT(EPOCH FROM %(expressions)s)::double precision",
+            arg_joiner=" - ",
+        ),
+        output_field=models.FloatField(),
+        db_persist=True,
+    )
+    message_count = models.PositiveIntegerField(db_default=0, editable=False)
+    topics = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    summary = models.TextField(null=True, blank=True)
+    importance = models.FloatField(default=0.5)
+    metadata = models.JSONField(default=dict, blank=True)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(ended_at__gte=F("started_at")), name="conversation_ends_after_its_start"
+            ),
+            models.CheckConstraint(condition=Q(importance__range=(0, 1)), name="conversation_importance_is_0_to_1"),
+        ]
+        indexes = [
+            models.Index(F("namespace"), F("started_at").desc(), F("id").desc(), name="conversation_newest"),
+            models.Index(F("started_at").desc(), F("id").desc(), name="conversation_newest_of_all"),
+            models.Index(
+                F("namespace"),
+                F("session_id"),
+                F("started_at").desc(),
+                F("id").desc(),
+                name="conversation_by_session",
+                condition=Q(session_id__isnull=False),
+            ),
+            models.Index(
+                F("namespace"),
+                F("user_id"),
+                F("started_at").desc(),
+                F("id").desc(),
+                name="conversation_by_user",
+                condition=Q(user_id__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary or f"conversation of {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class MessageQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "MessageQuerySet":
+        return self.filter(namespace_id=namespace_id)
+
+
+class Message(models.Model):
+    """One thing said in a conversation. `memory_id` names the memory it was remembered as, while that is there."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    conversation = models.ForeignKey(
+        Conversation, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="messages"
+    )
+    role = models.CharField(max_length=16, choices=Role)
+    agent_id = models.CharField("agent", max_length=255, null=True, blank=True)
+    content = models.TextField()
+    metadata = models.JSONField(default=dict, blank=True)
+    memory_id = models.UUIDField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="message_role_is_known"),
+            models.CheckConstraint(condition=Q(content__regex=r"\S"), name="message_content_is_not_blank"),
+        ]
+        indexes = [
+            models.Index(F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"),
+            # For the database's own rule that forgets a deleted memory.
+            models.Index(F("memory_id"), name="message_memory", condition=Q(memory_id__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
