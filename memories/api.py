@@ -37,23 +37,18 @@ from memories.schemas import (
 )
 from memories.search import Search
 from memories.types import MemoryType
+from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import reads, writes
 from memory_site.deadlocks import surviving_deadlocks
 from memory_site.idempotency import idempotent
 from memory_site.pages import page
 from memory_site.problems import Problem, invalid
 from memory_site.requests import read_json
-from memory_site.schemas import JsonObject, ProblemOut, Tags
+from memory_site.schemas import JsonObject, Tags
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
-PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422, 503), ProblemOut)
 DUPLICATE = "Another memory of this namespace has the same content, type and user, or describes the same entity."
-
-
-def answer(body: Any, status: int = 200) -> HttpResponse:
-    """JSON bytes, written once: the schema documents them, the tests check them against it."""
-    return HttpResponse(to_json(body), status=status, content_type="application/json")
 
 
 def parsed(value: Any) -> Any:

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import numpy as np
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
 from memories.filters import Filters, Kind
 from memories.types import Importance, MemoryType
-from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Tags, Text
+from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Share, Summary, Tags
 
 LONGEST_TTL = int(timedelta(days=100 * 365).total_seconds())
 EXAMPLE = {
@@ -48,10 +48,8 @@ VectorIn = Annotated[
     ),
     AfterValidator(unit_vector),
 ]
-Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]
 UniqueTags = Annotated[Tags, AfterValidator(without_repeats)]
 Level = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.")]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class EntityIn(In):

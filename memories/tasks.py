@@ -103,7 +103,8 @@ def embed_now(pk: UUID, patience: float) -> bool:
 @shared_task
 def delete_expired() -> int:
     """Remove expired memories in batches; how many. Readers never see them, so nothing waits for this."""
-    total = 0
-    while deleted := Memory.objects.filter(pk__in=Memory.objects.expired().values("pk")[:DELETED_AT_ONCE]).delete()[0]:
+    total, expired = 0, Memory.objects.expired()
+    # The condition stands outside as well, where it is asked again of a memory that was given more time meanwhile.
+    while deleted := expired.filter(pk__in=expired.values("pk")[:DELETED_AT_ONCE]).delete()[0]:
         total += deleted
     return total

@@ -11,9 +11,14 @@ from psycopg.errors import UniqueViolation
 from memories.api import DUPLICATE
 from memories.api import router as memories
 from memories.embeddings import EmbedderUnavailable, TextRefused
+from memories.messages_api import router as messages
 from memory_site.openapi import DescribedAPI
 from memory_site.problems import Problem, problem_response
 from memory_site.requests import TOO_LARGE, StrictParser, strict
+from sessions_app.api import router as sessions
+from sessions_app.conversations.api import router as conversations
+from sessions_app.links_api import router as session_links
+from sessions_app.sealing import HistoryUnreadable
 
 log = logging.getLogger(__name__)
 UNSTORABLE = "A value cannot be stored."
@@ -38,6 +43,10 @@ api = DescribedAPI(
 )
 api.add_decorator(strict, mode="view")
 api.add_router("", memories)
+api.add_router("", sessions)
+api.add_router("", session_links)
+api.add_router("", conversations)
+api.add_router("", messages)
 
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
 STATUS = {
@@ -50,6 +59,7 @@ STATUS = {
     ValidationError: lambda error: Problem(422, "The request is not valid.", errors=field_errors(error)),
     TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
     DataError: lambda error: Problem(422, UNSTORABLE),
+    HistoryUnreadable: lambda error: Problem(500, str(error)),
     IntegrityError: lambda error: Problem(409, DUPLICATE) if is_duplicate(error) else Problem(422, UNSTORABLE),
     EmbedderUnavailable: lambda error: Problem(503, "The embedder is away; searching by words works.", headers=RETRY),
     OperationalError: lambda error: Problem(422, UNSTORABLE) if is_too_much(error) else AWAY,

@@ -53,11 +53,13 @@ def strict(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Around an operation's run: refuses unknown query parameters and bodies of the wrong type or size."""
     models = run.__self__.models
     known = {name for model in models if issubclass(model, QueryModel) for name in model.__ninja_flatten_map__}
-    takes_body = any(issubclass(model, BodyModel) for model in models)
+    bodies = [model for model in models if issubclass(model, BodyModel)]
+    needs_body = any(field.is_required() for model in bodies for field in model.model_fields.values())
 
     @wraps(run)
     def checked(request: HttpRequest, **path: Any) -> HttpResponse:
-        problem = unknown_parameters(request, known) or (wrong_body(request) if takes_body else None)
+        checked_body = needs_body or (bodies and has_body(request))
+        problem = unknown_parameters(request, known) or (wrong_body(request) if checked_body else None)
         return problem_response(request, problem) if problem else run(request, **path)
 
     return checked
@@ -66,6 +68,10 @@ def strict(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 def unknown_parameters(request: HttpRequest, known: set[str]) -> Problem | None:
     errors = [{"field": name, "message": "is not a parameter of this operation"} for name in request.GET.keys() - known]
     return Problem(422, "The request is not valid.", errors=sorted(errors, key=str)) if errors else None
+
+
+def has_body(request: HttpRequest) -> bool:
+    return request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "Transfer-Encoding" in request.headers
 
 
 def wrong_body(request: HttpRequest) -> Problem | None:

@@ -127,6 +127,8 @@ Query = Annotated[Text, StringConstraints(min_length=1, max_length=4096), AfterV
 Label = Annotated[Text, StringConstraints(min_length=1, max_length=255), AfterValidator(visible)]
 Tag = Annotated[Text, StringConstraints(min_length=1, max_length=128), AfterValidator(visible)]
 Tags = Annotated[list[Tag], Field(max_length=64)]
+Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(bounded_object)]
 Moment = Annotated[AwareDatetime, BeforeValidator(written), AfterValidator(within_reach)]
 FutureMoment = Annotated[Moment, AfterValidator(in_the_future)]

@@ -5,6 +5,7 @@ All wrong values are told at once (`SettingsError`); a blank value means the def
 
 from pathlib import Path
 
+from celery.schedules import crontab
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
@@ -303,6 +304,10 @@ CELERY_BEAT_SCHEDULE = {
     "embed what is due": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
     "beat is alive": {"task": "memory_site.operations.tasks.note_beat", "schedule": 15, "options": {"expires": 15}},
     "forget old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
+    "delete outdated sessions": {
+        "task": "sessions_app.tasks.delete_outdated_sessions",
+        "schedule": crontab(hour="3", minute="30"),
+    },
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
 }
 

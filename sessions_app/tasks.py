@@ -1,9 +1,38 @@
+"""What sessions and keys leave behind, removed in the background."""
+
 from celery import shared_task
 
-from sessions_app.models import IdempotentAnswer
+from memory_site.deadlocks import surviving_deadlocks
+from sessions_app.models import IdempotentAnswer, SessionMemory
+from sessions_app.models.sessions import SessionQuerySet
+
+DELETED_AT_ONCE = 1_000
 
 
 @shared_task
 def delete_old_idempotency_keys() -> int:
     """Drop answers older than 24 hours. Safe to run twice, in parallel, or late."""
     return IdempotentAnswer.objects.old().delete()[0]
+
+
+@shared_task
+def delete_outdated_sessions(namespace_id: int | None = None, max_age_hours: float | None = None) -> int:
+    """Remove sessions not added to for so long (by default each by its own time to live), in batches; how many.
+
+    Readers never see what is over, so nothing waits for this. Safe to run twice, in parallel, or late.
+    """
+    total, outdated = 0, outdated_sessions(namespace_id, max_age_hours)
+    while deleted := delete_some(outdated):
+        total += deleted
+    return total
+
+
+def outdated_sessions(namespace_id: int | None, max_age_hours: float | None) -> SessionQuerySet:
+    outdated = SessionMemory.objects.outdated(max_age_hours)
+    return outdated if namespace_id is None else outdated.filter(namespace_id=namespace_id)
+
+
+@surviving_deadlocks
+def delete_some(outdated: SessionQuerySet) -> int:
+    # The condition stands outside as well, where it is asked again of a session that was renewed meanwhile.
+    return outdated.filter(pk__in=outdated.values("pk")[:DELETED_AT_ONCE]).delete()[0]

@@ -18,6 +18,8 @@ from memory_site.api import api
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
 #: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
 READING_POSTS = {"/memories/search"}
+#: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
+CHOSEN_NAMES = {"session_id"}
 TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACE = "the value under test"
 SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": "00000000-0000-0000-0000-000000000000"}
@@ -42,14 +44,21 @@ class Operation:
     def reads(self) -> bool:
         return self.method == "GET" or self.path in READING_POSTS
 
+    @property
+    def names_what_must_exist(self) -> bool:
+        return not set(self.path_names) <= CHOSEN_NAMES or self.method == "PATCH"
+
     def url(self, ids: dict[str, str]) -> str:
         """The address with ids filled in; a KeyError names a parameter the tests have no id for."""
         return self.path.format(**{name: ids[name] for name in self.path_names})
 
     def example(self) -> Any:
         """A valid body, from the schema's own example; every schema of a body must have one."""
-        assert self.body is None or "example" in self.body, f"The schema of {self} shows no example body."
-        return deepcopy(self.body["example"]) if self.body else None
+        if self.body is None:
+            return None
+        first = alternatives(self.body)[0]
+        assert "example" in first, f"The schema of {self} shows no example body."
+        return deepcopy(first["example"])
 
 
 @cache
@@ -71,7 +80,8 @@ def resolved(schema: dict) -> dict:
 
 def alternatives(schema: dict) -> list[dict]:
     schema = resolved(schema)
-    return [each for part in schema.get("anyOf", []) for each in alternatives(part)] or [schema]
+    parts = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
+    return [each for part in parts for each in alternatives(part)] or [schema]
 
 
 def operations() -> list[Operation]:
@@ -158,8 +168,10 @@ def placed(value: Any, schema: dict, place: tuple) -> Any:
         [kind] = [each for each in alternatives(schema) if "items" in each]
         items = value or sample(kind)
         return [placed(items[0], kind["items"], rest), *items[1:]]
-    kind = next(each for each in alternatives(schema) if "properties" in each)
-    value = sample(kind) if value is None else value
+    kinds = [each for each in alternatives(schema) if "properties" in each]
+    kind = next((each for each in kinds if step in each["properties"]), kinds[0])
+    if value is None or not set(value) <= set(kind["properties"]):
+        value = deepcopy(kind["example"]) if "example" in kind else sample(kind)
     return value | {step: placed(value.get(step), kind["properties"].get(step, {}), rest)}
 
 

@@ -84,6 +84,11 @@ class LinkType(models.TextChoices):
     DEPENDENCY = "dependency"
 
 
+class LinkQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "LinkQuerySet":
+        return self.filter(namespace_id=namespace_id)
+
+
 class SessionLink(models.Model):
     """From one session to another, by their ids: the sessions themselves may be over."""
 
@@ -95,6 +100,8 @@ class SessionLink(models.Model):
     context = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = LinkQuerySet.as_manager()
 
     class Meta:
         constraints = [

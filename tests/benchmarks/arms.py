@@ -1,4 +1,4 @@
-"""raw, service and http, in turns, for every operation."""
+"""raw, service and http, in turns, for any operations."""
 
 import json
 import statistics
@@ -15,20 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pydantic_core import to_json
 from rich.table import Table
-
-from memories.add import ADD, WHOLE, add_one, draft
-from memories.api import answer
-from memories.filters import Filters
-from memories.find import COLUMNS, find, scope_of
-from memories.models import Memory
-from memories.schemas import OUT_COLUMNS, MemoryIn, memory_out
-from memories.search import Search, statement
-from memories.search.size import sizes
-from memory_site.pages import page
-from sessions_app.models import Namespace
-from tests.benchmarks.data import Synthetic
 
 WARM_UP = 10
 Sql = tuple[str, Any]
@@ -49,9 +36,8 @@ class Operation:
     cpu_ms: float = 0.0
 
 
-def measure(namespace: Namespace, data: Synthetic, model: str, url: str, token: str, server: int, rounds: int) -> Table:
+def measure(operations: list[Operation], title: str, url: str, token: str, server: int, rounds: int) -> Table:
     http = urllib3.PoolManager(headers={"Authorization": f"Bearer {token}"}, timeout=30)
-    operations = operations_on(namespace, data, model)
     with psycopg.connect(**parameters(), autocommit=True) as raw:
         raw.adapters.register_loader("jsonb", psycopg.types.string.TextLoader)
         raw.prepare_threshold = None
@@ -62,7 +48,7 @@ def measure(namespace: Namespace, data: Synthetic, model: str, url: str, token: 
             for times in operation.times.values():
                 del times[:WARM_UP]
             operation.cpu_ms = cpu_per_request(operation, rounds, http, url, server)
-    return table(operations, data.rows)
+    return table(operations, title)
 
 
 def parameters() -> dict[str, Any]:
@@ -76,68 +62,6 @@ def parameters() -> dict[str, Any]:
         "password": database["PASSWORD"],
         "options": database["OPTIONS"]["options"],
     }
-
-
-def operations_on(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
-    pk, vectors = namespace.pk, data.vectors(1000)
-    mine = Memory.objects.in_namespace(pk)
-    ids = list(mine.order_by("?").values_list("pk", flat=True)[:1000])
-
-    def memory(number: int, arm: str) -> MemoryIn:
-        return MemoryIn(content=f"{arm} {number} {data.content(number % data.rows)}", user_id="bench", tags=["new"])
-
-    def store_sql(wanted: MemoryIn) -> Sql:
-        return ADD + WHOLE, {"namespace": pk, "drafts": to_json([draft(wanted).columns]).decode()}
-
-    def search(number: int, hybrid: bool) -> Search:
-        query = data.query(number % data.rows) if hybrid else None
-        return Search(query, vectors[number % 1000].tolist(), model, 20)
-
-    def search_sql(wanted: Search) -> Sql:
-        size = sizes.get(next(iter(sizes._seen)))  # known from the service's turn, which came first
-        return statement(scope_of(pk, None, model), wanted, COLUMNS, size)
-
-    def search_body(wanted: Search) -> dict:
-        mode = {"query": wanted.query, "mode": "hybrid"} if wanted.query else {"mode": "vector"}
-        return mode | {"vector": wanted.vector, "limit": 20}
-
-    def searching(name: str, hybrid: bool) -> Operation:
-        return Operation(
-            name,
-            prepare=lambda number, arm: search(number, hybrid),
-            sql=search_sql,
-            service=lambda wanted: find(pk, None, wanted),
-            request=lambda wanted: ("POST", "/memories/search", search_body(wanted)),
-        )
-
-    def one(key: Any) -> Any:
-        return mine.filter(pk=key).values(*OUT_COLUMNS)
-
-    return [
-        Operation(
-            "store",
-            prepare=memory,
-            sql=store_sql,
-            service=lambda wanted: add_one(pk, wanted, model),
-            request=lambda wanted: ("POST", "/memories", wanted.model_dump(mode="json", exclude_defaults=True)),
-        ),
-        Operation(
-            "get",
-            prepare=lambda number, arm: ids[number % 1000],
-            sql=lambda key: one(key)[:1].query.sql_with_params(),
-            service=lambda key: memory_out(one(key).first()),
-            request=lambda key: ("GET", f"/memories/{key}", None),
-        ),
-        Operation(
-            "list 20",
-            prepare=lambda number, arm: None,
-            sql=lambda _: mine.newest_first().values(*OUT_COLUMNS)[:21].query.sql_with_params(),
-            service=lambda _: answer(page(mine.matching(Filters()), OUT_COLUMNS, 20, None, memory_out)),
-            request=lambda _: ("GET", "/memories", None),
-        ),
-        searching("vector search 20", hybrid=False),
-        searching("hybrid search 20", hybrid=True),
-    ]
 
 
 def one_round(operation: Operation, number: int, raw: psycopg.Connection, http: urllib3.PoolManager, url: str) -> None:
@@ -194,9 +118,9 @@ def web_cpu(server: int) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def table(operations: list[Operation], rows: int) -> Table:
+def table(operations: list[Operation], title: str) -> Table:
     columns = ("operation", "raw p50 ms", "service / raw", "http / raw", "http p50 ms", "http p95 ms", "SQL", "CPU ms")
-    result = Table(*columns, title=f"{rows:,} memories; medians of turns in one run; SQL and CPU for one request")
+    result = Table(*columns, title=f"{title}; medians of turns in one run; SQL and CPU for one request")
     for each in operations:
         raw, service, http = (statistics.median(each.times[arm]) for arm in ("raw", "service", "http"))
         p95 = statistics.quantiles(each.times["http"], n=20)[-1]

@@ -21,7 +21,9 @@ from sessions_app.models import ApiKey, Namespace  # noqa: E402
 from tests.benchmarks.arms import measure  # noqa: E402
 from tests.benchmarks.data import Synthetic, load  # noqa: E402
 from tests.benchmarks.embedding import throughput  # noqa: E402
+from tests.benchmarks.memories import operations_on_memories  # noqa: E402
 from tests.benchmarks.recall import recalls  # noqa: E402
+from tests.benchmarks.sessions import SESSIONS, fill, operations_on_sessions, written  # noqa: E402
 
 console = Console(width=140)
 
@@ -33,7 +35,11 @@ def run(arguments: argparse.Namespace) -> None:
         data = Synthetic(arguments.rows)
         model = get_embedder().model
         load(namespace, data, model)
-        console.print(measure(namespace, data, model, url, token, pid, arguments.rounds))
+        fill(namespace)
+        operations = [*operations_on_memories(namespace, data, model), *operations_on_sessions(namespace)]
+        title = f"{data.rows:,} memories, {SESSIONS:,} sessions"
+        console.print(measure(operations, title, url, token, pid, arguments.rounds))
+        console.print(written(namespace))
         console.print(recalls(namespace, data, model, arguments.searches))
         console.print(throughput(arguments.texts))
 

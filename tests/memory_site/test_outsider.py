@@ -2,27 +2,14 @@
 
 import pytest
 
-from memories import tasks
 from memories.models import Memory
 from memory_site import auth
 from sessions_app.models import ApiKey
+from tests.memory_site.conftest import SECRET
 from tests.wire import conforms, fingerprint, is_problem, operations
 
 pytestmark = pytest.mark.django_db
 OPERATIONS = pytest.mark.parametrize("operation", operations(), ids=str)
-SECRET = "kumquat"
-
-
-@pytest.fixture
-def ids(api) -> dict[str, str]:
-    """Our own rows, by the path parameter that names them; an operation with a new one must be added here."""
-    words = dict.fromkeys(("summary", "user_id", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
-    entity = dict.fromkeys(("system", "id", "type", "name"), SECRET)
-    memory = api.add(
-        f"Ada hides the {SECRET}.", **words, entity=entity, tags=[SECRET], metadata={"important": True, SECRET: SECRET}
-    )
-    tasks.embed_due()
-    return {"memory_id": memory["id"]}
 
 
 def call(caller, operation, ids: dict[str, str]):
@@ -42,7 +29,7 @@ def test_we_ourselves_are_answered_as_documented(api, ids, operation):
 def test_an_outsider_sees_nothing_of_ours_and_changes_nothing(namespace, outsider, ids, operation):
     before = fingerprint(namespace.pk)
     response = call(outsider, operation, ids)
-    assert response.status_code == 404 if operation.path_names else response.status_code < 300
+    assert response.status_code == 404 if operation.names_what_must_exist else response.status_code < 300
     assert SECRET not in response.content.decode()
     assert not any(
         value in response.content.decode() for value in ids.values() if value not in response.request["PATH_INFO"]

@@ -13,6 +13,7 @@ import urllib3
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from memory_site.ids import uuid7
 from memory_site.operations.commands import FAILED, MemoryCommand
 from memory_site.operations.demo_data import MEMORIES, QUESTIONS
 from memory_site.operations.site import is_live, running_here
@@ -50,9 +51,22 @@ class Command(MemoryCommand):
         self.wait(api)
         self.stdout.write(f"All embedded after {time.monotonic() - started:.1f} s.\n\n")
         found = sum([self.ask(api, question, ids[answer]) for question, answer in QUESTIONS])
+        self.show_session(api)
         self.stdout.write(f"{found} of {len(QUESTIONS)} answers among the first {LOOKED_AT}, without a word in common.")
         if found < NEEDED:
             raise CommandError(f"At least {NEEDED} were expected.", returncode=FAILED)
+
+    def show_session(self, api: "Api") -> None:
+        """The questions and what was found, as an agent would keep them for its next turn."""
+        session = f"/sessions/demo-{uuid7()}"
+        turns = [{"query": question, "answer": MEMORIES[answer]} for question, answer in QUESTIONS]
+        api.call("POST", f"{session}/interactions", {"interactions": turns})
+        self.stdout.write("A session remembers them, newest first:")
+        for turn in api.call("GET", f"{session}/context?limit={LOOKED_AT}")["interactions"]:
+            self.stdout.write(f"  {turn['timestamp'][11:19]}  {turn['query']}")
+        if not api.call("DELETE", session)["cleared"]:
+            raise CommandError("The session was not there to be cleared.", returncode=FAILED)
+        self.stdout.write("")
 
     def wait(self, api: "Api") -> None:
         until = time.monotonic() + EMBED_SECONDS

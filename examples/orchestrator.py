@@ -1,0 +1,119 @@
+"""An agent's orchestrator that remembers: it looks up what was said, answers, and saves the turn.
+
+    python examples/orchestrator.py --url http://127.0.0.1:8000 --key mem_… --session demo "When does the harbour open?"
+
+Without a question it asks for one after the other. Memory is a help, never a condition: when it is away, slow or
+refuses, the answer comes without it, and what could not be saved is sent with the next turn that can be.
+"""
+
+import argparse
+import json
+import queue
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import quote
+
+PATIENCE = 1.5  # seconds for one request, from the first lookup of a name to the last byte
+PAUSE = 5  # seconds before an operation that failed is tried again: an outage does not cost a wait for every turn
+HOPELESS = {400, 413, 415, 422}  # sending the same again would be refused again
+
+
+class Memory:
+    """One session in Memory Site. No method raises, and none takes much longer than PATIENCE."""
+
+    def __init__(self, url: str, key: str, session: str) -> None:
+        self.base, self.session = f"{url.rstrip('/')}/api/v1", quote(session, safe="")
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self.unsaved: deque[dict] = deque(maxlen=1000)
+        self.away_until: dict[str, float] = {}  # by address
+
+    def recall(self, question: str) -> tuple[list[dict], list[str]]:
+        """The last interactions of the session, newest first, and what is remembered about the question."""
+        status, context = self.ask(f"/sessions/{self.session}/context?limit=5")
+        _, found = self.ask("/memories/search", {"query": question[:4096], "limit": 3}) if status else (0, {})
+        try:
+            memories = [hit["memory"]["content"] for hit in found.get("results", [])]
+            return [{name: each[name] for name in ("query", "answer")} for each in context["interactions"]], memories
+        except (KeyError, TypeError):  # nothing was answered, or something else lives at that address
+            return [], []
+
+    def save(self, question: str, reply: str) -> None:
+        """Send this turn and those still unsaved, oldest first. The key makes it safe to send one twice."""
+        turn = {"query": question[:100_000], "answer": reply[:100_000], "timestamp": datetime.now(UTC).isoformat()}
+        self.unsaved.append({"body": turn, "key": str(uuid.uuid4())})
+        until = time.monotonic() + PATIENCE  # after a long outage not all of them at once
+        while self.unsaved and time.monotonic() < until:
+            first = self.unsaved[0]
+            status, _ = self.ask(f"/sessions/{self.session}/interactions", first["body"], first["key"])
+            if status != 201 and status not in HOPELESS:
+                break
+            self.unsaved.popleft()
+
+    def ask(self, path: str, body: dict | None = None, key: str = "") -> tuple[int, dict]:
+        """Status and answer; 0 and nothing when there was none in time, or memory is left alone for a while."""
+        if time.monotonic() < self.away_until.get(path, 0):
+            return 0, {}
+        # In a thread, because a timeout of sockets bounds neither the lookup of a name nor an answer that trickles in.
+        answer: queue.Queue = queue.Queue()
+        threading.Thread(target=lambda: answer.put(self.request(path, body, key)), daemon=True).start()
+        try:
+            status, found = answer.get(timeout=PATIENCE)
+        except queue.Empty:
+            status, found = 0, "no answer in time"
+        if status >= 300 or status == 0:
+            print(f"(memory: {status or 'away'}, {found})", file=sys.stderr)
+            if status == 0 or status >= 500:
+                self.away_until[path] = time.monotonic() + PAUSE
+            return status, {}
+        return status, found
+
+    def request(self, path: str, body: dict | None, key: str) -> tuple[int, dict | str]:
+        """What the server says; for a refusal its reason, for everything else that goes wrong 0 and why."""
+        try:
+            headers = self.headers | ({"Idempotency-Key": key} if key else {})
+            request = urllib.request.Request(self.base + path, json.dumps(body).encode() if body else None, headers)
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, dict(json.load(response))
+        except HTTPError as refusal:
+            return refusal.code, refusal.reason
+        except (OSError, ValueError, TypeError, HTTPException) as error:
+            return 0, str(error)
+
+
+def answer(question: str, context: list[dict], memories: list[str]) -> str:
+    """Where a language model would be called. This stand-in says what it was given."""
+    said = "; ".join(f"you asked {each['query']!r}" for each in reversed(context)) or "nothing"
+    return f"You ask {question!r}. Before: {said}. I remember: {'; '.join(memories) or 'nothing'}."
+
+
+def turn(memory: Memory, question: str) -> None:
+    reply = answer(question, *memory.recall(question))
+    print(reply, flush=True)
+    memory.save(question, reply)  # after the answer was given: nobody waits for it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--session", default="demo")
+    parser.add_argument("question", nargs="?", help="without one: a line of stdin is a question")
+    options = parser.parse_args()
+    memory = Memory(options.url, options.key, options.session)
+    with suppress(KeyboardInterrupt):
+        for question in filter(str.strip, [options.question] if options.question else sys.stdin):
+            turn(memory, question.strip())
+    if memory.unsaved:
+        print(f"({len(memory.unsaved)} turns could not be saved)", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

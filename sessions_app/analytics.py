@@ -1,0 +1,61 @@
+"""What sessions look like as a whole, counted by PostgreSQL in one statement."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from sessions_app.history import OF_SESSION, TABLE
+
+BUSIEST = 10
+ANALYTICS = f"""
+WITH living AS MATERIALIZED (
+    SELECT namespace_id, session_id, updated_at,
+           sessions_kept(history, now() - {OF_SESSION}, %(most)s::integer) AS history
+    FROM {TABLE} session
+    WHERE updated_at > now() - {OF_SESSION}
+        AND (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)
+),
+counted AS (SELECT namespace_id, session_id, updated_at, jsonb_array_length(history) AS length FROM living),
+busiest AS (SELECT * FROM counted ORDER BY length DESC, updated_at DESC, session_id LIMIT %(busiest)s),
+daily AS (
+    SELECT left(interaction ->> 'timestamp', 10) AS day, count(*) AS interactions
+    FROM living, jsonb_array_elements(history) AS interaction
+    GROUP BY day ORDER BY day DESC LIMIT %(days)s
+)
+SELECT json_build_object(
+    'total_sessions', count(*),
+    'total_interactions', coalesce(sum(length), 0),
+    'active_last_hour', count(*) FILTER (WHERE updated_at > now() - interval '1 hour'),
+    'average_length', round(coalesce(avg(length), 0), 2)::float8,
+    'busiest', (
+        SELECT coalesce(json_agg(json_build_object(
+            'namespace_id', namespace_id, 'session_id', session_id, 'history_length', length, 'last_updated', updated_at
+        ) ORDER BY length DESC, updated_at DESC, session_id), '[]') FROM busiest
+    ),
+    'interactions_per_day', (
+        SELECT coalesce(json_agg(json_build_object('day', day, 'interactions', interactions) ORDER BY day), '[]')
+        FROM daily
+    )
+)::text FROM counted
+"""
+
+
+def analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
+    """Totals over the living sessions of one namespace or, for operators, of all.
+
+    total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
+    ({namespace_id, session_id, history_length, last_updated}); interactions_per_day: the last `days` days that have any
+    ({day, interactions}), oldest first, in UTC.
+    """
+    parameters = {
+        "namespace": namespace_id,
+        "days": days,
+        "busiest": BUSIEST,
+        "ttl_hours": settings.MEMORY_TTL_HOURS,
+        "most": settings.MEMORY_MAX_CONTEXT_LENGTH,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(ANALYTICS, parameters)
+        return json.loads(cursor.fetchone()[0])

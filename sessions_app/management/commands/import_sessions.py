@@ -1,0 +1,124 @@
+"""`manage.py import_sessions URL`: bring sessions over from a Redis or Valkey server."""
+
+import os
+import re
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.management.base import CommandError
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from memory_site.operations.commands import FAILED, WRONG_USE, add_namespace, first_line, namespace_named
+from memory_site.operations.long_commands import LongCommand
+from sessions_app.importing import Unusable, interactions_of, merge, session_id_of, values_of
+from sessions_app.models.sessions import LONGEST_TTL_HOURS
+from sessions_app.sealing import HistoryUnreadable
+
+READ_AT_ONCE, TIMEOUT_SECONDS = 50, 5.0
+#: Addresses as Celery and others spell them, in the words of the client.
+SCHEMES = {
+    **{scheme: scheme for scheme in ("redis://", "rediss://", "unix://")},
+    **{"redis+socket://": "unix://", "valkey://": "redis://", "valkeys://": "rediss://"},
+}
+NO_ADDRESS = f"This is not the address of a Redis or Valkey server. It begins with one of {' '.join(SCHEMES)}"
+HELP = """Bring sessions over from a Redis or Valkey server.
+
+The id of a session is its key without the prefix. A value is a list of JSON objects or a string that holds a JSON array
+of them, each {query, answer, timestamp?}; other fields are left behind. Times without an offset are taken as UTC,
+numbers as seconds since 1970. Lists may be in either order: times decide, and where there are none the order given,
+oldest first. What a session holds already is not added again, so this may be interrupted and run again. A session is
+imported whole or, when something in it is wrong, not at all. Nothing on the other server is changed."""
+
+
+class Command(LongCommand):
+    help = HELP
+    things = "sessions"
+
+    def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
+        return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_namespace(parser)
+        parser.add_argument(
+            "url", help="redis://[:password@]host[:port][/database], unix:///path, redis+socket:///path"
+        )
+        parser.add_argument("--pattern", default="session:*", help="of the keys to import (default: %(default)s)")
+        parser.add_argument("--prefix", default="session:", help="what their ids do not have (default: %(default)s)")
+        parser.add_argument(
+            "--ttl-hours",
+            type=float,
+            help="the time to live of these sessions; without it, what is older than the server's is gone at once",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be added")
+
+    def handle(self, *, url: str, namespace: str, ttl_hours: float | None, dry_run: bool, **options: Any) -> None:
+        if ttl_hours is not None and not 0 < ttl_hours <= LONGEST_TTL_HOURS:
+            raise CommandError(f"--ttl-hours must be above 0 and at most {LONGEST_TTL_HOURS}.", returncode=WRONG_USE)
+        self.how = {"namespace_id": namespace_named(namespace).pk, "ttl_hours": ttl_hours, "dry_run": dry_run}
+        self.counts, client = Counter(), connected(url)
+        try:
+            keys = sorted(set(client.scan_iter(match=os.fsencode(options["pattern"]), count=1000)))
+            for key, kind, value in self.through(self.read(client, keys), len(keys)):
+                self.bring(key, kind, value, os.fsencode(options["prefix"]))
+        except (RedisError, OSError) as error:
+            raise CommandError(f"The server failed ({self.far}): {first_line(error)}") from None
+        finally:
+            client.close()
+        self.summarize(dry_run)
+
+    def read(self, client: Redis, keys: Collection[bytes]) -> Iterator[tuple[bytes, bytes, Any]]:
+        for start in range(0, len(keys), READ_AT_ONCE):
+            yield from values_of(client, keys[start : start + READ_AT_ONCE])
+
+    def bring(self, key: bytes, kind: bytes, value: Any, prefix: bytes) -> None:
+        try:
+            session_id, given = session_id_of(key, prefix), interactions_of(kind, value)
+            self.counts += merge(session_id=session_id, given=given, **self.how)
+            self.counts["sessions"] += 1
+        except (Unusable, HistoryUnreadable) as error:
+            self.counts["skipped"] += 1
+            for sentence in error.args:
+                self.messages.print(f"{key.decode(errors='backslashreplace')!r}: {sentence}")
+
+    def summarize(self, dry_run: bool) -> None:
+        counts = self.counts
+        self.stdout.write(
+            f"{counts['sessions']:,} sessions: {counts['added']:,} interactions {'would be ' if dry_run else ''}added, "
+            f"{counts['there']:,} already there, {counts['old']:,} too old, {counts['surplus']:,} more than a session "
+            f"keeps; {counts['skipped']:,} skipped."
+        )
+        if counts["skipped"]:
+            raise CommandError(f"{counts['skipped']:,} keys were skipped, as said above.", returncode=FAILED)
+
+
+def connected(url: str) -> Redis:
+    """A client whose server has answered. Raises CommandError, which never repeats the address: it may hold a password.
+
+    RESP2, which servers of every age speak; without the client's own retries, which turn a no into half a minute.
+    """
+    waits = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+    try:
+        client = Redis.from_url(address_of(url), **waits, retry=Retry(NoBackoff(), 0), protocol=2)
+        client.ping()
+    except (RedisError, OSError) as error:
+        raise CommandError(f"The server cannot be used: {first_line(error)}", returncode=FAILED) from None
+    except (TypeError, ValueError):  # what the client raises for options it does not know, and ports that are none
+        raise CommandError(NO_ADDRESS, returncode=WRONG_USE) from None
+    return client
+
+
+def address_of(url: str) -> str:
+    """As the client spells it. Raises ValueError."""
+    scheme = next((scheme for scheme in SCHEMES if url.startswith(scheme)), None)
+    if scheme is None:
+        raise ValueError("no known scheme")
+    address = SCHEMES[scheme] + url.removeprefix(scheme).replace("?virtual_host=", "?db=")
+    # The client takes a database that is no number for number 0.
+    if SCHEMES[scheme] != "unix://" and not re.fullmatch(r"/?[0-9]*", urlsplit(address).path):
+        raise ValueError("no database")
+    return address

@@ -1,0 +1,80 @@
+"""What a caller does with memories: store, get, list, search."""
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from memories.add import ADD, WHOLE, add_one, draft
+from memories.filters import Filters
+from memories.find import COLUMNS, find, scope_of
+from memories.models import Memory
+from memories.schemas import OUT_COLUMNS, MemoryIn, memory_out
+from memories.search import Search, statement
+from memories.search.size import sizes
+from memory_site.answers import answer
+from memory_site.pages import page
+from sessions_app.models import Namespace
+from tests.benchmarks.arms import Operation, Sql
+from tests.benchmarks.data import Synthetic
+
+
+def operations_on_memories(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+    pk, vectors = namespace.pk, data.vectors(1000)
+    mine = Memory.objects.in_namespace(pk)
+    ids = list(mine.order_by("?").values_list("pk", flat=True)[:1000])
+
+    def memory(number: int, arm: str) -> MemoryIn:
+        return MemoryIn(content=f"{arm} {number} {data.content(number % data.rows)}", user_id="bench", tags=["new"])
+
+    def store_sql(wanted: MemoryIn) -> Sql:
+        return ADD + WHOLE, {"namespace": pk, "drafts": to_json([draft(wanted).columns]).decode()}
+
+    def search(number: int, hybrid: bool) -> Search:
+        query = data.query(number % data.rows) if hybrid else None
+        return Search(query, vectors[number % 1000].tolist(), model, 20)
+
+    def search_sql(wanted: Search) -> Sql:
+        size = sizes.get(next(iter(sizes._seen)))  # known from the service's turn, which came first
+        return statement(scope_of(pk, None, model), wanted, COLUMNS, size)
+
+    def search_body(wanted: Search) -> dict:
+        mode = {"query": wanted.query, "mode": "hybrid"} if wanted.query else {"mode": "vector"}
+        return mode | {"vector": wanted.vector, "limit": 20}
+
+    def searching(name: str, hybrid: bool) -> Operation:
+        return Operation(
+            name,
+            prepare=lambda number, arm: search(number, hybrid),
+            sql=search_sql,
+            service=lambda wanted: find(pk, None, wanted),
+            request=lambda wanted: ("POST", "/memories/search", search_body(wanted)),
+        )
+
+    def one(key: Any) -> Any:
+        return mine.filter(pk=key).values(*OUT_COLUMNS)
+
+    return [
+        Operation(
+            "store",
+            prepare=memory,
+            sql=store_sql,
+            service=lambda wanted: add_one(pk, wanted, model),
+            request=lambda wanted: ("POST", "/memories", wanted.model_dump(mode="json", exclude_defaults=True)),
+        ),
+        Operation(
+            "get",
+            prepare=lambda number, arm: ids[number % len(ids)],
+            sql=lambda key: one(key)[:1].query.sql_with_params(),
+            service=lambda key: memory_out(one(key).first()),
+            request=lambda key: ("GET", f"/memories/{key}", None),
+        ),
+        Operation(
+            "list 20",
+            prepare=lambda number, arm: None,
+            sql=lambda _: mine.newest_first().values(*OUT_COLUMNS)[:21].query.sql_with_params(),
+            service=lambda _: answer(page(mine.matching(Filters()), OUT_COLUMNS, 20, None, memory_out)),
+            request=lambda _: ("GET", "/memories", None),
+        ),
+        searching("vector search 20", hybrid=False),
+        searching("hybrid search 20", hybrid=True),
+    ]

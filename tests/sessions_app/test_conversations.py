@@ -1,0 +1,297 @@
+"""How a conversation starts, is found, and ends."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from sessions_app.models import Conversation, SessionMemory
+from tests.wire import at_once, blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+EVERYTHING = {
+    "session_id": "monday",
+    "user_id": "ada",
+    "topics": ["harbour", "Ünïcode"],
+    "summary": "About the harbour.",
+    "importance": 0.9,
+    "metadata": {"nested": {"ü": "✓", "none": None}},
+    "started_at": "2020-01-01T09:00:00Z",
+}
+
+
+def start(api, **fields: object) -> dict:
+    response = api.post("/conversations", fields)
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def end(api, conversation: dict, **fields: object) -> dict:
+    response = api.post(f"/conversations/{conversation['id']}/end", fields)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def listed(api, **parameters: object) -> dict:
+    response = api.get(f"/conversations?{urlencode(parameters)}")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def ids(page: dict) -> list[str]:
+    return [each["id"] for each in page["results"]]
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def is_now(text: str) -> bool:
+    return abs(moment(text) - datetime.now(UTC)) < timedelta(seconds=10)
+
+
+# Starting
+
+
+def test_nothing_needs_to_be_said(api, namespace):
+    conversation = start(api)
+    assert is_now(conversation.pop("started_at"))
+    assert Conversation.objects.get().namespace == namespace
+    assert conversation.pop("id") == str(Conversation.objects.get().pk)
+    assert conversation == {
+        **dict.fromkeys(("session_id", "user_id", "ended_at", "duration_seconds", "summary")),
+        **{"message_count": 0, "topics": [], "importance": 0.5, "metadata": {}},
+    }
+
+
+def test_everything_that_is_said_is_kept(api):
+    conversation = start(api, **EVERYTHING)
+    assert {name: conversation[name] for name in EVERYTHING} == EVERYTHING
+    assert api.get(f"/conversations/{conversation['id']}").json() == conversation
+
+
+def test_a_null_is_as_good_as_nothing(api):
+    nothing = dict.fromkeys(("session_id", "user_id", "summary", "started_at"))
+    assert is_now(start(api, **nothing)["started_at"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("topics", value) for value in (["x"] * 65, ["x" * 129], [""], [None], "x", None)),
+        *(("summary", value) for value in ("x" * 10_001, "", 1)),
+        *(("importance", value) for value in (-0.01, 1.01, "1", None, True)),
+        *(("session_id", value) for value in ("", "x" * 256, "a/context", "a\nb")),
+        *(("user_id", value) for value in ("", " ", "x" * 256, 1)),
+        *(("started_at", value) for value in ("2190-01-01T00:00:00Z", "2020-01-01T00:00:00", 1, "now")),
+        *((name, 1) for name in ("message_count", "ended_at", "duration_seconds", "id", "namespace_id")),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
+    response = api.post("/conversations", {field: value})
+    assert is_problem(response, 422)
+    assert {name.split(".")[0] for name in blamed(response)} == {field}
+    assert not Conversation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"topics": ["x" * 128] * 64}, {"summary": "x" * 10_000}, {"importance": 0}], ids=len
+)
+def test_the_largest_is_accepted(api, fields):
+    start(api, **fields)
+
+
+def test_a_conversation_may_not_start_in_the_future(api):
+    soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    assert blamed(api.post("/conversations", {"started_at": soon})) == {"started_at"}
+
+
+def test_starting_takes_one_statement(api, takes):
+    with takes(1):
+        start(api, **EVERYTHING)
+
+
+def test_an_idempotency_key_starts_one_conversation(api):
+    answers = [api.post("/conversations", EVERYTHING, **{"Idempotency-Key": "a"}) for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert Conversation.objects.count() == 1
+
+
+# Getting and listing
+
+
+def test_what_is_not_there_or_not_ours_is_404(api, outsider):
+    conversation = start(api)
+    assert is_problem(api.get(f"/conversations/{uuid4()}"), 404)
+    assert is_problem(outsider.get(f"/conversations/{conversation['id']}"), 404)
+
+
+def test_the_one_started_last_comes_first(api):
+    middle, oldest, newest = (start(api, started_at=f"{year}-01-01T00:00:00Z") for year in (2015, 2010, 2020))
+    assert ids(listed(api)) == [newest["id"], middle["id"], oldest["id"]]
+
+
+def test_a_listed_conversation_is_the_whole_conversation(api):
+    conversation = start(api, **EVERYTHING)
+    assert listed(api) == {"results": [conversation], "next": None, "previous": None}
+
+
+def test_filters_must_all_hold(api):
+    both, session, user = start(api, session_id="s", user_id="u"), start(api, session_id="s"), start(api, user_id="u")
+    assert ids(listed(api, session_id="s", user_id="u")) == [both["id"]]
+    assert ids(listed(api, session_id="s")) == [session["id"], both["id"]]
+    assert ids(listed(api, user_id="u")) == [user["id"], both["id"]]
+    assert listed(api, user_id="U")["results"] == []
+
+
+def test_pages_lead_through_everything_and_back(api):
+    same = "2020-01-01T00:00:00Z"
+    for _ in range(5):
+        start(api, started_at=same)
+    pages = [listed(api, limit=2)]
+    while cursor := pages[-1]["next"]:
+        pages.append(listed(api, limit=2, cursor=cursor))
+    assert [len(page["results"]) for page in pages] == [2, 2, 1]
+    assert sum(map(ids, pages), []) == ids(listed(api))
+    assert ids(listed(api, limit=2, cursor=pages[2]["previous"])) == ids(pages[1])
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "user_id=", "session_id=%00", "topics=a"])
+def test_a_parameter_that_is_not_valid_is_named(api, query):
+    response = api.get(f"/conversations?{query}")
+    assert is_problem(response, 422)
+    assert blamed(response) == {query.split("=")[0]}
+
+
+def test_an_outsider_lists_only_his_own(api, outsider):
+    start(api, user_id="ada")
+    theirs = start(outsider, user_id="ada")
+    assert ids(listed(outsider)) == ids(listed(outsider, user_id="ada")) == [theirs["id"]]
+
+
+def test_reading_takes_one_statement(api, takes):
+    conversation = start(api, **EVERYTHING)
+    with takes(1):
+        listed(api, session_id="monday", user_id="ada")
+    with takes(1):
+        api.get(f"/conversations/{conversation['id']}")
+
+
+# Ending
+
+
+def test_the_duration_is_null_while_it_is_open_and_right_afterwards(api):
+    conversation = start(api, started_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] is None
+    ended = end(api, conversation)
+    assert is_now(ended["ended_at"])
+    assert 3600 <= ended["duration_seconds"] < 3610
+    lasted = moment(ended["ended_at"]) - moment(ended["started_at"])
+    assert ended["duration_seconds"] == pytest.approx(lasted.total_seconds(), abs=1e-6)
+    assert api.get(f"/conversations/{conversation['id']}").json() == ended
+
+
+def test_the_database_computes_the_duration(api):
+    conversation = end(api, start(api))
+    Conversation.objects.update(ended_at=F("started_at") + timedelta(seconds=90.25))
+    assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] == 90.25
+
+
+def test_the_end_may_say_what_it_was_about(api):
+    ended = end(api, start(api, **EVERYTHING), summary="In short.", topics=["tea"], importance=0)
+    assert (ended["summary"], ended["topics"], ended["importance"]) == ("In short.", ["tea"], 0)
+    assert (ended["metadata"], ended["user_id"]) == (EVERYTHING["metadata"], "ada")
+
+
+@pytest.mark.parametrize("body", ["{}", "null", '{"summary": null, "topics": null, "importance": null}'])
+def test_what_the_end_does_not_say_stays(api, body):
+    conversation = start(api, **EVERYTHING)
+    response = api.raw("POST", f"/conversations/{conversation['id']}/end", body)
+    assert response.status_code == 200, response.content
+    assert {name: response.json()[name] for name in EVERYTHING} == EVERYTHING
+    assert is_now(response.json()["ended_at"])
+
+
+def test_ending_twice_keeps_the_first_end(api):
+    first = end(api, start(api), summary="first")
+    assert end(api, first) == first
+    again = end(api, first, topics=["tea"])
+    assert again == first | {"topics": ["tea"]}
+
+
+def test_the_end_never_lies_before_the_start(api):
+    conversation = start(api)
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    Conversation.objects.update(started_at=ahead)
+    ended = end(api, conversation)
+    assert moment(ended["ended_at"]) == moment(ended["started_at"]) == ahead
+    assert ended["duration_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    "body", [{"summary": ""}, {"topics": "a"}, {"importance": 2}, {"ended_at": "2020-01-01T00:00:00Z"}, []], ids=str
+)
+def test_an_end_that_is_not_valid_ends_nothing(api, body):
+    conversation = start(api)
+    assert is_problem(api.post(f"/conversations/{conversation['id']}/end", body), 422)
+    assert Conversation.objects.get().ended_at is None
+
+
+def test_an_outsider_ends_nothing(api, outsider, reader):
+    conversation, before = start(api), fingerprint()
+    for caller, status in ((outsider, 404), (reader, 403)):
+        assert is_problem(caller.post(f"/conversations/{conversation['id']}/end", {"summary": "x"}), status)
+    assert is_problem(api.post(f"/conversations/{uuid4()}/end", {}), 404)
+    assert fingerprint() == before
+
+
+def test_ending_takes_one_statement(api, takes):
+    conversation = start(api)
+    with takes(1):
+        end(api, conversation, summary="In short.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_ends_at_once_all_tell_the_same(api):
+    path = f"/conversations/{start(api)['id']}/end"
+    answers = at_once([partial(api.post, path, {}) for _ in range(8)])
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["ended_at"] for answer in answers}) == 1
+
+
+# How long they stay
+
+
+def test_no_clean_up_of_sessions_removes_a_conversation(api):
+    api.post("/sessions/monday/interactions", {"query": "why?", "answer": "because"})
+    conversation = start(api, session_id="monday")
+    path = f"/conversations/{conversation['id']}/messages"
+    message = api.post(path, {"role": "user", "content": "why?"}).json()
+    SessionMemory.objects.update(updated_at=F("updated_at") - timedelta(days=365))
+    assert api.post("/sessions/cleanup", {"max_age_hours": 1}).json() == {"deleted": 1}
+    SessionMemory.objects.all().delete()
+    assert api.get(f"/conversations/{conversation['id']}").json() == conversation | {"message_count": 1}
+    assert [each["id"] for each in api.get(path).json()["results"]] == [message["id"]]
+
+
+def test_everything_goes_with_the_namespace(api, outsider, namespace):
+    path = f"/conversations/{start(api)['id']}/messages"
+    api.post(path, {"role": "user", "content": "why?"})
+    theirs = start(outsider)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM sessions_app_apikey WHERE namespace_id = %s", [namespace.pk])
+        cursor.execute("DELETE FROM sessions_app_namespace WHERE id = %s", [namespace.pk])
+        cursor.execute("SELECT count(*) FROM sessions_app_message")
+        assert cursor.fetchone() == (0,)
+    assert [str(each.pk) for each in Conversation.objects.all()] == [theirs["id"]]
+
+
+def test_an_end_needs_no_body_and_a_start_does(api):
+    conversation = api.post("/conversations", {}).json()
+    assert api.post(f"/conversations/{conversation['id']}/end").status_code == 200
+    assert is_problem(api.post("/conversations"), 415)

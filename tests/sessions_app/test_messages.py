@@ -1,0 +1,491 @@
+"""What is said in a conversation, and what of it is remembered."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from memories import capture, tasks
+from memories.models import Memory
+from memories.types import Importance
+from sessions_app.models import Message
+from tests.wire import at_once, blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+LONG = "Ada told us that the harbour in Bergen opens at nine."
+SHORT = "x" * 50
+
+
+@pytest.fixture
+def conversation(api) -> str:
+    return api.post("/conversations", {"session_id": "monday", "user_id": "ada"}).json()["id"]
+
+
+def say(api, conversation: str, content: str = "why?", role: str = "user", **more: object):
+    return api.post(f"/conversations/{conversation}/messages", {"role": role, "content": content, **more})
+
+
+def said(api, conversation: str, content: str = "why?", **more: object) -> dict:
+    response = say(api, conversation, content, **more)
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def listed(api, conversation: str, **parameters: object) -> dict:
+    response = api.get(f"/conversations/{conversation}/messages?{urlencode(parameters)}")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def contents(page: dict) -> list[str]:
+    return [each["content"] for each in page["results"]]
+
+
+def count(api, conversation: str) -> int:
+    return api.get(f"/conversations/{conversation}").json()["message_count"]
+
+
+def end(api, conversation: str):
+    return api.post(f"/conversations/{conversation}/end", {})
+
+
+# Saying something
+
+
+def test_a_message_is_kept_and_counted(api, conversation, namespace):
+    message = said(api, conversation, "why?")
+    assert abs(datetime.fromisoformat(message.pop("created_at")) - datetime.now(UTC)) < timedelta(seconds=10)
+    row = Message.objects.get()
+    assert (row.namespace, row.content) == (namespace, "why?")
+    assert message == {
+        **{"id": str(row.pk), "conversation_id": conversation, "role": "user", "agent_id": None, "content": "why?"},
+        **{"metadata": {}, "memory_id": None, "insights": []},
+    }
+    assert count(api, conversation) == 1
+
+
+def test_everything_that_is_said_is_kept(api, conversation):
+    fields = {
+        "agent_id": "writer",
+        "metadata": {"nested": {"ü": "✓", "none": None}, "percent": "%s %% %(id)s"},
+        "created_at": "2020-01-01T09:00:00.123456Z",
+    }
+    message = said(api, conversation, "  Because.\n", role="assistant", **fields)
+    assert {name: message[name] for name in fields} == fields
+    assert (message["content"], message["role"]) == ("  Because.\n", "assistant")
+    del message["insights"]
+    assert listed(api, conversation)["results"] == [message]
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
+def test_four_may_speak(api, conversation, role):
+    assert said(api, conversation, role=role)["role"] == role
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("role", value) for value in ("", "User", "model", None, 1)),
+        *(("content", value) for value in ("", " \n", "\u200b", "x" * 100_001, "a\0b", None)),
+        *(("agent_id", value) for value in ("", "x" * 256, 1)),
+        *(("metadata", value) for value in ([], None, "x", {"a": "x" * 70_000})),
+        *(("created_at", value) for value in ("2190-01-01T00:00:00Z", "2020-01-01T00:00:00", 1)),
+        *(("remember", value) for value in (None, "true", 1)),
+        *(("memory_type", value) for value in ("rag", "", None)),
+        *((name, 1) for name in ("id", "memory_id", "conversation_id", "user_id")),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_not_valid_is_refused_by_its_name(api, conversation, field, value):
+    before = fingerprint()
+    path = f"/conversations/{conversation}/messages"
+    response = api.post(path, {"role": "user", "content": "why?", field: value})
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+    assert fingerprint() == before
+
+
+def test_the_longest_content_is_kept_and_remembered(api, conversation):
+    message = said(api, conversation, "goal " * 20_000, remember=True)
+    assert len(Message.objects.get().content) == 100_000
+    assert Memory.objects.get().pk == UUID(message["memory_id"])
+
+
+def test_a_conversation_that_is_not_ours_is_404_and_stays_as_it_is(api, outsider, reader, conversation):
+    before = fingerprint()
+    assert is_problem(say(outsider, conversation, LONG, remember=True), 404)
+    assert is_problem(say(api, str(uuid4()), LONG, remember=True), 404)
+    assert is_problem(say(reader, conversation, LONG, remember=True), 403)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_nothing_is_said_in_a_conversation_that_has_ended(api, outsider, conversation, remember):
+    said(api, conversation)
+    end(api, conversation)
+    before = fingerprint()
+    assert is_problem(say(api, conversation, LONG, remember=remember), 409)
+    assert is_problem(say(outsider, conversation, LONG, remember=remember), 404)
+    assert fingerprint() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_20_said_at_once_each_is_counted_once(api, conversation):
+    texts = [f"{LONG} Number {number // 2}." for number in range(20)]
+    work = [partial(say, api, conversation, text, remember=bool(n % 4)) for n, text in enumerate(texts)]
+    answers = at_once(work)
+    assert {answer.status_code for answer in answers} == {201}
+    assert count(api, conversation) == Message.objects.count() == 20
+    assert Memory.objects.count() == len({texts[n] for n in range(20) if n % 4})
+    arrival = [each["created_at"] for each in listed(api, conversation, limit=100)["results"]]
+    assert arrival == sorted(set(arrival))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("remember", [False, True])
+def test_what_is_said_while_it_ends_is_said_before_the_end_or_not_at_all(api, conversation, remember):
+    work = [partial(say, api, conversation, f"{LONG} Number {each}.", remember=remember) for each in range(14)]
+    ended, *answers = at_once([partial(end, api, conversation), *work])
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    kept = [answer.json()["created_at"] for answer in answers if answer.status_code == 201]
+    assert count(api, conversation) == Message.objects.count() == ended.json()["message_count"] == len(kept)
+    assert Memory.objects.count() == (len(kept) if remember else 0)
+    assert all(moment <= ended.json()["ended_at"] for moment in kept)
+
+
+def behind(change: str, call: Callable):
+    """The answer to a call that had to wait for a change of its conversation, and the moment that was over."""
+    held, waited, over = threading.Event(), [], []
+
+    def hold() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"UPDATE sessions_app_conversation SET {change}")
+            held.set()
+            until = time.monotonic() + 20
+            while not waited and time.monotonic() < until:
+                cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+                waited.extend(cursor.fetchall())
+            cursor.execute("SELECT clock_timestamp()")
+            over.extend(cursor.fetchone())
+
+    _, answer = at_once([hold, lambda: held.wait(20) and call()])
+    assert waited
+    return answer, over[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_who_waits_while_the_conversation_ends_finds_it_closed(api, conversation):
+    answer, _ = behind("ended_at = now()", partial(say, api, conversation))
+    assert is_problem(answer, 409)
+    assert count(api, conversation) == Message.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_order_of_times_is_the_order_of_arrival(api, conversation):
+    answer, over = behind("message_count = 7", partial(say, api, conversation))
+    assert datetime.fromisoformat(answer.json()["created_at"]) >= over
+    assert count(api, conversation) == 8
+    answer, over = behind("message_count = 9", partial(end, api, conversation))
+    assert datetime.fromisoformat(answer.json()["ended_at"]) >= over
+
+
+def test_a_message_takes_one_statement_and_a_remembered_one_three(api, conversation, takes):
+    with takes(1):
+        said(api, conversation)
+    with takes(1):
+        said(api, conversation, SHORT, remember=True)
+    for _ in range(2):
+        with takes(5):  # SAVEPOINT, message, memory, its id, RELEASE
+            said(api, conversation, LONG, remember=True)
+
+
+def test_an_idempotency_key_replays_the_message(api, conversation):
+    answers = [
+        api.post(
+            f"/conversations/{conversation}/messages",
+            {"role": "user", "content": LONG, "remember": True},
+            **{"Idempotency-Key": "the same"},
+        )
+        for _ in range(2)
+    ]
+    assert answers[0].content == answers[1].content
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[1]["Idempotency-Replayed"] == "true"
+    assert count(api, conversation) == Message.objects.count() == Memory.objects.count() == 1
+
+
+def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
+    request = partial(
+        api.post,
+        f"/conversations/{conversation}/messages",
+        {"role": "user", "content": "why?"},
+        **{"Idempotency-Key": "a"},
+    )
+    first = request()
+    end(api, conversation)
+    assert (request().status_code, request().content) == (201, first.content)
+
+
+# Remembering
+
+
+def test_a_remembered_message_becomes_a_memory(api, conversation):
+    message = said(api, conversation, LONG, agent_id="writer", metadata={"own": 1}, remember=True)
+    memory = api.get(f"/memories/{message['memory_id']}").json()
+    expected = {
+        "content": LONG,
+        "memory_type": "agent",
+        "source_system": "conversation",
+        "user_id": "ada",
+        "session_id": "monday",
+        "agent_id": "writer",
+        "importance": Importance.LOW,
+        "metadata": {"conversation_id": conversation, "message_id": message["id"], "role": "user"},
+    }
+    assert {name: memory[name] for name in expected} == expected
+    assert str(Message.objects.get().memory_id) == memory["id"]
+    assert message["insights"] == []
+
+
+def test_a_conversation_without_labels_makes_a_memory_without_labels(api):
+    conversation = api.post("/conversations", {}).json()["id"]
+    memory = api.get(f"/memories/{said(api, conversation, LONG, remember=True)['memory_id']}").json()
+    assert (memory["user_id"], memory["session_id"], memory["agent_id"]) == (None, None, None)
+
+
+def test_the_memory_may_be_of_type_conversation(api, conversation):
+    message = said(api, conversation, LONG, remember=True, memory_type="conversation")
+    assert api.get(f"/memories/{message['memory_id']}").json()["memory_type"] == "conversation"
+
+
+def test_what_was_said_long_ago_is_remembered_as_of_then(api, conversation):
+    message = said(api, conversation, LONG, remember=True, created_at="2020-01-01T09:00:00Z")
+    assert api.get(f"/memories/{message['memory_id']}").json()["created_at"] == "2020-01-01T09:00:00Z"
+
+
+def test_nothing_is_remembered_unasked(api, conversation):
+    assert said(api, conversation, LONG)["memory_id"] is None
+    assert not Memory.objects.exists()
+
+
+@pytest.mark.parametrize("content", [SHORT, f"   {SHORT}\n\n   ", "x"], ids=len)
+def test_what_is_not_longer_than_50_characters_is_not_remembered(api, conversation, content):
+    assert said(api, conversation, content, remember=True)["memory_id"] is None
+    assert not Memory.objects.exists()
+
+
+def test_51_characters_are_remembered(api, conversation):
+    assert said(api, conversation, f" {SHORT}y ", remember=True)["memory_id"] is not None
+
+
+WORDS = ["strategy", "goal", "important", "priority", "plan", "decision"]
+PLURALS = ["strategies", "goals", "priorities", "plans", "decisions"]
+NO_WORDS = ["goalkeeper", "explanation", "planet", "unimportant", "prior", "decisive", "planning", "strategic", "a"]
+
+
+@pytest.mark.parametrize("word", [*WORDS, *PLURALS, "GOAL", "Important", "«plan»", "plan.", "(Decision)"])
+def test_what_speaks_of_weighty_things_is_of_medium_importance(api, conversation, word):
+    message = said(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
+    assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.MEDIUM
+
+
+@pytest.mark.parametrize("word", NO_WORDS)
+def test_other_words_are_of_low_importance(api, conversation, word):
+    message = said(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
+    assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.LOW
+
+
+def test_the_same_content_again_is_the_same_memory(api, conversation):
+    first, second = (said(api, conversation, LONG, role=role, remember=True) for role in ("user", "assistant"))
+    assert first["memory_id"] == second["memory_id"]
+    memory = Memory.objects.get()
+    assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"], "role": "assistant"}
+    assert Message.objects.filter(memory_id=memory.pk).count() == count(api, conversation) == 2
+
+
+def test_it_unites_with_a_memory_that_was_there(api, conversation):
+    old = api.add(LONG, user_id="ada", tags=["harbour"], metadata={"own": 1})
+    message = said(api, conversation, LONG, remember=True)
+    assert message["memory_id"] == old["id"]
+    memory = Memory.objects.get()
+    assert (memory.tags, memory.metadata["own"], memory.session_id) == (["harbour"], 1, "monday")
+
+
+def test_an_expired_twin_makes_room(api, conversation):
+    old = said(api, conversation, LONG, remember=True)["memory_id"]
+    Memory.objects.update(expires_at=timezone.now())
+    new = said(api, conversation, LONG, remember=True)["memory_id"]
+    assert new != old
+    assert str(Memory.objects.get().pk) == new
+    assert [each["memory_id"] for each in listed(api, conversation)["results"]] == [None, new]
+
+
+def test_a_message_outlives_its_memory(api, conversation):
+    message = said(api, conversation, LONG, remember=True)
+    assert api.delete(f"/memories/{message['memory_id']}").status_code == 204
+    del message["insights"]
+    assert listed(api, conversation)["results"] == [message | {"memory_id": None}]
+    assert count(api, conversation) == 1
+
+
+def test_it_is_found_by_its_words_at_once_and_by_its_meaning_when_it_is_embedded(api, conversation):
+    message = said(api, conversation, LONG, remember=True)
+    assert [hit["memory"]["id"] for hit in api.search("harbour Bergen", mode="text")["results"]] == [
+        message["memory_id"]
+    ]
+    assert tasks.embed_due() == 1
+    assert api.get(f"/memories/{message['memory_id']}").json()["embedded"] is True
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether a transaction was open each time a worker was to be woken."""
+    rung = []
+    monkeypatch.setattr(tasks.bell, "_want", lambda: rung.append(connection.in_atomic_block))
+    return rung
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_is_woken_after_the_commit_when_there_is_something_to_embed(api, conversation, rung):
+    said(api, conversation, LONG)
+    said(api, conversation, SHORT, remember=True)
+    assert rung == []
+    said(api, conversation, LONG, remember=True)
+    assert rung == [False]
+
+
+def full() -> dict:
+    """Metadata that can take no more: what the database keeps of one memory is bounded."""
+    return {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_when_remembering_fails_nothing_of_the_message_stays(api, conversation, rung):
+    api.add(LONG, user_id="ada")
+    Memory.objects.update(metadata=full())
+    rung.clear()
+    before = fingerprint()
+    assert is_problem(say(api, conversation, LONG, remember=True), 422)
+    assert fingerprint() == before
+    assert rung == []
+    assert said(api, conversation, LONG)["memory_id"] is None
+    assert count(api, conversation) == 1
+
+
+# Insights
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What insights were looked for in, and whether the message was there already, in an open transaction."""
+    asked = []
+
+    def look(namespace_id: int, content: str, **labels: str | None) -> list[UUID]:
+        asked.append((namespace_id, content, labels, connection.in_atomic_block, Message.objects.count()))
+        return [UUID(int=7)]
+
+    monkeypatch.setattr(capture, "extract_insights", look)
+    return asked
+
+
+@pytest.mark.django_db(transaction=True)
+def test_insights_are_looked_for_in_what_is_remembered_and_in_nothing_else(api, conversation, namespace, asked):
+    assert said(api, conversation, LONG)["insights"] == []
+    assert said(api, conversation, SHORT, remember=True)["insights"] == []
+    assert asked == []
+    assert said(api, conversation, LONG, remember=True)["insights"] == [str(UUID(int=7))]
+    assert asked == [(namespace.pk, LONG, {"user_id": "ada", "session_id": "monday"}, True, 3)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_when_looking_for_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
+    monkeypatch.setattr(capture, "extract_insights", lambda *args, **labels: Memory.objects.get(pk=uuid4()))
+    before = fingerprint()
+    assert say(api, conversation, LONG, remember=True).status_code == 500
+    assert fingerprint() == before
+    assert rung == []
+
+
+# Reading
+
+
+def number(api, conversation: str, amount: int, **fields: object) -> None:
+    for each in range(amount):
+        said(api, conversation, f"number {each}", **fields)
+
+
+def test_the_oldest_comes_first_unless_the_newest_is_asked_for(api, conversation):
+    number(api, conversation, 3)
+    said(api, conversation, "long ago", created_at="2020-01-01T00:00:00Z")
+    texts = ["long ago", "number 0", "number 1", "number 2"]
+    assert contents(listed(api, conversation)) == contents(listed(api, conversation, order="oldest")) == texts
+    assert contents(listed(api, conversation, order="newest")) == texts[::-1]
+
+
+@pytest.mark.parametrize("fields", [{}, {"created_at": "2020-01-01T00:00:00Z"}], ids=["moments", "one moment"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_pages_lead_through_everything_and_back(api, conversation, order, limit, fields):
+    number(api, conversation, 7, **fields)
+    pages = [listed(api, conversation, limit=limit, order=order)]
+    while cursor := pages[-1]["next"]:
+        pages.append(listed(api, conversation, limit=limit, order=order, cursor=cursor))
+    texts = [f"number {each}" for each in range(7)]
+    assert sum(map(contents, pages), []) == (texts if order == "oldest" else texts[::-1])
+    back = [pages[-1]]
+    while cursor := back[-1]["previous"]:
+        back.append(listed(api, conversation, limit=limit, order=order, cursor=cursor))
+    assert [contents(page) for page in back[::-1]] == [contents(page) for page in pages]
+
+
+def test_what_is_said_meanwhile_comes_on_a_later_page(api, conversation):
+    number(api, conversation, 3)
+    first = listed(api, conversation, limit=2)
+    said(api, conversation, "meanwhile")
+    assert contents(listed(api, conversation, limit=2, cursor=first["next"])) == ["number 2", "meanwhile"]
+
+
+def test_only_messages_of_this_conversation_are_listed(api, conversation):
+    other = api.post("/conversations", {}).json()["id"]
+    said(api, conversation, "here")
+    said(api, other, "there")
+    assert contents(listed(api, conversation)) == ["here"]
+
+
+def test_a_conversation_without_messages_has_an_empty_list(api, conversation):
+    assert listed(api, conversation) == {"results": [], "next": None, "previous": None}
+
+
+def test_what_is_said_can_be_read_after_the_end(api, reader, conversation):
+    said(api, conversation, "here")
+    end(api, conversation)
+    assert contents(listed(reader, conversation)) == ["here"]
+
+
+def test_the_messages_of_a_conversation_that_is_not_ours_are_404(api, outsider, conversation):
+    said(api, conversation)
+    assert is_problem(outsider.get(f"/conversations/{conversation}/messages"), 404)
+    assert is_problem(api.get(f"/conversations/{uuid4()}/messages"), 404)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "order=random", "role=user"])
+def test_a_parameter_that_is_not_valid_is_named(api, conversation, query):
+    response = api.get(f"/conversations/{conversation}/messages?{query}")
+    assert is_problem(response, 422)
+    assert blamed(response) == {query.split("=")[0]}
+
+
+def test_reading_takes_one_statement(api, conversation, takes):
+    number(api, conversation, 3)
+    for order in ("oldest", "newest"):
+        with takes(1):
+            page = listed(api, conversation, limit=2, order=order)
+        with takes(1):
+            listed(api, conversation, limit=2, order=order, cursor=page["next"])

@@ -1,0 +1,84 @@
+"""Histories encrypted at rest."""
+
+import pytest
+from cryptography.fernet import Fernet
+
+from sessions_app.models import SessionMemory
+from tests.wire import is_problem
+
+pytestmark = pytest.mark.django_db
+OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
+SECRET = "where the kumquats are"
+TURN = {"query": f"tell me {SECRET}", "answer": f"this is {SECRET}"}
+
+
+def add(api):
+    return api.post("/sessions/monday/interactions", TURN)
+
+
+def stored() -> str:
+    return str(SessionMemory.objects.get().history)
+
+
+def said(api) -> list[dict]:
+    found = api.get("/sessions/monday/context").json()["interactions"]
+    return [{name: each[name] for name in TURN} for each in found]
+
+
+def test_without_keys_nothing_is_sealed(api):
+    add(api)
+    assert SECRET in stored()
+
+
+def test_with_a_key_nothing_readable_is_stored(api, settings):
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    assert add(api).json()["history_length"] == 1
+    assert SECRET not in stored()
+    assert SessionMemory.objects.get().history[0].keys() == {"sealed", "timestamp"}
+    assert said(api) == [TURN]
+
+
+def test_plain_and_sealed_interactions_of_one_session_are_read_together(api, settings):
+    add(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    add(api)
+    assert said(api) == [TURN, TURN]
+
+
+def test_an_old_key_still_opens_and_the_first_one_seals(api, settings):
+    settings.SESSION_ENCRYPTION_KEYS = [OLD]
+    add(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW, OLD]
+    add(api)
+    assert said(api) == [TURN, TURN]
+    first, second = SessionMemory.objects.get().history
+    assert Fernet(OLD).decrypt(first["sealed"])
+    assert Fernet(NEW).decrypt(second["sealed"])
+
+
+@pytest.mark.parametrize("keys", [[], [OTHER]], ids=["no key", "another key"])
+def test_what_cannot_be_opened_is_an_error_and_never_an_answer(api, settings, keys):
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    add(api)
+    token = SessionMemory.objects.get().history[0]["sealed"]
+    settings.SESSION_ENCRYPTION_KEYS = keys
+    response = api.get("/sessions/monday/context")
+    assert is_problem(response, 500)
+    assert "SESSION_ENCRYPTION_KEYS" in response.json()["detail"]
+    assert token not in response.content.decode()
+    assert api.get("/sessions/monday").json()["history_length"] == 1
+
+
+def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    add(api)
+    session = SessionMemory.objects.get()
+    token = session.history[0]["sealed"]
+    session.history[0]["sealed"] = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    session.save()
+    assert is_problem(api.get("/sessions/monday/context"), 500)
+
+
+def test_a_caller_cannot_pass_something_off_as_sealed(api, settings):
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    assert is_problem(api.post("/sessions/monday/interactions", TURN | {"sealed": "x"}), 422)

@@ -1,0 +1,86 @@
+"""What was acknowledged to a session survives the death of the database and of the web server, and is there once."""
+
+import itertools
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from urllib3.exceptions import HTTPError
+
+from tests.stack.stack import wait_until
+
+CLIENTS = 4
+#: Seconds between a client's additions, of undisturbed work around each death, and until a client tries no more.
+PAUSE, QUIET, PATIENCE = 0.02, 0.8, 60
+#: Fewer than a session keeps, so that nothing goes for want of room.
+IN_ONE_SESSION = 40
+
+
+class Storm:
+    """Clients that each add to a session of their own, in order, and try every addition until it is acknowledged."""
+
+    def __init__(self, stack):
+        self.stack, self.over = stack, threading.Event()
+        self.acknowledged: dict[str, list[str]] = {}
+        self.failures = 0
+
+    def client(self, number):
+        for count in itertools.count():
+            if self.over.is_set():
+                return
+            session = f"client-{number}-{count // IN_ONE_SESSION}"
+            query = f"question {count}"
+            if self.until_acknowledged(session, query):
+                self.acknowledged.setdefault(session, []).append(query)
+            time.sleep(PAUSE)
+
+    def until_acknowledged(self, session, query) -> bool:
+        key, until = str(uuid.uuid4()), time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            with suppress(HTTPError):  # the web server died with the answer in its mouth
+                body = {"query": query, "answer": "Yes."}
+                answer = self.stack.call("POST", f"/sessions/{session}/interactions", body, Idempotency_Key=key)
+                if answer.status == 201:
+                    return True
+                assert answer.status == 503, answer.data
+            self.failures += 1
+            time.sleep(0.1)
+        return False
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, list(self.acknowledged.values())))
+
+
+@pytest.fixture(scope="module")
+def storm(shaken, measured):
+    storm = Storm(shaken)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(storm.client, number) for number in range(CLIENTS)]
+        try:
+            for part in ("postgres", "web"):
+                time.sleep(QUIET)
+                killed, before = shaken.kill(part), storm.total + CLIENTS
+                back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 30, f"{part} is back")
+                back += wait_until(lambda n=before: storm.total > n, 60, "interactions are added again")
+                measured(f"from a killed {part} to added interactions", back)
+            time.sleep(QUIET)
+        finally:
+            storm.over.set()
+    for client in clients:
+        client.result()
+    return storm
+
+
+def test_there_was_something_to_survive(storm):
+    assert storm.total > 100
+    assert storm.failures > 0
+
+
+def test_each_acknowledged_interaction_is_there_once_and_in_order(storm):
+    for session, queries in storm.acknowledged.items():
+        found = storm.stack.call("GET", f"/sessions/{session}/context?limit=100").json()["interactions"]
+        assert [each["query"] for each in reversed(found)] == queries
