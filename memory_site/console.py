@@ -132,6 +132,12 @@ def style_sheet(_: HttpRequest) -> str:
 # Group, then: title, symbol, the model's admin address and the permission to see it.
 SIDE_BAR = {
     "Memory": [("Memories", "neurology", "memories_memory", "memories.view_memory")],
+    "Conversation": [
+        ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),
+        ("Conversations", "forum", "sessions_app_conversation", "sessions_app.view_conversation"),
+        ("Session links", "link", "sessions_app_sessionlink", "sessions_app.view_sessionlink"),
+        ("Session statistics", "monitoring", "sessions_app_sessionstatistics", "sessions_app.view_sessionmemory"),
+    ],
     "Access": [
         ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),
         ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
@@ -173,4 +179,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 def allowed(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, str]]:
     for title, icon, model, permission in items:
         if request.user.has_perm(permission):
-            yield {"title": title, "icon": icon, "link": reverse(f"admin:{model}_changelist")}
+            # By its name: the address of one page may be the beginning of another's.
+            active = (request.resolver_match.url_name or "").startswith(f"{model}_")
+            yield {"title": title, "icon": icon, "link": reverse(f"admin:{model}_changelist"), "active": active}

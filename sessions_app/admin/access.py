@@ -19,7 +19,18 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from memory_site.console import COUNTED_AT_MOST, ConsoleAdmin, grouped, moment
-from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
+from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.models import (
+    READ,
+    SCOPES,
+    WRITE,
+    ApiKey,
+    Conversation,
+    Message,
+    Namespace,
+    SessionLink,
+    SessionMemory,
+)
 
 # By its relation: this app knows nothing of the memories that live in its namespaces.
 Memories = Namespace._meta.get_field("memories").related_model
@@ -81,8 +92,9 @@ class NamespaceAdmin(ConsoleAdmin):
 
     def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
         """Exact counts of what goes with it, by the database's own cascade."""
-        memories = Memories.objects.filter(namespace__in=objs).count()
-        counts = {"memories": memories, "API keys": ApiKey.objects.filter(namespace__in=objs).count()}
+        models = (Memories, SessionMemory, SessionLink, Conversation, Message, ApiKey)
+        counted = {model: model.objects.filter(namespace__in=objs).count() for model in models}
+        counts = {str(model._meta.verbose_name_plural): count for model, count in counted.items() if count}
         return [str(namespace) for namespace in objs], counts, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Namespace) -> None:
@@ -116,20 +128,6 @@ class KeyForm(forms.ModelForm):
         return moment
 
 
-class NamespaceOfKey(admin.SimpleListFilter):
-    """Only for the links that lead here; a menu of every namespace would not end."""
-
-    title, parameter_name = "namespace", "namespace"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        chosen = request.GET.get(self.parameter_name, "")
-        return list(Namespace.objects.filter(pk=chosen).values_list("pk", "name")) if chosen.isdigit() else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        chosen = self.value()
-        return queryset.filter(namespace=chosen) if chosen and chosen.isdigit() else queryset
-
-
 class RevokeForm(BaseDialogForm):
     """Nothing to fill in: sending it is the consent."""
 
@@ -145,7 +143,7 @@ class ApiKeyAdmin(ConsoleAdmin):
     form = KeyForm
     list_display = ("key", "name", "namespace", "allowed", "state", "last_used", "expires", "created")
     list_select_related = ("namespace",)
-    list_filter = (NamespaceOfKey,)
+    list_filter = (NamespaceFilter,)
     search_fields = ("id", "name", "namespace__name")
     autocomplete_fields = ("namespace",)
     ordering = ("-created_at", "pk")

@@ -1,0 +1,7 @@
+"""The console's pages of who is speaking, and of what was said."""
+
+from sessions_app.admin.access import ApiKeyAdmin as ApiKeyAdmin
+from sessions_app.admin.access import NamespaceAdmin as NamespaceAdmin
+from sessions_app.admin.conversations import ConversationAdmin as ConversationAdmin
+from sessions_app.admin.links import SessionLinkAdmin as SessionLinkAdmin
+from sessions_app.admin.sessions import SessionAdmin as SessionAdmin

@@ -1,0 +1,173 @@
+"""The console's pages of sessions."""
+
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import F, Func, JSONField, Q, QuerySet, Sum, Value
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from memory_site.console import grouped, moment
+from sessions_app.admin.links import LINK_TYPES, with_living
+from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, listed, page_of, spoken
+from sessions_app.admin.statistics import statistics
+from sessions_app.models import Conversation, SessionLink, SessionMemory
+from sessions_app.models.sessions import LONGEST_TTL_HOURS, SessionQuerySet, oldest
+from sessions_app.sealing import HistoryUnreadable, Interaction, opened
+
+#: Links and conversations shown on a session's page; their lists show the rest.
+SHOWN = 20
+
+
+def exchange(stored: Interaction) -> list[dict[str, Any]]:
+    """Question and answer of a stored interaction; only its moment when nothing opens it."""
+    at = stored["timestamp"][:19].replace("T", " ")
+    try:
+        said = opened(stored)
+    except HistoryUnreadable:
+        return [spoken("sealed", None, at)]
+    return [spoken("user", said["query"], at), spoken("assistant", said["answer"], at)]
+
+
+class SessionForm(forms.ModelForm):
+    ttl_hours = forms.FloatField(
+        label="Time to live, in hours",
+        required=False,
+        max_value=LONGEST_TTL_HOURS,
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+    class Meta:
+        model = SessionMemory
+        fields = ("ttl_hours",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "ttl_hours" in self.fields:  # without the permission to change it, it is not
+            own = self.instance.ttl_hours
+            self.initial["ttl_hours"] = int(own) if own and own.is_integer() else own
+            self.fields["ttl_hours"].help_text = (
+                f"Interactions older than this are gone, at once and for good. Empty: the server's own "
+                f"{settings.MEMORY_TTL_HOURS:g} hours."
+            )
+
+    def clean_ttl_hours(self) -> float | None:
+        hours = self.cleaned_data["ttl_hours"]
+        if hours is not None and hours <= 0:
+            raise forms.ValidationError("This must be more than 0.")
+        return hours
+
+
+@admin.register(SessionMemory)
+class SessionAdmin(SpokenAdmin):
+    form = SessionForm
+    list_display = ("name", "namespace", "interactions", "time_to_live", "last_added")
+    list_display_links = ("name",)
+    list_select_related = ("namespace",)
+    list_filter = (NamespaceFilter,)
+    list_before_template = "admin/sessions_app/sessionmemory/list_empty.html"
+    ordering = ("-updated_at", "-id")
+    sortable_by = ()
+    search_fields = ("session_id",)  # shows the box; get_search_results says what it does
+    search_help_text = "Session id, or how it begins"
+    compressed_fields = False
+    fields = (("session_id", "namespace", "interactions"), ("ttl_hours", "last_added", "begun"))
+    readonly_fields = ("session_id", "namespace", "interactions", "last_added", "begun")
+    change_form_outer_after_template = "admin/sessions_app/sessionmemory/history.html"
+    delete_confirmation_template = "admin/sessions_app/sessionmemory/delete_confirmation.html"
+    delete_selected_confirmation_template = "admin/sessions_app/sessionmemory/delete_selected_confirmation.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Named as lists are, so that the side bar can lead there."""
+        view = self.admin_site.admin_view(partial(statistics, model_admin=self))
+        return [path("statistics/", view, name="sessions_app_sessionstatistics_changelist"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> SessionQuerySet:
+        """Without the histories, which can be megabytes: their length is counted where they are."""
+        return SessionMemory.objects.alive().with_length().select_related("namespace").defer("history")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        return (queryset.filter(session_id__startswith=text) if text else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Sessions come from interactions."""
+        return False
+
+    @display(description="session")
+    def name(self, session: SessionMemory) -> SafeString:
+        return format_html('<span class="memory-beginning" title="{}">{}</span>', *[session.session_id] * 2)
+
+    @display(description="interactions")
+    def interactions(self, session: SessionMemory) -> str:
+        return grouped(session.history_length)
+
+    @display(description="time to live")
+    def time_to_live(self, session: SessionMemory) -> SafeString:
+        own = session.ttl_hours
+        text = f"default ({settings.MEMORY_TTL_HOURS:g} h)" if own is None else f"{own:g} h"
+        return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+    @display(description="last added to")
+    def last_added(self, session: SessionMemory) -> SafeString | None:
+        return moment(session.updated_at)
+
+    @display(description="begun")
+    def begun(self, session: SessionMemory) -> SafeString | None:
+        return moment(session.created_at)
+
+    def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
+        if session := kwargs.get("obj"):
+            context |= facts(session)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: SessionMemory, form: SessionForm, change: bool) -> None:
+        """This one column: the history may have grown meanwhile."""
+        SessionMemory.objects.filter(pk=obj.pk).update(ttl_hours=obj.ttl_hours)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        sessions = SessionMemory.objects.filter(pk__in=[session.pk for session in objs]).with_length()
+        interactions = sessions.aggregate(sum=Sum("history_length"))["sum"] or 0
+        shown = [format_html('<a href="{}">{}</a>', page_of(session.pk), session) for session in objs]
+        return shown, {"sessions": len(shown), "interactions": interactions}, set(), []
+
+
+def facts(session: SessionMemory) -> dict[str, Any]:
+    """What a session's page shows besides the form: what was said, its links in both directions, its conversations."""
+    stored = kept(session)
+    blocks = [block for interaction in stored for block in exchange(interaction)]
+    both = {"namespace": session.namespace_id, "q": session.session_id}
+    same = {"namespace": session.namespace_id, "session_id": session.session_id}
+    conversations = Conversation.objects.filter(**same).defer("metadata").order_by("-started_at", "-id")
+    return {
+        "blocks": blocks,
+        "sealed": any("sealed" in interaction for interaction in stored),
+        "unreadable": any(block["role"] == "sealed" for block in blocks),
+        "links": links_of(session),
+        "all_links": listed("sessionlink", **both),
+        "conversations": conversations[:SHOWN],
+        "all_conversations": listed("conversation", **same),
+    }
+
+
+def kept(session: SessionMemory) -> list[Interaction]:
+    """The stored interactions that are not over, oldest first. Looking at them changes nothing."""
+    most = Value(settings.MEMORY_MAX_CONTEXT_LENGTH)
+    history = Func(F("history"), oldest(), most, function="sessions_kept", output_field=JSONField())
+    return next(iter(SessionMemory.objects.filter(pk=session.pk).values_list(history, flat=True)), [])
+
+
+def links_of(session: SessionMemory) -> list[dict[str, Any]]:
+    own = Q(source_session_id=session.session_id) | Q(target_session_id=session.session_id)
+    links = SessionLink.objects.filter(own, namespace=session.namespace_id).order_by("-id")
+    return [
+        {"link": link, "outwards": link.source_session_id == session.session_id, "colour": LINK_TYPES[link.link_type]}
+        for link in with_living(links)[:SHOWN]
+    ]

@@ -1,0 +1,97 @@
+"""What the pages of sessions and conversations share: the namespace, what was said, ways from one to another."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.forms import AutocompleteDropdownForm
+
+from memory_site.console import ConsoleAdmin
+from sessions_app.models import Namespace, SessionMemory
+
+#: A text longer than this, in characters or in lines, is folded up.
+FOLDED_LENGTH, FOLDED_LINES = 1_200, 16
+BEGINNING = 500
+
+
+def asked_for(request: HttpRequest) -> Namespace | None:
+    """The namespace named in the address, if one is. Raises ValidationError when there is no such."""
+    return forms.ModelChoiceField(Namespace.objects.all(), required=False).clean(request.GET.get("namespace", ""))
+
+
+def namespace_field(request: HttpRequest, model_admin: ModelAdmin, chosen: Namespace | None) -> forms.Form:
+    """Names are looked up while one is typed: there may be more namespaces than a menu can hold."""
+    return AutocompleteDropdownForm(
+        request=request,
+        name="namespace",
+        label="By namespace",
+        choices=(),
+        field=SessionMemory._meta.get_field("namespace"),
+        model_admin=model_admin,
+        data={"namespace": chosen and chosen.pk},
+    )
+
+
+class NamespaceFilter(admin.SimpleListFilter):
+    title, parameter_name = "namespace", "namespace"
+    template = "unfold/filters/filters_field.html"
+    form_class = AutocompleteDropdownForm  # the list takes its scripts from here
+
+    def __init__(self, request: HttpRequest, params: dict, model: type, model_admin: ModelAdmin) -> None:
+        super().__init__(request, params, model, model_admin)
+        try:
+            self.chosen, self.known = asked_for(request), True
+        except forms.ValidationError:
+            self.chosen, self.known = None, False
+        self.form = namespace_field(request, model_admin, self.chosen)
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield {"form": self.form}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if not self.known:
+            return queryset.none()
+        return queryset.filter(namespace=self.chosen) if self.chosen else queryset
+
+
+class SpokenAdmin(ConsoleAdmin):
+    """What the lists of this app share: their own conditions, and no other that could read every row."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup in {each.parameter_name for each in self.list_filter}
+
+
+def spoken(role: str, text: str | None, at: str, **more: Any) -> dict[str, Any]:
+    """One block of an exchange as its template takes it; without a text only the moment is shown."""
+    long = text is not None and (len(text) > FOLDED_LENGTH or text.count("\n") >= FOLDED_LINES)
+    beginning = "\n".join(text[:BEGINNING].rsplit(None, 1)[0].splitlines()[:FOLDED_LINES]) if long else None
+    return {"role": role, "text": text, "beginning": beginning, "at": at, **more}
+
+
+def page_of(pk: UUID) -> str:
+    return reverse("admin:sessions_app_sessionmemory_change", args=[pk])
+
+
+def listed(model: str, **parameters: object) -> str:
+    """The address of a list, narrowed."""
+    return f"{reverse(f'admin:sessions_app_{model}_changelist')}?{urlencode(parameters)}"
+
+
+def living(session_id: str) -> Subquery:
+    """The key of the session that a row names in this column, while it is there."""
+    sessions = SessionMemory.objects.alive().filter(namespace=OuterRef("namespace"), session_id=OuterRef(session_id))
+    return Subquery(sessions.values("pk"))
