@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from psycopg.types.datetime import TimestamptzLoader
 
 from memories.add import named as named_row
 from memories.filters import Filters
@@ -71,6 +72,8 @@ def compiled(rows: Any) -> tuple[str, Sequence[Any]]:
 
 def run(scope: Scope, search: Search, size: Size | None, *, exact: bool = False) -> list[tuple]:
     with connection.cursor() as cursor:
+        # Django reads times in Python, 9 µs each; connections are in UTC, so the driver's own way gives the same.
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(*statement(scope, search, COLUMNS, size, exact=exact))
         return cursor.fetchall()
 

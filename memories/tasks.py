@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
+from threading import BoundedSemaphore
 from uuid import UUID
 
 from celery import shared_task
@@ -18,21 +20,40 @@ from memory_site.bell import Bell
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)
-# One claim: six thousand tokens or so, for which a hundred a second are enough within the lease. Four times as many
-# were no faster.
+# One claim: six thousand tokens or so. Two hundred a second are enough to do two of them within the lease.
 CLAIMED_AT_MOST = 256
 CHARACTERS_AT_MOST = 25_000
+# While one keeps its vectors the other has the model to itself: .95 of the model's own speed, alone .87.
+SIDE_BY_SIDE = BoundedSemaphore(2)
+MOMENT = 1.0
 OUTAGE_PAUSE = timedelta(seconds=20)
 DELETED_AT_ONCE = 1_000
 
 
 @shared_task
 def embed_due() -> int:
-    """Embed until nothing is due; how many vectors were made. Safe to run twice, in parallel, or late."""
+    """Embed until nothing is due; how many vectors were made. Safe to run twice, in parallel, or late.
+
+    Two at most in one process, which leaves its other threads to other work. Whoever is sent away after a moment's
+    waiting is not missed: those two look again after each claim.
+    """
+    if not SIDE_BY_SIDE.acquire(timeout=MOMENT):
+        return 0
+    try:
+        return embed_all()
+    finally:
+        SIDE_BY_SIDE.release()
+
+
+def embed_all() -> int:
     total = 0
-    while (made := embed_some(DueEmbedding.objects.alive())) is not None:
+    for claims in count():
+        made = embed_some(DueEmbedding.objects.alive())
+        if made is None:
+            return total
         total += made
-    return total
+        if claims == 1:  # so much is due that another one helps
+            bell.ring()
 
 
 bell = Bell(embed_due)

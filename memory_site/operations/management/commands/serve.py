@@ -128,7 +128,7 @@ def program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
 CELERY = ("celery", "-A", "memory_site")
 WORKER = (
     *(*CELERY, "worker", "--loglevel", "WARNING"),
-    *("--pool", "threads", "--concurrency", "2", "--without-mingle", "--without-gossip"),
+    *("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip"),
 )
 BEAT = (
     *(*CELERY, "beat", "--loglevel", "WARNING"),
