@@ -158,7 +158,7 @@ def ask(sql: str, namespace_id: int, drafts: list[Draft]) -> list[tuple]:
     parameters = {"namespace": namespace_id, "drafts": to_json([each.columns for each in drafts]).decode()}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall()
 
 
 def named(row: Sequence[Any]) -> dict[str, Any]:
