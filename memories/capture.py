@@ -65,6 +65,6 @@ def memory_of(message: Message, said: MessageIn) -> MemoryIn:
         session_id=message.session_id,
         agent_id=said.agent_id,
         importance=(Importance.MEDIUM if WEIGHTY.search(said.content) else Importance.LOW).value,
-        metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk), "role": said.role},
+        metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk)},
         created_at=said.created_at,
     )

@@ -34,13 +34,14 @@ class DueQuerySet(models.QuerySet):
 
     @surviving_deadlocks
     def claim(self, limit: int, characters: int, lease: timedelta) -> list:
-        """Take the oldest due rows: `limit` at most, one at least, and otherwise no more text than `characters`.
+        """Take the oldest due rows: `limit` at most, one at least, and otherwise no more text than `characters`. One
+        that was tried too often for company is taken alone, when its turn comes.
 
         A crashed worker's rows come due again when the lease ends.
         """
         with transaction.atomic():
             due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("after")
-            rows = within(due.filter(tries__lt=TRIES_IN_COMPANY)[:limit], characters) or list(due[:1])
+            rows = within(fit_for_company(list(due[:limit])), characters)
             claimed = self.model.objects.filter(pk__in=[row.pk for row in rows])
             claimed.update(after=Now() + lease, tries=F("tries") + 1)
         return rows
@@ -59,6 +60,12 @@ class DueQuerySet(models.QuerySet):
     def put_aside(self, error: str) -> int:
         """Push rows far forward, with the reason."""
         return self.update(after=Now() + SET_ASIDE, error=error[:1000], tries=TRIES_IN_COMPANY)
+
+
+def fit_for_company(rows: Sequence) -> list:
+    if rows and rows[0].tries >= TRIES_IN_COMPANY:
+        return [rows[0]]
+    return [row for row in rows if row.tries < TRIES_IN_COMPANY]
 
 
 def within(rows: Sequence, characters: int) -> list:

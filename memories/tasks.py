@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 from uuid import UUID
 
 from celery import shared_task
@@ -25,7 +25,7 @@ CLAIMED_AT_MOST = 256
 CHARACTERS_AT_MOST = 25_000
 # While one keeps its vectors the other has the model to itself: .95 of the model's own speed, alone .87.
 SIDE_BY_SIDE = BoundedSemaphore(2)
-MOMENT = 1.0
+rung = Event()
 OUTAGE_PAUSE = timedelta(seconds=20)
 DELETED_AT_ONCE = 1_000
 
@@ -34,15 +34,18 @@ DELETED_AT_ONCE = 1_000
 def embed_due() -> int:
     """Embed until nothing is due; how many vectors were made. Safe to run twice, in parallel, or late.
 
-    Two at most in one process, which leaves its other threads to other work. Whoever is sent away after a moment's
-    waiting is not missed: those two look again after each claim.
+    Two at most in one process, which leaves its other threads to other work. Nobody waits for a place, and no ring is
+    missed: whoever finds none has said so before, and is heard by the one who leaves next.
     """
-    if not SIDE_BY_SIDE.acquire(timeout=MOMENT):
-        return 0
-    try:
-        return embed_all()
-    finally:
-        SIDE_BY_SIDE.release()
+    rung.set()
+    total = 0
+    while rung.is_set() and SIDE_BY_SIDE.acquire(blocking=False):
+        try:
+            rung.clear()
+            total += embed_all()
+        finally:
+            SIDE_BY_SIDE.release()
+    return total
 
 
 def embed_all() -> int:

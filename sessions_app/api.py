@@ -1,5 +1,6 @@
 """/sessions: what was said lately. Add to it, read it, let it go."""
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -58,15 +59,18 @@ def session_analytics(request: HttpRequest):
     found = analytics(request.auth.namespace_id)
     for session in found["busiest"]:
         del session["namespace_id"]
+        session["last_updated"] = datetime.fromisoformat(session["last_updated"])
     return answer(found)
 
 
 @router.post("/sessions/cleanup", auth=writes, response={200: CleanupOut, **PROBLEMS})
 @surviving_deadlocks
 @idempotent
-def cleanup_sessions(request: HttpRequest, payload: CleanupIn):
-    """Delete sessions that nobody has added to for long. Reads never wait for this: what is over is not shown."""
-    return answer({"deleted": delete_outdated_sessions(request.auth.namespace_id, payload.max_age_hours)})
+def cleanup_sessions(request: HttpRequest, payload: CleanupIn | None = None):
+    """Delete sessions that nobody has added to for long. Reads never wait for this: what is over is not shown.
+    `max_age_hours` counts for every session, those with a time to live of their own too."""
+    max_age_hours = payload and payload.max_age_hours
+    return answer({"deleted": delete_outdated_sessions(request.auth.namespace_id, max_age_hours)})
 
 
 @router.post("/sessions/{path:session_id}/interactions", auth=writes, response={201: HistoryOut, **PROBLEMS})
@@ -76,7 +80,8 @@ def add_interactions(request: HttpRequest, session_id: SessionId, payload: Body[
     """Append one interaction or several; the session is made when there is none. Parallel additions are all kept, the
     newest 50 (MEMORY_MAX_CONTEXT_LENGTH) of a session stay."""
     several = payload.interactions if isinstance(payload, InteractionsIn) else [payload]
-    length = history.add(request.auth.namespace_id, session_id, [each.interaction() for each in several])
+    interactions = [each.interaction() for each in several]
+    length = history.add(request.auth.namespace_id, session_id, interactions, payload.ttl_hours)
     return answer({"session_id": session_id, "history_length": length}, 201)
 
 

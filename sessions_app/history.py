@@ -16,30 +16,30 @@ from memory_site.ids import uuid7
 from sessions_app.sealing import Interaction, opened, sealed
 
 TABLE = "sessions_app_sessionmemory"
-DEFAULT_TTL = "%(ttl_hours)s::float8 * interval '1 hour'"
+NEW_TTL = "coalesce(%(own)s::float8, %(ttl_hours)s::float8) * interval '1 hour'"
 TTL = "coalesce({row}.ttl_hours, %(ttl_hours)s::float8) * interval '1 hour'"
 OF_KEPT, OF_SESSION = TTL.format(row="kept"), TTL.format(row="session")
-IS_OVER = f"kept.updated_at <= clock_timestamp() - {OF_KEPT}"
-# The clock is read under the row's lock, so that the order of times is the order of arrival. A session that is over is
-# there for nobody: whether or not it was cleaned up already, it begins anew.
+# The clock is read once, and under the row's lock, so that the order of times is the order of arrival. A session that
+# is over is there for nobody: whether or not it was cleaned up already, it begins anew.
 ADD = f"""
-INSERT INTO {TABLE} AS kept (id, namespace_id, session_id, history, updated_at)
-VALUES (
-    %(id)s, %(namespace)s, %(session)s,
-    sessions_kept(
-        sessions_stamped(%(added)s::jsonb, clock_timestamp()), clock_timestamp() - {DEFAULT_TTL}, %(most)s::integer
-    ),
-    clock_timestamp()
+INSERT INTO {TABLE} AS kept (id, namespace_id, session_id, ttl_hours, history, updated_at)
+SELECT %(id)s, %(namespace)s, %(session)s, %(own)s::float8,
+       sessions_kept(sessions_stamped(%(added)s::jsonb, at), at - {NEW_TTL}, %(most)s::integer), at
+FROM (SELECT clock_timestamp() AS at OFFSET 0) clock
+ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, created_at, updated_at) = (
+    SELECT sessions_kept(
+               CASE WHEN is_over THEN '[]' ELSE kept.history END || sessions_stamped(%(added)s::jsonb, at),
+               at - CASE WHEN is_over OR %(own)s::float8 > 0 THEN {NEW_TTL} ELSE {OF_KEPT} END,
+               %(most)s::integer
+           ),
+           CASE WHEN is_over OR %(own)s::float8 > 0 THEN %(own)s::float8 ELSE kept.ttl_hours END,
+           CASE WHEN is_over THEN at ELSE kept.created_at END,
+           greatest(kept.updated_at, at)
+    FROM (
+        SELECT at, kept.updated_at <= at - {OF_KEPT} AS is_over
+        FROM (SELECT clock_timestamp() AS at OFFSET 0) clock OFFSET 0
+    ) moment
 )
-ON CONFLICT (namespace_id, session_id) DO UPDATE SET
-    history = sessions_kept(
-        CASE WHEN {IS_OVER} THEN '[]' ELSE kept.history END || sessions_stamped(%(added)s::jsonb, clock_timestamp()),
-        clock_timestamp() - CASE WHEN {IS_OVER} THEN {DEFAULT_TTL} ELSE {OF_KEPT} END,
-        %(most)s::integer
-    ),
-    ttl_hours = CASE WHEN {IS_OVER} THEN NULL ELSE kept.ttl_hours END,
-    created_at = CASE WHEN {IS_OVER} THEN clock_timestamp() ELSE kept.created_at END,
-    updated_at = greatest(kept.updated_at, clock_timestamp())
 RETURNING jsonb_array_length(history)
 """
 # What is too old is not only left out but removed, and the session is not renewed by that.
@@ -57,13 +57,15 @@ SELECT sessions_kept(history, oldest, least(%(limit)s::integer, %(most)s::intege
 
 
 @surviving_deadlocks
-def add(namespace_id: int, session_id: str, interactions: Sequence[Mapping[str, Any]]) -> int:
+def add(
+    namespace_id: int, session_id: str, interactions: Sequence[Mapping[str, Any]], ttl_hours: float | None = None
+) -> int:
     """Append interactions ({query, answer, timestamp?}, times in UTC as ISO 8601 with microseconds and offset).
 
-    Returns how many the session then holds.
+    `ttl_hours` becomes the session's own time to live when it is given. Returns how many the session then holds.
     """
     added = json.dumps([sealed(interaction) for interaction in interactions])
-    return ask(ADD, namespace_id, session_id, id=uuid7(), added=added)[0]
+    return ask(ADD, namespace_id, session_id, id=uuid7(), added=added, own=ttl_hours)[0]
 
 
 def context(namespace_id: int, session_id: str, limit: int) -> list[Interaction]:

@@ -77,7 +77,9 @@ def session_id_of(key: bytes, prefix: bytes) -> str:
     """Raises Unusable."""
     try:
         if not key.startswith(prefix):
-            raise Unusable("it does not begin with the prefix")
+            raise Unusable(
+                f"it does not begin with {prefix.decode(errors='replace')!r}: --prefix says what ids do not have"
+            )
         return SESSION_ID.validate_python(key.removeprefix(prefix).decode())
     except UnicodeDecodeError:
         raise Unusable("it is not UTF-8") from None

@@ -10,11 +10,12 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from memory_site.schemas import Content, In, Label, Moment
 from sessions_app.models.sessions import LONGEST_TTL_HOURS
 
-#: Clocks differ, and callers round; what lies further ahead would outstay its session.
-AHEAD_AT_MOST = timedelta(days=1)
+#: Clocks differ; what lies further ahead would stand before everything that is said meanwhile.
+AHEAD_AT_MOST = timedelta(hours=1)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A session's id is part of the address, and these are addresses of their own.
-TAKEN = re.compile(r"analytics|cleanup|.*/(context|interactions)", re.DOTALL)
+# So do a dot and two, which clients resolve before they ask.
+TAKEN = re.compile(r"analytics|cleanup|\.\.?|.*/(context|interactions|\.\.?)|\.\.?/.*|.*/\.\.?/.*", re.DOTALL)
 EXAMPLE = {"query": "When does the harbour open?", "answer": "At nine.", "timestamp": "2026-01-01T09:00:00Z"}
 
 
@@ -22,19 +23,21 @@ def addressable(session_id: str) -> str:
     """The id, or ValueError when no request could name it."""
     if CONTROL.search(session_id):
         raise ValueError("may not contain control characters")
-    if TAKEN.fullmatch(session_id) or session_id.startswith("/") or session_id.endswith("/"):
-        raise ValueError("is an address of its own, or begins or ends with a slash")
+    if TAKEN.fullmatch(session_id):
+        raise ValueError("cannot be used in an address: an operation, or a relative path")
+    if session_id.startswith("/") or session_id.endswith("/"):
+        raise ValueError("may not begin or end with a slash")
     return session_id
 
 
 def not_far_ahead(moment: datetime) -> datetime:
     if moment > datetime.now(UTC) + AHEAD_AT_MOST:
-        raise ValueError("may lie at most a day in the future")
+        raise ValueError("may lie at most an hour in the future")
     return moment
 
 
-SessionId = Annotated[Label, AfterValidator(addressable)]
 TimeToLive = Annotated[float, Field(gt=0, le=LONGEST_TTL_HOURS, description="Hours; may be a fraction.")]
+SessionId = Annotated[Label, AfterValidator(addressable)]
 
 
 class InteractionIn(In):
@@ -54,7 +57,20 @@ class InteractionIn(In):
         return {"query": self.query, "answer": self.answer, "timestamp": when}
 
 
-class InteractionsIn(In):
+class AdditionIn(In):
+    """What an addition may say of its session."""
+
+    ttl_hours: TimeToLive | None = Field(
+        None,
+        description="The session's own time to live from now on, as PATCH sets it; needed to bring in what is old.",
+    )
+
+
+class OneIn(InteractionIn, AdditionIn):
+    """One turn, and perhaps the session's time to live."""
+
+
+class InteractionsIn(AdditionIn):
     """Several turns at once, in their order."""
 
     interactions: list[InteractionIn] = Field(min_length=1, max_length=1000)
@@ -65,9 +81,7 @@ def form(body: Any) -> str:
 
 
 # The brackets keep these two names out of the errors that callers see.
-Addition = Annotated[
-    Annotated[InteractionIn, Tag("[one]")] | Annotated[InteractionsIn, Tag("[many]")], Discriminator(form)
-]
+Addition = Annotated[Annotated[OneIn, Tag("[one]")] | Annotated[InteractionsIn, Tag("[many]")], Discriminator(form)]
 
 
 class SessionPatch(In):

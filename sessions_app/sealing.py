@@ -15,7 +15,7 @@ Interaction = dict[str, Any]
 
 
 class HistoryUnreadable(Exception):
-    """A history is encrypted, and none of the keys in SESSION_ENCRYPTION_KEYS opens it."""
+    """A history is encrypted or damaged, and none of the keys in SESSION_ENCRYPTION_KEYS opens it."""
 
     def __init__(self) -> None:
         super().__init__(type(self).__doc__)
@@ -36,10 +36,8 @@ def sealed(interaction: Mapping[str, Any]) -> Interaction:
 
 def opened(stored: Mapping[str, Any]) -> Interaction:
     """As callers see it: {query, answer, timestamp}. Raises HistoryUnreadable."""
-    if "sealed" not in stored:
-        return dict(stored)
     try:
-        said = json.loads(keys().decrypt(stored["sealed"]))
-    except (InvalidToken, AttributeError) as error:  # no key fits, or there is none
+        said = json.loads(keys().decrypt(stored["sealed"])) if "sealed" in stored else stored
+        return {"query": said["query"], "answer": said["answer"], "timestamp": stored["timestamp"]}
+    except (InvalidToken, AttributeError, KeyError, TypeError, ValueError) as error:  # no key fits; no key; damaged
         raise HistoryUnreadable from error
-    return said | {"timestamp": stored["timestamp"]}

@@ -190,6 +190,7 @@ class Postgres(Server):
             "synchronous_commit": "on",
             "max_wal_size": "2GB",
             "logging_collector": "off",
+            "log_error_verbosity": "terse",  # the details of a violated constraint hold the row
             "log_line_prefix": "%m [%p] ",
             "log_timezone": "UTC",
             "timezone": "UTC",

@@ -22,6 +22,8 @@ from memories.embeddings import get_embedder
 from memories.models import Memory
 from memory_site.operations.commands import first_line
 from memory_site.operations.models import Heartbeat
+from sessions_app.models import SessionMemory
+from sessions_app.sealing import HistoryUnreadable, Interaction, opened
 
 PATIENCE_SECONDS = 3.0
 SILENCE = timedelta(seconds=40)  # two beats and a half
@@ -29,6 +31,7 @@ SILENCE = timedelta(seconds=40)  # two beats and a half
 OLDEST_PGVECTOR = (0, 8, 4)
 OLDEST_POSTGRESQL = 150000
 LEAST_FREE = 0.05
+LOOKED_AT = 20
 
 
 class Status(IntEnum):
@@ -121,6 +124,22 @@ def backlog() -> Finding:
     return Status.HEALTHY, f"{waiting} memories wait for their vector."
 
 
+def histories() -> Finding:
+    """Whether the sessions added to last can be read: a lost key is noticed here, and not by the next caller."""
+    latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[:LOOKED_AT]
+    closed = sum(not can_be_opened(interaction) for interaction in latest if interaction)
+    if closed:
+        return Status.DEGRADED, f"{closed} of the sessions added to last are encrypted, and no key opens them."
+    return Status.HEALTHY, "The sessions added to last can be read."
+
+
+def can_be_opened(interaction: Interaction) -> bool:
+    try:
+        return bool(opened(interaction))
+    except HistoryUnreadable:
+        return False
+
+
 def disk() -> Finding:
     place = settings.HOME.path if settings.EMBEDDED else Path(settings.BASE_DIR)
     usage = shutil.disk_usage(place)
@@ -138,6 +157,7 @@ CHECKS: dict[str, tuple[Callable[[], Finding], Status, str]] = {
     "beat": (beat, Status.DEGRADED, START),
     "embedder": (embedder, Status.DEGRADED, "see EMBEDDER in .env.example"),
     "embedding": (backlog, Status.DEGRADED, "python manage.py embedding_status"),
+    "histories": (histories, Status.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (disk, Status.DEGRADED, "free some space"),
 }
 NEEDED_TO_SERVE = ("database", "pgvector", "migrations")

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import connection
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -25,11 +25,7 @@ from sessions_app.models import (
     SCOPES,
     WRITE,
     ApiKey,
-    Conversation,
-    Message,
     Namespace,
-    SessionLink,
-    SessionMemory,
 )
 
 # By its relation: this app knows nothing of the memories that live in its namespaces.
@@ -92,8 +88,7 @@ class NamespaceAdmin(ConsoleAdmin):
 
     def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
         """Exact counts of what goes with it, by the database's own cascade."""
-        models = (Memories, SessionMemory, SessionLink, Conversation, Message, ApiKey)
-        counted = {model: model.objects.filter(namespace__in=objs).count() for model in models}
+        counted = {model: model.objects.filter(namespace__in=objs).count() for model in owned()}
         counts = {str(model._meta.verbose_name_plural): count for model, count in counted.items() if count}
         return [str(namespace) for namespace in objs], counts, set(), []
 
@@ -102,6 +97,14 @@ class NamespaceAdmin(ConsoleAdmin):
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
         obj.delete()
+
+
+def owned() -> list[type[Model]]:
+    """What stands in a namespace, whichever app it is of. Rows that are another's, as vectors are, count with it."""
+    relations = Namespace._meta.get_fields(include_hidden=True)
+    return [
+        each.related_model for each in relations if each.one_to_many and not each.related_model._meta.pk.is_relation
+    ]
 
 
 def link_to(model: str, namespace: Namespace, text: object) -> SafeString:

@@ -17,11 +17,13 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from memory_site.console import moment, shortened
-from memory_site.schemas import CONTENT_LENGTH, visible
+from memory_site.schemas import visible
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of
 from sessions_app.models import SessionLink
 from sessions_app.models.sessions import LinkType
+from sessions_app.schemas import addressable
 
+CONTEXT_LENGTH = 10_000
 LINKED = ("source_session_id", "target_session_id")
 JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
 TAKEN = "These two sessions are linked in this way already."
@@ -51,7 +53,7 @@ class LinkTypeFilter(DropdownFilter):
 class LinkForm(forms.ModelForm):
     context = forms.CharField(
         required=False,
-        max_length=CONTENT_LENGTH,
+        max_length=CONTEXT_LENGTH,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
         help_text="Why they are linked.",
     )
@@ -93,7 +95,7 @@ class LinkForm(forms.ModelForm):
 
 def seen(text: str) -> str:
     try:
-        return visible(text)
+        return addressable(visible(text))
     except ValueError as error:
         raise forms.ValidationError(f"This {error}.") from error
 
@@ -165,7 +167,7 @@ class SessionLinkAdmin(SpokenAdmin):
             (link.target_session_id_pk, link.target_session_id),
         )
         found = [(page_of(pk), name) for pk, name in both if pk]
-        return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Both are over."
+        return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Neither is there now."
 
     @display(description="made")
     def created(self, link: SessionLink) -> SafeString | None:

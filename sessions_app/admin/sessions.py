@@ -54,7 +54,7 @@ class SessionForm(forms.ModelForm):
             own = self.instance.ttl_hours
             self.initial["ttl_hours"] = int(own) if own and own.is_integer() else own
             self.fields["ttl_hours"].help_text = (
-                f"Interactions older than this are gone, at once and for good. Empty: the server's own "
+                f"Interactions older than this are not shown, and removed by the next look or addition. Empty: "
                 f"{settings.MEMORY_TTL_HOURS:g} hours."
             )
 

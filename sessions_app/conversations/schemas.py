@@ -41,7 +41,8 @@ class EndIn(In):
 
 
 class MessageIn(In):
-    """Something said. `remember` keeps it as a memory as well, when it is longer than 50 characters."""
+    """Something said. `remember` keeps it as a memory as well, when it is longer than 50 characters without the
+    spaces around it."""
 
     model_config = ConfigDict(
         json_schema_extra={

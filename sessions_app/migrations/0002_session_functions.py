@@ -8,17 +8,23 @@ RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"');
 """
 
 # The newest interactions of a history that are younger than a moment, oldest first; of equal age in order of arrival.
+# Of more than four megabytes the oldest go as well: the whole is written anew with every addition.
 KEPT = """
 CREATE FUNCTION sessions_kept(history jsonb, oldest timestamptz, most integer) RETURNS jsonb
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
     SELECT coalesce(jsonb_agg(interaction ORDER BY at, place), '[]')
     FROM (
-        SELECT interaction, interaction ->> 'timestamp' COLLATE "C" AS at, place
-        FROM jsonb_array_elements(history) WITH ORDINALITY AS given(interaction, place)
-        WHERE interaction ->> 'timestamp' COLLATE "C" > sessions_stamp(oldest)
-        ORDER BY at DESC, place DESC LIMIT most
+        SELECT interaction, at, place, row_number() OVER newer AS rank,
+               sum(octet_length(interaction::text)) OVER newer AS bytes
+        FROM (
+            SELECT interaction, interaction ->> 'timestamp' COLLATE "C" AS at, place
+            FROM jsonb_array_elements(history) WITH ORDINALITY AS given(interaction, place)
+            WHERE interaction ->> 'timestamp' COLLATE "C" > sessions_stamp(oldest)
+        ) young
+        WINDOW newer AS (ORDER BY at DESC, place DESC ROWS UNBOUNDED PRECEDING)
     ) newest
+    WHERE rank <= most AND (bytes <= 4 * 1024 * 1024 OR rank = 1)
 );
 """
 

@@ -48,7 +48,7 @@ def operations_on_sessions(namespace: Namespace) -> list[Operation]:
         return {"namespace": pk, "session": session} | usual | more
 
     def add_sql(session: str) -> Sql:
-        return history.ADD, parameters(session, id=uuid7(), added=json.dumps([sealed(turn(next(fresh)))]))
+        return history.ADD, parameters(session, id=uuid7(), own=None, added=json.dumps([sealed(turn(next(fresh)))]))
 
     def context(session: str) -> Any:
         return answer({"session_id": session, "interactions": history.context(pk, session, 5)})

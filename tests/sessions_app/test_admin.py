@@ -213,7 +213,7 @@ def test_keys_are_narrowed_to_a_namespace(console, namespace):
 # The console as a whole
 
 
-MADE_ELSEWHERE = ("heartbeat", "sessionmemory", "conversation")
+MADE_ELSEWHERE = ("heartbeat", "sessionmemory", "conversation", "ingestion")
 
 
 def test_every_page_opens(console, namespace, operator):

@@ -331,7 +331,7 @@ def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
         (json.dumps(said("x", timestamp=10**400)), "index 1"),
         (json.dumps(said("x", timestamp=1_700_000_000_000)), "timestamp"),
         (json.dumps(said("x", timestamp=0)), "timestamp: must lie between 2000 and 2200"),
-        (json.dumps(said("x", timestamp="2199-01-01T00:00:00Z")), "timestamp: may lie at most a day in the future"),
+        (json.dumps(said("x", timestamp="2199-01-01T00:00:00Z")), "timestamp: may lie at most an hour in the future"),
         (b'{"query": "\xff", "answer": "x"}', "index 1"),
         ("[" * 100_000, "index 1"),
     ],
@@ -408,7 +408,7 @@ def test_a_value_of_another_type_is_told(capsys, namespace, old, url, fill):
         (b"session:a\x00b", "NUL"),
         (b"session:\xff", "not UTF-8"),
         (b"session: ", "blank"),
-        (b"other:monday", "does not begin with the prefix"),
+        (b"other:monday", "does not begin with 'session:'"),
     ],
     ids=repr,
 )

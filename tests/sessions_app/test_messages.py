@@ -247,7 +247,7 @@ def test_a_remembered_message_becomes_a_memory(api, conversation):
         "session_id": "monday",
         "agent_id": "writer",
         "importance": Importance.LOW,
-        "metadata": {"conversation_id": conversation, "message_id": message["id"], "role": "user"},
+        "metadata": {"conversation_id": conversation, "message_id": message["id"]},
     }
     assert {name: memory[name] for name in expected} == expected
     assert str(Message.objects.get().memory_id) == memory["id"]
@@ -306,7 +306,7 @@ def test_the_same_content_again_is_the_same_memory(api, conversation):
     first, second = (said(api, conversation, LONG, role=role, remember=True) for role in ("user", "assistant"))
     assert first["memory_id"] == second["memory_id"]
     memory = Memory.objects.get()
-    assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"], "role": "assistant"}
+    assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"]}
     assert Message.objects.filter(memory_id=memory.pk).count() == count(api, conversation) == 2
 
 

@@ -3,6 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
+from memory_site.operations.health import Status, histories
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
@@ -82,3 +83,14 @@ def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
 def test_a_caller_cannot_pass_something_off_as_sealed(api, settings):
     settings.SESSION_ENCRYPTION_KEYS = [NEW]
     assert is_problem(api.post("/sessions/monday/interactions", TURN | {"sealed": "x"}), 422)
+
+
+@pytest.mark.parametrize("keys", [[], [OTHER]], ids=["no key", "another key"])
+def test_a_lost_key_is_noticed_by_health(api, settings, keys):
+    settings.SESSION_ENCRYPTION_KEYS = [NEW]
+    add(api)
+    assert histories() == (Status.HEALTHY, "The sessions added to last can be read.")
+    settings.SESSION_ENCRYPTION_KEYS = keys
+    status, message = histories()
+    assert status == Status.DEGRADED
+    assert message.startswith("1 of the sessions")

@@ -1,6 +1,7 @@
 """What was said lately: adding to a session, reading it, its end."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from sessions_app import history
 from sessions_app.models import SessionMemory
 from tests.wire import at_once, blamed, is_problem
 
@@ -162,7 +164,23 @@ def test_any_visible_id_names_a_session(api, session):
 
 @pytest.mark.parametrize(
     "session",
-    [" ", "\t", "x" * 256, "a\nb", "a\x00b", "\x7f", "\u200b", "analytics", "a/context", "b/interactions", "a/"],
+    [
+        " ",
+        "\t",
+        "x" * 256,
+        "a\nb",
+        "a\x00b",
+        "\x7f",
+        "\u200b",
+        "analytics",
+        "a/context",
+        "b/interactions",
+        "a/",
+        ".",
+        "..",
+        "a/../b",
+        "./a",
+    ],
 )
 def test_an_id_that_names_nothing_is_refused(api, session):
     response = add(api, session)
@@ -279,7 +297,7 @@ def test_the_usual_time_to_live_is_a_setting(api, settings):
 
 
 def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
-    add(api, "monday", "old", timestamp=(NOW + timedelta(hours=20)).isoformat())
+    add(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
     age("monday", hours=3)
     assert context(api, "monday") == []
@@ -291,7 +309,7 @@ def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
 
 
 def test_a_session_that_is_over_begins_anew(api):
-    add(api, "monday", "old", timestamp=(NOW + timedelta(hours=20)).isoformat())
+    add(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
     age("monday", hours=3)
     assert add(api, "monday", "new").json()["history_length"] == 1
@@ -403,3 +421,64 @@ def test_histories_can_be_asked_what_they_contain(api):
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
     assert "session_history" in asked.explain()
+
+
+# Bringing in what is old
+
+
+def test_a_time_to_live_may_come_with_the_first_interaction(api):
+    response = add(api, "monday", "two days ago", timestamp=ago(hours=48), ttl_hours=72)
+    assert response.json()["history_length"] == 1
+    assert api.get("/sessions/monday").json()["ttl_hours"] == 72
+    assert add(api, "monday", "now").json()["history_length"] == 2
+    assert api.get("/sessions/monday").json()["ttl_hours"] == 72
+
+
+def test_a_later_addition_may_change_the_time_to_live(api):
+    several(api, "monday", 2)
+    add(api, "monday", "three hours ago", timestamp=ago(hours=3))
+    assert len(queries(api, "monday")) == 3
+    body = {"interactions": [{"query": "now", "answer": "yes"}], "ttl_hours": 2}
+    assert api.post("/sessions/monday/interactions", body).json()["history_length"] == 3
+    assert "three hours ago" not in queries(api, "monday")
+
+
+@pytest.mark.parametrize("hours", [0, -1, 1e9, "24"])
+def test_a_wrong_time_to_live_adds_nothing(api, hours):
+    assert is_problem(add(api, "monday", ttl_hours=hours), 422)
+    assert not SessionMemory.objects.exists()
+
+
+def test_clean_up_needs_no_body(api):
+    add(api, "monday")
+    age("monday", hours=30)
+    assert api.post("/sessions/cleanup").json() == {"deleted": 1}
+
+
+# Much at once
+
+
+def test_of_more_than_four_megabytes_the_oldest_go(api):
+    for number in range(16):
+        add(api, "monday", f"number {number}", "☕" * 100_000)
+    found = queries(api, "monday", 100)
+    assert found == [f"number {number}" for number in range(15, -1, -1)][: len(found)]
+    assert 4 * 2**20 - 400_000 < sum(len(each["answer"].encode()) for each in context(api, "monday", 100)) < 4 * 2**20
+
+
+def test_one_interaction_is_kept_however_large(api):
+    add(api, "monday", "☕" * 100_000, "☕" * 100_000)
+    assert len(context(api, "monday")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_ends_at_one_moment(api, namespace):
+    """A long history takes so long to be written that a clock read twice would tell two times."""
+    turns = [{"query": "x" * 20_000, "answer": "y" * 20_000}] * 45
+    for number in range(20):
+        session, life = f"session {number}", 0.4
+        history.add(namespace.pk, session, turns, ttl_hours=life / 3600)
+        time.sleep(life - 0.02 + number * 0.002)
+        length = history.add(namespace.pk, session, [{"query": "why?", "answer": "so"}])
+        own = SessionMemory.objects.get(session_id=session).ttl_hours
+        assert (length, own is None) in {(46, False), (1, True), (1, False)}

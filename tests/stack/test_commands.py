@@ -13,7 +13,7 @@ NOWHERE = {
     "SECRET_KEY": "nowhere-" * 8,
     "PG_POOL_TIMEOUT": "2",
 }
-PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "disk"}
+PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "histories", "disk"}
 
 
 def beside(stack, *arguments):

@@ -52,7 +52,7 @@ class Command(LongCommand):
         parser.add_argument(
             "--ttl-hours",
             type=float,
-            help="the time to live of these sessions; without it, what is older than the server's is gone at once",
+            help="time to live of these sessions, where theirs is shorter; without it, what is older is left out",
         )
         parser.add_argument("--dry-run", action="store_true", help="only say what would be added")
 
