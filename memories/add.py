@@ -24,7 +24,7 @@ DRAFT = {
     "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
     "session_id": "text", "importance": "smallint", "confidence": "float8", "tags": "text[]", "entity_system": "text",
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
-    "updated_at": "timestamptz", "expires_at": "timestamptz",
+    "updated_at": "timestamptz", "expires_at": "timestamptz", "document_id": "uuid",
 }  # fmt: skip
 ENTITY = ", ".join(
     f"{part} = CASE WHEN kept.entity_id IS NULL THEN excluded.{part} ELSE kept.{part} END"
@@ -38,7 +38,7 @@ ADD = f"""
 INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
 SELECT %(namespace)s, {", ".join(DRAFT)}, 0
 FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
-ON CONFLICT (namespace_id, memory_type, user_id, content_hash) DO UPDATE SET
+ON CONFLICT (namespace_id, memory_type, user_id, content_hash, document_id) DO UPDATE SET
     updated_at = excluded.updated_at,
     summary = coalesce(excluded.summary, kept.summary),
     data = CASE WHEN kept.data IS NULL THEN excluded.data ELSE kept.data || coalesce(excluded.data, '{{}}') END,
@@ -78,13 +78,14 @@ class Draft:
     identity: Identity
 
 
-def draft(memory: MemoryIn) -> Draft:
+def draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
     columns, now = memory.columns(), datetime.now(UTC)
     vector = columns.pop("vector")
     columns |= {
         "id": uuid7(),
         "created_at": columns["created_at"] or now,
         "updated_at": now,
+        "document_id": document_id,
     }
     digest = hashlib.sha256(memory.content.encode()).digest()
     return Draft(columns, vector, (str(memory.memory_type), memory.user_id, digest))
@@ -102,9 +103,12 @@ def add_one(namespace_id: int, memory: MemoryIn, model: str) -> tuple[dict[str, 
     return row, created
 
 
-def add_many(namespace_id: int, memories: Sequence[MemoryIn], model: str) -> tuple[list[UUID], int]:
-    """Add all or none: their ids in the order given, and how many are new."""
-    drafts = [draft(memory) for memory in memories]
+def add_many(
+    namespace_id: int, memories: Sequence[MemoryIn], model: str, document_id: UUID | None = None
+) -> tuple[list[UUID], int]:
+    """Add all or none: their ids in the order given, and how many are new. Chunks of a document are apart from all
+    other memories: the same text in two files is two chunks."""
+    drafts = [draft(memory, document_id) for memory in memories]
     with transaction.atomic():
         ids: dict[Identity, UUID] = {}
         for wave in waves(drafts):

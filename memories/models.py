@@ -106,6 +106,8 @@ class Memory(models.Model):
     workflow_id = label("workflow")
     repo_id = label("repository")
     session_id = label("session")
+    # What it is a chunk of. The table is of a later app; its migration has PostgreSQL follow the reference.
+    document_id = models.UUIDField(null=True, editable=False)
     importance = models.SmallIntegerField(
         default=Importance.MEDIUM, choices=[(level.value, level.name) for level in Importance]
     )
@@ -137,7 +139,7 @@ class Memory(models.Model):
         verbose_name_plural = "memories"
         constraints = [
             models.UniqueConstraint(
-                fields=["namespace", "memory_type", "user_id", "content_hash"],
+                fields=["namespace", "memory_type", "user_id", "content_hash", "document_id"],
                 nulls_distinct=False,
                 name="memory_is_kept_once",
             ),
@@ -187,6 +189,7 @@ class Memory(models.Model):
             models.Index(
                 F("namespace"), *NEWEST, name="memory_important", condition=Q(metadata__contains={"important": True})
             ),
+            models.Index(F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
             # Without fastupdate: a search never pays for somebody else's pending list.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),

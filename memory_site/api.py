@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from psycopg.errors import UniqueViolation
 
+from ingestion.api import router as knowledge
 from memories.api import DUPLICATE
 from memories.api import router as memories
 from memories.embeddings import EmbedderUnavailable, TextRefused
@@ -47,6 +48,7 @@ api.add_router("", sessions)
 api.add_router("", session_links)
 api.add_router("", conversations)
 api.add_router("", messages)
+api.add_router("", knowledge)
 
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
 STATUS = {
@@ -104,8 +106,8 @@ def problem_of(request: HttpRequest, error: Exception) -> HttpResponse:
         log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
         return problem_response(request, Problem(500, "Something went wrong here; the log knows more."))
     problem = STATUS[kind](error)
-    if problem.status == 503:
-        log.warning("Request %s: %s", getattr(request, "id", ""), type(error).__name__)
+    if problem.status >= 500:
+        log.warning("Request %s: %s: %s", getattr(request, "id", ""), type(error).__name__, problem.detail)
     return problem_response(request, problem)
 
 

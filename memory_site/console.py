@@ -132,6 +132,10 @@ def style_sheet(_: HttpRequest) -> str:
 # Group, then: title, symbol, the model's admin address and the permission to see it.
 SIDE_BAR = {
     "Memory": [("Memories", "neurology", "memories_memory", "memories.view_memory")],
+    "Knowledge": [
+        ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
+        ("Documents", "description", "ingestion_document", "ingestion.view_document"),
+    ],
     "Conversation": [
         ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),
         ("Conversations", "forum", "sessions_app_conversation", "sessions_app.view_conversation"),

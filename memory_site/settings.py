@@ -81,6 +81,9 @@ class Environment(BaseSettings):
     #: Fernet keys, separated by commas: the first one encrypts the histories of sessions, all of them decrypt.
     session_encryption_keys: str = ""
 
+    #: Folders, separated by commas, that callers of the API may have read into memories. The command may read any.
+    ingestion_roots: str = ""
+
     web_workers: int = Field(1, ge=1, le=64)
     log_level: str = "INFO"
 
@@ -97,6 +100,13 @@ class Environment(BaseSettings):
         if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
+
+    @field_validator("ingestion_roots")
+    @classmethod
+    def absolute_folders(cls, value: str) -> str:
+        if wrong := [part for part in listed(value) if not Path(part).is_absolute()]:
+            raise ValueError(f"must be absolute paths, and {', '.join(wrong)} is not")
+        return value
 
     @field_validator("session_encryption_keys")
     @classmethod
@@ -192,6 +202,8 @@ SERVER_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
     "statement_timeout": f"{int(env.statement_timeout * 1000)}",
+    # Whoever waits for a row holds one of the web server's few connections, and keeps others from theirs.
+    "lock_timeout": "3000" if env.pg_pool else "0",
     "idle_in_transaction_session_timeout": "60000",
 }
 # The default reconnect_timeout doubles its pause for five minutes: an outage would cost its length twice.
@@ -302,6 +314,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {
     "embed what is due": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
+    "ingest what is due": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expires": 60}},
     "beat is alive": {"task": "memory_site.operations.tasks.note_beat", "schedule": 15, "options": {"expires": 15}},
     "forget old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
     "delete outdated sessions": {
@@ -327,6 +340,7 @@ EMBEDDINGS = {
 EMBEDDING_LEASE = env.embedding_lease
 MEMORY_TTL_HOURS = env.memory_ttl_hours
 MEMORY_MAX_CONTEXT_LENGTH = env.memory_max_context_length
+INGESTION_ROOTS = listed(env.ingestion_roots)
 SESSION_ENCRYPTION_KEYS = listed(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
 WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection

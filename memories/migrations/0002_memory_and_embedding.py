@@ -9,194 +9,440 @@ import django.db.models.functions.datetime
 import django.db.models.functions.text
 import django.db.models.lookups
 import django.utils.timezone
-import memories.types
-import memory_site.ids
 import pgvector.django.halfvec
 import pgvector.django.indexes
 from django.db import migrations, models
 
+import memories.types
+import memory_site.ids
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('memories', '0001_functions'),
-        ('sessions_app', '0001_initial'),
+        ("memories", "0001_functions"),
+        ("sessions_app", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Memory',
+            name="Memory",
             fields=[
-                ('id', models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('content', models.TextField()),
-                ('summary', models.TextField(blank=True, null=True)),
-                ('data', models.JSONField(blank=True, null=True)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('memory_type', models.CharField(choices=[('agent', 'agent'), ('rag', 'rag'), ('workflow', 'workflow'), ('insight', 'insight'), ('project', 'project'), ('conversation', 'conversation'), ('business_fact', 'business_fact'), ('strategic_insight', 'strategic_insight'), ('user_preference', 'user_preference'), ('process_knowledge', 'process_knowledge'), ('market_intelligence', 'market_intelligence'), ('technical_knowledge', 'technical_knowledge'), ('relationship', 'relationship'), ('search_result', 'search_result'), ('user_selection', 'user_selection'), ('tool_output', 'tool_output'), ('domain_entity', 'domain_entity'), ('completed_action', 'completed_action'), ('conversation_fact', 'conversation_fact'), ('temporary_state', 'temporary_state')], default=memories.types.MemoryType['AGENT'], max_length=32)),
-                ('source_system', models.CharField(max_length=255)),
-                ('user_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='user')),
-                ('agent_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='agent')),
-                ('workflow_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='workflow')),
-                ('repo_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='repository')),
-                ('session_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='session')),
-                ('importance', models.SmallIntegerField(choices=[(1, 'TRIVIAL'), (2, 'LOW'), (3, 'MEDIUM'), (4, 'HIGH'), (5, 'CRITICAL')], default=memories.types.Importance['MEDIUM'])),
-                ('confidence', models.FloatField(default=1)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=128), blank=True, default=list, size=None)),
-                ('entity_system', models.CharField(blank=True, max_length=255, null=True, verbose_name='entity system')),
-                ('entity_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='entity id')),
-                ('entity_type', models.CharField(blank=True, max_length=255, null=True, verbose_name='entity type')),
-                ('entity_name', models.CharField(blank=True, max_length=255, null=True, verbose_name='entity name')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('access_count', models.PositiveIntegerField(default=0, editable=False)),
-                ('last_accessed_at', models.DateTimeField(editable=False, null=True)),
-                ('content_hash', models.GeneratedField(db_persist=True, expression=models.Func('content', function='memories_sha256'), output_field=models.BinaryField())),
-                ('search_vector', models.GeneratedField(db_persist=True, expression=models.Func('content', 'summary', 'data', function='memories_words'), output_field=django.contrib.postgres.search.SearchVectorField())),
-                ('namespace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='memories', to='sessions_app.namespace')),
+                (
+                    "id",
+                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                ),
+                ("content", models.TextField()),
+                ("summary", models.TextField(blank=True, null=True)),
+                ("data", models.JSONField(blank=True, null=True)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "memory_type",
+                    models.CharField(
+                        choices=[
+                            ("agent", "agent"),
+                            ("rag", "rag"),
+                            ("workflow", "workflow"),
+                            ("insight", "insight"),
+                            ("project", "project"),
+                            ("conversation", "conversation"),
+                            ("business_fact", "business_fact"),
+                            ("strategic_insight", "strategic_insight"),
+                            ("user_preference", "user_preference"),
+                            ("process_knowledge", "process_knowledge"),
+                            ("market_intelligence", "market_intelligence"),
+                            ("technical_knowledge", "technical_knowledge"),
+                            ("relationship", "relationship"),
+                            ("search_result", "search_result"),
+                            ("user_selection", "user_selection"),
+                            ("tool_output", "tool_output"),
+                            ("domain_entity", "domain_entity"),
+                            ("completed_action", "completed_action"),
+                            ("conversation_fact", "conversation_fact"),
+                            ("temporary_state", "temporary_state"),
+                        ],
+                        default=memories.types.MemoryType["AGENT"],
+                        max_length=32,
+                    ),
+                ),
+                ("source_system", models.CharField(max_length=255)),
+                ("user_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="user")),
+                ("agent_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="agent")),
+                ("workflow_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="workflow")),
+                ("repo_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="repository")),
+                ("session_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="session")),
+                (
+                    "importance",
+                    models.SmallIntegerField(
+                        choices=[(1, "TRIVIAL"), (2, "LOW"), (3, "MEDIUM"), (4, "HIGH"), (5, "CRITICAL")],
+                        default=memories.types.Importance["MEDIUM"],
+                    ),
+                ),
+                ("confidence", models.FloatField(default=1)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=128), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "entity_system",
+                    models.CharField(blank=True, max_length=255, null=True, verbose_name="entity system"),
+                ),
+                ("entity_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="entity id")),
+                ("entity_type", models.CharField(blank=True, max_length=255, null=True, verbose_name="entity type")),
+                ("entity_name", models.CharField(blank=True, max_length=255, null=True, verbose_name="entity name")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("access_count", models.PositiveIntegerField(default=0, editable=False)),
+                ("last_accessed_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "content_hash",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Func("content", function="memories_sha256"),
+                        output_field=models.BinaryField(),
+                    ),
+                ),
+                (
+                    "search_vector",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Func("content", "summary", "data", function="memories_words"),
+                        output_field=django.contrib.postgres.search.SearchVectorField(),
+                    ),
+                ),
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="memories",
+                        to="sessions_app.namespace",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'memories',
+                "verbose_name_plural": "memories",
             },
         ),
         migrations.CreateModel(
-            name='DueEmbedding',
+            name="DueEmbedding",
             fields=[
-                ('memory', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='due', serialize=False, to='memories.memory')),
-                ('after', models.DateTimeField()),
-                ('tries', models.SmallIntegerField(db_default=0)),
-                ('error', models.TextField(db_default='')),
-                ('characters', models.IntegerField()),
-                ('namespace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='sessions_app.namespace')),
+                (
+                    "memory",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="due",
+                        serialize=False,
+                        to="memories.memory",
+                    ),
+                ),
+                ("after", models.DateTimeField()),
+                ("tries", models.SmallIntegerField(db_default=0)),
+                ("error", models.TextField(db_default="")),
+                ("characters", models.IntegerField()),
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Embedding',
+            name="Embedding",
             fields=[
-                ('memory', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, serialize=False, to='memories.memory')),
-                ('user_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='user')),
-                ('memory_type', models.CharField(max_length=32)),
-                ('repo_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='repository')),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('model', models.CharField(max_length=255)),
-                ('content_hash', models.BinaryField()),
-                ('vector', pgvector.django.halfvec.HalfVectorField(dimensions=768)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('namespace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='sessions_app.namespace')),
+                (
+                    "memory",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        serialize=False,
+                        to="memories.memory",
+                    ),
+                ),
+                ("user_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="user")),
+                ("memory_type", models.CharField(max_length=32)),
+                ("repo_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="repository")),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("model", models.CharField(max_length=255)),
+                ("content_hash", models.BinaryField()),
+                ("vector", pgvector.django.halfvec.HalfVectorField(dimensions=768)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='memory_newest_of_all'),
+            model_name="memory",
+            index=models.Index(
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="memory_newest_of_all",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='memory_newest'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="memory_newest",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('memory_type'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='memory_by_type'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("memory_type"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="memory_by_type",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('source_system'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='memory_by_source'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("source_system"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="memory_by_source",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('user_id'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('user_id__isnull', False)), name='memory_by_user'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("user_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("user_id__isnull", False)),
+                name="memory_by_user",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('agent_id'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('agent_id__isnull', False)), name='memory_by_agent'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("agent_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("agent_id__isnull", False)),
+                name="memory_by_agent",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('workflow_id'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('workflow_id__isnull', False)), name='memory_by_workflow'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("workflow_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("workflow_id__isnull", False)),
+                name="memory_by_workflow",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('repo_id'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('repo_id__isnull', False)), name='memory_by_repo'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("repo_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("repo_id__isnull", False)),
+                name="memory_by_repo",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.F('session_id'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('session_id__isnull', False)), name='memory_by_session'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.F("session_id"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("session_id__isnull", False)),
+                name="memory_by_session",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('namespace'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('metadata__contains', {'important': True})), name='memory_important'),
+            model_name="memory",
+            index=models.Index(
+                models.F("namespace"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("metadata__contains", {"important": True})),
+                name="memory_important",
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=models.Index(models.F('expires_at'), condition=models.Q(('expires_at__isnull', False)), name='memory_expiring'),
+            model_name="memory",
+            index=models.Index(
+                models.F("expires_at"), condition=models.Q(("expires_at__isnull", False)), name="memory_expiring"
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=django.contrib.postgres.indexes.GinIndex(models.F('search_vector'), fastupdate=False, name='memory_words'),
+            model_name="memory",
+            index=django.contrib.postgres.indexes.GinIndex(
+                models.F("search_vector"), fastupdate=False, name="memory_words"
+            ),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=django.contrib.postgres.indexes.GinIndex(models.F('tags'), fastupdate=False, name='memory_tags'),
+            model_name="memory",
+            index=django.contrib.postgres.indexes.GinIndex(models.F("tags"), fastupdate=False, name="memory_tags"),
         ),
         migrations.AddIndex(
-            model_name='memory',
-            index=django.contrib.postgres.indexes.GinIndex(fastupdate=False, fields=['metadata'], name='memory_metadata', opclasses=['jsonb_path_ops']),
+            model_name="memory",
+            index=django.contrib.postgres.indexes.GinIndex(
+                fastupdate=False, fields=["metadata"], name="memory_metadata", opclasses=["jsonb_path_ops"]
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.UniqueConstraint(fields=('namespace', 'memory_type', 'user_id', 'content_hash'), name='memory_is_kept_once', nulls_distinct=False),
+            model_name="memory",
+            constraint=models.UniqueConstraint(
+                fields=("namespace", "memory_type", "user_id", "content_hash"),
+                name="memory_is_kept_once",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.UniqueConstraint(condition=models.Q(('entity_id__isnull', False)), fields=('namespace', 'user_id', 'entity_system', 'entity_id'), name='entity_has_one_memory', nulls_distinct=False),
+            model_name="memory",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("entity_id__isnull", False)),
+                fields=("namespace", "user_id", "entity_system", "entity_id"),
+                name="entity_has_one_memory",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('content__regex', '\\S')), name='memory_content_is_not_blank'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("content__regex", "\\S")), name="memory_content_is_not_blank"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('memory_type__in', [memories.types.MemoryType['AGENT'], memories.types.MemoryType['RAG'], memories.types.MemoryType['WORKFLOW'], memories.types.MemoryType['INSIGHT'], memories.types.MemoryType['PROJECT'], memories.types.MemoryType['CONVERSATION'], memories.types.MemoryType['BUSINESS_FACT'], memories.types.MemoryType['STRATEGIC_INSIGHT'], memories.types.MemoryType['USER_PREFERENCE'], memories.types.MemoryType['PROCESS_KNOWLEDGE'], memories.types.MemoryType['MARKET_INTELLIGENCE'], memories.types.MemoryType['TECHNICAL_KNOWLEDGE'], memories.types.MemoryType['RELATIONSHIP'], memories.types.MemoryType['SEARCH_RESULT'], memories.types.MemoryType['USER_SELECTION'], memories.types.MemoryType['TOOL_OUTPUT'], memories.types.MemoryType['DOMAIN_ENTITY'], memories.types.MemoryType['COMPLETED_ACTION'], memories.types.MemoryType['CONVERSATION_FACT'], memories.types.MemoryType['TEMPORARY_STATE']])), name='memory_type_is_known'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "memory_type__in",
+                        [
+                            memories.types.MemoryType["AGENT"],
+                            memories.types.MemoryType["RAG"],
+                            memories.types.MemoryType["WORKFLOW"],
+                            memories.types.MemoryType["INSIGHT"],
+                            memories.types.MemoryType["PROJECT"],
+                            memories.types.MemoryType["CONVERSATION"],
+                            memories.types.MemoryType["BUSINESS_FACT"],
+                            memories.types.MemoryType["STRATEGIC_INSIGHT"],
+                            memories.types.MemoryType["USER_PREFERENCE"],
+                            memories.types.MemoryType["PROCESS_KNOWLEDGE"],
+                            memories.types.MemoryType["MARKET_INTELLIGENCE"],
+                            memories.types.MemoryType["TECHNICAL_KNOWLEDGE"],
+                            memories.types.MemoryType["RELATIONSHIP"],
+                            memories.types.MemoryType["SEARCH_RESULT"],
+                            memories.types.MemoryType["USER_SELECTION"],
+                            memories.types.MemoryType["TOOL_OUTPUT"],
+                            memories.types.MemoryType["DOMAIN_ENTITY"],
+                            memories.types.MemoryType["COMPLETED_ACTION"],
+                            memories.types.MemoryType["CONVERSATION_FACT"],
+                            memories.types.MemoryType["TEMPORARY_STATE"],
+                        ],
+                    )
+                ),
+                name="memory_type_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('source_system', ''), _negated=True), name='memory_source_is_named'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("source_system", ""), _negated=True), name="memory_source_is_named"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('tags__len__lte', 256)), name='memory_tags_are_bounded'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("tags__len__lte", 256)), name="memory_tags_are_bounded"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length(django.db.models.functions.comparison.Cast('metadata', models.TextField())), 262144), name='memory_metadata_is_bounded'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=django.db.models.lookups.LessThanOrEqual(
+                    django.db.models.functions.text.Length(
+                        django.db.models.functions.comparison.Cast("metadata", models.TextField())
+                    ),
+                    262144,
+                ),
+                name="memory_metadata_is_bounded",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length(django.db.models.functions.comparison.Cast('data', models.TextField())), 262144), name='memory_data_is_bounded'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=django.db.models.lookups.LessThanOrEqual(
+                    django.db.models.functions.text.Length(
+                        django.db.models.functions.comparison.Cast("data", models.TextField())
+                    ),
+                    262144,
+                ),
+                name="memory_data_is_bounded",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('importance__range', (1, 5))), name='memory_importance_is_1_to_5'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("importance__range", (1, 5))), name="memory_importance_is_1_to_5"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(('confidence__range', (0, 1))), name='memory_confidence_is_0_to_1'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("confidence__range", (0, 1))), name="memory_confidence_is_0_to_1"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='memory',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('entity_id', None), ('entity_system', None)), models.Q(('entity_id__isnull', False), ('entity_system__isnull', False)), _connector='OR'), name='entity_has_system_and_id'),
+            model_name="memory",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("entity_id", None), ("entity_system", None)),
+                    models.Q(("entity_id__isnull", False), ("entity_system__isnull", False)),
+                    _connector="OR",
+                ),
+                name="entity_has_system_and_id",
+            ),
         ),
         migrations.AddIndex(
-            model_name='dueembedding',
-            index=models.Index(models.F('after'), name='embedding_due'),
+            model_name="dueembedding",
+            index=models.Index(models.F("after"), name="embedding_due"),
         ),
         migrations.AddIndex(
-            model_name='embedding',
-            index=models.Index(models.F('namespace'), models.F('model'), models.F('user_id'), name='embedding_owner'),
+            model_name="embedding",
+            index=models.Index(models.F("namespace"), models.F("model"), models.F("user_id"), name="embedding_owner"),
         ),
         migrations.AddIndex(
-            model_name='embedding',
-            index=pgvector.django.indexes.HnswIndex(ef_construction=64, fields=['vector'], m=16, name='embedding_nearest', opclasses=['halfvec_ip_ops']),
+            model_name="embedding",
+            index=pgvector.django.indexes.HnswIndex(
+                ef_construction=64, fields=["vector"], m=16, name="embedding_nearest", opclasses=["halfvec_ip_ops"]
+            ),
         ),
     ]

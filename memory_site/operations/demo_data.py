@@ -47,3 +47,6 @@ QUESTIONS = [
     ("Whom should I phone early?", 5),
     ("Which colleague could talk to people in Tokyo?", 11),
 ]
+
+# About our own documents: a question, and the file that answers it.
+ABOUT_US = ("How many rows may a search scan exactly before it turns to the index?", "decisions.md")

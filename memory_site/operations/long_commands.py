@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from django.core.management.base import CommandError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TimeRemainingColumn
 from rich.text import Text
 
 from memory_site.operations.commands import MemoryCommand
@@ -41,12 +41,17 @@ class LongCommand(MemoryCommand):
     def far(self) -> str:
         return f"{self.done:,} of {self.total:,} {self.things} are done"
 
+    def _expect(self, bar: Progress, task: TaskID, total: int) -> None:
+        self.total = total
+        bar.update(task, total=total)
+
     def through(self, items: Iterator[Item], total: int) -> Iterator[Item]:
         """Each item, counted when the next one is asked for."""
         self.total, started = total, time.monotonic()
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
         with Progress(*columns, console=self.messages, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task(self.things, total=total)
+            self.expect = lambda total: self._expect(bar, task, total)
             for item in items:
                 yield item
                 self.done += 1

@@ -1,14 +1,27 @@
 """Rows of ours, for the tests that are made from the API's own description."""
 
+from pathlib import Path
+
 import pytest
 
+from ingestion.tasks import ingest_due
 from memories import tasks
 
 SECRET = "kumquat"
 
 
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path) -> Path:
+    """What the example of an ingestion names."""
+    settings.INGESTION_ROOTS = [str(tmp_path)]
+    folder = tmp_path / "checkouts" / "site"
+    folder.mkdir(parents=True)
+    (folder / "harbour.md").write_text(f"The {SECRET} opens at nine.")
+    return folder
+
+
 @pytest.fixture
-def ids(api) -> dict[str, str]:
+def ids(api, folder) -> dict[str, str]:
     """By the path parameter that names them; an operation with a new one must be added here."""
     words = dict.fromkeys(("summary", "user_id", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
     entity = dict.fromkeys(("system", "id", "type", "name"), SECRET)
@@ -20,7 +33,13 @@ def ids(api) -> dict[str, str]:
     conversation = api.post("/conversations", {"summary": SECRET, "user_id": SECRET, "session_id": SECRET}).json()
     api.post(f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET}?"})
     link = {"source_session_id": SECRET, "target_session_id": "our-session", "context": SECRET}
+    document = {"content": f"The {SECRET} is ripe.", "title": SECRET, "repo_id": SECRET, "metadata": {SECRET: SECRET}}
+    started = api.post("/repositories/ours/ingestions", {"path": str(folder)}).json()
+    ingest_due()
     return {
+        "repo_id": "of-the-caller",
+        "ingestion_id": started["id"],
+        "document_id": api.post("/documents", document).json()["id"],
         "memory_id": memory["id"],
         "session_id": "our-session",
         "conversation_id": conversation["id"],

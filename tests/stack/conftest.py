@@ -25,10 +25,13 @@ def stack() -> Iterator[Stack]:
 def shaken() -> Iterator[Stack]:
     """For faults, by tests that wait until it is well again.
 
-    What a killed worker had claimed is free again after five seconds, and a request waits two for the database.
+    What a killed worker had claimed is free again after five seconds, and a request waits two for the database. It
+    may read folders from its INGESTION_ROOTS.
     """
-    with running(EMBEDDER="onnx", EMBEDDING_LEASE="5", PG_POOL_TIMEOUT="2") as stack:
-        yield stack
+    with short_directory() as root:
+        faults = {"EMBEDDING_LEASE": "5", "PG_POOL_TIMEOUT": "2", "INGESTION_ROOTS": str(root)}
+        with running(EMBEDDER="onnx", **faults) as stack:
+            yield stack
 
 
 @dataclass

@@ -7,11 +7,13 @@ from tests.stack.stack import manage, processes_of, short_directory
 
 
 def is_shown(told):
-    answers, _, session = told.partition("A session remembers")
+    answers, _, rest = told.partition("A session remembers")
+    session, _, knowledge = rest.partition("documents:")
     return (
         all(question in answers for question, _ in QUESTIONS)
         and sum(MEMORIES[at] in answers for _, at in QUESTIONS) >= 4
         and [question in session for question, _ in QUESTIONS] == [False, False, True, True, True]
+        and "decisions.md:" in knowledge
     )
 
 

@@ -11,15 +11,17 @@ from typing import Any
 
 import urllib3
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from memory_site.ids import uuid7
 from memory_site.operations.commands import FAILED, MemoryCommand
-from memory_site.operations.demo_data import MEMORIES, QUESTIONS
+from memory_site.operations.demo_data import ABOUT_US, MEMORIES, QUESTIONS
 from memory_site.operations.site import is_live, running_here
 from sessions_app.models import ApiKey, Namespace
 
 NAMESPACE = "demo"
+FOLDER = "docs"
 START_SECONDS, EMBED_SECONDS = 90, 120
 LOOKED_AT, NEEDED = 3, 4
 
@@ -52,6 +54,7 @@ class Command(MemoryCommand):
         self.stdout.write(f"All embedded after {time.monotonic() - started:.1f} s.\n\n")
         found = sum([self.ask(api, question, ids[answer]) for question, answer in QUESTIONS])
         self.show_session(api)
+        self.show_repository(api)
         self.stdout.write(f"{found} of {len(QUESTIONS)} answers among the first {LOOKED_AT}, without a word in common.")
         if found < NEEDED:
             raise CommandError(f"At least {NEEDED} were expected.", returncode=FAILED)
@@ -67,6 +70,22 @@ class Command(MemoryCommand):
         if not api.call("DELETE", session)["cleared"]:
             raise CommandError("The session was not there to be cleared.", returncode=FAILED)
         self.stdout.write("")
+
+    def show_repository(self, api: "Api") -> None:
+        """Our own documents, read into memories; a question about them, answered with file and lines."""
+        where = {"repo_id": FOLDER, "namespace": NAMESPACE}
+        call_command("ingest", str(settings.BASE_DIR / FOLDER), **where, stdout=self.stdout)
+        self.wait(api)
+        question, file = ABOUT_US
+        body = {"query": question, "repo_id": FOLDER, "top_k": LOOKED_AT}
+        hits = api.call("POST", "/knowledge/query", body)["results"]
+        self.stdout.write(question)
+        for hit in hits:
+            beginning = " ".join(hit["memory"]["content"].split())[:80]
+            self.stdout.write(f"  {hit['file_path']}:{hit['start_line']}-{hit['end_line']}  {beginning}…")
+        self.stdout.write("")
+        if file not in [hit["file_path"] for hit in hits]:
+            raise CommandError(f"The answer stands in {file}, which was not found.", returncode=FAILED)
 
     def wait(self, api: "Api") -> None:
         until = time.monotonic() + EMBED_SECONDS

@@ -1,0 +1,140 @@
+"""Which files of a folder are documents: by git where there is a checkout, else by its .gitignore files."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml")
+#: Never, wherever they lie and whether or not anybody ignores them.
+NEVER = frozenset({".git", "__pycache__", "node_modules"})
+LARGEST_FILE = 2 * 2**20
+GIT_SECONDS = 60
+# A foreign checkout is read, and may not have us run what its configuration names.
+GIT = ("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false")
+
+
+class NotIngestible(Exception):
+    """A file or folder that cannot be taken; the text says why, in a sentence for people."""
+
+
+class Unreadable(NotIngestible):
+    """It cannot be read just now; nobody knows what is in it."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that may be a document: `path` below the root, with forward slashes."""
+
+    path: str
+    location: Path
+
+
+def files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[File]:
+    """All of the folder, sorted by path. Raises NotIngestible when it is none, or cannot be read."""
+    suffixes = tuple(suffix.lower() for suffix in suffixes)
+    try:
+        if not root.is_dir():
+            raise NotIngestible("There is no such folder." if not root.exists() else "This is not a folder.")
+        found = from_git(root) if is_checkout(root) else from_disk(root)
+        wanted = sorted({path for path in found if is_wanted(path, suffixes) and os.path.lexists(root / path)})
+    except OSError as error:
+        raise NotIngestible(f"The folder cannot be read: {error.strerror}.") from error
+    return [File(path, root / path) for path in wanted]
+
+
+def is_wanted(path: str, suffixes: tuple[str, ...]) -> bool:
+    return path.lower().endswith(suffixes) and not NEVER & set(path.split("/"))
+
+
+def is_checkout(root: Path) -> bool:
+    """Whether git knows the folder, which a checkout around it may ignore."""
+    return git(root, "check-ignore", "--quiet", ".")[0] == 1
+
+
+def from_git(root: Path) -> Iterator[str]:
+    """Tracked and new files that are not ignored. Raises NotIngestible rather than to give only some."""
+    code, listing = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if code:
+        raise NotIngestible("git cannot list the folder.")
+    yield from (os.fsdecode(path) for path in listing.split(b"\0") if path)
+
+
+def git(root: Path, *arguments: str) -> tuple[int, bytes]:
+    """Exit code and output; 127 where there is no git. Raises NotIngestible when it takes too long."""
+    try:
+        done = subprocess.run(
+            [*GIT, "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NotIngestible(f"git did not list the folder within {GIT_SECONDS} seconds.") from None
+    except OSError:
+        return 127, b""
+    return done.returncode, done.stdout
+
+
+def from_disk(root: Path) -> Iterator[str]:
+    """Every file but the ignored ones; links to folders are not followed, so there are no loops."""
+    rules: dict[Path, GitIgnoreSpec] = {}
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        if ".gitignore" in names:
+            rules[here] = ignored_in(here / ".gitignore")
+        folders[:] = [name for name in folders if name not in NEVER and not is_ignored(here / name, rules, "/")]
+        yield from ((here / name).relative_to(root).as_posix() for name in names if not is_ignored(here / name, rules))
+
+
+def ignored_in(file: Path) -> GitIgnoreSpec:
+    """Lines that are no pattern say nothing, as for git, and neither does what is no file: a pipe would keep us."""
+    try:
+        lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
+    except OSError:
+        lines = []
+    return GitIgnoreSpec.from_lines(line for line in lines if is_pattern(line))
+
+
+def is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
+
+
+def is_ignored(path: Path, rules: dict[Path, GitIgnoreSpec], ending: str = "") -> bool:
+    """The rule nearest to the path decides; a rule that begins with ! keeps it."""
+    above = [folder for folder in path.parents if folder in rules]
+    said = (rules[folder].check_file(path.relative_to(folder).as_posix() + ending).include for folder in above)
+    return next((ignored for ignored in said if ignored is not None), False)
+
+
+def read(file: File, root: Path) -> bytes:
+    """The bytes. Raises NotIngestible."""
+    try:
+        target, top = file.location.resolve(), root.resolve()
+        if not target.is_relative_to(top):
+            raise NotIngestible("It is a link that leads out of the folder.")
+        if NEVER & set(target.relative_to(top).parts):
+            raise NotIngestible("It is a link to what is never read.")
+        state = file.location.stat()
+        if not stat.S_ISREG(state.st_mode):  # before it is opened: a pipe would keep us waiting
+            raise NotIngestible("It is not a file.")
+        if state.st_size > LARGEST_FILE:
+            raise NotIngestible(f"It is larger than {LARGEST_FILE // 2**20} MB.")
+        return file.location.read_bytes()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise Unreadable(f"It cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def text_of(content: bytes) -> str:
+    """As text. Raises NotIngestible for what is none."""
+    if b"\0" in content:
+        raise NotIngestible("It is binary.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise NotIngestible("It is not UTF-8.") from None

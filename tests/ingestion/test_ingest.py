@@ -1,0 +1,499 @@
+"""Runs over a folder: what they keep, change, leave alone and say."""
+
+import json
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+
+import pytest
+from django.db import connections
+from django.db.models import F
+
+from ingestion import pipeline
+from ingestion.models import Document, Ingestion, Status
+from ingestion.pipeline import LONGEST_PATH, AlreadyAtWork, alone, run
+from ingestion.tasks import GIVEN_UP, TRIES, UNFORESEEN, ingest_due
+from memories import tasks
+from memories.models import DueEmbedding, Embedding, Memory
+from sessions_app.models import Namespace
+from tests.ingestion.conftest import kept
+from tests.ingestion.folders import checkout, fill
+from tests.wire import at_once, blamed, conforms, fingerprint, is_problem, operations
+
+pytestmark = pytest.mark.django_db
+SECTION = "The committee met on day {} and went through the budget, the roof repairs and the summer fair. " * 30
+LONG = "\n\n".join(f"# Chapter {number}\n\n{SECTION.format(*[number] * 30)}" for number in range(6))
+FILES = {f"docs/{number}.md": f"# File {number}\n\nIt is about tea number {number}.\n" for number in range(12)}
+FILES |= {"long.md": LONG, "empty.txt": "", "code.py": "def tea():\n    return 1\n"}
+
+
+def facts(row: Ingestion) -> tuple:
+    return (
+        row.status, row.documents_total, row.documents_done, row.documents_changed, row.documents_deleted, row.chunks,
+    )  # fmt: skip
+
+
+def stamps() -> dict:
+    return dict(Memory.objects.values_list("pk", "updated_at"))
+
+
+def vectors() -> dict:
+    """By memory; xmin is the transaction that wrote the row."""
+    rows = Embedding.objects.extra(select={"written": "memories_embedding.xmin::text"})
+    return {row.memory_id: row.written for row in rows}
+
+
+def pending(namespace, folder, repo_id="site", **values) -> Ingestion:
+    values = {"suffixes": [".md", ".py", ".txt"]} | values
+    return Ingestion.objects.create(namespace=namespace, repo_id=repo_id, path=str(folder), **values)
+
+
+# What a run does
+
+
+@pytest.mark.parametrize("make", [checkout, fill], ids=["with git", "without git"])
+def test_a_folder_is_read_into_chunks(namespace, site, ingest, make):
+    make(site, FILES)
+    row = ingest()
+    assert facts(row) == (Status.COMPLETED, 15, 15, 15, 0, Memory.objects.count())
+    assert (row.skipped, row.error) == ([], "")
+    assert row.duration_seconds > 0
+    memory = Memory.objects.get(content__startswith="# File 7")
+    assert (memory.memory_type, memory.repo_id, memory.source_system) == ("rag", "site", "ingestion")
+    place = {"file_path": "docs/7.md", "position": 0, "start_line": 1, "end_line": 3}
+    assert memory.metadata == place | {"document_id": str(memory.document_id)}
+    assert Document.objects.get(path="empty.txt").chunk_count == 0
+    assert Document.objects.get(path="long.md").chunk_count > 2
+
+
+def test_a_second_run_changes_nothing(site, ingest):
+    fill(site, FILES)
+    ingest()
+    tasks.embed_due()
+    before, made, documents = stamps(), vectors(), list(Document.objects.order_by("pk").values())
+    assert facts(ingest()) == (Status.COMPLETED, 15, 15, 0, 0, 0)
+    assert (stamps(), vectors()) == (before, made)
+    assert list(Document.objects.order_by("pk").values()) == documents
+    assert tasks.embed_due() == 0
+
+
+def test_exactly_what_was_touched_changes(namespace, site, ingest):
+    fill(site, FILES)
+    ingest()
+    tasks.embed_due()
+    before = stamps()
+    fill(site, {f"docs/{number}.md": f"Now it is coffee number {number}." for number in (1, 2, 3)} | {"new.md": "milk"})
+    (site / "docs/4.md").unlink()
+    row = ingest()
+    assert facts(row) == (Status.COMPLETED, 15, 15, 4, 1, 4)
+    after = stamps()
+    assert len(before.keys() - after.keys()) == 4
+    new = Memory.objects.filter(pk__in=after.keys() - before.keys())
+    assert {memory.metadata["file_path"] for memory in new} == {"docs/1.md", "docs/2.md", "docs/3.md", "new.md"}
+    assert all(after[pk] == before[pk] for pk in before.keys() & after.keys())
+    assert tasks.embed_due() == 4
+    assert kept(namespace) == undisturbed(site, ingest)
+
+
+def undisturbed(site, ingest) -> list[tuple]:
+    """What one run from nothing leaves, in a namespace of its own."""
+    other = Namespace.objects.create(name="undisturbed")
+    ingest(site, namespace=other)
+    return kept(other)
+
+
+def test_a_changed_file_keeps_the_vectors_of_its_unchanged_chunks(namespace, site, ingest):
+    fill(site, {"long.md": LONG})
+    chunks = ingest().chunks
+    tasks.embed_due()
+    made = vectors()
+    fill(site, {"long.md": "A new first line.\n\n" + LONG.replace("# Chapter 5", "# The last chapter")})
+    ingest()
+    same = vectors()
+    assert len(same) >= chunks - 2
+    assert all(made[pk] == written for pk, written in same.items())
+    assert 0 < tasks.embed_due() <= 2
+    assert kept(namespace) == undisturbed(site, ingest)
+
+
+def test_a_file_that_was_renamed_has_only_its_new_path(site, ingest):
+    fill(site, {"old.md": "tea"})
+    ingest()
+    (site / "old.md").rename(site / "new.md")
+    assert facts(ingest()) == (Status.COMPLETED, 1, 1, 1, 1, 1)
+    assert Memory.objects.get().metadata["file_path"] == Document.objects.get().path == "new.md"
+
+
+def test_the_same_text_in_two_files_and_two_repositories_is_kept_for_each(root, site, ingest):
+    other = fill(root / "other", {"c.md": "tea"})
+    fill(site, {"a.md": "tea", "b.md": "tea"})
+    ingest()
+    ingest(other, "other")
+    assert Memory.objects.filter(content="tea").count() == 3
+    (site / "a.md").unlink()
+    ingest()
+    assert {memory.metadata["file_path"] for memory in Memory.objects.all()} == {"b.md", "c.md"}
+    assert set(Document.objects.values_list("repo_id", "path")) == {("site", "b.md"), ("other", "c.md")}
+
+
+def test_two_namespaces_keep_a_repository_of_one_name_apart(namespace, site, ingest):
+    fill(site, {"a.md": "tea"})
+    theirs = Namespace.objects.create(name="theirs")
+    ingest()
+    ingest(namespace=theirs)
+    (site / "a.md").rename(site / "b.md")
+    ingest()
+    assert [row.path for row in Document.objects.filter(namespace=theirs)] == ["a.md"]
+
+
+def test_a_chunk_is_kept_beside_the_same_text_that_somebody_remembered(api, site, ingest):
+    memory = api.add("tea", memory_type="rag")
+    fill(site, {"a.md": "tea"})
+    ingest()
+    (site / "a.md").write_text("coffee")
+    ingest()
+    assert api.get(f"/memories/{memory['id']}").json()["content"] == "tea"
+    assert Memory.objects.count() == 2
+
+
+def test_the_memories_of_a_document_go_with_it(site, ingest):
+    fill(site, {"long.md": LONG})
+    ingest()
+    tasks.embed_due()
+    Document.objects.all().delete()
+    assert Memory.objects.count() == Embedding.objects.count() == DueEmbedding.objects.count() == 0
+
+
+def test_what_a_file_repeats_is_one_chunk_and_counted_once(site, ingest):
+    fill(site, {"a.txt": "\n\n".join([("x" * 4000 + "\n") * 1] * 30)})
+    row = ingest()
+    assert row.chunks == Memory.objects.count() == Document.objects.get().chunk_count
+
+
+# What it says
+
+
+def test_what_is_skipped_is_told_with_its_reason(site, ingest):
+    fill(site, {"a.md": "tea", "binary.md": b"a\0b", "latin.md": b"caf\xe9", "large.md": b"a" * (2**21 + 1)})
+    fill(site, {"f\udcff.md".encode(errors="surrogateescape").decode(errors="surrogateescape"): "tea"})
+    deep = "/".join(["d" * 200] * 6)
+    fill(site, {f"{deep}/x.md": "tea"})
+    (site / "link.md").symlink_to("/etc/passwd")
+    row = ingest()
+    assert facts(row) == (Status.COMPLETED, 7, 7, 1, 0, 1)
+    assert {each["path"]: each["reason"] for each in row.skipped} == {
+        "binary.md": "It is binary.",
+        "latin.md": "It is not UTF-8.",
+        "large.md": "It is larger than 2 MB.",
+        r"f\udcff.md": "Its name is not UTF-8.",
+        f"{deep}/x.md": f"Its path is longer than {LONGEST_PATH:,} bytes.",
+        "link.md": "It is a link that leads out of the folder.",
+    }
+
+
+def test_what_can_be_taken_no_more_is_forgotten_but_not_what_cannot_be_read_just_now(site, ingest):
+    fill(site, {"a.md": "tea", "b.md": "coffee", "c.md": "milk"})
+    ingest()
+    fill(site, {"a.md": b"\0"})
+    (site / "b.md").unlink()
+    (site / "b.md").symlink_to("b.md")
+    row = ingest()
+    assert facts(row) == (Status.COMPLETED, 3, 3, 0, 1, 0)
+    assert [each["path"] for each in row.skipped] == ["a.md", "b.md"]
+    assert set(Memory.objects.values_list("content", flat=True)) == {"coffee", "milk"}
+
+
+def test_a_hundred_skipped_files_are_told(site, ingest):
+    fill(site, {f"{number}.md": b"\0" for number in range(105)} | {"a.md": "tea"})
+    row = ingest()
+    assert (row.documents_done, row.documents_changed, len(row.skipped)) == (106, 1, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gone", "There is no such folder."),
+        ("file.md", "This is not a folder."),
+        ("empty", "There is no document in this folder that could be taken."),
+    ],
+)
+def test_a_folder_without_documents_is_a_failed_run_that_deletes_nothing(root, site, ingest, name, reason):
+    fill(site, {"a.md": "tea"})
+    ingest()
+    fill(root, {"file.md": "", "empty/x.bin": ""})
+    row = ingest(root / name)
+    assert (row.status, row.error, row.documents_deleted) == (Status.FAILED, reason, 0)
+    assert row.finished_at
+    assert [memory.content for memory in Memory.objects.all()] == ["tea"]
+    assert ingest().status == Status.COMPLETED
+
+
+# Two at once, and one that is ended in the middle
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_at_once_do_not_mix(namespace, site):
+    fill(site, FILES)
+    first = run(pending(namespace, site))
+    assert next(first).status == Status.IN_PROGRESS
+    [refused] = at_once([lambda: refusal(Ingestion.objects.get())])
+    assert refused == "Another run of this repository is at work."
+    assert [row.status for row in first][-1] == Status.COMPLETED
+    assert Document.objects.count() == len(FILES)
+
+
+def refusal(row: Ingestion) -> str:
+    try:
+        for _ in run(row):
+            pass
+    except AlreadyAtWork as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_runs_that_start_together_one_does_the_work(namespace, site):
+    fill(site, FILES)
+    row = pending(namespace, site)
+    told = at_once([lambda: refusal(Ingestion.objects.get(pk=row.pk))] * 4)
+    assert sorted(told) == ["", *["Another run of this repository is at work."] * 3]
+    assert facts(Ingestion.objects.get())[:4] == (Status.COMPLETED, 15, 15, 15)
+    assert len(kept(namespace)) == Memory.objects.count() + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_lock_dies_with_its_connection(namespace, site):
+    fill(site, FILES)
+    row = pending(namespace, site)
+
+    def half():
+        list(islice(keep := run(row), 3))
+        connections["default"].close()
+        keep.close()
+
+    at_once([half])
+    assert refusal(row) == ""
+    assert Ingestion.objects.get().status == Status.COMPLETED
+
+
+@pytest.mark.parametrize("documents", [1, 7, 14])
+def test_a_run_that_was_ended_in_the_middle_is_done_again_to_the_same_end(namespace, site, ingest, documents):
+    fill(site, FILES | {"docs/old.md": "was here before"})
+    ingest()
+    (site / "docs/old.md").unlink()
+    fill(site, {path: f"{content} And more." for path, content in FILES.items()})
+    row = pending(namespace, site)
+    states = run(row)
+    list(islice(states, documents))
+    states.close()
+    assert Document.objects.filter(path="docs/old.md").exists()
+    Ingestion.objects.filter(pk=row.pk).update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    assert ingest_due() == 1
+    row.refresh_from_db()
+    assert facts(row)[:3] == (Status.COMPLETED, 15, 15)
+    assert (row.documents_changed, row.tries, row.documents_deleted) == (15 - documents, 2, 1)
+    assert kept(namespace) == undisturbed(site, ingest)
+
+
+# The worker
+
+
+def test_a_worker_does_what_nobody_has_begun(namespace, site):
+    fill(site, FILES)
+    row = pending(namespace, site)
+    assert ingest_due() == 1
+    row.refresh_from_db()
+    assert (row.status, row.tries) == (Status.COMPLETED, 1)
+    assert ingest_due() == 0
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(55, 0), (61, 1)])
+def test_a_run_is_taken_up_when_its_worker_is_silent(namespace, site, seconds, done):
+    fill(site, FILES)
+    row = pending(namespace, site, status=Status.IN_PROGRESS, tries=1)
+    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=seconds))
+    assert ingest_due() == done
+    row.refresh_from_db()
+    assert row.status == (Status.COMPLETED if done else Status.IN_PROGRESS)
+
+
+def test_a_run_that_ends_its_workers_is_given_up(namespace, site):
+    fill(site, FILES)
+    row = pending(namespace, site, status=Status.IN_PROGRESS, tries=TRIES)
+    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    assert ingest_due() == 0
+    row.refresh_from_db()
+    assert (row.status, row.error) == (Status.FAILED, GIVEN_UP)
+    assert row.finished_at
+    assert Document.objects.count() == 0
+
+
+def test_a_fault_of_ours_is_told_as_one_and_the_next_run_is_done(namespace, root, site, monkeypatch):
+    fill(site, {"a.md": "tea"})
+    bad, good = pending(namespace, site), pending(namespace, fill(root / "other", {"b.md": "tea"}), "other")
+    real = pipeline.files
+    monkeypatch.setattr(pipeline, "files", lambda where, *rest: 1 / 0 if where == site else real(where, *rest))
+    ingest_due()
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.status, bad.error, good.status) == (Status.FAILED, UNFORESEEN, Status.COMPLETED)
+
+
+def test_a_run_that_somebody_else_has_done_meanwhile_is_not_done_again(namespace, site):
+    fill(site, {"a.md": "tea"})
+    row = pending(namespace, site)
+    Ingestion.objects.update(status=Status.COMPLETED)
+    assert refusal(row) == "Another run of this repository is at work."
+    assert Document.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_leaves_alone_what_is_at_work(namespace, site):
+    fill(site, FILES)
+    row = pending(namespace, site)
+    with alone(namespace.pk, "site"):
+        assert at_once([ingest_due]) == [0]
+    row.refresh_from_db()
+    assert (row.status, row.tries) == (Status.PENDING, 0)
+
+
+# Over the API
+
+
+def test_a_run_is_accepted_and_told_where_to_look(api, site):
+    fill(site, FILES)
+    answer = api.post("/repositories/ada/site/ingestions", {"path": str(site)})
+    assert answer.status_code == 202
+    assert answer["Location"] == f"/api/v1/ingestions/{answer.json()['id']}"
+    told = api.get(f"/ingestions/{answer.json()['id']}").json()
+    assert (told["status"], told["repo_id"], told["path"]) == ("pending", "ada/site", str(site))
+    assert (told["documents_total"], told["documents_per_second"], told["seconds_left"]) == (None, None, None)
+    ingest_due()
+    told = api.get(f"/ingestions/{answer.json()['id']}").json()
+    assert (told["status"], told["documents_done"], told["documents_total"]) == ("completed", 15, 15)
+    assert told["documents_per_second"] == pytest.approx(15 / told["duration_seconds"])
+    assert told["seconds_left"] is None
+
+
+def test_progress_is_told_while_it_is_at_work(api, namespace, site, monkeypatch):
+    monkeypatch.setattr(pipeline, "PAUSE", -1)
+    fill(site, FILES)
+    row = pending(namespace, site)
+    states = run(row)
+    list(islice(states, 5))
+    told = api.get(f"/ingestions/{row.pk}").json()
+    assert (told["status"], told["documents_done"], told["documents_total"]) == ("in_progress", 5, 15)
+    assert told["seconds_left"] == pytest.approx(10 / told["documents_per_second"])
+    [schema] = [each.answers["200"] for each in operations() if str(each) == "GET /ingestions/{ingestion_id}"]
+    assert conforms(told, schema)
+    states.close()
+
+
+def test_a_second_run_is_refused_while_one_is_open(api, site, start):
+    fill(site, FILES)
+    body = {"path": str(site)}
+    first = api.post("/repositories/site/ingestions", body).json()
+    assert is_problem(api.post("/repositories/site/ingestions", body), 409)
+    assert api.post("/repositories/other/ingestions", body).status_code == 202
+    ingest_due()
+    assert start()["id"] != first["id"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_callers_that_start_together_one_is_accepted(api, site):
+    fill(site, FILES)
+    call = partial(api.post, "/repositories/site/ingestions", {"path": str(site)})
+    assert sorted(answer.status_code for answer in at_once([call] * 5)) == [202, *[409] * 4]
+
+
+def test_a_path_outside_the_roots_is_refused_and_nothing_is_told_of_it(api, tmp_path, settings):
+    inside, outside = tmp_path / "inside", fill(tmp_path / "outside", {"secret/a.md": "", "file.md": ""})
+    inside.mkdir()
+    settings.INGESTION_ROOTS = [str(inside)]
+    (inside / "out").symlink_to(outside)
+    (outside / "loop").symlink_to("loop")
+    (tmp_path / "inside-too").mkdir()
+    there = [outside, f"{inside}/../outside/secret", inside / "out", inside / "out/secret", "../outside", "/"]
+    not_there = [outside / "gone", outside / "file.md", outside / "loop", outside / ("x" * 300), f"{inside}-too"]
+    before, told = fingerprint(), set()
+    for path in [*there, *not_there]:
+        answer = api.post("/repositories/site/ingestions", {"path": str(path)})
+        assert is_problem(answer, 422)
+        told.add(json.dumps(answer.json()["errors"]))
+    assert told == {json.dumps([{"field": "path", "message": "lies outside INGESTION_ROOTS"}])}
+    assert fingerprint() == before
+
+
+def test_a_path_inside_the_roots_that_is_no_folder_is_refused(api, root, site):
+    fill(root, {"file.md": ""})
+    (root / "loop").symlink_to("loop")
+    (root / "bytes").symlink_to(b"f\xff".decode(errors="surrogateescape"))
+    fill(root, {b"f\xff".decode(errors="surrogateescape") + "/a.md": ""})
+    for path in ("gone", "file.md", "loop", "x" * 300, "bytes", "file.md/x"):
+        answer = api.post("/repositories/site/ingestions", {"path": str(root / path)})
+        assert is_problem(answer, 422)
+        assert blamed(answer) == {"path"}
+    assert Ingestion.objects.count() == 0
+
+
+def test_a_relative_path_begins_at_the_first_root(api, site):
+    fill(site, {"a.md": "tea"})
+    answer = api.post("/repositories/site/ingestions", {"path": "site"})
+    assert api.get(f"/ingestions/{answer.json()['id']}").json()["path"] == str(site)
+
+
+def test_a_link_inside_the_roots_is_followed_when_the_run_is_asked_for(api, root, site):
+    fill(site, {"a.md": "tea"})
+    (root / "latest").symlink_to("site")
+    answer = api.post("/repositories/site/ingestions", {"path": str(root / "latest")})
+    assert api.get(f"/ingestions/{answer.json()['id']}").json()["path"] == str(site)
+
+
+def test_without_roots_nothing_may_be_read(api, site, settings):
+    settings.INGESTION_ROOTS = []
+    answer = api.post("/repositories/site/ingestions", {"path": str(site)})
+    assert is_problem(answer, 422)
+    assert "INGESTION_ROOTS" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("suffixes", [[], ["md"], ["."], [".a b"], [".x" * 17], [""], [".md"] * 65])
+def test_suffixes_begin_with_a_dot(api, site, suffixes):
+    answer = api.post("/repositories/site/ingestions", {"path": str(site), "suffixes": suffixes})
+    assert is_problem(answer, 422)
+    assert Ingestion.objects.count() == 0
+
+
+def test_only_the_suffixes_asked_for_are_taken(api, site):
+    fill(site, {"a.md": "tea", "b.RST": "tea", "c.rst": "coffee"})
+    api.post("/repositories/site/ingestions", {"path": str(site), "suffixes": [".Rst"]})
+    ingest_due()
+    assert set(Document.objects.values_list("path", flat=True)) == {"b.RST", "c.rst"}
+
+
+def test_runs_are_listed_newest_first_in_pages(api, root, site, start):
+    fill(site, {"a.md": "tea"})
+    ids = [start(name)["id"] for name in ("one", "two", "one")]
+    first = api.get("/ingestions?limit=2").json()
+    second = api.get(f"/ingestions?limit=2&cursor={first['next']}").json()
+    assert [row["id"] for row in first["results"] + second["results"]] == ids[::-1]
+    assert second["next"] is None
+    assert [row["id"] for row in api.get("/ingestions?repo_id=one").json()["results"]] == [ids[2], ids[0]]
+
+
+def test_repositories_are_counted(api, site, start):
+    assert api.get("/repositories").json()["results"] == []
+    fill(site, {"a.md": "tea", "b.md": "coffee", "long.md": LONG})
+    start("two")
+    start("one")
+    api.post("/documents", {"content": "milk"})
+    told = api.get("/repositories").json()["results"]
+    assert [(row["repo_id"], row["documents"]) for row in told] == [("one", 3), ("two", 3)]
+    assert told[0]["chunks"] == Memory.objects.filter(repo_id="one").count()
+
+
+def test_a_run_of_another_namespace_is_not_there(outsider, api, site, start):
+    fill(site, {"a.md": "tea"})
+    told = start()
+    assert is_problem(outsider.get(f"/ingestions/{told['id']}"), 404)
+    assert outsider.get("/ingestions").json()["results"] == outsider.get("/repositories").json()["results"] == []
+    assert outsider.post("/repositories/site/ingestions", {"path": str(site)}).status_code == 202
