@@ -25,6 +25,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from ingestion.admin_workflows import WorkflowExecutionAdmin  # noqa: F401
 from ingestion.models import SILENCE, Document, Ingestion, Status
 from ingestion.pipeline import SKIPPED_TOLD
 from ingestion.tasks import bell

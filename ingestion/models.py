@@ -135,3 +135,83 @@ class Ingestion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.repo_id}, {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ExecutionStatus(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+#: What is over stays as it ended.
+OVER = (ExecutionStatus.COMPLETED.value, ExecutionStatus.FAILED.value)
+
+
+class WorkflowExecutionQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "WorkflowExecutionQuerySet":
+        return self.filter(namespace_id=namespace_id)
+
+
+class WorkflowExecution(models.Model):
+    """One run of a workflow, as the system that ran it tells it. `memory` is what is remembered of it, while that is
+    there."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = namespace()
+    workflow_id = models.CharField("workflow", max_length=255)
+    adapter = models.CharField(max_length=255)
+    agent_id = models.CharField("agent", max_length=255, null=True, blank=True)
+    user_id = models.CharField("user", max_length=255, null=True, blank=True)
+    repositories = ArrayField(models.CharField(max_length=255), default=list, blank=True)
+    status = models.CharField(max_length=16, choices=ExecutionStatus, default=ExecutionStatus.COMPLETED)
+    result = models.JSONField(null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    duration_seconds = models.GeneratedField(
+        expression=Func(
+            F("finished_at"),
+            F("started_at"),
+            template="EXTRACT(EPOCH FROM %(expressions)s)::double precision",
+            arg_joiner=" - ",
+        ),
+        output_field=models.FloatField(),
+        db_persist=True,
+    )
+    # The migration has PostgreSQL follow the reference.
+    memory = models.ForeignKey(
+        "memories.Memory", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False,
+        related_name="+",
+    )  # fmt: skip
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = WorkflowExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=ExecutionStatus.values), name="execution_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=OVER, finished_at__isnull=False, finished_at__gte=F("started_at"))
+                | Q(~Q(status__in=OVER), finished_at__isnull=True),
+                name="execution_ends_when_it_is_over",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ExecutionStatus.FAILED.value) | Q(error__isnull=False),
+                name="failed_execution_says_why",
+            ),
+            models.CheckConstraint(condition=Q(repositories__len__lte=64), name="execution_repositories_are_bounded"),
+        ]
+        indexes = [
+            models.Index(
+                F("namespace"), F("workflow_id"), F("created_at").desc(), F("id").desc(), name="execution_of_workflow"
+            ),
+            models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="execution_newest"),
+            models.Index(F("created_at").desc(), F("id").desc(), name="execution_newest_of_all"),
+            models.Index(F("namespace"), F("started_at"), name="execution_started"),
+            # For the database's own rule that forgets a deleted memory.
+            models.Index(F("memory"), name="execution_memory", condition=Q(memory__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workflow_id}, {self.started_at:%Y-%m-%d %H:%M}"

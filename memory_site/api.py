@@ -9,6 +9,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from psycopg.errors import UniqueViolation
 
 from ingestion.api import router as knowledge
+from ingestion.workflows_api import router as workflows
 from memories.api import DUPLICATE
 from memories.api import router as memories
 from memories.embeddings import EmbedderUnavailable, TextRefused
@@ -49,6 +50,7 @@ api.add_router("", session_links)
 api.add_router("", conversations)
 api.add_router("", messages)
 api.add_router("", knowledge)
+api.add_router("", workflows)
 
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
 STATUS = {

@@ -125,6 +125,10 @@ def environment(_: HttpRequest) -> tuple[str, str]:
     return ("Embedded", "info") if settings.EMBEDDED else ("Production", "danger")
 
 
+def favicon(_: HttpRequest) -> str:
+    return static("memory_site/favicon.svg")
+
+
 def style_sheet(_: HttpRequest) -> str:
     return static("memory_site/console.css")
 
@@ -135,6 +139,7 @@ SIDE_BAR = {
     "Knowledge": [
         ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
         ("Documents", "description", "ingestion_document", "ingestion.view_document"),
+        ("Workflow runs", "account_tree", "ingestion_workflowexecution", "ingestion.view_workflowexecution"),
     ],
     "Conversation": [
         ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),

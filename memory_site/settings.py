@@ -362,6 +362,7 @@ UNFOLD = {
     "SITE_SYMBOL": "neurology",
     "SITE_URL": None,
     "ENVIRONMENT": "memory_site.console.environment",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.console.favicon"}],
     "STYLES": ["memory_site.console.style_sheet"],
     "COMMAND": {"search_callback": "memories.admin_search.palette"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.console.navigation"},

@@ -19,7 +19,7 @@ PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
 #: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
 READING_POSTS = {"/memories/search", "/knowledge/query"}
 #: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
-CHOSEN_NAMES = {"session_id", "repo_id"}
+CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id"}
 TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACE = "the value under test"
 SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": "00000000-0000-0000-0000-000000000000"}

@@ -36,8 +36,13 @@ def ids(api, folder) -> dict[str, str]:
     document = {"content": f"The {SECRET} is ripe.", "title": SECRET, "repo_id": SECRET, "metadata": {SECRET: SECRET}}
     started = api.post("/repositories/ours/ingestions", {"path": str(folder)}).json()
     ingest_due()
+    execution = {"adapter": SECRET, "repositories": [SECRET], "result": {SECRET: SECRET}, "error": SECRET}
+    execution |= dict.fromkeys(("summary", "user_id", "agent_id"), SECRET)
+    execution |= {"status": "pending", "started_at": "2019-01-01T00:00:00Z"}
     return {
         "repo_id": "of-the-caller",
+        "workflow_id": "our-workflow",
+        "execution_id": api.post("/workflows/our-workflow/executions", execution).json()["id"],
         "ingestion_id": started["id"],
         "document_id": api.post("/documents", document).json()["id"],
         "memory_id": memory["id"],

@@ -248,3 +248,7 @@ def test_the_console_says_where_it_is_and_asks_nobody_else(console, namespace):
     assert "Memory Site" in text
     assert "Embedded" in text
     assert not re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//[^"\']*', text)
+
+
+def test_the_console_has_a_sign_of_its_own(console):
+    assert 'href="/static/memory_site/favicon.svg"' in console.get("/admin/").content.decode()

@@ -1,0 +1,585 @@
+"""Executions of workflows: what is kept and remembered of them, how they go on, and how they are reported."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from ingestion.models import Document, WorkflowExecution
+from ingestion.workflows import ROWS_AT_MOST, report
+from memories.models import Memory
+from sessions_app.models import Namespace
+from tests.wire import at_once, blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+PATH, LIST = "/workflows/nightly/executions", "/admin/ingestion/workflowexecution/"
+NINE, FIVE_LATER = "2026-01-01T09:00:00Z", "2026-01-01T09:05:00Z"
+TIMES = {"started_at": NINE, "finished_at": FIVE_LATER}
+FULL = {
+    **{"adapter": "langgraph", "status": "failed", "agent_id": "planner", "user_id": "ada", "repositories": ["site"]},
+    **{"result": {"pages": 3, "ü": [None]}, "error": "The harbour was closed.", **TIMES},
+}
+FULL_METADATA = {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
+SCRIPT = "<script>alert(1)</script>"
+
+
+def ran(api, workflow: str = "nightly", **fields: object) -> dict:
+    response = api.post(f"/workflows/{workflow}/executions", {"adapter": "prefect", **fields})
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def patch(api, execution: dict, **fields: object):
+    return api.patch(f"/workflows/{execution['workflow_id']}/executions/{execution['id']}", fields)
+
+
+def became(api, execution: dict, **fields: object) -> dict:
+    response = patch(api, execution, **fields)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def shown(api, execution: dict) -> dict:
+    return api.get(f"/workflows/{execution['workflow_id']}/executions/{execution['id']}").json()
+
+
+def memory_of(api, execution: dict) -> dict:
+    return api.get(f"/memories/{execution['memory_id']}").json()
+
+
+@pytest.fixture
+def refusing():
+    """Has a table refuse every row from now on."""
+
+    def refuse(table: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT nothing_more CHECK (false) NOT VALID")
+
+    return refuse
+
+
+# Keeping
+
+
+def test_an_execution_is_kept_with_everything_that_is_said_of_it(api, namespace):
+    execution = ran(api, **FULL)
+    row = WorkflowExecution.objects.get()
+    assert row.namespace == namespace
+    assert abs(row.created_at - timezone.now()) < timedelta(seconds=10)
+    assert datetime.fromisoformat(execution.pop("created_at")) == row.created_at
+    assert execution == {
+        **{"id": str(row.pk), "workflow_id": "nightly", "duration_seconds": 300.0, **FULL},
+        **{"memory_id": str(Memory.objects.get().pk)},
+    }
+
+
+def test_an_execution_is_remembered_with_its_labels_and_its_result(api):
+    execution = ran(api, **FULL)
+    memory = memory_of(api, execution)
+    assert {name: memory[name] for name in ("memory_type", "source_system", "workflow_id", "repo_id", "data")} == {
+        **{"memory_type": "workflow", "source_system": "langgraph", "workflow_id": "nightly", "repo_id": "site"},
+        **{"data": FULL["result"]},
+    }
+    assert (memory["agent_id"], memory["user_id"]) == ("planner", "ada")
+    assert memory["metadata"] == {"execution_id": execution["id"], "status": "failed"}
+    assert memory["content"] == (
+        "Workflow nightly by langgraph, agent planner, on site, failed at 2026-01-01 09:05:00 UTC, after 300.0 s."
+        f"\nError: The harbour was closed.\nExecution {execution['id']}."
+    )
+    assert [hit["memory"]["id"] for hit in api.search("nightly harbour", mode="text")["results"]] == [memory["id"]]
+
+
+def test_little_need_be_said_of_an_execution(api):
+    execution = ran(api)
+    assert execution["started_at"] == execution["finished_at"]
+    assert (execution["status"], execution["duration_seconds"], execution["repositories"]) == ("completed", 0, [])
+    assert execution["result"] is execution["error"] is execution["agent_id"] is execution["user_id"] is None
+    memory = memory_of(api, execution)
+    assert memory["data"] is memory["repo_id"] is None
+    assert memory["content"].startswith("Workflow nightly by prefect, completed at 20")
+
+
+def test_a_summary_is_remembered_before_the_facts(api):
+    execution = ran(api, summary="All pages were built anew.", **TIMES)
+    content = memory_of(api, execution)["content"]
+    assert content.startswith(
+        "All pages were built anew.\n\nWorkflow nightly by prefect, completed at 2026-01-01 09:05:00"
+    )
+
+
+@pytest.mark.parametrize("summary", [{}, {"summary": "All is well."}])
+def test_two_runs_of_which_the_same_is_said_are_two_memories(api, summary):
+    first, second = ran(api, **TIMES, **summary), ran(api, **TIMES, **summary)
+    assert first["memory_id"] != second["memory_id"]
+    assert Memory.objects.count() == WorkflowExecution.objects.count() == 2
+
+
+def test_of_several_repositories_none_is_the_memory_s_and_repeats_are_dropped(api):
+    execution = ran(api, repositories=["site", "docs", "site"])
+    assert execution["repositories"] == ["site", "docs"]
+    assert memory_of(api, execution)["repo_id"] is None
+    assert "on site, docs" in memory_of(api, execution)["content"]
+
+
+def test_what_is_not_to_be_remembered_is_only_kept(api):
+    assert ran(api, remember=False)["memory_id"] is None
+    assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (1, 0)
+
+
+def test_the_longest_that_can_be_said_is_kept_and_remembered(api):
+    repositories = [f"{number:02}" + "ß" * 253 for number in range(64)]
+    long = {"error": "e" * 10_000, "summary": "s" * 10_000, "result": {"a": "x" * 65_000}, "agent_id": "ß" * 255}
+    execution = ran(api, adapter="ß" * 255, repositories=repositories, **long)
+    assert shown(api, execution) == execution
+    assert "s" * 10_000 in memory_of(api, execution)["content"]
+
+
+def test_a_workflow_may_have_slashes_in_its_name(api):
+    execution = ran(api, "deploy/nightly")
+    assert shown(api, execution) == execution
+    assert api.get("/workflows/deploy/nightly/executions").json()["results"] == [execution]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("adapter", value) for value in ("", " ", "x" * 256, None, 1)),
+        *(("status", value) for value in ("done", "", None)),
+        *((name, value) for name in ("agent_id", "user_id") for value in ("", "x" * 256)),
+        *(("repositories", value) for value in ([""], ["x" * 256], ["x"] * 65, None, "site")),
+        *(("result", value) for value in ([], "x", {"a": "x" * 70_000})),
+        *(("error", value) for value in ("", " ", "x" * 10_001)),
+        *(("started_at", value) for value in ("2190-01-01T00:00:00Z", "2020-01-01T00:00:00", 1)),
+        *(("finished_at", value) for value in ("2190-01-01T00:00:00Z", 1)),
+        *(("summary", value) for value in ("", "x" * 10_001)),
+        *(("remember", value) for value in (None, "yes")),
+        *((name, 1) for name in ("id", "memory_id", "workflow_id", "duration_seconds")),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
+    before = fingerprint()
+    response = api.post(PATH, {"adapter": "prefect", field: value})
+    assert is_problem(response, 422)
+    assert {name.split(".")[0] for name in blamed(response)} == {field}
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("error", {"status": "failed"}),
+        ("finished_at", {"started_at": FIVE_LATER, "finished_at": NINE}),
+        ("finished_at", {"status": "running", "finished_at": FIVE_LATER}),
+        ("finished_at", {"status": "pending", **TIMES}),
+    ],
+)
+def test_facts_that_do_not_fit_together_are_refused(api, field, said):
+    before = fingerprint()
+    response = api.post(PATH, {"adapter": "prefect", **said})
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+    assert fingerprint() == before
+
+
+def test_a_clock_that_is_a_little_ahead_does_no_harm(api):
+    ahead = timezone.now() + timedelta(minutes=5)
+    execution = ran(api, started_at=ahead.isoformat())
+    assert datetime.fromisoformat(execution["finished_at"]) == datetime.fromisoformat(execution["started_at"]) == ahead
+
+
+def test_only_an_end_is_told_and_the_start_is_not_later(api):
+    assert ran(api, finished_at=NINE)["started_at"] == NINE
+
+
+@pytest.mark.parametrize("table", ["memories_memory", "ingestion_workflowexecution"])
+def test_an_execution_and_its_memory_are_kept_both_or_neither(api, refusing, table):
+    refusing(table)
+    before = fingerprint()
+    assert is_problem(api.post(PATH, FULL), 422)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": "done"},
+        {"finished_at": None},
+        {"status": "running"},
+        {"finished_at": datetime(2025, 1, 1, tzinfo=UTC)},
+        {"status": "failed"},
+        {"repositories": ["x"] * 65},
+    ],
+)
+def test_the_database_itself_refuses_what_does_not_fit(api, wrong):
+    ran(api, **TIMES)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        WorkflowExecution.objects.update(**wrong)
+
+
+def test_the_execution_stays_when_its_memory_is_deleted(api):
+    execution = ran(api)
+    assert api.delete(f"/memories/{execution['memory_id']}").status_code == 204
+    assert shown(api, execution) == execution | {"memory_id": None}
+    assert became(api, execution, result={"a": 1}) == execution | {"memory_id": None, "result": {"a": 1}}
+    assert Memory.objects.count() == 0
+
+
+def test_executions_go_with_their_namespace(api, namespace):
+    ran(api)
+    namespace.delete()
+    assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (0, 0)
+
+
+def test_an_idempotency_key_replays_the_execution(api):
+    answers = [api.post(PATH, FULL, **{"Idempotency-Key": "once"}) for _ in range(2)]
+    assert answers[0].content == answers[1].content
+    assert WorkflowExecution.objects.count() == 1
+
+
+# Going on
+
+
+def test_an_execution_goes_from_pending_to_its_end_and_its_memory_with_it(api):
+    execution = ran(api, status="pending", started_at=NINE, summary="Nightly pages.")
+    assert execution["finished_at"] is execution["duration_seconds"] is None
+    assert "pending since 2026-01-01 09:00:00 UTC" in memory_of(api, execution)["content"]
+    running = became(api, execution, status="running")
+    assert running == execution | {"status": "running"}
+    assert "running since 2026-01-01 09:00:00 UTC" in memory_of(api, execution)["content"]
+    ended = became(api, execution, status="completed", finished_at=FIVE_LATER, result={"pages": 3})
+    changed = {"finished_at": FIVE_LATER, "duration_seconds": 300.0, "result": {"pages": 3}}
+    assert ended == execution | {"status": "completed"} | changed == shown(api, execution)
+    memory = memory_of(api, execution)
+    assert memory["content"] == (
+        "Nightly pages.\n\nWorkflow nightly by prefect, completed at 2026-01-01 09:05:00 UTC, after 300.0 s."
+        f" Execution {execution['id']}."
+    )
+    assert memory["data"] == {"pages": 3}
+    assert memory["metadata"] == {"execution_id": execution["id"], "status": "completed"}
+    assert memory["id"] == execution["memory_id"]
+
+
+def test_an_end_that_nobody_told_is_now(api):
+    execution = ran(api, status="running")
+    ended = became(api, execution, status="failed", error="It fell over.")
+    assert abs(datetime.fromisoformat(ended["finished_at"]) - timezone.now()) < timedelta(seconds=10)
+    assert "Error: It fell over." in memory_of(api, execution)["content"]
+    assert became(api, execution, status="failed") == ended
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        ("running", "pending"),
+        *(("completed", then) for then in ("pending", "running", "failed")),
+        *(("failed", then) for then in ("pending", "running", "completed")),
+    ],
+)
+def test_an_execution_never_goes_back(api, now, then):
+    execution = ran(api, status=now, error="why")
+    before = fingerprint()
+    assert is_problem(patch(api, execution, status=then), 409)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("error", {"status": "failed"}),
+        ("finished_at", {"status": "completed", "finished_at": "2025-12-31T00:00:00Z"}),
+        ("finished_at", {"finished_at": FIVE_LATER}),
+        ("status", {"status": None}),
+        ("status", {"status": "done"}),
+        ("finished_at", {"finished_at": None}),
+        ("started_at", {"started_at": NINE}),
+    ],
+)
+def test_a_change_that_does_not_fit_is_refused(api, field, changes):
+    execution = ran(api, status="running", started_at=NINE)
+    before = fingerprint()
+    response = patch(api, execution, **changes)
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+    assert fingerprint() == before
+
+
+def test_a_failure_cannot_be_left_without_its_error(api):
+    execution = ran(api, **FULL)
+    assert blamed(patch(api, execution, error=None)) == {"error"}
+    assert became(api, execution, result=None) == execution | {"result": None}
+    assert memory_of(api, execution)["data"] is None
+
+
+def test_what_is_not_named_stays(api):
+    execution = ran(api, **FULL)
+    assert became(api, execution) == execution
+    assert memory_of(api, execution)["data"] == FULL["result"]
+
+
+def test_what_somebody_wrote_into_the_memory_stays(api):
+    execution = ran(api, status="running")
+    rewritten = {"content": "Ada looked after it.", "data": {"by": "hand"}, "metadata": {"seen": True}}
+    api.patch(f"/memories/{execution['memory_id']}", rewritten)
+    became(api, execution, status="completed")
+    memory = memory_of(api, execution)
+    assert (memory["content"], memory["data"]) == (rewritten["content"], rewritten["data"])
+    assert memory["metadata"] == {"seen": True, "execution_id": execution["id"], "status": "completed"}
+
+
+def test_an_expired_memory_is_left_alone(api):
+    execution = ran(api, status="running")
+    Memory.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert became(api, execution, status="completed")["status"] == "completed"
+    assert Memory.objects.get().metadata["status"] == "running"
+
+
+def test_when_the_memory_cannot_follow_nothing_changes(api):
+    execution = ran(api, status="running")
+    Memory.objects.update(metadata=FULL_METADATA)
+    before = fingerprint()
+    assert is_problem(patch(api, execution, status="completed"), 422)
+    assert fingerprint() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_ends_told_at_once_one_holds(api):
+    execution = ran(api, status="running")
+    ends = [{"status": "completed"}, {"status": "failed", "error": "It fell over."}] * 3
+    answers = at_once([partial(patch, api, execution, **end) for end in ends])
+    won = {answer.json()["status"] for answer in answers if answer.status_code == 200}
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert won == {shown(api, execution)["status"]} == {memory_of(api, execution)["metadata"]["status"]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_execution_may_end_while_its_memory_is_deleted(api):
+    for _ in range(5):
+        execution = ran(api, status="running")
+        calls = [partial(patch, api, execution, status="completed")]
+        calls += [partial(api.delete, f"/memories/{execution['memory_id']}")]
+        assert [answer.status_code for answer in at_once(calls)] == [200, 204]
+        assert (shown(api, execution)["status"], shown(api, execution)["memory_id"]) == ("completed", None)
+
+
+# Reading
+
+
+def test_executions_are_listed_newest_first_page_by_page_and_by_status(api):
+    made = [ran(api, status=status, error="why") for status in ("completed", "failed", "running", "completed")]
+    ran(api, "weekly")
+    assert api.get(PATH).json()["results"] == made[::-1]
+    assert api.get(f"{PATH}?status=completed").json()["results"] == [made[3], made[0]]
+    assert api.get(f"{PATH}?status=pending").json()["results"] == []
+    first = api.get(f"{PATH}?limit=3").json()
+    second = api.get(f"{PATH}?limit=3&cursor={first['next']}").json()
+    assert first["results"] + second["results"] == made[::-1]
+    assert api.get("/workflows/never/executions").json()["results"] == []
+
+
+def test_an_execution_is_found_only_under_its_own_workflow(api):
+    execution = ran(api)
+    assert is_problem(api.get(f"/workflows/weekly/executions/{execution['id']}"), 404)
+    assert is_problem(patch(api, execution | {"workflow_id": "weekly"}, result={}), 404)
+    assert is_problem(api.get(f"{PATH}/{uuid4()}"), 404)
+    assert is_problem(api.get(f"{PATH}/x"), 404, 422)
+
+
+def test_an_outsider_sees_nothing_and_changes_nothing(api, outsider, reader):
+    execution = ran(api, repositories=["site"])
+    before = fingerprint()
+    assert outsider.get(PATH).json()["results"] == outsider.get("/workflows/report").json()["results"] == []
+    assert is_problem(outsider.get(f"{PATH}/{execution['id']}"), 404)
+    assert is_problem(patch(outsider, execution, result={"a": 1}), 404)
+    assert is_problem(patch(reader, execution, result={"a": 1}), 403)
+    assert is_problem(reader.post(PATH, {"adapter": "prefect"}), 403)
+    assert reader.get(PATH).json()["results"] == [execution]
+    assert fingerprint() == before
+
+
+def test_the_statements_are_bounded(api, takes):
+    for _ in range(2):
+        with takes(4):  # SAVEPOINT, memory, execution, RELEASE
+            execution = ran(api, repositories=["a", "b"])
+    with takes(3):  # SAVEPOINT, execution, RELEASE
+        ran(api, remember=False)
+    with takes(7):  # SAVEPOINT, memory, execution, both changed, RELEASE, what is there now
+        became(api, execution, result={"a": 1})
+    for path in (PATH, f"{PATH}/{execution['id']}", "/workflows/report"):
+        with takes(1):
+            api.get(path)
+
+
+# The report
+
+
+def document(namespace: Namespace, repo_id: str, path: str, chunks: int) -> None:
+    values = {"repo_id": repo_id, "path": path, "digest": path.encode(), "size": 1, "chunk_count": chunks}
+    Document.objects.create(namespace=namespace, **values)
+
+
+def test_the_report_joins_workflows_agents_and_repositories(api, namespace):
+    elsewhere = Namespace.objects.create(name="elsewhere")
+    for path, chunks in (("a", 3), ("b", 4)):
+        document(namespace, "site", path, chunks)
+    document(namespace, "other", "a", 100)
+    document(elsewhere, "site", "a", 100)
+    start = timezone.now().replace(microsecond=0) - timedelta(days=2)
+
+    def at(hours: int, seconds: int) -> dict[str, str]:
+        began = start + timedelta(hours=hours)
+        return {"started_at": began.isoformat(), "finished_at": (began + timedelta(seconds=seconds)).isoformat()}
+
+    agent = {"agent_id": "planner"}
+    ran(api, **at(0, 10), **agent, repositories=["site", "docs"])
+    ran(api, **at(1, 20), **agent, repositories=["site"], status="failed", error="why")
+    ran(api, **at(2, 60), **agent, repositories=["site"], adapter="airflow")
+    ran(api, status="running", started_at=(start + timedelta(hours=3)).isoformat())
+    ran(api, "weekly", **at(4, 1))
+    ran(api, "old", started_at=(start - timedelta(days=40)).isoformat(), repositories=["site"])
+    names = ("workflow_id", "adapter", "agent_id", "repo_id", "executions", "completed", "failed", "average_seconds")
+    rows = api.get("/workflows/report").json()["results"]
+    assert [tuple(row[name] for name in (*names, "documents", "chunks")) for row in rows] == [
+        ("weekly", "prefect", None, None, 1, 1, 0, 1, 0, 0),
+        ("nightly", "prefect", None, None, 1, 0, 0, None, 0, 0),
+        ("nightly", "airflow", "planner", "site", 1, 1, 0, 60, 2, 7),
+        ("nightly", "prefect", "planner", "site", 2, 1, 1, 15, 2, 7),
+        ("nightly", "prefect", "planner", "docs", 1, 1, 0, 10, 0, 0),
+    ]
+    assert datetime.fromisoformat(rows[3]["last_execution"]) == start + timedelta(hours=1)
+    assert [row["workflow_id"] for row in api.get("/workflows/report?days=90").json()["results"]][-1] == "old"
+    assert api.get("/workflows/report?days=1").json()["results"] == []
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "36501", "x", "1.5", ""])
+def test_the_report_takes_a_number_of_days(api, days):
+    assert is_problem(api.get(f"/workflows/report?days={days}"), 422)
+
+
+def test_the_report_reaches_back_a_century_and_has_1000_rows_at_most(api, namespace):
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    times = {"started_at": moment, "finished_at": moment, "namespace": namespace, "adapter": "prefect"}
+    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(ROWS_AT_MOST + 1)]
+    WorkflowExecution.objects.bulk_create(rows)
+    found = api.get("/workflows/report?days=36500").json()["results"]
+    assert [row["workflow_id"] for row in found] == [row.workflow_id for row in rows[:ROWS_AT_MOST]]
+
+
+# The command
+
+
+def test_the_command_prints_the_report(capsys, api, namespace):
+    ran(api, repositories=["site"], agent_id="planner")
+    document(namespace, "site", "a", 3)
+    call_command("workflow_report", "--namespace", "ours", "--format", "json")
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == api.get("/workflows/report").json()["results"]
+    call_command("workflow_report", "--namespace", "ours", "--format", "jsonl")
+    assert json.loads(capsys.readouterr().out) == rows[0]
+    call_command("workflow_report", "--namespace", "ours")
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("workflow_id", "nightly", "planner", "site", "chunks"))
+
+
+def test_the_command_looks_back_so_many_days(capsys, api):
+    ran(api, started_at=(timezone.now() - timedelta(days=40)).isoformat())
+    call_command("workflow_report", "--namespace", "ours", "--format", "json")
+    assert json.loads(capsys.readouterr().out) == []
+    call_command("workflow_report", "--namespace", "ours", "--format", "json", "--days", "41")
+    assert [row["executions"] for row in json.loads(capsys.readouterr().out)] == [1]
+
+
+@pytest.mark.parametrize(
+    "words", [("--days", "0"), ("--days", "x"), ("--days", "9" * 5000), ("--days", "²"), ("--namespace", "nobody")]
+)
+def test_the_command_refuses_what_is_not_valid(namespace, words):
+    with pytest.raises(CommandError):
+        call_command("workflow_report", *words)
+
+
+# The console
+
+
+@pytest.fixture
+def console(client, django_user_model):
+    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
+    return client
+
+
+def listed(console, **parameters: object) -> list[WorkflowExecution]:
+    response = console.get(LIST, parameters)
+    assert response.status_code == 200, (response.status_code, response.content[:300])
+    return list(response.context["cl"].result_list)
+
+
+def test_the_list_shows_the_newest_first_and_takes_the_same_statements_for_many(
+    console, api, django_assert_num_queries
+):
+    ran(api, **FULL)
+    ran(api, SCRIPT.replace("/", "-"), adapter=SCRIPT, repositories=[SCRIPT], agent_id=SCRIPT)
+    text = console.get(LIST).content.decode()
+    assert all(words in text for words in ("nightly", "langgraph", "planner", "site", "failed", "5 min"))
+    assert "<script>alert" not in text
+    for number in range(60):
+        ran(api, f"w{number}", remember=False)
+    with django_assert_num_queries(4):  # session, user, count, page
+        rows = listed(console)
+    assert [row.workflow_id for row in rows] == [f"w{number}" for number in range(59, 9, -1)]
+
+
+def test_executions_are_narrowed_by_namespace_and_status(console, api, outsider, namespace):
+    ours, theirs = UUID(ran(api)["id"]), UUID(ran(outsider, status="failed", error="why")["id"])
+    assert [row.pk for row in listed(console)] == [theirs, ours]
+    assert [row.pk for row in listed(console, namespace=namespace.pk)] == [ours]
+    assert [row.pk for row in listed(console, status="failed")] == [theirs]
+    assert listed(console, namespace=namespace.pk, status="failed") == []
+    assert console.get(LIST, {"error__icontains": "a"}).status_code == 400
+
+
+def test_a_page_shows_everything_and_changes_nothing(console, api):
+    execution = ran(api, **FULL | {"error": SCRIPT, "result": {"pages": SCRIPT}})
+    page = f"{LIST}{execution['id']}/change/"
+    text = console.get(page).content.decode()
+    assert f"/admin/memories/memory/{execution['memory_id']}/change/" in text
+    assert all(words in text for words in ("nightly", "langgraph", "planner", "ada", "5 min", "json-light", "pages"))
+    assert "<script>alert" not in text
+    before = fingerprint()
+    assert console.post(page, {"workflow_id": "other"}).status_code == 403
+    assert console.get(f"{LIST}add/").status_code == 403
+    assert fingerprint() == before
+
+
+def test_a_page_without_a_result_or_a_memory_says_so(console, api):
+    execution = ran(api, status="running", remember=False)
+    response = console.get(f"{LIST}{execution['id']}/change/")
+    assert response.status_code == 200
+    assert "/admin/memories/memory/0" not in response.content.decode()
+
+
+def test_deleting_a_record_leaves_the_memory(console, api):
+    execution = ran(api)
+    console.post(f"{LIST}{execution['id']}/delete/", {"post": "yes"})
+    assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (0, 1)
+
+
+def test_only_who_may_sees_executions(client, api, django_user_model):
+    ran(api)
+    clerk = django_user_model.objects.create(username="clerk", is_staff=True)
+    client.force_login(clerk)
+    assert client.get(LIST).status_code == 403
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_workflowexecution"))
+    response = client.get(LIST)
+    assert response.status_code == 200
+    assert "Workflow runs" in response.content.decode()
+
+
+def test_the_report_of_one_namespace_is_one_statement(api, namespace, django_assert_num_queries):
+    ran(api, repositories=["a", "b"])
+    with django_assert_num_queries(1):
+        assert len(report(namespace.pk, 30)) == 2
