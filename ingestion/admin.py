@@ -31,7 +31,7 @@ from ingestion.pipeline import SKIPPED_TOLD
 from ingestion.tasks import bell
 from memories.admin import SAID, STATES, page_of, state_of
 from memories.models import Embedding, Memory
-from memory_site.console import ConsoleList, grouped, moment, pretty_json, shortened
+from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened
 from sessions_app.admin.conversations import ExactFilter, lasting
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin
 
@@ -68,9 +68,8 @@ def holding(rows: QuerySet, text: str, *columns: str) -> QuerySet:
     alike."""
     newest = rows.order_by("-created_at", "-id").values("id", *columns)[:SEARCHED]
     sql, parameters = newest.query.sql_with_params()
-    part = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
     matches = " OR ".join(f"{column} ILIKE %s" for column in columns)
-    found = RawSQL(f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[part] * len(columns)])  # noqa: S611
+    found = RawSQL(f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[containing(text)] * len(columns)])  # noqa: S611
     return rows.filter(pk__in=found)
 
 

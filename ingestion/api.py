@@ -31,10 +31,11 @@ from ingestion.schemas import (
 )
 from ingestion.split import chunks
 from ingestion.tasks import bell
-from memories.embeddings import EmbeddingError, get_embedder
+from memories.api import search_vector
+from memories.embeddings import get_embedder
 from memories.filters import Filters
 from memories.find import find
-from memories.query_vectors import query_vector
+from memories.schemas import SearchIn
 from memories.search import Search
 from memories.types import MemoryType
 from memory_site.answers import PROBLEMS, answer
@@ -180,10 +181,7 @@ def delete_document(request: HttpRequest, document_id: UUID):
 def query_knowledge(request: HttpRequest, payload: KnowledgeIn):
     """The chunks that answer a question best, with file and lines. Changes nothing."""
     started = time.perf_counter()
-    try:
-        vector, degraded = query_vector(payload.query), False
-    except EmbeddingError:
-        vector, degraded = None, True
+    vector, degraded = search_vector(SearchIn(query=payload.query))
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
     search = Search(payload.query, vector, get_embedder().model, payload.top_k)
     hits = [placed(hit) for hit in find(request.auth.namespace_id, filters, search)]

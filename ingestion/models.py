@@ -4,18 +4,15 @@ from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from memory_site.durations import seconds_from
 from memory_site.ids import uuid7
-from sessions_app.models import Namespace
+from sessions_app.models import namespace_key
 
 #: A run that says nothing for so long has lost its worker.
 SILENCE = timedelta(seconds=60)
-
-
-def namespace() -> models.ForeignKey:
-    return models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
 
 
 class DocumentQuerySet(models.QuerySet):
@@ -28,7 +25,7 @@ class Document(models.Model):
     memories of type rag, and go with it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = namespace()
+    namespace = namespace_key()
     repo_id = models.CharField("repository", max_length=255, null=True, blank=True)
     path = models.TextField(null=True, blank=True)
     title = models.CharField(max_length=255, null=True, blank=True)
@@ -86,7 +83,7 @@ class Ingestion(models.Model):
     """One run over a repository. The row is the queue as well: what is open and silent is taken up again."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = namespace()
+    namespace = namespace_key()
     repo_id = models.CharField("repository", max_length=255)
     path = models.TextField()
     suffixes = ArrayField(models.CharField(max_length=32), default=list)
@@ -103,16 +100,7 @@ class Ingestion(models.Model):
     started_at = models.DateTimeField(null=True)
     heard_of_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
-    duration_seconds = models.GeneratedField(
-        expression=Func(
-            F("finished_at"),
-            F("started_at"),
-            template="EXTRACT(EPOCH FROM %(expressions)s)::double precision",
-            arg_joiner=" - ",
-        ),
-        output_field=models.FloatField(),
-        db_persist=True,
-    )
+    duration_seconds = seconds_from("started_at", "finished_at")
 
     #: Files that were not taken, told or not; known to whoever does the run.
     passed_over = 0
@@ -158,7 +146,7 @@ class WorkflowExecution(models.Model):
     there."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = namespace()
+    namespace = namespace_key()
     workflow_id = models.CharField("workflow", max_length=255)
     adapter = models.CharField(max_length=255)
     agent_id = models.CharField("agent", max_length=255, null=True, blank=True)
@@ -169,16 +157,7 @@ class WorkflowExecution(models.Model):
     error = models.TextField(null=True, blank=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    duration_seconds = models.GeneratedField(
-        expression=Func(
-            F("finished_at"),
-            F("started_at"),
-            template="EXTRACT(EPOCH FROM %(expressions)s)::double precision",
-            arg_joiner=" - ",
-        ),
-        output_field=models.FloatField(),
-        db_persist=True,
-    )
+    duration_seconds = seconds_from("started_at", "finished_at")
     # The migration has PostgreSQL follow the reference.
     memory = models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False,

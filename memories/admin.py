@@ -22,7 +22,7 @@ from memories.admin_search import ranked, search, written_id
 from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
 from memories.neighbours import neighbours
-from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
+from memory_site.console import CHANGED_ELSEWHERE, ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
 
 SHOWN = 160
 LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
@@ -31,7 +31,6 @@ STATES = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
 SAID = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
 LEVELS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
 MATCH = '<span class="memory-score">{}</span> <span class="memory-arm">{}</span>'
-CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
 
 SHARED_FIELDSETS = (
     ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),

@@ -24,7 +24,7 @@ from memories.filters import Filters
 from memories.types import Importance, MemoryType
 from memory_site.deadlocks import surviving_deadlocks
 from memory_site.ids import uuid7
-from sessions_app.models import Namespace
+from sessions_app.models import Namespace, namespace_key
 
 # Vectors travel in binary (the later registration): as text each would be five times as long, and a tenth of a
 # millisecond to write. Text is for Django's log of statements.
@@ -215,7 +215,7 @@ class DueEmbedding(models.Model):
     """
 
     memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     after = models.DateTimeField()
     tries = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")
@@ -286,7 +286,7 @@ class Embedding(models.Model):
     """
 
     memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False)
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     user_id = label("user")
     memory_type = models.CharField(max_length=32)
     repo_id = label("repository")

@@ -28,7 +28,13 @@ COUNTED_AT_MOST = 10_000
 ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 #: Narrow and unbreakable, between groups of three digits.
 THIN_SPACE = "\u202f"
+CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
 STYLES = {"light": "default", "dark": "github-dark"}
+
+
+def containing(text: str) -> str:
+    """A pattern for LIKE that finds the text wherever it stands."""
+    return "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
 
 
 def grouped(number: int) -> str:

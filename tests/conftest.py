@@ -100,6 +100,20 @@ def stranger(db) -> Api:
 
 
 @pytest.fixture
+def console(client, django_user_model):
+    """The signed-in operator's browser."""
+    # Without a password: hashing one takes longer than any of these pages.
+    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
+    client.raise_request_exception = False
+    return client
+
+
+@pytest.fixture
+def elsewhere(db) -> Namespace:
+    return Namespace.objects.create(name="elsewhere")
+
+
+@pytest.fixture
 def embedder(settings) -> Callable[..., embeddings.Embedder]:
     """Chooses one of tests.embedders by name, with its model and options."""
 

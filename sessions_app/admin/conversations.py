@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 
-from memory_site.console import ConsoleList, grouped, moment, pretty_json, shortened
+from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of, spoken
 from sessions_app.models import Conversation, Message
 
@@ -53,7 +53,7 @@ def found(conversations: QuerySet, words: list[str]) -> list:
     """The keys of those among the newest of these conversations that hold all the words."""
     newest = conversations.order_by("-started_at", "-id").values("id", "summary", "topics")[:SEARCHED]
     sql, parameters = newest.query.sql_with_params()
-    patterns = ["%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%" for word in words]
+    patterns = [containing(word) for word in words]
     with connection.cursor() as cursor:
         cursor.execute(FOUND.format(newest=sql), [*parameters, patterns, patterns])
         return [pk for (pk,) in cursor]

@@ -16,7 +16,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from memory_site.console import moment, shortened
+from memory_site.console import CHANGED_ELSEWHERE, moment, shortened
 from memory_site.schemas import visible
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of
 from sessions_app.models import SessionLink
@@ -27,7 +27,6 @@ CONTEXT_LENGTH = 10_000
 LINKED = ("source_session_id", "target_session_id")
 JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
 TAKEN = "These two sessions are linked in this way already."
-CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
 LINK_TYPES = {
     LinkType.CONTINUATION: "success",
     LinkType.REFERENCE: "info",

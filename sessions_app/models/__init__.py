@@ -8,6 +8,7 @@ from sessions_app.models.access import Caller as Caller
 from sessions_app.models.access import IdempotentAnswer as IdempotentAnswer
 from sessions_app.models.access import Namespace as Namespace
 from sessions_app.models.access import digest as digest
+from sessions_app.models.access import namespace_key as namespace_key
 from sessions_app.models.conversations import Conversation as Conversation
 from sessions_app.models.conversations import Message as Message
 from sessions_app.models.sessions import SessionLink as SessionLink

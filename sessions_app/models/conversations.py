@@ -2,11 +2,12 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from memory_site.durations import seconds_from
 from memory_site.ids import uuid7
-from sessions_app.models.access import Namespace
+from sessions_app.models.access import namespace_key
 
 
 class Role(models.TextChoices):
@@ -25,21 +26,12 @@ class Conversation(models.Model):
     """One exchange from its start to its end."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     session_id = models.CharField(max_length=255, null=True, blank=True)
     user_id = models.CharField("user", max_length=255, null=True, blank=True)
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
-    duration_seconds = models.GeneratedField(
-        expression=Func(
-            F("ended_at"),
-            F("started_at"),
-            template="EXTRACT(EPOCH FROM %(expressions)s)::double precision",
-            arg_joiner=" - ",
-        ),
-        output_field=models.FloatField(),
-        db_persist=True,
-    )
+    duration_seconds = seconds_from("started_at", "ended_at")
     message_count = models.PositiveIntegerField(db_default=0, editable=False)
     topics = ArrayField(models.CharField(max_length=128), default=list, blank=True)
     summary = models.TextField(null=True, blank=True)
@@ -89,7 +81,7 @@ class Message(models.Model):
     """One thing said in a conversation. `memory_id` names the memory it was remembered as, while that is there."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     conversation = models.ForeignKey(
         Conversation, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="messages"
     )

@@ -9,7 +9,7 @@ from django.db.models import ExpressionWrapper, F, Func, Q, Value
 from django.db.models.functions import Coalesce, Now
 
 from memory_site.ids import uuid7
-from sessions_app.models.access import Namespace
+from sessions_app.models.access import namespace_key
 
 #: Of a session's own time to live, or the server's: a hundred years, which an interval can hold.
 LONGEST_TTL_HOURS = 100 * 365 * 24
@@ -47,7 +47,7 @@ class SessionMemory(models.Model):
     """The last interactions of one session, oldest first. Written by the statements of history.py alone."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     session_id = models.CharField(max_length=255)
     # [{query, answer, timestamp}], or [{sealed, timestamp}] where histories are encrypted; times in UTC, ISO 8601.
     history = models.JSONField(default=list)
@@ -93,7 +93,7 @@ class SessionLink(models.Model):
     """From one session to another, by their ids: the sessions themselves may be over."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    namespace = models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    namespace = namespace_key()
     source_session_id = models.CharField(max_length=255)
     target_session_id = models.CharField(max_length=255)
     link_type = models.CharField(max_length=32, choices=LinkType, default=LinkType.RELATED)

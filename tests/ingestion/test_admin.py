@@ -26,19 +26,6 @@ SCRIPT = "<script>alert(1)</script>"
 SENT = {"_form_submitted": "True"}
 
 
-@pytest.fixture
-def console(client, django_user_model):
-    # Without a password: hashing one takes longer than any of these pages.
-    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
-    client.raise_request_exception = False
-    return client
-
-
-@pytest.fixture
-def elsewhere(db) -> Namespace:
-    return Namespace.objects.create(name="elsewhere")
-
-
 def ingestion(namespace: Namespace, repo_id: str = "site", status: str = "completed", **fields: object) -> Ingestion:
     values = {"path": "/srv/site", "suffixes": [".py"], "status": status} | fields
     return Ingestion.objects.create(namespace=namespace, repo_id=repo_id, **values)

@@ -22,19 +22,6 @@ LIST_STATEMENTS = 4  # session, user, count, page
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def console(client, django_user_model):
-    # Without a password: hashing one takes longer than any of these pages.
-    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
-    client.raise_request_exception = False
-    return client
-
-
-@pytest.fixture
-def elsewhere(db) -> Namespace:
-    return Namespace.objects.create(name="elsewhere")
-
-
 def talk(namespace: Namespace, *said: str, **fields: object) -> Conversation:
     """A conversation of these messages, by user and assistant in turns."""
     conversation = Conversation.objects.create(namespace=namespace, message_count=len(said), **fields)

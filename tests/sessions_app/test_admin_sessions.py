@@ -21,19 +21,6 @@ LIST_STATEMENTS = 4  # session, user, count, page
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def console(client, django_user_model):
-    # Without a password: hashing one takes longer than any of these pages.
-    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
-    client.raise_request_exception = False
-    return client
-
-
-@pytest.fixture
-def elsewhere(db) -> Namespace:
-    return Namespace.objects.create(name="elsewhere")
-
-
 def session(namespace: Namespace, name: str = "chat", *said: tuple[str, str]) -> SessionMemory:
     interactions = [{"query": query, "answer": answer} for query, answer in said or [("a question", "an answer")]]
     history.add(namespace.pk, name, interactions)
