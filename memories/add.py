@@ -38,7 +38,7 @@ ADD = f"""
 INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
 SELECT %(namespace)s, {", ".join(DRAFT)}, 0
 FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
-ON CONFLICT (namespace_id, memory_type, user_id, content_hash, document_id) DO UPDATE SET
+ON CONFLICT (namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL DO UPDATE SET
     updated_at = excluded.updated_at,
     summary = coalesce(excluded.summary, kept.summary),
     data = CASE WHEN kept.data IS NULL THEN excluded.data ELSE kept.data || coalesce(excluded.data, '{{}}') END,

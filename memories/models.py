@@ -10,8 +10,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models
-from django.db.models import Count, F, Func, Max, Q
-from django.db.models.functions import Cast, Length, Now
+from django.db.models import Count, F, Func, Max, Q, Value
+from django.db.models.functions import Cast, Coalesce, Length, Now
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from pgvector import HalfVector
@@ -117,6 +117,15 @@ class Memory(models.Model):
     entity_id = label("entity id")
     entity_type = label("entity type")
     entity_name = label("entity name")
+    # Whose it is, with a word for nobody: what relationships between two memories of one user are held to.
+    owner = models.GeneratedField(
+        expression=Coalesce("user_id", Value("")), output_field=models.CharField(max_length=255), db_persist=True
+    )
+    base_relevance = models.FloatField(db_default=1)
+    update_count = models.PositiveIntegerField(
+        db_default=0, editable=False, help_text="Times its entity was told again."
+    )
+    last_updated = models.DateTimeField(null=True, editable=False, help_text="When its entity was last told again.")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -138,8 +147,10 @@ class Memory(models.Model):
     class Meta:
         verbose_name_plural = "memories"
         constraints = [
+            # An entity is told apart by its id, everything else by its content.
             models.UniqueConstraint(
                 fields=["namespace", "memory_type", "user_id", "content_hash", "document_id"],
+                condition=Q(entity_id=None),
                 nulls_distinct=False,
                 name="memory_is_kept_once",
             ),
@@ -149,6 +160,8 @@ class Memory(models.Model):
                 nulls_distinct=False,
                 name="entity_has_one_memory",
             ),
+            models.UniqueConstraint(fields=["namespace", "owner", "id"], name="memory_of_owner"),
+            models.CheckConstraint(condition=Q(base_relevance__range=(0, 1)), name="memory_base_relevance_is_0_to_1"),
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
             models.CheckConstraint(condition=Q(memory_type__in=list(MemoryType)), name="memory_type_is_known"),
             models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),

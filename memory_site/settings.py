@@ -243,6 +243,7 @@ INSTALLED_APPS = [
     "ninja",
     "sessions_app",
     "memories",
+    "memories.graph",
     "ingestion",
     "memory_site.operations",
 ]

@@ -1,0 +1,115 @@
+"""How memories hang together: Relationships, those that still wait for an entity, and what a user's graph comes to."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from memory_site.ids import uuid7
+from sessions_app.models import namespace_key
+
+
+class RelationshipType(models.TextChoices):
+    LED_TO = "led_to"
+    RELATES_TO = "relates_to"
+    DEPENDS_ON = "depends_on"
+    PRODUCES = "produces"
+    BELONGS_TO = "belongs_to"
+    CONTRADICTS = "contradicts"
+    REFINES = "refines"
+    ANSWERS = "answers"
+
+
+def memory_key(related_name: str) -> models.ForeignKey:
+    """PostgreSQL follows it together with namespace and owner (migration 0002), so that both ends have the same."""
+    return models.ForeignKey(
+        "memories.Memory", models.DO_NOTHING, db_constraint=False, db_index=False, related_name=related_name
+    )
+
+
+class RelationshipQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "RelationshipQuerySet":
+        return self.filter(namespace_id=namespace_id)
+
+
+class Link(models.Model):
+    """What a relationship says, whether or not both its ends are there."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = namespace_key()
+    # Of both memories: the user, or nothing for nobody.
+    owner = models.CharField(max_length=255, blank=True, editable=False)
+    type = models.CharField(max_length=16, choices=RelationshipType, default=RelationshipType.RELATES_TO)
+    strength = models.FloatField(default=1)
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = RelationshipQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(condition=Q(type__in=RelationshipType.values), name="%(class)s_type_is_known"),
+            models.CheckConstraint(condition=Q(strength__range=(0, 1)), name="%(class)s_strength_is_0_to_1"),
+        ]
+
+
+class Relationship(Link):
+    """From one memory to another of the same user; the same pair and type again is the same relationship."""
+
+    from_memory = memory_key("leading")
+    to_memory = memory_key("arriving")
+
+    class Meta(Link.Meta):
+        constraints = [
+            *Link.Meta.constraints,
+            models.UniqueConstraint(fields=["from_memory", "to_memory", "type"], name="relationship_is_kept_once"),
+            models.CheckConstraint(condition=~Q(from_memory=F("to_memory")), name="relationship_joins_two"),
+        ]
+        indexes = [
+            # With the owner, so that one user's whole graph is read from the index alone.
+            models.Index(F("namespace"), F("owner"), F("from_memory"), F("to_memory"), name="relationship_of_owner"),
+            models.Index(F("to_memory"), name="relationship_to"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_memory_id} {self.type} {self.to_memory_id}"
+
+
+class PendingRelationship(Link):
+    """A relationship whose other end, an entity, is not known yet: a trigger makes it when the entity arrives."""
+
+    from_memory = memory_key("+")
+    entity_system = models.CharField(max_length=255)
+    entity_id = models.CharField(max_length=255)
+    # Whether the entity is where the relationship begins.
+    reverse = models.BooleanField(default=False)
+
+    class Meta(Link.Meta):
+        constraints = [
+            *Link.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["from_memory", "entity_system", "entity_id", "type", "reverse"], name="pending_is_kept_once"
+            ),
+        ]
+        indexes = [
+            models.Index(F("namespace"), F("owner"), F("entity_system"), F("entity_id"), name="pending_for_entity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_memory_id} {self.type} {self.entity_system} {self.entity_id}"
+
+
+class UserTotal(models.Model):
+    """What was added to a user's memories and relationships, kept by triggers: the sum over all his rows is his total.
+
+    Rows are only added, so that two writers for one user never wait for each other; a clean-up sums them up.
+    """
+
+    namespace = namespace_key()
+    user_id = models.CharField(max_length=255)
+    memories = models.BigIntegerField(default=0)
+    relationships = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(F("namespace"), F("user_id"), name="user_total")]
