@@ -11,7 +11,7 @@ from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
 from memories.admin_filters import address
-from memories.embeddings import EmbeddingError, get_embedder
+from memories.embeddings import EmbeddingError
 from memories.filters import Filters
 from memories.find import find
 from memories.models import Memory, MemoryQuerySet
@@ -19,6 +19,7 @@ from memories.query_vectors import query_vector
 from memories.search import Search
 from memory_site.console import shortened
 from memory_site.schemas import storable, visible
+from sessions_app.models import Namespace
 
 QUERY_LENGTH = 4096
 HITS, HITS_IN_PALETTE = 100, 12
@@ -43,11 +44,12 @@ def search(text: str, namespace_id: int | None = None, filters: Filters | None =
         visible(storable(text))
     except ValueError:
         return Found([], (UNSEARCHABLE,))
+    model = namespace_id and Namespace.objects.values_list("embedding_model", flat=True).get(pk=namespace_id)
     try:
-        vector = query_vector(text)
+        vector = query_vector(text, model)
     except EmbeddingError as error:
         vector, notes = None, (*notes, WORDS_ONLY.format(error))
-    return Found(find(namespace_id, filters, Search(text, vector, get_embedder().model, limit)), notes)
+    return Found(find(namespace_id, filters, Search(text, vector, model, limit)), notes)
 
 
 def written_id(text: str) -> UUID | None:

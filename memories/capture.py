@@ -6,7 +6,6 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from memories.add import add_one
-from memories.embeddings import get_embedder
 from memories.extract import extract_insights
 from memories.schemas import MemoryIn
 from memories.types import Importance
@@ -48,7 +47,7 @@ def is_to_be_remembered(said: MessageIn) -> bool:
 
 def remember(message: Message, said: MessageIn) -> list[UUID]:
     """Keep what `say` returned as a memory too, inside its transaction: the ids of the insights found in it."""
-    row, _ = add_one(message.namespace_id, memory_of(message, said), get_embedder().model)
+    row, _ = add_one(message.namespace_id, memory_of(message, said))
     message.memory_id = row["id"]
     message.save(update_fields=["memory_id"])
     return extract_insights(

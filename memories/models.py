@@ -11,7 +11,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models
 from django.db.models import Count, F, Func, Max, Q, Value
-from django.db.models.functions import Cast, Coalesce, Length, Now
+from django.db.models.functions import Cast, Coalesce, Length, Now, Upper
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from pgvector import HalfVector
@@ -23,6 +23,7 @@ from memories.embeddings.base import DIMENSIONS
 from memories.filters import Filters
 from memories.types import Importance, MemoryType
 from memory_site.deadlocks import surviving_deadlocks
+from memory_site.durations import seconds_from
 from memory_site.ids import uuid7
 from sessions_app.models import Namespace, namespace_key
 
@@ -33,6 +34,8 @@ psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
 
 LABELS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT = timedelta(days=30)
+#: Tags of memories that age does not make forgettable.
+PRESERVED = ["preserve", "important"]
 NEWEST = (F("created_at").desc(), F("id").desc())
 
 
@@ -57,6 +60,11 @@ class MemoryQuerySet(models.QuerySet):
 
     def recent(self) -> "MemoryQuerySet":
         return self.filter(created_at__gte=Now() - RECENT).newest_first()
+
+    def stale(self, age: timedelta) -> "MemoryQuerySet":
+        """Not told for so long, except those that are marked to stay."""
+        old = self.alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
+        return old.exclude(Q(tags__overlap=PRESERVED) | Q(metadata__contains={"important": True}))
 
     def important(self) -> "MemoryQuerySet":
         return self.filter(metadata__contains={"important": True}).newest_first()
@@ -197,12 +205,20 @@ class Memory(models.Model):
                     name=f"memory_by_{field.removesuffix('_id')}",
                     condition=Q((f"{field}__isnull", False)),
                 )
-                for field in LABELS
+                for field in (*LABELS, "entity_system")
             ],
             models.Index(
                 F("namespace"), *NEWEST, name="memory_important", condition=Q(metadata__contains={"important": True})
             ),
             models.Index(F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)),
+            # An entity's id as somebody wrote it, in whatever case.
+            models.Index(
+                F("namespace"),
+                F("user_id"),
+                Upper("entity_id"),
+                name="memory_by_entity_id",
+                condition=Q(entity_id__isnull=False),
+            ),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
             # Without fastupdate: a search never pays for somebody else's pending list.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
@@ -243,21 +259,28 @@ class DueEmbedding(models.Model):
         return f"due after {self.after:%Y-%m-%d %H:%M:%S}"
 
 
-# The memory is locked against edits, so that neither its labels nor its content can change under the vector.
+# The memory is locked against edits, so that neither its labels nor its content can change under the vector, and the
+# namespace against a change of its model. A vector that no search of today or tomorrow would meet is not kept.
 WRITE = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
-    SELECT memory.id, namespace_id, user_id, memory_type, repo_id, expires_at
+    SELECT memory.id, namespace_id, user_id, memory_type, repo_id, expires_at,
+           coalesce(namespace.embedding_model, %(model)s) = %(model)s AS serves
     FROM memories_memory memory JOIN made ON memory.id = made.id AND memory.content_hash = made.content_hash
-    FOR SHARE OF memory
+    JOIN sessions_app_namespace namespace ON namespace.id = memory.namespace_id
+    WHERE coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
+        SELECT FROM memories_reembedding coming
+        WHERE coming.namespace_id = memory.namespace_id AND coming.model = %(model)s AND coming.finished_at IS NULL
+    )
+    FOR SHARE OF memory, namespace
 ),
-done AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id)
+done AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id AND fresh.serves)
 INSERT INTO memories_embedding
     (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
-SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %s, content_hash, vector
+SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector
 FROM fresh JOIN made USING (id)
-ON CONFLICT (memory_id) DO UPDATE SET
-    model = excluded.model, content_hash = excluded.content_hash, vector = excluded.vector, created_at = now()
+ON CONFLICT (memory_id, model) DO UPDATE SET
+    content_hash = excluded.content_hash, vector = excluded.vector, created_at = now()
 """
 
 
@@ -279,26 +302,33 @@ class EmbeddingQuerySet(models.QuerySet):
 
     @surviving_deadlocks
     def write(self, model: str, made: Sequence[tuple[UUID, bytes, Sequence[float]]]) -> int:
-        """Keep vectors (memory, content hash, unit vector) and take their memories off the queue, in one statement.
+        """Keep vectors (memory, content hash, unit vector) and, where searches meet this model, take their memories
+        off the queue, in one statement.
 
         Only where the hash still matches: a memory that was edited, or deleted, while its old content was being
         embedded is left alone. Returns how many were kept.
         """
-        rows = ", ".join(["(%s::uuid, %s::bytea, %s::halfvec)"] * len(made))
-        parameters = [part for pk, digest, vector in made for part in (pk, digest, HalfVector(vector))]
+        rows = ", ".join(f"(%(id{n})s::uuid, %(hash{n})s::bytea, %(vector{n})s::halfvec)" for n in range(len(made)))
+        parameters = {"model": model}
+        for n, (pk, digest, vector) in enumerate(made):
+            parameters |= {f"id{n}": pk, f"hash{n}": digest, f"vector{n}": HalfVector(vector)}
         with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(made=rows), [*parameters, model])
+            cursor.execute(WRITE.format(made=rows), parameters)
             return cursor.rowcount
 
 
 class Embedding(models.Model):
-    """The vector of one memory: narrow, derived, replaced but never edited.
+    """The vector of one memory by one model: narrow, derived, replaced but never edited. While a namespace is embedded
+    anew its memories have two.
 
     The labels and the expiry repeat the memory's, so that one owner's vectors can be scanned without touching the wide
     rows; a trigger keeps them equal.
     """
 
-    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False)
+    pk = models.CompositePrimaryKey("memory_id", "model")
+    memory = models.ForeignKey(
+        Memory, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="embeddings"
+    )
     namespace = namespace_key()
     user_id = label("user")
     memory_type = models.CharField(max_length=32)
@@ -322,3 +352,34 @@ class Embedding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} vector"
+
+
+class Reembedding(models.Model):
+    """The making of a namespace's vectors by another model. The old ones serve until `switched_at`; then they go."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = namespace_key()
+    model = models.CharField(max_length=255)
+    earlier_model = models.CharField(max_length=255, null=True)
+    memories_total = models.PositiveIntegerField(null=True)
+    memories_done = models.PositiveIntegerField(default=0)
+    memories_refused = models.PositiveIntegerField(default=0)
+    error = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    heard_of_at = models.DateTimeField(db_default=Now())
+    switched_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    duration_seconds = seconds_from("created_at", "finished_at")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["namespace"], condition=Q(finished_at=None), name="one_reembedding_of_a_namespace_at_a_time"
+            ),
+        ]
+        indexes = [
+            models.Index(F("created_at").desc(), F("id").desc(), name="reembedding_newest_of_all"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.created_at:%Y-%m-%d %H:%M}"

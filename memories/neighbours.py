@@ -27,8 +27,9 @@ class Neighbour:
 def neighbours(embedding: Embedding, limit: int = 10) -> list[Neighbour]:
     """The living memories of the same namespace and model nearest to this vector, most similar first. One statement,
     which takes the vector from the table: it never travels."""
+    vectors = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model)
     own = Subquery(Embedding.objects.filter(pk=embedding.pk).values("vector"))
-    others = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model).exclude(pk=embedding.pk)
+    others = vectors.exclude(memory_id=embedding.memory_id)
     nearest = others.annotate(distance=MaxInnerProduct("vector", own)).order_by("distance")
     rows = nearest.annotate(beginning=Left("memory__content", BEGINNING)).values_list(
         "memory_id", "beginning", "memory_type", "user_id", "distance"

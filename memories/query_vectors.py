@@ -4,7 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 
-from memories.embeddings import EmbedderUnavailable, Vector, get_embedder
+from memories.embeddings import EmbedderUnavailable, Vector, embedder_of
 
 REMEMBERED = 2_000
 # After a failure nobody waits for the embedder again for so long: one search pays for its time-out, not all of them.
@@ -12,25 +12,24 @@ REST_SECONDS = 5.0
 
 _lock = threading.Lock()
 _vectors: OrderedDict[tuple[str, str], Vector] = OrderedDict()
-_away_until = 0.0
+_away_until: dict[str, float] = {}
 
 
-def query_vector(query: str) -> Vector:
-    """The query's vector, shape (768,), unit length. Raises EmbedderUnavailable, or TextRefused for a text the
-    embedder cannot read."""
-    global _away_until
-    embedder = get_embedder()
+def query_vector(query: str, model: str | None) -> Vector:
+    """The query's vector by a model (None: the configured one), shape (768,), unit length. Raises EmbedderUnavailable,
+    or TextRefused for a text the embedder cannot read."""
+    embedder = embedder_of(model)
     key = (embedder.model, " ".join(query.split()))
     with _lock:
         if key in _vectors:
             _vectors.move_to_end(key)
             return _vectors[key]
-    if time.monotonic() < _away_until:
+    if time.monotonic() < _away_until.get(embedder.model, 0):
         raise EmbedderUnavailable
     try:
         vector = embedder.embed_query(key[1])
     except EmbedderUnavailable:
-        _away_until = time.monotonic() + REST_SECONDS
+        _away_until[embedder.model] = time.monotonic() + REST_SECONDS
         raise
     with _lock:
         _vectors[key] = vector
@@ -41,7 +40,6 @@ def query_vector(query: str) -> Vector:
 
 def forget_queries() -> None:
     """Start afresh: for a changed embedder, and for tests."""
-    global _away_until
     with _lock:
         _vectors.clear()
-        _away_until = 0.0
+        _away_until.clear()

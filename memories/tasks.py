@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
@@ -11,11 +12,23 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_ready
 from django.conf import settings
+from django.db.models import F
 from django.utils import timezone
 
 from memories.due import TRIES, DueQuerySet
-from memories.embeddings import BatchFailed, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, get_embedder
-from memories.models import DueEmbedding, Embedding, Memory
+from memories.embeddings import (
+    BatchFailed,
+    EmbedderUnavailable,
+    EmbeddingError,
+    Outcome,
+    TextRefused,
+    embedder_of,
+    get_embedder,
+)
+from memories.models import DueEmbedding, Embedding, Memory, MemoryQuerySet, Reembedding
+from memories.reembedding import run
+from memories.serving import decide
+from memory_site.alone import AlreadyAtWork
 from memory_site.bell import Bell
 
 log = logging.getLogger(__name__)
@@ -25,6 +38,7 @@ CLAIMED_AT_MOST = 256
 CHARACTERS_AT_MOST = 25_000
 # While one keeps its vectors the other has the model to itself: .95 of the model's own speed, alone .87.
 SIDE_BY_SIDE = BoundedSemaphore(2)
+REEMBEDDING = BoundedSemaphore(1)
 rung = Event()
 OUTAGE_PAUSE = timedelta(seconds=20)
 DELETED_AT_ONCE = 1_000
@@ -65,7 +79,8 @@ bell = Bell(embed_due)
 @worker_ready.connect
 def look_for_work(**_: object) -> None:
     """What came due while no worker ran does not wait for beat."""
-    embed_due.apply_async(retry=False, expires=LEASE.total_seconds())
+    for task in (embed_due, reembed_due):
+        task.apply_async(retry=False, expires=LEASE.total_seconds())
 
 
 def embed_some(due: DueQuerySet) -> int | None:
@@ -76,14 +91,26 @@ def embed_some(due: DueQuerySet) -> int | None:
     if hopeless:
         queued(hopeless).put_aside(f"Given up after {TRIES} tries: it ends its worker or makes the embedder fail.")
     mine = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.tries < TRIES])
-    return embed_claimed(list(mine.only("id", "content", "content_hash"))) if claimed else None
+    counts = [embed_claimed(model, memories) for model, memories in by_model(mine).items()]
+    done = [count for count in counts if count is not None]
+    return None if not claimed or len(done) < len(counts) and not any(done) else sum(done)
 
 
-def embed_claimed(mine: Sequence[Memory]) -> int | None:
-    embedder = get_embedder()
-    outcomes = list(zip(mine, embedder.embed_each([memory.content for memory in mine]), strict=True))
+def by_model(memories: MemoryQuerySet) -> dict[str | None, list[Memory]]:
+    """The memories by the model that serves their namespace; None where that is not decided yet."""
+    groups: dict[str | None, list[Memory]] = defaultdict(list)
+    rows = memories.annotate(model=F("namespace__embedding_model")).only("content", "content_hash", "namespace_id")
+    for memory in rows:
+        groups[memory.model].append(memory)
+    return groups
+
+
+def embed_claimed(model: str | None, mine: Sequence[Memory]) -> int | None:
+    """Embed claimed memories of namespaces that this model serves: how many vectors are kept. None when the embedder
+    is away."""
+    outcomes = list(zip(mine, outcomes_of(model, [memory.content for memory in mine]), strict=True))
     made = [(m.pk, bytes(m.content_hash), vector) for m, vector in outcomes if not isinstance(vector, EmbeddingError)]
-    kept = Embedding.objects.write(embedder.model, made) if made else 0
+    kept = keep(model, mine, made) if made else 0
     for memory, outcome in outcomes:
         if isinstance(outcome, TextRefused):
             queued([memory.pk]).filter(memory__content_hash=memory.content_hash).put_aside(str(outcome))
@@ -94,6 +121,19 @@ def embed_claimed(mine: Sequence[Memory]) -> int | None:
         queued(away).give_back(after=OUTAGE_PAUSE)
         log.warning("The embedder is away; %d memories wait for it.", len(away))
     return None if away else kept
+
+
+def keep(model: str | None, mine: Sequence[Memory], made: Sequence[tuple]) -> int:
+    if model is None:
+        decide({memory.namespace_id for memory in mine}, model := get_embedder().model)
+    return Embedding.objects.write(model, made)
+
+
+def outcomes_of(model: str | None, texts: Sequence[str]) -> Sequence[Outcome]:
+    try:
+        return embedder_of(model).embed_each(texts)
+    except EmbedderUnavailable as error:
+        return [error] * len(texts)
 
 
 def is_outage(outcome: Outcome) -> bool:
@@ -132,3 +172,30 @@ def delete_expired() -> int:
     while deleted := expired.filter(pk__in=expired.values("pk")[:DELETED_AT_ONCE]).delete()[0]:
         total += deleted
     return total
+
+
+@shared_task
+def reembed_due() -> int:
+    """Go on with the namespaces that are being embedded anew and that nobody is at work on; how many came to their
+    end. Safe to run twice, in parallel, or late: the row is the queue."""
+    if not REEMBEDDING.acquire(blocking=False):
+        return 0
+    try:
+        return sum(reembed(reembedding) for reembedding in Reembedding.objects.filter(finished_at=None))
+    finally:
+        REEMBEDDING.release()
+
+
+reembedding_bell = Bell(reembed_due)
+
+
+def reembed(reembedding: Reembedding) -> bool:
+    """Whether it is done. An embedder that is away leaves it open, to be taken up again."""
+    try:
+        for _ in run(reembedding):
+            pass
+    except (AlreadyAtWork, EmbedderUnavailable) as error:
+        log.info("The namespace %d is not embedded anew yet: %s", reembedding.namespace_id, error)
+        return False
+    bell.ring()
+    return True

@@ -30,6 +30,13 @@ class Bell:
         """Have the task run soon after the present transaction commits. Returns at once, never fails."""
         transaction.on_commit(self._want, robust=True)
 
+    def ring_now(self) -> None:
+        """The same for a process that is about to end: waits for the broker, two seconds at most."""
+        try:
+            self.task.apply_async(retry=False, expires=WORTH_HEARING_SECONDS, ignore_result=True)
+        except Exception as error:  # whatever the broker's client raises: the work is not lost, only later
+            log.warning("Nobody could be woken: %s", type(error).__name__)
+
     def _want(self) -> None:
         self._wanted.set()
         with self._lock:
@@ -41,8 +48,5 @@ class Bell:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            try:
-                self.task.apply_async(retry=False, expires=WORTH_HEARING_SECONDS, ignore_result=True)
-            except Exception as error:  # whatever the broker's client raises: the work is not lost, only later
-                log.warning("Nobody could be woken: %s", type(error).__name__)
+            self.ring_now()
             time.sleep(SHORTEST_PAUSE)

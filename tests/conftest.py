@@ -11,6 +11,7 @@ from django.test.client import Client, ClientHandler
 from memories import embeddings
 from memories.query_vectors import forget_queries
 from memories.search.size import sizes
+from memories.serving import decide
 from memory_site import auth
 from memory_site.embedded.services import services
 from sessions_app.models import SCOPES, ApiKey, Namespace
@@ -135,8 +136,11 @@ def nothing_remembered_between_tests() -> Iterator[None]:
 
 
 @pytest.fixture
-def takes(api: Api, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Callable) -> Callable:
-    """`with takes(1):` counts the statements of a request whose caller is known already."""
+def takes(
+    api: Api, namespace: Namespace, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Callable
+) -> Callable:
+    """`with takes(1):` counts the statements of a request whose caller, and the model that serves him, are known."""
+    decide([namespace.pk], embeddings.get_embedder().model)
     monkeypatch.setattr(auth, "BELIEVED_SECONDS", 600)
     auth.caller_of(api.token)
     return django_assert_num_queries

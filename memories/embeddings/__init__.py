@@ -1,7 +1,9 @@
-"""Embedders: what turns text into vectors. `get_embedder()` gives the configured one."""
+"""Embedders: what turns text into vectors. `get_embedder()` gives the configured one, `embedder_of()` one by model."""
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +21,7 @@ __all__ = [
     "Outcome",
     "TextRefused",
     "Vector",
+    "embedder_of",
     "get_embedder",
 ]
 
@@ -31,11 +34,41 @@ def get_embedder(alias: str = "default") -> Embedder:
 
     Raises ImproperlyConfigured for an unknown alias or wrong options.
     """
+    return _made(alias, _configuration(alias))
+
+
+def embedder_of(model: str | None) -> Embedder:
+    """The embedder whose vectors bear this name: the configured one where it fits, as for None, else one the name
+    itself tells how to make. Raises EmbedderUnavailable when there is none."""
+    for alias, configuration in _candidates(model):
+        with suppress(EmbedderUnavailable, ImproperlyConfigured):
+            embedder = _made(alias, configuration)
+            if model is None or embedder.model == model:
+                return embedder
+    raise EmbedderUnavailable(f"Nothing that is configured makes vectors of the model {model}.")
+
+
+def _candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ways to make it, the configured one first. A server's vendor stands before its models' names, a fingerprint
+    behind the name of one whose files lie in a directory; the others are known by their names alone."""
+    yield "default", _configuration("default")
+    vendor, _, served = (model or "").partition("/")
+    name, at, _ = (model or "").rpartition("@")
+    for alias, configuration in settings.EMBEDDINGS.items():
+        if alias == vendor:
+            yield f"{alias} {model}", configuration | {"MODEL": served.removesuffix("+prefixes")}
+        elif at and configuration.get("OPTIONS", {}).get("directory"):
+            yield f"{alias} {model}", configuration | {"MODEL": name}
+        elif configuration["MODEL"] == model:
+            yield alias, configuration
+
+
+def _made(key: str, configuration: dict[str, Any]) -> Embedder:
+    """Made once per process, and remade when its settings change."""
     with _lock:
-        configuration = _configuration(alias)
-        if alias not in _embedders or _embedders[alias][0] != configuration:
-            _embedders[alias] = configuration, _make(configuration)
-        return _embedders[alias][1]
+        if key not in _embedders or _embedders[key][0] != configuration:
+            _embedders[key] = configuration, _make(configuration)
+        return _embedders[key][1]
 
 
 def _configuration(alias: str) -> dict[str, Any]:

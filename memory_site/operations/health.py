@@ -22,7 +22,7 @@ from memories.embeddings import get_embedder
 from memories.models import Memory
 from memory_site.operations.commands import first_line
 from memory_site.operations.models import Heartbeat
-from sessions_app.models import SessionMemory
+from sessions_app.models import Namespace, SessionMemory
 from sessions_app.sealing import HistoryUnreadable, Interaction, opened
 
 PATIENCE_SECONDS = 3.0
@@ -124,6 +124,15 @@ def backlog() -> Finding:
     return Status.HEALTHY, f"{waiting} memories wait for their vector."
 
 
+def models() -> Finding:
+    """Whether the configured model serves everywhere: after a change the old one does, until all is embedded anew."""
+    current = get_embedder().model
+    others = Namespace.objects.exclude(embedding_model=None).exclude(embedding_model=current)
+    if names := list(others.values_list("name", flat=True)[:LOOKED_AT]):
+        return Status.DEGRADED, f"{', '.join(names)}: not by {current}, which is configured, but by the model before."
+    return Status.HEALTHY, f"{current} serves everywhere."
+
+
 def histories() -> Finding:
     """Whether the sessions added to last can be read: a lost key is noticed here, and not by the next caller."""
     latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[:LOOKED_AT]
@@ -157,6 +166,7 @@ CHECKS: dict[str, tuple[Callable[[], Finding], Status, str]] = {
     "beat": (beat, Status.DEGRADED, START),
     "embedder": (embedder, Status.DEGRADED, "see EMBEDDER in .env.example"),
     "embedding": (backlog, Status.DEGRADED, "python manage.py embedding_status"),
+    "models": (models, Status.DEGRADED, "python manage.py reembed"),
     "histories": (histories, Status.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (disk, Status.DEGRADED, "free some space"),
 }

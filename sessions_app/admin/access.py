@@ -100,11 +100,10 @@ class NamespaceAdmin(ConsoleAdmin):
 
 
 def owned() -> list[type[Model]]:
-    """What stands in a namespace, whichever app it is of. Rows that are another's, as vectors are, count with it."""
-    relations = Namespace._meta.get_fields(include_hidden=True)
-    return [
-        each.related_model for each in relations if each.one_to_many and not each.related_model._meta.pk.is_relation
-    ]
+    """What stands in a namespace, whichever app it is of. Rows that are another's, as vectors are, count with it: no id
+    of their own tells them apart."""
+    models = [each.related_model for each in Namespace._meta.get_fields(include_hidden=True) if each.one_to_many]
+    return [model for model in models if model._meta.managed and hasattr(model, "id")]
 
 
 def link_to(model: str, namespace: Namespace, text: object) -> SafeString:

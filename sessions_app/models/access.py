@@ -21,6 +21,8 @@ class Namespace(models.Model):
 
     name = models.CharField(max_length=255, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # The one whose vectors its searches meet; none before its first vector.
+    embedding_model = models.CharField(max_length=255, null=True, editable=False)
 
     class Meta:
         ordering = ["name"]
@@ -42,6 +44,7 @@ class Caller:
     key_id: str
     namespace_id: int
     scopes: frozenset[str]
+    embedding_model: str | None
 
 
 class ApiKeyQuerySet(models.QuerySet):
@@ -72,11 +75,11 @@ class ApiKeyQuerySet(models.QuerySet):
         key_id = rest.partition("_")[0]
         if prefix != "mem" or not key_id.isascii() or "\0" in key_id:
             return None
-        key = self.usable().filter(pk=key_id[:16]).first()
+        key = self.usable().select_related("namespace").filter(pk=key_id[:16]).first()
         if key is None or not hmac.compare_digest(bytes(key.digest), digest(token)):
             return None
         key.note_use()
-        return Caller(key.pk, key.namespace_id, frozenset(key.scopes))
+        return Caller(key.pk, key.namespace_id, frozenset(key.scopes), key.namespace.embedding_model)
 
 
 def digest(token: str) -> bytes:

@@ -13,7 +13,10 @@ NOWHERE = {
     "SECRET_KEY": "nowhere-" * 8,
     "PG_POOL_TIMEOUT": "2",
 }
-PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "histories", "disk"}
+PARTS = {
+    *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
+    "disk",
+}
 
 
 def beside(stack, *arguments):

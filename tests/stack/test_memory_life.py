@@ -8,7 +8,10 @@ from tests.stack.stack import wait_until
 
 ABSOLUTE_ADDRESS = re.compile(rb"""(?:https?:)?//[^\s"'<>]+""")
 ASSET = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
-PARTS = {"database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "histories", "disk"}
+PARTS = {
+    *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
+    "disk",
+}
 
 
 def ids(found):

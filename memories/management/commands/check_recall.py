@@ -29,7 +29,8 @@ class Command(ListingCommand):
     def handle(self, *, namespace: str, queries: int, limit: int, format: str, **options: object) -> None:
         if not (1 <= queries <= 10_000 and 1 <= limit <= 100):
             raise CommandError("--queries must lie in 1 to 10000, --limit in 1 to 100.", returncode=WRONG_USE)
-        owner, model = namespace_named(namespace), options["model"] or get_embedder().model
+        owner = namespace_named(namespace)
+        model = options["model"] or owner.embedding_model or get_embedder().model
         stored = Embedding.objects.in_namespace(owner.pk).of_model(model)
         vectors = list(stored.order_by("?").values_list("vector", flat=True)[:queries])
         if not vectors:

@@ -3,7 +3,7 @@
 from django.db.models import Count, Max
 
 from memories.embeddings import get_embedder
-from memories.models import Embedding, Memory
+from memories.models import Embedding, Memory, Reembedding
 from memory_site.operations.commands import ListingCommand, namespace_named
 
 
@@ -11,24 +11,32 @@ class Command(ListingCommand):
     help = "Show vectors by model, the backlog, and the texts the embedder refuses."
 
     def handle(self, *, namespace: str, format: str, **options: object) -> None:
-        owner, current = namespace_named(namespace), get_embedder().model
+        owner = namespace_named(namespace)
+        current = owner.embedding_model or get_embedder().model
         memories = Memory.objects.in_namespace(owner.pk)
         vectors = (
-            Embedding.objects.in_namespace(owner.pk).values("model").annotate(n=Count("pk"), newest=Max("created_at"))
+            Embedding.objects.in_namespace(owner.pk)
+            .values("model")
+            .annotate(n=Count("memory_id"), newest=Max("created_at"))
         )
+        coming = Reembedding.objects.filter(namespace=owner, finished_at=None, switched_at=None).first()
         rows = [
-            row(
-                f"model {each['model']}",
-                each["n"],
-                "in use" if each["model"] == current else "not searched: made by another model",
-                each["newest"],
-            )
-            for each in vectors.order_by("-n")
+            row(f"model {each['model']}", each["n"], note(each["model"], current, coming), each["newest"])
+            for each in vectors.annotate(n=Count("memory_id"), newest=Max("created_at")).order_by("-n")
         ]
         rows.append(row("waiting", memories.waiting().count(), "for their vector", None))
         for refused in memories.refused().values("due__error").annotate(n=Count("pk")).order_by("-n")[:20]:
             rows.append(row("refused", refused["n"], refused["due__error"], None))
         self.print_rows(rows, format)
+
+
+def note(model: str, current: str, coming: Reembedding | None) -> str:
+    if model == current:
+        return "searches meet these"
+    if coming and model == coming.model:
+        done, total = coming.memories_done, coming.memories_total or 0
+        return f"coming: {done:,} of {total:,} are made, then searches meet these"
+    return "of another model: searches do not meet these"
 
 
 def row(what: str, memories: int, note: str, newest: object) -> dict[str, object]:

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from memories import tasks
 from memories.add import add_one
-from memories.embeddings import get_embedder
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
 from memory_site.operations.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named, sentences
@@ -41,7 +40,7 @@ class Command(MemoryCommand):
             )
         except ValidationError as error:
             raise CommandError(sentences(error), returncode=WRONG_USE) from None
-        row, created = add_one(owner.pk, memory, get_embedder().model)
+        row, created = add_one(owner.pk, memory)
         embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
         self.stderr.write(f"{'Kept' if created else 'Was there already'}, {'' if embedded else 'not yet '}embedded.")
         self.stdout.write(str(row["id"]))

@@ -3,11 +3,14 @@
 from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 from pydantic import ValidationError
 
-from memories.embeddings import EmbeddingError, get_embedder
+from memories.embeddings import EmbeddingError
 from memories.filters import Filters
 from memories.find import find
+from memories.models import Memory
 from memories.query_vectors import query_vector
 from memories.schemas import SearchIn
 from memories.search import Search
@@ -23,6 +26,7 @@ class Command(ListingCommand):
         parser.add_argument("--mode", choices=["hybrid", "vector", "text"], default="hybrid", help="default: hybrid")
         parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
         parser.add_argument("--user", help="only this user's memories")
+        parser.add_argument("--literal", action="store_true", help="whatever holds exactly this text, newest first")
 
     def handle(self, *, query: str, namespace: str, format: str, **options: object) -> None:
         owner = namespace_named(namespace)
@@ -31,19 +35,29 @@ class Command(ListingCommand):
             filters = Filters(user_id=options["user"])
         except ValidationError as error:
             raise CommandError(sentences(error), returncode=WRONG_USE) from None
+        if options["literal"]:
+            self.print_rows(holding(query, owner.pk, filters)[: wanted.limit], format)
+            return
         words = None if wanted.mode == "vector" else wanted.query
-        vector = None if wanted.mode == "text" else self.vector(wanted)
-        hits = find(owner.pk, filters, Search(words, vector, get_embedder().model, wanted.limit))
+        vector = None if wanted.mode == "text" else self.vector(wanted, owner.embedding_model)
+        hits = find(owner.pk, filters, Search(words, vector, owner.embedding_model, wanted.limit))
         self.print_rows((row(hit) for hit in hits), format)
 
-    def vector(self, wanted: SearchIn):
+    def vector(self, wanted: SearchIn, model: str | None):
         try:
-            return query_vector(wanted.query)
+            return query_vector(wanted.query, model)
         except EmbeddingError as error:
             if wanted.mode == "vector":
                 raise CommandError(f"The embedder is away: {error}") from error
             self.stderr.write(f"The embedder is away, searching by words alone: {error}")
             return None
+
+
+def holding(text: str, namespace_id: int, filters: Filters) -> QuerySet:
+    """Memories with this text in content, summary or data, capitals and small letters alike."""
+    rows = Memory.objects.in_namespace(namespace_id).matching(filters).alias(said=Cast("data", TextField()))
+    found = rows.filter(Q(content__icontains=text) | Q(summary__icontains=text) | Q(said__icontains=text))
+    return found.newest_first().values("id", "created_at", "memory_type", "user_id", "content")
 
 
 def row(hit: dict) -> dict[str, object]:

@@ -1,0 +1,62 @@
+"""The console's page of changes of the embedding model, how far they are, and nothing to do by hand."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from memories.models import Reembedding
+from memory_site.console import ConsoleAdmin, grouped, moment
+
+BAR = (
+    '<span class="ingestion-progress"><span class="whitespace-nowrap">{} of {}</span>'
+    '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
+)
+COLOURS = {"making vectors": "info", "removing the old ones": "info", "done": "success", "stopped": "danger"}
+
+
+def state_of(run: Reembedding) -> str:
+    if run.finished_at is not None:
+        return "done" if run.switched_at is not None else "stopped"
+    return "making vectors" if run.switched_at is None else "removing the old ones"
+
+
+@admin.register(Reembedding)
+class ReembeddingAdmin(ConsoleAdmin):
+    list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "begun", "error")
+    list_display_links = None
+    ordering = ("-created_at", "-id")
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related("namespace")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Reembedding | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Reembedding | None = None) -> bool:
+        return False
+
+    @display(description="state", label=COLOURS)
+    def state(self, run: Reembedding) -> str:
+        return state_of(run)
+
+    @display(description="progress")
+    def progress(self, run: Reembedding) -> SafeString:
+        total = run.memories_total or 0
+        percent = min(100 * run.memories_done // max(total, 1), 100)
+        colour = "completed" if run.switched_at else "failed" if run.finished_at else "in_progress"
+        return format_html(BAR, grouped(run.memories_done), grouped(total), colour, percent)
+
+    @display(description="refused")
+    def refused(self, run: Reembedding) -> str:
+        return grouped(run.memories_refused)
+
+    @display(description="begun")
+    def begun(self, run: Reembedding) -> SafeString:
+        return moment(run.created_at)

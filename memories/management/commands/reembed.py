@@ -1,0 +1,79 @@
+"""`manage.py reembed`: make all vectors anew by the configured model, while the old ones serve."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db.models.functions import Now
+
+from memories import tasks
+from memories.embeddings import EmbedderUnavailable, get_embedder
+from memories.models import Reembedding
+from memories.reembedding import NothingToDo, begin, change, run
+from memory_site.alone import AlreadyAtWork
+from memory_site.operations.commands import FAILED, namespace_named
+from memory_site.operations.long_commands import LongCommand
+from sessions_app.models import Namespace
+
+STOPPED = "Stopped by whoever had begun it."
+
+
+class Command(LongCommand):
+    help = (
+        "Embed namespaces anew by the configured model. Searches meet the old vectors until all new ones are there. "
+        "May be stopped and run again."
+    )
+    things = "memories"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--namespace", help="default: every one that another model serves")
+        parser.add_argument("--background", action="store_true", help="leave it to the worker")
+
+    def handle(self, *, namespace: str | None, background: bool, **_: Any) -> None:
+        namespaces = [namespace_named(namespace)] if namespace else list(Namespace.objects.all())
+        begun = [run for each in namespaces if (run := self.begun(each))]
+        if background:
+            tasks.reembedding_bell.ring_now()
+            self.stdout.write(f"A worker embeds {len(begun)} namespaces anew; `embedding_status` tells how far it is.")
+            return
+        for reembedding in begun:
+            self.do(reembedding)
+        if not begun:
+            self.stdout.write("Every vector is of the configured model. Nothing to do.")
+
+    def begun(self, namespace: Namespace) -> Reembedding | None:
+        try:
+            return begin(namespace, get_embedder().model)
+        except NothingToDo:
+            return None
+        except (AlreadyAtWork, EmbedderUnavailable) as error:
+            raise CommandError(f"{namespace.name}: {error}", returncode=FAILED) from None
+
+    def do(self, reembedding: Reembedding) -> None:
+        """To its end. What is stopped by hand is not gone on with by a worker."""
+        self.done = 0
+        try:
+            for _ in self.through(self.steps(reembedding), 0):
+                pass
+        except KeyboardInterrupt:
+            if reembedding.switched_at is None:
+                change(reembedding, error=STOPPED, finished_at=Now())
+            raise
+        except AlreadyAtWork:
+            raise CommandError(f"{reembedding.namespace.name}: a worker is at it.", returncode=FAILED) from None
+        except EmbedderUnavailable as error:
+            later = f"{error} {self.far}; a worker goes on when it is back, or running this again."
+            raise CommandError(later, returncode=FAILED) from None
+        self.tell(reembedding)
+
+    def steps(self, reembedding: Reembedding) -> Iterator[None]:
+        """One for each memory that has its new vector; the bar learns how many there are."""
+        for state in run(reembedding):
+            self.expect(state.memories_total)
+            yield from [None] * (state.memories_done - self.done)
+
+    def tell(self, reembedding: Reembedding) -> None:
+        tasks.bell.ring_now()
+        name, done, refused = reembedding.namespace.name, reembedding.memories_done, reembedding.memories_refused
+        self.stdout.write(f"{name}: {done:,} memories have vectors of {reembedding.model}, {refused:,} were refused.")

@@ -1,0 +1,30 @@
+"""Work that only one process may be at: held by a lock of the database, which dies with whoever holds it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from django.db import DatabaseError, InterfaceError, connection
+
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+
+
+class AlreadyAtWork(Exception):
+    """Somebody else is at this work."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+@contextmanager
+def alone(work: str, busy: str | None = None) -> Iterator[None]:
+    """Nobody else does the work of this name inside the block. Raises AlreadyAtWork, in the words of `busy`."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [work])
+        if not cursor.fetchone()[0]:
+            raise AlreadyAtWork(busy)
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a dead connection holds nothing
+            cursor.execute(UNLOCK, [work])

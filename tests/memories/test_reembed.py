@@ -1,0 +1,393 @@
+"""How the embedding model is changed: the old vectors serve until the new ones are there."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from memories import embeddings, reembedding, tasks
+from memories.embeddings import EmbedderUnavailable, get_embedder
+from memories.models import DueEmbedding, Embedding, Memory, Reembedding
+from memories.query_vectors import forget_queries
+from memories.reembedding import NothingToDo, begin, run, switch
+from memory_site import auth
+from memory_site.alone import AlreadyAtWork, alone
+from tests.embedders import POISON
+
+pytestmark = pytest.mark.django_db
+OLD, NEW = "hashing-1", "newer"
+CONTENTS = ["the harbour of Porto", "a lighthouse in the fog", "fourteen barrels of olives", "a letter from Lisbon"]
+
+
+@pytest.fixture(autouse=True)
+def no_farewell(monkeypatch):
+    """Nobody searches meanwhile here, except where a test says so."""
+    monkeypatch.setattr(reembedding, "FAREWELL", 0)
+    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 0)
+
+
+@pytest.fixture
+def kept(api) -> list[str]:
+    """Memories with vectors of the old model."""
+    ids = api.post("/memories/bulk", {"memories": [{"content": content} for content in CONTENTS]}).json()["ids"]
+    tasks.embed_due()
+    return ids
+
+
+@pytest.fixture
+def configured(settings):
+    """Has the server configured with another model, of which the old one can still be made."""
+
+    def configure(name: str = "tests.embedders.Watched", model: str = NEW, **options):
+        hashing = {"BACKEND": "memories.embeddings.hashing.HashingEmbedder", "MODEL": OLD, "OPTIONS": {}}
+        new = {"BACKEND": name, "MODEL": model, "OPTIONS": options}
+        settings.EMBEDDINGS = {"default": new, "hashing": hashing}
+        embeddings._embedders.clear()
+        forget_queries()
+        return get_embedder()
+
+    return configure
+
+
+@contextmanager
+def at_work_elsewhere(name: str):
+    """Another connection holds the lock."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        yield
+    finally:
+        other.close()
+
+
+def models(ids=None) -> set[str]:
+    rows = Embedding.objects.filter(memory__in=ids) if ids else Embedding.objects.all()
+    return set(rows.values_list("model", flat=True))
+
+
+def to_the_end(namespace) -> Reembedding:
+    namespace.refresh_from_db()
+    done = begin(namespace, get_embedder().model)
+    for state in run(done):
+        done = state
+    done.refresh_from_db()
+    return done
+
+
+def by_meaning(api, query: str) -> list[str]:
+    answer = api.search(query, mode="vector", limit=1)
+    return [hit["memory"]["content"] for hit in answer["results"]]
+
+
+# Before
+
+
+def test_the_first_vector_decides_which_model_serves(api, namespace):
+    assert namespace.embedding_model is None
+    api.add("the harbour")
+    tasks.embed_due()
+    namespace.refresh_from_db()
+    assert namespace.embedding_model == OLD
+
+
+def test_an_embedder_that_never_answered_decides_nothing(api, namespace, embedder):
+    embedder("Away", model="a mistake")
+    api.add("the harbour")
+    tasks.embed_due()
+    namespace.refresh_from_db()
+    assert namespace.embedding_model is None
+
+
+def test_a_given_vector_decides_as_well(api, namespace):
+    api.add("the harbour", vector=[1.0] + [0.0] * 767)
+    namespace.refresh_from_db()
+    assert namespace.embedding_model == OLD
+
+
+def test_after_a_change_of_configuration_the_old_vectors_serve(api, kept, configured):
+    watched = configured()
+    answer = api.search("the harbour of Porto")
+    assert (answer["degraded"], answer["results"][0]["found_by"]) == (False, ["meaning", "words"])
+    assert by_meaning(api, "lighthouse in the fog") == [CONTENTS[1]]
+    api.add("a newcomer with a suitcase")
+    tasks.embed_due()
+    assert by_meaning(api, "newcomer with a suitcase") == ["a newcomer with a suitcase"]
+    assert (models(), watched.seen) == ({OLD}, [])
+    assert api.get("/summary").json()["embedding_model"] == OLD
+
+
+def test_without_the_old_embedder_words_serve_and_nothing_is_lost(api, kept, embedder):
+    embedder("Constant", model=NEW)
+    answer = api.search("harbour")
+    assert (answer["degraded"], [hit["found_by"] for hit in answer["results"]]) == (True, [["words"]])
+    api.add("a newcomer")
+    assert tasks.embed_due() == 0
+    assert (models(), DueEmbedding.objects.count()) == ({OLD}, 1)
+
+
+def test_another_model_may_serve_another_namespace(api, outsider, kept, configured, elsewhere):
+    configured()
+    outsider.add("their harbour")
+    tasks.embed_due()
+    theirs = Embedding.objects.exclude(memory__in=kept).get()
+    assert (theirs.model, models(kept)) == (NEW, {OLD})
+    assert by_meaning(outsider, "their harbour") == ["their harbour"]
+    assert by_meaning(api, CONTENTS[0]) == [CONTENTS[0]]
+
+
+# The run
+
+
+def test_every_vector_is_made_anew_and_the_old_ones_go(api, namespace, kept, configured):
+    configured()
+    done = to_the_end(namespace)
+    assert (done.memories_done, done.memories_total, done.memories_refused, done.error) == (4, 4, 0, "")
+    assert done.created_at <= done.switched_at <= done.finished_at
+    assert (models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW}, 4, 0)
+    assert [by_meaning(api, content) for content in CONTENTS] == [[content] for content in CONTENTS]
+    assert api.get("/summary").json()["embedding_model"] == NEW
+
+
+def test_the_old_vectors_serve_all_the_while(api, namespace, kept, configured, monkeypatch):
+    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    watched = configured("tests.embedders.Watched")
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states)
+    before = api.search(CONTENTS[2])["results"]
+    for _, state in zip(range(3), states, strict=False):
+        assert state.switched_at is None
+        assert models() == {OLD, NEW}
+        assert api.search(CONTENTS[2])["results"] == before
+        assert api.get("/summary").json()["reembedding"]["memories_done"] == state.memories_done
+    assert len(watched.texts) == 3
+    states.close()
+
+
+def test_vectors_of_two_models_never_meet(api, namespace, kept, configured):
+    configured("tests.embedders.Constant")
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states), next(states)
+    assert models() == {OLD, NEW}
+    hits = api.search(CONTENTS[0], mode="vector", limit=10)["results"]
+    assert len(hits) == 4
+    assert hits[0]["similarity"] > 0.99 > 0.9 > hits[1]["similarity"]
+    for _ in states:
+        pass
+    assert {round(hit["similarity"], 2) for hit in api.search(CONTENTS[0], mode="vector")["results"]} == {1.0}
+
+
+def test_what_comes_and_changes_meanwhile_is_not_missed(api, namespace, kept, configured):
+    configured()
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states), next(states)
+    api.add("a newcomer with a suitcase")
+    api.patch(f"/memories/{kept[0]}", {"content": "the harbour of Genoa"})
+    api.delete(f"/memories/{kept[1]}")
+    for _ in states:
+        pass
+    tasks.embed_due()
+    assert (models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW}, 4, 0)
+    assert by_meaning(api, "a newcomer with a suitcase") == ["a newcomer with a suitcase"]
+    assert by_meaning(api, "the harbour of Genoa") == ["the harbour of Genoa"]
+
+
+def test_a_late_vector_of_the_old_model_is_not_kept(api, namespace, kept, configured):
+    configured()
+    memory = Memory.objects.get(pk=api.add("late")["id"])
+    to_the_end(namespace)
+    tasks.embed_due()
+    assert Embedding.objects.write(OLD, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    assert models([memory.pk]) == {NEW}
+
+
+def test_a_worker_caught_by_the_switch_leaves_its_memory_due(api, namespace, kept, configured):
+    """It has claimed a memory and embeds it by the old model while the new one takes over."""
+    configured()
+    memory = Memory.objects.get(pk=api.add("caught")["id"])
+    DueEmbedding.objects.all().claim(10, 1_000, tasks.LEASE)
+    namespace.refresh_from_db()
+    row = begin(namespace, NEW)
+    switch(row)
+    assert Embedding.objects.write(OLD, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    assert DueEmbedding.objects.filter(memory=memory).exists()
+    assert tasks.embed_due() == 5
+    assert models([memory.pk]) == {NEW}
+
+
+def test_a_run_that_was_ended_goes_on_where_it_was(namespace, kept, configured, monkeypatch):
+    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    watched = configured()
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states), next(states), next(states)
+    states.close()
+    assert to_the_end(namespace).memories_done == 4
+    assert sorted(watched.texts) == sorted(CONTENTS)
+    assert Reembedding.objects.count() == 1
+
+
+def test_a_run_ended_after_the_switch_only_removes_what_is_left(namespace, kept, configured, monkeypatch):
+    monkeypatch.setattr(reembedding, "REMOVED_AT_ONCE", 1)
+    watched = configured()
+    namespace.refresh_from_db()
+    row = begin(namespace, NEW)
+    for state in run(row):
+        if state.switched_at is not None:
+            break
+    assert Embedding.objects.of_model(OLD).count() in (3, 4)
+    assert tasks.reembed_due() == 1
+    row.refresh_from_db()
+    assert (models(), row.finished_at is not None, len(watched.texts)) == ({NEW}, True, 4)
+
+
+def test_a_text_the_new_model_refuses_stays_findable_by_words(api, namespace, kept, configured):
+    api.add(f"{POISON} in the well")
+    tasks.embed_due()
+    configured("tests.embedders.Refusing")
+    assert to_the_end(namespace).memories_refused == 1
+    tasks.embed_due()
+    assert DueEmbedding.objects.get().error == "It tastes of almonds."
+    assert [hit["found_by"] for hit in api.search("poison well")["results"]] == [["words"]]
+    assert Embedding.objects.count() == 4
+
+
+def test_a_text_only_the_old_model_refused_is_found_by_meaning_now(api, namespace, embedder, configured):
+    embedder("Refusing", model=OLD)
+    api.add("a lighthouse")
+    api.add(f"{POISON} in the well")
+    tasks.embed_due()
+    configured()
+    to_the_end(namespace)
+    assert (Embedding.objects.count(), DueEmbedding.objects.count()) == (2, 0)
+
+
+def test_a_new_embedder_that_is_away_leaves_all_as_it_was(api, namespace, kept, configured):
+    configured("tests.embedders.Away")
+    namespace.refresh_from_db()
+    row = begin(namespace, NEW)
+    with pytest.raises(EmbedderUnavailable):
+        list(run(row))
+    assert tasks.reembed_due() == 0
+    row.refresh_from_db()
+    assert (row.finished_at, row.memories_done, row.error != "") == (None, 0, True)
+    assert by_meaning(api, CONTENTS[0]) == [CONTENTS[0]]
+    configured()
+    assert tasks.reembed_due() == 1
+    assert models() == {NEW}
+
+
+def test_other_namespaces_are_left_alone(api, outsider, namespace, kept, configured):
+    outsider.add("their harbour")
+    tasks.embed_due()
+    configured()
+    to_the_end(namespace)
+    assert models(kept) == {NEW}
+    assert set(Embedding.objects.exclude(memory__in=kept).values_list("model", flat=True)) == {OLD}
+    assert by_meaning(outsider, "their harbour") == ["their harbour"]
+
+
+def test_no_transaction_is_open_while_the_new_model_works(namespace, kept, configured):
+    seen = []
+    configured(meanwhile=lambda texts: seen.append(Reembedding.objects.get().memories_total))
+    to_the_end(namespace)
+    assert seen == [4]
+
+
+def test_two_are_never_at_one_namespace(namespace, kept, configured):
+    configured()
+    namespace.refresh_from_db()
+    row = begin(namespace, NEW)
+    with at_work_elsewhere(f"reembedding {namespace.pk}"), pytest.raises(AlreadyAtWork):
+        list(run(row))
+    assert begin(namespace, NEW) == row
+    with pytest.raises(AlreadyAtWork):
+        begin(namespace, "a third model")
+
+
+def test_there_is_nothing_to_do_twice(namespace, kept, configured):
+    configured()
+    to_the_end(namespace)
+    namespace.refresh_from_db()
+    with pytest.raises(NothingToDo):
+        begin(namespace, NEW)
+
+
+# The command
+
+
+def command(capsys, *words: str) -> str:
+    call_command("reembed", *words)
+    return capsys.readouterr().out
+
+
+def test_the_command_does_every_namespace_that_another_model_serves(capsys, api, outsider, kept, configured):
+    outsider.add("their harbour")
+    tasks.embed_due()
+    configured()
+    assert command(capsys) == (
+        "ours: 4 memories have vectors of newer, 0 were refused.\n"
+        "theirs: 1 memories have vectors of newer, 0 were refused.\n"
+    )
+    assert models() == {NEW}
+    assert command(capsys) == "Every vector is of the configured model. Nothing to do.\n"
+
+
+def test_the_command_may_leave_it_to_a_worker(capsys, api, kept, configured):
+    configured()
+    assert "A worker embeds 1 namespaces anew" in command(capsys, "--background")
+    assert tasks.reembed_due() == 1
+    assert models() == {NEW}
+
+
+def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configured):
+    watched = configured()
+
+    def stop(texts):
+        raise KeyboardInterrupt
+
+    watched.meanwhile = stop
+    with pytest.raises(CommandError, match=r"Stopped: 0 of 4 memories are done\. Running it again goes on\.") as caught:
+        call_command("reembed")
+    assert caught.value.returncode == 130
+    watched.meanwhile = len
+    assert tasks.reembed_due() == 0
+    assert models() == {OLD}
+    call_command("reembed")
+    assert models() == {NEW}
+
+
+def test_an_embedder_that_is_away_is_told(kept, configured):
+    configured("tests.embedders.Away")
+    with pytest.raises(CommandError, match=r"0 of 4 memories are done; a worker goes on when it is back"):
+        call_command("reembed")
+
+
+def test_a_namespace_that_is_not_there_is_told(kept, configured):
+    with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
+        call_command("reembed", "--namespace", "nowhere")
+
+
+def test_the_state_of_a_run_is_told(capsys, kept, namespace, configured, monkeypatch):
+    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    configured()
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states), next(states)
+    call_command("embedding_status", "--namespace", "ours", "--format", "json")
+    told = {row["what"]: (row["memories"], row["note"]) for row in json.loads(capsys.readouterr().out)}
+    states.close()
+    assert told["model newer"] == (1, "coming: 1 of 4 are made, then searches meet these")
+    assert told["model hashing-1"] == (4, "searches meet these")
+
+
+def test_work_is_done_by_one_at_a_time_and_the_lock_goes_with_the_block():
+    with alone("a test"):
+        pass
+    with alone("a test"):
+        pass
