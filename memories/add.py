@@ -24,49 +24,67 @@ DRAFT = {
     "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
     "session_id": "text", "importance": "smallint", "confidence": "float8", "tags": "text[]", "entity_system": "text",
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
-    "updated_at": "timestamptz", "expires_at": "timestamptz", "document_id": "uuid",
+    "updated_at": "timestamptz", "expires_at": "timestamptz", "document_id": "uuid", "base_relevance": "float8",
 }  # fmt: skip
-ENTITY = ", ".join(
-    f"{part} = CASE WHEN kept.entity_id IS NULL THEN excluded.{part} ELSE kept.{part} END"
-    for part in ("entity_system", "entity_id", "entity_type", "entity_name")
-)
 # What a request does not say stands as its default here, and is no reason to change what was said before.
 DEFAULT_IMPORTANCE = Importance.MEDIUM.value
-# The same content again keeps all that was known and takes over what is new. An expired twin is not there for anyone:
-# it is left alone here, and `insert` removes it.
-ADD = f"""
-INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
-SELECT %(namespace)s, {", ".join(DRAFT)}, 0
-FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
-ON CONFLICT (namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL DO UPDATE SET
+# Told again, a memory keeps all that was known and takes over what is new.
+MERGE = f"""
     updated_at = excluded.updated_at,
     summary = coalesce(excluded.summary, kept.summary),
-    data = CASE WHEN kept.data IS NULL THEN excluded.data ELSE kept.data || coalesce(excluded.data, '{{}}') END,
     metadata = kept.metadata || excluded.metadata,
     tags = kept.tags || ARRAY(SELECT unnest(excluded.tags) EXCEPT SELECT unnest(kept.tags)),
     agent_id = coalesce(kept.agent_id, excluded.agent_id),
     workflow_id = coalesce(kept.workflow_id, excluded.workflow_id),
     repo_id = coalesce(kept.repo_id, excluded.repo_id),
     session_id = coalesce(kept.session_id, excluded.session_id),
-    {ENTITY},
     importance = CASE WHEN excluded.importance = {DEFAULT_IMPORTANCE} THEN kept.importance
                  ELSE greatest(kept.importance, excluded.importance) END,
     confidence = CASE WHEN excluded.confidence = 1 THEN kept.confidence
                  ELSE greatest(kept.confidence, excluded.confidence) END,
+    base_relevance = CASE WHEN excluded.base_relevance = 1 THEN kept.base_relevance
+                     ELSE excluded.base_relevance END,
     expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
-                 ELSE greatest(kept.expires_at, excluded.expires_at) END
+                 ELSE greatest(kept.expires_at, excluded.expires_at) END"""
+SAME_CONTENT = f"""(namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL
+DO UPDATE SET {MERGE},
+    data = coalesce(kept.data || excluded.data, kept.data, excluded.data)"""
+# An entity changes: what is said of it now stands in place of what was, the object of its fields one by one.
+SAME_ENTITY = f"""(namespace_id, user_id, entity_system, entity_id) WHERE entity_id IS NOT NULL
+DO UPDATE SET {MERGE},
+    content = excluded.content,
+    entity_type = coalesce(excluded.entity_type, kept.entity_type),
+    entity_name = coalesce(excluded.entity_name, kept.entity_name),
+    update_count = kept.update_count + 1,
+    last_updated = excluded.updated_at,
+    data = coalesce(kept.data || excluded.data, kept.data, excluded.data)
+        || CASE WHEN jsonb_typeof(kept.data -> 'entity_data') = 'object'
+                 AND jsonb_typeof(excluded.data -> 'entity_data') = 'object'
+           THEN jsonb_build_object('entity_data', (kept.data -> 'entity_data') || (excluded.data -> 'entity_data'))
+           ELSE '{{}}' END"""
+INSERT = f"""
+INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
+SELECT %(namespace)s, {", ".join(DRAFT)}, 0
+FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
+ON CONFLICT """
+# An expired twin is not there for anyone: it is left alone here, and its place is made free before the next try.
+IF_ALIVE = """
 WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
 RETURNING """
+ADD, ADD_ENTITY = (INSERT + twin + IF_ALIVE for twin in (SAME_CONTENT, SAME_ENTITY))
 WHOLE = out_columns("kept")
-SLIM = "id, memory_type, user_id, content_hash"
+# Whether the content is not the one that stood there before.
+CHANGED = ", kept.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = kept.id)"
+SLIM = "id, memory_type, user_id, content_hash, entity_system, entity_id"
 
 # Each is a statement of its own.
 TWINS_AT_MOST = 20
-# What two drafts of the same content may differ in, as far as a memory cares.
+# What two drafts of the same memory may differ in, as far as it cares.
 SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at")]
 
-# Type, user, SHA-256 of the content: what makes two memories of a namespace the same.
-Identity = tuple[str, str | None, bytes]
+# What makes two memories of a namespace the same: the user with system and id of the entity, or with type and SHA-256
+# of the content.
+Identity = tuple[str, str, str, bytes | str]
 
 
 @dataclass(slots=True)
@@ -75,7 +93,12 @@ class Draft:
 
     columns: dict[str, Any]
     vector: list[float] | None
+    digest: bytes
     identity: Identity
+
+    @property
+    def is_entity(self) -> bool:
+        return self.columns["entity_id"] is not None
 
 
 def draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
@@ -88,23 +111,31 @@ def draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
         "document_id": document_id,
     }
     digest = hashlib.sha256(memory.content.encode()).digest()
-    return Draft(columns, vector, (str(memory.memory_type), memory.user_id, digest))
+    parts = (str(memory.memory_type), memory.user_id, digest, columns["entity_system"], columns["entity_id"])
+    return Draft(columns, vector, digest, identity(*parts))
 
 
-def add_one(namespace_id: int, memory: MemoryIn, model: str) -> tuple[dict[str, Any], bool]:
+def identity(kind: str, user: str | None, digest: bytes, system: str | None, entity_id: str | None) -> Identity:
+    whose = "" if user is None else f"of {user}"
+    return ("content", whose, kind, bytes(digest)) if entity_id is None else ("entity", whose, system, entity_id)
+
+
+def add_one(namespace_id: int, memory: MemoryIn, model: str = "") -> tuple[dict[str, Any], bool]:
     """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector."""
     one = draft(memory)
     with nullcontext() if one.vector is None else transaction.atomic():
-        row = insert(namespace_id, [one], WHOLE)[0]
+        while not (rows := ask(namespace_id, [one], WHOLE + CHANGED)):
+            make_way(namespace_id)
+        *row, changed = rows[0]
         write_vectors([(row[0], one)], model)
-    created, row = row[0] == one.columns["id"], named(row)
-    if created or one.vector is not None:  # the statement saw the queue as it was before
-        row["due__after"] = row["created_at"] if one.vector is None else None
-    return row, created
+    row = named(row)
+    if changed or one.vector is not None:  # the statement saw the queue as it was before
+        row["due__after"] = row["updated_at"] if one.vector is None else None
+    return row, row["id"] == one.columns["id"]
 
 
 def add_many(
-    namespace_id: int, memories: Sequence[MemoryIn], model: str, document_id: UUID | None = None
+    namespace_id: int, memories: Sequence[MemoryIn], model: str = "", document_id: UUID | None = None
 ) -> tuple[list[UUID], int]:
     """Add all or none: their ids in the order given, and how many are new. Chunks of a document are apart from all
     other memories: the same text in two files is two chunks."""
@@ -112,53 +143,60 @@ def add_many(
     with transaction.atomic():
         ids: dict[Identity, UUID] = {}
         for wave in waves(drafts):
-            ids |= identified(insert(namespace_id, wave, SLIM))
+            ids |= insert(namespace_id, wave)
         write_vectors([(ids[each.identity], each) for each in drafts], model)
     mine = {each.columns["id"] for each in drafts}
     return [ids[each.identity] for each in drafts], sum(pk in mine for pk in set(ids.values()))
 
 
-def insert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
-    """A row for each draft. Those that met an expired twin give none at first: it is removed, and they try again."""
-    rows = ask(ADD + returning, namespace_id, drafts)
-    while len(rows) < len(drafts):
-        Memory.objects.filter(namespace_id=namespace_id).expired().delete()
-        rows = ask(ADD + returning, namespace_id, drafts)
-    return rows
-
-
-def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
-    """The drafts in groups without twins: one statement cannot touch the same row twice. Mere repeats are dropped.
-
-    Sorted, so that two bulks with the same contents wait for each other instead of locking each other out.
-    """
-    groups: list[dict[Identity, Draft]] = []
-    seen: set[bytes] = set()
-    for each in sorted(drafts, key=lambda item: (item.identity[0], item.identity[1] or "", item.identity[2])):
-        said = to_json([each.identity[2].hex(), {key: each.columns[key] for key in SAID}])
-        if said in seen:
-            continue
-        seen.add(said)
-        group = next((group for group in groups if each.identity not in group), None)
-        if group is None and len(groups) == TWINS_AT_MOST:
-            raise invalid("memories", f"may say at most {TWINS_AT_MOST} different things of the same content")
-        if group is None:
-            groups.append(group := {})
-        group[each.identity] = each
-    return [list(group.values()) for group in groups]
+def insert(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:
+    """The ids of the drafts. Those that met an expired twin have none at first: it is removed, and they try again."""
+    ids = identified(ask(namespace_id, drafts, SLIM))
+    while missing := [each for each in drafts if each.identity not in ids]:
+        make_way(namespace_id)
+        ids |= identified(ask(namespace_id, missing, SLIM))
+    return ids
 
 
 def identified(rows: list[tuple]) -> dict[Identity, UUID]:
-    return {(kind, user, bytes(digest)): pk for pk, kind, user, digest in rows}
+    return {identity(*rest): pk for pk, *rest in rows}
+
+
+def make_way(namespace_id: int) -> None:
+    Memory.objects.filter(namespace_id=namespace_id).expired().delete()
+
+
+def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
+    """The drafts in groups without twins: one statement cannot touch the same row twice, nor tell entities and other
+    memories apart. What only repeats the one before it is dropped.
+
+    Sorted, so that two bulks with the same contents wait for each other instead of locking each other out.
+    """
+    groups: dict[bool, list[dict[Identity, Draft]]] = {False: [], True: []}
+    before = None
+    for each in sorted(drafts, key=lambda item: item.identity):
+        said = to_json([each.digest.hex(), {key: each.columns[key] for key in SAID}])
+        if said == before:
+            continue
+        before, mine = said, groups[each.is_entity]
+        group = next((group for group in mine if each.identity not in group), None)
+        if group is None and len(mine) == TWINS_AT_MOST:
+            raise invalid("memories", f"may say at most {TWINS_AT_MOST} different things of the same content or entity")
+        if group is None:
+            mine.append(group := {})
+        group[each.identity] = each
+    return [list(group.values()) for mine in groups.values() for group in mine]
 
 
 def write_vectors(drafts: list[tuple[UUID, Draft]], model: str) -> None:
-    made = {pk: (pk, each.identity[2], each.vector) for pk, each in drafts if each.vector is not None}
+    made = {pk: (pk, each.digest, each.vector) for pk, each in drafts if each.vector is not None}
     if made:
         Embedding.objects.write(model, list(made.values()))
 
 
-def ask(sql: str, namespace_id: int, drafts: list[Draft]) -> list[tuple]:
+def ask(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
+    """Add drafts that are all entities, or none of them is."""
+    sql = (ADD_ENTITY if drafts[0].is_entity else ADD) + returning
     parameters = {"namespace": namespace_id, "drafts": to_json([each.columns for each in drafts]).decode()}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

@@ -18,6 +18,7 @@ from memories import tasks
 from memories.add import add_one
 from memories.admin_filters import EMBEDDED, LIST_FILTERS, PARAMETERS, REFUSED, WAITING, Chosen, address
 from memories.admin_forms import MemoryForm
+from memories.admin_reembedding import ReembeddingAdmin  # noqa: F401
 from memories.admin_search import ranked, search, written_id
 from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
@@ -195,7 +196,7 @@ class MemoryAdmin(ConsoleAdmin):
     def save_model(self, request: HttpRequest, obj: Memory, form: MemoryForm, change: bool) -> None:
         """By the model's own verbs, so that new content makes a new vector due."""
         if not change:
-            row, _ = add_one(obj.namespace_id, form.payload, get_embedder().model)
+            row, _ = add_one(obj.namespace_id, form.payload)
             obj.pk, obj._state.adding = row["id"], False
         elif form.changed_data:
             kept = Memory.objects.select_for_update().get(pk=obj.pk)
@@ -204,7 +205,7 @@ class MemoryAdmin(ConsoleAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """What goes with a memory goes by the database's own cascade, which Django knows nothing of."""
-        vectors = Embedding.objects.filter(pk__in=[memory.pk for memory in objs]).count()
+        vectors = Embedding.objects.filter(memory__in=objs).count()
         listed = [format_html('<a href="{}">{}</a>', page_of(memory), memory) for memory in objs]
         return listed, {"memories": len(listed), "vectors": vectors}, set(), []
 
@@ -215,7 +216,8 @@ def page_of(memory: Memory) -> str:
 
 def facts(memory: Memory) -> dict[str, Any]:
     """What the page shows besides the form: links to the like, the vector's facts, the nearest memories."""
-    embedding = Embedding.objects.defer("vector").filter(pk=memory.pk).first()
+    serving = memory.namespace.embedding_model or get_embedder().model
+    embedding = Embedding.objects.defer("vector").filter(memory=memory, model=serving).first()
     return {
         "memory": memory,
         "links": links(memory),
@@ -224,7 +226,6 @@ def facts(memory: Memory) -> dict[str, Any]:
         "embedding": embedding,
         "dimensions": Embedding._meta.get_field("vector").dimensions,
         "fresh": embedding is not None and bytes(embedding.content_hash) == bytes(memory.content_hash),
-        "model_in_use": get_embedder().model,
         "neighbours": neighbours(embedding) if embedding is not None else [],
     }
 
@@ -232,7 +233,7 @@ def facts(memory: Memory) -> dict[str, Any]:
 def links(memory: Memory) -> list[dict[str, str]]:
     """A link for the namespace, and one for each label to the memories that share it there."""
     found = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
-    fields = ("memory_type", "source_system", *LABELS)
+    fields = ("memory_type", "source_system", "entity_system", *LABELS)
     found += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
     found += [("tag", "tag", tag, tag) for tag in memory.tags]
     return [

@@ -25,7 +25,7 @@ from memories.types import Importance, MemoryType
 
 EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
 LARGEST_ID = 2**63 - 1
-TEXTS = (*LABELS, "source_system")
+TEXTS = (*LABELS, "source_system", "entity_system")
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ LIST_FILTERS = (
     ImportantFilter,
     StateFilter,
     CreatedFilter,
-    *(exactly(name, Memory._meta.get_field(name).verbose_name) for name in LABELS if name != "user_id"),
+    *(exactly(name, Memory._meta.get_field(name).verbose_name) for name in (*LABELS[1:], "entity_system")),
 )
 PARAMETERS = frozenset({*(each.parameter_name for each in LIST_FILTERS), "created_to"})
 

@@ -133,9 +133,11 @@ class MemoryForm(forms.ModelForm):
         memory = self.instance
         mine = {"namespace": memory.namespace_id, "user_id": memory.user_id}
         digest = hashlib.sha256(memory.content.encode()).digest()
-        self._refuse_twin("content", **mine, memory_type=memory.memory_type, content_hash=digest)
         if memory.entity_id is not None:
             self._refuse_twin("entity_id", **mine, entity_system=memory.entity_system, entity_id=memory.entity_id)
+        else:
+            same = {"memory_type": memory.memory_type, "content_hash": digest, "document_id": memory.document_id}
+            self._refuse_twin("content", **mine, **same, entity_id=None)
 
     def _refuse_twin(self, field: str, **identity: Any) -> None:
         twins = Memory.objects.exclude(pk=self.instance.pk).filter(**identity)

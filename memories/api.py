@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from memories.embeddings import EmbeddingError, get_embedder
 from memories.filters import Filters
 from memories.find import find
 from memories.making_way import making_way
-from memories.models import Memory, MemoryQuerySet
+from memories.models import Memory, MemoryQuerySet, Reembedding
 from memories.query_vectors import query_vector
 from memories.schemas import (
     OUT_COLUMNS,
@@ -36,6 +37,7 @@ from memories.schemas import (
     memory_out,
 )
 from memories.search import Search
+from memories.serving import model_of_given
 from memories.types import MemoryType
 from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import reads, writes
@@ -48,7 +50,9 @@ from memory_site.schemas import JsonObject, Tags
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
+COMING = ("model", "memories_done", "memories_total", "created_at")
 DUPLICATE = "Another memory of this namespace has the same content, type and user, or describes the same entity."
+RELATED = "The memory has relationships, and those join memories of one user: remove them before its user changes."
 
 
 def parsed(value: Any) -> Any:
@@ -100,9 +104,16 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
 @making_way
 @idempotent
 def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
-    row, created = add_one(request.auth.namespace_id, payload, get_embedder().model)
+    row, created = add_one(request.auth.namespace_id, payload, model_of_vectors(request, [payload]))
     tasks.bell.ring()
     return answer(memory_out(row) | {"created": created}, 201 if created else 200)
+
+
+def model_of_vectors(request: HttpRequest, memories: Sequence[MemoryIn]) -> str:
+    """Which model the vectors that the caller brings count as made by; no question where there are none."""
+    if all(memory.vector is None for memory in memories):
+        return ""
+    return model_of_given(request.auth.namespace_id, request.auth.embedding_model)
 
 
 @router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
@@ -111,7 +122,8 @@ def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
 @idempotent
 def add_memories(request: HttpRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
-    ids, created = add_many(request.auth.namespace_id, payload.memories, get_embedder().model)
+    model = model_of_vectors(request, payload.memories)
+    ids, created = add_many(request.auth.namespace_id, payload.memories, model)
     tasks.bell.ring()
     return answer({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
 
@@ -147,21 +159,21 @@ def delete_memories(request: HttpRequest, payload: DeleteIn):
 def search_memories(request: HttpRequest, payload: SearchIn):
     """Find memories by words, by meaning, or by both (the default). Changes nothing."""
     started = time.perf_counter()
-    vector, degraded = search_vector(payload)
+    vector, degraded = search_vector(payload, request.auth.embedding_model)
     query = None if payload.mode == "vector" else payload.query
-    search = Search(query, vector, get_embedder().model, payload.limit, payload.threshold)
+    search = Search(query, vector, request.auth.embedding_model, payload.limit, payload.threshold)
     hits = find(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
     took = round((time.perf_counter() - started) * 1000, 2)
     return answer({"results": hits, "mode": payload.mode, "degraded": degraded, "took_ms": took})
 
 
-def search_vector(payload: SearchIn) -> tuple[Any, bool]:
+def search_vector(payload: SearchIn, model: str | None) -> tuple[Any, bool]:
     """The vector to search with, and whether the search does without one it should have. Raises EmbeddingError when it
     cannot do without."""
     if payload.mode == "text" or payload.vector is not None:
         return (None if payload.mode == "text" else payload.vector), False
     try:
-        return query_vector(payload.query), False
+        return query_vector(payload.query, model), False
     except EmbeddingError:
         if payload.mode == "vector":
             raise
@@ -204,5 +216,7 @@ def delete_memory(request: HttpRequest, memory_id: UUID):
 @router.get("/summary", auth=reads, response={200: SummaryOut, **PROBLEMS})
 def summary(request: HttpRequest):
     """How much the namespace remembers, and how much of it is still to be embedded."""
-    memories = Memory.objects.in_namespace(request.auth.namespace_id)
-    return answer(memories.summary() | {"embedding_model": get_embedder().model})
+    owner = request.auth.namespace_id
+    coming = Reembedding.objects.filter(namespace_id=owner, finished_at=None).values(*COMING).first()
+    models = {"embedding_model": request.auth.embedding_model or get_embedder().model, "reembedding": coming}
+    return answer(Memory.objects.in_namespace(owner).summary() | models)

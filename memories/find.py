@@ -1,6 +1,6 @@
 """Finding memories: the scope compiled, the statement run, its rows as hits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,10 @@ from django.db import connection
 from psycopg.types.datetime import TimestamptzLoader
 
 from memories.add import named as named_row
+from memories.embeddings import get_embedder
 from memories.filters import Filters
 from memories.models import Embedding, Memory
-from memories.schemas import memory_out, out_columns
+from memories.schemas import OUT_COLUMNS, memory_out, out_columns
 from memories.search import EXTRA_COLUMNS, NEAR, Scope, Search, statement
 from memories.search.size import Size, sizes
 from memories.search.words import required
@@ -24,7 +25,7 @@ def find(namespace_id: int | None, filters: Filters | None, search: Search, *, e
 
     `namespace_id` None searches every namespace: for operators, never for callers.
     """
-    scope = scope_of(namespace_id, filters, search.model)
+    scope = scope_of(namespace_id, filters, search.model or get_embedder().model)
     key = (scope.memories[0], repr(scope.memories[1]), search.query and required(search.query))
     size = sizes.get(key)
     rows = run(scope, search, size)
@@ -34,25 +35,25 @@ def find(namespace_id: int | None, filters: Filters | None, search: Search, *, e
         # The index fell short of what was asked for; there may be more, and it is looked for exactly.
         sizes.forget(key)
         rows = run(scope, search, size, exact=True)
-    return [hit(row, explain) for row in rows if row[0] is not None]
+    return [hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
 
 
 def scope_of(namespace_id: int | None, filters: Filters | None, model: str) -> Scope:
     """Both arms start from the same scoped, filtered rows."""
-    return compiled_scope(namespace_id, filters and filters.model_dump_json(exclude_none=True), model)
+    return compiled_scope(namespace_id, type(filters), filters and filters.model_dump_json(exclude_none=True), model)
 
 
 # The same scope compiles to the same statement (the clock is read in SQL), and compiling costs half a millisecond.
 @lru_cache(maxsize=1_000)
-def compiled_scope(namespace_id: int | None, asked: str | None, model: str) -> Scope:
-    filters = Filters.model_validate_json(asked) if asked else None
+def compiled_scope(namespace_id: int | None, kind: type[Filters], asked: str | None, model: str) -> Scope:
+    filters = kind.model_validate_json(asked) if asked else None
     memories, vectors = Memory.objects.alive(), Embedding.objects.of_model(model).alive()
     if namespace_id is not None:
         memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
     labels = filters and filters.labels()
     return Scope(
         memories=compiled(memories.matching(filters).values_list("pk", "search_vector")),
-        vectors=compiled(vectors.matching(labels).values_list("pk", "vector")),
+        vectors=compiled(vectors.matching(labels).values_list("memory_id", "vector")),
         complete=filters == labels,
     )
 
@@ -78,7 +79,8 @@ def run(scope: Scope, search: Search, size: Size | None, *, exact: bool = False)
         return cursor.fetchall()
 
 
-def hit(row: tuple, explain: bool) -> dict[str, Any]:
+def hit(row: tuple, columns: Collection[str], explain: bool) -> dict[str, Any]:
+    """HitOut, and what its ranking says of it besides under the names of `columns`."""
     score, similarity, text_rank, by_meaning, _, rows, few = row[-EXTRA_COLUMNS:]
     found_by = [arm for arm, found in (("meaning", by_meaning), ("words", text_rank is not None)) if found]
     found = {
@@ -87,5 +89,6 @@ def hit(row: tuple, explain: bool) -> dict[str, Any]:
         "similarity": similarity,
         "text_rank": text_rank,
         "found_by": found_by,
+        **dict(zip(columns, row[len(OUT_COLUMNS) :], strict=False)),
     }
     return found | {"explain": {"rows_in_scope": rows, "exact": few}} if explain else found

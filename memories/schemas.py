@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
 from memories.filters import Filters, Kind
+from memories.summaries import SUMMARIES, summary_of
 from memories.types import Importance, MemoryType
 from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Share, Summary, Tags
 
@@ -76,6 +77,7 @@ class MemoryFields(In):
     session_id: Label | None = None
     importance: Level = Importance.MEDIUM.value
     confidence: Share = 1.0
+    base_relevance: Share = 1.0
     tags: UniqueTags = []
     entity: EntityIn | None = None
     expires_at: FutureMoment | None = None
@@ -99,6 +101,12 @@ class MemoryIn(MemoryFields):
     ttl_seconds: int | None = Field(None, ge=1, le=LONGEST_TTL, description="Instead of `expires_at`.")
     vector: VectorIn | None = None
     created_at: PastMoment | None = Field(None, description="For history brought in from elsewhere.")
+
+    @model_validator(mode="after")
+    def summary_of_what_has_a_form(self) -> "MemoryIn":
+        if self.summary is None and self.data and self.memory_type in SUMMARIES:
+            self.summary = summary_of(self.memory_type, self.data)
+        return self
 
     @model_validator(mode="after")
     def one_expiry(self) -> "MemoryIn":
@@ -176,6 +184,7 @@ class MemoryOut(Schema):
     session_id: str | None
     importance: int
     confidence: float
+    base_relevance: float
     tags: list[str]
     entity: EntityOut | None
     created_at: datetime
@@ -183,11 +192,13 @@ class MemoryOut(Schema):
     expires_at: datetime | None
     last_accessed_at: datetime | None
     access_count: int
+    update_count: int = Field(description="Times its entity was told again.")
+    last_updated: datetime | None = Field(description="When its entity was last told again.")
     embedded: bool = Field(description="Whether it can be found by the meaning of its present content.")
 
 
 class AddedOut(MemoryOut):
-    created: bool = Field(description="False when the same content was there already.")
+    created: bool = Field(description="False when the same content, or its entity, was there already.")
 
 
 class BulkOut(Schema):
@@ -223,6 +234,13 @@ class SearchOut(Schema):
     took_ms: float
 
 
+class ReembeddingOut(Schema):
+    model: str
+    memories_done: int
+    memories_total: int | None = Field(description="Null until they are counted.")
+    created_at: datetime
+
+
 class SummaryOut(Schema):
     """What a namespace holds."""
 
@@ -231,7 +249,8 @@ class SummaryOut(Schema):
     by_user: dict[str, int] = Field(description="The 100 users with the most memories.")
     embedding_backlog: int = Field(description="Memories whose vector is still to come.")
     embedding_refused: int = Field(description="Memories whose text the embedder refuses.")
-    embedding_model: str
+    embedding_model: str = Field(description="The one whose vectors searches meet.")
+    reembedding: ReembeddingOut | None = Field(description="The model that is about to take its place.")
     last_update: datetime | None
 
 
@@ -239,7 +258,7 @@ OUT_COLUMNS = (
     "id", "content", "summary", "data", "metadata", "memory_type", "source_system", "user_id", "agent_id",
     "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "entity_system", "entity_id",
     "entity_type", "entity_name", "created_at", "updated_at", "expires_at", "last_accessed_at", "access_count",
-    "due__after",
+    "base_relevance", "update_count", "last_updated", "due__after",
 )  # fmt: skip
 
 

@@ -6,13 +6,19 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from psycopg.errors import UniqueViolation
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from ingestion.api import router as knowledge
 from ingestion.workflows_api import router as workflows
-from memories.api import DUPLICATE
+from memories.api import DUPLICATE, RELATED
 from memories.api import router as memories
 from memories.embeddings import EmbedderUnavailable, TextRefused
+from memories.graph.api import router as relationships
+from memories.graph.forget_api import router as forgetting
+from memories.graph.recall_api import router as recall
+from memories.graph.shape_api import router as graphs
+from memories.graph.tool_results_api import router as tool_results
+from memories.graph.users_api import router as users
 from memories.messages_api import router as messages
 from memory_site.openapi import DescribedAPI
 from memory_site.problems import Problem, problem_response
@@ -26,6 +32,8 @@ log = logging.getLogger(__name__)
 UNSTORABLE = "A value cannot be stored."
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 LIMIT_EXCEEDED = "54"
+# A memory cannot leave its user while one of their rows names it.
+GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 ERRORS_TOLD = 100
 RETRY = {"Retry-After": "5"}
 AWAY = Problem(503, "The database is away or too busy.", headers=RETRY)
@@ -44,6 +52,9 @@ api = DescribedAPI(
     urls_namespace="api",
 )
 api.add_decorator(strict, mode="view")
+# Before those whose ids would swallow their addresses.
+api.add_router("", recall)
+api.add_router("", forgetting)
 api.add_router("", memories)
 api.add_router("", sessions)
 api.add_router("", session_links)
@@ -51,6 +62,11 @@ api.add_router("", conversations)
 api.add_router("", messages)
 api.add_router("", knowledge)
 api.add_router("", workflows)
+api.add_router("", tool_results)
+api.add_router("", relationships)
+api.add_router("", graphs)
+# After every other address below /users: a user's id may hold slashes.
+api.add_router("", users)
 
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
 STATUS = {
@@ -64,7 +80,7 @@ STATUS = {
     TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
     DataError: lambda error: Problem(422, UNSTORABLE),
     HistoryUnreadable: lambda error: Problem(500, str(error)),
-    IntegrityError: lambda error: Problem(409, DUPLICATE) if is_duplicate(error) else Problem(422, UNSTORABLE),
+    IntegrityError: lambda error: refusal(error),
     EmbedderUnavailable: lambda error: Problem(503, "The embedder is away; searching by words works.", headers=RETRY),
     OperationalError: lambda error: Problem(422, UNSTORABLE) if is_too_much(error) else AWAY,
     InterfaceError: lambda error: AWAY,
@@ -72,8 +88,14 @@ STATUS = {
 }
 
 
-def is_duplicate(error: IntegrityError) -> bool:
-    return getattr(error.__cause__, "sqlstate", None) == UniqueViolation.sqlstate
+def refusal(error: IntegrityError) -> Problem:
+    match error.__cause__:
+        case UniqueViolation():
+            return Problem(409, DUPLICATE)
+        case ForeignKeyViolation() as cause if cause.diag.table_name in GRAPH_TABLES:
+            return Problem(409, RELATED)
+        case _:
+            return Problem(422, UNSTORABLE)
 
 
 def is_too_much(error: OperationalError) -> bool:

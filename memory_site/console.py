@@ -141,11 +141,16 @@ def style_sheet(_: HttpRequest) -> str:
 
 # Group, then: title, symbol, the model's admin address and the permission to see it.
 SIDE_BAR = {
-    "Memory": [("Memories", "neurology", "memories_memory", "memories.view_memory")],
+    "Memory": [
+        ("Memories", "neurology", "memories_memory", "memories.view_memory"),
+        ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
+        ("Relationships", "conversion_path", "graph_relationship", "graph.view_relationship"),
+    ],
     "Knowledge": [
         ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
         ("Documents", "description", "ingestion_document", "ingestion.view_document"),
         ("Workflow runs", "account_tree", "ingestion_workflowexecution", "ingestion.view_workflowexecution"),
+        ("Workflow report", "summarize", "ingestion_workflowreport", "ingestion.view_workflowexecution"),
     ],
     "Conversation": [
         ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),
@@ -160,6 +165,8 @@ SIDE_BAR = {
         ("Groups", "group", "auth_group", "auth.view_group"),
     ],
     "Background work": [
+        ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
+        ("Embedding anew", "change_circle", "memories_reembedding", "memories.view_reembedding"),
         (
             "Scheduled tasks",
             "event_repeat",

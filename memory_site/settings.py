@@ -3,6 +3,7 @@
 All wrong values are told at once (`SettingsError`); a blank value means the default.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from celery.schedules import crontab
@@ -21,6 +22,7 @@ EMBEDDERS = {
     "openai": "memories.embeddings.openai.OpenAIEmbedder",
     "hashing": "memories.embeddings.hashing.HashingEmbedder",
 }
+SPLITTERS = {"semantic": "ingestion.splitters.semantic.pieces", "llamaindex": "ingestion.splitters.llamaindex.pieces"}
 #: Of the 60 connections the embedded server allows, those left for the web server.
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
@@ -68,6 +70,8 @@ class Environment(BaseSettings):
     embedder: str = "onnx"
     embedding_model: str | None = None
     embedding_model_dir: Path | None = None
+    #: Where the files lie of the model before, which serves until every namespace is embedded anew.
+    earlier_embedding_model_dir: Path | None = None
     #: Seconds a claimed memory belongs to one worker before another may take it.
     embedding_lease: float = Field(60, ge=1, le=3600)
     ollama_base_url: str = "http://127.0.0.1:11434"
@@ -83,6 +87,8 @@ class Environment(BaseSettings):
 
     #: Folders, separated by commas, that callers of the API may have read into memories. The command may read any.
     ingestion_roots: str = ""
+    #: What cuts documents into chunks.
+    splitter: str = "semantic"
 
     web_workers: int = Field(1, ge=1, le=64)
     log_level: str = "INFO"
@@ -92,6 +98,15 @@ class Environment(BaseSettings):
     def known_embedder(cls, value: str) -> str:
         if value not in EMBEDDERS:
             raise ValueError(f"must be one of {', '.join(EMBEDDERS)}")
+        return value
+
+    @field_validator("splitter")
+    @classmethod
+    def installed_splitter(cls, value: str) -> str:
+        if value not in SPLITTERS:
+            raise ValueError(f"must be one of {', '.join(SPLITTERS)}")
+        if value == "llamaindex" and not (find_spec("llama_index") and find_spec("llama_index.core")):
+            raise ValueError("llamaindex needs the package llama-index-core, which is not installed")
         return value
 
     @field_validator("log_level")
@@ -315,6 +330,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {
     "embed what is due": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
+    "embed anew what is due": {"task": "memories.tasks.reembed_due", "schedule": 60, "options": {"expires": 60}},
     "ingest what is due": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expires": 60}},
     "beat is alive": {"task": "memory_site.operations.tasks.note_beat", "schedule": 15, "options": {"expires": 15}},
     "forget old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
@@ -322,26 +338,43 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sessions_app.tasks.delete_outdated_sessions",
         "schedule": crontab(hour="3", minute="30"),
     },
+    "refresh statistics": {
+        "task": "memories.graph.tasks.refresh_statistics",
+        "schedule": 900,
+        "options": {"expires": 900},
+    },
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
 }
 
 EMBEDDING_MODEL = env.embedding_model or (env.embedder == "ollama" and env.ollama_model) or DEFAULT_MODELS[env.embedder]
+EMBEDDER_OPTIONS = {
+    "onnx": {"directory": env.embedding_model_dir},
+    "ollama": {"base_url": env.ollama_base_url},
+    "openai": {"base_url": env.openai_base_url, "api_key": env.openai_api_key},
+    "hashing": {},
+}
+
+
+def embedder(kind: str, model: str, **options: object) -> dict:
+    return {"BACKEND": EMBEDDERS[kind], "MODEL": model, "OPTIONS": EMBEDDER_OPTIONS[kind] | options}
+
+
+# Besides the one in use, how those are made that namespaces may still be served by until they are embedded anew.
 EMBEDDINGS = {
-    "default": {
-        "BACKEND": EMBEDDERS[env.embedder],
-        "MODEL": EMBEDDING_MODEL,
-        "OPTIONS": {
-            "onnx": {"directory": env.embedding_model_dir},
-            "ollama": {"base_url": env.ollama_base_url},
-            "openai": {"base_url": env.openai_base_url, "api_key": env.openai_api_key},
-            "hashing": {},
-        }[env.embedder],
-    }
+    "default": embedder(env.embedder, EMBEDDING_MODEL),
+    **{kind: embedder(kind, model) for kind, model in DEFAULT_MODELS.items()},
+    "onnx": embedder("onnx", DEFAULT_MODELS["onnx"], directory=None),
+    **{
+        str(directory): embedder("onnx", EMBEDDING_MODEL, directory=directory)
+        for directory in (env.embedding_model_dir, env.earlier_embedding_model_dir)
+        if directory
+    },
 }
 EMBEDDING_LEASE = env.embedding_lease
 MEMORY_TTL_HOURS = env.memory_ttl_hours
 MEMORY_MAX_CONTEXT_LENGTH = env.memory_max_context_length
 INGESTION_ROOTS = listed(env.ingestion_roots)
+SPLITTER = SPLITTERS[env.splitter]
 SESSION_ENCRYPTION_KEYS = listed(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
 WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection

@@ -1,7 +1,10 @@
 """How memories hang together: Relationships, those that still wait for an entity, and what a user's graph comes to."""
 
+from collections.abc import Collection
+from uuid import UUID
+
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
 from memory_site.ids import uuid7
@@ -26,9 +29,27 @@ def memory_key(related_name: str) -> models.ForeignKey:
     )
 
 
-class RelationshipQuerySet(models.QuerySet):
+def living(memory: str) -> Q:
+    return Q((f"{memory}__expires_at", None)) | Q((f"{memory}__expires_at__gt", Now()))
+
+
+class LinkQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "LinkQuerySet":
+        """Those of living memories. Every operation of a caller starts here."""
+        return self.filter(living("from_memory"), namespace_id=namespace_id)
+
+
+class RelationshipQuerySet(LinkQuerySet):
     def in_namespace(self, namespace_id: int) -> "RelationshipQuerySet":
-        return self.filter(namespace_id=namespace_id)
+        return super().in_namespace(namespace_id).filter(living("to_memory"))
+
+    def of_memory(self, pk: UUID) -> "RelationshipQuerySet":
+        """In both directions."""
+        return self.filter(Q(from_memory=pk) | Q(to_memory=pk))
+
+    def among(self, keys: Collection[UUID]) -> "RelationshipQuerySet":
+        """Those with both ends among these memories."""
+        return self.filter(from_memory__in=keys, to_memory__in=keys)
 
 
 class Link(models.Model):
@@ -44,8 +65,6 @@ class Link(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    objects = RelationshipQuerySet.as_manager()
-
     class Meta:
         abstract = True
         constraints = [
@@ -59,6 +78,8 @@ class Relationship(Link):
 
     from_memory = memory_key("leading")
     to_memory = memory_key("arriving")
+
+    objects = RelationshipQuerySet.as_manager()
 
     class Meta(Link.Meta):
         constraints = [
@@ -85,6 +106,8 @@ class PendingRelationship(Link):
     # Whether the entity is where the relationship begins.
     reverse = models.BooleanField(default=False)
 
+    objects = LinkQuerySet.as_manager()
+
     class Meta(Link.Meta):
         constraints = [
             *Link.Meta.constraints,
@@ -100,16 +123,64 @@ class PendingRelationship(Link):
         return f"{self.from_memory_id} {self.type} {self.entity_system} {self.entity_id}"
 
 
+class UserTotalQuerySet(models.QuerySet):
+    def sums(self, namespace_id: int) -> "UserTotalQuerySet":
+        """{user_id, memory_total, relationship_total} of everyone who has anything."""
+        totals = {"memory_total": Sum("memories"), "relationship_total": Sum("relationships")}
+        found = self.filter(namespace_id=namespace_id).order_by("user_id").values("user_id").annotate(**totals)
+        return found.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
+
+
 class UserTotal(models.Model):
     """What was added to a user's memories and relationships, kept by triggers: the sum over all his rows is his total.
 
-    Rows are only added, so that two writers for one user never wait for each other; a clean-up sums them up.
+    Rows are only added, so that two writers for one user never wait for each other; a clean-up sums them up. What has
+    expired counts until it is deleted.
     """
 
     namespace = namespace_key()
     user_id = models.CharField(max_length=255)
-    memories = models.BigIntegerField(default=0)
-    relationships = models.BigIntegerField(default=0)
+    memories = models.BigIntegerField(db_default=0)
+    relationships = models.BigIntegerField(db_default=0)
+
+    objects = UserTotalQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(F("namespace"), F("user_id"), name="user_total")]
+
+
+class UserStatistics(models.Model):
+    """What a user had at the last refresh: a materialized view (migration 0005) of living memories."""
+
+    pk = models.CompositePrimaryKey("namespace_id", "user_id")
+    namespace = namespace_key()
+    user_id = models.CharField(max_length=255)
+    memories = models.BigIntegerField()
+    relationships = models.BigIntegerField()
+    entities = models.BigIntegerField()
+    # How many memories by type.
+    types = models.JSONField()
+    first_at = models.DateTimeField()
+    latest_at = models.DateTimeField()
+    refreshed_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+
+
+class Erasure(models.Model):
+    """The audit line of an erased user: when, by whom, how much, and a digest in place of his name."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    namespace = namespace_key()
+    user_digest = models.BinaryField(editable=False)
+    by = models.CharField(max_length=255)
+    # How many rows by kind.
+    erased = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(F("created_at").desc(), F("id").desc(), name="erasure_newest_of_all")]
+
+    def __str__(self) -> str:
+        return f"erased {self.created_at:%Y-%m-%d %H:%M}"

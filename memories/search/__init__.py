@@ -4,8 +4,8 @@ words.py finds by words, vectors.py by meaning, fusion.py makes one score of bot
 scoped and filtered rows, so that a filter can never be applied after a limit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvector import HalfVector
@@ -36,14 +36,34 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """What puts hits in order, as SQL over `hits` and `memory`; the defaults are those of a plain search.
+
+    joins: what the rest needs besides these two. keep: which hits may stay. columns: what a hit says besides, by name.
+    parameters: their values. candidates: how many each arm proposes for one place in the answer.
+    """
+
+    score: str = "hits.score"
+    joins: str = ""
+    keep: str = "true"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    candidates: int = 1
+
+
+PLAIN = Ranking()
+
+
+@dataclass(frozen=True)
 class Search:
-    """What to look for: words, a unit vector of 768 numbers made by `model`, or both."""
+    """What to look for: words, a unit vector of 768 numbers made by `model` (None: the configured one), or both."""
 
     query: str | None
     vector: Sequence[float] | None
-    model: str
+    model: str | None
     limit: int
     threshold: float | None = None
+    ranking: Ranking = PLAIN
 
     @property
     def fused(self) -> bool:
@@ -51,16 +71,18 @@ class Search:
 
     @property
     def depth(self) -> int:
-        return max(self.limit, LEAST_DEPTH) if self.fused else self.limit
+        wanted = self.limit * self.ranking.candidates
+        return max(wanted, LEAST_DEPTH) if self.fused or self.ranking.candidates > 1 else wanted
 
 
 ANSWER = """
-SELECT {columns}, hits.score, CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END
-       AS similarity, hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
+SELECT {columns}, {score} AS score,
+       CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
+       hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id)
-) ON %(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s
-ORDER BY hits.score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s"""
+    hits JOIN memories_memory memory USING (id) {joins}
+) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s) AND {keep}
+ORDER BY score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s"""
 
 
 def statement(
@@ -91,8 +113,15 @@ def statement(
         "rows": size and size.rows,
         "few": size and size.few,
     }
-    near = "(SELECT count(*) FROM near)" if search.vector is not None else "0"
-    answer = ANSWER.format(columns=columns, near=near)
+    ranking = search.ranking
+    parameters |= ranking.parameters
+    answer = ANSWER.format(
+        columns=", ".join([columns, *ranking.columns.values()]),
+        near="(SELECT count(*) FROM near)" if search.vector is not None else "0",
+        score=ranking.score,
+        joins=ranking.joins,
+        keep=ranking.keep,
+    )
     return f"WITH {', '.join(parts)}" + answer.replace("%(vector)s", "%(vector)s::halfvec"), parameters
 
 

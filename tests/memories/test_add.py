@@ -189,12 +189,13 @@ def test_a_repeat_fills_in_labels_and_loses_none(api):
     assert api.add("tea", summary="shorter")["summary"] == "shorter"
 
 
-def test_a_repeat_fills_in_the_entity_as_a_whole(api):
-    api.add("tea")
+def test_what_describes_an_entity_is_no_repeat_of_what_does_not(api):
     entity = {"system": "jira", "id": "A-1", "type": None, "name": "One"}
-    assert api.add("tea", entity=entity)["entity"] == entity
-    assert api.add("tea", entity={"system": "jira", "id": "A-2", "type": "ticket"})["entity"] == entity
-    assert api.add("tea")["entity"] == entity
+    plain, described = api.add("tea"), api.add("tea", entity=entity)
+    other = api.add("tea", entity=entity | {"id": "A-2"})
+    assert len({plain["id"], described["id"], other["id"]}) == 3
+    assert (plain["entity"], described["entity"]) == (None, entity)
+    assert api.add("tea")["entity"] is None
 
 
 @pytest.mark.parametrize(("first", "second"), [(2, 4), (4, 2)])
@@ -236,15 +237,6 @@ def test_an_expired_twin_is_replaced_by_a_new_memory(api):
     assert (new.json()["tags"], new.json()["metadata"], new.json()["embedded"]) == ([], {}, False)
     assert [str(row.pk) for row in Memory.objects.all()] == [new.json()["id"]]
     assert Embedding.objects.count() == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_another_memory_of_the_same_entity_is_a_conflict(api, outsider):
-    entity = {"system": "jira", "id": "A-1"}
-    api.add("A-1 is open", entity=entity)
-    assert is_problem(api.post("/memories", {"content": "A-1 is closed", "entity": entity}), 409)
-    assert api.add("A-1 is Ben's", user_id="ben", entity=entity)["created"]
-    assert outsider.add("A-1 is theirs", entity=entity)["created"]
 
 
 @pytest.mark.django_db(transaction=True)

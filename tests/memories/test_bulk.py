@@ -82,12 +82,9 @@ def test_an_answer_names_a_hundred_faults_at_most(api):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_conflict_in_the_database_stops_all(api):
-    entity = {"system": "jira", "id": "A-1"}
-    response = api.post(
-        "/memories/bulk",
-        {"memories": [{"content": "tea"}, {"content": "a", "entity": entity}, {"content": "b", "entity": entity}]},
-    )
-    assert is_problem(response, 409)
+    many = [[f"{turn} {number}" for number in range(64)] for turn in range(5)]
+    told_again = [{"content": "much tagged", "tags": tags} for tags in many]
+    assert is_problem(api.post("/memories/bulk", {"memories": [{"content": "tea"}, *told_again]}), 422)
     assert Memory.objects.count() == 0
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from memories import tasks
 from memories.models import Memory
 from memories.types import MemoryType
+from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
 HERE = ("--namespace", "ours")
@@ -126,16 +127,49 @@ def test_embedding_status_tells_models_backlog_and_refusals(capsys, api, embedde
     api.add("poison")
     tasks.embed_due()
     embedder("Watched", model="new")
+    Namespace.objects.update(embedding_model="new")
     api.add("two")
     tasks.embed_due()
     api.add("three")
     told = {(row["what"], row["note"]): row["memories"] for row in rows(capsys, "embedding_status")}
     assert told == {
-        ("model new", "in use"): 1,
-        ("model old", "not searched: made by another model"): 1,
+        ("model new", "searches meet these"): 1,
+        ("model old", "of another model: searches do not meet these"): 1,
         ("waiting", "for their vector"): 1,
         ("refused", "It tastes of almonds."): 1,
     }
+
+
+def test_entities_are_listed_by_system_and_user(capsys, api):
+    for system, number, user in (("jira", "A-1", "ada"), ("jira", "A-2", "ben"), ("salesforce", "001", "ada")):
+        entity = {"system": system, "id": number, "type": "thing", "name": f"thing {number}"}
+        api.add(f"{system} {number}", entity=entity, user_id=user)
+    api.add("no entity")
+    listed = rows(capsys, "entities")
+    assert [row["entity_id"] for row in listed] == ["001", "A-2", "A-1"]
+    assert listed[0]["entity_name"] == "thing 001"
+    assert [row["entity_id"] for row in rows(capsys, "entities", "--system", "jira")] == ["A-2", "A-1"]
+    assert [row["entity_id"] for row in rows(capsys, "entities", "--user", "ada", "--limit", "1")] == ["001"]
+
+
+def test_summaries_are_found_by_pattern(capsys, api):
+    api.add("one", summary="Won the Acme deal")
+    api.add("two", summary="Lost the Bravo deal")
+    api.add("three")
+    assert [row["summary"] for row in rows(capsys, "summaries")] == ["Lost the Bravo deal", "Won the Acme deal"]
+    assert [row["summary"] for row in rows(capsys, "summaries", "^won .* deal$")] == ["Won the Acme deal"]
+    error = refusal("summaries", *HERE, "(")
+    assert (str(error), error.returncode) == ("This is no regular expression: (", 2)
+
+
+def test_a_literal_search_looks_inside_content_summary_and_data(capsys, api):
+    api.add("100% of the harbour")
+    api.add("two", summary="1000 of the Harbour")
+    api.add("three", data={"deep": {"place": ["harbour 100%"]}})
+    api.add("nothing of it")
+    found = rows(capsys, "search", "HARBOUR", "--literal")
+    assert [row["content"] for row in found] == ["three", "two", "100% of the harbour"]
+    assert [row["content"] for row in rows(capsys, "search", "100%", "--literal")] == ["three", "100% of the harbour"]
 
 
 @LISTINGS

@@ -33,7 +33,7 @@ def three(api) -> list[str]:
 
 def left() -> set[str]:
     memories = {str(pk) for pk in Memory.objects.values_list("pk", flat=True)}
-    assert {str(pk) for pk in Embedding.objects.values_list("pk", flat=True)} == memories
+    assert {str(pk) for pk in Embedding.objects.values_list("memory_id", flat=True)} == memories
     return memories
 
 

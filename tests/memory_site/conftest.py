@@ -6,6 +6,8 @@ import pytest
 
 from ingestion.tasks import ingest_due
 from memories import tasks
+from memories.models import Memory
+from tests.wire import SAMPLE_ID
 
 SECRET = "kumquat"
 
@@ -23,11 +25,19 @@ def folder(settings, tmp_path) -> Path:
 @pytest.fixture
 def ids(api, folder) -> dict[str, str]:
     """By the path parameter that names them; an operation with a new one must be added here."""
-    words = dict.fromkeys(("summary", "user_id", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
+    words = dict.fromkeys(("summary", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
+    words["user_id"] = "our-user"
     entity = dict.fromkeys(("system", "id", "type", "name"), SECRET)
     memory = api.add(
         f"Ada hides the {SECRET}.", **words, entity=entity, tags=[SECRET], metadata={"important": True, SECRET: SECRET}
     )
+    # Two others are related: a memory that is cannot change its user, as it does in these tests.
+    third = api.add(f"The {SECRET} is ripe.", user_id="our-user", source_system=SECRET)
+    another = Memory(id=SAMPLE_ID, content=f"The {SECRET} is sweet.", user_id="our-user", source_system=SECRET)
+    another.namespace = Memory.objects.get(pk=memory["id"]).namespace
+    another.save(force_insert=True)
+    relationship = {"to_id": SAMPLE_ID, "type": "refines", "metadata": {SECRET: SECRET}}
+    relationship = api.post(f"/memories/{third['id']}/relationships", relationship).json()
     tasks.embed_due()
     api.post("/sessions/our-session/interactions", {"query": f"Where is the {SECRET}?", "answer": f"{SECRET} is here."})
     conversation = api.post("/conversations", {"summary": SECRET, "user_id": SECRET, "session_id": SECRET}).json()
@@ -46,6 +56,8 @@ def ids(api, folder) -> dict[str, str]:
         "ingestion_id": started["id"],
         "document_id": api.post("/documents", document).json()["id"],
         "memory_id": memory["id"],
+        "relationship_id": relationship["id"],
+        "user_id": "our-user",
         "session_id": "our-session",
         "conversation_id": conversation["id"],
         "link_id": api.post("/session-links", link).json()["id"],

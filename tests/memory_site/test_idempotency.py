@@ -9,7 +9,7 @@ from django.db.models import F
 
 from memories.models import Memory
 from memory_site import auth
-from sessions_app.models import ApiKey, IdempotentAnswer
+from sessions_app.models import ApiKey, Conversation, IdempotentAnswer
 from sessions_app.tasks import delete_old_idempotency_keys
 from tests.wire import at_once, blamed, fingerprint, is_problem, operations
 
@@ -81,12 +81,12 @@ def test_what_failed_is_not_remembered(api):
 
 @pytest.mark.django_db
 def test_a_conflict_is_not_remembered_either(api):
-    entity = {"system": "jira", "id": "A-1"}
-    first = api.add("the ticket A-1", entity=entity)
-    twin = {"content": "A-1 again", "entity": entity}
-    assert is_problem(api.post("/memories", twin, **KEY), 409)
-    api.delete(f"/memories/{first['id']}")
-    assert api.post("/memories", twin, **KEY).status_code == 201
+    talk = api.post("/conversations", {}).json()
+    api.post(f"/conversations/{talk['id']}/end")
+    said = {"role": "user", "content": "too late"}
+    assert is_problem(api.post(f"/conversations/{talk['id']}/messages", said, **KEY), 409)
+    Conversation.objects.update(ended_at=None)
+    assert api.post(f"/conversations/{talk['id']}/messages", said, **KEY).status_code == 201
 
 
 @pytest.mark.django_db

@@ -279,7 +279,7 @@ def test_two_requests_have_two_ids(api):
 
 def test_an_error_of_ours_is_a_500_that_tells_nothing(api, settings):
     settings.EMBEDDINGS = {}
-    response = api.post("/memories", {"content": "a secret"})
+    response = api.post("/memories/search", {"query": "a secret"})
     assert is_problem(response, 500)
     assert "secret" not in response.content.decode()
     assert "EMBEDDINGS" not in response.content.decode()

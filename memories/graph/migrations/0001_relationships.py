@@ -230,8 +230,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("user_id", models.CharField(max_length=255)),
-                ("memories", models.BigIntegerField(default=0)),
-                ("relationships", models.BigIntegerField(default=0)),
+                ("memories", models.BigIntegerField(db_default=0)),
+                ("relationships", models.BigIntegerField(db_default=0)),
                 (
                     "namespace",
                     models.ForeignKey(

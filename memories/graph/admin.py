@@ -1,0 +1,261 @@
+"""The console's pages of relationships, and what a memory's page shows of them."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import IntegrityError
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from memories.admin import MemoryAdmin, page_of
+from memories.admin_forms import Json, MemoryForm
+from memories.admin_search import written_id
+from memories.api import RELATED
+from memories.graph.admin_erasures import ErasureAdmin  # noqa: F401
+from memories.graph.admin_users import UserMemoryAdmin  # noqa: F401
+from memories.graph.models import PendingRelationship, Relationship, RelationshipQuerySet, RelationshipType, living
+from memories.models import Memory
+from memory_site.console import CHANGED_ELSEWHERE, ConsoleAdmin, moment, pretty_json, shortened
+from memory_site.schemas import bounded_object
+from sessions_app.admin.shared import NamespaceFilter
+
+ENDS = ("from_memory", "to_memory")
+BEGINNING = 120
+#: On a memory's page, of each kind.
+SHOWN_AT_MOST = 50
+JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+TAKEN = "These two memories are related in this way already."
+RELATIONSHIP_TYPES = {
+    RelationshipType.LED_TO: "success",
+    RelationshipType.PRODUCES: "success",
+    RelationshipType.CONTRADICTS: "danger",
+    RelationshipType.DEPENDS_ON: "warning",
+    RelationshipType.REFINES: "info",
+    RelationshipType.ANSWERS: "info",
+    RelationshipType.RELATES_TO: "primary",
+    RelationshipType.BELONGS_TO: "primary",
+}
+
+
+def with_beginnings(links: RelationshipQuerySet) -> RelationshipQuerySet:
+    """How the contents of both ends begin, and nothing else of these wide rows."""
+    beginnings = {f"{end}_beginning": Left(f"{end}__content", BEGINNING) for end in ENDS}
+    return links.filter(living("from_memory"), living("to_memory")).annotate(**beginnings)
+
+
+class RelationshipTypeFilter(DropdownFilter):
+    title, parameter_name = "type", "type"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return RelationshipType.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(type=self.value()) if self.value() in RelationshipType.values else queryset
+
+
+def memory_field() -> forms.ModelChoiceField:
+    living_ones = Memory.objects.alive().defer("search_vector")
+    errors = {"invalid_choice": "There is no such memory."}
+    widget = UnfoldAdminTextInputWidget({"class": "font-mono"})
+    return forms.ModelChoiceField(living_ones, widget=widget, help_text="A memory's id.", error_messages=errors)
+
+
+class RelationshipForm(forms.ModelForm):
+    from_memory = memory_field()
+    to_memory = memory_field()
+    strength = forms.FloatField(
+        min_value=0, max_value=1, initial=1, widget=UnfoldAdminTextInputWidget, help_text="From 0 to 1."
+    )
+    metadata = Json()
+
+    class Meta:
+        model = Relationship
+        fields = (*ENDS, "type", "strength", "metadata")
+
+    def clean_metadata(self) -> dict[str, Any]:
+        try:
+            return bounded_object({} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"])
+        except ValueError as error:
+            raise forms.ValidationError(f"This {error}.") from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        start, finish = (cleaned.get(end, getattr(self.instance, f"{end}_id", None)) for end in ENDS)
+        if isinstance(start, Memory) and isinstance(finish, Memory):
+            self._join(start, finish)
+        if not self.errors:
+            self._refuse_twin(getattr(start, "pk", start), getattr(finish, "pk", finish), cleaned["type"])
+        return cleaned
+
+    def _join(self, start: Memory, finish: Memory) -> None:
+        if start == finish:
+            self.add_error(ENDS[1], "A memory cannot be related to itself.")
+        elif (start.namespace_id, start.owner) != (finish.namespace_id, finish.owner):
+            self.add_error(ENDS[1], "This memory is another user's, or another namespace's.")
+        self.instance.namespace_id, self.instance.owner = start.namespace_id, start.owner
+
+    def _refuse_twin(self, start: UUID, finish: UUID, kind: str) -> None:
+        """Told before the promise is broken, with the relationship that stands in the way."""
+        twins = Relationship.objects.exclude(pk=self.instance.pk)
+        if twin := twins.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
+            link = reverse("admin:graph_relationship_change", args=[twin.pk])
+            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN, link))
+
+    def validate_constraints(self) -> None:
+        """Done above, which says it better."""
+
+
+@admin.register(Relationship)
+class RelationshipAdmin(ConsoleAdmin):
+    form = RelationshipForm
+    list_display = ("joined", "kind", "strength", "owner", "namespace", "created")
+    list_display_links = ("joined",)
+    list_select_related = ("namespace",)
+    list_filter = (NamespaceFilter, RelationshipTypeFilter)
+    ordering = ("-id",)  # the order they were made in, by an index that is there anyway
+    sortable_by = ()
+    search_fields = ("owner",)  # shows the box; get_search_results says what it does
+    search_help_text = "Either memory's id, or the user"
+    readonly_fields = ("memories", "whose", "created", "updated", "metadata_shown")
+    add_fieldsets = ((None, {"fields": (*ENDS, "type", "strength", "metadata")}),)
+    fieldsets = (
+        (None, {"fields": ("memories", ("type", "strength"), "metadata_shown")}),
+        ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
+        ("Record", {"fields": ("whose", ("created", "updated"))}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return with_beginnings(Relationship.objects.select_related("namespace"))
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup in {each.parameter_name for each in self.list_filter}
+
+    def get_fieldsets(self, request: HttpRequest, obj: Relationship | None = None) -> tuple:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Relationship | None = None) -> tuple[str, ...]:
+        """A relationship keeps its ends."""
+        return (*self.readonly_fields, *ENDS) if obj else self.readonly_fields
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        if pk := written_id(text):
+            return queryset.filter(Q(from_memory=pk) | Q(to_memory=pk)), False
+        return (queryset.filter(owner=text) if text else queryset), False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError:  # between the form's check and the writing
+            messages.error(request, CHANGED_ELSEWHERE)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Relationship, form: RelationshipForm, change: bool) -> None:
+        if change:
+            obj.updated_at = timezone.now()
+        super().save_model(request, obj, form, change)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """The relationship alone: the memories stay."""
+        shown = [str(link) for link in objs]
+        return shown, {"relationships": len(shown)}, set(), []
+
+    @display(description="relationship")
+    def joined(self, link: Relationship) -> SafeString:
+        return format_html(JOINED, *(shortened(getattr(link, f"{end}_beginning"), 60) for end in ENDS))
+
+    @display(description="type", label=RELATIONSHIP_TYPES)
+    def kind(self, link: Relationship) -> str:
+        return link.type
+
+    @display(description="memories")
+    def memories(self, link: Relationship) -> SafeString:
+        """Ways to both."""
+        ways = [way(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in ENDS]
+        return format_html('{} <span class="spoken-arrow">→</span> {}', *ways)
+
+    @display(description="user", empty_value="nobody")
+    def whose(self, link: Relationship) -> str | None:
+        return link.owner or None
+
+    @display(description="metadata")
+    def metadata_shown(self, link: Relationship) -> SafeString:
+        return pretty_json(link.metadata)
+
+    @display(description="made")
+    def created(self, link: Relationship) -> SafeString | None:
+        return moment(link.created_at)
+
+    @display(description="changed")
+    def updated(self, link: Relationship) -> SafeString | None:
+        return moment(link.updated_at)
+
+
+def way(pk: UUID, beginning: str) -> SafeString:
+    return format_html('<a href="{}" class="underline">{}</a>', page_of(Memory(pk=pk)), shortened(beginning, 100))
+
+
+class RelatedMemoryForm(MemoryForm):
+    def clean_user_id(self) -> str | None:
+        user, memory = self.cleaned_data["user_id"], self.instance
+        if not memory._state.adding and user != memory.user_id and is_related(memory):
+            raise forms.ValidationError(RELATED)
+        return user
+
+
+def is_related(memory: Memory) -> bool:
+    waiting = PendingRelationship.objects.filter(from_memory=memory)
+    return Relationship.objects.of_memory(memory.pk).exists() or waiting.exists()
+
+
+admin.site.unregister(Memory)
+
+
+@admin.register(Memory)
+class RelatedMemoryAdmin(MemoryAdmin):
+    """A memory's page with its relationships, and those that wait for an entity."""
+
+    form = RelatedMemoryForm
+    change_form_outer_after_template = "admin/graph/relationship/of_memory.html"
+
+    def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
+        if kwargs.get("change") and request.user.has_perm("graph.view_relationship"):
+            context |= relationships_of(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def relationships_of(memory: Memory) -> dict[str, Any]:
+    """The newest in both directions, and the newest that wait."""
+    links = with_beginnings(Relationship.objects.of_memory(memory.pk)).order_by("-id")
+    waiting = PendingRelationship.objects.filter(from_memory=memory).order_by("-id")
+    return {
+        "relationships": [side(memory, link) for link in links[: SHOWN_AT_MOST + 1]],
+        "waiting": [
+            {"arrow": "←" if each.reverse else "→", "colour": RELATIONSHIP_TYPES[each.type], "link": each}
+            for each in waiting[:SHOWN_AT_MOST]
+        ],
+        "shown_at_most": SHOWN_AT_MOST,
+    }
+
+
+def side(memory: Memory, link: Relationship) -> dict[str, Any]:
+    """A relationship as it looks from one of its ends."""
+    away = link.from_memory_id == memory.pk
+    other = "to_memory" if away else "from_memory"
+    return {
+        "arrow": "→" if away else "←",
+        "colour": RELATIONSHIP_TYPES[link.type],
+        "link": link,
+        "other": way(getattr(link, f"{other}_id"), getattr(link, f"{other}_beginning")),
+    }

@@ -1,0 +1,100 @@
+"""`manage.py forget`: delete memories by user, type or age, everything of a user, or everything there is."""
+
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from memories.graph import totals
+from memories.graph.erase import belongings, count_rows, erase, erase_all, everything
+from memories.models import Memory
+from memories.types import MemoryType
+from memory_site.operations.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, namespace_named
+
+UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+NOTHING_NAMED = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
+NOT_TOGETHER = "--everything and --memories stand alone."
+UNATTENDED = "Nobody can be asked here: --yes-delete {:,} does it."
+
+
+@dataclass
+class Plan:
+    """What would go, by kind, and how."""
+
+    counts: dict[str, int]
+    carry_out: Callable[[], object]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+class Command(MemoryCommand):
+    help = (
+        "Delete, after counting and asking. --user alone erases everything of that user: memories, conversations, "
+        "sessions, whatever names him. With --older-than, memories tagged preserve or important stay."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_namespace(parser)
+        parser.add_argument("--user")
+        parser.add_argument("--type", choices=[kind.value for kind in MemoryType], metavar="TYPE")
+        parser.add_argument("--older-than", metavar="AGE", help="such as 90d, 12h or 2w")
+        parser.add_argument("--memories", action="store_true", help="every memory of the namespace")
+        parser.add_argument("--everything", action="store_true", help="whatever the namespace holds, but its keys")
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+        parser.add_argument("--yes-delete", type=int, metavar="N", help="do not ask, if exactly N rows would go")
+
+    def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **asked: Any) -> None:
+        owner = namespace_named(namespace)
+        plan = planned(owner.pk, asked)
+        for kind, number in plan.counts.items():
+            self.stdout.write(f"{number:>12,}  {kind.replace('_', ' ')}")
+        if not plan.total:
+            self.stdout.write("There is nothing to delete.")
+        elif dry_run:
+            self.stdout.write(f"{plan.total:,} rows would be deleted.")
+        else:
+            consent(owner.name, plan.total, yes_delete)
+            plan.carry_out()
+            totals.refresh()
+            self.stdout.write("They are gone.")
+
+
+def planned(namespace_id: int, asked: dict[str, Any]) -> Plan:
+    """Raises CommandError for what cannot be meant."""
+    user, kind, age = asked["user"], asked["type"], asked["older_than"]
+    whole, narrow = asked["everything"] or asked["memories"], user or kind or age
+    if not (whole or narrow) or (whole and narrow) or (asked["everything"] and asked["memories"]):
+        raise CommandError(NOT_TOGETHER if whole else NOTHING_NAMED, returncode=WRONG_USE)
+    if asked["everything"]:
+        return Plan(count_rows(everything(namespace_id)), lambda: erase_all(namespace_id))
+    if user and not (kind or age):
+        return Plan(count_rows(belongings(namespace_id, user)), lambda: erase(namespace_id, user, "command line"))
+    rows = Memory.objects.filter(namespace_id=namespace_id)
+    rows = rows.filter(user_id=user) if user else rows
+    rows = rows.filter(memory_type=kind) if kind else rows
+    rows = rows.stale(age_of(age)) if age else rows
+    return Plan(count_rows({"memories": rows}), rows.delete)
+
+
+def age_of(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
+    if found is None:
+        raise CommandError("--older-than is a number with h, d or w behind it, such as 90d.", returncode=WRONG_USE)
+    return int(found[1]) * UNITS[found[2]]
+
+
+def consent(name: str, total: int, yes_delete: int | None) -> None:
+    """Raises CommandError unless exactly this is wanted."""
+    if yes_delete is None and not sys.stdin.isatty():
+        raise CommandError(UNATTENDED.format(total), returncode=WRONG_USE)
+    if yes_delete is None and input(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name:
+        raise CommandError("Nothing was deleted.", returncode=FAILED)
+    if yes_delete not in (None, total):
+        raise CommandError(f"{total:,} rows would go, not {yes_delete:,}. Nothing was deleted.", returncode=FAILED)

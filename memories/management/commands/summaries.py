@@ -1,0 +1,30 @@
+"""`manage.py summaries [PATTERN]`: the summaries that a regular expression matches."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+from django.db import DataError
+
+from memories.models import Memory
+from memory_site.operations.commands import WRONG_USE, ListingCommand, namespace_named
+
+COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
+
+
+class Command(ListingCommand):
+    help = (
+        "List summaries, newest first. PATTERN is a regular expression of PostgreSQL, capitals and small letters alike."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("pattern", nargs="?", default="")
+        parser.add_argument("--limit", type=int, default=100, help="default: 100")
+
+    def handle(self, *, namespace: str, pattern: str, limit: int, format: str, **options: object) -> None:
+        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).exclude(summary=None)
+        rows = rows.filter(summary__iregex=pattern).newest_first().values(*COLUMNS)
+        try:
+            self.print_rows(list(rows[: max(limit, 0)]), format)
+        except DataError as error:
+            raise CommandError(f"This is no regular expression: {pattern}", returncode=WRONG_USE) from error

@@ -1,0 +1,242 @@
+"""How the memory of an entity is told again."""
+
+from datetime import datetime
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from memories import tasks
+from memories.models import DueEmbedding, Memory
+from tests.wire import at_once, blamed, is_problem
+
+pytestmark = pytest.mark.django_db
+TICKET = {"system": "jira", "id": "A-1"}
+
+
+def tell(api, content: str = "A-1 is open.", **fields: object) -> dict:
+    return api.add(content, **{"entity": TICKET} | fields)
+
+
+def bulk(api, *memories: dict) -> dict:
+    response = api.post("/memories/bulk", {"memories": list(memories)})
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def test_told_again_it_is_the_same_memory_with_the_new_content(api):
+    first = tell(api, summary="Open")
+    response = api.post("/memories", {"content": "A-1 is closed.", "summary": "Closed", "entity": TICKET})
+    assert response.status_code == 200
+    again = response.json()
+    assert (again["id"], again["created"], again["created_at"]) == (first["id"], False, first["created_at"])
+    assert (again["content"], again["summary"]) == ("A-1 is closed.", "Closed")
+    assert Memory.objects.count() == 1
+
+
+def test_it_counts_how_often_it_was_told_again_and_when(api):
+    first = tell(api)
+    assert (first["update_count"], first["last_updated"]) == (0, None)
+    tell(api)
+    third = tell(api)
+    assert third["update_count"] == 2
+    assert datetime.fromisoformat(third["last_updated"]) > datetime.fromisoformat(first["created_at"])
+    assert third["last_updated"] == third["updated_at"]
+    assert api.get(f"/memories/{first['id']}").json() | {"created": False} == third
+
+
+def test_other_memories_are_not_counted(api):
+    api.add("tea")
+    assert (api.add("tea")["update_count"], api.add("tea")["last_updated"]) == (0, None)
+
+
+def test_two_objects_of_entity_data_become_one(api):
+    tell(api, data={"entity_data": {"status": "open", "owner": "Ada"}, "kept": 1, "changed": 1})
+    again = tell(api, data={"entity_data": {"status": "closed", "points": 3}, "changed": 2, "new": 3})
+    assert again["data"] == {
+        "entity_data": {"status": "closed", "owner": "Ada", "points": 3},
+        "kept": 1,
+        "changed": 2,
+        "new": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "merged"),
+    [
+        ({"a": 1, "b": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"entity_data": {"x": 1}}, {"b": 2}, {"entity_data": {"x": 1}, "b": 2}),
+        ({"entity_data": {"x": 1}}, {"entity_data": [2]}, {"entity_data": [2]}),
+        ({"entity_data": "text"}, {"entity_data": {"x": 1}}, {"entity_data": {"x": 1}}),
+        ({"entity_data": {"x": {"y": 1}}}, {"entity_data": {"x": {"z": 2}}}, {"entity_data": {"x": {"z": 2}}}),
+        (None, {"entity_data": {"x": 1}}, {"entity_data": {"x": 1}}),
+        ({"entity_data": {"x": 1}}, None, {"entity_data": {"x": 1}}),
+        (None, None, None),
+    ],
+)
+def test_any_other_data_is_merged_key_by_key(api, first, second, merged):
+    tell(api, data=first)
+    assert tell(api, data=second)["data"] == merged
+
+
+def test_entity_data_of_what_is_no_entity_is_replaced(api):
+    api.add("tea", data={"entity_data": {"x": 1}})
+    assert api.add("tea", data={"entity_data": {"y": 2}})["data"] == {"entity_data": {"y": 2}}
+
+
+def test_tags_are_united_metadata_merged_and_labels_filled(api):
+    tell(api, tags=["a"], metadata={"a": 1, "b": 1}, agent_id="first", summary="Open")
+    again = tell(api, tags=["b", "a"], metadata={"b": 2}, agent_id="second", repo_id="site")
+    assert (again["tags"], again["metadata"]) == (["a", "b"], {"a": 1, "b": 2})
+    assert (again["agent_id"], again["repo_id"], again["summary"]) == ("first", "site", "Open")
+
+
+def test_its_type_and_name_are_the_newer_ones_that_were_given(api):
+    tell(api, entity=TICKET | {"type": "bug", "name": "The first"})
+    assert tell(api, entity=TICKET | {"name": "One"})["entity"] == TICKET | {"type": "bug", "name": "One"}
+    assert tell(api)["entity"] == TICKET | {"type": "bug", "name": "One"}
+
+
+def test_importance_confidence_and_expiry_follow_the_rules_of_every_repeat(api):
+    tell(api, importance=4, confidence=0.3, expires_at="2150-01-01T00:00:00Z")
+    again = tell(api, importance=2, confidence=0.6, expires_at="2140-01-01T00:00:00Z")
+    assert (again["importance"], again["confidence"], again["expires_at"][:4]) == (4, 0.6, "2150")
+    assert tell(api)["expires_at"] is None
+
+
+def test_base_relevance_is_kept_unless_another_is_said(api):
+    assert tell(api, base_relevance=0.4)["base_relevance"] == 0.4
+    assert tell(api)["base_relevance"] == 0.4
+    again = tell(api, base_relevance=0.7)
+    assert again["base_relevance"] == 0.7
+    assert api.patch(f"/memories/{again['id']}", {"base_relevance": 1.0}).json()["base_relevance"] == 1
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, "1", None, True])
+def test_base_relevance_is_a_share(api, share):
+    response = api.post("/memories", {"content": "tea", "base_relevance": share})
+    assert is_problem(response, 422)
+    assert blamed(response) == {"base_relevance"}
+
+
+def test_new_content_makes_a_vector_due_and_the_same_does_not(api):
+    tell(api)
+    tasks.embed_due()
+    assert tell(api)["embedded"] is True
+    assert not DueEmbedding.objects.exists()
+    assert tell(api, "A-1 is closed.")["embedded"] is False
+    assert tasks.embed_due() == 1
+    assert api.post("/memories?wait=true", {"content": "A-1 is gone.", "entity": TICKET}).json()["embedded"] is True
+
+
+def test_it_takes_one_statement(api, takes):
+    for content in ("A-1 is open.", "A-1 is closed."):
+        with takes(1):
+            tell(api, content)
+
+
+def test_the_entity_and_what_is_said_in_the_same_words_are_two_memories(api):
+    plain, entity = api.add("A-1 is open."), tell(api)
+    assert plain["id"] != entity["id"]
+    assert (api.add("A-1 is open.")["id"], tell(api)["id"]) == (plain["id"], entity["id"])
+
+
+def test_users_systems_and_namespaces_have_entities_of_their_own(api, outsider):
+    told = [
+        tell(api),
+        tell(api, user_id="ada"),
+        tell(api, user_id="ben"),
+        tell(api, entity=TICKET | {"system": "servicenow"}),
+        tell(api, entity=TICKET | {"id": "A-2"}),
+        tell(outsider),
+    ]
+    assert len({each["id"] for each in told}) == len(told)
+
+
+def test_an_expired_one_makes_room(api):
+    old = tell(api, tags=["old"])
+    Memory.objects.update(expires_at=timezone.now())
+    new = tell(api)
+    assert new["id"] != old["id"]
+    assert (new["created"], new["tags"], new["update_count"]) == (True, [], 0)
+
+
+def test_another_memory_cannot_be_changed_into_it(api):
+    tell(api)
+    other = api.add("tea")
+    assert is_problem(api.patch(f"/memories/{other['id']}", {"entity": TICKET}), 409)
+
+
+# Several at once
+
+
+def test_a_bulk_mixes_entities_with_other_memories(api):
+    old = tell(api)["id"]
+    answer = bulk(
+        api,
+        {"content": "A-1 is open."},
+        {"content": "A-1 is closed.", "entity": TICKET, "data": {"entity_data": {"a": 1}}},
+        {"content": "A-2 is open.", "entity": TICKET | {"id": "A-2"}},
+        {"content": "A-1 is gone.", "entity": TICKET, "data": {"entity_data": {"b": 2}}},
+        {"content": "A-1 is open."},
+    )
+    assert (answer["created"], answer["existing"]) == (2, 3)
+    assert answer["ids"][1] == answer["ids"][3] == old
+    assert answer["ids"][0] == answer["ids"][4] != old
+    entity = api.get(f"/memories/{old}").json()
+    assert (entity["content"], entity["update_count"]) == ("A-1 is gone.", 2)
+    assert entity["data"] == {"entity_data": {"a": 1, "b": 2}}
+
+
+def test_the_last_of_a_bulk_stands_even_when_it_repeats_the_first(api):
+    said = [{"content": content, "entity": TICKET} for content in ("open", "closed", "open", "open")]
+    [pk] = set(bulk(api, *said)["ids"])
+    assert api.get(f"/memories/{pk}").json()["content"] == "open"
+
+
+def test_a_bulk_that_meets_an_expired_one_counts_the_others_once(api):
+    kept, gone = tell(api)["id"], tell(api, entity=TICKET | {"id": "A-2"})["id"]
+    Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
+    answer = bulk(api, *({"content": "again", "entity": TICKET | {"id": name}} for name in ("A-1", "A-2")))
+    assert (answer["created"], answer["ids"][0]) == (1, kept)
+    assert Memory.objects.get(pk=kept).update_count == 1
+
+
+def test_a_bulk_of_entities_takes_as_many_statements_as_one_of_memories(api, takes):
+    with takes(3):  # SAVEPOINT, INSERT, RELEASE
+        bulk(api, *({"content": "open", "entity": {"system": "jira", "id": f"A-{n}"}} for n in range(500)))
+    with takes(4):
+        bulk(api, {"content": "tea"}, {"content": "A-1 is open.", "entity": TICKET})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_writers_of_one_entity_make_one_memory_with_everything_they_said(api):
+    def body(number: int) -> dict:
+        data = {"entity_data": {f"field {number}": number}, f"key {number}": number}
+        return {
+            "content": f"told {number}",
+            "entity": TICKET,
+            "user_id": "ada",
+            "data": data,
+            "tags": [f"tag {number}"],
+        }
+
+    answers = at_once([partial(api.post, "/memories", body(number)) for number in range(20)])
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+    memory = Memory.objects.get()
+    assert {answer.json()["id"] for answer in answers} == {str(memory.pk)}
+    assert memory.update_count == 19
+    assert memory.data["entity_data"] == {f"field {number}": number for number in range(20)}
+    assert len(memory.data) == 21
+    assert len(memory.tags) == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_replace_an_expired_one_once(api):
+    old = tell(api)["id"]
+    Memory.objects.update(expires_at=timezone.now())
+    answers = at_once([partial(api.post, "/memories", {"content": "told", "entity": TICKET})] * 12)
+    assert sorted(answer.status_code for answer in answers) == [200] * 11 + [201]
+    memory = Memory.objects.get()
+    assert str(memory.pk) != old
+    assert memory.update_count == 11

@@ -1,0 +1,129 @@
+"""Memories forgotten from the command line: counted first, asked about, and only what was meant."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from ingestion.models import Document
+from memories.graph.models import Erasure, Relationship
+from memories.models import Memory
+from sessions_app.models import ApiKey, Conversation, Namespace, SessionMemory
+
+pytestmark = pytest.mark.django_db
+HERE = ("--namespace", "ours")
+
+
+def forget(*words: object) -> None:
+    call_command("forget", *HERE, *map(str, words))
+
+
+def refusal(*words: object) -> tuple[str, int]:
+    with pytest.raises(CommandError) as caught:
+        forget(*words)
+    return str(caught.value), caught.value.returncode
+
+
+def left() -> set[str]:
+    return set(Memory.objects.values_list("content", flat=True))
+
+
+@pytest.fixture
+def some(api, outsider) -> None:
+    api.add("ada's tea", user_id="ada")
+    api.add("ada's step", user_id="ada", memory_type="temporary_state")
+    api.add("ben's step", user_id="ben", memory_type="temporary_state")
+    api.add("old", created_at=(timezone.now() - timedelta(days=100)).isoformat())
+    api.add("old and dear", tags=["preserve"], created_at=(timezone.now() - timedelta(days=100)).isoformat())
+    api.post("/sessions/s/interactions", {"query": "why?", "answer": "because"})
+    api.post("/conversations", {"user_id": "ada"})
+    api.post("/documents", {"content": "a posted text", "title": "text"})
+    outsider.add("theirs", user_id="ada")
+
+
+@pytest.mark.parametrize(
+    ("asked", "gone"),
+    [
+        (("--type", "temporary_state"), {"ada's step", "ben's step"}),
+        (("--type", "temporary_state", "--user", "ada"), {"ada's step"}),
+        (("--older-than", "90d"), {"old"}),
+        (("--older-than", "2400h"), {"old"}),
+        (("--older-than", "15w"), set()),
+        (("--user", "ada"), {"ada's tea", "ada's step"}),
+        (("--memories",), {"ada's tea", "ada's step", "ben's step", "old", "old and dear", "a posted text"}),
+    ],
+)
+def test_what_is_meant_is_gone_and_nothing_else(some, capsys, asked, gone):
+    before = left()
+    forget(*asked, "--dry-run")
+    assert left() == before
+    told = capsys.readouterr().out
+    if not gone:
+        assert told == "There is nothing to delete.\n"
+        return
+    rows = int(told.splitlines()[-1].split()[0])
+    forget(*asked, "--yes-delete", rows)
+    assert before - left() == gone
+
+
+def test_everything_leaves_the_namespace_and_its_keys(some, api):
+    first, second = Memory.objects.filter(user_id="ada", namespace__name="ours").values_list("pk", flat=True)
+    api.post(f"/memories/{first}/relationships", {"to_id": str(second), "type": "led_to"})
+    message, _ = refusal("--everything")
+    rows = int(message.removeprefix("Nobody can be asked here: --yes-delete ").split()[0])
+    forget("--everything", "--yes-delete", rows)
+    assert left() == {"theirs"}
+    for model in (SessionMemory, Conversation, Document, Relationship):
+        assert not model.objects.filter(namespace__name="ours").exists()
+    assert ApiKey.objects.filter(namespace__name="ours").exists()
+    assert api.add("a new beginning")["created"] is True
+
+
+def test_a_user_is_erased_with_an_audit_line(some):
+    message, _ = refusal("--user", "ada", "--yes-delete", 2)
+    assert message == "3 rows would go, not 2. Nothing was deleted."
+    forget("--user", "ada", "--yes-delete", 3)
+    assert Erasure.objects.get().by == "command line"
+    assert not Conversation.objects.exists()
+
+
+def test_nobody_is_asked_where_nobody_sits(some):
+    message, code = refusal("--type", "temporary_state")
+    assert (message, code) == ("Nobody can be asked here: --yes-delete 2 does it.", 2)
+    assert "ada's step" in left()
+
+
+@pytest.mark.parametrize(("said", "gone"), [("ours", True), ("yes", False), ("", False)])
+def test_on_a_terminal_the_namespaces_name_is_typed(some, monkeypatch, said, gone):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: said)
+    if gone:
+        forget("--type", "temporary_state")
+    else:
+        assert refusal("--type", "temporary_state") == ("Nothing was deleted.", 1)
+    assert ("ada's step" not in left()) is gone
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--everything", "--user", "ada"),
+        ("--everything", "--memories"),
+        ("--older-than", "soon"),
+        ("--older-than=-1d",),
+        ("--older-than", "1"),
+        ("--older-than", "9999999d"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(some, words):
+    before = left()
+    message, code = refusal(*words, "--yes-delete", 1)
+    assert (message.endswith("."), code, left()) == (True, 2, before)
+
+
+def test_another_namespace_must_exist(some):
+    with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
+        call_command("forget", "--namespace", "nowhere", "--everything")
+    assert Namespace.objects.count() == 2

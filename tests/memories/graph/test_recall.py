@@ -1,0 +1,195 @@
+"""A search weighed by what memories are worth now, which counts as a use."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from django.db import connection
+
+from memories import tasks
+from memories.models import DueEmbedding, Memory
+from tests.wire import at_once, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+MODES = pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+
+
+def ago(**time: float) -> str:
+    return str(datetime.now(UTC) - timedelta(**time))
+
+
+def recall(api, query: str = "harbour", **fields: object) -> dict:
+    response = api.post("/memories/recall", {"query": query, **fields})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def ids(answer: dict) -> list[str]:
+    return [hit["memory"]["id"] for hit in answer["results"]]
+
+
+@pytest.fixture
+def harbours(api) -> list[str]:
+    """Alike but for a number; the ids."""
+    found = [api.add(f"The harbour opens at nine, note {number}.")["id"] for number in range(8)]
+    tasks.embed_due()
+    return found
+
+
+@MODES
+def test_it_finds_what_a_search_finds(api, harbours, mode):
+    answer = recall(api, mode=mode)
+    assert set(ids(answer)) == set(harbours)
+    assert (answer["mode"], answer["degraded"]) == (mode, False)
+    scores = [hit["score"] for hit in answer["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"importance": 5}, {"importance": 1}),
+        ({"confidence": 1.0}, {"confidence": 0.1}),
+        ({}, {"created_at": ago(hours=10)}),
+        ({"memory_type": "insight", "created_at": ago(days=90)}, {"created_at": ago(days=90)}),
+        ({"base_relevance": 1.0}, {"base_relevance": 0.2}),
+    ],
+    ids=str,
+)
+def test_what_is_worth_more_comes_first(api, mode, better, worse):
+    second = api.add("The harbour opens at nine, note 1.", **worse)["id"]
+    first = api.add("The harbour opens at nine, note 2.", **better)["id"]
+    tasks.embed_due()
+    assert ids(recall(api, mode=mode)) == [first, second]
+
+
+def test_what_was_used_lately_comes_first(api, harbours):
+    Memory.objects.update(created_at=ago(days=3))
+    last = ids(api.search("harbour"))[-1]
+    Memory.objects.filter(pk=last).update(last_accessed_at=ago(minutes=5), access_count=1)
+    assert ids(recall(api))[0] == last
+
+
+def test_an_exact_answer_a_month_old_stands_before_what_is_merely_new(api):
+    old = api.add("Invoice INV-20391 was paid by the Lowick council.", created_at=ago(days=30))["id"]
+    for number in range(60):
+        api.add(f"Invoice {number} of today was sent to the council.")
+    tasks.embed_due()
+    assert ids(recall(api, "INV-20391"))[0] == old
+
+
+@MODES
+def test_candidates_are_more_than_the_limit(api, mode):
+    """The best of what is alike lies beyond the first five of the search."""
+    for number in range(40):
+        api.add(f"The harbour opens at nine, note {number}.", importance=1)
+    tasks.embed_due()
+    last = ids(api.search("harbour", mode=mode, limit=40))[-1]
+    Memory.objects.filter(pk=last).update(importance=5)
+    assert ids(recall(api, mode=mode, limit=5))[0] == last
+
+
+@MODES
+def test_each_that_is_returned_is_counted_once_and_no_other(api, harbours, mode):
+    found = ids(recall(api, mode=mode, limit=3))
+    counts = dict(Memory.objects.values_list("pk", "access_count"))
+    assert {str(pk): count for pk, count in counts.items()} == {pk: int(pk in found) for pk in harbours}
+    assert Memory.objects.exclude(last_accessed_at=None).count() == 3
+
+
+def test_relevance_is_that_before_the_access(api):
+    api.add("The harbour opens at nine.", created_at=ago(days=30))
+    tasks.embed_due()
+    first, second = (recall(api)["results"][0] for _ in range(2))
+    assert (first["relevance"], first["memory"]["access_count"]) == (0.05, 0)
+    assert second["relevance"] == pytest.approx(0.3, abs=0.01)
+    assert second["memory"]["access_count"] == 1
+
+
+def test_an_access_changes_nothing_else(api, harbours):
+    Memory.objects.update(access_count=7, last_accessed_at=datetime.now(UTC))
+    kept = [field.name for field in Memory._meta.fields if field.name not in ("access_count", "last_accessed_at")]
+    before, tables = list(Memory.objects.order_by("pk").values(*kept)), fingerprint()
+    recall(api)
+    assert list(Memory.objects.order_by("pk").values(*kept)) == before
+    assert {table for table, rows in fingerprint().items() if rows != tables[table]} == {"memories_memory"}
+    assert not DueEmbedding.objects.exists()
+
+
+def test_it_takes_two_statements_after_authentication(api, harbours, takes):
+    for limit in (1, 8):
+        with takes(2):
+            assert len(recall(api, limit=limit)["results"]) == limit
+    with takes(1):
+        assert recall(api, filters={"user_id": "nobody"})["results"] == []
+
+
+def test_a_retry_with_the_same_key_counts_once(api, harbours):
+    answers = [api.post("/memories/recall", {"query": "harbour"}, **{"Idempotency-Key": "one"}) for _ in range(3)]
+    assert len({answer.content for answer in answers}) == 1
+    assert set(Memory.objects.values_list("access_count", flat=True)) == {1}
+
+
+def test_filters_and_threshold_are_those_of_a_search(api, harbours):
+    other = api.add("The harbour of Ada opens at ten.", user_id="ada")["id"]
+    tasks.embed_due()
+    assert ids(recall(api, filters={"user_id": "ada"})) == [other]
+    assert ids(recall(api, "zebra crossing", threshold=0.999)) == []
+    assert "explain" in recall(api, explain=True)["results"][0]
+
+
+def test_a_reader_may_not_be_counted(reader, harbours):
+    assert is_problem(reader.post("/memories/recall", {"query": "harbour"}), 403)
+
+
+def test_an_outsider_neither_sees_nor_counts_ours(outsider, harbours):
+    before = fingerprint()
+    assert recall(outsider)["results"] == []
+    assert fingerprint() == before
+
+
+def test_without_the_embedder_it_answers_from_the_words(api, harbours, embedder):
+    embedder("Away")
+    answer = recall(api, "harbour note 3")
+    assert answer["degraded"] is True
+    assert ids(answer)[0] == harbours[3]
+    assert Memory.objects.get(pk=harbours[3]).access_count == 1
+    assert is_problem(api.post("/memories/recall", {"query": "harbour", "mode": "vector"}), 503)
+
+
+def test_values_too_small_to_be_multiplied_are_no_error(api):
+    api.add("harbour", base_relevance=5e-324, confidence=5e-324, created_at="2000-01-02T00:00:00Z")
+    tasks.embed_due()
+    assert recall(api)["results"][0]["relevance"] == 0.05
+
+
+@pytest.mark.django_db(transaction=True)
+def test_recalls_of_the_same_memories_at_once_count_each(api):
+    items = [{"content": f"The harbour opens at nine, note {number}."} for number in range(30)]
+    api.post("/memories/bulk", {"memories": items})
+    tasks.embed_due()
+    queries = ["harbour", "note 3", "nine harbour note", "opens"] * 4
+    answers = at_once([partial(api.post, "/memories/recall", {"query": query, "limit": 30}) for query in queries])
+    assert {answer.status_code for answer in answers} == {200}
+    counted = sum(len(answer.json()["results"]) for answer in answers)
+    assert counted >= 300
+    assert sum(Memory.objects.values_list("access_count", flat=True)) == counted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_access_touches_no_index(api):
+    """A page with room keeps the new version beside the old one, and no index learns of it."""
+    for number in range(5):
+        api.add(f"The harbour opens at nine, note {number}.")
+    tasks.embed_due()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM memories_memory")
+        cursor.execute("SELECT pg_stat_force_next_flush(), n_tup_hot_upd FROM pg_stat_user_tables"
+                       " WHERE relname = 'memories_memory'")  # fmt: skip
+        before = cursor.fetchone()[1]
+        assert len(recall(api)["results"]) == 5
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'memories_memory'")
+        assert cursor.fetchone()[0] - before == 5

@@ -1,0 +1,168 @@
+"""Who is known, what there is of them, and a user's memories in one call."""
+
+from urllib.parse import quote
+
+import pytest
+from django.utils import timezone
+
+from memories.graph.models import UserTotal
+from memories.graph.tasks import refresh_statistics
+from memories.models import Memory
+from sessions_app.models import Namespace
+from tests.wire import blamed, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def load(api, user: str) -> dict:
+    response = api.get(f"/users/{user}/memories")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def many(namespace: Namespace, user: str, count: int) -> list[Memory]:
+    rows = [Memory(namespace=namespace, user_id=user, content=f"{n}", source_system="test") for n in range(count)]
+    return Memory.objects.bulk_create(rows)
+
+
+def relate(api, start: str, finish: str, **fields: object) -> str:
+    return api.post(f"/memories/{start}/relationships", {"to_id": finish} | fields).json()["id"]
+
+
+# One user's memories
+
+
+def test_a_user_is_loaded_newest_first_with_his_relationships(api):
+    ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee", "milk")]
+    api.add("bread", user_id="ben")
+    links = {relate(api, ids[0], ids[1], strength=0.5), relate(api, ids[2], ids[0], type="refines")}
+    loaded = load(api, "ada")
+    assert [each["id"] for each in loaded["memories"]] == ids[::-1]
+    assert loaded["memories"][0] == api.get(f"/memories/{ids[2]}").json()
+    assert {each["id"] for each in loaded["relationships"]} == links
+    assert {(each["from_id"], each["to_id"]) for each in loaded["relationships"]} == {
+        (ids[0], ids[1]),
+        (ids[2], ids[0]),
+    }
+
+
+def test_it_takes_two_statements(api, takes):
+    ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
+    relate(api, *ids)
+    with takes(2):
+        load(api, "ada")
+
+
+def test_a_thousand_are_loaded_and_only_relationships_among_them(api, namespace):
+    rows = many(namespace, "ada", 1_005)
+    inside = relate(api, str(rows[-1].pk), str(rows[5].pk))
+    relate(api, str(rows[-1].pk), str(rows[4].pk))
+    loaded = load(api, "ada")
+    assert len(loaded["memories"]) == 1_000
+    assert loaded["memories"][0]["content"] == "1004"
+    assert [each["id"] for each in loaded["relationships"]] == [inside]
+
+
+def test_what_has_expired_is_not_loaded(api):
+    ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
+    relate(api, *ids)
+    Memory.objects.filter(pk=ids[0]).update(expires_at=timezone.now())
+    loaded = load(api, "ada")
+    assert ([each["id"] for each in loaded["memories"]], loaded["relationships"]) == ([ids[1]], [])
+
+
+def test_who_is_not_known_has_nothing(api, outsider):
+    api.add("tea", user_id="ada")
+    nothing = {"memories": [], "relationships": []}
+    assert load(api, "ben") == load(outsider, "ada") == nothing
+
+
+@pytest.mark.parametrize("user", ["team/ada", "ada/memories", "ä b", "a%b", "..a", "users"])
+def test_a_user_id_may_be_any_label(api, user):
+    api.add("tea", user_id=user)
+    assert len(load(api, quote(user, safe=""))["memories"]) == 1
+    if not user.endswith("/memories"):
+        assert api.get(f"/users/{quote(user, safe='')}").json()["user_id"] == user
+
+
+# One user
+
+
+def test_a_user_is_told_with_the_totals_of_now(api, takes):
+    ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
+    relate(api, *ids)
+    with takes(2):
+        told = api.get("/users/ada").json()
+    assert told == {"user_id": "ada", "memories": 2, "relationships": 1, "statistics": None}
+
+
+def test_of_whom_nothing_is_known_is_404(api, outsider):
+    api.add("tea", user_id="ada")
+    assert is_problem(api.get("/users/ben"), 404)
+    assert is_problem(outsider.get("/users/ada"), 404)
+
+
+def test_who_is_forgotten_is_not_known_whatever_the_statistics_say(api):
+    memory = api.add("tea", user_id="ada")
+    refresh_statistics()
+    api.delete(f"/memories/{memory['id']}")
+    assert is_problem(api.get("/users/ada"), 404)
+    assert api.get("/users").json()["results"] == []
+
+
+# All of them
+
+
+def test_users_are_listed_by_id_with_their_totals(api, outsider):
+    for content, user in (("tea", "ben"), ("tea", "ada"), ("coffee", "ada"), ("milk", None)):
+        api.add(content, user_id=user)
+    assert api.get("/users").json() == {
+        "results": [
+            {"user_id": "ada", "memories": 2, "relationships": 0},
+            {"user_id": "ben", "memories": 1, "relationships": 0},
+        ],
+        "next": None,
+        "previous": None,
+    }
+    assert outsider.get("/users").json()["results"] == []
+
+
+def test_it_takes_one_statement_to_list_them(api, takes):
+    api.add("tea", user_id="ada")
+    with takes(1):
+        api.get("/users")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 8])
+def test_they_come_in_pages_there_and_back(api, namespace, limit):
+    names = [f"user {number}" for number in range(7)]
+    UserTotal.objects.bulk_create([UserTotal(namespace=namespace, user_id=name, memories=1) for name in names * 2])
+    page, there = api.get(f"/users?limit={limit}").json(), []
+    assert page["previous"] is None
+    pages = [page]
+    while page["next"]:
+        page = api.get(f"/users?limit={limit}&cursor={page['next']}").json()
+        pages.append(page)
+    there = [[each["user_id"] for each in page["results"]] for page in pages]
+    assert sum(there, []) == names
+    back = [there[-1]]
+    while page["previous"]:
+        page = api.get(f"/users?limit={limit}&cursor={page['previous']}").json()
+        back.append([each["user_id"] for each in page["results"]])
+    assert back[::-1] == there
+
+
+def test_a_page_is_stable_when_others_come(api):
+    for user in ("b", "d"):
+        api.add("tea", user_id=user)
+    cursor = api.get("/users?limit=1").json()["next"]
+    for user in ("a", "c"):
+        api.add("tea", user_id=user)
+    assert [each["user_id"] for each in api.get(f"/users?cursor={cursor}").json()["results"]] == ["c", "d"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "YQ", "é", "c2lkZXdheXMgYQ", "YWZ0ZXIgAA", "////"])
+def test_a_cursor_that_is_none_is_refused(api, cursor):
+    response = api.get(f"/users?cursor={quote(cursor)}")
+    assert is_problem(response, 422)
+    assert blamed(response) == {"cursor"}
