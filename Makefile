@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run demo test lint bench pins clean
+.PHONY: run demo test lint bench questions pins clean
 
 run: $(VENV)/embedded.done
 	$(BIN)/python manage.py serve --port $(PORT)
@@ -23,6 +23,10 @@ lint: $(VENV)/dev.done
 ROWS ?= 20000
 bench: $(VENV)/dev.done
 	$(BIN)/python -m tests.benchmarks --rows $(ROWS)
+
+# Questions about Django's own source; about ten minutes.
+questions: $(VENV)/dev.done
+	$(BIN)/python -m tests.benchmarks.questions
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 2; }

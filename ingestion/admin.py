@@ -9,7 +9,7 @@ from django.contrib.admin.utils import flatten
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Func, IntegerField, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -27,7 +27,7 @@ from unfold.forms import BaseDialogForm
 
 from ingestion.admin_workflows import WorkflowExecutionAdmin  # noqa: F401
 from ingestion.models import SILENCE, Document, Ingestion, Status
-from ingestion.pipeline import SKIPPED_TOLD
+from ingestion.pipeline import OUTSIDE
 from ingestion.tasks import bell
 from memories.admin import SAID, STATES, page_of, state_of
 from memories.models import Embedding, Memory
@@ -59,8 +59,11 @@ PROGRESS = (
     '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
 )
 ASKED = "A worker was asked to read the folder again."
+#: What a run has in common with the one it repeats.
+SAME = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
 ANOTHER_IS_OPEN = "Nothing was begun: another run of this repository is open."
 GONE = "Nothing was begun: this run has been deleted."
+NOT_ALLOWED = f"Nothing was begun. {OUTSIDE}"
 
 
 def holding(rows: QuerySet, text: str, *columns: str) -> QuerySet:
@@ -122,8 +125,7 @@ class StatusFilter(DropdownFilter):
 class IngestionList(ConsoleList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: of the skipped files only their number."""
-        number = Func(F("skipped"), function="jsonb_array_length", output_field=IntegerField())
-        self.queryset = self.queryset.annotate(skipped_count=number).defer("skipped", "error", "suffixes")
+        self.queryset = self.queryset.defer("skipped", "error", "suffixes")
         super().get_results(request)
 
 
@@ -149,11 +151,6 @@ def how_far(run: Ingestion) -> tuple[str, int]:
         return "reading the folder" if run.status == Status.IN_PROGRESS else "not begun", 0
     words = f"{grouped(run.documents_done)} of {grouped(run.documents_total)}"
     return words, min(100 * run.documents_done // max(run.documents_total, 1), 100)
-
-
-def how_many(skipped: int) -> str:
-    """Only the first ones are kept."""
-    return f"{skipped}+" if skipped >= SKIPPED_TOLD else str(skipped)
 
 
 @admin.register(Ingestion)
@@ -212,9 +209,12 @@ class IngestionAdmin(KnowledgeAdmin):
         return HttpResponse(headers={"HX-Redirect": address("ingestion", (again or run).pk, what="change")})
 
     def _begin(self, request: HttpRequest, run: Ingestion) -> Ingestion | None:
+        if not run.is_allowed:
+            messages.warning(request, NOT_ALLOWED)
+            return None
         try:
             with transaction.atomic():
-                same = {name: getattr(run, name) for name in ("namespace_id", "repo_id", "path", "suffixes")}
+                same = {name: getattr(run, name) for name in SAME}
                 again = Ingestion.objects.create(**same)
                 again.refresh_from_db(fields=["created_at"])
                 self.log_addition(request, again, f"Run again, like that of {run.created_at:%Y-%m-%d %H:%M}.")
@@ -248,7 +248,7 @@ class IngestionAdmin(KnowledgeAdmin):
 
     @display(description="skipped")
     def left_out(self, run: Ingestion) -> str:
-        return how_many(run.skipped_count)
+        return grouped(run.documents_skipped)
 
     @display(description="started", empty_value="not yet")
     def started(self, run: Ingestion) -> SafeString | None:
@@ -291,7 +291,7 @@ def run_progress(request: HttpRequest, pk: UUID, model_admin: ModelAdmin) -> Htt
 
 def state_of_run(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
     words, percent = how_far(run)
-    unchanged = run.documents_done - run.documents_changed - len(run.skipped)
+    unchanged = run.documents_done - run.documents_changed - run.documents_skipped
     return {
         "run": run,
         "status": said(run.status),
@@ -299,14 +299,13 @@ def state_of_run(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
         "words": words,
         "percent": percent,
         "notes": notes(run),
-        "more_skipped": len(run.skipped) >= SKIPPED_TOLD,
         "poll": address("ingestion", run.pk, what="progress") if run.status in OPEN else None,
         "figures": [
             ("New or changed", grouped(run.documents_changed)),
-            ("Unchanged", grouped(max(unchanged, 0)) if len(run.skipped) < SKIPPED_TOLD else "-"),
+            ("Unchanged", grouped(unchanged)),
             ("Chunks written", grouped(run.chunks)),
             ("Deleted", grouped(run.documents_deleted)),
-            ("Skipped", how_many(len(run.skipped))),
+            ("Skipped", grouped(run.documents_skipped)),
         ],
         "documents": request.user.has_perm("ingestion.view_document")
         and address("document", namespace=run.namespace_id, repo_id=run.repo_id),

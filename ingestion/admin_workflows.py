@@ -1,21 +1,25 @@
 """The console's pages of workflow executions. They are read here, and deleted, never changed."""
 
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
+from ingestion.admin_report import PERIODS, workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
 from memory_site.console import ConsoleList, moment, pretty_json, shortened
-from sessions_app.admin.conversations import lasting
+from sessions_app.admin.conversations import ExactFilter, lasting
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin
 
 COLOURS = {
@@ -25,6 +29,7 @@ COLOURS = {
     ExecutionStatus.FAILED: "danger",
 }
 NAME = '<span class="memory-beginning" title="{}">{}</span>'
+UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
 
 
 class StatusFilter(DropdownFilter):
@@ -35,6 +40,52 @@ class StatusFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(status=self.value()) if self.value() in ExecutionStatus.values else queryset
+
+
+class WorkflowFilter(ExactFilter):
+    title, parameter_name = "workflow", "workflow_id"
+
+
+class AdapterFilter(ExactFilter):
+    title, parameter_name = "adapter", "adapter"
+
+
+class AgentFilter(ExactFilter):
+    title, parameter_name = "agent", "agent_id"
+
+
+class RepositoryFilter(ExactFilter):
+    title, parameter_name = "repository", "repo_id"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        text = self.value() or ""
+        known = text and "\0" not in text
+        return queryset.filter(repositories__contains=[text]) if known else super().queryset(request, queryset)
+
+
+class WithoutFilter(DropdownFilter):
+    """Which an empty field cannot say."""
+
+    title, parameter_name = "what is missing", "without"
+    conditions = {"agent": Q(agent_id=None), "repository": Q(repositories=[])}
+    conditions["agent and repository"] = conditions["agent"] & conditions["repository"]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [(what, f"no {what.replace('and', 'and no')}") for what in self.conditions]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(self.conditions.get(self.value(), Q()))
+
+
+class StartedFilter(DropdownFilter):
+    title, parameter_name = "start", "days"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return PERIODS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        known = self.value() in dict(PERIODS)
+        return queryset.filter(started_at__gte=Now() - timedelta(int(self.value()))) if known else queryset
 
 
 class ExecutionList(ConsoleList):
@@ -49,7 +100,17 @@ class WorkflowExecutionAdmin(SpokenAdmin):
     list_display = ("workflow", "namespace", "adapter", "agent_id", "on", "state", "duration", "started")
     list_display_links = ("workflow",)
     list_select_related = ("namespace",)
-    list_filter = (NamespaceFilter, StatusFilter)
+    list_filter = (
+        NamespaceFilter,
+        StatusFilter,
+        WorkflowFilter,
+        AdapterFilter,
+        AgentFilter,
+        RepositoryFilter,
+        WithoutFilter,
+        StartedFilter,
+    )
+    list_before_template = "admin/ingestion/workflowexecution/list_intro.html"
     ordering = ("-created_at", "-id")
     sortable_by = ()
     compressed_fields = False
@@ -62,6 +123,11 @@ class WorkflowExecutionAdmin(SpokenAdmin):
         "remembered",
     )
     readonly_fields = tuple(flatten(fields))
+
+    def get_urls(self) -> list[URLPattern]:
+        """Named as lists are, so that the side bar can lead there."""
+        view = self.admin_site.admin_view(partial(workflow_report, model_admin=self))
+        return [path("report/", view, name="ingestion_workflowreport_changelist"), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
         return ExecutionList
@@ -86,8 +152,9 @@ class WorkflowExecutionAdmin(SpokenAdmin):
         return execution.status
 
     @display(description="duration", empty_value="-")
-    def duration(self, execution: WorkflowExecution) -> str | None:
-        return None if execution.duration_seconds is None else lasting(execution.duration_seconds)
+    def duration(self, execution: WorkflowExecution) -> SafeString | None:
+        seconds = execution.duration_seconds
+        return None if seconds is None else format_html(UNBROKEN, lasting(seconds))
 
     @display(description="started")
     def started(self, execution: WorkflowExecution) -> SafeString | None:

@@ -17,6 +17,7 @@ from ninja import Query, Router
 
 from ingestion.models import Document, Ingestion, Status
 from ingestion.pipeline import keep
+from ingestion.roots import within_roots
 from ingestion.schemas import (
     INGESTION_COLUMNS,
     DocumentIn,
@@ -32,7 +33,6 @@ from ingestion.schemas import (
 from ingestion.split import chunks
 from ingestion.tasks import bell
 from memories.api import search_vector
-from memories.embeddings import get_embedder
 from memories.filters import Filters
 from memories.find import find
 from memories.schemas import SearchIn
@@ -77,9 +77,9 @@ def allowed(path: str) -> Path:
     outside nothing is told."""
     if not settings.INGESTION_ROOTS:
         raise invalid("path", NO_ROOTS)
-    # Not Path.resolve, which complains of loops, and so would tell of those outside.
+    # Not Path.resolve, as in within_roots.
     found = Path(os.path.realpath(Path(settings.INGESTION_ROOTS[0], path)))
-    if not any(found.is_relative_to(os.path.realpath(root)) for root in settings.INGESTION_ROOTS):
+    if not within_roots(found):
         raise invalid("path", OUTSIDE)
     try:
         storable(str(found))
@@ -181,9 +181,9 @@ def delete_document(request: HttpRequest, document_id: UUID):
 def query_knowledge(request: HttpRequest, payload: KnowledgeIn):
     """The chunks that answer a question best, with file and lines. Changes nothing."""
     started = time.perf_counter()
-    vector, degraded = search_vector(SearchIn(query=payload.query))
+    vector, degraded = search_vector(SearchIn(query=payload.query), request.auth.embedding_model)
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
-    search = Search(payload.query, vector, get_embedder().model, payload.top_k)
+    search = Search(payload.query, vector, request.auth.embedding_model, payload.top_k)
     hits = [placed(hit) for hit in find(request.auth.namespace_id, filters, search)]
     return answer({"results": hits, "degraded": degraded, "took_ms": round((time.perf_counter() - started) * 1000, 2)})
 

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from ingestion.roots import within_roots
 from memory_site.durations import seconds_from
 from memory_site.ids import uuid7
 from sessions_app.models import namespace_key
@@ -86,6 +87,8 @@ class Ingestion(models.Model):
     namespace = namespace_key()
     repo_id = models.CharField("repository", max_length=255)
     path = models.TextField()
+    # Whoever has the command line may have any folder read; then this is false.
+    within_roots = models.BooleanField(default=True, help_text="Only while its folder lies inside INGESTION_ROOTS.")
     suffixes = ArrayField(models.CharField(max_length=32), default=list)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     documents_total = models.PositiveIntegerField(null=True)
@@ -93,6 +96,7 @@ class Ingestion(models.Model):
     documents_changed = models.PositiveIntegerField(default=0)
     documents_deleted = models.PositiveIntegerField(default=0)
     chunks = models.PositiveIntegerField(default=0, help_text="Of the documents that changed.")
+    documents_skipped = models.PositiveIntegerField(default=0)
     skipped = models.JSONField(default=list, help_text="Files that were not taken, and why; the first hundred.")
     error = models.TextField(default="", blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
@@ -101,9 +105,6 @@ class Ingestion(models.Model):
     heard_of_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     duration_seconds = seconds_from("started_at", "finished_at")
-
-    #: Files that were not taken, told or not; known to whoever does the run.
-    passed_over = 0
 
     objects = IngestionQuerySet.as_manager()
 
@@ -123,6 +124,11 @@ class Ingestion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.repo_id}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether its folder may be read still: a root may have been withdrawn since it was asked for."""
+        return not self.within_roots or within_roots(self.path)
 
 
 class ExecutionStatus(models.TextChoices):

@@ -7,12 +7,12 @@ hash then. Only one run of a repository is at work at a time; whoever works hold
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -21,28 +21,22 @@ from ingestion.split import Chunk, chunks
 from ingestion.walk import File, NotIngestible, Unreadable, files, read, text_of
 from memories import tasks
 from memories.add import add_many
-from memories.embeddings import get_embedder
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
+from memory_site.alone import AlreadyAtWork
+from memory_site.alone import alone as alone_at
 from memory_site.deadlocks import surviving_deadlocks
 
 SKIPPED_TOLD = 100
 #: Bytes: an entry of an index has no more room, beside the repository's name.
 LONGEST_PATH = 1_024
-COUNTS = ("documents_total", "documents_done", "documents_changed", "documents_deleted", "chunks", "skipped")
+COUNTS = ("documents_total", "documents_done", "documents_changed", "documents_deleted", "documents_skipped", "chunks")
 #: Seconds between two notes of how far a run is.
 PAUSE = 0.3
 NOTHING = "There is no document in this folder that could be taken."
-LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
-
-
-class AlreadyAtWork(Exception):
-    """Another run of this repository is at work."""
-
-    def __init__(self) -> None:
-        super().__init__(type(self).__doc__)
+OUTSIDE = "The folder lies outside INGESTION_ROOTS."
+BUSY = "Another run of this repository is at work."
 
 
 def run(ingestion: Ingestion) -> Iterator[Ingestion]:
@@ -50,7 +44,7 @@ def run(ingestion: Ingestion) -> Iterator[Ingestion]:
     what nobody foresaw; what is wrong with the folder is told in the row, which is then failed."""
     with alone(ingestion.namespace_id, ingestion.repo_id):
         if not Ingestion.objects.open().filter(pk=ingestion.pk).exists():
-            raise AlreadyAtWork
+            raise AlreadyAtWork(BUSY)
         change(ingestion, status=Status.IN_PROGRESS, tries=F("tries") + 1, started_at=Now(), finished_at=None)
         try:
             yield from documents(ingestion)
@@ -60,19 +54,9 @@ def run(ingestion: Ingestion) -> Iterator[Ingestion]:
         yield ingestion
 
 
-@contextmanager
-def alone(namespace_id: int, repo_id: str) -> Iterator[None]:
+def alone(namespace_id: int, repo_id: str) -> AbstractContextManager[None]:
     """Nobody else works on the repository inside the block. Raises AlreadyAtWork."""
-    name = [f"ingestion {namespace_id} {repo_id}"]
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK, name)
-        if not cursor.fetchone()[0]:
-            raise AlreadyAtWork
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a dead connection holds nothing
-            cursor.execute(UNLOCK, name)
+    return alone_at(f"ingestion {namespace_id} {repo_id}", BUSY)
 
 
 def documents(ingestion: Ingestion) -> Iterator[Ingestion]:
@@ -81,24 +65,27 @@ def documents(ingestion: Ingestion) -> Iterator[Ingestion]:
     kept = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
     known = {path: bytes(digest) for path, digest in kept.values_list("path", "digest")}
     gone = set(known)
-    for file in begin(ingestion, root):
+    found = begin(ingestion, root)
+    for file in found:
         if take(ingestion, file, root, known.get(file.path)):
-            gone.discard(file.path)
+            gone -= {path for path in gone if path.startswith(file.path)} if file.is_folder else {file.path}
         if time.monotonic() - noted > PAUSE:
             change(ingestion, **counted(ingestion))
             noted = time.monotonic()
         yield ingestion
+    if all(file.is_folder for file in found):  # a disk that is not there looks the same, so nothing is deleted
+        raise NotIngestible(NOTHING)
     ingestion.documents_deleted = kept.filter(path__in=gone).delete()[0]
 
 
 def begin(ingestion: Ingestion, root: Path) -> list[File]:
+    """What there is to be taken. Raises NotIngestible."""
     nothing_yet = dict.fromkeys(COUNTS, 0) | {"documents_total": None, "skipped": [], "error": ""}
     change(ingestion, **nothing_yet)
-    ingestion.passed_over = 0
+    if not ingestion.is_allowed:
+        raise NotIngestible(OUTSIDE)
     found = files(root, tuple(ingestion.suffixes))
     change(ingestion, documents_total=len(found))
-    if not found:  # a disk that is not there looks the same, so nothing is deleted
-        raise NotIngestible(NOTHING)
     return found
 
 
@@ -113,7 +100,7 @@ def take(ingestion: Ingestion, file: File, root: Path, known: bytes | None) -> b
             ingestion.chunks += keep_file(ingestion, file, content, digest)
             ingestion.documents_changed += 1
     except NotIngestible as error:
-        ingestion.passed_over += 1
+        ingestion.documents_skipped += 1
         if len(ingestion.skipped) < SKIPPED_TOLD:
             ingestion.skipped.append({"path": shown(file.path), "reason": str(error)})
         return isinstance(error, Unreadable)
@@ -146,7 +133,7 @@ def keep(whose: Mapping[str, Any], facts: Mapping[str, Any], parts: Sequence[Chu
             **whose, defaults={**facts, "chunk_count": len(once), "updated_at": Now()}
         )
         memories = [memory_of(document, part) for part in once.values()]
-        ids, _ = add_many(document.namespace_id, memories, get_embedder().model, document.pk) if memories else ([], 0)
+        ids, _ = add_many(document.namespace_id, memories, document_id=document.pk) if memories else ([], 0)
         Memory.objects.filter(document_id=document.pk).exclude(pk__in=ids).delete()
     tasks.bell.ring()
     return document.pk, len(once)
@@ -166,7 +153,7 @@ def memory_of(document: Document, part: Chunk) -> MemoryIn:
 
 
 def counted(ingestion: Ingestion) -> dict[str, Any]:
-    return {name: getattr(ingestion, name) for name in COUNTS}
+    return {name: getattr(ingestion, name) for name in (*COUNTS, "skipped")}
 
 
 def change(ingestion: Ingestion, **values: Any) -> None:

@@ -70,10 +70,11 @@ class IngestionOut(Schema):
     documents_done: int
     documents_changed: int
     documents_deleted: int
+    documents_skipped: int = Field(description="Files that were not taken.")
     chunks: int = Field(description="Of the documents that changed.")
     documents_per_second: float | None
     seconds_left: float | None = Field(description="At the present rate; null when it is not at work.")
-    skipped: list[SkippedOut] = Field(description="Files that were not taken; the first hundred.")
+    skipped: list[SkippedOut] = Field(description="Which, and why; the first hundred.")
     error: str
     created_at: datetime
     started_at: datetime | None

@@ -4,18 +4,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
-import tree_sitter_python
-from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 from memory_site.schemas import visible
 
-#: Tokens of a chunk at most, and those it shares with the one before it. Counted by the vocabulary cl100k_base, which
-#: comes with the splitter and needs no model.
-TOKENS, OVERLAP = 1_024, 20
-VOCABULARY = "gpt-4"
-#: Characters of a line, and of white space, that nobody wrote by hand. The splitter takes minutes over such a line and
+#: Characters of a line, and of white space, that nobody wrote by hand. A splitter takes minutes over such a line and
 #: dies of such white space, so it gets the line in slices, which share some characters, and the white space not at all.
 LONG_LINE, LONG_SPACE, SLICE, SHARED = 5_000, 200, 4_000, 60
 # Larger programs were written by programs, and their structure may take minutes to find.
@@ -34,24 +29,17 @@ class Chunk:
     end_line: int
 
 
-@cache
-def splitter(kind: str) -> TextSplitter | MarkdownSplitter | CodeSplitter:
-    """Loading a vocabulary takes a tenth of a second, once."""
-    if kind == "py":
-        return CodeSplitter.from_tiktoken_model(tree_sitter_python.language(), VOCABULARY, TOKENS, OVERLAP)
-    return (MarkdownSplitter if kind == "md" else TextSplitter).from_tiktoken_model(VOCABULARY, TOKENS, OVERLAP)
-
-
 def chunks(text: str, kind: str = "") -> list[Chunk]:
-    """`kind` is the file's suffix without its dot: py and md are cut by their structure."""
+    """`kind` is the file's suffix without its dot; a splitter may cut by the structure it tells of."""
     return [Chunk(content, place, *lines) for place, (content, lines) in enumerate(parts(text, kind))]
 
 
 def parts(text: str, kind: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    pieces = import_string(settings.SPLITTER)
     ends = [place for place, character in enumerate(text) if character == "\n"]
     structure = "" if kind == "py" and len(text) > LARGEST_PROGRAM else kind
     for start, stretch, how in stretches(text, structure):
-        for offset, content in splitter(how).chunk_indices(stretch):
+        for offset, content in pieces(stretch, how):
             if is_visible(content):
                 blank = BLANK_LINES.match(content).end()
                 first, last = start + offset + blank, start + offset + len(content.rstrip()) - 1

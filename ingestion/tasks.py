@@ -8,7 +8,8 @@ from django.db import InterfaceError, OperationalError
 from django.db.models.functions import Now
 
 from ingestion.models import Ingestion, Status
-from ingestion.pipeline import AlreadyAtWork, change, run
+from ingestion.pipeline import change, run
+from memory_site.alone import AlreadyAtWork
 from memory_site.bell import Bell
 
 log = logging.getLogger(__name__)

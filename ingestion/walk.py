@@ -28,10 +28,15 @@ class Unreadable(NotIngestible):
 
 @dataclass(frozen=True)
 class File:
-    """A file that may be a document: `path` below the root, with forward slashes."""
+    """A file that may be a document: `path` below the root, with forward slashes. One that ends with a slash is a
+    folder that cannot be listed, and stands for whatever is in it."""
 
     path: str
     location: Path
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
 
 
 def files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[File]:
@@ -40,15 +45,26 @@ def files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[File]:
     try:
         if not root.is_dir():
             raise NotIngestible("There is no such folder." if not root.exists() else "This is not a folder.")
-        found = from_git(root) if is_checkout(root) else from_disk(root)
-        wanted = sorted({path for path in found if is_wanted(path, suffixes) and os.path.lexists(root / path)})
+        found = set(from_git(root) if is_checkout(root) else from_disk(root))
     except OSError as error:
         raise NotIngestible(f"The folder cannot be read: {error.strerror}.") from error
-    return [File(path, root / path) for path in wanted]
+    closed = tuple(path for path in found if path.endswith("/"))
+    wanted = {path for path in found if is_wanted(path, suffixes) and not path.startswith(closed)}
+    present = (path for path in wanted if not is_gone(root / path))
+    return [File(path, root / path) for path in sorted([*present, *closed])]
 
 
 def is_wanted(path: str, suffixes: tuple[str, ...]) -> bool:
     return path.lower().endswith(suffixes) and not NEVER & set(path.split("/"))
+
+
+def is_gone(location: Path) -> bool:
+    """What cannot be looked at may well be there."""
+    try:
+        location.lstat()
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
+    return False
 
 
 def is_checkout(root: Path) -> bool:
@@ -57,15 +73,19 @@ def is_checkout(root: Path) -> bool:
 
 
 def from_git(root: Path) -> Iterator[str]:
-    """Tracked and new files that are not ignored. Raises NotIngestible rather than to give only some."""
-    code, listing = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    """Tracked and new files that are not ignored, and folders as from_disk gives them. Raises NotIngestible rather than
+    to give only some."""
+    code, listing, complaints = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if code:
         raise NotIngestible("git cannot list the folder.")
-    yield from (os.fsdecode(path) for path in listing.split(b"\0") if path)
+    found = (os.fsdecode(path) for path in listing.split(b"\0") if path)
+    yield from (path for path in found if not path.endswith("/"))  # other checkouts inside of this one
+    if complaints:  # it leaves out what it cannot list, and says so in words of its own
+        yield from (path for path in from_disk(root) if path.endswith("/"))
 
 
-def git(root: Path, *arguments: str) -> tuple[int, bytes]:
-    """Exit code and output; 127 where there is no git. Raises NotIngestible when it takes too long."""
+def git(root: Path, *arguments: str) -> tuple[int, bytes, bytes]:
+    """Exit code, output and complaints; 127 where there is no git. Raises NotIngestible when it takes too long."""
     try:
         done = subprocess.run(
             [*GIT, "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=False
@@ -73,19 +93,25 @@ def git(root: Path, *arguments: str) -> tuple[int, bytes]:
     except subprocess.TimeoutExpired:
         raise NotIngestible(f"git did not list the folder within {GIT_SECONDS} seconds.") from None
     except OSError:
-        return 127, b""
-    return done.returncode, done.stdout
+        return 127, b"", b""
+    return done.returncode, done.stdout, done.stderr
 
 
 def from_disk(root: Path) -> Iterator[str]:
-    """Every file but the ignored ones; links to folders are not followed, so there are no loops."""
+    """Every file but the ignored ones, and with a slash at its end every folder that cannot be listed; links to folders
+    are not followed, so there are no loops. Raises OSError when the root cannot be listed."""
     rules: dict[Path, GitIgnoreSpec] = {}
-    for folder, folders, names in os.walk(root):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=closed.append):
         here = Path(folder)
         if ".gitignore" in names:
             rules[here] = ignored_in(here / ".gitignore")
         folders[:] = [name for name in folders if name not in NEVER and not is_ignored(here / name, rules, "/")]
         yield from ((here / name).relative_to(root).as_posix() for name in names if not is_ignored(here / name, rules))
+    for error in closed:
+        if Path(error.filename) == root:
+            raise error
+        yield Path(error.filename).relative_to(root).as_posix() + "/"
 
 
 def ignored_in(file: Path) -> GitIgnoreSpec:
@@ -114,6 +140,8 @@ def is_ignored(path: Path, rules: dict[Path, GitIgnoreSpec], ending: str = "") -
 
 def read(file: File, root: Path) -> bytes:
     """The bytes. Raises NotIngestible."""
+    if file.is_folder:
+        raise Unreadable("It is a folder that cannot be listed.")
     try:
         target, top = file.location.resolve(), root.resolve()
         if not target.is_relative_to(top):

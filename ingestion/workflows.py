@@ -6,10 +6,9 @@ from typing import Any
 from django.db import connection, transaction
 
 from ingestion.models import OVER, ExecutionStatus, WorkflowExecution, WorkflowExecutionQuerySet
-from ingestion.workflows_schemas import ExecutionIn, ExecutionPatch
+from ingestion.workflows_schemas import REPORT_COLUMNS, ExecutionIn, ExecutionPatch
 from memories import tasks
 from memories.add import add_one
-from memories.embeddings import get_embedder
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
@@ -23,24 +22,25 @@ ORDER = {"pending": 0, "running": 1, "completed": 2, "failed": 2}
 # An execution counts for each of its repositories. Documents are counted once for each of these, not for each row.
 REPORT = """
 WITH run AS (
-    SELECT workflow_id, adapter, agent_id, repo_id, count(*) AS executions,
+    SELECT namespace_id, workflow_id, adapter, agent_id, repo_id, count(*) AS executions,
            count(*) FILTER (WHERE status = 'completed') AS completed,
            count(*) FILTER (WHERE status = 'failed') AS failed,
            avg(duration_seconds) AS average_seconds, max(started_at) AS last_execution
     FROM ingestion_workflowexecution LEFT JOIN LATERAL unnest(repositories) AS repo_id ON true
-    WHERE namespace_id = %(namespace)s AND started_at >= now() - make_interval(days => %(days)s)
-    GROUP BY workflow_id, adapter, agent_id, repo_id
-    ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id LIMIT %(limit)s
+    WHERE (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)
+        AND started_at >= now() - make_interval(days => %(days)s)
+    GROUP BY namespace_id, workflow_id, adapter, agent_id, repo_id
+    ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id, namespace_id LIMIT %(limit)s
 ),
 kept AS (
-    SELECT repo_id, count(*) AS documents, sum(chunk_count) AS chunks
+    SELECT namespace_id, repo_id, count(*) AS documents, sum(chunk_count) AS chunks
     FROM ingestion_document
-    WHERE namespace_id = %(namespace)s AND repo_id IN (SELECT repo_id FROM run)
-    GROUP BY repo_id
+    WHERE (namespace_id, repo_id) IN (SELECT namespace_id, repo_id FROM run)
+    GROUP BY namespace_id, repo_id
 )
 SELECT run.*, coalesce(documents, 0) AS documents, coalesce(chunks, 0) AS chunks
-FROM run LEFT JOIN kept USING (repo_id)
-ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id
+FROM run LEFT JOIN kept USING (namespace_id, repo_id)
+ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id, namespace_id
 """
 
 
@@ -51,7 +51,7 @@ def keep(namespace_id: int, workflow_id: str, said: ExecutionIn) -> WorkflowExec
     settle(execution)
     with transaction.atomic():
         if said.remember:
-            row, _ = add_one(namespace_id, memory_of(execution, said.summary), get_embedder().model)
+            row, _ = add_one(namespace_id, memory_of(execution, said.summary))
             execution.memory_id = row["id"]
             tasks.bell.ring()
         execution.save(force_insert=True)
@@ -142,6 +142,11 @@ def follow(memory: Memory, execution: WorkflowExecution, sentence: str, *, resul
 def report(namespace_id: int, days: int) -> list[dict[str, Any]]:
     """Executions of the last days by workflow, adapter, agent and repository, with what is kept of the repository. The
     newest first, at most 1,000 rows."""
+    return [{name: row[name] for name in REPORT_COLUMNS} for row in report_with_namespaces(namespace_id, days)]
+
+
+def report_with_namespaces(namespace_id: int | None, days: int) -> list[dict[str, Any]]:
+    """The same of one namespace or, for operators, of all; each row with its namespace_id."""
     with connection.cursor() as cursor:
         cursor.execute(REPORT, {"namespace": namespace_id, "days": days, "limit": ROWS_AT_MOST})
         names = [column.name for column in cursor.description]

@@ -100,4 +100,5 @@ class ReportOut(Schema):
     previous: str | None = None
 
 
+REPORT_COLUMNS = tuple(ReportRow.model_fields)
 EXECUTION_COLUMNS = tuple(ExecutionOut.model_fields)

@@ -13,6 +13,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--rows", type=int, default=20_000, help="memories to load (default: %(default)s)")
 parser.add_argument("--rounds", type=int, default=150, help="calls of each arm (default: %(default)s)")
 parser.add_argument("--searches", type=int, default=60, help="searches for each recall figure (default: %(default)s)")
+parser.add_argument("--imported", type=int, default=5_000, help="memories to import (default: %(default)s)")
 parser.add_argument("--texts", type=int, default=800, help="texts for the embedding figure (default: %(default)s)")
 arguments = parser.parse_args()
 

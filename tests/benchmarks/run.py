@@ -21,6 +21,8 @@ from sessions_app.models import ApiKey, Namespace  # noqa: E402
 from tests.benchmarks.arms import measure  # noqa: E402
 from tests.benchmarks.data import Synthetic, load  # noqa: E402
 from tests.benchmarks.embedding import throughput  # noqa: E402
+from tests.benchmarks.graph import operations_on_graph  # noqa: E402
+from tests.benchmarks.imports import imports  # noqa: E402
 from tests.benchmarks.memories import operations_on_memories  # noqa: E402
 from tests.benchmarks.recall import recalls  # noqa: E402
 from tests.benchmarks.sessions import SESSIONS, fill, operations_on_sessions, written  # noqa: E402
@@ -36,12 +38,14 @@ def run(arguments: argparse.Namespace) -> None:
         model = get_embedder().model
         load(namespace, data, model)
         fill(namespace)
-        operations = [*operations_on_memories(namespace, data, model), *operations_on_sessions(namespace)]
+        operations = [*operations_on_memories(namespace, data, model), *operations_on_graph(namespace, data, model)]
+        operations += operations_on_sessions(namespace)
         title = f"{data.rows:,} memories, {SESSIONS:,} sessions"
         console.print(measure(operations, title, url, token, pid, arguments.rounds))
         console.print(written(namespace))
         console.print(recalls(namespace, data, model, arguments.searches))
         console.print(throughput(arguments.texts))
+        console.print(imports(arguments.imported, model))
 
 
 @contextmanager

@@ -1,8 +1,14 @@
 """Folders to read: made from a dictionary, and turned into checkouts."""
 
 import os
+import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 #: No configuration but the checkout's own, so that the tests do not depend on who runs them.
 GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -28,3 +34,34 @@ def checkout(root: Path, files: dict[str, str | bytes]) -> Path:
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--allow-empty", "--message", "first")
     return root
+
+
+#: The root of this project.
+HOME = Path(__file__).resolve().parents[2]
+LIST = """
+import sys
+from pathlib import Path
+from ingestion.walk import files
+print(*[file.path for file in files(Path(sys.argv[1]))])
+"""
+
+
+def unprivileged(code: str, root: Path) -> str:
+    """What the code prints when it may not read past permissions, not even as root."""
+    rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if rights and not shutil.which("setpriv"):
+        pytest.skip("root reads everything, and there is no setpriv")
+    argv = [*rights, sys.executable, "-c", code, str(root)]
+    return subprocess.run(argv, cwd=HOME, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+@contextmanager
+def closed(*folders: Path, rights: int = 0) -> Iterator[None]:
+    """They cannot be listed inside the block. With the right 0o100 they can still be entered."""
+    for folder in folders:
+        folder.chmod(rights)
+    try:
+        yield
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from django.db import connections
@@ -11,13 +12,15 @@ from django.db.models import F
 
 from ingestion import pipeline
 from ingestion.models import Document, Ingestion, Status
-from ingestion.pipeline import LONGEST_PATH, AlreadyAtWork, alone, run
+from ingestion.pipeline import LONGEST_PATH, NOTHING, OUTSIDE, alone, run
 from ingestion.tasks import GIVEN_UP, TRIES, UNFORESEEN, ingest_due
+from ingestion.walk import File
 from memories import tasks
 from memories.models import DueEmbedding, Embedding, Memory
+from memory_site.alone import AlreadyAtWork
 from sessions_app.models import Namespace
 from tests.ingestion.conftest import kept
-from tests.ingestion.folders import checkout, fill
+from tests.ingestion.folders import LIST, checkout, closed, fill, unprivileged
 from tests.wire import at_once, blamed, conforms, fingerprint, is_problem, operations
 
 pytestmark = pytest.mark.django_db
@@ -203,10 +206,59 @@ def test_what_can_be_taken_no_more_is_forgotten_but_not_what_cannot_be_read_just
     assert set(Memory.objects.values_list("content", flat=True)) == {"coffee", "milk"}
 
 
-def test_a_hundred_skipped_files_are_told(site, ingest):
+def test_of_many_skipped_files_a_hundred_are_told_and_all_are_counted(site, ingest):
     fill(site, {f"{number}.md": b"\0" for number in range(105)} | {"a.md": "tea"})
     row = ingest()
     assert (row.documents_done, row.documents_changed, len(row.skipped)) == (106, 1, 100)
+    assert row.documents_skipped == ingest().documents_skipped == 105
+
+
+def test_the_number_of_skipped_files_is_told(api, site, start):
+    fill(site, {"a.md": "tea", "b.md": b"\0", "c.md": b"\xff"})
+    told = start()
+    assert (told["documents_skipped"], len(told["skipped"])) == (2, 2)
+    assert api.get("/ingestions").json()["results"][0]["documents_skipped"] == 2
+
+
+@pytest.fixture
+def without_rights(monkeypatch):
+    """What is listed then is what somebody lists who may not read past permissions."""
+
+    def listed(root: Path, _: tuple[str, ...]) -> list[File]:
+        return [File(path, root / path) for path in unprivileged(LIST, root).split()]
+
+    return lambda: monkeypatch.setattr(pipeline, "files", listed)
+
+
+@pytest.mark.parametrize("rights", [0, 0o100])
+@pytest.mark.parametrize("make", [checkout, fill], ids=["with git", "without git"])
+def test_what_is_in_a_folder_that_cannot_be_listed_stays_and_the_folder_is_told(
+    site, ingest, without_rights, make, rights
+):
+    make(site, {"a.md": "tea", "b.md": "milk", "in/c.md": "coffee", "in/deep/d.md": "cocoa", "inn/e.md": "rum"})
+    fill(site, {"in/new.md": "water"})  # which git does not know
+    ingest()
+    for gone in ("b.md", "inn/e.md"):
+        (site / gone).unlink()
+    without_rights()
+    with closed(site / "in", rights=rights):
+        row = ingest()
+    assert facts(row) == (Status.COMPLETED, 2, 2, 0, 2, 0)
+    assert row.skipped == [{"path": "in/", "reason": "It is a folder that cannot be listed."}]
+    assert set(Memory.objects.values_list("content", flat=True)) == {"tea", "coffee", "cocoa", "water"}
+    assert facts(ingest()) == (Status.COMPLETED, 4, 4, 0, 0, 0)
+
+
+def test_where_only_a_closed_folder_is_there_nothing_is_deleted_and_it_is_told(site, ingest, without_rights):
+    fill(site, {"a.md": "tea", "in/b.md": "milk"})
+    ingest()
+    (site / "a.md").unlink()
+    without_rights()
+    with closed(site / "in"):
+        row = ingest()
+    assert (row.status, row.error, row.documents_skipped) == (Status.FAILED, NOTHING, 1)
+    assert [each["path"] for each in row.skipped] == ["in/"]
+    assert Document.objects.count() == 2
 
 
 @pytest.mark.parametrize(
@@ -447,6 +499,41 @@ def test_a_link_inside_the_roots_is_followed_when_the_run_is_asked_for(api, root
     (root / "latest").symlink_to("site")
     answer = api.post("/repositories/site/ingestions", {"path": str(root / "latest")})
     assert api.get(f"/ingestions/{answer.json()['id']}").json()["path"] == str(site)
+
+
+def withdrawn(row: Ingestion) -> bool:
+    row.refresh_from_db()
+    return (row.status, row.error) == (Status.FAILED, OUTSIDE)
+
+
+def test_a_root_that_was_withdrawn_meanwhile_is_not_read(api, namespace, site, settings, tmp_path):
+    fill(site, {"a.md": "tea"})
+    api.post("/repositories/site/ingestions", {"path": str(site)})
+    settings.INGESTION_ROOTS = [str(tmp_path / "other")]
+    assert ingest_due() == 1
+    assert withdrawn(Ingestion.objects.get())
+    assert Document.objects.count() == 0
+
+
+def test_a_run_that_is_taken_up_after_its_root_was_withdrawn_deletes_nothing(namespace, site, settings, ingest):
+    fill(site, {"a.md": "tea"})
+    ingest()
+    row = pending(namespace, site, status=Status.IN_PROGRESS)
+    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    settings.INGESTION_ROOTS = []
+    ingest_due()
+    assert withdrawn(row)
+    assert Document.objects.count() == Memory.objects.count() == 1
+
+
+def test_a_folder_that_became_a_link_out_of_the_roots_is_not_read(api, root, site, tmp_path_factory):
+    fill(tmp_path_factory.mktemp("outside"), {"a.md": "a secret"})
+    api.post("/repositories/site/ingestions", {"path": str(site)})
+    site.rmdir()
+    site.symlink_to(next(tmp_path_factory.getbasetemp().glob("outside*")))
+    ingest_due()
+    assert withdrawn(Ingestion.objects.get())
+    assert Memory.objects.count() == 0
 
 
 def test_without_roots_nothing_may_be_read(api, site, settings):

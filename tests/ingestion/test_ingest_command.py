@@ -89,6 +89,16 @@ def test_no_roots_bind_whoever_has_the_command_line(capsys, namespace, site, set
     assert "1 new or changed" in say(capsys, site)[0]
 
 
+def test_a_worker_that_takes_up_what_the_command_line_began_is_bound_by_no_roots(capsys, namespace, site, settings):
+    settings.INGESTION_ROOTS = []
+    fill(site, {"a.md": "tea"})
+    say(capsys, site)
+    fill(site, {"a.md": "coffee"})
+    Ingestion.objects.update(status=Status.PENDING)
+    assert ingest_due() == 1
+    assert Memory.objects.get().content == "coffee"
+
+
 def test_a_folder_that_is_none_ends_with_1_and_says_so(namespace, root, site):
     fill(root, {"file.md": ""})
     assert refusal(root / "gone") == (1, "There is no such folder.")

@@ -1,19 +1,26 @@
 """How a text is cut: small enough, at the right places, with the right lines, and nothing lost."""
 
+import subprocess
+import sys
 import time
 
 import pytest
 from semantic_text_splitter import TextSplitter
 
-from ingestion.split import LARGEST_PROGRAM, OVERLAP, TOKENS, VOCABULARY, chunks
+from ingestion.split import LARGEST_PROGRAM, chunks
+from ingestion.splitters import OVERLAP, TOKENS
+from ingestion.splitters.semantic import VOCABULARY
 from memory_site.schemas import CONTENT_LENGTH
+from memory_site.settings import SPLITTERS
+from tests.stack.stack import MANAGE, clean_environment, manage
 
 SENTENCE = "The committee met on day {} and went through the budget, the roof repairs and the summer fair. "
 PROSE = "\n".join(SENTENCE.format(number) for number in range(400))
 WIDE = "\n".join(f"Zeile {number}: Grüße aus Zürich, 日本語のテキスト, ☕ 👩‍👩‍👧‍👦 und ﬁn." for number in range(300))
 BODY = "".join(f"    total = total * {number} + offset  # step {number}\n" for number in range(30))
 PROGRAM = '"""Sums."""\n\n\n' + "".join(f"def sum_{n}(total, offset):\n{BODY}    return total\n\n\n" for n in range(20))
-MARKDOWN = "".join(f"# Chapter {number}\n\n{SENTENCE.format(number) * 25}\n\n" for number in range(10))
+CHAPTERS = [f"# Chapter {n}\n\n" + "".join(SENTENCE.format(f"{n}.{m}") for m in range(25)) for n in range(10)]
+MARKDOWN = "\n\n".join(CHAPTERS)
 TEXTS = {
     "prose": (PROSE, "txt"),
     "wide": (WIDE, "md"),
@@ -27,6 +34,22 @@ TEXTS = {
     "short": ("tea", ""),
 }
 ANY = pytest.mark.parametrize(("text", "kind"), TEXTS.values(), ids=TEXTS)
+
+
+def llamaindex():
+    return pytest.importorskip("llama_index.core", reason="needs the extra llamaindex")
+
+
+@pytest.fixture(params=SPLITTERS)
+def splitter(request, settings):
+    """Each of them in turn."""
+    if request.param == "llamaindex":
+        llamaindex()
+    settings.SPLITTER = SPLITTERS[request.param]
+
+
+#: Characters that two chunks share at most.
+LONGEST_OVERLAP = 200
 
 
 def tokens(text: str) -> int:
@@ -44,7 +67,7 @@ def lines(text: str, first: int, last: int) -> str:
 
 
 @ANY
-def test_no_chunk_is_larger_than_1024_tokens(text, kind):
+def test_no_chunk_is_larger_than_1024_tokens(splitter, text, kind):
     parts = chunks(text, kind)
     one = TextSplitter.from_tiktoken_model(VOCABULARY, TOKENS, trim=False)
     assert parts
@@ -53,7 +76,7 @@ def test_no_chunk_is_larger_than_1024_tokens(text, kind):
 
 
 @ANY
-def test_its_lines_contain_a_chunk(text, kind):
+def test_its_lines_contain_a_chunk(splitter, text, kind):
     for part in chunks(text, kind):
         assert 1 <= part.start_line <= part.end_line <= text.count("\n") + 1
         assert part.content.rstrip() in lines(text, part.start_line, part.end_line)
@@ -62,26 +85,30 @@ def test_its_lines_contain_a_chunk(text, kind):
 
 
 @ANY
-def test_nothing_is_lost(text, kind):
+def test_nothing_is_lost(splitter, text, kind):
     parts = chunks(text, kind)
     places = {number for part in parts for number in range(part.start_line, part.end_line + 1)}
     assert {number for number, line in enumerate(text.split("\n"), 1) if line.strip()} <= places
-    for line in filter(str.strip, text.split("\n")):
-        assert len(line) > 5000 or any(line.strip() in part.content for part in parts)
+    done = 0
+    for content in (part.content.strip() for part in parts):
+        place = text.index(content, max(done - LONGEST_OVERLAP, 0))
+        assert "x,x," in content or not text[done:place].strip()
+        done = place + len(content)
+    assert not text[done:].strip()
 
 
 @ANY
-def test_chunks_are_numbered_in_their_order(text, kind):
+def test_chunks_are_numbered_in_their_order(splitter, text, kind):
     parts = chunks(text, kind)
     assert [part.position for part in parts] == list(range(len(parts)))
     assert [part.start_line for part in parts] == sorted(part.start_line for part in parts)
 
 
-def test_chunks_are_as_large_as_they_may_be():
+def test_chunks_are_as_large_as_they_may_be(splitter):
     assert max(tokens(part.content) for part in chunks(PROSE)[:3]) > TOKENS * 0.9
 
 
-def test_chunks_of_continuous_text_overlap_by_20_tokens_at_most():
+def test_chunks_of_continuous_text_overlap_by_20_tokens_at_most(splitter):
     words = " ".join(f"word{number}" for number in range(900))
     first, second = chunks(words)[:2]
     shared = max(size for size in range(200) if first.content.endswith(second.content[:size]))
@@ -99,12 +126,11 @@ def test_a_function_that_fits_is_not_cut():
 
 def test_a_chapter_that_fits_is_not_cut():
     parts = chunks(MARKDOWN, "md")
-    for number in range(10):
-        whole = f"# Chapter {number}\n\n{SENTENCE.format(number) * 25}".strip()
-        assert any(whole in part.content for part in parts)
+    for whole in CHAPTERS:
+        assert any(whole.strip() in part.content for part in parts)
 
 
-def test_one_endless_line_is_cut_and_its_slices_share_some_characters():
+def test_one_endless_line_is_cut_and_its_slices_share_some_characters(splitter):
     line = "".join(f"{number:07d}" for number in range(20_000))
     parts = chunks(line, "txt")
     assert {(part.start_line, part.end_line) for part in parts} == {(1, 1)}
@@ -115,7 +141,7 @@ def test_one_endless_line_is_cut_and_its_slices_share_some_characters():
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\r\n \t\r\n", "\u200b\n\u3164", " " * 3000])
-def test_only_blank_lines_are_no_chunk(text):
+def test_only_blank_lines_are_no_chunk(splitter, text):
     assert [chunks(text, kind) for kind in ("", "md", "py")] == [[], [], []]
 
 
@@ -126,7 +152,7 @@ def test_only_blank_lines_are_no_chunk(text):
     ["a" * 2**20, "x" + " " * 2**20 + "y", "x" + "\n" * 2**20 + "y", "x" + " \n" * 2**19 + "y", "-" * 2**20],
     ids=["letters", "spaces", "line ends", "blank lines", "dashes"],
 )
-def test_monstrous_text_takes_seconds(text, kind):
+def test_monstrous_text_takes_seconds(splitter, text, kind):
     started = time.monotonic()
     parts = chunks(text, kind)
     assert time.monotonic() - started < 10
@@ -135,8 +161,74 @@ def test_monstrous_text_takes_seconds(text, kind):
 
 
 @pytest.mark.timeout(60)
-def test_a_program_that_a_program_wrote_takes_seconds():
+def test_a_program_that_a_program_wrote_takes_seconds(splitter):
     text = ("abcdefghij" * 499 + "\n") * (LARGEST_PROGRAM // 4990 + 10)
     started = time.monotonic()
     assert chunks(text, "py")
     assert time.monotonic() - started < 10
+
+
+# LlamaIndex's SentenceSplitter
+
+
+def test_llamaindex_cuts_where_llamaindex_cuts(settings):
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    theirs = llamaindex().node_parser.SentenceSplitter(chunk_size=TOKENS, chunk_overlap=OVERLAP)
+    for text, kind in (TEXTS[name] for name in ("prose", "wide", "program", "Markdown", "short")):
+        assert [part.content for part in chunks(text, kind)] == theirs.split_text(text)
+
+
+def test_llamaindex_keeps_the_white_space_between_paragraphs(settings):
+    llamaindex()
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    # Of more tokens than a chunk has: their sentences are cut apart, and join the sentences around them.
+    paragraphs = ["\n".join(SENTENCE.format(f"{n}.{m}") for m in range(60)) for n in range(4)]
+    text = "\n\n\n  ".join(paragraphs)
+    parts = chunks(text)
+    assert any("\n\n\n  " in part.content for part in parts)
+    assert all(part.content in text for part in parts)
+
+
+def test_what_llamaindex_finds_twice_is_told_where_it_stands_first(settings):
+    llamaindex()
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    parts = chunks("tea\n" * 5000 + "coffee")
+    assert len(parts) > 3
+    assert len({part.content for part in parts}) == 2
+    assert [part.start_line for part in parts[:-1]] == [1] * (len(parts) - 1)
+    assert parts[-1].end_line == 5001
+
+
+OFFLINE = """
+import socket
+def refused(*_, **__):
+    raise SystemExit("the network was asked for")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+import django
+django.setup()
+from ingestion.split import chunks
+print(len(chunks("The harbour opens at nine.\\n" * 400)))
+"""
+
+
+def test_llamaindex_downloads_nothing(tmp_path):
+    llamaindex()
+    empty = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "NLTK_DATA", "DATA_DIR")}
+    env = clean_environment(**empty, SPLITTER="llamaindex", DJANGO_SETTINGS_MODULE="memory_site.settings")
+    done = subprocess.run([sys.executable, "-c", OFFLINE], env=env, cwd=MANAGE.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("sentences", "SPLITTER: must be one of semantic, llamaindex"),
+        ("llamaindex", "SPLITTER: llamaindex needs the package llama-index-core, which is not installed"),
+    ],
+)
+def test_a_splitter_that_is_not_there_stops_the_start(tmp_path, value, told):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None")
+    done = manage("check", SPLITTER=value, DATA_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,16 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ingestion.walk import LARGEST_FILE, File, NotIngestible, files, is_checkout, read, text_of
-from tests.ingestion.folders import checkout, fill, git
+from tests.ingestion.folders import LIST, checkout, closed, fill, git, unprivileged
 
-HOME = Path(__file__).resolve().parents[2]
 EITHER = pytest.mark.parametrize("make", [checkout, fill], ids=["with git", "without git"])
 
 
@@ -154,15 +151,6 @@ def test_2_mb_are_taken_and_no_more(tmp_path):
     assert refusal(tmp_path, "b.md") == "It is larger than 2 MB."
 
 
-def unprivileged(code: str, root: Path) -> str:
-    """What the code prints when it may not read past permissions, not even as root."""
-    rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    if rights and not shutil.which("setpriv"):
-        pytest.skip("root reads everything, and there is no setpriv")
-    argv = [*rights, sys.executable, "-c", code, str(root)]
-    return subprocess.run(argv, cwd=HOME, capture_output=True, text=True, check=True, timeout=30).stdout
-
-
 READ = """
 import sys
 from pathlib import Path
@@ -184,10 +172,41 @@ def test_a_file_without_permission_is_told(tmp_path):
 
 def test_a_folder_that_cannot_be_entered_is_told(tmp_path):
     fill(tmp_path, {"closed/inner/a.md": ""})
-    (tmp_path / "closed").chmod(0)
-    told = unprivileged(READ, tmp_path / "closed" / "inner")
-    (tmp_path / "closed").chmod(0o700)
+    with closed(tmp_path / "closed"):
+        told = unprivileged(READ, tmp_path / "closed" / "inner")
     assert told == "The folder cannot be read: Permission denied.\n"
+
+
+@EITHER
+@pytest.mark.parametrize("rights", [0, 0o100])
+def test_folders_that_cannot_be_listed_stand_for_what_is_in_them(tmp_path, make, rights):
+    make(tmp_path, {".gitignore": "out/\n", "a.md": "", "in/b.md": "", "in/deep/c.md": "", "inn/d.md": ""})
+    fill(tmp_path, {"out/e.md": "", "__pycache__/f.md": "", "new/g.md": ""})
+    with closed(*[tmp_path / name for name in ("in", "out", "__pycache__", "new")], rights=rights):
+        told = unprivileged(LIST, tmp_path)
+    assert told.split() == ["a.md", "in/", "inn/d.md", "new/"]
+    assert refusal(tmp_path, "in/") == "It is a folder that cannot be listed."
+
+
+@EITHER
+def test_files_that_may_be_listed_but_not_looked_at_are_told_one_by_one(tmp_path, make):
+    make(tmp_path, {"a.md": "", "in/b.md": ""})
+    with closed(tmp_path / "in", rights=0o400):
+        told = unprivileged(LIST, tmp_path), unprivileged(READ, tmp_path)
+    assert told == ("a.md in/b.md\n", "It cannot be read: Permission denied.\n")
+
+
+def test_a_root_that_cannot_be_listed_is_told(tmp_path):
+    fill(tmp_path, {"a.md": ""})
+    with closed(tmp_path, rights=0o100):
+        told = unprivileged(READ, tmp_path)
+    assert told == "The folder cannot be read: Permission denied.\n"
+
+
+def test_a_checkout_inside_of_a_checkout_is_not_taken_for_a_closed_folder(tmp_path):
+    checkout(tmp_path, {"a.md": ""})
+    checkout(tmp_path / "inner", {"b.md": ""})
+    assert paths(tmp_path) == ["a.md"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Executions of workflows: what is kept and remembered of them, how they go on, and how they are reported."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from tests.wire import at_once, blamed, fingerprint, is_problem
 
 pytestmark = pytest.mark.django_db
 PATH, LIST = "/workflows/nightly/executions", "/admin/ingestion/workflowexecution/"
+REPORT = f"{LIST}report/"
 NINE, FIVE_LATER = "2026-01-01T09:00:00Z", "2026-01-01T09:05:00Z"
 TIMES = {"started_at": NINE, "finished_at": FIVE_LATER}
 FULL = {
@@ -583,3 +585,123 @@ def test_the_report_of_one_namespace_is_one_statement(api, namespace, django_ass
     ran(api, repositories=["a", "b"])
     with django_assert_num_queries(1):
         assert len(report(namespace.pk, 30)) == 2
+
+
+# The console's report
+
+
+def reported(console, **parameters: object) -> list[list]:
+    """The rows of the page's table."""
+    response = console.get(REPORT, parameters)
+    assert response.status_code == 200, (response.status_code, response.content[:300])
+    return response.context["report"]["rows"]
+
+
+def bare(cell: str) -> str:
+    """Without markup."""
+    return re.sub("<[^>]*>", "", cell)
+
+
+def links(cells: list[str]) -> list[str]:
+    return re.findall('href="([^"]*)"', "".join(cells).replace("&amp;", "&"))
+
+
+def test_the_page_tells_of_each_workflow_agent_and_repository(console, api, namespace):
+    start = timezone.now() - timedelta(days=2)
+    times = {"started_at": start.isoformat(), "finished_at": (start + timedelta(seconds=90)).isoformat()}
+    ran(api, **times, agent_id="planner", repositories=["site", "docs"])
+    ran(api, **times, agent_id="planner", repositories=["site"], status="failed", error="why")
+    ran(api, status="running")
+    rows = [[bare(cell) for cell in row] for row in reported(console, namespace=namespace.pk)]
+    day = f"{start:%Y-%m-%d %H:%M}"
+    assert rows == [
+        ["nightly", "prefect", "-", "-", "1", "0", "-", rows[0][7]],
+        ["nightly", "prefect", "planner", "docs", "1", "0", "1 min 30 s", day],
+        ["nightly", "prefect", "planner", "site", "2", "1", "1 min 30 s", day],
+    ]
+
+
+def test_the_figures_lead_to_exactly_the_runs_behind_them(console, api, outsider, namespace):
+    for owner in Namespace.objects.all():
+        document(owner, "site", "a", 3)
+    old = (timezone.now() - timedelta(days=40)).isoformat()
+    for agent_id in (None, "planner", "a&b=c"):
+        for repositories in ([], ["site"], ["site", "docs"]):
+            for caller, more in ((api, {}), (outsider, {}), (api, {"adapter": "airflow"}), (api, {"started_at": old})):
+                ran(caller, remember=False, agent_id=agent_id, repositories=repositories, **more)
+    ran(api, remember=False, agent_id="planner", repositories=["site"], status="failed", error="why")
+    rows = reported(console, days=30)
+    assert len(rows) == 27
+    for row in rows:
+        runs, *failed = links(row)
+        page = console.get(runs).context["cl"]
+        assert str(page.result_count) == bare(row[4])
+        assert page.has_active_filters
+        assert [console.get(link).context["cl"].result_count for link in failed] == [int(bare(row[5]))] * len(failed)
+    assert sum(len(links(row)) for row in rows) == 28
+
+
+def test_the_page_is_narrowed_by_namespace_and_days(console, api, outsider, namespace):
+    ran(api, "ours", started_at=(timezone.now() - timedelta(days=40)).isoformat())
+    ran(outsider, "theirs")
+    assert [(bare(row[0]), bare(row[-1])) for row in reported(console)] == [("theirs", "theirs")]
+    assert [bare(row[0]) for row in reported(console, days=90)] == ["theirs", "ours"]
+    assert [bare(row[0]) for row in reported(console, days=90, namespace=namespace.pk)] == ["ours"]
+    empty = console.get(REPORT, {"namespace": namespace.pk}).content.decode()
+    assert "No workflow was run in this time in ours." in empty
+
+
+@pytest.mark.parametrize("value", ["x", "9" * 40, "²", "1\0", "-1", "0", ""])
+def test_wrong_words_in_the_address_mean_all_namespaces_and_30_days(console, api, value):
+    ran(api)
+    ran(api, started_at=(timezone.now() - timedelta(days=40)).isoformat(), adapter="airflow")
+    assert len(reported(console, namespace=value, days=value)) == 1
+
+
+def test_names_are_escaped_and_shortened(console, api):
+    ran(api, SCRIPT.replace("/", "-"), adapter=SCRIPT, repositories=[SCRIPT], agent_id="x" * 255)
+    text = console.get(REPORT).content.decode()
+    assert "<script>alert" not in text
+    assert "x" * 59 + "…" in text
+
+
+def test_the_page_takes_the_same_statements_for_one_row_and_for_many(console, api, django_assert_num_queries):
+    ran(api, remember=False)
+    with django_assert_num_queries(4):  # session, user, report, names of namespaces
+        reported(console)
+    for number in range(20):
+        ran(api, f"w{number}", remember=False)
+    with django_assert_num_queries(4):
+        assert len(reported(console)) == 21
+
+
+def test_a_report_that_was_cut_says_so(console, namespace):
+    times = {"started_at": timezone.now(), "finished_at": timezone.now(), "namespace": namespace, "adapter": "prefect"}
+    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(ROWS_AT_MOST)]
+    WorkflowExecution.objects.bulk_create(rows[1:])
+    assert "rows with the newest runs are shown" not in console.get(REPORT).content.decode()
+    rows[0].save(force_insert=True)
+    assert "Only the 1\u202f000 rows with the newest runs are shown" in console.get(REPORT).content.decode()
+
+
+def test_only_who_may_see_executions_sees_the_report(client, api, django_user_model):
+    ran(api)
+    clerk = django_user_model.objects.create(username="clerk", is_staff=True)
+    client.force_login(clerk)
+    assert client.get(REPORT).status_code == 403
+    assert REPORT not in client.get("/admin/").content.decode()
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_workflowexecution"))
+    assert client.get(REPORT).status_code == 200
+    assert REPORT in client.get("/admin/").content.decode()
+    assert client.get(LIST).content.decode().count(REPORT) == 2  # side bar and list
+    client.logout()
+    assert client.get(REPORT).status_code == 302
+
+
+@pytest.mark.parametrize("name", ["workflow_id", "adapter", "agent_id", "repo_id", "without", "days", "namespace"])
+@pytest.mark.parametrize("value", ["a\0b", SCRIPT, "x" * 5000, "{", "²", "-1"])
+def test_no_filter_breaks_the_list(console, api, name, value):
+    ran(api)
+    response = console.get(LIST, {name: value})
+    assert response.status_code == 200
+    assert SCRIPT not in response.content.decode()

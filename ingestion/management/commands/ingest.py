@@ -12,9 +12,10 @@ from django.db.models.functions import Now
 from pydantic import TypeAdapter, ValidationError
 
 from ingestion.models import Ingestion, Status
-from ingestion.pipeline import AlreadyAtWork, alone, change, run
+from ingestion.pipeline import BUSY, alone, change, run
 from ingestion.schemas import IngestionIn
 from ingestion.walk import SUFFIXES
+from memory_site.alone import AlreadyAtWork
 from memory_site.operations.commands import FAILED, WRONG_USE, add_namespace, namespace_named, sentences
 from memory_site.operations.long_commands import LongCommand
 from memory_site.schemas import Label
@@ -69,11 +70,11 @@ class Command(LongCommand):
             self.messages.print(f"{path}: {skipped['reason']}")
         if ingestion.status == Status.FAILED:
             raise CommandError(ingestion.error, returncode=FAILED)
-        unchanged = ingestion.documents_done - ingestion.documents_changed - ingestion.passed_over
+        unchanged = ingestion.documents_done - ingestion.documents_changed - ingestion.documents_skipped
         self.stdout.write(
             f"{ingestion.documents_total:,} documents: {ingestion.documents_changed:,} new or changed "
             f"({ingestion.chunks:,} chunks), {unchanged:,} unchanged, {ingestion.documents_deleted:,} deleted, "
-            f"{ingestion.passed_over:,} skipped."
+            f"{ingestion.documents_skipped:,} skipped."
         )
 
 
@@ -85,6 +86,7 @@ def begun(namespace_id: int, repo_id: str, asked: IngestionIn) -> Ingestion:
         try:
             with transaction.atomic():
                 left.update(status=Status.FAILED, error=TAKEN_OVER, finished_at=Now())
-                return Ingestion.objects.create(**whose, **asked.model_dump(), status=Status.IN_PROGRESS)
+                facts = {"status": Status.IN_PROGRESS, "within_roots": False}
+                return Ingestion.objects.create(**whose, **asked.model_dump(), **facts)
         except IntegrityError:  # a caller of the API was faster
-            raise AlreadyAtWork from None
+            raise AlreadyAtWork(BUSY) from None

@@ -1,0 +1,200 @@
+"""`manage.py import_memories FILE`: store memories, or a whole export, from JSON Lines: all of them or none."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from itertools import chain
+from typing import IO, Any
+
+from django.core.management.base import CommandError
+from django.db import connection, transaction
+
+from ingestion.exchange.reading import Import, Line, NotWhole, checked, line_of
+from ingestion.exchange.shapes import Header
+from memories import tasks
+from memories.add import add_many
+from memories.schemas import MemoryIn
+from memory_site.operations.commands import FAILED, add_namespace, namespace_named
+from memory_site.operations.long_commands import INTERRUPTED, LongCommand
+from memory_site.problems import Problem
+from memory_site.requests import read_json
+
+BATCH, BATCH_BYTES = 1_000, 8 * 2**20
+#: Of a memory, and of any line of an export: a session's history alone may have four megabytes.
+LONGEST_MEMORY, LONGEST_LINE = 5 * 2**20, 32 * 2**20
+BAD_TOLD = 20
+HELP = """Store what export_memories wrote, or memories of your own: one object a line with the fields of
+POST /memories.
+
+All lines are kept or, when one is wrong or the import is interrupted, none. Running it again adds nothing twice.
+
+Of an export everything comes back as it was, ids included. An id that another namespace of this database uses is
+replaced, wherever it is named. What is there already, the same memory, entity, session or document, is kept as it is,
+and what the file says of it is joined to it. Histories are encrypted where SESSION_ENCRYPTION_KEYS is set. Memories
+without a vector of the model that serves the namespace are embedded afterwards."""
+
+
+class Command(LongCommand):
+    help = HELP
+    things = "lines"
+
+    def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
+        return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_namespace(parser)
+        parser.add_argument("file", help="- for stdin")
+        parser.add_argument("--dry-run", action="store_true", help="only check every line")
+
+    def handle(self, *, file: str, namespace: str, dry_run: bool, **_: Any) -> None:
+        owner, self.bad = namespace_named(namespace).pk, 0
+        try:
+            with opened(file) as lines, transaction.atomic():
+                with connection.cursor() as cursor:  # whoever writes into a pipe may take his time
+                    cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                source = self.brought(owner, enumerate(lines_of(lines), 1))
+                transaction.set_rollback(dry_run)
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Nothing was imported.", returncode=INTERRUPTED) from None
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.", returncode=FAILED) from None
+        if not dry_run:
+            tasks.bell.ring()
+        self.stdout.write(source.summary(self.done, dry_run))
+
+    def brought(self, owner: int, lines: Iterator[tuple[int, bytes]]) -> "Memories | Export":
+        """Everything, or a CommandError."""
+        first = next((each for each in lines if each[1].strip()), None)
+        header = header_of(first)
+        source = Memories(owner) if header is None else Export(owner, header)
+        rest = lines if header or first is None else chain([first], lines)
+        for batch in batches(self.through(self.read(source, rest), source.total)):
+            if not self.bad:  # the rest is only checked
+                self.tell(source.keep(batch))
+        if self.bad:
+            raise CommandError(f"{self.bad:,} lines are wrong. Nothing was imported.", returncode=FAILED)
+        source.finish()
+        return source
+
+    def read(self, source: "Memories | Export", lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[Any, int]]:
+        """What each line says and its size; nothing for one that is blank or wrong, which is told with its number."""
+        for number, line in lines:
+            if not source.total:
+                self.expect(number)
+            try:
+                yield source.read(number, line) if line.strip() else None, len(line)
+            except ValueError as error:
+                self.tell([(number, str(error))])
+                yield None, 0
+
+    def tell(self, wrong: Iterable[tuple[int, str]]) -> None:
+        for number, reason in wrong:
+            self.bad += 1
+            if self.bad <= BAD_TOLD:
+                self.messages.print(f"line {number:,}: {reason}")
+
+
+class Memories:
+    """Lines with the fields of POST /memories."""
+
+    total = 0
+
+    def __init__(self, owner: int) -> None:
+        self.owner, self.created = owner, 0
+
+    def read(self, number: int, line: bytes) -> tuple[int, MemoryIn]:
+        """Raises ValueError, whose text is for people."""
+        if len(line) > LONGEST_MEMORY:
+            raise ValueError(f"it is longer than {LONGEST_MEMORY // 2**20} MB")
+        return number, checked(MemoryIn, object_in(line))
+
+    def keep(self, batch: list[tuple[int, MemoryIn]]) -> tuple:
+        try:
+            self.created += add_many(self.owner, [memory for _, memory in batch])[1]
+        except Problem as problem:
+            raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
+        return ()
+
+    def finish(self) -> None:
+        pass
+
+    def summary(self, lines: int, dry_run: bool) -> str:
+        if dry_run:
+            return f"{lines:,} lines are right; {self.created:,} memories would be new."
+        return f"{self.created:,} memories are new, of {lines:,} lines."
+
+
+class Export:
+    """Lines that export_memories wrote."""
+
+    def __init__(self, owner: int, header: Header) -> None:
+        self.work, self.total = Import(owner, header), sum(header.counts.values())
+        self.keep = self.work.keep
+
+    def read(self, number: int, line: bytes) -> Line:
+        """Raises ValueError, whose text is for people."""
+        return line_of(number, object_in(line), line.decode())
+
+    def finish(self) -> None:
+        try:
+            self.work.finish()
+        except NotWhole as error:
+            raise CommandError(f"{error} Nothing was imported.", returncode=FAILED) from None
+
+    def summary(self, lines: int, dry_run: bool) -> str:
+        new = self.work.new
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in new.items() if count) or "nothing"
+        return f"{new.total():,} of {lines:,} lines {'would be' if dry_run else 'are'} new: {kinds}."
+
+
+def header_of(first: tuple[int, bytes] | None) -> Header | None:
+    """Of an export; None where the lines are memories. Raises CommandError."""
+    number, line = first or (0, b"")
+    try:
+        given = object_in(line)
+    except ValueError:
+        return None
+    if not isinstance(given, dict) or "kind" not in given:
+        return None
+    try:
+        return checked(Header, given)
+    except ValueError as error:
+        told = f"line {number:,}: this is not the header of an export: {error}. Nothing was imported."
+        raise CommandError(told, returncode=FAILED) from None
+
+
+def opened(file: str) -> Any:
+    return nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """Each line; of one that is too long only its beginning, so that no file can fill the memory."""
+    while line := file.readline(LONGEST_LINE + 1):
+        yield line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            line = file.readline(LONGEST_LINE + 1)
+
+
+def object_in(line: bytes) -> Any:
+    """Raises ValueError, whose text is for people."""
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"it is longer than {LONGEST_LINE // 2**20} MB")
+    try:
+        return read_json(line.decode().strip())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def batches(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:
+    """Not more at once than fits into one statement well."""
+    batch, size = [], 0
+    for each, length in lines:
+        if each is not None:
+            batch.append(each)
+            size += length
+        if len(batch) == BATCH or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,63 @@
+"""What finding costs when it is weighed and counts as use: recall beside the plain search, and a user's retrieval."""
+
+from collections.abc import Callable
+from typing import Any
+
+from memories.find import COLUMNS, find, scope_of
+from memories.graph.recall import USE, WEIGHED, note_use
+from memories.graph.retrieve import NONSENSE, Wanted, retrieve
+from memories.models import Memory
+from memories.search import PLAIN, Ranking, Search, statement
+from memories.search.size import sizes
+from sessions_app.models import Namespace
+from tests.benchmarks.arms import Operation, Sql
+from tests.benchmarks.data import Synthetic
+
+
+def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+    pk, vectors = namespace.pk, data.vectors(1000 + len(NONSENSE))
+    nonsense = [vector.tolist() for vector in vectors[1000:]]
+
+    def search(number: int, ranking: Ranking) -> Search:
+        return Search(data.query(number % data.rows), vectors[number % 1000].tolist(), model, 20, ranking=ranking)
+
+    def search_sql(wanted: Search) -> Sql:
+        return statement(scope_of(pk, None, model), wanted, COLUMNS, sizes.get(next(iter(sizes._seen))))
+
+    def recall(wanted: Search) -> None:
+        note_use([hit["memory"]["id"] for hit in find(pk, None, wanted)])
+
+    def body(wanted: Search) -> dict:
+        return {"query": wanted.query, "vector": wanted.vector, "limit": 20}
+
+    def weighed(name: str, ranking: Ranking, service: Callable[[Search], Any], path: str) -> Operation:
+        return Operation(
+            name,
+            prepare=lambda number, arm: search(number, ranking),
+            sql=search_sql,
+            service=service,
+            request=lambda wanted: ("POST", path, body(wanted)),
+        )
+
+    def retrieval(wanted: Search) -> list:
+        found = [wanted.vector, *nonsense]
+        return retrieve(pk, Wanted(user_id="user-1"), wanted.query, found, model, [], 20)
+
+    return [
+        weighed("search 20, beside recall", PLAIN, lambda wanted: find(pk, None, wanted), "/memories/search"),
+        weighed("recall 20", WEIGHED, recall, "/memories/recall"),
+        Operation(
+            "count 20 accesses",
+            prepare=lambda number, arm: list(Memory.objects.order_by("?").values_list("pk", flat=True)[:20]),
+            sql=lambda ids: (f"{USE} RETURNING memory.id", [ids]),
+            service=note_use,
+            request=lambda ids: ("POST", "/memories/recall", {"query": "harbour", "mode": "text", "limit": 20}),
+        ),
+        Operation(
+            "retrieve 20",
+            prepare=lambda number, arm: search(number, PLAIN),
+            sql=search_sql,
+            service=retrieval,
+            request=lambda wanted: ("POST", "/users/user-1/retrieve", {"query": wanted.query, "limit": 20}),
+        ),
+    ]

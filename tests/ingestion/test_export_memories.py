@@ -1,0 +1,617 @@
+"""`export_memories` and `import_memories`: all of a namespace goes to JSON Lines and comes back with nothing lost."""
+
+import base64
+import io
+import json
+import os
+import re
+import stat
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.utils import timezone
+
+from ingestion.exchange import reading
+from ingestion.exchange.kinds import KINDS
+from ingestion.models import Document, WorkflowExecution
+from memories import tasks
+from memories.graph.models import PendingRelationship, Relationship
+from memories.models import DueEmbedding, Embedding, Memory
+from sessions_app.models import Conversation, Message, Namespace, SessionMemory
+
+pytestmark = pytest.mark.django_db
+UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TEXT = "# Harbour\n\nIt opens at nine.\n"
+LONG = "The strategy is to open the harbour at eight, which everybody agreed to yesterday."
+
+
+def link(one: dict, other: dict, **fields: object) -> None:
+    Relationship.objects.create(
+        namespace=Namespace.objects.get(name="ours"), owner=one["user_id"] or "", from_memory_id=one["id"],
+        to_memory_id=other["id"], **fields,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ours(api, namespace):
+    """Something of every kind, of two users and of nobody, with vectors."""
+    labels = {"user_id": "ada", "agent_id": "a", "workflow_id": "w", "repo_id": "r", "session_id": "monday"}
+    full = api.add(
+        "Zwölf ☕ \\ \"quoted\" \u2028 line", summary="Short.", data={"a": [1.5, 1e25, None]}, tags=["b", "a"],
+        metadata={"deep": {"ä": True}}, importance=5, confidence=0.1, memory_type="insight", source_system="agno",
+        expires_at="2100-01-01T00:00:00Z", created_at="2024-05-01T12:00:00.123456Z", **labels,
+    )  # fmt: skip
+    plain = api.add("Plain.", user_id="ada")
+    entity = api.add(
+        "Acme", user_id="ada", entity={"system": "crm", "id": "1", "type": "Account", "name": "Acme"}, data={"n": 1}
+    )
+    bobs = api.add("Plain.", user_id="bob")
+    api.add("Nobody's.", session_id="lost")
+    link(full, entity, type="produces", strength=0.3, metadata={"why": "so"})
+    link(entity, plain)
+    whose = {"namespace": namespace, "owner": "ada", "from_memory_id": plain["id"]}
+    PendingRelationship.objects.create(**whose, entity_system="crm", entity_id="2", type="led_to", reverse=True)
+    for name in ("monday", "tuesday", "lost"):
+        said = [{"query": "When?", "answer": "At nine. ☕"}, {"query": "Really?", "answer": "Yes."}]
+        assert api.post(f"/sessions/{name}/interactions", {"interactions": said}).status_code == 201
+    api.patch("/sessions/tuesday", {"ttl_hours": 100})
+    for ends in (("monday", "tuesday"), ("tuesday", "lost")):
+        body = dict(zip(("source_session_id", "target_session_id"), ends, strict=True))
+        assert api.post("/session-links", body).status_code == 201
+    for user, session in (("ada", "tuesday"), ("bob", "lost")):
+        talk = api.post("/conversations", {"user_id": user, "session_id": session, "topics": ["x"]}).json()
+        for words in ("Short.", f"{LONG} {user}"):
+            said = {"role": "user", "content": words, "remember": True, "metadata": {"n": 1}}
+            assert api.post(f"/conversations/{talk['id']}/messages", said).status_code == 201
+        api.post(f"/conversations/{talk['id']}/end")
+        run = {"adapter": "prefect", "user_id": user, "repositories": ["site"], "result": {"pages": 3}}
+        assert api.post("/workflows/nightly/executions", run).status_code == 201
+    for title in ("First", None):
+        assert (
+            api.post("/documents", {"content": TEXT + str(title), "title": title, "repo_id": title}).status_code < 300
+        )
+    tasks.embed_due()
+    Memory.objects.filter(pk=full["id"]).update(access_count=7, last_accessed_at=timezone.now(), base_relevance=0.25)
+    Memory.objects.filter(pk=entity["id"]).update(update_count=3, last_updated=timezone.now())
+    assert DueEmbedding.objects.count() == 0
+    for kind in KINDS.values():
+        assert kind.model.objects.exists(), kind.name
+    assert bobs["id"] != plain["id"]
+    return namespace
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """The file an export makes, as lines; the header first."""
+
+    def run(*options: str, namespace: str = "ours") -> list[bytes]:
+        file = tmp_path / "export.jsonl"
+        call_command("export_memories", str(file), "--namespace", namespace, *options)
+        return file.read_bytes().splitlines(keepends=True)
+
+    return run
+
+
+@pytest.fixture
+def bring(tmp_path, capsys):
+    """Imports lines and says what was told."""
+
+    def run(lines: list[bytes], namespace: str = "ours", **options: object) -> str:
+        (tmp_path / "import.jsonl").write_bytes(b"".join(lines))
+        out = io.StringIO()
+        call_command("import_memories", str(tmp_path / "import.jsonl"), namespace=namespace, stdout=out, **options)
+        return out.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def refused(bring, capsys):
+    """What is told of lines that cannot be imported; the database is as before."""
+
+    def run(lines: list[bytes], namespace: str = "elsewhere") -> str:
+        before = everything()
+        with pytest.raises(CommandError, match="Nothing was imported") as error:
+            bring(lines, namespace)
+        assert error.value.returncode == 1
+        assert everything() == before
+        return f"{' '.join(capsys.readouterr().err.split())} {error.value}"
+
+    return run
+
+
+def rows(model) -> list[tuple]:
+    return list(model.objects.order_by("pk").values_list())
+
+
+def everything() -> list[list[tuple]]:
+    return [rows(model) for model in (*[kind.model for kind in KINDS.values()], Embedding, DueEmbedding, Namespace)]
+
+
+def wipe() -> None:
+    for kind in KINDS.values():
+        kind.model.objects.all().delete()
+    assert not Embedding.objects.exists()
+
+
+def changed(lines: list[bytes], number: int, **values: object) -> list[bytes]:
+    """With the line of this number, the header's being 1, saying something else."""
+    line = json.dumps(json.loads(lines[number - 1]) | values).encode() + b"\n"
+    return [*lines[: number - 1], line, *lines[number:]]
+
+
+def number_of(lines: list[bytes], kind: str) -> int:
+    return next(number for number, line in enumerate(lines, 1) if json.loads(line)["kind"] == kind)
+
+
+def without_ids(lines: list[bytes]) -> list[str]:
+    """With every id told as the place where it stands first as an id, so that two exports compare."""
+    text = b"".join(lines[1:]).decode()
+    places: dict[str, str] = {}
+    for number, line in enumerate(lines[1:]):
+        places[json.loads(line)["id"]] = f"row {number}"
+    return UUID.sub(lambda found: places.get(found[0], found[0]), text).splitlines()
+
+
+def of(lines: list[bytes], kind: str) -> list[dict]:
+    return [each for each in map(json.loads, lines) if each["kind"] == kind]
+
+
+# There and back
+
+
+def test_a_wiped_namespace_comes_back_byte_by_byte(ours, exported, bring):
+    lines, before = exported(), everything()
+    wipe()
+    assert f"of {len(lines) - 1:,} lines are new" in bring(lines)
+    assert exported()[1:] == lines[1:]
+    assert everything()[:-3] == before[:-3]
+    assert DueEmbedding.objects.count() == 0
+
+
+def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported):
+    lines = exported()
+    for name, kind in KINDS.items():
+        columns = {each.column for each in kind.model._meta.concrete_fields if not each.generated} - {"namespace_id"}
+        [line, *_] = of(lines, name)
+        assert set(line) - {"kind", "vectors"} == columns
+
+
+def test_another_namespace_of_the_same_database_gets_the_same_under_ids_of_its_own(ours, elsewhere, exported, bring):
+    lines, before = exported(), exported()
+    bring(lines, "elsewhere")
+    there = exported(namespace="elsewhere")
+    assert not {each["id"] for each in map(json.loads, lines[1:])} & {json.loads(each)["id"] for each in there[1:]}
+    # What is remembered of an execution is a text, and names the execution it was written of.
+    texts = {run["id"] for run in of(lines, "workflow_execution")}
+    assert [masked(line, texts) for line in without_ids(there)] == [masked(line, texts) for line in without_ids(lines)]
+    assert exported()[1:] == before[1:]
+    assert DueEmbedding.objects.count() == 0
+
+
+def masked(line: str, executions: set[str]) -> str:
+    """Without the id in the text of an execution's memory."""
+    return re.sub(r"Execution (row \d+|[0-9a-f-]{36})\.", "Execution.", line)
+
+
+def test_references_lead_to_the_copies(ours, elsewhere, exported, bring):
+    bring(exported(), "elsewhere")
+    mine = {"namespace": elsewhere}
+    ids = set(Memory.objects.filter(**mine).values_list("pk", flat=True))
+    for relationship in Relationship.objects.filter(**mine):
+        assert {relationship.from_memory_id, relationship.to_memory_id} <= ids
+    for chunk in Memory.objects.filter(memory_type="rag", **mine):
+        assert Document.objects.get(pk=chunk.document_id, **mine)
+        assert chunk.metadata["document_id"] == str(chunk.document_id)
+    for message in Message.objects.filter(memory_id__isnull=False, **mine):
+        memory = Memory.objects.get(pk=message.memory_id, **mine)
+        assert memory.metadata["message_id"] == str(message.pk)
+        assert Conversation.objects.get(pk=memory.metadata["conversation_id"], **mine).pk == message.conversation_id
+    for run in WorkflowExecution.objects.filter(**mine):
+        assert Memory.objects.get(pk=run.memory_id, **mine).metadata["execution_id"] == str(run.pk)
+    assert Relationship.objects.filter(**mine).count() == 2
+
+
+@pytest.mark.parametrize("namespace_name", ["ours", "elsewhere"])
+def test_twice_is_once(ours, elsewhere, exported, bring, namespace_name):
+    lines = exported()
+    bring(lines, namespace_name)
+    before = everything()
+    assert bring(lines, namespace_name) == f"0 of {len(lines) - 1} lines are new: nothing.\n"
+    assert everything() == before
+
+
+def test_what_is_there_already_is_kept_and_joined_to(ours, elsewhere, exported, bring):
+    plain = Memory.objects.create(
+        namespace=elsewhere, content="Plain.", user_id="ada", importance=1, source_system="here"
+    )
+    entity = Memory.objects.create(
+        namespace=elsewhere,
+        content="Acme & Co",
+        user_id="ada",
+        entity_system="crm",
+        entity_id="1",
+        source_system="here",
+    )
+    document = Document.objects.get(namespace=ours, title="First")
+    document.pk, document.namespace, document.title = "0192d3f0-0000-7000-8000-000000000000", elsewhere, "Here"
+    document.save(force_insert=True)
+    bring(exported(), "elsewhere")
+    assert Relationship.objects.filter(from_memory=entity, to_memory=plain).exists()
+    assert [
+        each.importance for each in Memory.objects.filter(namespace=elsewhere, content="Plain.", user_id="ada")
+    ] == [1]
+    assert Memory.objects.get(pk=entity.pk).content == "Acme & Co"
+    assert Memory.objects.filter(document_id=document.pk, metadata__document_id=str(document.pk)).exists()
+    assert Document.objects.get(pk=document.pk).title == "Here"
+
+
+def test_what_was_edited_since_stays_edited(ours, exported, bring):
+    lines = exported()
+    Memory.objects.get(content="Plain.", user_id="bob").revise(content="Not so plain.")
+    assert bring(lines).startswith("0 of ")
+    assert Memory.objects.filter(user_id="bob", content__contains="lain.").count() == 1
+
+
+def test_numbers_are_not_rounded_on_their_way(api, exported, bring):
+    memory = Memory.objects.get(pk=api.add("exact")["id"])
+    number = "123456789012345678901234567890.12345678901234567890"
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE memories_memory SET data = %s::text::jsonb", [f'{{"n": {number}}}'])
+    lines = exported()
+    memory.delete()
+    bring(lines)
+    assert number.encode() in lines[1]
+    assert number.encode() in exported()[1]
+
+
+def test_more_than_a_batch(api, namespace, exported, bring):
+    Memory.objects.bulk_create(
+        [Memory(namespace=namespace, content=f"number {number}", source_system="x") for number in range(2_345)]
+    )
+    tasks.embed_due()
+    lines = exported()
+    wipe()
+    assert bring(lines).startswith("2,345 of 2,345 lines are new: 2,345 memory")
+    assert exported()[1:] == lines[1:]
+    assert not DueEmbedding.objects.exists()
+
+
+# Which rows
+
+
+def test_of_one_user_only_what_is_his(ours, exported):
+    lines = exported("--user", "ada")
+    assert json.loads(lines[0])["user"] == "ada"
+    kinds = ("memory", "conversation", "workflow_execution")
+    assert {each["user_id"] for kind in kinds for each in of(lines, kind)} == {"ada"}
+    [talk] = of(lines, "conversation")
+    assert {each["conversation_id"] for each in of(lines, "message")} == {talk["id"]}
+    assert len(of(lines, "message")) == 2
+    assert {each["session_id"] for each in of(lines, "session")} == {"monday", "tuesday"}
+    assert [each["target_session_id"] for each in of(lines, "session_link")] == ["tuesday"]
+    assert len(of(lines, "relationship")) == 2
+    assert len(of(lines, "pending_relationship")) == 1
+    assert of(lines, "document") == []
+    assert all(each["vectors"] for each in of(lines, "memory"))
+
+
+def test_one_user_comes_back_byte_by_byte(ours, exported, bring):
+    lines = exported("--user", "ada")
+    wipe()
+    bring(lines)
+    assert exported("--user", "ada")[1:] == lines[1:]
+    assert exported()[1:] == lines[1:]
+
+
+def test_a_user_nobody_has_heard_of_has_nothing(ours, exported):
+    [header] = exported("--user", "nobody")
+    assert set(json.loads(header)["counts"].values()) == {0}
+
+
+def test_what_names_another_users_memory_does_not_bring_it(ours, exported, bring, elsewhere):
+    bobs = Memory.objects.get(user_id="bob", content="Plain.")
+    Message.objects.filter(conversation__user_id="ada").update(memory_id=bobs.pk)
+    WorkflowExecution.objects.filter(user_id="ada").update(memory=bobs)
+    lines = exported("--user", "ada")
+    assert {each["memory_id"] for kind in ("message", "workflow_execution") for each in of(lines, kind)} == {None}
+    bring(lines, "elsewhere")
+
+
+def test_nothing_of_another_namespace_is_exported(ours, outsider, exported):
+    outsider.add("theirs")
+    assert b"theirs" not in b"".join(exported())
+    assert len(exported(namespace="theirs")) == 2
+
+
+def test_what_is_over_is_left_out_with_all_that_hangs_on_it(ours, exported, bring, elsewhere):
+    past = timezone.now() - timedelta(hours=1)
+    gone = Memory.objects.filter(content="Plain.", user_id="ada") | Memory.objects.filter(content__startswith=LONG)
+    gone.update(expires_at=past)
+    SessionMemory.objects.filter(session_id="monday").update(updated_at=past - timedelta(days=2))
+    lines = exported()
+    assert {each["content"] for each in of(lines, "memory")}.isdisjoint({"Plain. ada", f"{LONG} ada"})
+    assert len(of(lines, "relationship")) == 1
+    assert of(lines, "pending_relationship") == []
+    assert {each["memory_id"] for each in of(lines, "message")} == {None}
+    assert {each["session_id"] for each in of(lines, "session")} == {"tuesday", "lost"}
+    bring(lines, "elsewhere")
+
+
+def test_an_expired_twin_makes_way(ours, elsewhere, exported, bring):
+    past = timezone.now() - timedelta(hours=1)
+    Memory.objects.create(namespace=elsewhere, content="Plain.", user_id="ada", source_system="x", expires_at=past)
+    SessionMemory.objects.create(namespace=elsewhere, session_id="monday", updated_at=past - timedelta(days=9))
+    bring(exported(), "elsewhere")
+    assert Memory.objects.get(namespace=elsewhere, content="Plain.", user_id="ada").source_system == "api"
+    assert len(SessionMemory.objects.get(namespace=elsewhere, session_id="monday").history) == 2
+
+
+# Vectors
+
+
+def test_vectors_are_float16_of_unit_length_as_others_read_them(ours, exported):
+    for memory in of(exported(), "memory"):
+        [made] = memory["vectors"]
+        assert made["model"] == "hashing-1"
+        numbers = np.frombuffer(base64.b64decode(made["vector"]), "<f2")
+        kept = Embedding.objects.get(memory_id=memory["id"])
+        assert numbers.tolist() == pytest.approx(list(kept.vector), abs=1e-6)
+
+
+def test_vectors_of_several_models_are_kept(ours, exported, bring):
+    for made in Embedding.objects.all()[:3]:
+        Embedding.objects.bulk_create(
+            [Embedding(**{each.attname: getattr(made, each.attname) for each in made._meta.concrete_fields}
+                       | {"model": "another"})]
+        )  # fmt: skip
+    lines, count = exported(), Embedding.objects.count()
+    wipe()
+    bring(lines)
+    assert Embedding.objects.count() == count
+    assert exported()[1:] == lines[1:]
+    assert not DueEmbedding.objects.exists()
+
+
+def test_a_memory_edited_since_it_was_embedded_comes_without_its_vector_and_is_due(ours, exported, bring):
+    Memory.objects.get(content="Nobody's.").revise(content="Somebody's.")
+    lines = exported()
+    assert ["vectors" in each for each in of(lines, "memory") if each["content"] == "Somebody's."] == [False]
+    wipe()
+    bring(lines)
+    assert [due.memory.content for due in DueEmbedding.objects.all()] == ["Somebody's."]
+    assert tasks.embed_due() == 1
+
+
+def test_vectors_of_a_model_that_does_not_serve_here_leave_the_memories_due(ours, exported, bring, elsewhere):
+    Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
+    lines = exported()
+    bring(lines, "elsewhere")
+    assert DueEmbedding.objects.filter(namespace=elsewhere).count() == len(of(lines, "memory"))
+    assert Embedding.objects.filter(namespace=elsewhere, model="hashing-1").count() == len(of(lines, "memory"))
+
+
+def test_a_namespace_without_a_model_is_served_by_that_of_the_export(ours, exported, bring, elsewhere):
+    bring(exported(), "elsewhere")
+    elsewhere.refresh_from_db()
+    assert elsewhere.embedding_model == "hashing-1"
+
+
+def test_a_model_that_nobody_here_can_run_does_not_serve(ours, exported, bring, elsewhere):
+    lines = exported()
+    bring(changed(lines, 1, embedding_model="unheard-of"), "elsewhere")
+    elsewhere.refresh_from_db()
+    assert elsewhere.embedding_model is None
+    assert DueEmbedding.objects.filter(namespace=elsewhere).count() == len(of(lines, "memory"))
+
+
+# Sessions
+
+
+def test_sealed_histories_are_exported_open_and_sealed_again_where_there_are_keys(ours, exported, bring, settings, api):
+    settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    call_command("reencrypt_sessions", stdout=io.StringIO())
+    assert "sealed" in SessionMemory.objects.first().history[0]
+    lines = exported()
+    wipe()
+    settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    bring(lines)
+    assert all(list(stored) == ["sealed", "timestamp"] for stored in SessionMemory.objects.first().history)
+    assert [each["answer"] for each in api.get("/sessions/monday/context").json()["interactions"]][0] == "Yes."
+    settings.SESSION_ENCRYPTION_KEYS = []
+    wipe()
+    bring(lines)
+    assert exported()[1:] == lines[1:]
+
+
+def test_a_history_no_key_opens_stops_the_export_and_leaves_an_older_file(ours, exported, settings, tmp_path):
+    exported()
+    settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    call_command("reencrypt_sessions", stdout=io.StringIO())
+    settings.SESSION_ENCRYPTION_KEYS = []
+    before = (tmp_path / "export.jsonl").read_bytes()
+    with pytest.raises(CommandError, match="The session '.*': A history is encrypted .*The export is not whole"):
+        exported()
+    assert (tmp_path / "export.jsonl").read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["export.jsonl"]
+
+
+# Files and pipes
+
+
+def test_a_file_is_for_its_owner_alone(ours, exported, tmp_path):
+    exported()
+    assert stat.S_IMODE((tmp_path / "export.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(namespace):
+    with pytest.raises(CommandError, match="/nowhere/at/all cannot be written: No such file"):
+        call_command("export_memories", "/nowhere/at/all", "--namespace", "ours")
+
+
+def test_stdout_leads_into_stdin(ours, elsewhere, capsysbinary, monkeypatch, exported):
+    call_command("export_memories", "--namespace", "ours")
+    written = capsysbinary.readouterr().out
+    assert written.splitlines()[1:] == [line.rstrip(b"\n") for line in exported()[1:]]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written)))
+    call_command("import_memories", "-", namespace="elsewhere", stdout=io.StringIO())
+    assert without_ids(exported(namespace="elsewhere"))[0] == without_ids(exported())[0]
+
+
+@pytest.mark.timeout(60)
+def test_whoever_reads_a_pipe_learns_that_it_has_ended_before_the_command_has(namespace, monkeypatch):
+    reading_end, writing_end = os.pipe()
+    with open(reading_end, "rb") as reader, open(writing_end, "w") as writer:
+        monkeypatch.setattr("sys.stdout", writer)
+        call_command("export_memories", "--namespace", "ours")
+        assert reader.read().count(b"\n") == 1
+
+
+def test_a_reader_who_has_gone_is_one_sentence(ours, monkeypatch):
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with open(writing_end, "w") as writer:
+        monkeypatch.setattr("sys.stdout", writer)
+        with pytest.raises(CommandError, match="Whoever was to read this has gone") as error:
+            call_command("export_memories", "--namespace", "ours")
+    assert error.value.returncode == 1
+
+
+def test_an_empty_namespace_is_a_header(namespace, exported, bring):
+    [header] = lines = exported()
+    assert json.loads(header)["version"] == 1
+    assert bring(lines) == "0 of 0 lines are new: nothing.\n"
+
+
+def test_a_dry_run_keeps_nothing(ours, elsewhere, exported, bring):
+    lines, before = exported(), everything()
+    assert f"{len(lines) - 1} of {len(lines) - 1} lines would be new: 2 document, " in bring(
+        lines, "elsewhere", dry_run=True
+    )
+    assert everything() == before
+
+
+@pytest.mark.parametrize("command", ["export_memories", "import_memories"])
+def test_interrupted_nothing_is_left(ours, elsewhere, exported, bring, monkeypatch, tmp_path, command):
+    lines, before = exported(), everything()
+    (tmp_path / "export.jsonl").unlink()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingestion.exchange.reading.FOLLOW", None)
+    monkeypatch.setattr(reading.Import, "finish", interrupted)
+    monkeypatch.setattr("ingestion.exchange.writing.with_open_history", interrupted)
+    with pytest.raises(CommandError) as error:
+        exported() if command == "export_memories" else bring(lines, "elsewhere")
+    assert error.value.returncode == 130
+    assert everything() == before
+    assert not (tmp_path / "export.jsonl").exists()
+
+
+# Wrong files
+
+
+def test_a_file_cut_short_is_refused(ours, elsewhere, exported, refused):
+    lines = exported()
+    assert "The file is not whole" in refused(lines[:-1])
+    assert "tells of 1 of the kind pending_relationship, and 0 are here" in refused(lines[:-1])
+    assert f"line {len(lines):,}: " in refused([*lines[:-1], lines[-1][:-9]])
+
+
+def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
+    lines = exported()
+    extra = json.loads(lines[1]) | {"id": "0192d3f0-0000-7000-8000-000000000000", "path": "x", "repo_id": "y"}
+    assert "The file is not whole" in refused([*lines[:2], json.dumps(extra).encode() + b"\n", *lines[2:]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "reason"),
+    [
+        ("memory", {"content": None}, "content"),
+        ("memory", {"content": " "}, "memory_content_is_not_blank"),
+        ("memory", {"content": "\0"}, "NUL"),
+        ("memory", {"content": 5}, "content: Input should be a valid string"),
+        ("memory", {"importance": 9}, "memory_importance_is_1_to_5"),
+        ("memory", {"importance": 10**30}, "out of range"),
+        ("memory", {"memory_type": "unheard-of"}, "memory_type_is_known"),
+        ("memory", {"user_id": "x" * 256}, "value too long"),
+        ("memory", {"tags": "a"}, "tags: Input should be a valid list"),
+        ("memory", {"metadata": []}, "metadata: Input should be a valid dictionary"),
+        ("memory", {"created_at": "infinity"}, "created_at: must be an ISO 8601 time"),
+        ("memory", {"created_at": "9999-01-01T00:00:00+00:00"}, "between 2000 and 2200"),
+        ("memory", {"id": "1"}, "id: Input should be a valid UUID"),
+        ("memory", {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ("memory", {"namespace_id": 1}, "namespace_id: Extra inputs are not permitted"),
+        ("memory", {"document_id": "0192d3f0-0000-7000-8000-000000000000"}, "document_id"),
+        ("memory", {"vectors": [{"model": "m", "vector": "AAAA"}]}, "must be 768 numbers of unit length"),
+        ("memory", {"vectors": [{"model": "m", "vector": "A" * 2048}]}, "must be 768 numbers of unit length"),
+        ("memory", {"vectors": [{"model": "m", "vector": "/3//" * 512}]}, "must be 768 numbers of unit length"),
+        ("memory", {"vectors": [{"model": "m", "vector": "not base64"}]}, "must be 768 numbers of unit length"),
+        ("relationship", {"to_memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "to_memory_id names a memory that"),
+        ("relationship", {"type": "x"}, "relationship_type_is_known"),
+        ("relationship", {"strength": 2}, "relationship_strength_is_0_to_1"),
+        ("relationship", {"owner": "bob"}, "of_owner"),
+        ("message", {"conversation_id": None}, "conversation_id"),
+        ("session", {"history": {}}, "history: Input should be a valid list"),
+        ("session", {"history": [{"sealed": "x", "timestamp": "2026-01-01T00:00:00+00:00"}]}, "history.0.query"),
+        ("document", {"digest": "text"}, "digest"),
+        ("document", {"kind": "export"}, "kind: must be one of"),
+        ("document", {"kind": ["document"]}, "kind: must be one of"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_named(ours, elsewhere, exported, refused, kind, values, reason):
+    lines = exported()
+    number = number_of(lines, kind)
+    told = refused(changed(lines, number, **values))
+    assert f"line {number:,}: " in told
+    assert reason in told
+    assert "1 lines are wrong" in told or values.get("vectors") is None
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"5", b'{"kind": "memory"}', b"\xff", b"[" * 100_000], ids=range(6))
+def test_a_line_that_is_none_is_named(ours, elsewhere, exported, refused, line):
+    lines = exported()
+    assert "line 3: " in refused([*lines[:2], line + b"\n", *lines[2:]])
+
+
+def test_all_wrong_lines_of_a_batch_are_named(ours, elsewhere, exported, refused):
+    lines = exported()
+    first = number_of(lines, "memory")
+    told = refused(changed(changed(lines, first, importance=9), first + 2, importance=0))
+    assert f"line {first:,}: " in told and f"line {first + 2:,}: " in told and f"line {first + 1:,}: " not in told
+    assert "2 lines are wrong" in told
+
+
+def test_an_id_that_stands_twice_is_named(ours, elsewhere, exported, refused):
+    lines = exported()
+    number = number_of(lines, "conversation")
+    told = refused(changed(lines, number + 1, id=json.loads(lines[number - 1])["id"]))
+    assert f"line {number + 1:,}: its id stands on an earlier line too" in told
+
+
+@pytest.mark.parametrize(("values", "reason"), [({"version": 2}, "version"), ({"counts": {"x": 1}}, "counts")])
+def test_a_header_that_cannot_be_understood_is_refused(ours, elsewhere, exported, refused, values, reason):
+    assert f"line 1: this is not the header of an export: {reason}" in refused(changed(exported(), 1, **values))
+
+
+def test_without_its_header_it_is_no_export(ours, elsewhere, exported, refused):
+    assert "line 1: this is not the header of an export: kind: Input should be" in refused(exported()[1:])
+
+
+def test_columns_may_be_missing_and_have_their_defaults_then(elsewhere, bring):
+    header = {"kind": "export", "version": 1, "namespace": "x", "user": None, "embedding_model": None}
+    header |= {"created_at": "2026-01-01T00:00:00Z", "counts": {"memory": 2}}
+    ids = [f"0192d3f0-0000-7000-8000-00000000000{number}" for number in range(2)]
+    lines = [header, {"kind": "memory", "id": ids[0], "content": "old", "source_system": "x", "access_count": 4}]
+    lines.append({"kind": "memory", "id": ids[1], "content": "older", "source_system": "x"})
+    bring([json.dumps(line).encode() + b"\n" for line in lines], "elsewhere")
+    old, older = Memory.objects.order_by("pk")
+    assert (old.access_count, older.access_count) == (4, 0)
+    assert (old.base_relevance, old.importance, old.tags, old.metadata, old.memory_type) == (1, 3, [], {}, "agent")
+    assert tasks.embed_due() == 2
