@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-import numpy as np
 import rustworkx as rx
 from django.db import connection
 
 from memories.graph.drawing_places import places
 from memories.graph.shape_bridges import Cut, cuts
-from memories.graph.shape_clusters import clusters, joined
+from memories.graph.shape_clusters import clusters
 from memory_site.problems import Problem
 
-MEMORIES_AT_MOST, RELATIONSHIPS_AT_MOST = 50_000, 200_000
+MEMORIES_AT_MOST, RELATIONSHIPS_AT_MOST = 20_000, 50_000
 #: What a shape names at most: central memories, of each other kind, and members of a cluster.
 CENTRAL, NAMED, MEMBERS = 150, 100, 50
 KEPT = 100
@@ -142,7 +141,7 @@ def found(state: State, relationships: Sequence[tuple[str, str]]) -> Shape:
     ids, ends = numbered(living)
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(len(ids)))
-    graph.add_edges_from_no_data([*map(tuple, ends.tolist())])
+    graph.add_edges_from_no_data(ends)
     scores, order = ranked(graph)
     cluster, grouped = by_size(clusters(ends, len(ids)), order)
     bridges, connectors = cuts(graph)
@@ -159,16 +158,15 @@ def found(state: State, relationships: Sequence[tuple[str, str]]) -> Shape:
         cluster_total=len(grouped),
         bridge_total=len(bridges),
         connector_total=len(connectors),
-        lines=[(place[a], place[b]) for a, b in ends.tolist() if a in place and b in place],
+        lines=[(place[a], place[b]) for a, b in ends if a in place and b in place],
     )
 
 
-def numbered(relationships: Sequence[tuple[str, str]]) -> tuple[list[str], np.ndarray]:
+def numbered(relationships: Sequence[tuple[str, str]]) -> tuple[list[str], list[tuple[int, int]]]:
     """The ids, and both ends of every connection as positions among them, each pair once."""
     numbers: dict[str, int] = {}
-    ends = [[numbers.setdefault(end, len(numbers)) for end in pair] for pair in relationships]
-    pairs = np.array(ends, int).reshape(-1, 2)
-    return list(numbers), joined(pairs, np.ones(len(pairs)), len(numbers))[0]
+    ends = {tuple(sorted(numbers.setdefault(end, len(numbers)) for end in pair)) for pair in relationships}
+    return list(numbers), sorted(ends)
 
 
 def ranked(graph: rx.PyGraph) -> tuple[dict[int, float], list[int]]:
@@ -181,11 +179,11 @@ def ranked(graph: rx.PyGraph) -> tuple[dict[int, float], list[int]]:
     return scores, sorted(scores, key=lambda node: (-scores[node], node))
 
 
-def by_size(cluster: np.ndarray, order: list[int]) -> tuple[dict[int, int], list[list[int]]]:
+def by_size(cluster: list[int], order: list[int]) -> tuple[dict[int, int], list[list[int]]]:
     """The place of each node's cluster among all by size, and each cluster's nodes in the given order."""
     groups: dict[int, list[int]] = {}
     for node in order:
-        groups.setdefault(int(cluster[node]), []).append(node)
+        groups.setdefault(cluster[node], []).append(node)
     largest = sorted(groups.values(), key=len, reverse=True)
     return {node: at for at, nodes in enumerate(largest) for node in nodes}, largest
 
