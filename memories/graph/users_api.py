@@ -3,27 +3,23 @@
 import base64
 import binascii
 from typing import Any
-from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
-from memories.graph.api import COLUMNS, relationship_out
 from memories.graph.erase import belongings, count_rows, erase
-from memories.graph.models import Relationship, UserTotal
+from memories.graph.load import user_memories
+from memories.graph.models import UserTotal
 from memories.graph.schemas import ErasedOut, UserMemoriesOut, UserOut, UserPage
 from memories.graph.tasks import bell
 from memories.graph.totals import statistics, total_out, totals
-from memories.models import Memory
-from memories.schemas import OUT_COLUMNS, memory_out
 from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import reads, writes
 from memory_site.problems import Problem, invalid
 from memory_site.schemas import Label, storable
 
 router = Router(tags=["users"])
-LOADED_AT_MOST, RELATIONSHIPS_AT_MOST = 1_000, 10_000
 AFTER, BEFORE = "after", "before"
 
 
@@ -62,19 +58,9 @@ def decoded(cursor: str) -> tuple[str, str]:
 
 @router.get("/users/{path:user_id}/memories", auth=reads, response={200: UserMemoriesOut, **PROBLEMS})
 def load_user(request: HttpRequest, user_id: Label):
-    """A user's newest 1,000 memories and the relationships among them; nothing for who is not known."""
-    namespace_id = request.auth.namespace_id
-    mine = Memory.objects.in_namespace(namespace_id).filter(user_id=user_id).newest_first()
-    rows = list(mine.values(*OUT_COLUMNS)[:LOADED_AT_MOST])
-    among = relationships_among(namespace_id, user_id, [row["id"] for row in rows])
-    return answer({"memories": [memory_out(row) for row in rows], "relationships": among})
-
-
-def relationships_among(namespace_id: int, user_id: str, ids: list[UUID]) -> list[dict[str, Any]]:
-    """RelationshipOut dictionaries, the strongest first."""
-    mine = Relationship.objects.filter(namespace_id=namespace_id, owner=user_id).among(ids)
-    rows = mine.order_by("-strength", "-id").values(*COLUMNS)[:RELATIONSHIPS_AT_MOST]
-    return [relationship_out(row) for row in rows]
+    """A user's newest 1,000 memories and the relationships among them, the strongest 10,000; nothing for who is not
+    known."""
+    return HttpResponse(user_memories(request.auth.namespace_id, user_id), content_type="application/json")
 
 
 # Below the longer address, which an id would otherwise swallow.

@@ -28,7 +28,7 @@ class Operation:
 
     name: str
     prepare: Callable[[int, str], Any]
-    sql: Callable[[Any], Sql]
+    sql: Callable[[Any], Sql | list[Sql]]
     service: Callable[[Any], Any]
     request: Callable[[Any], tuple[str, str, dict | None]]
     times: dict[str, list[float]] = field(default_factory=lambda: {"raw": [], "service": [], "http": []})
@@ -68,7 +68,7 @@ def one_round(operation: Operation, number: int, raw: psycopg.Connection, http: 
     for arm in ("service", "raw", "http") if number % 2 == 0 else ("http", "service", "raw"):
         wanted = operation.prepare(number, arm)
         if arm == "raw":
-            work = partial(run_raw, raw, *operation.sql(wanted))
+            work = partial(run_raw, raw, operation.sql(wanted))
         elif arm == "service":
             work = partial(operation.service, wanted)
         else:
@@ -78,8 +78,9 @@ def one_round(operation: Operation, number: int, raw: psycopg.Connection, http: 
         operation.times[arm].append((time.perf_counter() - started) * 1000)
 
 
-def run_raw(raw: psycopg.Connection, sql: str, parameters: Any) -> None:
-    raw.execute(sql, parameters).fetchall()
+def run_raw(raw: psycopg.Connection, statements: Sql | list[Sql]) -> None:
+    for statement in statements if isinstance(statements, list) else [statements]:
+        raw.execute(*statement).fetchall()
 
 
 def ask(http: urllib3.PoolManager, url: str, method: str, path: str, body: dict | None) -> None:

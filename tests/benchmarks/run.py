@@ -26,6 +26,7 @@ from tests.benchmarks.imports import imports  # noqa: E402
 from tests.benchmarks.memories import operations_on_memories  # noqa: E402
 from tests.benchmarks.recall import recalls  # noqa: E402
 from tests.benchmarks.sessions import SESSIONS, fill, operations_on_sessions, written  # noqa: E402
+from tests.benchmarks.users import operations_on_users  # noqa: E402
 
 console = Console(width=140)
 
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         load(namespace, data, model)
         fill(namespace)
         operations = [*operations_on_memories(namespace, data, model), *operations_on_graph(namespace, data, model)]
-        operations += operations_on_sessions(namespace)
+        operations += [*operations_on_users(namespace, data, model), *operations_on_sessions(namespace)]
         title = f"{data.rows:,} memories, {SESSIONS:,} sessions"
         console.print(measure(operations, title, url, token, pid, arguments.rounds))
         console.print(written(namespace))

@@ -1,0 +1,33 @@
+"""A user's memory in one call: one statement, and the JSON is PostgreSQL's."""
+
+from django.db import connection
+
+from memories.schemas import out_members, written_moment
+
+MEMORIES_AT_MOST, RELATIONSHIPS_AT_MOST = 1_000, 10_000
+LOAD = f"""
+WITH newest AS MATERIALIZED (
+    SELECT {out_members("memory")} FROM memories_memory memory
+    WHERE namespace_id = %(namespace)s AND user_id = %(user)s
+      AND (expires_at IS NULL OR expires_at > statement_timestamp())
+    ORDER BY memory.created_at DESC, memory.id DESC LIMIT {MEMORIES_AT_MOST}
+),
+among AS MATERIALIZED (
+    SELECT link.id, from_memory_id AS from_id, to_memory_id AS to_id, type, strength, metadata,
+           {written_moment("created_at")} AS created_at, {written_moment("updated_at")} AS updated_at
+    FROM graph_relationship link
+    WHERE namespace_id = %(namespace)s AND owner = %(user)s
+      AND from_memory_id IN (SELECT id FROM newest) AND to_memory_id IN (SELECT id FROM newest)
+    ORDER BY strength DESC, link.id DESC LIMIT {RELATIONSHIPS_AT_MOST}
+)
+SELECT (SELECT coalesce(json_agg(newest), '[]')::text FROM newest),
+       (SELECT coalesce(json_agg(among), '[]')::text FROM among)
+"""
+
+
+def user_memories(namespace_id: int, user_id: str) -> str:
+    """UserMemoriesOut as JSON: the newest memories, and the relationships among them, the strongest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOAD, {"namespace": namespace_id, "user": user_id})
+        memories, relationships = cursor.fetchone()
+    return f'{{"memories":{memories},"relationships":{relationships}}}'
