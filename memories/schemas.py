@@ -279,14 +279,12 @@ def written_moment(column: str) -> str:
 def out_members(memory: str) -> str:
     """MemoryOut as columns of a statement, for answers of so many memories that PostgreSQL writes the JSON itself: in
     Python a thousand cost twice what reading them does."""
-    plain = [name for name in OUT_COLUMNS[:-1] if not name.startswith("entity_")]
-    columns = [
-        f"{written_moment(f'{memory}.{name}')} AS {name}" if name in MOMENTS else f"{memory}.{name}" for name in plain
-    ]
+    plain = [f"{memory}.{name}" for name in OUT_COLUMNS[:-1] if not name.startswith("entity_") and name not in MOMENTS]
+    moments = [f"{written_moment(f'{memory}.{name}')} AS {name}" for name in MOMENTS]
     parts = ", ".join(f"'{part}', {memory}.entity_{part}" for part in ("system", "id", "type", "name"))
     entity = f"CASE WHEN {memory}.entity_id IS NOT NULL THEN json_build_object({parts}) END AS entity"
     embedded = f"NOT EXISTS (SELECT FROM memories_dueembedding due WHERE due.memory_id = {memory}.id) AS embedded"
-    return ", ".join([*columns, entity, embedded])
+    return ", ".join([*plain, *moments, entity, embedded])
 
 
 def memory_out(row: dict[str, Any]) -> dict[str, Any]:

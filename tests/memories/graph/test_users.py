@@ -46,10 +46,10 @@ def test_a_user_is_loaded_newest_first_with_his_relationships(api):
     }
 
 
-def test_it_takes_two_statements(api, takes):
+def test_it_takes_one_statement(api, takes):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
     relate(api, *ids)
-    with takes(2):
+    with takes(1):
         load(api, "ada")
 
 
