@@ -5,10 +5,9 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,7 +22,7 @@ from memories.admin_search import ranked, search, written_id
 from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
 from memories.neighbours import neighbours
-from memory_site.console import CHANGED_ELSEWHERE, ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
+from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
 
 SHOWN = 160
 LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
@@ -185,13 +184,6 @@ class MemoryAdmin(ConsoleAdmin):
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"source_system": "admin"} | super().get_changeform_initial_data(request)
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except (IntegrityError, Memory.DoesNotExist):  # between the form's check and the writing
-            messages.error(request, CHANGED_ELSEWHERE)
-            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Memory, form: MemoryForm, change: bool) -> None:
         """By the model's own verbs, so that new content makes a new vector due."""

@@ -1,14 +1,12 @@
 """The console's page of changes of the embedding model, how far they are, and nothing to do by hand."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.models import Reembedding
-from memory_site.console import ConsoleAdmin, grouped, moment
+from memory_site.console import ReadAdmin, grouped, moment
 
 BAR = (
     '<span class="ingestion-progress"><span class="whitespace-nowrap">{} of {}</span>'
@@ -24,23 +22,11 @@ def state_of(run: Reembedding) -> str:
 
 
 @admin.register(Reembedding)
-class ReembeddingAdmin(ConsoleAdmin):
+class ReembeddingAdmin(ReadAdmin):
     list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "begun", "error")
     list_display_links = None
+    list_select_related = ("namespace",)
     ordering = ("-created_at", "-id")
-    sortable_by = ()
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related("namespace")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Reembedding | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Reembedding | None = None) -> bool:
-        return False
 
     @display(description="state", label=COLOURS)
     def state(self, run: Reembedding) -> str:

@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Paginator
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -106,6 +108,13 @@ class ConsoleAdmin(ModelAdmin):
     warn_unsaved_form = True
     paginator = CappedPaginator
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (IntegrityError, ObjectDoesNotExist):  # between the form's check and the writing
+            messages.error(request, CHANGED_ELSEWHERE)
+            return HttpResponseRedirect(request.get_full_path())
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ConsoleList
 
@@ -113,6 +122,22 @@ class ConsoleAdmin(ModelAdmin):
         paginator = super().get_paginator(request, queryset, *args, **kwargs)
         paginator.whole = queryset.query.where == self.get_queryset(request).query.where
         return paginator
+
+
+class ReadAdmin(ConsoleAdmin):
+    """Rows that are made elsewhere, and only looked at here."""
+
+    sortable_by = ()
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 def pretty_json(value: Any) -> SafeString:

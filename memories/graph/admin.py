@@ -4,13 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin, messages
-from django.db import IntegrityError
+from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -26,9 +24,9 @@ from memories.graph.admin_erasures import ErasureAdmin  # noqa: F401
 from memories.graph.admin_users import UserMemoryAdmin  # noqa: F401
 from memories.graph.models import PendingRelationship, Relationship, RelationshipQuerySet, RelationshipType, living
 from memories.models import Memory
-from memory_site.console import CHANGED_ELSEWHERE, ConsoleAdmin, moment, pretty_json, shortened
+from memory_site.console import pretty_json, shortened
 from memory_site.schemas import bounded_object
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.shared import JoiningAdmin, NamespaceFilter
 
 ENDS = ("from_memory", "to_memory")
 BEGINNING = 120
@@ -117,14 +115,13 @@ class RelationshipForm(forms.ModelForm):
 
 
 @admin.register(Relationship)
-class RelationshipAdmin(ConsoleAdmin):
+class RelationshipAdmin(JoiningAdmin):
     form = RelationshipForm
     list_display = ("joined", "kind", "strength", "owner", "namespace", "created")
     list_display_links = ("joined",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, RelationshipTypeFilter)
     ordering = ("-id",)  # the order they were made in, by an index that is there anyway
-    sortable_by = ()
     search_fields = ("owner",)  # shows the box; get_search_results says what it does
     search_help_text = "Either memory's id, or the user"
     readonly_fields = ("memories", "whose", "created", "updated", "metadata_shown")
@@ -138,9 +135,6 @@ class RelationshipAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return with_beginnings(Relationship.objects.select_related("namespace"))
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return lookup in {each.parameter_name for each in self.list_filter}
-
     def get_fieldsets(self, request: HttpRequest, obj: Relationship | None = None) -> tuple:
         return self.fieldsets if obj else self.add_fieldsets
 
@@ -153,23 +147,6 @@ class RelationshipAdmin(ConsoleAdmin):
         if pk := written_id(text):
             return queryset.filter(Q(from_memory=pk) | Q(to_memory=pk)), False
         return (queryset.filter(owner=text) if text else queryset), False
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except IntegrityError:  # between the form's check and the writing
-            messages.error(request, CHANGED_ELSEWHERE)
-            return HttpResponseRedirect(request.get_full_path())
-
-    def save_model(self, request: HttpRequest, obj: Relationship, form: RelationshipForm, change: bool) -> None:
-        if change:
-            obj.updated_at = timezone.now()
-        super().save_model(request, obj, form, change)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """The relationship alone: the memories stay."""
-        shown = [str(link) for link in objs]
-        return shown, {"relationships": len(shown)}, set(), []
 
     @display(description="relationship")
     def joined(self, link: Relationship) -> SafeString:
@@ -192,14 +169,6 @@ class RelationshipAdmin(ConsoleAdmin):
     @display(description="metadata")
     def metadata_shown(self, link: Relationship) -> SafeString:
         return pretty_json(link.metadata)
-
-    @display(description="made")
-    def created(self, link: Relationship) -> SafeString | None:
-        return moment(link.created_at)
-
-    @display(description="changed")
-    def updated(self, link: Relationship) -> SafeString | None:
-        return moment(link.updated_at)
 
 
 def way(pk: UUID, beginning: str) -> SafeString:

@@ -24,7 +24,7 @@ from memories.graph.shape import Shape, shape_of
 from memories.graph.shape_api import BEGINNING, graph_out, name_of, short_memories
 from memories.graph.totals import statistics, totals
 from memories.models import Memory
-from memory_site.console import ConsoleAdmin, grouped, moment, shortened
+from memory_site.console import ReadAdmin, grouped, moment, shortened
 from memory_site.problems import Problem
 from sessions_app.admin.shared import namespace_field
 from sessions_app.admin.statistics import chosen
@@ -46,7 +46,7 @@ class SearchForm(forms.Form):
 
 
 @admin.register(UserTotal)
-class UserMemoryAdmin(ConsoleAdmin):
+class UserMemoryAdmin(ReadAdmin):
     """Two pages to look at; of the rows behind them a user may have many."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -63,15 +63,6 @@ class UserMemoryAdmin(ConsoleAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: UserTotal | None = None) -> bool:
         return request.user.has_perm("memories.view_memory")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: UserTotal | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: UserTotal | None = None) -> bool:
-        return False
 
 
 def users(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:

@@ -26,7 +26,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from memory_site.console import ConsoleAdmin, moment
+from memory_site.console import ConsoleAdmin, ReadAdmin, moment
 from memory_site.operations.models import Heartbeat
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -123,23 +123,13 @@ class CrontabAdmin(ScheduleAdmin):
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(ConsoleAdmin):
+class HeartbeatAdmin(ReadAdmin):
     """Written by the parts themselves, and only read here."""
 
     list_display = ("name", "seen")
     ordering = ("name",)
-    actions = None
 
     @display(description="last seen")
     def seen(self, heartbeat: Heartbeat) -> str:
         seconds = (timezone.now() - heartbeat.seen_at).total_seconds()
         return f"{seconds:.0f} s ago" if seconds < 120 else f"{timesince(heartbeat.seen_at)} ago"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Heartbeat | None = None) -> bool:
-        return False

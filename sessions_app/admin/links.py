@@ -3,12 +3,10 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.db import IntegrityError
+from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -16,9 +14,9 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from memory_site.console import CHANGED_ELSEWHERE, moment, shortened
+from memory_site.console import shortened
 from memory_site.schemas import visible
-from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of
+from sessions_app.admin.shared import JoiningAdmin, NamespaceFilter, living, page_of
 from sessions_app.models import SessionLink
 from sessions_app.models.sessions import LinkType
 from sessions_app.schemas import addressable
@@ -100,7 +98,7 @@ def seen(text: str) -> str:
 
 
 @admin.register(SessionLink)
-class SessionLinkAdmin(SpokenAdmin):
+class SessionLinkAdmin(JoiningAdmin):
     form = LinkForm
     list_display = ("joined", "kind", "about", "namespace", "created")
     list_display_links = ("joined",)
@@ -108,7 +106,6 @@ class SessionLinkAdmin(SpokenAdmin):
     list_filter = (NamespaceFilter, LinkTypeFilter)
     list_before_template = "admin/sessions_app/sessionmemory/links_empty.html"
     ordering = ("-id",)  # the order they were made in, by an index that is there anyway
-    sortable_by = ()
     search_fields = ("source_session_id",)  # shows the box; get_search_results says what it does
     search_help_text = "Either session's id, or how it begins"
     autocomplete_fields = ("namespace",)
@@ -127,23 +124,6 @@ class SessionLinkAdmin(SpokenAdmin):
         text = search_term.strip()
         either = Q(source_session_id__startswith=text) | Q(target_session_id__startswith=text)
         return (queryset.filter(either) if text else queryset), False
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except IntegrityError:  # between the form's check and the writing
-            messages.error(request, CHANGED_ELSEWHERE)
-            return HttpResponseRedirect(request.get_full_path())
-
-    def save_model(self, request: HttpRequest, obj: SessionLink, form: LinkForm, change: bool) -> None:
-        if change:
-            obj.updated_at = timezone.now()
-        super().save_model(request, obj, form, change)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """The link alone: the sessions stay."""
-        shown = [str(link) for link in objs]
-        return shown, {"session links": len(shown)}, set(), []
 
     @display(description="link")
     def joined(self, link: SessionLink) -> SafeString:
@@ -167,11 +147,3 @@ class SessionLinkAdmin(SpokenAdmin):
         )
         found = [(page_of(pk), name) for pk, name in both if pk]
         return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Neither is there now."
-
-    @display(description="made")
-    def created(self, link: SessionLink) -> SafeString | None:
-        return moment(link.created_at)
-
-    @display(description="changed")
-    def updated(self, link: SessionLink) -> SafeString | None:
-        return moment(link.updated_at)
