@@ -48,7 +48,20 @@ NONSENSE = (
     "unbridled teacup parliament", "oonga bling",
 )  # fmt: skip
 # A clear meaning counts, a less clear one if it also stands out among the user's other memories.
-FOUND = """(coalesce(hits.share, 0) >= 0.25 OR meant.clear >= 0.25 OR (meant.clear >= 0.15 AND hits.lead >= 0.8))"""
+FOUND = """(
+    said.share >= 0.25 OR meant.clear >= 0.25
+    OR (said.share >= 0.15 AND meant.clear >= 0.05) OR (meant.clear >= 0.15 AND hits.lead >= 0.8)
+)"""
+# By rarity among a thousand memories at least: among five, a word that stands in two of them would say next to nothing
+# beside one that stands nowhere.
+SAID = """CROSS JOIN LATERAL (
+    SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
+    FROM (
+        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
+               * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
+        FROM weighed
+    ) words
+) said"""
 CLEAR = """LEFT JOIN LATERAL (
     SELECT (hits.similarity - level) / greatest(1 - level, 0.01) AS clear
     FROM (SELECT greatest({levels}) AS level FROM vectors WHERE vectors.id = memory.id OFFSET 0) nonsense
@@ -78,7 +91,7 @@ NEARBY = """LEFT JOIN (
 NOWHERE = "CROSS JOIN (SELECT 0::float8 AS nearness) nearby"
 DAYS = AGE.format(last_updated="memory.last_updated", created_at="memory.created_at") + " / 24"
 PARTS = f"""CROSS JOIN LATERAL (
-    SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), hits.share, 1) END AS words,
+    SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), said.share) END AS words,
            1 - exp(-least(greatest(hits.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
            0.5::float8 ^ least({DAYS}, 60) AS recency,
@@ -157,7 +170,7 @@ def retrieve(
 
 def ranking(namespace_id: int, owner: str, standing: Sequence[UUID], nonsense: Sequence[Vector]) -> Ranking:
     levels = ", ".join(f"-(vector <#> %(nonsense{number})s::halfvec)" for number in range(len(nonsense)))
-    joins = [CLEAR.format(levels=levels) if nonsense else UNCLEAR, NEARBY if standing else NOWHERE, PARTS]
+    joins = [SAID, CLEAR.format(levels=levels) if nonsense else UNCLEAR, NEARBY if standing else NOWHERE, PARTS]
     return Ranking(
         score=SCORE,
         joins=" ".join(joins),

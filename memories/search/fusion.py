@@ -16,9 +16,9 @@ CANDIDATES = {
 FUSED = """
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + coalesce(text_rank, 0))) AS score,
-           similarity, text_rank, lead, share, EXISTS (SELECT FROM near WHERE near.id = compared.id) AS by_meaning
+           similarity, text_rank, lead, EXISTS (SELECT FROM near WHERE near.id = compared.id) AS by_meaning
     FROM (
-        SELECT candidates.id, similarity, text_rank, share, coalesce(
+        SELECT candidates.id, similarity, text_rank, coalesce(
             greatest(similarity - noise.mean, 0) / noise.spread / sqrt(2 * ln(greatest(size.rows, 10))), 0
         ) AS lead
         FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN ranked USING (id) LEFT JOIN LATERAL (
@@ -28,7 +28,7 @@ hits AS MATERIALIZED (
 )"""
 WORDS_ALONE = """
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-text_rank) AS score, NULL::float8 AS similarity, text_rank, 0::float8 AS lead, share,
+    SELECT id, 1 - exp(-text_rank) AS score, NULL::float8 AS similarity, text_rank, 0::float8 AS lead,
            false AS by_meaning
     FROM ranked
 )"""
@@ -41,7 +41,7 @@ hits AS MATERIALIZED (
 
 def hits(*, by_words: bool, by_meaning: bool) -> list[str]:
     """The last parts of the statement: `hits` (id, score, similarity, text_rank, by_meaning), with words also `lead`,
-    how far its meaning stands out, and `share`, how much of the query's words it has, by their rarity."""
+    how far its meaning stands out."""
     if not by_words:
         return [MEANING_ALONE]
     candidates = f"candidates AS MATERIALIZED ({CANDIDATES[by_words, by_meaning]})"

@@ -127,7 +127,7 @@ ranked AS MATERIALIZED (
         words="matched.words, opened.words",
         presence="(coalesce(closed_presence, 0) + coalesce(opened.presence, 0))",
     )
-} AS text_rank, (coalesce(closed_presence, 0) + coalesce(opened.presence, 0)) / possible AS share
+} AS text_rank
     FROM candidates CROSS JOIN measure LEFT JOIN matched USING (id) LEFT JOIN opened USING (id)
     WHERE matched.id IS NOT NULL OR opened.id IS NOT NULL
 )"""
