@@ -109,8 +109,9 @@ def listed(data: Mapping) -> list | tuple | None:
         lists = {name.lower(): each for name, each in pairs(place) if isinstance(each, list | tuple)}
         if usual := [lists[name] for name in LISTS if name in lists]:
             return usual[0]
-        if len(lists) == 1:
-            return next(iter(lists.values()))
+        others = [each for name, each in lists.items() if each and name not in ("errors", "warnings")]
+        if len(others) == 1:
+            return others[0]
     return None
 
 

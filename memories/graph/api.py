@@ -32,6 +32,7 @@ router = Router(tags=["relationships"])
 COLUMNS = ("id", "from_memory_id", "to_memory_id", "type", "strength", "metadata", "created_at", "updated_at")
 ALIVE = "({0}.expires_at IS NULL OR {0}.expires_at > statement_timestamp())"
 START = f"start.namespace_id = %(namespace)s AND start.id = %(start)s::uuid AND {ALIVE.format('start')}"
+PENDING_AT_MOST = 100
 ANOTHER_USERS = "belongs to another user: a relationship joins memories of one user"
 # What is not said again stays.
 AGAIN = """DO UPDATE SET
@@ -138,12 +139,20 @@ def pending_out(waiting: PendingRelationship, entity: EntityKey) -> dict[str, An
 def list_relationships(
     request: HttpRequest, memory_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
-    """A memory's relationships in both directions, newest first."""
+    """A memory's relationships in both directions, newest first, and those that wait for their entity."""
     rows = Relationship.objects.in_namespace(request.auth.namespace_id).of_memory(memory_id)
     found = page(rows, COLUMNS, limit, cursor, relationship_out)
     if not found["results"] and not the_memory(request, memory_id).exists():
         raise missing()
-    return answer(found)
+    return answer(found | {"pending": waiting_of(request.auth.namespace_id, memory_id)})
+
+
+def waiting_of(namespace_id: int, memory_id: UUID) -> list[dict[str, Any]]:
+    """PendingOut dictionaries, newest first."""
+    rows = PendingRelationship.objects.in_namespace(namespace_id).filter(from_memory=memory_id).order_by("-id")
+    return [
+        pending_out(each, EntityKey(system=each.entity_system, id=each.entity_id)) for each in rows[:PENDING_AT_MOST]
+    ]
 
 
 @router.delete("/relationships/{relationship_id}", auth=writes, response={204: None, **PROBLEMS})

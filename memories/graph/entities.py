@@ -19,6 +19,8 @@ LABEL = 255
 #: System and id.
 Key = tuple[str, str]
 
+#: What an entity is called that does not say what it is.
+GUESSED = ("CustomObject", "Issue", "record")
 SALESFORCE, JIRA, SERVICENOW = "salesforce", "jira", "servicenow"
 SALESFORCE_ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 PREFIXES = {
@@ -56,6 +58,8 @@ SERVICENOW_PARENTS = {
     "assignment_group": RelationshipType.RELATES_TO,
     "caller_id": RelationshipType.RELATES_TO,
 }
+# Of the answer to a change, not of the record.
+NOT_FIELDS = ("attributes", "id", "success", "errors")
 UNSTORABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -124,7 +128,7 @@ def salesforce(record: Mapping) -> Entity | None:
     kind = own and (text(attributes.get("type")) if isinstance(attributes, Mapping) else None) or salesforce_type(own)
     if own is None or kind is None:
         return None
-    told = {name: value for name, value in record.items() if name not in ("attributes", "id")} | {"Id": own}
+    told = {name: value for name, value in record.items() if name not in NOT_FIELDS} | {"Id": own}
     person = " ".join(filter(None, (text(told.get("FirstName")), text(told.get("LastName"))))) or None
     name = next(filter(None, (text(told.get(each)) for each in ("Name", "Subject", "Title", "CaseNumber"))), person)
     return Entity(
@@ -254,12 +258,25 @@ def plain(value: Any) -> Any:
             return value if abs(value) < 1e15 else None  # neither NaN nor infinity
         case str():
             return clean(value)[:LONGEST_FIELD].strip() or None
+        case Mapping() if value.get("type") == "doc":
+            return " ".join(texts(value))[:LONGEST_FIELD] or None
         case Mapping():
             names = ("display_value", "displayName", "name", "Name", "value", "key")
             return next(filter(None, (text(value.get(name)) for name in names)), None)
         case list():
             return ", ".join(filter(None, (text(each) for each in value[:FIELDS_KEPT])))[:LONGEST_FIELD] or None
     return None
+
+
+def texts(value: Any, level: int = 1) -> Iterator[str]:
+    """What is written in a document of Atlassian's."""
+    if isinstance(value, list):
+        for each in value[:FIELDS_KEPT]:
+            yield from texts(each, level)
+    elif isinstance(value, Mapping) and level < DEEPEST:
+        if (said := text(value.get("text"))) is not None:
+            yield said
+        yield from texts(value.get("content"), level + 1)
 
 
 def called(value: Any) -> str | None:

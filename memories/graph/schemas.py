@@ -93,6 +93,7 @@ class PendingOut(LinkOut):
 
 class RelationshipPage(Schema):
     results: list[RelationshipOut]
+    pending: list[PendingOut] = Field(description="Those that wait for their entity, the newest 100.")
     next: str | None = Field(description="The `cursor` of the following page.")
     previous: str | None = Field(description="The `cursor` of the page before.")
 

@@ -113,8 +113,8 @@ def short_out(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def name_of(memory: dict[str, Any] | None) -> str:
-    """What people would call it: the name of its entity, or else how its content begins."""
-    return "" if memory is None else (memory["entity"] or {}).get("name") or memory["beginning"]
+    """What people would call it: the name of its entity, or else the first line of its content."""
+    return "" if memory is None else (memory["entity"] or {}).get("name") or memory["beginning"].partition("\n")[0]
 
 
 def cluster_out(number: int, cluster: Cluster, memories: Memories) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
 
 from memories.add import add_many
-from memories.graph.entities import Entity, Key, clean, entities_in
+from memories.graph.entities import GUESSED, Entity, Key, clean, entities_in
 from memories.graph.models import RelationshipType
 from memories.graph.relate import Relation, Waiting, relate, wait_for
 from memories.graph.tool_results_schemas import ToolResultIn
@@ -21,12 +22,25 @@ from memory_site.schemas import LARGEST_INTEGER, bounded_object
 
 #: What is read of a result to be kept: levels, values, and characters of what is too large to be kept as it is.
 LEVELS, VALUES, TEXT = 32, 50_000, 30_000
+#: Levels of `data`; what lies deeper is kept as JSON in a text.
+LEVELS_KEPT = 8
 #: Characters of the result in the content, which is what is searched by meaning.
 SHOWN = 4_000
 LONGEST = 20_000
 ENTITY_FIELDS, LINKS = 100, 2_000
 # PostgreSQL writes 1e100 as a hundred and one digits.
 LARGEST_FLOAT, SMALLEST_FLOAT = 1e20, 1e-20
+
+
+class Known(NamedTuple):
+    """What is known of an entity before it is told again."""
+
+    fields: Mapping[str, Any]
+    type: str | None
+    name: str | None
+
+
+UNKNOWN = Known({}, None, None)
 
 
 class Copy:
@@ -72,21 +86,31 @@ def written(value: Any) -> str:
 def kept(copy: Copy) -> tuple[dict[str, Any], bool]:
     """`data` for a result, and whether it is a truncated text because the result is too large or too deep."""
     result = copy.value if isinstance(copy.value, dict) else {"result": copy.value}
-    try:
-        if not copy.cut:
-            return bounded_object(result), False
-    except ValueError:
-        pass
+    for data in () if copy.cut else (result, flat(result, LEVELS_KEPT)):
+        with suppress(ValueError):
+            return bounded_object(data), False
     text = written(copy.value)
     return {"truncated": True, "characters": len(text), "text": text[:TEXT]}, True
+
+
+def flat(value: Any, levels: int) -> Any:
+    """The same with what lies deeper written as JSON texts."""
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return written(value)
+    if isinstance(value, list):
+        return [flat(each, levels - 1) for each in value]
+    return {name: flat(each, levels - 1) for name, each in value.items()}
 
 
 def keep(namespace_id: int, said: ToolResultIn) -> dict[str, Any]:
     """ToolResultOut, in ten statements at most, however many entities there are."""
     copy, found = Copy(said.result), entities_in(said.result)
     data, truncated = kept(copy)
-    known = known_fields(namespace_id, said.user_id, found)
-    memories = [output(said, copy, data), *(described(said, each, known.get(each.key, {})) for each in found.values())]
+    known = known_entities(namespace_id, said.user_id, found)
+    told = [described(said, each, known.get(each.key, UNKNOWN)) for each in found.values()]
+    memories = [output(said, copy, data), *told]
     with transaction.atomic():
         ids, _ = add_many(namespace_id, memories)
         places = dict(zip(found, ids[1:], strict=True))
@@ -120,11 +144,14 @@ def shown(value: Any) -> Any:
     return value if isinstance(value, dict) else {"result": value}
 
 
-def described(said: ToolResultIn, entity: Entity, known: Mapping[str, Any]) -> MemoryIn:
-    """The entity with all that is known of it, so that a bare mention takes nothing from its text."""
-    fields = bounded(known, entity.fields)
+def described(said: ToolResultIn, entity: Entity, known: Known) -> MemoryIn:
+    """The entity with all that is known of it, so that a bare mention takes nothing from its text. What was told just
+    now stands first."""
+    fields = bounded(known.fields, entity.fields)
     system, own = entity.key
-    title = f"{entity.type} {entity.name or own}"
+    kind = known.type if known.type and entity.type in GUESSED else entity.type
+    name = entity.name or known.name
+    title = f"{kind} {name or own}"
     lines = [f"{name}: {value}" for name, value in fields.items()]
     return MemoryIn.model_construct(
         **common(said),
@@ -133,7 +160,7 @@ def described(said: ToolResultIn, entity: Entity, known: Mapping[str, Any]) -> M
         data={"entity_data": fields},
         memory_type=MemoryType.DOMAIN_ENTITY,
         source_system=system,
-        entity=EntityIn.model_construct(system=system, id=own, type=entity.type, name=entity.name),
+        entity=EntityIn.model_construct(system=system, id=own, type=kind, name=name),
     )
 
 
@@ -141,7 +168,8 @@ def bounded(known: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]
     """Both, the newer value of the same field; no field is added to those that are very many."""
     room = max(ENTITY_FIELDS - len(known), 0)
     added = [name for name in told if name not in known][:room]
-    return {**known, **{name: told[name] for name in told if name in known or name in added}}
+    newer = {name: told[name] for name in told if name in known or name in added}
+    return {**newer, **{name: known[name] for name in known if name not in newer}}
 
 
 def common(said: ToolResultIn) -> dict[str, Any]:
@@ -149,14 +177,15 @@ def common(said: ToolResultIn) -> dict[str, Any]:
     return {name: getattr(said, name) for name in labels}
 
 
-def known_fields(namespace_id: int, user_id: str | None, found: Mapping[Key, Entity]) -> dict[Key, dict[str, Any]]:
+def known_entities(namespace_id: int, user_id: str | None, found: Mapping[Key, Entity]) -> dict[Key, Known]:
     """What is known of these entities already."""
     if not found:
         return {}
     mine = Memory.objects.in_namespace(namespace_id).filter(user_id=user_id)
     wanted = Q(entity_system__in={system for system, _ in found}, entity_id__in={own for _, own in found})
-    rows = mine.filter(wanted).values_list("entity_system", "entity_id", "data__entity_data")
-    return {(system, own): data for system, own, data in rows if isinstance(data, dict)}
+    columns = ("entity_system", "entity_id", "entity_type", "entity_name", "data__entity_data")
+    rows = mine.filter(wanted).values_list(*columns)
+    return {tuple(key): Known(data if isinstance(data, dict) else {}, kind, name) for *key, kind, name, data in rows}
 
 
 def relations(found: Mapping[Key, Entity], places: Mapping[Key, Any]) -> list[Relation]:

@@ -85,7 +85,8 @@ def namespace_named(name: str) -> Namespace:
         return Namespace.objects.get(name=name)
     except Namespace.DoesNotExist:
         known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
-        raise CommandError(f"There is no namespace {name!r} (there are: {known}).", returncode=WRONG_USE) from None
+        told = f"There is no namespace {name!r} (there are: {known}); create_api_key makes one."
+        raise CommandError(told, returncode=WRONG_USE) from None
 
 
 def sentences(error: ValidationError) -> str:

@@ -309,9 +309,10 @@ def test_one_user_comes_back_byte_by_byte(ours, exported, bring):
     assert exported()[1:] == lines[1:]
 
 
-def test_a_user_nobody_has_heard_of_has_nothing(ours, exported):
-    [header] = exported("--user", "nobody")
-    assert set(json.loads(header)["counts"].values()) == {0}
+def test_a_user_nobody_has_heard_of_is_told_and_leaves_no_file(ours, tmp_path):
+    with pytest.raises(CommandError, match="Nothing is known of the user 'nobody'"):
+        call_command("export_memories", str(tmp_path / "nobody.jsonl"), "--namespace", ours.name, "--user", "nobody")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_names_another_users_memory_does_not_bring_it(ours, exported, bring, elsewhere):

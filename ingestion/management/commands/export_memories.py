@@ -45,8 +45,10 @@ class Command(LongCommand):
             # Closed here, and not whenever Python comes to it: the lines have a transaction open.
             with closing(export(namespace_named(namespace), user)) as lines, written(file) as out:
                 header = next(lines)
-                out.write(header)
                 total = sum(json.loads(header)["counts"].values())
+                if user is not None and not total:
+                    raise CommandError(f"Nothing is known of the user {user!r}.", returncode=FAILED)
+                out.write(header)
                 for line in self.through(lines, total):
                     out.write(line)
         except KeyboardInterrupt:

@@ -105,6 +105,17 @@ def test_on_a_terminal_the_namespaces_name_is_typed(some, monkeypatch, said, gon
     assert ("ada's step" not in left()) is gone
 
 
+@pytest.mark.parametrize("away", [EOFError, KeyboardInterrupt])
+def test_who_does_not_want_to_answer_deletes_nothing(some, monkeypatch, away):
+    def leave(question: str) -> str:
+        raise away
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", leave)
+    assert refusal("--type", "temporary_state") == ("Nothing was deleted.", 1)
+    assert "ada's step" in left()
+
+
 @pytest.mark.parametrize(
     "words",
     [

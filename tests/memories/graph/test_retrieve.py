@@ -52,6 +52,26 @@ def business(request, api, settings):
     return api
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("how big is the acme deal?", True),
+        ("how large is the Acme opportunity", True),
+        ("best pizza with garlic", False),
+    ],
+)
+def test_among_few_memories_a_question_in_words_of_its_own_finds_them(api, settings, query, found):
+    settings.EMBEDDINGS = {"default": ONNX}
+    _embedders.clear()
+    forget_queries()
+    record = {"attributes": {"type": "Opportunity"}, "Id": "0065g00000XyZ12AAB", "Name": "Acme Enterprise License"}
+    result = {"records": [record | {"Amount": 250000, "AccountId": "0015g00000AbC34AAA"}]}
+    told = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}
+    assert api.post("/tool-results", told).status_code == 201
+    tasks.embed_due()
+    assert len(retrieve(api, query)) == (2 if found else 0)
+
+
 PHRASES = [
     ("006Hs00001AbCdEIAV", DEAL),
     ("006hs00001abcdeiav", DEAL),

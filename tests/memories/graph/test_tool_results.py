@@ -280,6 +280,37 @@ def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(ap
     assert "Ferries" in again["content"] and "123" in again["content"]
 
 
+def test_a_change_of_one_field_keeps_the_heading_and_stands_in_the_summary(api):
+    stored(api, {"records": [{**DEAL, "OwnerId": "005Hs00001OwnerIAV", "CloseDate": "2026-12-01", "Stage": "Open"}]})
+    told = entities(stored(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
+    assert told["content"].startswith(f"Opportunity Big (salesforce {DEAL_ID})")
+    assert "Stage Closed Won" in told["summary"]
+    stored(api, ISSUE)
+    bare = {"key": "PROJ-123", "fields": {"status": {"name": "Done"}}}
+    told = entities(stored(api, bare))["PROJ-123"]
+    assert (told["entity"]["type"], told["entity"]["name"]) == ("Bug", "The crane is broken")
+    assert told["summary"].startswith("Bug The crane is broken: status Done")
+
+
+def test_a_jira_description_in_paragraphs_is_kept_and_read(api):
+    text = [
+        {"type": "text", "text": "Customers ask"},
+        {"type": "text", "text": "for darkness.", "marks": [{"type": "em"}]},
+    ]
+    listed = {"type": "listItem", "content": [{"type": "paragraph", "content": text}]}
+    described = {"type": "doc", "version": 1, "content": [{"type": "bulletList", "content": [listed]}]}
+    answer = stored(api, {"issues": [{"key": "WEB-3", "fields": {"summary": "Dark", "description": described}}]})
+    assert answer["truncated"] is False
+    assert answer["memory"]["data"]["issues"][0]["key"] == "WEB-3"
+    assert entities(answer)["WEB-3"]["data"]["entity_data"]["description"] == "Customers ask for darkness."
+
+
+def test_the_answer_to_a_change_is_not_about_its_errors(api):
+    answer = stored(api, {"id": DEAL_ID, "success": True, "errors": []})
+    assert "0 results" not in answer["memory"]["summary"]
+    assert entities(answer)[DEAL_ID]["data"]["entity_data"] == {"Id": DEAL_ID}
+
+
 def test_telling_all_of_it_again_makes_nothing_new(api):
     stored(api, [DEAL, ISSUE, INCIDENT])
     before = (Memory.objects.count(), joined(), PendingRelationship.objects.count())

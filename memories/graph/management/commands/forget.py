@@ -94,7 +94,15 @@ def consent(name: str, total: int, yes_delete: int | None) -> None:
     """Raises CommandError unless exactly this is wanted."""
     if yes_delete is None and not sys.stdin.isatty():
         raise CommandError(UNATTENDED.format(total), returncode=WRONG_USE)
-    if yes_delete is None and input(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name:
+    if yes_delete is None and answered(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name:
         raise CommandError("Nothing was deleted.", returncode=FAILED)
     if yes_delete not in (None, total):
         raise CommandError(f"{total:,} rows would go, not {yes_delete:,}. Nothing was deleted.", returncode=FAILED)
+
+
+def answered(question: str) -> str:
+    """Nothing, when nobody wants to answer."""
+    try:
+        return input(question)
+    except (EOFError, KeyboardInterrupt):
+        return ""
