@@ -65,6 +65,7 @@ class MemoryList(ConsoleList):
 
 @admin.register(Memory)
 class MemoryAdmin(ConsoleAdmin):
+    tells_of_people = True
     form = MemoryForm
     compressed_fields = False
     list_filter = LIST_FILTERS

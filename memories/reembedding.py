@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Length, Now
 
 from memories.due import within
@@ -21,6 +21,7 @@ MEMORIES, CHARACTERS = 256, 50_000
 REMOVED_AT_ONCE = 1_000
 #: Seconds after which no search looks for the earlier vectors any more: callers are known for half a second.
 FAREWELL = 2.0
+CALLED_OFF = "Called off."
 
 FRESH = """EXISTS (
     SELECT FROM memories_embedding e
@@ -47,23 +48,31 @@ class NothingToDo(Exception):
 
 
 def begin(namespace: Namespace, model: str) -> Reembedding:
-    """The namespace's open run, or a new one. Raises NothingToDo, AlreadyAtWork when it is being embedded by a third
-    model."""
+    """The namespace's open run to this model, or a new one; a run to another model is called off. Raises NothingToDo,
+    AlreadyAtWork while somebody is at such a run."""
+    runs = Reembedding.objects.filter(namespace=namespace, finished_at=None)
+    if runs.exclude(model=model).exists():
+        call_off(namespace, runs.exclude(model=model))
     if namespace.embedding_model in (None, model):
         raise NothingToDo
-    try:
-        with transaction.atomic():
-            return Reembedding.objects.create(namespace=namespace, model=model, earlier_model=namespace.embedding_model)
-    except IntegrityError:
-        open_run = Reembedding.objects.filter(namespace=namespace, finished_at=None).first()
-        if open_run is None or open_run.model != model:
-            raise AlreadyAtWork from None
-        return open_run
+    whose = {"namespace": namespace, "model": model, "finished_at": None}
+    return Reembedding.objects.get_or_create(**whose, defaults={"earlier_model": namespace.embedding_model})[0]
+
+
+def call_off(namespace: Namespace, runs: QuerySet) -> int:
+    """End runs that nobody is at: how many. What they have made is left for the next one, or for `remove_unserved`.
+    Raises AlreadyAtWork."""
+    with alone(work_on(namespace.pk)):
+        return runs.update(error=CALLED_OFF, finished_at=Now())
+
+
+def work_on(namespace_id: int) -> str:
+    return f"reembedding {namespace_id}"
 
 
 def run(reembedding: Reembedding) -> Iterator[Reembedding]:
     """Do a run, giving its row after each step. Raises AlreadyAtWork, and EmbedderUnavailable: then it stays open."""
-    with alone(f"reembedding {reembedding.namespace_id}"):
+    with alone(work_on(reembedding.namespace_id)):
         reembedding.refresh_from_db()
         if reembedding.finished_at is not None:
             raise AlreadyAtWork
@@ -137,10 +146,15 @@ def switch(reembedding: Reembedding) -> None:
 def remove_others(reembedding: Reembedding) -> Iterator[Reembedding]:
     """The vectors that no search meets any more."""
     time.sleep(FAREWELL)
-    others = Embedding.objects.filter(namespace_id=reembedding.namespace_id).exclude(model=reembedding.model)
-    while others.filter(memory_id__in=others.values("memory_id")[:REMOVED_AT_ONCE]).delete()[0]:
+    while remove_unserved(reembedding.namespace_id, reembedding.model):
         change(reembedding)
         yield reembedding
+
+
+def remove_unserved(namespace_id: int, serving: str) -> int:
+    """Remove some of a namespace's vectors of other models than the one that serves it: how many."""
+    others = Embedding.objects.filter(namespace_id=namespace_id).exclude(model=serving)
+    return others.filter(memory_id__in=others.values("memory_id")[:REMOVED_AT_ONCE]).delete()[0]
 
 
 def change(reembedding: Reembedding, **values: Any) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_ready
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from memories.due import TRIES, DueQuerySet
@@ -181,9 +181,15 @@ def reembed_due() -> int:
     if not REEMBEDDING.acquire(blocking=False):
         return 0
     try:
-        return sum(reembed(reembedding) for reembedding in Reembedding.objects.filter(finished_at=None))
+        return sum(reembed(reembedding) for reembedding in wanted_reembeddings())
     finally:
         REEMBEDDING.release()
+
+
+def wanted_reembeddings() -> QuerySet:
+    """Those to the configured model, and those that have only vectors to remove: another model was configured since."""
+    open_ones = Reembedding.objects.filter(finished_at=None)
+    return open_ones.filter(Q(model=get_embedder().model) | Q(switched_at__isnull=False))
 
 
 reembedding_bell = Bell(reembed_due)

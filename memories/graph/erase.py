@@ -10,42 +10,55 @@ from typing import Any
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.db import connection, transaction
-from django.db.models import Func, IntegerField, Model, QuerySet, Value
+from django.db.models import Model, Q, QuerySet, TextField
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast
 from pydantic_core import to_json
 
 from memories.graph.models import Erasure, PendingRelationship, Relationship, UserStatistics, UserTotal
+from memories.graph.totals import compact
 from memories.models import Embedding, Memory, Reembedding
 from memory_site.deadlocks import surviving_deadlocks
 from sessions_app.models import ApiKey, Conversation, IdempotentAnswer, Message, SessionLink, SessionMemory
 
 #: Kept by the database itself, of rows that are gone by then.
 DERIVED = (UserTotal, UserStatistics)
-
 #: Of one with many memories it takes its time.
 PATIENTLY = "SET LOCAL statement_timeout = 0"
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# Answers kept for retries that name him, or a row of his.
+NAMING = """
+WITH his (id) AS MATERIALIZED ({ids}), sessions (name) AS MATERIALIZED ({names})
+SELECT answer.id FROM sessions_app_idempotentanswer answer JOIN sessions_app_apikey key ON key.id = answer.api_key_id
+WHERE key.namespace_id = %s AND (
+    position(%s IN body) > 0
+    OR EXISTS (SELECT FROM regexp_matches(encode(body, 'escape'), %s, 'g') found JOIN his ON his.id = found[1]::uuid)
+    OR EXISTS (SELECT FROM sessions WHERE position(convert_to(to_json(name)::text, 'UTF8') IN body) > 0)
+)
+"""
 
 Rows = dict[str, QuerySet]
 
 
 def belongings(namespace_id: int, user_id: str) -> Rows:
-    """What there is of a user, by name, in an order in which it can go."""
+    """What there is of a user, by name, in an order in which it can go: nothing is looked for by what has gone."""
     mine = {"namespace_id": namespace_id, "user_id": user_id}
     linked = {"namespace_id": namespace_id, "owner": user_id}
-    talks = Conversation.objects.filter(**mine)
-    sessions = {"namespace_id": namespace_id, "session_id__in": sessions_of(namespace_id, user_id)}
-    return {
-        "console_log": log_entries(Memory.objects.filter(**mine), talks, SessionMemory.objects.filter(**sessions)),
+    rows = {
+        "session_links": SessionLink.objects.filter(
+            his_alone("source_session_id", **mine) | his_alone("target_session_id", **mine), namespace=namespace_id
+        ),
+        "sessions": SessionMemory.objects.filter(his_alone("session_id", **mine), namespace=namespace_id),
         "relationships": Relationship.objects.filter(**linked),
         "pending_relationships": PendingRelationship.objects.filter(**linked),
         "vectors": Embedding.objects.filter(**mine),
+        "messages": Message.objects.filter(conversation__in=Conversation.objects.filter(**mine)),
         "memories": Memory.objects.filter(**mine),
-        "messages": Message.objects.filter(conversation__in=talks),
-        "conversations": talks,
-        "sessions": SessionMemory.objects.filter(**sessions),
-        "session_links": links_between(**sessions),
+        "conversations": Conversation.objects.filter(**mine),
         **{named(model): model._base_manager.filter(**mine) for model in tables_of_users()},
-        "kept_answers": answers_naming(namespace_id, user_id),
     }
+    about = {"kept_answers": answers_naming(namespace_id, user_id, rows), "console_log": log_entries(rows)}
+    return about | rows
 
 
 def tables_of_users() -> list[type[Model]]:
@@ -62,38 +75,40 @@ def named(model: type[Model]) -> str:
     return str(model._meta.verbose_name_plural).replace(" ", "_")
 
 
-def sessions_of(namespace_id: int, user_id: str) -> list[str]:
-    """The sessions that his memories and conversations name, and those of nobody else do."""
-    tables = [
-        model.objects.filter(namespace_id=namespace_id).exclude(session_id=None) for model in (Memory, Conversation)
-    ]
-    mine = {name for rows in tables for name in rows.filter(user_id=user_id).values_list("session_id", flat=True)}
-    others = [rows.filter(session_id__in=mine, user_id__isnull=False).exclude(user_id=user_id) for rows in tables]
-    return sorted(mine - {name for rows in others for name in rows.values_list("session_id", flat=True)})
+def his_alone(column: str, namespace_id: int, user_id: str) -> Q:
+    """The column names a session that his memories and conversations name, and those of nobody else do."""
+    mine, others = Q(), Q()
+    for model in (Memory, Conversation):
+        rows = model.objects.filter(namespace_id=namespace_id, session_id__isnull=False)
+        theirs = rows.filter(user_id__isnull=False).exclude(user_id=user_id)
+        mine |= Q(**{f"{column}__in": rows.filter(user_id=user_id).values("session_id")})
+        others |= Q(**{f"{column}__in": theirs.values("session_id")})
+    return mine & ~others
 
 
-def links_between(namespace_id: int, session_id__in: list[str]) -> QuerySet:
-    rows = SessionLink.objects.filter(namespace_id=namespace_id)
-    return rows.filter(source_session_id__in=session_id__in) | rows.filter(target_session_id__in=session_id__in)
-
-
-def log_entries(*tables: QuerySet) -> QuerySet:
-    """What the console noted about these rows: each entry repeats the beginning of its row."""
+def log_entries(rows: Rows) -> QuerySet:
+    """What the console noted about these rows."""
     found = LogEntry.objects.none()
-    for rows in tables:
+    for each in filter(has_id, rows.values()):
         label = {
-            "content_type__app_label": rows.model._meta.app_label,
-            "content_type__model": rows.model._meta.model_name,
+            "content_type__app_label": each.model._meta.app_label,
+            "content_type__model": each.model._meta.model_name,
         }
-        found |= LogEntry.objects.filter(**label, object_id__in=[str(pk) for pk in rows.values_list("pk", flat=True)])
+        keys = each.annotate(key=Cast("pk", TextField())).values("key")
+        found |= LogEntry.objects.filter(**label, object_id__in=keys)
     return found
 
 
-def answers_naming(namespace_id: int, user_id: str) -> QuerySet:
-    """Answers kept for retries that hold the user's id."""
-    text = Value(to_json(user_id))
-    place = Func(text, "body", template="position(%(expressions)s)", arg_joiner=" IN ", output_field=IntegerField())
-    return IdempotentAnswer.objects.filter(api_key__namespace_id=namespace_id).alias(place=place).filter(place__gt=0)
+def has_id(rows: QuerySet) -> bool:
+    return hasattr(rows.model, "id")
+
+
+def answers_naming(namespace_id: int, user_id: str, rows: Rows) -> QuerySet:
+    ids = [each.values("id").query.sql_with_params() for each in rows.values() if has_id(each)]
+    names, values = rows["sessions"].values("session_id").query.sql_with_params()
+    sql = NAMING.format(ids=" UNION ALL ".join(f"({sql})" for sql, _ in ids), names=names)
+    parameters = [value for _, each in ids for value in each] + [*values, namespace_id, to_json(user_id), f"({UUID})"]
+    return IdempotentAnswer.objects.filter(pk__in=RawSQL(sql, parameters))  # noqa: S611
 
 
 @surviving_deadlocks
@@ -102,9 +117,9 @@ def erase(namespace_id: int, user_id: str, by: str) -> dict[str, int]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PATIENTLY)
         erased = delete_rows(belongings(namespace_id, user_id))
-        UserTotal.objects.filter(namespace_id=namespace_id, user_id=user_id).delete()
         if erased:
             note(namespace_id, user_id, by, erased)
+    compact()  # his totals are none now, and their rows go
     return erased
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Coalesce, Now, Upper
 from django.db.models.lookups import GreaterThanOrEqual
 from pgvector import HalfVector
@@ -195,7 +195,7 @@ def entities(namespace_id: int, wanted: Wanted, query: str) -> tuple[list[dict[s
     rows = Memory.objects.in_namespace(namespace_id).matching(wanted).filter(entity_id__isnull=False)
     rows = rows.annotate(relevance=Relevance(), upper_id=Upper("entity_id"))
     forms = {form for token in tokens for form in (token, *other_form(token))}
-    found = rows.filter(upper_id__in=[form.upper() for form in forms]).order_by("-updated_at")
+    found = rows.filter(upper_id__in=[Upper(Value(form)) for form in forms]).order_by("-updated_at")
     found = list(found.values(*OUT_COLUMNS, "relevance"))
     exact = {row["entity_id"].upper() for row in found if row["entity_id"] in forms}
     found = [row for row in found if row["entity_id"] in forms or row["entity_id"].upper() not in exact]

@@ -11,7 +11,8 @@ from memory_site.deadlocks import surviving_deadlocks
 COMPACT = """
 WITH old AS (
     DELETE FROM graph_usertotal WHERE (namespace_id, user_id) IN (
-        SELECT namespace_id, user_id FROM graph_usertotal GROUP BY namespace_id, user_id HAVING count(*) > 1
+        SELECT namespace_id, user_id FROM graph_usertotal GROUP BY namespace_id, user_id
+        HAVING count(*) > 1 OR (sum(memories) = 0 AND sum(relationships) = 0)
     )
     RETURNING namespace_id, user_id, memories, relationships
 )
@@ -19,6 +20,8 @@ INSERT INTO graph_usertotal (namespace_id, user_id, memories, relationships)
 SELECT namespace_id, user_id, sum(memories), sum(relationships) FROM old
 GROUP BY namespace_id, user_id HAVING sum(memories) <> 0 OR sum(relationships) <> 0
 """
+# Who waited for another's rows would not see the sum that stands in their place.
+ALONE = "SELECT pg_advisory_xact_lock(hashtext('graph_usertotal'))"
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('graph_userstatistics'))"
 REFRESH = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
 STATISTICS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
@@ -26,8 +29,9 @@ STATISTICS = ("memories", "relationships", "entities", "types", "first_at", "lat
 
 @surviving_deadlocks
 def compact() -> int:
-    """Sum up the totals; how many users have one row now where they had several."""
-    with connection.cursor() as cursor:
+    """Sum up the totals, one after the other; how many users have one row now where they had several."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(ALONE)
         cursor.execute(COMPACT)
         return cursor.rowcount
 

@@ -74,6 +74,8 @@ class NamespaceFilter(admin.SimpleListFilter):
 class SpokenAdmin(ConsoleAdmin):
     """What the lists of this app share: their own conditions, and no other that could read every row."""
 
+    tells_of_people = True
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in {each.parameter_name for each in self.list_filter}
 

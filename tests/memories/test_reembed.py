@@ -303,11 +303,47 @@ def test_two_are_never_at_one_namespace(namespace, kept, configured):
     configured()
     namespace.refresh_from_db()
     row = begin(namespace, NEW)
-    with at_work_elsewhere(f"reembedding {namespace.pk}"), pytest.raises(AlreadyAtWork):
-        list(run(row))
+    with at_work_elsewhere(f"reembedding {namespace.pk}"):
+        with pytest.raises(AlreadyAtWork):
+            list(run(row))
+        with pytest.raises(AlreadyAtWork):
+            begin(namespace, "a third model")
     assert begin(namespace, NEW) == row
-    with pytest.raises(AlreadyAtWork):
-        begin(namespace, "a third model")
+
+
+def test_a_run_to_a_model_nobody_wants_any_more_is_called_off(namespace, kept, configured):
+    configured("tests.embedders.Away", model="a typing mistake")
+    namespace.refresh_from_db()
+    mistaken = begin(namespace, "a typing mistake")
+    configured()
+    assert tasks.reembed_due() == 0
+    assert begin(namespace, NEW).pk != mistaken.pk
+    mistaken.refresh_from_db()
+    assert (mistaken.finished_at is not None, mistaken.error) == (True, "Called off.")
+
+
+def test_going_back_to_the_model_that_serves_calls_the_run_off(namespace, kept, configured):
+    configured()
+    namespace.refresh_from_db()
+    begin(namespace, NEW)
+    with pytest.raises(NothingToDo):
+        begin(namespace, OLD)
+    assert not Reembedding.objects.filter(finished_at=None).exists()
+    assert tasks.reembed_due() == 0
+    assert models() == {OLD}
+
+
+def test_the_command_calls_off_and_removes_what_was_made(capsys, namespace, kept, configured, monkeypatch):
+    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    configured()
+    namespace.refresh_from_db()
+    states = run(begin(namespace, NEW))
+    next(states), next(states), next(states)
+    states.close()
+    assert models() == {OLD, NEW}
+    assert command(capsys, "--stop") == "1 were called off.\n"
+    assert (models(), Reembedding.objects.get().finished_at is not None) == ({OLD}, True)
+    assert command(capsys, "--stop") == "0 were called off.\n"
 
 
 def test_there_is_nothing_to_do_twice(namespace, kept, configured):

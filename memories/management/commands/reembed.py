@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from memories import tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import Reembedding
-from memories.reembedding import NothingToDo, begin, change, run
+from memories.reembedding import NothingToDo, begin, call_off, change, remove_unserved, run
 from memory_site.alone import AlreadyAtWork
 from memory_site.operations.commands import FAILED, namespace_named
 from memory_site.operations.long_commands import LongCommand
@@ -29,9 +29,13 @@ class Command(LongCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--namespace", help="default: every one that another model serves")
         parser.add_argument("--background", action="store_true", help="leave it to the worker")
+        parser.add_argument("--stop", action="store_true", help="call off what was begun, and remove what it has made")
 
-    def handle(self, *, namespace: str | None, background: bool, **_: Any) -> None:
+    def handle(self, *, namespace: str | None, background: bool, stop: bool, **_: Any) -> None:
         namespaces = [namespace_named(namespace)] if namespace else list(Namespace.objects.all())
+        if stop:
+            self.stdout.write(f"{sum(map(self.stopped, namespaces))} were called off.")
+            return
         begun = [run for each in namespaces if (run := self.begun(each))]
         if background:
             tasks.reembedding_bell.ring_now()
@@ -49,6 +53,17 @@ class Command(LongCommand):
             return None
         except (AlreadyAtWork, EmbedderUnavailable) as error:
             raise CommandError(f"{namespace.name}: {error}", returncode=FAILED) from None
+
+    def stopped(self, namespace: Namespace) -> int:
+        try:
+            count = call_off(
+                namespace, Reembedding.objects.filter(namespace=namespace, finished_at=None, switched_at=None)
+            )
+        except AlreadyAtWork:
+            raise CommandError(f"{namespace.name}: a worker is at it; stop that first.", returncode=FAILED) from None
+        while namespace.embedding_model and remove_unserved(namespace.pk, namespace.embedding_model):
+            pass
+        return count
 
     def do(self, reembedding: Reembedding) -> None:
         """To its end. What is stopped by hand is not gone on with by a worker."""
