@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from ingestion.models import Document, WorkflowExecution
 from memories.graph.models import PendingRelationship, Relationship
@@ -83,11 +83,20 @@ def scope(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
         rows["document"] = rows["document"].none()
         for name in ("memory", "conversation", "workflow_execution"):
             rows[name] = rows[name].filter(user_id=user_id)
+        rows["memory"] = each_text_once(rows["memory"])
         named = [rows[name].exclude(session_id=None).values("session_id") for name in ("memory", "conversation")]
         rows["session"] = rows["session"].filter(is_among("session_id", named))
         ends = is_among("source_session_id", named) & is_among("target_session_id", named)
         rows["session_link"] = rows["session_link"].filter(ends)
     return {name: with_what_it_needs(KINDS[name], rows[name], rows) for name in KINDS}
+
+
+def each_text_once(memories: models.QuerySet) -> models.QuerySet:
+    """Without chunks that differ from another memory of the user's in nothing but their document, which is not
+    exported: the memory of no document stays, or else the oldest chunk."""
+    same = {name: OuterRef(name) for name in ("namespace", "user_id", "memory_type", "content_hash")}
+    twins = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, entity_id=None)
+    return memories.exclude(Exists(twins), document_id__isnull=False, entity_id=None)
 
 
 def is_among(column: str, lists: list[models.QuerySet]) -> Q:

@@ -18,10 +18,10 @@ from pydantic_core import to_json
 from ingestion.exchange.kinds import KINDS, NAMED_IN_METADATA, Kind
 from ingestion.exchange.shapes import Header, shape
 from memories import serving
-from memories.embeddings import EmbedderUnavailable, embedder_of
+from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
 from memory_site.operations.commands import sentences
-from sessions_app.models import SessionMemory
+from sessions_app.models import Namespace, SessionMemory
 from sessions_app.sealing import sealed
 
 # What became of the ids in the file: `new` is the one here, and `is_new` whether its row has just come.
@@ -87,7 +87,7 @@ WITH fresh AS (
     JOIN {Memory._meta.db_table} memory ON memory.id = ids.new
 ),
 done AS (
-    DELETE FROM {DueEmbedding._meta.db_table} due USING fresh WHERE due.memory_id = fresh.memory_id AND model = %s
+    DELETE FROM {DueEmbedding._meta.db_table} due USING fresh WHERE due.memory_id = fresh.memory_id
 )
 INSERT INTO {Embedding._meta.db_table} (memory_id, model, vector, {SHARED})
 SELECT memory_id, model, vector, {SHARED} FROM fresh
@@ -101,10 +101,15 @@ WHERE mine.kind = 'memory' AND mine.is_new AND memory.id = mine.new
 """
 #: Classes of SQLSTATE: data that do not fit, a rule that is broken, too much of something, a trigger's no.
 OF_THE_ROW = ("22", "23", "54", "P0")
+CHECK_VIOLATION = "23514"
 
 
 class NotWhole(Exception):
     """The file does not hold what its header tells; the message says what is missing."""
+
+
+class ServedByAnother(Exception):
+    """While the file was read the namespace got another model, and the vectors kept are of the one before."""
 
 
 @dataclass(slots=True)
@@ -126,9 +131,7 @@ class Import:
     def __init__(self, namespace_id: int, header: Header) -> None:
         self.namespace_id, self.expected = namespace_id, Counter(header.counts)
         self.seen, self.new = Counter(), Counter()
-        self.model = serving_model(namespace_id, header.embedding_model)
-        Memory.objects.filter(namespace_id=namespace_id).expired().delete()
-        SessionMemory.objects.filter(namespace_id=namespace_id).outdated().delete()
+        self.model, self.other_models, self.has_vectors = serving_model(namespace_id), set(), False
         with connection.cursor() as cursor:
             for table in (IDS, THERE, VECTORS):
                 cursor.execute(table)
@@ -172,19 +175,22 @@ class Import:
         return [(lines[place - 1].number, not_there(kind, column)) for place, column in missing]
 
     def keep_vectors(self, cursor: Any, lines: Sequence[Line]) -> None:
-        """Those of memories that are new. Whose vector searches will meet is not to be embedded any more."""
-        rows = [(line.id, *each) for line in lines for each in line.vectors]
+        """Those of memories that are new, which are not to be embedded any more. A vector of a model that does not
+        serve here no search would meet."""
+        self.other_models |= {model for line in lines for model, _ in line.vectors} - {self.model}
+        rows = [(line.id, *each) for line in lines for each in line.vectors if each[0] == self.model]
         if not rows:
             return
+        self.has_vectors = True
         with cursor.copy("COPY exchange_vectors FROM STDIN (FORMAT BINARY)") as into:
             into.set_types(["uuid", "text", "bytea"])
             for row in rows:
                 into.write_row(row)
-        cursor.execute(KEEP_VECTORS, [self.model])
+        cursor.execute(KEEP_VECTORS)
         cursor.execute("TRUNCATE exchange_vectors")
 
     def finish(self) -> None:
-        """Metadata follow ids that have changed. Raises NotWhole."""
+        """Metadata follow ids that have changed. Raises NotWhole or ServedByAnother."""
         if self.seen != self.expected:
             told = [
                 f"{self.expected[kind]:,} of the kind {kind}, and {self.seen[kind]:,} are here"
@@ -197,17 +203,36 @@ class Import:
             for key, kind in NAMED_IN_METADATA.items():
                 cursor.execute(FOLLOW, {"key": key, "kind": kind})
             cursor.execute("DROP TABLE exchange_ids, exchange_there, exchange_vectors")
+        if self.has_vectors:
+            self.settle_the_model()
+
+    def settle_the_model(self) -> None:
+        """The last thing of all: whoever embeds for this namespace waits for its row until the transaction ends.
+        Raises ServedByAnother."""
+        serving.decide([self.namespace_id], self.model)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT embedding_model FROM sessions_app_namespace WHERE id = %s FOR SHARE", [self.namespace_id]
+            )
+            if cursor.fetchone() != (self.model,):
+                raise ServedByAnother("Another model has come to serve this namespace meanwhile; import it again.")
 
 
-def serving_model(namespace_id: int, exported: str | None) -> str | None:
-    """The model whose vectors searches meet here, which does not change until the transaction ends. A namespace without
-    one takes over that of the export, if its vectors can be made here."""
-    if exported is not None:
-        with suppress(EmbedderUnavailable):
-            serving.decide([namespace_id], embedder_of(exported).model)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT embedding_model FROM sessions_app_namespace WHERE id = %s FOR SHARE", [namespace_id])
-        return cursor.fetchone()[0]
+def make_room(namespace_id: int) -> None:
+    """What is over is in nobody's way. Not in the import's own transaction where that can be: others who remove it, or
+    add the same again, would wait for its end."""
+    Memory.objects.filter(namespace_id=namespace_id).expired().delete()
+    SessionMemory.objects.filter(namespace_id=namespace_id).outdated().delete()
+
+
+def serving_model(namespace_id: int) -> str | None:
+    """The model whose vectors searches meet here: where that is not decided yet, the configured one. No file decides
+    it, since the texts of a namespace are shown to its model. None when the configured one cannot be had."""
+    if decided := Namespace.objects.values_list("embedding_model", flat=True).get(pk=namespace_id):
+        return decided
+    with suppress(EmbedderUnavailable):
+        return get_embedder().model
+    return None
 
 
 def not_there(kind: Kind, column: str) -> str:
@@ -219,8 +244,11 @@ def reason(error: Error) -> str:
     cause = error.__cause__
     if getattr(cause, "sqlstate", None) is None or not cause.sqlstate.startswith(OF_THE_ROW):
         raise error
-    if cause.diag.constraint_name == "exchange_ids_pkey":
+    rule = cause.diag.constraint_name
+    if rule == "exchange_ids_pkey":
         return "its id stands on an earlier line too"
+    if cause.sqlstate == CHECK_VIOLATION and rule:  # the names of these are sentences
+        return f"this does not hold: {rule.replace('_', ' ')}"
     return cause.diag.message_primary
 
 

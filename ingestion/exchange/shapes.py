@@ -1,6 +1,7 @@
 """What a line may hold: what PostgreSQL would take, but nobody could read afterwards, is refused."""
 
 import base64
+import json
 import math
 import struct
 from functools import cache
@@ -8,7 +9,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import numpy as np
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from pydantic import (
     AfterValidator,
@@ -23,15 +23,18 @@ from pydantic import (
 
 from ingestion.exchange.kinds import HEADER, KINDS, VERSION
 from memories.embeddings.base import DIMENSIONS
-from memory_site.schemas import Label, Moment, Text, walk
+from memory_site.schemas import Content, Label, Moment, Share, Tag, Text, storable, walk
+from sessions_app.schemas import SessionId, TimeToLive, not_far_ahead
 
 #: Sixteen bits round a vector's length so far from one.
 ROUNDING = 0.01
-MOMENT = TypeAdapter(Moment)
+#: What the API takes grows a little here: places are added to a chunk's metadata, a title to a tool's result.
+JSON_LEVELS, JSON_CHARACTERS, CONTENT_LENGTH, TEXT_LENGTH = 32, 256 * 1024, 200_000, 10_000
+TAGS, VECTORS, LARGEST_COUNT = 256, 16, 2**31 - 1
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Header(Strict):
@@ -46,14 +49,18 @@ class Header(Strict):
     counts: dict[Literal[*KINDS], Annotated[int, Field(ge=0)]]
 
 
+Past = Annotated[Moment, AfterValidator(not_far_ahead)]
+PAST = TypeAdapter(Past)
+
+
 def stamped(text: str) -> str:
     """In the one form whose order is the order of time. Raises ValueError."""
-    return MOMENT.validate_python(text).isoformat(timespec="microseconds")
+    return PAST.validate_python(text).isoformat(timespec="microseconds")
 
 
 class Interaction(Strict):
-    query: Text
-    answer: Text
+    query: Content
+    answer: Content
     timestamp: Annotated[str, AfterValidator(stamped)]
 
 
@@ -75,39 +82,78 @@ class VectorOf(Strict):
         return struct.pack(">HH", DIMENSIONS, 0) + numbers.astype(">f2").tobytes()
 
 
-def finite(value: Any) -> Any:
-    """The JSON value, or ValueError when a number inside is larger than a reader can take."""
-    if any(isinstance(item, float) and not math.isfinite(item) for item, _ in walk(value)):
-        raise ValueError("numbers must be finite")
+def readable(value: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object, or ValueError when there is something inside that cannot be kept, or that a reader cannot
+    take."""
+    for item, level in walk(value):
+        if isinstance(item, dict | list) and level > JSON_LEVELS:
+            raise ValueError(f"may be nested at most {JSON_LEVELS} levels deep")
+        if isinstance(item, int | float) and not is_finite(item):
+            raise ValueError("numbers must be finite, and less than 10^308 or so")
+        for text in item if isinstance(item, dict) else [item] if isinstance(item, str) else ():
+            storable(text)
+    if len(json.dumps(value, ensure_ascii=False)) > JSON_CHARACTERS:
+        raise ValueError(f"may take at most {JSON_CHARACTERS:,} characters as JSON")
     return value
 
 
-Object = Annotated[dict[str, Any], AfterValidator(finite)]
-TYPES = {
-    models.UUIDField: UUID,
-    models.ForeignKey: UUID,
-    models.DateTimeField: Moment,
-    models.CharField: Text,
-    models.TextField: Text,
+def is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer that no float comes near
+        return False
+
+
+def not_blank(text: str) -> str:
+    """What PostgreSQL asks of content: that of a chunk may be of signs which show nothing."""
+    if not text.strip():
+        raise ValueError("may not be blank")
+    return text
+
+
+Id = Annotated[UUID, Field(strict=False)]
+Object = Annotated[dict[str, Any], AfterValidator(readable)]
+#: Columns whose values have bounds of their own, in whichever table.
+OF_COLUMN = {
+    "content": Annotated[Text, StringConstraints(max_length=CONTENT_LENGTH), AfterValidator(not_blank)],
+    "expires_at": Moment,
+    "ttl_hours": TimeToLive,
+    "tags": Annotated[list[Tag], Field(max_length=TAGS)],
+    "topics": Annotated[list[Tag], Field(max_length=64)],
+    "repositories": Annotated[list[Label], Field(max_length=64)],
+    "owner": Annotated[Text, StringConstraints(max_length=255)],  # nobody's has nothing there
+    "source_session_id": SessionId,
+    "target_session_id": SessionId,
+}
+OF_FIELD = {
+    models.UUIDField: Id,
+    models.ForeignKey: Id,
+    models.DateTimeField: Past,
+    models.CharField: Label,
+    models.TextField: Annotated[Text, StringConstraints(max_length=TEXT_LENGTH)],
     models.BinaryField: Annotated[str, StringConstraints(pattern=r"^\\x([0-9a-f]{2})*$")],
     models.BooleanField: bool,
-    models.IntegerField: int,
-    models.FloatField: float,
+    models.IntegerField: Annotated[int, Field(ge=0, le=LARGEST_COUNT)],
+    models.FloatField: Share,
     models.JSONField: Object,
-    ArrayField: list[Text],
 }
 
 
 def type_of(field: models.Field) -> Any:
-    return next(type for of_field, type in TYPES.items() if isinstance(field, of_field))
+    if field.choices:
+        type = Literal[*[value for value, _ in field.choices]]
+    else:
+        by_field = (type for of_field, type in OF_FIELD.items() if isinstance(field, of_field))
+        type = OF_COLUMN.get(field.column) or next(by_field)
+    return type | None if field.null else type
 
 
 @cache
 def shape(kind: str) -> type[BaseModel]:
     """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there."""
-    fields = {each.column: (type_of(each) | None, None) for each in KINDS[kind].fields}
+    fields = {each.column: (type_of(each), None) for each in KINDS[kind].fields}
     if kind == "session":
-        fields["history"] = (list[Interaction], [])
+        fields |= {"session_id": (SessionId, None), "history": (list[Interaction], [])}
     if kind == "memory":
-        fields["vectors"] = (list[VectorOf], [])
-    return create_model(kind, __base__=Strict, **fields | {"kind": (Literal[kind], ...), "id": (UUID, ...)})
+        fields["vectors"] = (Annotated[list[VectorOf], Field(max_length=VECTORS)], [])
+    return create_model(kind, __base__=Strict, **fields | {"kind": (Literal[kind], ...), "id": (Id, ...)})

@@ -8,7 +8,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from memories import tasks
+from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
+from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +47,7 @@ def test_each_line_is_a_memory(bring, namespace):
 def test_vectors_are_kept_as_they_are(bring):
     bring({"content": "one", "vector": [1.0] + [0.0] * 767})
     assert Embedding.objects.get().vector[0] == 1
+    assert Embedding.objects.get().model == get_embedder().model == Namespace.objects.get().embedding_model
     assert tasks.embed_due() == 0
 
 
@@ -85,7 +88,7 @@ def test_blank_lines_and_a_line_end_at_the_end_do_no_harm(bring):
 )
 def test_a_wrong_line_is_named_and_nothing_is_imported(bring, capsys, line, reason):
     good = [{"content": f"number {number}"} for number in range(1_500)]
-    with pytest.raises(CommandError, match="1 lines are wrong. Nothing was imported.") as error:
+    with pytest.raises(CommandError, match="^1 line is wrong. Nothing was imported.") as error:
         bring(*good, line, {"content": "after"})
     assert error.value.returncode == 1
     told = " ".join(capsys.readouterr().err.split())
@@ -103,6 +106,18 @@ def test_every_wrong_line_is_counted_and_the_first_ones_told(bring, capsys):
 def test_a_dry_run_keeps_nothing(bring):
     assert bring({"content": "one"}, dry_run=True)[0] == "1 lines are right; 1 memories would be new.\n"
     assert contents() == []
+
+
+def test_a_dry_run_decides_no_model(bring, namespace):
+    Namespace.objects.update(embedding_model=None)
+    bring({"content": "one", "vector": [1.0] + [0.0] * 767}, dry_run=True)
+    assert Namespace.objects.get(pk=namespace.pk).embedding_model is None
+
+
+def test_a_number_too_long_to_read_is_told_as_one(bring, capsys):
+    with pytest.raises(CommandError, match="1 line is wrong"):
+        bring(b'{"content": "one", "data": {"n": 1' + b"0" * 5_000 + b"}}")
+    assert "line 1: it holds a number of more than 4,300 digits" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_one_sentence(namespace):

@@ -22,7 +22,8 @@ HELP = """Write everything of a namespace as JSON Lines, for import_memories to 
 
 Memories with their vectors and relationships, documents, sessions and links between them, conversations with their
 messages, executions of workflows. What has expired is left out, and so are API keys and the log of ingestions. With
---user only what is his: his memories, conversations and executions, the sessions these name, and never a document.
+--user only what is his: his memories, conversations and executions, the sessions these name, and never a document;
+of chunks of several documents with the same text, one.
 
 Histories that are encrypted here are written open, so that they can be read elsewhere: the file is as private as what
 it tells, and made readable for you alone. The import seals them again where keys are configured."""

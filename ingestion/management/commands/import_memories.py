@@ -3,22 +3,34 @@
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import chain
 from typing import IO, Any
 
 from django.core.management.base import CommandError
 from django.db import connection, transaction
 
-from ingestion.exchange.reading import Import, Line, NotWhole, checked, line_of
+from ingestion.exchange.reading import (
+    Import,
+    Line,
+    NotWhole,
+    ServedByAnother,
+    checked,
+    line_of,
+    make_room,
+    serving_model,
+)
 from ingestion.exchange.shapes import Header
 from memories import tasks
 from memories.add import add_many
+from memories.embeddings import EmbedderUnavailable
 from memories.schemas import MemoryIn
+from memories.serving import model_of_given
 from memory_site.operations.commands import FAILED, add_namespace, namespace_named
 from memory_site.operations.long_commands import INTERRUPTED, LongCommand
 from memory_site.problems import Problem
 from memory_site.requests import read_json
+from sessions_app.models import Namespace
 
 BATCH, BATCH_BYTES = 1_000, 8 * 2**20
 #: Of a memory, and of any line of an export: a session's history alone may have four megabytes.
@@ -31,8 +43,9 @@ All lines are kept or, when one is wrong or the import is interrupted, none. Run
 
 Of an export everything comes back as it was, ids included. An id that another namespace of this database uses is
 replaced, wherever it is named. What is there already, the same memory, entity, session or document, is kept as it is,
-and what the file says of it is joined to it. Histories are encrypted where SESSION_ENCRYPTION_KEYS is set. Memories
-without a vector of the model that serves the namespace are embedded afterwards."""
+and what the file says of it is joined to it. Histories are encrypted where SESSION_ENCRYPTION_KEYS is set. Vectors of
+other models than the one that serves the namespace are left out, and memories without a vector of that one are
+embedded afterwards."""
 
 
 class Command(LongCommand):
@@ -48,34 +61,35 @@ class Command(LongCommand):
         parser.add_argument("--dry-run", action="store_true", help="only check every line")
 
     def handle(self, *, file: str, namespace: str, dry_run: bool, **_: Any) -> None:
-        owner, self.bad = namespace_named(namespace).pk, 0
+        owner, self.bad = namespace_named(namespace), 0
         try:
-            with opened(file) as lines, transaction.atomic():
-                with connection.cursor() as cursor:  # whoever writes into a pipe may take his time
-                    cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-                source = self.brought(owner, enumerate(lines_of(lines), 1))
-                transaction.set_rollback(dry_run)
+            with opened(file) as written:
+                source, lines = begun(owner, enumerate(lines_of(written), 1), dry_run)
+                with transaction.atomic():
+                    with connection.cursor() as cursor:  # whoever writes into a pipe may take his time
+                        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                    self.bring(source, lines)
+                    transaction.set_rollback(dry_run)
         except KeyboardInterrupt:
             raise CommandError("Stopped. Nothing was imported.", returncode=INTERRUPTED) from None
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.", returncode=FAILED) from None
         if not dry_run:
             tasks.bell.ring()
+        if source.note:
+            self.messages.print(source.note)
         self.stdout.write(source.summary(self.done, dry_run))
 
-    def brought(self, owner: int, lines: Iterator[tuple[int, bytes]]) -> "Memories | Export":
+    def bring(self, source: "Memories | Export", lines: Iterator[tuple[int, bytes]]) -> None:
         """Everything, or a CommandError."""
-        first = next((each for each in lines if each[1].strip()), None)
-        header = header_of(first)
-        source = Memories(owner) if header is None else Export(owner, header)
-        rest = lines if header or first is None else chain([first], lines)
-        for batch in batches(self.through(self.read(source, rest), source.total)):
+        source.begin()
+        for batch in batches(self.through(self.read(source, lines), source.total)):
             if not self.bad:  # the rest is only checked
                 self.tell(source.keep(batch))
         if self.bad:
-            raise CommandError(f"{self.bad:,} lines are wrong. Nothing was imported.", returncode=FAILED)
+            told = "1 line is wrong" if self.bad == 1 else f"{self.bad:,} lines are wrong"
+            raise CommandError(f"{told}. Nothing was imported.", returncode=FAILED)
         source.finish()
-        return source
 
     def read(self, source: "Memories | Export", lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[Any, int]]:
         """What each line says and its size; nothing for one that is blank or wrong, which is told with its number."""
@@ -98,10 +112,18 @@ class Command(LongCommand):
 class Memories:
     """Lines with the fields of POST /memories."""
 
-    total = 0
+    total, note = 0, ""
 
-    def __init__(self, owner: int) -> None:
-        self.owner, self.created = owner, 0
+    def __init__(self, owner: Namespace, brings_vectors: bool, dry_run: bool) -> None:
+        """Which model the vectors count as made by is decided here, before the transaction: whoever embeds for the
+        namespace would wait for its end."""
+        self.owner, self.created, self.dry_run = owner.pk, 0, dry_run
+        if brings_vectors and not dry_run:
+            with suppress(EmbedderUnavailable):  # told with the line
+                model_of_given(self.owner, owner.embedding_model)
+
+    def begin(self) -> None:
+        self.model = serving_model(self.owner)
 
     def read(self, number: int, line: bytes) -> tuple[int, MemoryIn]:
         """Raises ValueError, whose text is for people."""
@@ -110,8 +132,13 @@ class Memories:
         return number, checked(MemoryIn, object_in(line))
 
     def keep(self, batch: list[tuple[int, MemoryIn]]) -> tuple:
+        memories = [memory for _, memory in batch]
+        if self.model is None and any(memory.vector is not None for memory in memories):
+            raise CommandError("The model that vectors count as made by cannot be had. Nothing was imported.")
+        if self.dry_run:
+            memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
-            self.created += add_many(self.owner, [memory for _, memory in batch])[1]
+            self.created += add_many(self.owner, memories, self.model or "")[1]
         except Problem as problem:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
         return ()
@@ -128,8 +155,18 @@ class Memories:
 class Export:
     """Lines that export_memories wrote."""
 
-    def __init__(self, owner: int, header: Header) -> None:
-        self.work, self.total = Import(owner, header), sum(header.counts.values())
+    note = ""
+
+    def __init__(self, owner: Namespace, header: Header, dry_run: bool) -> None:
+        self.owner, self.header, self.dry_run = owner.pk, header, dry_run
+        self.total = sum(header.counts.values())
+        if not dry_run:
+            make_room(self.owner)
+
+    def begin(self) -> None:
+        if self.dry_run:  # and comes back
+            make_room(self.owner)
+        self.work = Import(self.owner, self.header)
         self.keep = self.work.keep
 
     def read(self, number: int, line: bytes) -> Line:
@@ -139,13 +176,27 @@ class Export:
     def finish(self) -> None:
         try:
             self.work.finish()
-        except NotWhole as error:
+        except (NotWhole, ServedByAnother) as error:
             raise CommandError(f"{error} Nothing was imported.", returncode=FAILED) from None
+        if others := ", ".join(sorted(self.work.other_models)):
+            here = self.work.model or "a model that cannot be had just now"
+            self.note = f"The vectors of {others} are left out: {here} serves this namespace, and embeds what has none."
 
     def summary(self, lines: int, dry_run: bool) -> str:
         new = self.work.new
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in new.items() if count) or "nothing"
         return f"{new.total():,} of {lines:,} lines {'would be' if dry_run else 'are'} new: {kinds}."
+
+
+def begun(
+    owner: Namespace, lines: Iterator[tuple[int, bytes]], dry_run: bool
+) -> tuple[Memories | Export, Iterator[tuple[int, bytes]]]:
+    """What the first line shows the file to be, and the lines to read. Raises CommandError."""
+    first = next((each for each in lines if each[1].strip()), None)
+    if header := header_of(first):
+        return Export(owner, header, dry_run), lines
+    brings_vectors = first is not None and b'"vector"' in first[1]
+    return Memories(owner, brings_vectors, dry_run), lines if first is None else chain([first], lines)
 
 
 def header_of(first: tuple[int, bytes] | None) -> Header | None:
@@ -184,6 +235,10 @@ def object_in(line: bytes) -> Any:
         return read_json(line.decode().strip())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):
+            raise ValueError("it holds a number of more than 4,300 digits") from None
+        raise
 
 
 def batches(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:

@@ -148,6 +148,12 @@ def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
         assert (hit["score"], hit["found_by"], hit["parts"]) == (1.0, ["id"], None)
 
 
+@pytest.mark.parametrize("key", ["straße-1", "ﬁx-9", "ŉ7"])
+def test_an_id_in_letters_that_have_no_capitals_is_found_too(api, key):
+    own = told(api, "a strange ticket", entity={"system": "jira", "id": key})
+    assert ids(retrieve(api, key)) == [own]
+
+
 def test_two_ids_answer_with_both(api, issues):
     assert set(ids(retrieve(api, "PROJ-123, INC0010023"))) == {issues["PROJ-123"], issues["INC0010023"]}
 
