@@ -7,9 +7,12 @@ matter here. Only connected memories have a place in the shape.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import BoundedSemaphore, Condition
+from time import monotonic
 from uuid import UUID
 
 import rustworkx as rx
+from django.conf import settings
 from django.db import connection
 
 from memories.graph.drawing_places import places
@@ -21,6 +24,14 @@ MEMORIES_AT_MOST, RELATIONSHIPS_AT_MOST = 20_000, 50_000
 #: What a shape names at most: central memories, of each other kind, and members of a cluster.
 CENTRAL, NAMED, MEMBERS = 150, 100, 50
 KEPT = 100
+#: How many are worked out side by side in one process, and how long others wait for that: no thread can hurry it.
+AT_ONCE, WAIT_SECONDS = 2, 5
+#: Of the threads that answer requests a quarter may wait here; all the others are for whoever asks for something else.
+IN_LINE = BoundedSemaphore(AT_ONCE + settings.WEB_THREADS // 4)
+#: With more relationships than this, a changed graph is worked out anew only when its shape is older than that.
+LARGE, YOUNG_SECONDS = 2_000, 10
+BUSY = "This user's graph, or those of others, are being worked out; ask again in a few seconds."
+RETRY = {"Retry-After": "5"}
 
 # What changes with every memory and relationship that is added, moved or removed: the rows that triggers add for it.
 # Somebody else may end after us with a lower id, so that the last one is not enough; summing up ends in a new id.
@@ -98,23 +109,101 @@ class Shape:
         return places(len(self.central), self.lines, [each.cluster for each in self.central])
 
 
-_kept: dict[tuple[int, str], tuple[State, Shape]] = {}
+#: Whom a shape is of: namespace id and user id.
+Whose = tuple[int, str]
+#: With each shape the graph it is of, and since when; what was asked for last is the last.
+_kept: dict[Whose, tuple[State, Shape, float]] = {}
+_at_work: set[Whose] = set()
+#: Guards both, and tells when somebody is done.
+_changed = Condition()
 
 
 def shape_of(namespace_id: int, user_id: str) -> Shape:
-    """The shape, found anew after every change. Raises Problem: 404 for who is not known, 409 when it is too large."""
-    state = state_of(namespace_id, user_id)
+    """The shape, found anew after a change; that of a LARGE graph may be YOUNG_SECONDS older than the last change.
+
+    Raises Problem: 404 for who is not known, 409 when the graph is too large, 503 when too many are worked out now.
+    Outside a transaction the thread has no database connection while it waits or computes.
+    """
+    whose = namespace_id, user_id
+    state = checked(whose)
+    return kept(whose, state) or in_line(whose, state)
+
+
+def checked(whose: Whose) -> State:
+    state = state_of(*whose)
     if not state.memories:
         raise Problem(404, "Nothing is known of this user.")
     if state.memories > MEMORIES_AT_MOST or state.relationships > RELATIONSHIPS_AT_MOST:
         raise Problem(409, too_large(state))
-    known, shape = _kept.pop((namespace_id, user_id), (None, None))
-    if known != state:
-        shape = found(state, rows(PAIRS, namespace_id, user_id))
-    if len(_kept) >= KEPT:
-        _kept.pop(next(iter(_kept)), None)
-    _kept[namespace_id, user_id] = state, shape
+    return state
+
+
+def kept(whose: Whose, state: State) -> Shape | None:
+    with _changed:
+        if whose not in _kept:
+            return None
+        _kept[whose] = known, shape, since = _kept.pop(whose)
+        young = state.relationships > LARGE and monotonic() - since < YOUNG_SECONDS
+        return shape if known == state or young else None
+
+
+def keep(whose: Whose, state: State, shape: Shape, since: float) -> None:
+    with _changed:
+        _kept.pop(whose, None)
+        if len(_kept) >= KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[whose] = state, shape, since
+
+
+def in_line(whose: Whose, state: State) -> Shape:
+    """Once it is one's turn, and nobody has found it meanwhile."""
+    if not IN_LINE.acquire(blocking=False):
+        raise Problem(503, BUSY, headers=RETRY)
+    try:
+        give_connection_back()
+        return awaited(whose, state) or worked_out(whose)
+    finally:
+        IN_LINE.release()
+
+
+def awaited(whose: Whose, state: State) -> Shape | None:
+    """The shape that somebody else has found; or None, and it is one's turn to work it out."""
+    with _changed:
+        if not _changed.wait_for(lambda: kept(whose, state) or may_begin(whose), WAIT_SECONDS):
+            raise Problem(503, BUSY, headers=RETRY)
+        shape = kept(whose, state)
+        if shape is None:
+            _at_work.add(whose)
+        return shape
+
+
+def may_begin(whose: Whose) -> bool:
+    return whose not in _at_work and len(_at_work) < AT_ONCE
+
+
+def worked_out(whose: Whose) -> Shape:
+    """From the graph as it is after waiting. Ends one's turn."""
+    try:
+        since, state = monotonic(), checked(whose)
+        return kept(whose, state) or anew(whose, state, since)
+    finally:
+        with _changed:
+            _at_work.remove(whose)
+            _changed.notify_all()
+
+
+def anew(whose: Whose, state: State, since: float) -> Shape:
+    relationships = rows(PAIRS, *whose)
+    give_connection_back()
+    shape = found(state, relationships)
+    keep(whose, state, shape, since)
     return shape
+
+
+def give_connection_back() -> None:
+    """To the pool, for others. In a transaction it stays: the transaction would be lost."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def state_of(namespace_id: int, user_id: str) -> State:

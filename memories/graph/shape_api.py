@@ -72,7 +72,8 @@ class GraphOut(Schema):
 @router.get("/users/{path:user_id}/graph", auth=reads, response={200: GraphOut, **PROBLEMS})
 def user_graph(request: HttpRequest, user_id: Label, limit: int = Query(10, ge=1, le=100)):
     """The most central memories of a user, clusters, bridges and connectors: `limit` of each. Worked out when the graph
-    has changed; 409 when it is too large for that."""
+    has changed; with more than 2,000 relationships 10 seconds after the last time at the earliest, so that the answer
+    may be that old. 409 when the graph is too large for that, 503 when too many are being worked out."""
     namespace_id = request.auth.namespace_id
     return answer(graph_out(shape_of(namespace_id, user_id), namespace_id, user_id, limit))
 

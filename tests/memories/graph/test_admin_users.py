@@ -220,6 +220,14 @@ def test_a_user_without_relationships_and_one_with_too_many_are_told_why_nothing
     assert "too large to be analysed" in user_page(console, namespace, "ben").content.decode()
 
 
+def test_when_too_many_are_worked_out_the_page_says_so(console, namespace, star, monkeypatch):
+    monkeypatch.setattr(shape, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(shape, "_at_work", {(0, "ben"), (0, "cem")})
+    page = user_page(console, namespace).content.decode()
+    assert "are being worked out; ask again" in page
+    assert "leaf 0" in page
+
+
 def test_the_page_takes_no_more_statements_for_more_memories(console, namespace, star):
     user_page(console, namespace)
     with CaptureQueriesContext(connection) as few:
@@ -228,7 +236,7 @@ def test_the_page_takes_no_more_statements_for_more_memories(console, namespace,
     relate(star[0], *more)
     with CaptureQueriesContext(connection) as many:
         user_page(console, namespace)
-    assert len(many) == len(few) + 1  # the relationships themselves, once
+    assert len(many) == len(few) + 2  # the state when it is its turn, and the relationships themselves, once
     assert len(few) <= 14
 
 
