@@ -343,6 +343,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 900,
         "options": {"expires": 900},
     },
+    "join what waits": {"task": "memories.graph.tasks.join_waiting", "schedule": 60, "options": {"expires": 60}},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
 }
 

@@ -98,7 +98,8 @@ class Relationship(Link):
 
 
 class PendingRelationship(Link):
-    """A relationship whose other end, an entity, is not known yet: a trigger makes it when the entity arrives."""
+    """A relationship whose other end, an entity, is not known yet: a trigger makes it when the entity arrives, or beat
+    within a minute when both arrive at the same moment."""
 
     from_memory = memory_key("+")
     entity_system = models.CharField(max_length=255)

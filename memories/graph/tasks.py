@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from memories.graph import totals
+from memories.graph.relate import join_missed
 from memory_site.bell import Bell
 
 
@@ -12,6 +13,12 @@ def refresh_statistics() -> bool:
     late."""
     totals.compact()
     return totals.refresh()
+
+
+@shared_task
+def join_waiting() -> int:
+    """Make the relationships that missed their entity; for how many users. Safe to run twice, in parallel, or late."""
+    return join_missed()
 
 
 bell = Bell(refresh_statistics)

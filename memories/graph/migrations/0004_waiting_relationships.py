@@ -1,43 +1,38 @@
 from django.db import migrations
 
-# One who adds an entity and one who adds a relationship to it do not see each other before both are done, and the
-# relationship would wait for ever. So both take the entity's lock, and look for the other after that. Adding entities
-# is no reason to wait for one another. The number of locks is bounded, because the server has room for a few thousand.
-LOCK = """
-CREATE FUNCTION graph_entity_lock(namespace_id bigint, owner text, entity_system text, entity_id text) RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN hashtext(concat_ws(E'\\x01', namespace_id::text, owner, entity_system, entity_id)) & 1023;
-"""
-
+# Makes what waits for these entities. What somebody else holds just now is left alone, so that no two wait for each
+# other. What is missed for that, or because two transactions do not see each other, is made later by a sweep.
 # Its plans are kept, because our connections plan every statement anew: 0.06 ms for an entity instead of 0.36.
 JOIN = """
 CREATE FUNCTION graph_join_waiting(entities uuid[]) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtext('graph_entity_lock'), lock) FROM (
-        SELECT DISTINCT graph_entity_lock(namespace_id, owner, entity_system, entity_id) AS lock
-        FROM memories_memory WHERE id = ANY (entities) ORDER BY lock
-    ) locks;
     IF EXISTS (
         SELECT FROM memories_memory entity
         JOIN graph_pendingrelationship waiting USING (namespace_id, owner, entity_system, entity_id)
         WHERE entity.id = ANY (entities)
     ) THEN
         WITH ready AS (
-            DELETE FROM graph_pendingrelationship waiting USING memories_memory entity
+            SELECT waiting.id, entity.id AS entity
+            FROM memories_memory entity
+            JOIN graph_pendingrelationship waiting USING (namespace_id, owner, entity_system, entity_id)
+            JOIN memories_memory beginning ON beginning.id = waiting.from_memory_id
             WHERE entity.id = ANY (entities)
               AND (entity.expires_at IS NULL OR entity.expires_at > statement_timestamp())
-              AND waiting.namespace_id = entity.namespace_id AND waiting.owner = entity.owner
-              AND waiting.entity_system = entity.entity_system AND waiting.entity_id = entity.entity_id
-            RETURNING waiting.*, entity.id AS entity
+            FOR UPDATE OF waiting SKIP LOCKED
+            FOR KEY SHARE OF entity, beginning SKIP LOCKED
+        ), done AS (
+            DELETE FROM graph_pendingrelationship waiting USING ready WHERE waiting.id = ready.id
+            RETURNING waiting.*, ready.entity
         )
         INSERT INTO graph_relationship
             (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
         SELECT id, namespace_id, owner,
-               CASE WHEN reverse THEN entity ELSE from_memory_id END,
-               CASE WHEN reverse THEN from_memory_id ELSE entity END,
+               CASE WHEN reverse THEN entity ELSE from_memory_id END AS start,
+               CASE WHEN reverse THEN from_memory_id ELSE entity END AS finish,
                type, strength, metadata
-        FROM ready WHERE entity <> from_memory_id
+        FROM done WHERE entity <> from_memory_id
+        ORDER BY start, finish, type
         ON CONFLICT (from_memory_id, to_memory_id, type) DO NOTHING;
     END IF;
 END $$;
@@ -71,22 +66,18 @@ WHEN (NEW.entity_id IS NOT NULL
           IS DISTINCT FROM (NEW.namespace_id, NEW.owner, NEW.entity_system, NEW.entity_id))
 EXECUTE FUNCTION graph_entity_changed();
 """
-# What was written while the entity arrived need not wait for it.
+# What is there need not be waited for.
 WAITING = """
 CREATE FUNCTION graph_waiting_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('graph_entity_lock'), lock) FROM (
-        SELECT DISTINCT graph_entity_lock(namespace_id, owner, entity_system, entity_id) AS lock
-        FROM added ORDER BY lock
-    ) locks;
-    PERFORM graph_join_waiting(ARRAY(
+    PERFORM graph_join_waiting(array_remove(ARRAY(
         SELECT (
             SELECT entity.id FROM memories_memory entity
             WHERE entity.namespace_id = added.namespace_id
               AND (entity.user_id = added.owner OR (added.owner = '' AND entity.user_id IS NULL))
               AND entity.entity_system = added.entity_system AND entity.entity_id = added.entity_id
         ) FROM added
-    ));
+    ), NULL));
     RETURN NULL;
 END $$;
 
@@ -102,7 +93,6 @@ def gone(name: str, table: str) -> str:
 class Migration(migrations.Migration):
     dependencies = [("graph", "0003_totals_of_users")]
     operations = [
-        migrations.RunSQL(LOCK, "DROP FUNCTION graph_entity_lock(bigint, text, text, text)"),
         migrations.RunSQL(JOIN, "DROP FUNCTION graph_join_waiting(uuid[])"),
         migrations.RunSQL(ADDED, gone("graph_entities_added", "memories_memory")),
         migrations.RunSQL(CHANGED, gone("graph_entity_changed", "memories_memory")),

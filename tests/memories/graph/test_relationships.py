@@ -341,17 +341,6 @@ def test_many_at_once_make_one(api, both):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_entity_and_what_waits_for_it_never_miss_each_other(api, both):
-    for turn in range(15):
-        entity = TICKET | {"id": f"A-{turn}"}
-        asks = [partial(relate, api, pk, entity) for pk in both]
-        tells = [partial(add, api, "told", entity=entity)]
-        at_once(asks + tells if turn % 2 else tells + asks)
-    assert not PendingRelationship.objects.exists()
-    assert len(kept()) == 30
-
-
-@pytest.mark.django_db(transaction=True)
 def test_relating_and_deleting_leave_nothing_behind(api):
     ids = [add(api, f"memory {number}") for number in range(6)]
     work = [partial(relate, api, start, finish) for start in ids for finish in ids if start < finish]
