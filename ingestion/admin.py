@@ -31,7 +31,7 @@ from ingestion.pipeline import OUTSIDE
 from ingestion.tasks import bell
 from memories.admin import SAID, STATES, page_of, state_of
 from memories.models import Embedding, Memory
-from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened
+from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, progress_bar, shortened
 from sessions_app.admin.conversations import ExactFilter, lasting
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin
 
@@ -54,10 +54,6 @@ OPEN = (Status.PENDING, Status.IN_PROGRESS)
 LASTING = {Status.IN_PROGRESS: "at work for", Status.COMPLETED: "took", Status.FAILED: "ended after"}
 NAME = '<span class="memory-beginning" title="{}">{}</span>'
 UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
-PROGRESS = (
-    '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
-    '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
-)
 ASKED = "A worker was asked to read the folder again."
 #: What a run has in common with the one it repeats.
 SAME = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
@@ -236,7 +232,7 @@ class IngestionAdmin(KnowledgeAdmin):
     @display(description="progress")
     def progress(self, run: Ingestion) -> SafeString:
         words, percent = how_far(run)
-        return format_html(PROGRESS, words, run.status, percent)
+        return progress_bar(words, run.status, percent)
 
     @display(description="chunks")
     def in_chunks(self, run: Ingestion) -> str:

@@ -27,6 +27,7 @@ from memories.types import MemoryType
 from memory_site.alone import AlreadyAtWork
 from memory_site.alone import alone as alone_at
 from memory_site.deadlocks import surviving_deadlocks
+from memory_site.runs import change
 
 SKIPPED_TOLD = 100
 #: Bytes: an entry of an index has no more room, beside the repository's name.
@@ -154,10 +155,3 @@ def memory_of(document: Document, part: Chunk) -> MemoryIn:
 
 def counted(ingestion: Ingestion) -> dict[str, Any]:
     return {name: getattr(ingestion, name) for name in (*COUNTS, "skipped")}
-
-
-def change(ingestion: Ingestion, **values: Any) -> None:
-    """In the row as well, where everybody sees how far it is."""
-    for name, value in values.items():
-        setattr(ingestion, name, value)
-    Ingestion.objects.filter(pk=ingestion.pk).update(**values, heard_of_at=Now())

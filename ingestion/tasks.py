@@ -8,9 +8,10 @@ from django.db import InterfaceError, OperationalError
 from django.db.models.functions import Now
 
 from ingestion.models import Ingestion, Status
-from ingestion.pipeline import change, run
+from ingestion.pipeline import run
 from memory_site.alone import AlreadyAtWork
 from memory_site.bell import Bell
+from memory_site.runs import change
 
 log = logging.getLogger(__name__)
 TRIES = 5

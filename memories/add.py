@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, out_columns
+from memories.serving import model_of_given
 from memories.types import Importance
 from memory_site.ids import uuid7
 from memory_site.problems import invalid
@@ -120,14 +121,15 @@ def identity(kind: str, user: str | None, digest: bytes, system: str | None, ent
     return ("content", whose, kind, bytes(digest)) if entity_id is None else ("entity", whose, system, entity_id)
 
 
-def add_one(namespace_id: int, memory: MemoryIn, model: str = "") -> tuple[dict[str, Any], bool]:
-    """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector."""
+def add_one(namespace_id: int, memory: MemoryIn, serving: str | None = None) -> tuple[dict[str, Any], bool]:
+    """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector, which
+    counts as made by the model that serves; `serving` is that, where it is known."""
     one = draft(memory)
     with nullcontext() if one.vector is None else transaction.atomic():
         while not (rows := ask(namespace_id, [one], WHOLE + CHANGED)):
             make_way(namespace_id)
         *row, changed = rows[0]
-        write_vectors([(row[0], one)], model)
+        write_vectors(namespace_id, [(row[0], one)], serving)
     row = named(row)
     if changed or one.vector is not None:  # the statement saw the queue as it was before
         row["due__after"] = row["updated_at"] if one.vector is None else None
@@ -135,7 +137,7 @@ def add_one(namespace_id: int, memory: MemoryIn, model: str = "") -> tuple[dict[
 
 
 def add_many(
-    namespace_id: int, memories: Sequence[MemoryIn], model: str = "", document_id: UUID | None = None
+    namespace_id: int, memories: Sequence[MemoryIn], serving: str | None = None, document_id: UUID | None = None
 ) -> tuple[list[UUID], int]:
     """Add all or none: their ids in the order given, and how many are new. Chunks of a document are apart from all
     other memories: the same text in two files is two chunks."""
@@ -144,7 +146,7 @@ def add_many(
         ids: dict[Identity, UUID] = {}
         for wave in waves(drafts):
             ids |= insert(namespace_id, wave)
-        write_vectors([(ids[each.identity], each) for each in drafts], model)
+        write_vectors(namespace_id, [(ids[each.identity], each) for each in drafts], serving)
     mine = {each.columns["id"] for each in drafts}
     return [ids[each.identity] for each in drafts], sum(pk in mine for pk in set(ids.values()))
 
@@ -188,10 +190,10 @@ def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
     return [list(group.values()) for mine in groups.values() for group in mine]
 
 
-def write_vectors(drafts: list[tuple[UUID, Draft]], model: str) -> None:
+def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], serving: str | None) -> None:
     made = {pk: (pk, each.digest, each.vector) for pk, each in drafts if each.vector is not None}
     if made:
-        Embedding.objects.write(model, list(made.values()))
+        Embedding.objects.write(model_of_given(namespace_id, serving), list(made.values()))
 
 
 def ask(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:

@@ -1,17 +1,12 @@
 """The console's page of changes of the embedding model, how far they are, and nothing to do by hand."""
 
 from django.contrib import admin
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.models import Reembedding
-from memory_site.console import ReadAdmin, grouped, moment
+from memory_site.console import ReadAdmin, grouped, moment, progress_bar
 
-BAR = (
-    '<span class="ingestion-progress"><span class="whitespace-nowrap">{} of {}</span>'
-    '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
-)
 COLOURS = {"making vectors": "info", "removing the old ones": "info", "done": "success", "stopped": "danger"}
 
 
@@ -37,7 +32,7 @@ class ReembeddingAdmin(ReadAdmin):
         total = run.memories_total or 0
         percent = min(100 * run.memories_done // max(total, 1), 100)
         colour = "completed" if run.switched_at else "failed" if run.finished_at else "in_progress"
-        return format_html(BAR, grouped(run.memories_done), grouped(total), colour, percent)
+        return progress_bar(f"{grouped(run.memories_done)} of {grouped(total)}", colour, percent)
 
     @display(description="refused")
     def refused(self, run: Reembedding) -> str:

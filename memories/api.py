@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -37,7 +36,6 @@ from memories.schemas import (
     memory_out,
 )
 from memories.search import Search
-from memories.serving import model_of_given
 from memories.types import MemoryType
 from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import reads, writes
@@ -104,16 +102,9 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
 @making_way
 @idempotent
 def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
-    row, created = add_one(request.auth.namespace_id, payload, model_of_vectors(request, [payload]))
+    row, created = add_one(request.auth.namespace_id, payload, request.auth.embedding_model)
     tasks.bell.ring()
     return answer(memory_out(row) | {"created": created}, 201 if created else 200)
-
-
-def model_of_vectors(request: HttpRequest, memories: Sequence[MemoryIn]) -> str:
-    """Which model the vectors that the caller brings count as made by; no question where there are none."""
-    if all(memory.vector is None for memory in memories):
-        return ""
-    return model_of_given(request.auth.namespace_id, request.auth.embedding_model)
 
 
 @router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
@@ -122,8 +113,7 @@ def model_of_vectors(request: HttpRequest, memories: Sequence[MemoryIn]) -> str:
 @idempotent
 def add_memories(request: HttpRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
-    model = model_of_vectors(request, payload.memories)
-    ids, created = add_many(request.auth.namespace_id, payload.memories, model)
+    ids, created = add_many(request.auth.namespace_id, payload.memories, request.auth.embedding_model)
     tasks.bell.ring()
     return answer({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
 

@@ -5,7 +5,6 @@ Every batch is kept by itself, so a run may be ended at any point and begun agai
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -15,6 +14,7 @@ from memories.due import within
 from memories.embeddings import BatchFailed, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, embedder_of
 from memories.models import Embedding, Memory, MemoryQuerySet, Reembedding
 from memory_site.alone import AlreadyAtWork, alone
+from memory_site.runs import change
 from sessions_app.models import Namespace
 
 MEMORIES, CHARACTERS = 256, 50_000
@@ -155,10 +155,3 @@ def remove_unserved(namespace_id: int, serving: str) -> int:
     """Remove some of a namespace's vectors of other models than the one that serves it: how many."""
     others = Embedding.objects.filter(namespace_id=namespace_id).exclude(model=serving)
     return others.filter(memory_id__in=others.values("memory_id")[:REMOVED_AT_ONCE]).delete()[0]
-
-
-def change(reembedding: Reembedding, **values: Any) -> None:
-    """In the row as well, where everybody sees how far it is."""
-    for name, value in values.items():
-        setattr(reembedding, name, value)
-    Reembedding.objects.filter(pk=reembedding.pk).update(**values, heard_of_at=Now())

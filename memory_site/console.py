@@ -32,6 +32,10 @@ ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 #: Narrow and unbreakable, between groups of three digits.
 THIN_SPACE = "\u202f"
 CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
+PROGRESS = (
+    '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
+    '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
+)
 STYLES = {"light": "default", "dark": "github-dark"}
 
 
@@ -59,6 +63,11 @@ def moment(value: datetime | None) -> SafeString | None:
         " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
     )
     return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
+
+
+def progress_bar(words: str, state: str, percent: int) -> SafeString:
+    """How far something is, in words above a bar: in_progress, completed and failed have colours of their own."""
+    return format_html(PROGRESS, words, state, percent)
 
 
 class CappedPaginator(Paginator):

@@ -78,9 +78,9 @@ def erase_user(request: HttpRequest, user_id: Label, dry_run: bool = False):
     """Erase everything of a user: memories, vectors, relationships, conversations, the sessions that are his alone.
     `dry_run` counts and erases nothing."""
     whose = (request.auth.namespace_id, user_id)
-    found = count_rows(belongings(*whose))
+    found = count_rows(belongings(*whose)) if dry_run else erase(*whose, by=f"mem_{request.auth.key_id}")
     if not found:
         raise Problem(404, "Nothing is known of this user.")
-    erased = {} if dry_run else erase(*whose, by=f"mem_{request.auth.key_id}")
-    bell.ring()
-    return answer({"user_id": user_id, "matched": found, "erased": erased})
+    if not dry_run:
+        bell.ring()
+    return answer({"user_id": user_id, "matched": found, "erased": {} if dry_run else found})

@@ -138,7 +138,7 @@ class Memories:
         if self.dry_run:
             memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
-            self.created += add_many(self.owner, memories, self.model or "")[1]
+            self.created += add_many(self.owner, memories, self.model)[1]
         except Problem as problem:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
         return ()

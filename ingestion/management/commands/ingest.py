@@ -12,12 +12,13 @@ from django.db.models.functions import Now
 from pydantic import TypeAdapter, ValidationError
 
 from ingestion.models import Ingestion, Status
-from ingestion.pipeline import BUSY, alone, change, run
+from ingestion.pipeline import BUSY, alone, run
 from ingestion.schemas import IngestionIn
 from ingestion.walk import SUFFIXES
 from memory_site.alone import AlreadyAtWork
 from memory_site.operations.commands import FAILED, WRONG_USE, add_namespace, namespace_named, sentences
 from memory_site.operations.long_commands import LongCommand
+from memory_site.runs import change
 from memory_site.schemas import Label
 
 TAKEN_OVER = "Ended without a word; another run has begun."
