@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from pgvector import HalfVector
+
+from memories.filters import Filters
 from memories.find import COLUMNS, find, scope_of
 from memories.graph.recall import USE, WEIGHED, note_use
 from memories.graph.retrieve import NONSENSE, Wanted, retrieve
@@ -16,7 +19,8 @@ from tests.benchmarks.data import Synthetic
 
 def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
     pk, vectors = namespace.pk, data.vectors(1000 + len(NONSENSE))
-    nonsense = [vector.tolist() for vector in vectors[1000:]]
+    nonsense = [HalfVector(vector) for vector in vectors[1000:]]
+    of_user = Filters(user_id="user-1")
 
     def search(number: int, ranking: Ranking) -> Search:
         return Search(data.query(number % data.rows), vectors[number % 1000].tolist(), model, 20, ranking=ranking)
@@ -26,6 +30,12 @@ def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> li
 
     def recall(wanted: Search) -> None:
         note_use([hit["memory"]["id"] for hit in find(pk, None, wanted)])
+
+    def search_of_user_sql(wanted: Search) -> Sql:
+        return statement(scope_of(pk, of_user, model), wanted, COLUMNS, None)
+
+    def by_words(wanted: Search) -> dict:
+        return {"query": wanted.query, "limit": 20}
 
     def body(wanted: Search) -> dict:
         return {"query": wanted.query, "vector": wanted.vector, "limit": 20}
@@ -54,10 +64,17 @@ def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> li
             request=lambda ids: ("POST", "/memories/recall", {"query": "harbour", "mode": "text", "limit": 20}),
         ),
         Operation(
-            "retrieve 20",
+            "search 20 of a user, beside retrieve",
             prepare=lambda number, arm: search(number, PLAIN),
-            sql=search_sql,
+            sql=search_of_user_sql,
+            service=lambda wanted: find(pk, of_user, wanted),
+            request=lambda wanted: ("POST", "/memories/search", by_words(wanted) | {"filters": {"user_id": "user-1"}}),
+        ),
+        Operation(
+            "retrieve 20",
+            prepare=lambda number, arm: search(number + data.rows // 2, PLAIN),  # queries that nobody asked before
+            sql=search_of_user_sql,
             service=retrieval,
-            request=lambda wanted: ("POST", "/users/user-1/retrieve", {"query": wanted.query, "limit": 20}),
+            request=lambda wanted: ("POST", "/users/user-1/retrieve", by_words(wanted)),
         ),
     ]

@@ -54,7 +54,8 @@ def digest_of(memory: Memory) -> bytes:
 
 def operations_on_users(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
     pk, nodes = namespace.pk, grow(namespace, data, model)
-    asked = [vector.tolist() for vector in data.vectors(1 + len(NONSENSE))]
+    vector, *nonsense = data.vectors(1 + len(NONSENSE))
+    asked = [vector.tolist(), *map(HalfVector, nonsense)]
 
     def entity(number: int, arm: str) -> MemoryIn:
         told = {"entity_data": {"status": f"{arm} {number}", "field": number}}
