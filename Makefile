@@ -12,8 +12,9 @@ run: $(VENV)/embedded.done
 demo: $(VENV)/embedded.done
 	$(BIN)/python manage.py demo
 
+# Two at a time, each with a PostgreSQL and a broker of its own.
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

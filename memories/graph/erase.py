@@ -119,7 +119,8 @@ def erase(namespace_id: int, user_id: str, by: str) -> dict[str, int]:
         erased = delete_rows(belongings(namespace_id, user_id))
         if erased:
             note(namespace_id, user_id, by, erased)
-    compact()  # his totals are none now, and their rows go
+    if erased:
+        compact()  # his totals are none now, and their rows go
     return erased
 
 

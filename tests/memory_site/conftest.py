@@ -16,7 +16,11 @@ SECRET = "kumquat"
 def folder(settings, tmp_path) -> Path:
     """What the example of an ingestion names."""
     settings.INGESTION_ROOTS = [str(tmp_path)]
-    folder = tmp_path / "checkouts" / "site"
+    return folder_within(tmp_path)
+
+
+def folder_within(root: Path) -> Path:
+    folder = root / "checkouts" / "site"
     folder.mkdir(parents=True)
     (folder / "harbour.md").write_text(f"The {SECRET} opens at nine.")
     return folder
@@ -24,6 +28,10 @@ def folder(settings, tmp_path) -> Path:
 
 @pytest.fixture
 def ids(api, folder) -> dict[str, str]:
+    return rows_of(api, folder)
+
+
+def rows_of(api, folder: Path) -> dict[str, str]:
     """By the path parameter that names them; an operation with a new one must be added here."""
     words = dict.fromkeys(("summary", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
     words["user_id"] = "our-user"

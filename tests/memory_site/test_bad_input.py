@@ -7,8 +7,12 @@ from urllib.parse import quote
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 
 from memory_site.schemas import CONTENT_LENGTH
+from sessions_app.models import SCOPES, ApiKey, Namespace
+from tests.conftest import Api
+from tests.memory_site.conftest import folder_within, rows_of
 from tests.memory_site.hostile import ADDRESSES, DOUBTFUL, NOWHERE, UNREADABLE
 from tests.wire import (
     CHOSEN_NAMES,
@@ -58,6 +62,31 @@ IN_THE_PATH = [
     for operation in operations()
     for name in operation.path_names
 ]
+
+
+@pytest.fixture(scope="module")
+def made(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[tuple[Api, dict[str, str]]]:
+    """The caller and his rows, once for all tests here, for each of them undoes what it did."""
+    root = tmp_path_factory.mktemp("root")
+    with django_db_blocker.unblock(), override_settings(INGESTION_ROOTS=[str(root)]), transaction.atomic():
+        api = Api(ApiKey.objects.issue(Namespace.objects.create(name="ours"), scopes=SCOPES)[1])
+        yield api, rows_of(api, folder_within(root))
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def api(made, db) -> Api:
+    return made[0]
+
+
+@pytest.fixture
+def folder(made) -> None:
+    """Is there already."""
+
+
+@pytest.fixture
+def ids(made, db) -> dict[str, str]:
+    return made[1]
 
 
 @pytest.fixture
