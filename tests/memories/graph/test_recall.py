@@ -56,7 +56,7 @@ def test_it_finds_what_a_search_finds(api, harbours, mode):
         ({"memory_type": "insight", "created_at": ago(days=90)}, {"created_at": ago(days=90)}),
         ({"base_relevance": 1.0}, {"base_relevance": 0.2}),
     ],
-    ids=str,
+    ids=["importance", "confidence", "age", "type", "base relevance"],
 )
 def test_what_is_worth_more_comes_first(api, mode, better, worse):
     second = api.add("The harbour opens at nine, note 1.", **worse)["id"]

@@ -286,7 +286,6 @@ def ferries(api) -> dict[str, str]:
         ({"min_relevance": 0.5}, {"plain", "typed", "tagged", "half tagged"}),
         ({"min_relevance": 0.05}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
     ],
-    ids=str,
 )  # fmt: skip
 def test_filters_narrow_down_what_is_looked_for(api, ferries, filters, left):
     assert set(ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in left}
