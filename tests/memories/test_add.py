@@ -519,3 +519,10 @@ def test_uniting_has_a_bound(api):
         api.add("A collector of tags.", tags=[f"tag {turn * 64 + number}" for number in range(64)])
     response = api.post("/memories", {"content": "A collector of tags.", "tags": ["one too many"]})
     assert is_problem(response, 422)
+
+
+@pytest.mark.parametrize("number", [1e-300, 5e-324, -1.7e308, 2**53 - 1])
+def test_a_number_stays_one_however_long_it_is_written(api, number):
+    memory = api.add("Numbers.", data={"list": [number, -number], "words": f"harbour {'9' * 300} quay"})
+    assert [float(each) for each in memory["data"]["list"]] == [number, -number]
+    assert [hit["memory"]["id"] for hit in api.search("quay", mode="text")["results"]] == [memory["id"]]
