@@ -85,7 +85,7 @@ def test_the_second_turn_sees_the_first_and_what_is_remembered(stack):
     stack.search("harbour")  # the first search of all waits for the model
     with talk(stack.url, stack.key, "a talk/é") as talking:
         first, _ = talking.ask("When does the harbour of Brekstad open?")
-        wait_until(lambda: len(saved(stack, "a talk/é")) == 1, 10, "the first turn is saved")
+        wait_until(lambda: len(saved(stack, "a talk/é")) == 1, 30, "the first turn is saved")
         second, _ = talking.ask("And when does it close?")
         assert talking.end() == ""
     assert "Before: nothing" in first
@@ -105,14 +105,14 @@ def test_one_question_is_asked_on_the_command_line(stack):
 def test_a_frozen_site_delays_nothing_and_what_was_said_arrives_once(shaken, measured):
     with talk(shaken.url, shaken.key, "frozen") as talking:
         talking.ask("one")
-        wait_until(lambda: saved(shaken, "frozen") == ["one"], 10, "the first turn is saved")
+        wait_until(lambda: saved(shaken, "frozen") == ["one"], 30, "the first turn is saved")
         with frozen_web(shaken):
             answer, seconds = talking.ask("two")
             again, less = talking.ask("three")
         measured("the orchestrator's answer while the site is frozen", seconds)
         time.sleep(orchestrator().PAUSE)
         last, _ = talking.ask("four")
-        wait_until(lambda: len(saved(shaken, "frozen")) >= 4, 10, "the unsaved turns are saved")
+        wait_until(lambda: len(saved(shaken, "frozen")) >= 4, 30, "the unsaved turns are saved")
         assert "(memory: away" in talking.end()
     assert "You ask 'two'. Before: nothing." in answer
     assert "You ask 'three'. Before: nothing." in again
@@ -128,7 +128,7 @@ def test_a_turn_whose_answer_was_lost_is_kept_once(shaken):
     with frozen_web(shaken):
         memory.save("one", "1")
         assert len(memory.unsaved) == 1
-    wait_until(lambda: saved(shaken, "lost answer") == ["one"], 10, "the frozen request is served")
+    wait_until(lambda: saved(shaken, "lost answer") == ["one"], 30, "the frozen request is served")
     memory.away_until.clear()
     memory.save("two", "2")
     assert not memory.unsaved
