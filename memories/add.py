@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from pydantic_core import to_json
 
+from memories import extract
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, out_columns
 from memories.serving import model_of_given
@@ -123,7 +124,10 @@ def identity(kind: str, user: str | None, digest: bytes, system: str | None, ent
 
 def add_one(namespace_id: int, memory: MemoryIn, serving: str | None = None) -> tuple[dict[str, Any], bool]:
     """Add one memory: its row (OUT_COLUMNS) and whether it is new. One statement, unless it brings its vector, which
-    counts as made by the model that serves; `serving` is that, where it is known."""
+    counts as made by the model that serves; `serving` is that, where it is known. Where there are insights in it, the
+    row has their ids besides."""
+    if extract.teaches(memory):
+        return add_one_that_teaches(namespace_id, memory, serving)
     one = draft(memory)
     with nullcontext() if one.vector is None else transaction.atomic():
         while not (rows := ask(namespace_id, [one], WHOLE + CHANGED)):
@@ -136,11 +140,29 @@ def add_one(namespace_id: int, memory: MemoryIn, serving: str | None = None) -> 
     return row, row["id"] == one.columns["id"]
 
 
+@transaction.atomic
+def add_one_that_teaches(namespace_id: int, memory: MemoryIn, serving: str | None) -> tuple[dict[str, Any], bool]:
+    added = extract.add(namespace_id, [memory], serving)
+    row = Memory.objects.filter(pk=added.ids[0]).values(*OUT_COLUMNS).get()
+    return row | {"insights": added.insights}, added.created == 1
+
+
 def add_many(
     namespace_id: int, memories: Sequence[MemoryIn], serving: str | None = None, document_id: UUID | None = None
 ) -> tuple[list[UUID], int]:
     """Add all or none: their ids in the order given, and how many are new. Chunks of a document are apart from all
-    other memories: the same text in two files is two chunks."""
+    other memories: the same text in two files is two chunks, and nothing is taken out of them."""
+    if document_id is None and any(map(extract.teaches, memories)):
+        added = extract.add(namespace_id, memories, serving)
+        return added.ids, added.created
+    ids, new = add_plainly(namespace_id, memories, serving, document_id)
+    return ids, len(new)
+
+
+def add_plainly(
+    namespace_id: int, memories: Sequence[MemoryIn], serving: str | None = None, document_id: UUID | None = None
+) -> tuple[list[UUID], set[UUID]]:
+    """Add them as they are, without looking for insights: their ids, and which of these are new."""
     drafts = [draft(memory, document_id) for memory in memories]
     with transaction.atomic():
         ids: dict[Identity, UUID] = {}
@@ -148,7 +170,7 @@ def add_many(
             ids |= insert(namespace_id, wave)
         write_vectors(namespace_id, [(ids[each.identity], each) for each in drafts], serving)
     mine = {each.columns["id"] for each in drafts}
-    return [ids[each.identity] for each in drafts], sum(pk in mine for pk in set(ids.values()))
+    return [ids[each.identity] for each in drafts], mine & set(ids.values())
 
 
 def insert(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:

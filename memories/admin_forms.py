@@ -79,7 +79,9 @@ class Json(forms.JSONField):
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         try:
-            return super().bound_data(data, initial)
+            value = super().bound_data(data, initial)
+            json.dumps(value, ensure_ascii=False).encode()  # what holds a lone surrogate is shown as it was written
+            return value
         except (ValueError, RecursionError):
             return InvalidJSONInput(data)
 

@@ -13,11 +13,11 @@ from pydantic_core import to_json
 
 from memories import tasks
 from memories.add import add_many, add_one
-from memories.embeddings import EmbeddingError, get_embedder
+from memories.embeddings import EmbeddingError
 from memories.filters import Filters
 from memories.find import find
 from memories.making_way import making_way
-from memories.models import Memory, MemoryQuerySet, Reembedding
+from memories.models import Memory, MemoryQuerySet
 from memories.query_vectors import query_vector
 from memories.schemas import (
     OUT_COLUMNS,
@@ -32,7 +32,6 @@ from memories.schemas import (
     MemoryPatch,
     SearchIn,
     SearchOut,
-    SummaryOut,
     memory_out,
 )
 from memories.search import Search
@@ -48,7 +47,6 @@ from memory_site.schemas import JsonObject, Tags
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
-COMING = ("model", "memories_done", "memories_total", "created_at")
 DUPLICATE = "Another memory of this namespace has the same content, type and user, or describes the same entity."
 RELATED = "The memory has relationships, and those join memories of one user: remove them before its user changes."
 
@@ -201,12 +199,3 @@ def delete_memory(request: HttpRequest, memory_id: UUID):
     if not the_memory(request, memory_id).delete()[0]:
         raise missing()
     return HttpResponse(status=204)
-
-
-@router.get("/summary", auth=reads, response={200: SummaryOut, **PROBLEMS})
-def summary(request: HttpRequest):
-    """How much the namespace remembers, and how much of it is still to be embedded."""
-    owner = request.auth.namespace_id
-    coming = Reembedding.objects.filter(namespace_id=owner, finished_at=None).values(*COMING).first()
-    models = {"embedding_model": request.auth.embedding_model or get_embedder().model, "reembedding": coming}
-    return answer(Memory.objects.in_namespace(owner).summary() | models)

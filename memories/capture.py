@@ -6,7 +6,6 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from memories.add import add_one
-from memories.extract import extract_insights
 from memories.schemas import MemoryIn
 from memories.types import Importance
 from memory_site.ids import uuid7
@@ -50,9 +49,7 @@ def remember(message: Message, said: MessageIn) -> list[UUID]:
     row, _ = add_one(message.namespace_id, memory_of(message, said))
     message.memory_id = row["id"]
     message.save(update_fields=["memory_id"])
-    return extract_insights(
-        message.namespace_id, message.content, user_id=message.user_id, session_id=message.session_id
-    )
+    return row.get("insights", [])
 
 
 def memory_of(message: Message, said: MessageIn) -> MemoryIn:

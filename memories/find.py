@@ -1,6 +1,7 @@
 """Finding memories: the scope compiled, the statement run, its rows as hits."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from memories.embeddings import get_embedder
 from memories.filters import Filters
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, memory_out, out_columns
-from memories.search import EXTRA_COLUMNS, NEAR, Scope, Search, statement
+from memories.search import ALIKE, EXTRA_COLUMNS, NEAR, Scope, Search, statement
 from memories.search.size import Size, sizes
 from memories.search.words import required
 
@@ -21,7 +22,7 @@ COLUMNS = out_columns("memory")
 
 
 def find(namespace_id: int | None, filters: Filters | None, search: Search, *, explain: bool = False) -> list[dict]:
-    """HitOut dictionaries, best first. One statement; a second one only when the index fell short of the limit.
+    """HitOut dictionaries, best first. One statement; a second one only when what it found fell short of the limit.
 
     `namespace_id` None searches every namespace: for operators, never for callers.
     """
@@ -35,6 +36,9 @@ def find(namespace_id: int | None, filters: Filters | None, search: Search, *, e
         # The index fell short of what was asked for; there may be more, and it is looked for exactly.
         sizes.forget(key)
         rows = run(scope, search, size, exact=True)
+    if search.ranking.one_of and len(rows) < search.limit and rows[0][ALIKE] >= search.depth:
+        # What is the same took the places of what is not.
+        rows = run(scope, replace(search, deep=True), size, exact=True)
     return [hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
 
 

@@ -11,13 +11,14 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models
 from django.db.models import Count, F, Func, Max, Q, Value
-from django.db.models.functions import Cast, Coalesce, Length, Now, Upper
+from django.db.models.functions import Cast, Coalesce, Greatest, Length, Now, Upper
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from pgvector import HalfVector
 from pgvector.django import HalfVectorField, HnswIndex
 from pgvector.psycopg.halfvec import HalfVectorBinaryDumper, HalfVectorDumper
 
+from memories import extract
 from memories.due import DueQuerySet
 from memories.embeddings.base import DIMENSIONS
 from memories.filters import Filters
@@ -36,6 +37,8 @@ LABELS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT = timedelta(days=30)
 #: Tags of memories that age does not make forgettable.
 PRESERVED = ["preserve", "important"]
+#: What nobody has used for so long, nor so often before, is outdated.
+UNUSED, USED_ENOUGH = timedelta(days=90), 3
 NEWEST = (F("created_at").desc(), F("id").desc())
 
 
@@ -63,8 +66,18 @@ class MemoryQuerySet(models.QuerySet):
 
     def stale(self, age: timedelta) -> "MemoryQuerySet":
         """Not told for so long, except those that are marked to stay."""
-        old = self.alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
-        return old.exclude(Q(tags__overlap=PRESERVED) | Q(metadata__contains={"important": True}))
+        return self.unmarked().alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
+
+    def outdated(self) -> "MemoryQuerySet":
+        """Of little importance, little used, and neither used nor told for long, except those that are marked to
+        stay."""
+        idle = self.alias(used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
+        little = {"importance__lte": Importance.LOW, "access_count__lt": USED_ENOUGH}
+        return idle.filter(used__lt=Now() - UNUSED, **little).unmarked()
+
+    def unmarked(self) -> "MemoryQuerySet":
+        """Not marked to stay."""
+        return self.exclude(Q(tags__overlap=PRESERVED) | Q(metadata__contains={"important": True}))
 
     def important(self) -> "MemoryQuerySet":
         return self.filter(metadata__contains={"important": True}).newest_first()
@@ -234,6 +247,7 @@ class Memory(models.Model):
         for name, value in (changes | {"updated_at": timezone.now()}).items():
             setattr(self, name, value)
         self.save(update_fields=[*changes, "updated_at"])
+        extract.revised(self, changes.keys())
 
 
 class DueEmbedding(models.Model):

@@ -199,6 +199,9 @@ class MemoryOut(Schema):
 
 class AddedOut(MemoryOut):
     created: bool = Field(description="False when the same content, or its entity, was there already.")
+    insights: list[UUID] | None = Field(
+        None, description="The memories of the insights marked in the content; absent when none can be there."
+    )
 
 
 class BulkOut(Schema):
@@ -232,26 +235,6 @@ class SearchOut(Schema):
     mode: Literal["hybrid", "vector", "text"]
     degraded: bool = Field(description="True when the embedder was away and only words were searched.")
     took_ms: float
-
-
-class ReembeddingOut(Schema):
-    model: str
-    memories_done: int
-    memories_total: int | None = Field(description="Null until they are counted.")
-    created_at: datetime
-
-
-class SummaryOut(Schema):
-    """What a namespace holds."""
-
-    total_memories: int
-    by_type: dict[str, int]
-    by_user: dict[str, int] = Field(description="The 100 users with the most memories.")
-    embedding_backlog: int = Field(description="Memories whose vector is still to come.")
-    embedding_refused: int = Field(description="Memories whose text the embedder refuses.")
-    embedding_model: str = Field(description="The one whose vectors searches meet.")
-    reembedding: ReembeddingOut | None = Field(description="The model that is about to take its place.")
-    last_update: datetime | None
 
 
 OUT_COLUMNS = (

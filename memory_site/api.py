@@ -19,6 +19,14 @@ from memories.graph.recall_api import router as recall
 from memories.graph.shape_api import router as graphs
 from memories.graph.tool_results_api import router as tool_results
 from memories.graph.users_api import router as users
+from memories.insights.api import router as insights
+from memories.insights.projects_api import router as projects
+from memories.insights.unified_api import router as unified
+from memories.knowledge.clusters_api import router as clusters
+from memories.knowledge.context_api import router as context
+from memories.knowledge.forget_api import router as forgetting_outdated
+from memories.knowledge.patterns_api import router as patterns
+from memories.knowledge.preferences_api import router as preferences
 from memories.messages_api import router as messages
 from memory_site.openapi import DescribedAPI
 from memory_site.problems import Problem, problem_response
@@ -55,6 +63,7 @@ api.add_decorator(strict, mode="view")
 # Before those whose ids would swallow their addresses.
 api.add_router("", recall)
 api.add_router("", forgetting)
+api.add_router("", forgetting_outdated)
 api.add_router("", memories)
 api.add_router("", sessions)
 api.add_router("", session_links)
@@ -63,6 +72,13 @@ api.add_router("", messages)
 api.add_router("", knowledge)
 api.add_router("", workflows)
 api.add_router("", tool_results)
+api.add_router("", insights)
+api.add_router("", projects)
+api.add_router("", unified)
+api.add_router("", clusters)
+api.add_router("", patterns)
+api.add_router("", preferences)
+api.add_router("", context)
 api.add_router("", relationships)
 api.add_router("", graphs)
 # After every other address below /users: a user's id may hold slashes.

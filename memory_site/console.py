@@ -206,6 +206,15 @@ SIDE_BAR = {
         ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
         ("Relationships", "conversion_path", "graph_relationship", "graph.view_relationship"),
     ],
+    "Learned": [
+        ("Insights", "lightbulb", "insights_insight", "insights.view_insight"),
+        ("Insights at a glance", "bar_chart", "insights_insightglance", "insights.view_insight"),
+        ("Clusters", "bubble_chart", "knowledge_cluster", "knowledge.view_cluster"),
+        ("Patterns", "repeat", "knowledge_pattern", "knowledge.view_pattern"),
+        ("Preferences", "tune", "knowledge_preference", "knowledge.view_preference"),
+        ("Project groups", "workspaces", "insights_projectgroup", "insights.view_projectgroup"),
+        ("Project dependencies", "lan", "insights_projectdependency", "insights.view_projectdependency"),
+    ],
     "Knowledge": [
         ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
         ("Documents", "description", "ingestion_document", "ingestion.view_document"),

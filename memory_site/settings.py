@@ -259,6 +259,8 @@ INSTALLED_APPS = [
     "sessions_app",
     "memories",
     "memories.graph",
+    "memories.insights",
+    "memories.knowledge",
     "ingestion",
     "memory_site.operations",
 ]
@@ -344,6 +346,21 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 900},
     },
     "join what waits": {"task": "memories.graph.tasks.join_waiting", "schedule": 60, "options": {"expires": 60}},
+    "prune insights": {
+        "task": "memories.insights.tasks.prune_insights",
+        "schedule": crontab(hour="4", minute="15", day_of_week="sunday"),
+    },
+    "settle clusters": {
+        "task": "memories.knowledge.tasks.settle_clusters",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "remove empty clusters": {"task": "memories.knowledge.tasks.remove_empty_clusters", "schedule": 3600},
+    "forget what is outdated": {
+        "task": "memories.knowledge.tasks.forget_outdated",
+        "schedule": crontab(hour="3", minute="45"),
+    },
+    "adopt insights": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
 }
 

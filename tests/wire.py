@@ -17,11 +17,18 @@ from memory_site.api import api
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
 #: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
-READING_POSTS = {"/memories/search", "/knowledge/query"}
+READING_POSTS = {
+    "/memories/search",
+    "/knowledge/query",
+    "/search",
+    "/projects/search",
+    "/insights/search",
+    "/context",
+}
 #: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
-CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id"}
+CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"}
 #: Addresses of chosen names that are not there all the same while nothing is known of them.
-KNOWN_ONLY = {"/users/{user_id}", "/users/{user_id}/graph"}
+KNOWN_ONLY = {"/users/{user_id}", "/users/{user_id}/graph", "/preferences/{user_id}/{key}", "/patterns/discover"}
 TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACE = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
@@ -49,8 +56,12 @@ class Operation:
         return self.method == "GET" or self.path in READING_POSTS
 
     @property
+    def is_known_only(self) -> bool:
+        return self.path in KNOWN_ONLY and self.method != "PUT"
+
+    @property
     def names_what_must_exist(self) -> bool:
-        return not set(self.path_names) <= CHOSEN_NAMES or self.method == "PATCH" or self.path in KNOWN_ONLY
+        return not set(self.path_names) <= CHOSEN_NAMES or self.method == "PATCH" or self.is_known_only
 
     def url(self, ids: dict[str, str]) -> str:
         """The address with ids filled in; a KeyError names a parameter the tests have no id for."""

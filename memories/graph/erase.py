@@ -94,7 +94,7 @@ def log_entries(rows: Rows) -> QuerySet:
             "content_type__app_label": each.model._meta.app_label,
             "content_type__model": each.model._meta.model_name,
         }
-        keys = each.annotate(key=Cast("pk", TextField())).values("key")
+        keys = each.annotate(row_key=Cast("pk", TextField())).values("row_key")
         found |= LogEntry.objects.filter(**label, object_id__in=keys)
     return found
 

@@ -1,18 +1,21 @@
-"""/memories/recall and /users/{user_id}/retrieve: finding that counts as use."""
+"""/memories/recall, /memories/{memory_id}/recall and /users/{user_id}/retrieve: finding that counts as use."""
 
 import time
 from typing import Any
+from uuid import UUID
 
+from django.db import connection
 from django.http import HttpRequest
 from ninja import Router
 
-from memories.api import search_vector
+from memories.add import named
+from memories.api import missing, search_vector
 from memories.embeddings import EmbeddingError
 from memories.find import find
 from memories.graph.finding_schemas import RecallOut, RetrievedOut, RetrieveIn
-from memories.graph.recall import WEIGHED, note_use
+from memories.graph.recall import USE, WEIGHED, note_use
 from memories.graph.retrieve import Wanted, retrieve, vectors_of
-from memories.schemas import SearchIn
+from memories.schemas import MemoryOut, SearchIn, memory_out, out_columns
 from memories.search import Search
 from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import writes
@@ -21,6 +24,11 @@ from memory_site.idempotency import idempotent
 from memory_site.schemas import Label
 
 router = Router(tags=["recall"])
+# Counted and read at once, so that what is told is exact whoever else uses the memory.
+USE_ONE = f"""{USE}
+AND memory.namespace_id = %s AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+RETURNING {out_columns("memory")}
+"""
 
 
 @router.post("/memories/recall", auth=writes, response={200: RecallOut, **PROBLEMS})
@@ -44,6 +52,19 @@ def recalled(request: HttpRequest, payload: SearchIn, vector: tuple[Any, bool], 
 def used(hits: list[dict[str, Any]], started: float, **more: Any):
     note_use([hit["memory"]["id"] for hit in hits])
     return answer({"results": hits, "took_ms": round((time.perf_counter() - started) * 1000, 2)} | more)
+
+
+@router.post("/memories/{memory_id}/recall", auth=writes, response={200: MemoryOut, **PROBLEMS})
+@surviving_deadlocks
+@idempotent
+def recall_memory(request: HttpRequest, memory_id: UUID):
+    """One memory, of which this counts as a use. Getting it counts nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(USE_ONE, [[memory_id], request.auth.namespace_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise missing()
+    return answer(memory_out(named(row)))
 
 
 @router.post("/users/{path:user_id}/retrieve", auth=writes, response={200: RetrievedOut, **PROBLEMS})

@@ -20,6 +20,10 @@ LEAST_DEPTH = 50
 # There is always a row, so that the size of the scope is told even when nothing was found: its id is null then.
 # Behind a hit's columns: score, similarity, text rank, found by meaning, vectors near, rows of the scope, few of them.
 EXTRA_COLUMNS, NEAR = 7, -3
+# In front of these, where only one of several is shown: how many there were in all.
+ALIKE = -EXTRA_COLUMNS - 1
+# How many each arm proposes where what is the same filled the places: licence texts stand in thousands of files.
+DEEP = 20_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Ranking:
     """What puts hits in order, as SQL over `hits` and `memory`; the defaults are those of a plain search.
 
     joins: what the rest needs besides these two. keep: which hits may stay. columns: what a hit says besides, by name.
-    parameters: their values. candidates: how many each arm proposes for one place in the answer.
+    parameters: their values. candidates: how many each arm proposes for one place in the answer. one_of: of the hits
+    for which this is the same only the best is shown.
     """
 
     score: str = "hits.score"
@@ -49,6 +54,7 @@ class Ranking:
     columns: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     candidates: int = 1
+    one_of: str | None = None
 
 
 PLAIN = Ranking()
@@ -64,6 +70,7 @@ class Search:
     limit: int
     threshold: float | None = None
     ranking: Ranking = PLAIN
+    deep: bool = False
 
     @property
     def fused(self) -> bool:
@@ -71,6 +78,8 @@ class Search:
 
     @property
     def depth(self) -> int:
+        if self.deep:
+            return DEEP
         wanted = self.limit * self.ranking.candidates
         return max(wanted, LEAST_DEPTH) if self.fused or self.ranking.candidates > 1 else wanted
 
@@ -81,8 +90,13 @@ SELECT {columns}, {score} AS score,
        hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
 FROM size LEFT JOIN (
     hits JOIN memories_memory memory USING (id) {joins}
-) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s) AND {keep}
+) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s) AND {keep}"""
+BEST = """
 ORDER BY score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s"""
+BEST_OF_EACH = """
+SELECT * FROM (
+    {answer} ORDER BY {one_of}, score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id
+) best ORDER BY score DESC NULLS LAST, similarity DESC NULLS LAST, id LIMIT %(limit)s"""
 
 
 def statement(
@@ -116,13 +130,19 @@ def statement(
     ranking = search.ranking
     parameters |= ranking.parameters
     answer = ANSWER.format(
-        columns=", ".join([columns, *ranking.columns.values()]),
+        columns=shown(columns, ranking),
         near="(SELECT count(*) FROM near)" if search.vector is not None else "0",
         score=ranking.score,
         joins=ranking.joins,
         keep=ranking.keep,
     )
-    return f"WITH {', '.join(parts)}" + answer.replace("%(vector)s", "%(vector)s::halfvec"), parameters
+    best = BEST_OF_EACH.format(answer=answer, one_of=ranking.one_of) if ranking.one_of else answer + BEST
+    return f"WITH {', '.join(parts)}" + best.replace("%(vector)s", "%(vector)s::halfvec"), parameters
+
+
+def shown(columns: str, ranking: Ranking) -> str:
+    every = ", ".join([columns, *ranking.columns.values()])
+    return f"DISTINCT ON ({ranking.one_of}) {every}, count(*) OVER () AS alike" if ranking.one_of else every
 
 
 def named(sql: Sql, prefix: str) -> tuple[str, dict[str, Any]]:

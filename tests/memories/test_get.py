@@ -50,23 +50,3 @@ def test_what_is_not_ours_is_404(api, outsider):
 @pytest.mark.parametrize("text", ["x", "1", "00000000-0000-0000-0000-00000000000g", "null", "%00"])
 def test_what_is_no_id_is_refused(api, text):
     assert is_problem(api.get(f"/memories/{text}"), 404, 422)
-
-
-def test_the_summary_counts_what_there_is(api, outsider):
-    for user in ("ada", "ada", "ben", None):
-        api.add(f"for {user} {uuid4()}", user_id=user)
-    api.add("a text", memory_type="rag")
-    outsider.add("theirs")
-    summary = api.get("/summary").json()
-    assert summary["total_memories"] == 5
-    assert summary["by_type"] == {"agent": 4, "rag": 1}
-    assert summary["by_user"] == {"ada": 2, "ben": 1}
-    assert (summary["embedding_backlog"], summary["embedding_refused"]) == (5, 0)
-    assert summary["embedding_model"] == "hashing-1"
-    assert summary["last_update"] is not None
-
-
-def test_the_summary_of_nothing_is_zero(api):
-    summary = api.get("/summary").json()
-    assert (summary["total_memories"], summary["by_type"], summary["by_user"]) == (0, {}, {})
-    assert summary["last_update"] is None

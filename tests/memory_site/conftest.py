@@ -6,7 +6,9 @@ import pytest
 
 from ingestion.tasks import ingest_due
 from memories import tasks
+from memories.insights.models import Insight
 from memories.models import Memory
+from sessions_app.models import Conversation
 from tests.wire import SAMPLE_ID
 
 SECRET = "kumquat"
@@ -44,6 +46,9 @@ def rows_of(api, folder: Path) -> dict[str, str]:
     another = Memory(id=SAMPLE_ID, content=f"The {SECRET} is sweet.", user_id="our-user", source_system=SECRET)
     another.namespace = Memory.objects.get(pk=memory["id"]).namespace
     another.save(force_insert=True)
+    said = {"namespace": another.namespace, "digest": b"", "bands": [], "quality": 1}
+    Insight.objects.create(memory=another, topics=[SECRET], projects=[SECRET], **said)
+    Conversation.objects.create(id=SAMPLE_ID, namespace=another.namespace, summary=SECRET)
     relationship = {"to_id": SAMPLE_ID, "type": "refines", "metadata": {SECRET: SECRET}}
     relationship = api.post(f"/memories/{third['id']}/relationships", relationship).json()
     tasks.embed_due()
@@ -52,6 +57,11 @@ def rows_of(api, folder: Path) -> dict[str, str]:
     api.post(f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET}?"})
     link = {"source_session_id": SECRET, "target_session_id": "our-session", "context": SECRET}
     document = {"content": f"The {SECRET} is ripe.", "title": SECRET, "repo_id": SECRET, "metadata": {SECRET: SECRET}}
+    about = {"description": SECRET, "metadata": {SECRET: SECRET}}
+    group = {"name": SECRET, "projects": [SECRET]} | about
+    dependency = {"source_project": SECRET, "target_project": "ours", "type": "uses"} | about
+    pattern = {"pattern_type": "workflow", "key": SECRET, "examples": [SECRET], "user_id": "our-user"} | about
+    api.call("PUT", "/preferences/our-user/our-key", {"value": {SECRET: SECRET}, "source": SECRET})
     started = api.post("/repositories/ours/ingestions", {"path": str(folder)}).json()
     ingest_due()
     execution = {"adapter": SECRET, "repositories": [SECRET], "result": {SECRET: SECRET}, "error": SECRET}
@@ -69,4 +79,11 @@ def rows_of(api, folder: Path) -> dict[str, str]:
         "session_id": "our-session",
         "conversation_id": conversation["id"],
         "link_id": api.post("/session-links", link).json()["id"],
+        "cluster_id": api.get("/clusters").json()["results"][0]["id"],
+        "pattern_id": api.post("/patterns", pattern).json()["id"],
+        "key": "our-key",
+        "insight_id": SAMPLE_ID,
+        "group_id": api.post("/projects/groups", group).json()["id"],
+        "dependency_id": api.post("/projects/dependencies", dependency).json()["id"],
+        "name": "of-the-caller",
     }

@@ -213,7 +213,16 @@ def test_keys_are_narrowed_to_a_namespace(console, namespace):
 # The console as a whole
 
 
-MADE_ELSEWHERE = ("heartbeat", "sessionmemory", "conversation", "ingestion", "reembedding", "erasure")
+MADE_ELSEWHERE = (
+    "heartbeat",
+    "sessionmemory",
+    "conversation",
+    "ingestion",
+    "reembedding",
+    "erasure",
+    "insight/",
+    "cluster",
+)
 # Pages to look at, with nothing behind them to be added to.
 LOOKED_AT = ("usertotal",)
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from memories import capture, tasks
+from memories import extract, tasks
 from memories.models import Memory
 from memories.types import Importance
 from sessions_app.models import Message
@@ -382,33 +382,24 @@ def test_when_remembering_fails_nothing_of_the_message_stays(api, conversation, 
 # Insights
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    """What insights were looked for in, and whether the message was there already, in an open transaction."""
-    asked = []
-
-    def look(namespace_id: int, content: str, **labels: str | None) -> list[UUID]:
-        asked.append((namespace_id, content, labels, connection.in_atomic_block, Message.objects.count()))
-        return [UUID(int=7)]
-
-    monkeypatch.setattr(capture, "extract_insights", look)
-    return asked
+MARKED = f"★ Insight ─────\n{LONG}\n─────"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_insights_are_looked_for_in_what_is_remembered_and_in_nothing_else(api, conversation, namespace, asked):
-    assert said(api, conversation, LONG)["insights"] == []
-    assert said(api, conversation, SHORT, remember=True)["insights"] == []
-    assert asked == []
-    assert said(api, conversation, LONG, remember=True)["insights"] == [str(UUID(int=7))]
-    assert asked == [(namespace.pk, LONG, {"user_id": "ada", "session_id": "monday"}, True, 3)]
+def test_insights_are_taken_out_of_what_is_remembered_and_of_nothing_else(api, conversation):
+    assert said(api, conversation, MARKED)["insights"] == []
+    assert said(api, conversation, LONG, remember=True)["insights"] == []
+    assert not Memory.objects.filter(memory_type="insight").exists()
+    [pk] = said(api, conversation, MARKED, remember=True)["insights"]
+    insight = Memory.objects.get(memory_type="insight")
+    assert (str(insight.pk), insight.content) == (pk, LONG)
+    assert (insight.user_id, insight.session_id) == ("ada", "monday")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_when_looking_for_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
-    monkeypatch.setattr(capture, "extract_insights", lambda *args, **labels: Memory.objects.get(pk=uuid4()))
+def test_when_taking_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
+    monkeypatch.setattr(extract, "add", lambda *args: Memory.objects.get(pk=uuid4()))
     before = fingerprint()
-    assert say(api, conversation, LONG, remember=True).status_code == 500
+    assert say(api, conversation, MARKED, remember=True).status_code == 500
     assert fingerprint() == before
     assert rung == []
 

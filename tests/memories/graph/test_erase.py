@@ -173,7 +173,8 @@ def test_every_table_that_names_users_is_searched():
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'")
         found = {row[0] for row in cursor.fetchall()}
-    ours = {name for name in found if name.startswith(("memories_", "graph_", "sessions_app_", "ingestion_"))}
+    prefixes = ("memories_", "graph_", "knowledge_", "insights_", "sessions_app_", "ingestion_")
+    ours = {name for name in found if name.startswith(prefixes)}
     known = {"memories_memory", "memories_embedding", "sessions_app_conversation", "graph_usertotal"}
     assert ours == known | {model._meta.db_table for model in tables_of_users()}
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -193,3 +194,47 @@ def test_an_access_touches_no_index(api):
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'memories_memory'")
         assert cursor.fetchone()[0] - before == 5
+
+
+# One memory by its id
+
+
+def recall_one(api, pk: str) -> dict:
+    response = api.post(f"/memories/{pk}/recall")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def test_one_memory_that_is_recalled_is_told_whole_and_counted_once(api, takes):
+    memory = api.add("The harbour opens at nine.", importance=4, tags=["a"], metadata={"b": 1}, data={"c": [1]})
+    memory.pop("created")
+    with takes(1):
+        recalled = recall_one(api, memory["id"])
+    assert recalled == memory | {"access_count": 1, "last_accessed_at": recalled["last_accessed_at"]}
+    assert datetime.now(UTC) - datetime.fromisoformat(recalled["last_accessed_at"]) < timedelta(minutes=1)
+    assert api.get(f"/memories/{memory['id']}").json() == recalled
+    assert recall_one(api, memory["id"])["access_count"] == 2
+
+
+def test_getting_one_memory_counts_nothing(api):
+    memory = api.add("The harbour opens at nine.")
+    for _ in range(3):
+        assert api.get(f"/memories/{memory['id']}").json()["access_count"] == 0
+
+
+def test_twenty_who_recall_one_memory_are_all_counted(transactional_db, api):
+    memory = api.add("The harbour opens at nine.")["id"]
+    counts = [each.json()["access_count"] for each in at_once([partial(api.post, f"/memories/{memory}/recall")] * 20)]
+    assert sorted(counts) == list(range(1, 21))
+
+
+def test_what_is_not_ours_not_there_or_expired_cannot_be_recalled(api, outsider, reader):
+    memory = api.add("The harbour opens at nine.")["id"]
+    before = fingerprint()
+    assert is_problem(outsider.post(f"/memories/{memory}/recall"), 404)
+    assert is_problem(api.post(f"/memories/{uuid4()}/recall"), 404)
+    assert is_problem(reader.post(f"/memories/{memory}/recall"), 403)
+    assert fingerprint() == before
+    Memory.objects.update(expires_at=ago(seconds=1))
+    assert is_problem(api.post(f"/memories/{memory}/recall"), 404)
+    assert Memory.objects.get().access_count == 0

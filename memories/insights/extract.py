@@ -1,0 +1,58 @@
+"""Insights as they stand in a text: below a line that marks them, down to a line of dashes. Pure functions.
+
+    ★ Insight ─────────────────────────────
+    What was learned.
+    ───────────────────────────────────────
+
+Both lines may stand in back-ticks, be bold, indented or quoted; the closing one may be missing, and then the insight
+ends with the next marker or the text. Dashes are ─ (U+2500), — (U+2014) or -, five at least.
+"""
+
+import re
+from collections.abc import Iterator
+
+from memories.insights.likeness import normalised
+
+SHORTEST, LONGEST = 30, 10_000
+#: Insights one text gives at most.
+AT_MOST = 10
+MARKER = re.compile(r"★[ \t]+Insight[ \t]*[─—-]{5,}")
+CLOSING = re.compile(r"[─—-]{5,}")
+#: What markdown puts around a line.
+AROUND = " \t\r`*_#>"
+QUOTED = re.compile(r"[ \t>]*")
+
+
+def insights_in(text: str) -> list[str]:
+    """The insights of 30 to 10,000 characters in the text, ten at most, each once. In time that grows with its length
+    alone."""
+    found: dict[str, str] = {}
+    for block in blocks(text):
+        if SHORTEST <= len(block) <= LONGEST:
+            found.setdefault(normalised(block), block)
+        if len(found) == AT_MOST:
+            break
+    return list(found.values())
+
+
+def blocks(text: str) -> Iterator[str]:
+    """What stands below each marker."""
+    inside, prefix = None, ""
+    for line in text.split("\n"):
+        bare = line.strip(AROUND)
+        marks = MARKER.fullmatch(bare) is not None
+        if inside is not None and (marks or CLOSING.fullmatch(bare)):
+            yield "\n".join(inside).strip()
+            inside = None
+        if marks:
+            inside, prefix = [], QUOTED.match(line)[0]
+        elif inside is not None:
+            inside.append(unquoted(line, prefix))
+    if inside is not None:
+        yield "\n".join(inside).strip()
+
+
+def unquoted(line: str, prefix: str) -> str:
+    """The line without the quotation marks and the indent that stand before the marker."""
+    line = line.rstrip("\r")
+    return line[len(prefix) :] if line.startswith(prefix) else "" if line == prefix.rstrip() else line

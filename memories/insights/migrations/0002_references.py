@@ -1,0 +1,14 @@
+from django.db import migrations
+
+from memory_site.foreign_keys import foreign_key
+
+
+class Migration(migrations.Migration):
+    dependencies = [("insights", "0001_initial")]
+    operations = [
+        foreign_key("insights_insight", "memory_id", "memories_memory"),
+        foreign_key("insights_insight", "source_memory_id", "memories_memory", on_delete="SET NULL"),
+        foreign_key("insights_insight", "conversation_id", "sessions_app_conversation", on_delete="SET NULL"),
+        foreign_key("insights_projectgroup", "namespace_id", "sessions_app_namespace"),
+        foreign_key("insights_projectdependency", "namespace_id", "sessions_app_namespace"),
+    ]

@@ -1,0 +1,29 @@
+"""Using an insight, which is what keeps it from being pruned."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from memories.insights.schemas import COLUMNS, named
+
+PLACES = {"due__after": "(SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = memory.id)"}
+RETURNED = ", ".join(
+    PLACES.get(column) or (f"insight.{column[9:]}" if column.startswith("insight__") else f"memory.{column}")
+    for column in COLUMNS.values()
+)
+USE = f"""
+UPDATE insights_insight insight SET usage_count = usage_count + 1, last_used_at = statement_timestamp()
+FROM memories_memory memory
+WHERE memory.id = %(memory)s AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
+    AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+RETURNING {RETURNED}
+"""
+
+
+def use(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
+    """InsightOut after counting one use; None when there is no such insight."""
+    with connection.cursor() as cursor:
+        cursor.execute(USE, {"namespace": namespace_id, "memory": memory_id})
+        row = cursor.fetchone()
+    return row and named(row)

@@ -1,0 +1,76 @@
+"""Contextual knowledge: what an agent should have in mind before it answers, in six statements at most."""
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from memories.filters import Filters
+from memories.find import find
+from memories.graph.recall import WEIGHED
+from memories.knowledge.clusters_api import CLUSTER_COLUMNS, cluster_out
+from memories.knowledge.context_schemas import ContextualIn
+from memories.knowledge.models import Cluster, Preference
+from memories.knowledge.schemas import PREFERENCE_COLUMNS
+from memories.models import NEWEST
+from memories.search import Search
+from sessions_app.conversations.schemas import MESSAGE_COLUMNS
+from sessions_app.models import Conversation, Message
+
+PREFERENCES, MESSAGES, CLUSTERS = 100, 5, 5
+#: Of the clusters that share a word with the query the newest are weighed.
+CONSIDERED = 1_000
+
+
+def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
+    """ContextualOut but for `degraded`. None when the conversation asked for is not there, or another user's."""
+    conversation = conversation_of(namespace_id, asked)
+    if asked.conversation_id is not None and conversation is None:
+        return None
+    conversation_id, spoke = conversation or (None, None)
+    user_id = asked.user_id or spoke
+    search = Search(asked.query, vector, model, asked.limit, ranking=WEIGHED)
+    return {
+        "context_type": asked.context_type,
+        "time": timezone.now(),
+        "memories": find(namespace_id, user_id and Filters(user_id=user_id), search),
+        "preferences": preferences_of(namespace_id, user_id) if user_id else [],
+        "messages": last_messages(namespace_id, conversation_id) if conversation_id else [],
+        "clusters": clusters_for(namespace_id, asked.query),
+    }
+
+
+def conversation_of(namespace_id: int, asked: ContextualIn) -> tuple | None:
+    """Id and user of the conversation that is named, or else the newest of the session, or else of the user."""
+    rows = Conversation.objects.in_namespace(namespace_id)
+    if asked.conversation_id is not None:
+        rows = rows.filter(pk=asked.conversation_id)
+    elif asked.session_id is not None:
+        rows = rows.filter(session_id=asked.session_id)
+    elif asked.user_id is not None:
+        return newest(rows.filter(user_id=asked.user_id))
+    else:
+        return None
+    return newest(rows if asked.user_id is None else rows.filter(Q(user_id=None) | Q(user_id=asked.user_id)))
+
+
+def newest(conversations: QuerySet) -> tuple | None:
+    return conversations.order_by("-started_at", "-id").values_list("id", "user_id").first()
+
+
+def preferences_of(namespace_id: int, user_id: str) -> list[dict[str, Any]]:
+    rows = Preference.objects.in_namespace(namespace_id).filter(user_id=user_id)
+    return list(rows.order_by("-updated_at", "-id").values(*PREFERENCE_COLUMNS)[:PREFERENCES])
+
+
+def last_messages(namespace_id: int, conversation_id: Any) -> list[dict[str, Any]]:
+    rows = Message.objects.in_namespace(namespace_id).filter(conversation_id=conversation_id)
+    return list(rows.order_by("-created_at", "-id").values(*MESSAGE_COLUMNS)[:MESSAGES])[::-1]
+
+
+def clusters_for(namespace_id: int, query: str) -> list[dict[str, Any]]:
+    matching = Cluster.objects.filter(namespace_id=namespace_id).speaking_of(query).order_by(*NEWEST)
+    rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:CONSIDERED])
+    rows = rows.weighed().with_members()
+    foremost = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:CLUSTERS]
+    return [cluster_out(row) for row in foremost]

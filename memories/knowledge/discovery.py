@@ -1,0 +1,94 @@
+"""Finding patterns in what a user said: topics that come again, and whether he mostly asks. Pure functions."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from memories.knowledge.models import PatternType
+from memories.knowledge.schemas import EXAMPLE_LENGTH
+
+#: Fewer messages tell nothing.
+ENOUGH = 5
+#: A topic has so many letters, and stands so often in the messages; the most frequent are told.
+SHORTEST, LONGEST, OFTEN, TOPICS = 4, 64, 2, 10
+QUESTIONS = 3
+EXAMPLES = 3
+WORD = re.compile(rf"[^\W\d_]{{{SHORTEST},}}")
+#: A question mark where a sentence ends, not in an address.
+QUESTION = re.compile(r"[?？؟](?=[\s\"'”’»)\]*_]|$)")
+#: English words of four letters and more that say nothing of what a text is about.
+SAYING_NOTHING = """
+able about above across actually after again against almost alone along already also although always among another
+anybody anyone anything anyway around away back because been before behind being below besides best better between
+both came cannot come could couldn didn does doesn doing done down during each either else enough even ever every
+everybody everyone everything from further gave gets getting give given gives going gone good hadn hasn have haven
+having hello help here hers herself himself however indeed instead into isn itself just keep kind knew know known
+last later least less let like likely little look looking made make makes making many maybe mean might mightn more
+most much must mustn myself need needn needs neither never next nobody none nothing okay once only onto other others
+otherwise ours ourselves over perhaps please quite rather really right said same says seem seems several shall shan
+should shouldn show since some somebody someone something sometimes soon still such sure take taken tell than thank
+thanks that their theirs them themselves then there therefore these they thing things think this those though
+through thus today together told tomorrow took toward towards tried tries trying under unless until upon used using
+very want wants wasn well went were weren what whatever when whenever where wherever whether which while whole whom
+whose will with within without won would wouldn yeah year years yesterday your yours yourself yourselves
+"""
+STOP_WORDS = frozenset(SAYING_NOTHING.split())
+
+
+def discovered(messages: Sequence[str], user_id: str | None) -> list[dict[str, Any]]:
+    """Drafts of the patterns in a user's messages, oldest first; none of fewer than five."""
+    found = (common_topics(messages), question_pattern(messages)) if len(messages) >= ENOUGH else ()
+    return [draft | {"user_id": user_id} for draft in found if draft]
+
+
+def common_topics(messages: Sequence[str]) -> dict[str, Any] | None:
+    """Words that occur at least twice. The frequency is the number of messages with any of them."""
+    topics = dict(topics_of(messages))
+    having = [text for text in messages if not topics.keys().isdisjoint(words(text))]
+    if not topics:
+        return None
+    return {
+        "pattern_type": PatternType.PREFERENCE.value,
+        "key": "common_topics",
+        "description": f"Often speaks of {', '.join(topics)}.",
+        "frequency": len(having),
+        "confidence": 0.8,
+        "examples": examples(messages),
+        "metadata": {"topics": topics},
+    }
+
+
+def topics_of(messages: Sequence[str]) -> list[tuple[str, int]]:
+    """The most frequent words with how often they occur; equals in alphabetical order."""
+    counts = Counter(word for text in messages for word in words(text))
+    often = [(word, count) for word, count in counts.items() if count >= OFTEN]
+    return sorted(often, key=lambda each: (-each[1], each[0]))[:TOPICS]
+
+
+def words(text: str) -> list[str]:
+    """The words of four letters and more that may be a topic, in one form."""
+    found = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word for word in found if len(word) <= LONGEST and word not in STOP_WORDS]
+
+
+def question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
+    """The frequency is the number of messages that ask."""
+    questions = [text for text in messages if QUESTION.search(text)]
+    if len(questions) < QUESTIONS:
+        return None
+    return {
+        "pattern_type": PatternType.DECISION_PATTERN.value,
+        "key": "question_pattern",
+        "description": f"Asked a question in {len(questions)} of {len(messages)} messages.",
+        "frequency": len(questions),
+        "confidence": 0.7,
+        "examples": examples(questions),
+        "metadata": {"questions": len(questions), "messages": len(messages)},
+    }
+
+
+def examples(messages: Sequence[str]) -> list[str]:
+    """The first few, each once, cut to the length of an example."""
+    return list(dict.fromkeys(text.strip()[:EXAMPLE_LENGTH] for text in messages))[:EXAMPLES]

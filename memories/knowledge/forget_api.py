@@ -1,0 +1,26 @@
+"""/memories/forget-outdated."""
+
+from django.http import HttpRequest
+from ninja import Router
+
+from memories.knowledge.context_schemas import ForgetOutdatedIn
+from memories.knowledge.forget import forget_outdated
+from memories.models import Memory
+from memories.schemas import DeleteOut
+from memory_site.answers import PROBLEMS, answer
+from memory_site.auth import writes
+from memory_site.idempotency import idempotent
+
+router = Router(tags=["memories"])
+
+
+@router.post("/memories/forget-outdated", auth=writes, response={200: DeleteOut, **PROBLEMS})
+@idempotent
+def forget_what_is_outdated(request: HttpRequest, payload: ForgetOutdatedIn):
+    """Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What is
+    tagged `preserve` or `important` stays, and what `metadata.important` marks. `dry_run` only counts."""
+    mine = Memory.objects.in_namespace(request.auth.namespace_id)
+    if payload.dry_run:
+        return answer({"matched": mine.outdated().count(), "deleted": 0})
+    deleted = forget_outdated(mine)
+    return answer({"matched": deleted, "deleted": deleted})

@@ -1,0 +1,27 @@
+"""`manage.py forget_outdated`: forget what nobody has used for long."""
+
+from argparse import ArgumentParser
+
+from memories.knowledge.forget import forget_outdated
+from memories.models import Memory
+from memory_site.operations.commands import MemoryCommand, namespace_named
+
+
+class Command(MemoryCommand):
+    help = (
+        "Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What "
+        "is tagged preserve or important stays, and what metadata.important marks. Every night does this too."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--namespace", help="default: all")
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+
+    def handle(self, *, namespace: str | None, dry_run: bool, **options: object) -> None:
+        rows = Memory.objects.all()
+        if namespace is not None:
+            rows = rows.filter(namespace=namespace_named(namespace))
+        if dry_run:
+            self.stdout.write(f"{rows.outdated().count()} memories would be forgotten.")
+        else:
+            self.stdout.write(f"{forget_outdated(rows)} memories were forgotten.")

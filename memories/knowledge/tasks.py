@@ -1,0 +1,24 @@
+"""What knowledge needs in the background. Each is safe to run twice, in parallel, or late."""
+
+from celery import shared_task
+
+from memories.knowledge import clusters, forget
+from memories.models import Memory
+
+
+@shared_task
+def settle_clusters() -> int:
+    """Make clusters that are missing; how many were looked at."""
+    return clusters.settle()
+
+
+@shared_task
+def remove_empty_clusters() -> int:
+    """Remove clusters that nothing belongs to; how many."""
+    return clusters.remove_empty()
+
+
+@shared_task
+def forget_outdated() -> int:
+    """Forget what is outdated, in every namespace; how many memories."""
+    return forget.forget_outdated(Memory.objects.all())

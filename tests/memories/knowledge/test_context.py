@@ -1,0 +1,168 @@
+"""What an agent should have in mind, in one call."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from memories import tasks
+from memories.models import Memory
+from tests.wire import fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(api, query: str = "harbour", **fields: object) -> dict:
+    response = api.post("/context", {"query": query, **fields})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def talk(api, *said: str, **conversation: object) -> str:
+    pk = api.post("/conversations", conversation).json()["id"]
+    for content in said:
+        assert api.post(f"/conversations/{pk}/messages", {"role": "user", "content": content}).status_code == 201
+    return pk
+
+
+def contents(hits: list[dict]) -> list[str]:
+    return [hit["memory"]["content"] for hit in hits]
+
+
+def said(answer: dict) -> list[str]:
+    return [message["content"] for message in answer["messages"]]
+
+
+@pytest.fixture
+def known(api) -> str:
+    """A conversation of ada's, with everything else there is to know of her and of ben."""
+    for user in ("ada", "ben", None):
+        api.add(f"The harbour of {user} opens at nine.", user_id=user, tags=["harbour", f"of {user}"])
+        api.add(f"{user} likes tea.", user_id=user)
+    tasks.embed_due()
+    for user in ("ada", "ben"):
+        api.call("PUT", f"/preferences/{user}/tone", {"value": user})
+    talk(api, "of ben", user_id="ben", session_id="ben's")
+    return talk(api, *[f"message {number}" for number in range(7)], user_id="ada", session_id="monday")
+
+
+def test_everything_comes_in_one_answer(api, known):
+    answer = ask(api, user_id="ada", context_type="planning")
+    assert (answer["context_type"], answer["degraded"]) == ("planning", False)
+    assert abs(datetime.fromisoformat(answer["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert contents(answer["memories"])[0] == "The harbour of ada opens at nine."
+    assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada"}
+    assert [each["value"] for each in answer["preferences"]] == ["ada"]
+    assert said(answer) == [f"message {number}" for number in range(2, 7)]
+    assert {tuple(each["tags"]) for each in answer["clusters"]} == {
+        ("harbour", f"of {n}") for n in ("ada", "ben", None)
+    }
+
+
+def test_it_takes_six_statements_at_most(api, known, takes):
+    with takes(5):
+        ask(api, user_id="ada", conversation_id=known)
+    with takes(5):
+        ask(api, user_id="ada", session_id="monday")
+    with takes(2):
+        ask(api)
+
+
+def test_it_changes_nothing_and_counts_no_access(api, reader, known):
+    before = fingerprint()
+    assert len(ask(reader, user_id="ada", conversation_id=known)["memories"]) > 0
+    assert fingerprint() == before
+    assert not Memory.objects.filter(access_count__gt=0).exists()
+
+
+def test_memories_are_ranked_as_recall_does(api, known):
+    answer = ask(api, "tea harbour")
+    hits = api.post("/memories/recall", {"query": "tea harbour"}).json()["results"]
+    assert contents(answer["memories"]) == contents(hits)
+    assert [hit["score"] for hit in answer["memories"]] == pytest.approx([hit["score"] for hit in hits], rel=1e-3)
+    assert set(answer["memories"][0]) == set(hits[0])
+
+
+def test_fifteen_memories_come_unless_it_says_otherwise(api):
+    for number in range(20):
+        api.add(f"The harbour opens at nine, note {number}.")
+    assert len(ask(api)["memories"]) == 15
+    assert len(ask(api, limit=3)["memories"]) == 3
+
+
+def test_a_conversation_tells_whose_knowledge_is_meant(api, known):
+    answer = ask(api, conversation_id=known)
+    assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada"}
+    assert [each["value"] for each in answer["preferences"]] == ["ada"]
+
+
+def test_the_newest_conversation_of_the_session_or_of_the_user_is_meant(api, known):
+    talk(api, "old", user_id="ada", session_id="monday", started_at="2020-01-01T00:00:00Z")
+    assert said(ask(api, session_id="ben's")) == ["of ben"]
+    assert said(ask(api, session_id="monday"))[-1] == "message 6"
+    assert said(ask(api, user_id="ben")) == ["of ben"]
+    assert said(ask(api, session_id="unknown", user_id="ada")) == []
+    assert said(ask(api)) == []
+
+
+def test_nobodys_conversation_may_be_anybodys(api, known):
+    conversation = talk(api, "of nobody", session_id="shared")
+    for where in ({"conversation_id": conversation}, {"session_id": "shared"}):
+        answer = ask(api, user_id="ada", **where)
+        assert (said(answer), answer["preferences"][0]["value"]) == (["of nobody"], "ada")
+
+
+def test_two_users_are_never_mixed(api, known):
+    response = api.post("/context", {"query": "harbour", "user_id": "ben", "conversation_id": known})
+    assert is_problem(response, 404)
+    assert said(ask(api, user_id="ben", session_id="monday")) == []
+
+
+def test_a_conversation_that_is_not_there_or_not_ours_is_404(api, outsider, known):
+    assert is_problem(api.post("/context", {"query": "harbour", "conversation_id": str(uuid4())}), 404)
+    assert is_problem(outsider.post("/context", {"query": "harbour", "conversation_id": known}), 404)
+
+
+def test_an_outsider_is_told_nothing_of_ours(outsider, known):
+    answer = ask(outsider, user_id="ada", session_id="monday")
+    assert not any(answer[name] for name in ("memories", "preferences", "messages", "clusters"))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("what of the lighthouses?", {"tags", "topics"}),
+        ("painting", {"name"}),
+        ("ACME", {"described"}),
+        ("the of and", set()),
+        ("o'brien & (c) | !d:* \\", set()),
+    ],
+)
+def test_clusters_are_found_by_name_description_tags_and_topics(api, query, expected):
+    for name, fields in {
+        "tags": {"tags": ["lighthouse"]},
+        "topics": {"topics": ["Lighthouse keepers"]},
+        "described": {"description": "All of Acme."},
+        "name": {"name": "Paints"},
+    }.items():
+        api.post("/clusters", {"name": name, "memory_type": "rag", "tags": [name], **fields})
+    api.post("/clusters", {"name": "other", "memory_type": "rag", "tags": ["other"]})
+    found = {each["tags"][0] for each in ask(api, query)["clusters"]}
+    assert found == {"lighthouse" if each == "tags" else each for each in expected}
+
+
+def test_the_five_most_important_clusters_come_first(api):
+    for number in range(7):
+        for each in range(number + 1):
+            api.add(f"memory {number} {each}", tags=["harbour", f"tag {number}"])
+    clusters = ask(api)["clusters"]
+    assert [each["member_count"] for each in clusters] == [7, 6, 5, 4, 3]
+    assert clusters[0] == api.get(f"/clusters/{clusters[0]['id']}").json()
+
+
+def test_without_the_embedder_words_answer(api, embedder, known):
+    embedder("Away")
+    answer = ask(api, user_id="ada")
+    assert answer["degraded"] is True
+    assert contents(answer["memories"]) == ["The harbour of ada opens at nine."]
+    assert len(answer["messages"]) == 5

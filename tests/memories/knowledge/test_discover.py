@@ -1,0 +1,188 @@
+"""Patterns found in what a user said."""
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memories.knowledge.discovery import (
+    LONGEST,
+    STOP_WORDS,
+    TOPICS,
+    common_topics,
+    discovered,
+    question_pattern,
+    topics_of,
+    words,
+)
+from memories.knowledge.models import Pattern
+from sessions_app.models import Message
+from tests.wire import fingerprint, is_problem
+
+FIVE = [
+    "Does the harbour open at nine?",
+    "The harbour festival needs boats.",
+    "Which boats are painted?",
+    "Paint the lighthouse, please.",
+    "Is the lighthouse open?",
+]
+TEXTS = st.lists(st.text(max_size=80), max_size=12)
+
+
+def talk(api, *said: str, role: str = "user", **conversation: object) -> str:
+    pk = api.post("/conversations", {"user_id": "ada", **conversation}).json()["id"]
+    for content in said:
+        assert api.post(f"/conversations/{pk}/messages", {"role": role, "content": content}).status_code == 201
+    return pk
+
+
+def discover(api, conversation: str) -> dict:
+    response = api.post("/patterns/discover", {"conversation_id": conversation})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+@pytest.mark.django_db
+def test_topics_and_questions_are_found_and_kept(api):
+    found = discover(api, talk(api, *FIVE))
+    assert found["messages"] == 5
+    topics, questions = found["patterns"]
+    assert (topics["key"], topics["pattern_type"], topics["confidence"]) == ("common_topics", "preference", 0.8)
+    assert topics["metadata"] == {"topics": {"boats": 2, "harbour": 2, "lighthouse": 2, "open": 2}}
+    assert (topics["frequency"], topics["examples"], topics["user_id"]) == (5, FIVE[:3], "ada")
+    assert (questions["key"], questions["pattern_type"]) == ("question_pattern", "decision_pattern")
+    assert (questions["frequency"], questions["confidence"]) == (3, 0.7)
+    assert questions["examples"] == [FIVE[0], FIVE[2], FIVE[4]]
+    assert api.get("/patterns?user_id=ada").json()["results"] == [questions, topics]
+
+
+@pytest.mark.django_db
+def test_it_takes_two_statements(api, takes):
+    conversation = talk(api, *FIVE)
+    with takes(2):
+        discover(api, conversation)
+
+
+@pytest.mark.django_db
+def test_fewer_than_five_messages_of_the_user_tell_nothing(api):
+    conversation = talk(api, *FIVE[:4])
+    for _ in range(3):
+        api.post(
+            f"/conversations/{conversation}/messages", {"role": "assistant", "content": "The harbour? The harbour."}
+        )
+    assert discover(api, conversation) == {"patterns": [], "messages": 4}
+    assert discover(api, talk(api)) == {"patterns": [], "messages": 0}
+    assert Pattern.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_the_same_conversation_is_not_counted_twice(api):
+    conversation = talk(api, *FIVE)
+    first = discover(api, conversation)["patterns"]
+    again = discover(api, conversation)["patterns"]
+    strip = [{name: each[name] for name in each if name != "updated_at"} for each in first]
+    assert [{name: each[name] for name in each if name != "updated_at"} for each in again] == strip
+    discover(api, talk(api, *FIVE, *FIVE))
+    discover(api, conversation)
+    assert Pattern.objects.get(key="question_pattern").frequency == 6
+
+
+@pytest.mark.django_db
+def test_users_never_meet_and_nobody_has_patterns_too(api, outsider):
+    for user in ("ada", "ben", None):
+        discover(api, talk(api, *FIVE, user_id=user))
+    assert set(Pattern.objects.values_list("user_id", flat=True)) == {"ada", "ben", None}
+    assert set(Pattern.objects.values_list("frequency", flat=True)) == {5, 3}
+    assert outsider.get("/patterns").json()["results"] == []
+
+
+@pytest.mark.django_db
+def test_only_the_last_thousand_messages_are_looked_at(api, namespace):
+    conversation = talk(api)
+    new = {"namespace": namespace, "conversation_id": conversation, "role": "user"}
+    Message.objects.bulk_create(Message(content="Where is the kumquat?", **new) for _ in range(3))
+    Message.objects.bulk_create(Message(content="harbour", **new) for _ in range(999))
+    found = discover(api, conversation)
+    assert found["messages"] == 1000
+    assert [list(each["metadata"]["topics"].items()) for each in found["patterns"]] == [[("harbour", 999)]]
+
+
+@pytest.mark.django_db
+def test_only_the_beginning_of_a_long_message_is_looked_at(api):
+    found = discover(api, talk(api, *["harbour " + "x" * 2_000 + " kumquat" for _ in range(5)]))
+    assert found["patterns"][0]["metadata"]["topics"] == {"harbour": 5}
+
+
+@pytest.mark.django_db
+def test_a_conversation_that_is_not_ours_is_404(api, outsider):
+    conversation = talk(api, *FIVE)
+    before = fingerprint()
+    assert is_problem(outsider.post("/patterns/discover", {"conversation_id": conversation}), 404)
+    assert is_problem(api.post("/patterns/discover", {"conversation_id": str(uuid4())}), 404)
+    assert fingerprint() == before
+
+
+@given(TEXTS)
+def test_whatever_was_said_drafts_are_sound(texts):
+    for draft in discovered(texts, "ada"):
+        assert len(texts) >= 5
+        assert 1 <= draft["frequency"] <= len(texts)
+        assert 1 <= len(draft["examples"]) <= 3 or not any(texts)
+        assert all(len(each) <= 500 for each in draft["examples"])
+
+
+@given(TEXTS)
+def test_topics_are_words_that_come_again_the_most_frequent_first(texts):
+    topics = topics_of(texts)
+    every = [word for text in texts for word in words(text)]
+    assert len(topics) <= TOPICS
+    assert topics == sorted(topics, key=lambda each: (-each[1], each[0]))
+    for word, count in topics:
+        assert every.count(word) == count >= 2
+        assert 4 <= len(word) <= LONGEST
+        assert word not in STOP_WORDS
+    missed = {word for word in every if every.count(word) >= 2} - dict(topics).keys()
+    assert not missed or (len(topics) == TOPICS and max(map(every.count, missed)) <= topics[-1][1])
+
+
+@given(TEXTS)
+def test_the_order_of_messages_changes_no_topic(texts):
+    assert topics_of(texts) == topics_of(texts[::-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The HARBOUR, the harbours", ["harbour", "harbours"]),
+        ("one two six", []),
+        ("get_user_name and utf8", ["user", "name"]),
+        ("Äpfel im März", ["äpfel", "märz"]),
+        ("they couldn't", []),
+        ("x" * 65, []),
+        ("don't-care harbour's", ["care", "harbour"]),
+    ],
+)
+def test_words_are_letters_only_in_one_form_and_say_something(text, expected):
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Why?", True),
+        ("Why? I wonder.", True),
+        ('He said "why?"', True),
+        ("なぜ？", True),
+        ("Why not", False),
+        ("see http://x.y/?a=1", False),
+        ("a ?? b", True),
+    ],
+)
+def test_a_question_ends_a_sentence(text, asks):
+    assert bool(question_pattern([text] * 3)) == asks
+
+
+def test_two_questions_are_no_pattern():
+    assert question_pattern(["Why?", "When?", "Now."]) is None
+    assert common_topics(["Now.", "harbour"]) is None

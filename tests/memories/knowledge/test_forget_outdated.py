@@ -1,0 +1,101 @@
+"""Forgetting what nobody has used for long, of little importance and little used when it was."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from memories.knowledge import forget, tasks
+from memories.models import Memory
+from tests.wire import fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+LONG = datetime.now(UTC) - timedelta(days=91)
+NOT_SO_LONG = datetime.now(UTC) - timedelta(days=89)
+OUTDATED = {"plain", "trivial", "used twice", "used long ago", "not important", "of ada"}
+KINDS = {
+    "plain": {},
+    "trivial": {"importance": 1},
+    "used twice": {"access_count": 2, "last_accessed_at": LONG},
+    "used long ago": {"created_at": datetime.now(UTC), "access_count": 1, "last_accessed_at": LONG},
+    "not important": {"metadata": {"important": False}},
+    "of ada": {"user_id": "ada"},
+    "medium": {"importance": 3},
+    "used three times": {"access_count": 3, "last_accessed_at": LONG},
+    "used lately": {"access_count": 1, "last_accessed_at": NOT_SO_LONG},
+    "young": {"created_at": NOT_SO_LONG},
+    "told lately": {"last_updated": NOT_SO_LONG},
+    "preserved": {"tags": ["x", "preserve"]},
+    "important by tag": {"tags": ["important"]},
+    "important": {"metadata": {"important": True}},
+}
+
+
+@pytest.fixture
+def old(api, namespace, elsewhere) -> None:
+    usual = {"importance": 2, "created_at": LONG, "source_system": "test"}
+    Memory.objects.bulk_create(
+        Memory(namespace=namespace, content=name, **usual | each) for name, each in KINDS.items()
+    )
+    Memory.objects.create(namespace=elsewhere, content="elsewhere", **usual)
+
+
+def left() -> set[str]:
+    return set(Memory.objects.values_list("content", flat=True))
+
+
+def ask(api, dry_run: bool) -> dict:
+    response = api.post("/memories/forget-outdated", {"dry_run": dry_run})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def test_what_is_outdated_goes_and_the_rest_stays(api, old):
+    assert ask(api, False) == {"matched": len(OUTDATED), "deleted": len(OUTDATED)}
+    assert left() == KINDS.keys() - OUTDATED | {"elsewhere"}
+    assert ask(api, False) == {"matched": 0, "deleted": 0}
+
+
+def test_a_dry_run_only_counts(api, old, capsys):
+    before = fingerprint()
+    assert ask(api, True) == {"matched": len(OUTDATED), "deleted": 0}
+    call_command("forget_outdated", "--dry-run")
+    assert capsys.readouterr().out == f"{len(OUTDATED) + 1} memories would be forgotten.\n"
+    assert fingerprint() == before
+
+
+def test_the_command_takes_one_namespace_or_all(old, capsys):
+    call_command("forget_outdated", "--namespace", "elsewhere")
+    assert capsys.readouterr().out == "1 memories were forgotten.\n"
+    assert left() == set(KINDS)
+    call_command("forget_outdated")
+    assert capsys.readouterr().out == f"{len(OUTDATED)} memories were forgotten.\n"
+    assert left() == KINDS.keys() - OUTDATED
+
+
+def test_an_unknown_namespace_is_wrong_use(old):
+    with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
+        call_command("forget_outdated", "--namespace", "nowhere")
+
+
+def test_every_night_it_goes_in_batches(old, monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(forget, "AT_ONCE", 3)
+    with django_assert_num_queries(7):  # three batches of two statements, and a look that finds no more
+        assert tasks.forget_outdated() == len(OUTDATED) + 1
+    assert tasks.forget_outdated() == 0
+
+
+def test_what_is_used_meanwhile_stays(old):
+    outdated = Memory.objects.outdated()
+    keys = list(outdated.values_list("pk", flat=True))
+    Memory.objects.filter(pk=keys[0]).update(last_accessed_at=datetime.now(UTC))
+    assert forget.delete(outdated, keys) == len(keys) - 1
+
+
+def test_an_expired_memory_is_not_counted(api, old):
+    Memory.objects.filter(content="plain").update(expires_at=LONG)
+    assert ask(api, True)["matched"] == len(OUTDATED) - 1
+
+
+def test_a_reader_may_not_forget(reader):
+    assert is_problem(reader.post("/memories/forget-outdated", {"dry_run": True}), 403)

@@ -1,0 +1,153 @@
+"""What users like, as values under keys."""
+
+from functools import partial
+
+import pytest
+
+from memories.knowledge.models import Preference
+from tests.memory_site.hostile import NOWHERE, UNREADABLE
+from tests.wire import at_once, blamed, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def learn(api, value: object, status: int = 201, at: str = "ada/theme", **fields: object) -> dict:
+    response = api.call("PUT", f"/preferences/{at}", {"value": value, **fields})
+    assert response.status_code == status, response.content
+    return response.json()
+
+
+def keys(api, address: str) -> list[str]:
+    response = api.get(f"/preferences{address}")
+    assert response.status_code == 200, response.content
+    return [each["key"] for each in response.json()["results"]]
+
+
+def nested(levels: int) -> dict:
+    return {"a": nested(levels - 1)} if levels > 1 else {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, -1.5, "", "dark", [], [None, [[]]], {}, {"a": {"b": [1, None]}}, nested(8), 2**53 - 1],
+    ids=repr,
+)
+def test_any_json_is_learned_and_told_again(api, value, takes):
+    with takes(1):
+        learned = learn(api, value)
+    assert (learned["user_id"], learned["key"], learned["value"]) == ("ada", "theme", value)
+    assert (learned["confidence"], learned["source"]) == (1, "api")
+    with takes(1):
+        assert api.get("/preferences/ada/theme").json() == learned
+    with takes(1):
+        assert api.get("/preferences/ada").json() == {"results": [learned], "next": None, "previous": None}
+
+
+def test_learned_again_the_new_value_stands_and_what_is_not_said_stays(api):
+    first = learn(api, {"a": 1}, confidence=0.5, source="survey")
+    again = learn(api, {"b": 2}, 200)
+    assert again == first | {"value": {"b": 2}, "updated_at": again["updated_at"]}
+    assert again["updated_at"] > first["updated_at"]
+    assert learn(api, None, 200, confidence=0.1, source="guess")["source"] == "guess"
+    assert Preference.objects.get().confidence == 0.1
+
+
+def test_twenty_who_learn_at_once_have_one(transactional_db, api):
+    calls = [partial(api.call, "PUT", "/preferences/ada/theme", {"value": number}) for number in range(20)]
+    assert sorted(each.status_code for each in at_once(calls)) == [200] * 19 + [201]
+    assert Preference.objects.get().value in range(20)
+
+
+@pytest.mark.parametrize("raw", ['{"a": "\\u0000"}', '"\\ud800"', "1e400", "9007199254740992", '[[{"a": 1e400}]]'])
+def test_a_value_that_cannot_be_kept_is_refused(api, raw):
+    response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}')
+    assert is_problem(response, 422)
+    assert blamed(response) == {"value"}
+
+
+@pytest.mark.parametrize("value", [nested(9), {str(n): 1 for n in range(257)}, "x" * 70_000, ["x" * 70_000]], ids=len)
+def test_a_value_is_bounded(api, value):
+    assert is_problem(api.call("PUT", "/preferences/ada/theme", {"value": value}), 422)
+
+
+def test_whatever_is_sent_as_a_value_is_no_server_error(api):
+    for what, raw in (NOWHERE | UNREADABLE).items():
+        response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}'.encode("utf-8", "surrogatepass"))
+        assert response.status_code < 500, what
+        assert response.status_code < 400 or is_problem(response, 400, 422), what
+
+
+def test_a_value_must_be_said_and_nothing_unknown(api):
+    for body in ({}, {"value": 1, "extra": 1}, {"value": 1, "confidence": 2}, {"value": 1, "source": ""}):
+        assert is_problem(api.call("PUT", "/preferences/ada/theme", body), 422)
+    assert is_problem(api.call("PUT", f"/preferences/ada/{'x' * 256}", {"value": 1}), 422)
+    assert Preference.objects.count() == 0
+
+
+def test_a_category_is_a_part_of_the_key_in_whatever_case(api):
+    for key in ("ui.Theme", "ui.font", "ui_size", "100%25", "reply.tone"):
+        learn(api, 1, at=f"ada/{key}")
+    for category, expected in {
+        "UI.": ["ui.font", "ui.Theme"],
+        "theme": ["ui.Theme"],
+        "_": ["ui_size"],
+        "%25": ["100%"],
+        "u%25t": [],
+        "%5C": [],
+        "e": ["reply.tone", "ui_size", "ui.Theme"],
+    }.items():
+        assert keys(api, f"/ada?category={category}") == expected
+        assert keys(api, f"?user_id=ada&category={category}") == expected
+    assert is_problem(api.get("/preferences/ada?category="), 422)
+
+
+def test_each_user_has_his_own_and_all_are_listed(api, outsider):
+    for at in ("ada/theme", "ben/theme", "ada/tone"):
+        learn(api, 1, at=at)
+    learn(outsider, "theirs")
+    assert keys(api, "/ada") == ["tone", "theme"]
+    assert keys(api, "/nobody") == []
+    assert keys(api, "") == ["tone", "theme", "theme"]
+    assert keys(outsider, "") == ["theme"]
+
+
+def test_pages_lead_through_all(api):
+    for number in range(5):
+        learn(api, number, at=f"ada/key {number}")
+    page = api.get("/preferences/ada?limit=3").json()
+    assert [each["value"] for each in page["results"]] == [4, 3, 2]
+    assert [each["value"] for each in api.get(f"/preferences/ada?limit=3&cursor={page['next']}").json()["results"]] == [
+        1,
+        0,
+    ]
+
+
+def test_a_users_id_may_hold_slashes(api):
+    learn(api, 1, at="team/ada/theme")
+    learn(api, 2, at="team/ada/tone")
+    assert Preference.objects.values_list("user_id", flat=True).distinct().get() == "team/ada"
+    assert api.get("/preferences/team/ada/theme").json()["value"] == 1
+    assert keys(api, "?user_id=team%2Fada") == ["tone", "theme"]
+    assert is_problem(api.get("/preferences/team/ada"), 404)
+    assert api.delete("/preferences/team/ada/tone").status_code == 204
+
+
+def test_it_is_gone_when_it_is_deleted(api, outsider):
+    learn(api, 1)
+    before = fingerprint()
+    assert is_problem(outsider.delete("/preferences/ada/theme"), 404)
+    assert is_problem(outsider.get("/preferences/ada/theme"), 404)
+    assert fingerprint() == before
+    assert api.delete("/preferences/ada/theme").status_code == 204
+    assert is_problem(api.delete("/preferences/ada/theme"), 404)
+    assert is_problem(api.get("/preferences/ada/theme"), 404)
+
+
+def test_a_user_who_is_erased_leaves_no_preference_and_no_pattern(api):
+    learn(api, 1)
+    learn(api, 1, at="ben/theme")
+    for user in ("ada", "ben"):
+        api.post("/patterns", {"pattern_type": "workflow", "key": "suite first", "user_id": user})
+    erased = api.delete("/users/ada").json()["erased"]
+    assert (erased["preferences"], erased["patterns"]) == (1, 1)
+    assert Preference.objects.get().user_id == "ben"
