@@ -8,6 +8,8 @@ from django.db.models import Exists, OuterRef, Q
 
 from ingestion.models import Document, WorkflowExecution
 from memories.graph.models import PendingRelationship, Relationship
+from memories.insights.models import Insight, ProjectDependency, ProjectGroup
+from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.models import Memory
 from sessions_app.models import Conversation, Message, SessionLink, SessionMemory
 
@@ -27,6 +29,8 @@ class Kind:
     identity: str = "NULL"
     #: Columns of PostgreSQL's that the identity needs, made of the line's `value`.
     computed: Mapping[str, str] = field(default_factory=dict)
+    #: The column of its own id; a reference where it has none but another row's.
+    key: str = "id"
 
     @property
     def table(self) -> str:
@@ -49,15 +53,26 @@ DOCUMENT = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text ELSE ROW(repo
 LINK = "ROW(source_session_id, target_session_id, link_type)::text"
 RELATIONSHIP = "ROW(from_memory_id, to_memory_id, type)::text"
 PENDING = "ROW(from_memory_id, entity_system, entity_id, type, reverse)::text"
+CLUSTER = "ROW(memory_type, knowledge_key(tags))::text"
+DEPENDENCY = "ROW(source_project, target_project, type)::text"
+OF_INSIGHT = {"memory_id": "memory", "source_memory_id": "memory", "conversation_id": "conversation"}
+OF_USER = "ROW(user_id, key)::text"
 DIGEST = {"content_hash": "memories_sha256(value ->> 'content')"}
 ENDS = {"from_memory_id": "memory", "to_memory_id": "memory"}
-#: By name, in the order of the lines: what is named comes first.
+#: By name, in the order of the lines: what is named comes first, and clusters before PostgreSQL makes others for the
+#: memories that come.
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("document", Document, identity=DOCUMENT),
         Kind("conversation", Conversation),
+        Kind("cluster", Cluster, identity=CLUSTER),
         Kind("memory", Memory, {"document_id": "document"}, MEMORY, DIGEST),
+        Kind("insight", Insight, OF_INSIGHT, "encode(digest, 'hex')", key="memory_id"),
+        Kind("pattern", Pattern, identity=OF_USER),
+        Kind("preference", Preference, identity=OF_USER),
+        Kind("project_group", ProjectGroup, identity="name"),
+        Kind("project_dependency", ProjectDependency, identity=DEPENDENCY),
         Kind("session", SessionMemory, identity="session_id"),
         Kind("session_link", SessionLink, identity=LINK),
         Kind("message", Message, {"conversation_id": "conversation", "memory_id": "memory"}),
@@ -79,9 +94,11 @@ def scope(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
     """The rows to export, by kind: the living ones of a namespace, or what there is of one user. His sessions are those
     that his memories and conversations name."""
     rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in KINDS.items()}
+    rows["cluster"] = rows["cluster"].filter(told=True)  # the others come with their memories
     if user_id is not None:
-        rows["document"] = rows["document"].none()
-        for name in ("memory", "conversation", "workflow_execution"):
+        for name in ("document", "cluster", "project_group", "project_dependency"):
+            rows[name] = rows[name].none()
+        for name in ("memory", "conversation", "workflow_execution", "pattern", "preference"):
             rows[name] = rows[name].filter(user_id=user_id)
         rows["memory"] = each_text_once(rows["memory"])
         named = [rows[name].exclude(session_id=None).values("session_id") for name in ("memory", "conversation")]

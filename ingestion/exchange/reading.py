@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import Error, connection, transaction
+from django.db.models import JSONField
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
@@ -34,8 +35,9 @@ CREATE TEMPORARY TABLE exchange_ids (
 # filled the planner believes that it has no rows, and that any index will do.
 THERE = "CREATE TEMPORARY TABLE exchange_there (kind text, key bytea, id uuid, PRIMARY KEY (kind, key))"
 NOTE = """
-INSERT INTO exchange_there SELECT '{name}', key, id
-FROM (SELECT id, memories_sha256({identity}) AS key FROM {table} WHERE namespace_id = %s) rows WHERE key IS NOT NULL
+INSERT INTO exchange_there SELECT '{name}', twin, {key}
+FROM (SELECT {key}, memories_sha256({identity}) AS twin FROM {table} WHERE namespace_id = %s) rows
+WHERE twin IS NOT NULL
 ON CONFLICT DO NOTHING
 """
 VECTORS = "CREATE TEMPORARY TABLE exchange_vectors (memory uuid, model text, vector halfvec)"
@@ -48,26 +50,27 @@ WITH line AS (
     {references}
 ),
 given AS (
-    SELECT place, spare, missing, memories_sha256({identity}) AS key, given.*
+    SELECT place, spare, missing, memories_sha256({identity}) AS identity, given.*
     FROM line, jsonb_populate_record(NULL::{table}, line.row) AS given
 ),
 found AS (
     SELECT given.*,
-           CASE WHEN taken.namespace_id = %(namespace)s THEN taken.id
-                WHEN again.namespace_id = %(namespace)s THEN again.id ELSE twin.id END AS known,
-           CASE WHEN taken.id IS NULL THEN given.id ELSE spare END AS new
+           CASE WHEN taken.namespace_id = %(namespace)s THEN taken.{key}
+                WHEN again.namespace_id = %(namespace)s THEN again.{key} ELSE twin.id END AS known,
+           CASE WHEN taken.{key} IS NULL THEN given.{key} ELSE spare END AS new
     FROM given
-    LEFT JOIN {table} taken ON taken.id = given.id
-    LEFT JOIN {table} again ON again.id = given.spare
-    LEFT JOIN exchange_there twin ON twin.kind = %(kind)s AND twin.key = given.key
+    LEFT JOIN {table} taken ON taken.{key} = given.{key}
+    LEFT JOIN {table} again ON again.{key} = given.spare
+    LEFT JOIN exchange_there twin ON twin.kind = %(kind)s AND twin.key = given.identity
     WHERE missing IS NULL
 ),
 noted AS (
-    INSERT INTO exchange_ids SELECT %(kind)s, id, coalesce(known, new), known IS NULL FROM found
+    INSERT INTO exchange_ids SELECT %(kind)s, {key}, coalesce(known, new), known IS NULL FROM found
 ),
 kept AS (
-    INSERT INTO {table} (id, namespace_id, {columns}) SELECT new, namespace_id, {columns} FROM found WHERE known IS NULL
-    RETURNING id
+    INSERT INTO {table} ({key}, namespace_id, {columns}) SELECT new, namespace_id, {values} FROM found
+    WHERE known IS NULL
+    RETURNING {key}
 )
 SELECT place, missing FROM given WHERE missing IS NOT NULL
 UNION ALL SELECT NULL, count(*)::text FROM kept
@@ -136,7 +139,7 @@ class Import:
             for table in (IDS, THERE, VECTORS):
                 cursor.execute(table)
             for kind in KINDS.values():
-                cursor.execute(NOTE.format(name=kind.name, identity=kind.identity, table=kind.table), [namespace_id])
+                cursor.execute(NOTE.format(**named(kind)), [namespace_id])
 
     def keep(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
         """Keep what is not there yet. What is wrong comes back as line number and reason; then nothing may stay."""
@@ -257,22 +260,28 @@ def keep_sql(kind: Kind, columns: tuple[str, ...]) -> str:
     """KEEP for lines that bring these columns."""
     join = "LEFT JOIN exchange_ids {0} ON {0}.kind = '{1}' AND {0}.old = (value ->> '{0}')::uuid"
     missing = [f"WHEN value ->> '{name}' IS NOT NULL AND {name}.new IS NULL THEN '{name}'" for name in kind.references]
+    # PostgreSQL takes the null of JSON for its own, which such a column has no place for.
+    json = {each.column for each in kind.fields if isinstance(each, JSONField) and not each.null}
     replaced = {"namespace_id": "%(namespace)s::bigint"} | {name: f"{name}.new" for name in kind.references}
     return KEEP.format(
-        table=kind.table,
+        **named(kind),
         columns=", ".join(f'"{name}"' for name in columns),
+        values=", ".join(f"coalesce(\"{name}\", 'null')" if name in json else f'"{name}"' for name in columns),
         references=" ".join(join.format(*each) for each in kind.references.items()),
         missing=f"CASE {' '.join(missing)} END" if missing else "NULL",
         replaced=", ".join(f"'{name}', {value}" for name, value in (replaced | dict(kind.computed)).items()),
-        identity=kind.identity,
     )
+
+
+def named(kind: Kind) -> dict[str, str]:
+    return {"name": kind.name, "identity": kind.identity, "table": kind.table, "key": kind.key}
 
 
 def with_defaults(kind: Kind, given: frozenset[str]) -> tuple[tuple[str, ...], str]:
     """The columns to write, and as JSON those of Django's defaults that are needed; PostgreSQL knows its own."""
     others = [each for each in kind.fields if each.column not in given and each.has_default()]
     defaults = {each.column: each.get_default() for each in others}
-    columns = [name for name in kind.columns if name != "id" and (name in given or name in defaults)]
+    columns = [name for name in kind.columns if name != kind.key and (name in given or name in defaults)]
     return tuple(columns), to_json(defaults).decode()
 
 
@@ -294,7 +303,8 @@ def line_of(number: int, given: Any, text: str) -> Line:
         history = [sealed(interaction.model_dump()) for interaction in read.history]
         text = json.dumps(given | {"history": history})
     vectors = [(each.model, each.vector) for each in getattr(read, "vectors", [])]
-    return Line(number, kind, read.id, frozenset(read.model_fields_set - {"kind", "vectors"}), text, vectors)
+    own = getattr(read, KINDS[kind].key)
+    return Line(number, kind, own, frozenset(read.model_fields_set - {"kind", "vectors"}), text, vectors)
 
 
 def checked(model: type[BaseModel], given: dict[str, Any]) -> BaseModel:

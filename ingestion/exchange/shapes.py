@@ -23,6 +23,7 @@ from pydantic import (
 
 from ingestion.exchange.kinds import HEADER, KINDS, VERSION
 from memories.embeddings.base import DIMENSIONS
+from memories.knowledge.models import EXAMPLES_KEPT
 from memory_site.schemas import Content, Label, Moment, Share, Tag, Text, storable, walk
 from sessions_app.schemas import SessionId, TimeToLive, not_far_ahead
 
@@ -30,7 +31,7 @@ from sessions_app.schemas import SessionId, TimeToLive, not_far_ahead
 ROUNDING = 0.01
 #: What the API takes grows a little here: places are added to a chunk's metadata, a title to a tool's result.
 JSON_LEVELS, JSON_CHARACTERS, CONTENT_LENGTH, TEXT_LENGTH = 32, 256 * 1024, 200_000, 10_000
-TAGS, VECTORS, LARGEST_COUNT = 256, 16, 2**31 - 1
+TAGS, PROJECTS, VECTORS, LARGEST_COUNT = 256, 1_000, 16, 2**31 - 1
 
 
 class Strict(BaseModel):
@@ -82,8 +83,8 @@ class VectorOf(Strict):
         return struct.pack(">HH", DIMENSIONS, 0) + numbers.astype(">f2").tobytes()
 
 
-def readable(value: dict[str, Any]) -> dict[str, Any]:
-    """The JSON object, or ValueError when there is something inside that cannot be kept, or that a reader cannot
+def readable(value: Any) -> Any:
+    """The JSON value, or ValueError when there is something inside that cannot be kept, or that a reader cannot
     take."""
     for item, level in walk(value):
         if isinstance(item, dict | list) and level > JSON_LEVELS:
@@ -119,9 +120,12 @@ OF_COLUMN = {
     "expires_at": Moment,
     "ttl_hours": TimeToLive,
     "tags": Annotated[list[Tag], Field(max_length=TAGS)],
-    "topics": Annotated[list[Tag], Field(max_length=64)],
+    "topics": Annotated[list[Label], Field(max_length=64)],
+    "projects": Annotated[list[Label], Field(max_length=PROJECTS)],
+    "examples": Annotated[list[Annotated[Text, StringConstraints(max_length=500)]], Field(max_length=EXAMPLES_KEPT)],
+    "bands": Annotated[list[Annotated[int, Field(ge=-(2**63), lt=2**63)]], Field(max_length=64)],
+    "value": Annotated[Any, AfterValidator(readable)],
     "repositories": Annotated[list[Label], Field(max_length=64)],
-    "owner": Annotated[Text, StringConstraints(max_length=255)],  # nobody's has nothing there
     "source_session_id": SessionId,
     "target_session_id": SessionId,
 }
@@ -129,7 +133,7 @@ OF_FIELD = {
     models.UUIDField: Id,
     models.ForeignKey: Id,
     models.DateTimeField: Past,
-    models.CharField: Label,
+    models.CharField: Label,  # or nothing, where a column may be blank
     models.TextField: Annotated[Text, StringConstraints(max_length=TEXT_LENGTH)],
     models.BinaryField: Annotated[str, StringConstraints(pattern=r"^\\x([0-9a-f]{2})*$")],
     models.BooleanField: bool,
@@ -142,6 +146,8 @@ OF_FIELD = {
 def type_of(field: models.Field) -> Any:
     if field.choices:
         type = Literal[*[value for value, _ in field.choices]]
+    elif isinstance(field, models.CharField) and field.blank and not field.null:
+        type = Annotated[Text, StringConstraints(max_length=field.max_length)]
     else:
         by_field = (type for of_field, type in OF_FIELD.items() if isinstance(field, of_field))
         type = OF_COLUMN.get(field.column) or next(by_field)
@@ -151,9 +157,10 @@ def type_of(field: models.Field) -> Any:
 @cache
 def shape(kind: str) -> type[BaseModel]:
     """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there."""
-    fields = {each.column: (type_of(each), None) for each in KINDS[kind].fields}
+    own = KINDS[kind]
+    fields = {each.column: (type_of(each), None) for each in own.fields}
     if kind == "session":
         fields |= {"session_id": (SessionId, None), "history": (list[Interaction], [])}
     if kind == "memory":
         fields["vectors"] = (Annotated[list[VectorOf], Field(max_length=VECTORS)], [])
-    return create_model(kind, __base__=Strict, **fields | {"kind": (Literal[kind], ...), "id": (Id, ...)})
+    return create_model(kind, __base__=Strict, **fields | {"kind": (Literal[kind], ...), own.key: (Id, ...)})

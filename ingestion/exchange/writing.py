@@ -17,7 +17,7 @@ from sessions_app.sealing import HistoryUnreadable, opened
 
 READ_AT_ONCE = 500
 Statement = tuple[str, list[Any]]
-LINES = "SELECT '{kind}' AS kind, row_to_json(row)::text AS row, {vectors} FROM {rows} ORDER BY row.id"
+LINES = "SELECT '{kind}' AS kind, row_to_json(row)::text AS row, {vectors} FROM {rows} ORDER BY row.{key}"
 # Of a vector that was made of other content nothing is told: the memory is embedded anew where it is imported. What
 # PostgreSQL sends are four bytes that tell the length, then numbers with the high byte first.
 VECTORS = f"""
@@ -82,8 +82,8 @@ def compiled(rows: models.QuerySet) -> Statement:
 
 def lines(kind: str, sql: str) -> str:
     if kind == "memory":
-        return LINES.format(kind=kind, rows=f"({sql}) row {VECTORS}", vectors="models, vectors")
-    return LINES.format(kind=kind, rows=f"({sql}) row", vectors="NULL, NULL")
+        return LINES.format(kind=kind, key="id", rows=f"({sql}) row {VECTORS}", vectors="models, vectors")
+    return LINES.format(kind=kind, key=KINDS[kind].key, rows=f"({sql}) row", vectors="NULL, NULL")
 
 
 def header_line(header: Mapping[str, Any], counts: str) -> bytes:
