@@ -1,0 +1,144 @@
+"""Where Session-Buddy keeps what. An older file has tables for each collection, a newer one has `_v2` tables with more
+columns, of a collection or of all together. Of either what is known is read, and the rest is left alone."""
+
+import re
+from collections.abc import Collection as Names
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from duckdb import DuckDBPyConnection
+
+from memories.insights.models import Collection
+
+Layout = Literal["v1", "v2"]
+REFLECTIONS, CONVERSATIONS = "reflections", "conversations"
+NAME = re.compile(rf"(?:(?P<collection>\w+?)_)?(?P<kind>{REFLECTIONS}|{CONVERSATIONS})(?P<newer>_v2)?")
+#: What Session-Buddy's collections are called in the files of Mahavishnu.
+COLLECTIONS = {Collection.PROJECT: "mahavishnu_project", Collection.GLOBAL: "mahavishnu_global"}
+#: Numbers in a vector of a file.
+WIDTH = 384
+# Base tables only: a view is a query of whoever made the file.
+TABLES = """
+SELECT table_name, list(column_name)
+FROM duckdb_columns() JOIN duckdb_tables() kept USING (database_oid, table_oid, table_name)
+WHERE kept.database_name = current_database() AND kept.schema_name = 'main' GROUP BY table_name ORDER BY table_name
+"""
+INSIGHT_COLUMNS = {
+    "insight_type": "VARCHAR",
+    "usage_count": "INTEGER DEFAULT 0",
+    "last_used_at": "TIMESTAMP",
+    "confidence_score": "REAL DEFAULT 0.5",
+}
+#: Reflections as each layout has them; what is told of an insight besides stands in both.
+COLUMNS = {
+    "v1": {
+        "id": "VARCHAR PRIMARY KEY",
+        "conversation_id": "VARCHAR",
+        "content": "VARCHAR NOT NULL",
+        "tags": "VARCHAR[]",
+        "metadata": "JSON",
+        "created_at": "TIMESTAMP NOT NULL",
+        "updated_at": "TIMESTAMP NOT NULL",
+        "embedding": f"FLOAT[{WIDTH}]",
+    },
+    "v2": {
+        "id": "VARCHAR PRIMARY KEY",
+        "content": "VARCHAR NOT NULL",
+        "embedding": f"FLOAT[{WIDTH}]",
+        "category": "VARCHAR NOT NULL DEFAULT 'context'",
+        "importance_score": "REAL DEFAULT 0.5",
+        "memory_tier": "VARCHAR DEFAULT 'long_term'",
+        "tags": "VARCHAR[]",
+        "related_entities": "VARCHAR[]",
+        "timestamp": "TIMESTAMP DEFAULT CURRENT_TIMESTAMP",
+        "project": "VARCHAR",
+        "namespace": "VARCHAR DEFAULT 'default'",
+        "access_count": "INTEGER DEFAULT 0",
+        "last_accessed": "TIMESTAMP",
+        "created_at": "TIMESTAMP DEFAULT CURRENT_TIMESTAMP",
+        "updated_at": "TIMESTAMP",
+        "fingerprint": "BLOB",
+        "subcategory": "VARCHAR",
+        "metadata": "JSON",
+        "conversation_id": "VARCHAR",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    kind: str
+    #: Empty where it is of no collection.
+    collection: str
+    layout: Layout
+    columns: frozenset[str]
+
+    @property
+    def reach(self) -> Collection:
+        """How far its insights reach, by the name of its collection."""
+        return Collection.GLOBAL if self.collection.endswith(Collection.GLOBAL) else Collection.PROJECT
+
+
+def tables(file: DuckDBPyConnection) -> list[Table]:
+    """Those of Session-Buddy, conversations first: what was learned names where."""
+    found = []
+    for name, columns in file.execute(TABLES).fetchall():
+        match = NAME.fullmatch(name)
+        if match and {"id", "content"} <= set(columns):
+            collection, kind, newer = match["collection"] or "", match["kind"], match["newer"]
+            found.append(Table(name, kind, collection, "v2" if newer else "v1", frozenset(columns)))
+    return sorted(found, key=lambda table: (table.kind, table.name))
+
+
+def wanted(found: list[Table], collections: Names[str]) -> list[Table]:
+    """The tables of these collections; without any those of Mahavishnu's, and those of none."""
+    names = collections or {*COLLECTIONS.values(), ""}
+    return [table for table in found if table.collection in names]
+
+
+def table_for(found: list[Table], reach: Collection, layout: Layout) -> Table:
+    """Where insights of this reach are written: a table that is there, of the layout asked for if there are both, or
+    else the one to be made."""
+    fitting = [each for each in found if each.kind == REFLECTIONS and each.collection in (COLLECTIONS[reach], "")]
+    # Its own table before one of all collections; an old one of none belongs to releases before either layout.
+    fitting = [each for each in fitting if each.collection or each.layout == "v2"]
+    fitting.sort(key=lambda each: (each.layout != layout, not each.collection))
+    return fitting[0] if fitting else new_table(reach, layout_of(found) or layout)
+
+
+def layout_of(found: list[Table]) -> Layout | None:
+    """The newest that the file has."""
+    return max((each.layout for each in found), default=None)
+
+
+def new_table(reach: Collection, layout: Layout) -> Table:
+    """Session-Buddy's own name for it: of the newer layout it makes one for all collections."""
+    collection = COLLECTIONS[reach] if layout == "v1" else ""
+    name = f"{collection}_{REFLECTIONS}" if layout == "v1" else f"{REFLECTIONS}_v2"
+    return Table(name, REFLECTIONS, collection, layout, frozenset([*COLUMNS[layout], *INSIGHT_COLUMNS]))
+
+
+def completed(table: Table) -> Table:
+    """With columns for all that an insight has. Session-Buddy names the columns it asks for: more do it no harm."""
+    return replace(table, columns=table.columns | {*lacking(table)})
+
+
+def make(file: DuckDBPyConnection, table: Table, there: Table | None) -> None:
+    """Make the table, or what it lacks of the columns."""
+    columns = {**COLUMNS[table.layout], **INSIGHT_COLUMNS}
+    if there is None:
+        spelled = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        file.execute(f"CREATE TABLE {quoted(table.name)} ({spelled})")
+        return
+    for name in lacking(there):
+        # Without a default, which would be said of every row that is there.
+        file.execute(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {name} {columns[name].split()[0]}")
+
+
+def lacking(table: Table) -> list[str]:
+    return [name for name in ("metadata", "tags", *INSIGHT_COLUMNS) if name not in table.columns]
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
