@@ -23,6 +23,7 @@ from tests.benchmarks.data import Synthetic, load  # noqa: E402
 from tests.benchmarks.embedding import throughput  # noqa: E402
 from tests.benchmarks.graph import operations_on_graph  # noqa: E402
 from tests.benchmarks.imports import imports  # noqa: E402
+from tests.benchmarks.insights import operations_on_insights  # noqa: E402
 from tests.benchmarks.memories import operations_on_memories  # noqa: E402
 from tests.benchmarks.recall import recalls  # noqa: E402
 from tests.benchmarks.sessions import SESSIONS, fill, operations_on_sessions, written  # noqa: E402
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         fill(namespace)
         operations = [*operations_on_memories(namespace, data, model), *operations_on_graph(namespace, data, model)]
         operations += [*operations_on_users(namespace, data, model), *operations_on_sessions(namespace)]
+        operations += operations_on_insights(namespace, data, model)
         title = f"{data.rows:,} memories, {SESSIONS:,} sessions"
         console.print(measure(operations, title, url, token, pid, arguments.rounds))
         console.print(written(namespace))

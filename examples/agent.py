@@ -1,0 +1,90 @@
+"""An agent that learns: before a task it recalls what was learned, after it it stores what happened, and the next time,
+in this project or in one that depends on it, it makes no mistake twice.
+
+    python examples/agent.py --key mem_… --project shop "publish the release notes"
+    python examples/agent.py --key mem_… --project shop "publish the release notes"      # and now it knows
+
+Nothing but the standard library. Where a language model and its tools would stand is `attempt`.
+"""
+
+import argparse
+import json
+import sys
+import urllib.request
+from urllib.error import HTTPError, URLError
+
+PATIENCE = 30  # seconds for one request: the first one of all may wait for the embedding model to be loaded
+#: What a tool complains of, by a word of the task, until one knows better.
+TRAPS = {
+    "publish": "Build the changelog before you publish: the page is made of CHANGELOG.html, which git does not keep.",
+    "restore": "Stop the workers before you restore a backup: they hold the tables, and the restore waits for ever.",
+}
+RULE = "─" * 20
+
+
+class Memory:
+    """What the agent knows and learns, in Memory Site. Raises SystemExit with the reason when it cannot be asked."""
+
+    def __init__(self, url: str, key: str, project: str) -> None:
+        self.base, self.project = f"{url.rstrip('/')}/api/v1", project
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def recall(self, task: str) -> list[dict]:
+        """The insights of this project and its neighbours that may help, the best first, and what is known besides."""
+        found = self.ask("/projects/search", {"query": task, "project": self.project, "limit": 5})["results"]
+        return [hit["memory"] | {"project": hit["project"]} for hit in found]
+
+    def store(self, task: str, outcome: str, lesson: str | None) -> None:
+        """What happened, as a memory of the project; the server takes the marked insight out of it."""
+        learned = f"\n★ Insight {RULE}\n{lesson}\n{RULE}" if lesson else ""
+        said = {"content": f"Task: {task}. {outcome}{learned}", "repo_id": self.project, "agent_id": "example"}
+        self.ask("/memories?wait=true", said | {"memory_type": "agent", "importance": 4 if lesson else 2})
+
+    def was_of_use(self, insight: dict) -> None:
+        self.ask(f"/insights/{insight['id']}/use", {})
+
+    def ask(self, path: str, body: dict) -> dict:
+        request = urllib.request.Request(self.base + path, json.dumps(body).encode(), self.headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return json.load(response)
+        except HTTPError as refusal:
+            sys.exit(f"{path}: {json.load(refusal).get('detail', refusal.reason)}")
+        except (URLError, TimeoutError) as error:
+            sys.exit(f"Memory Site does not answer at {self.base}: {error}")
+
+
+def attempt(task: str, advice: list[str]) -> str | None:
+    """Where the work would be done. This stand-in fails, and says why, unless the advice tells of the trap."""
+    traps = [lesson for word, lesson in TRAPS.items() if word in task.lower()]
+    return next((lesson for lesson in traps if not any(lesson in text for text in advice)), None)
+
+
+def work(memory: Memory, task: str) -> str:
+    """One task from its beginning to its end: what to tell about it."""
+    known = [each for each in memory.recall(task) if each["memory_type"] == "insight"]
+    lesson = attempt(task, [each["content"] for each in known])
+    if lesson is None:
+        helped = [each for each in known if attempt(task, []) == each["content"]]
+        for each in helped:
+            memory.was_of_use(each)
+        memory.store(task, "Done at the first attempt.", None)
+        because = "".join(f" I knew, from {each['project']}: {each['content']}" for each in helped)
+        return f"Done at the first attempt.{because}"
+    assert attempt(task, [lesson]) is None
+    memory.store(task, "Done at the second attempt.", lesson)
+    return f"Done at the second attempt. I learned: {lesson}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--project", default="demo")
+    parser.add_argument("task")
+    options = parser.parse_args()
+    print(work(Memory(options.url, options.key, options.project), options.task))
+
+
+if __name__ == "__main__":
+    main()
