@@ -104,7 +104,6 @@ def test_one_that_is_being_used_is_left_alone(api):
         (("--namespace", "ours"), {LAZY}),
         (("--dry-run",), set()),
     ],
-    ids=str,
 )
 def test_the_command_prunes_what_is_meant(api, outsider, words, gone):
     told(api, LAZY, 100)

@@ -88,7 +88,6 @@ def test_memories_that_are_no_insights_are_not_found(api, three):
         ({"min_quality": 0.5}, {"lazy", "vacuum"}),
         ({"min_quality": 0.51, "project": "shop"}, {"lazy"}),
     ],
-    ids=str,
 )
 def test_filters_narrow_whatever_is_asked(api, three, query, asked, wanted):
     assert set(names(three, searched(api, query, **asked))) == wanted

@@ -1,7 +1,7 @@
 """An insight is shared with other projects."""
 
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
@@ -120,7 +120,7 @@ def test_only_living_insights_of_this_namespace_are_shared(api, outsider, namesp
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"insight": "x" * 29}, {"insight": "x" * 10_001}, {"insight_id": str(uuid4())}, {"insight": None},
+        {"insight": "x" * 29}, {"insight": "x" * 10_001}, {"insight_id": str(UUID(int=7))}, {"insight": None},
         {"target_projects": None}, {"target_projects": []}, {"target_projects": ["p"] * 65}, {"source_project": ""},
     ],
     ids=lambda each: str(each)[:40],
