@@ -22,6 +22,7 @@ from memories.admin_search import ranked, search, written_id
 from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
 from memories.neighbours import neighbours
+from memories.types import MemoryType
 from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
 
 SHOWN = 160
@@ -214,6 +215,7 @@ def facts(memory: Memory) -> dict[str, Any]:
     return {
         "memory": memory,
         "links": links(memory),
+        "insight": memory.memory_type == MemoryType.INSIGHT and getattr(memory, "insight", None),
         "state": state_of(memory),
         "state_colour": STATES[state_of(memory)],
         "embedding": embedding,

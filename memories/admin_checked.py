@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Field, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -17,7 +17,6 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from memories.admin_filters import namespace_id
 from memories.admin_forms import LINE_END, Tags, Written
 from memory_site.console import grouped, shortened
 from sessions_app.admin.conversations import ExactFilter
@@ -58,15 +57,6 @@ def spaced(kind: str) -> str:
 def name_cell(text: str) -> SafeString:
     """Two lines of it at most; all of it under the pointer."""
     return format_html(NAME, text[:1000], shortened(text, SHOWN))
-
-
-class NamespaceChoice(forms.ModelChoiceField):
-    def prepare_value(self, value: Any) -> int | None:
-        """What can be shown: its widget asks the database for the name, which refuses what is no number."""
-        try:
-            return namespace_id(str(super().prepare_value(value) or ""))
-        except ValueError:
-            return None
 
 
 class CheckedForm(forms.ModelForm):
@@ -140,9 +130,6 @@ class CheckedAdmin(JoiningAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, *self.fixed) if obj else self.readonly_fields
-
-    def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> forms.Field:
-        return super().formfield_for_foreignkey(db_field, request, form_class=NamespaceChoice, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"searched": grouped(SEARCHED)} | (extra_context or {}))

@@ -13,7 +13,9 @@ from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Paginator
 from django.db import IntegrityError, connections
-from django.db.models import QuerySet
+from django.db.models import AutoField, Field, QuerySet
+from django.forms import Field as FormField
+from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
 from django.urls import reverse
@@ -31,6 +33,7 @@ COUNTED_AT_MOST = 10_000
 ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 #: Narrow and unbreakable, between groups of three digits.
 THIN_SPACE = "\u202f"
+LARGEST_NUMBER = 2**63 - 1
 CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
 PROGRESS = (
     '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
@@ -116,6 +119,14 @@ class Unnamed:
         return str(self.pk)
 
 
+class NumberedChoice(ModelChoiceField):
+    def prepare_value(self, value: Any) -> Any:
+        """What can be shown: its widget asks the database for the name, which refuses what is no number of a row."""
+        value = super().prepare_value(value)
+        text = "" if value is None else str(value)
+        return value if text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_NUMBER else None
+
+
 class ConsoleAdmin(ModelAdmin):
     """A model of any size: nothing on its pages reads the whole table."""
 
@@ -129,6 +140,11 @@ class ConsoleAdmin(ModelAdmin):
     compressed_fields = True
     warn_unsaved_form = True
     paginator = CappedPaginator
+
+    def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> FormField:
+        if isinstance(db_field.target_field, AutoField):
+            kwargs["form_class"] = NumberedChoice
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:

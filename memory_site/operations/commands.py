@@ -1,8 +1,10 @@
 """What our management commands share: the services they need, a namespace, and one way to print rows."""
 
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -20,6 +22,7 @@ from sessions_app.models import Namespace
 FORMATS = ("table", "json", "jsonl")
 FAILED, WRONG_USE, NOT_AS_IT_SHOULD_BE = 1, 2, 3
 LONGEST_CELL = 100
+AGES = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 NOT_MIGRATED = "The database is not made for this release: `python manage.py migrate` does that, and `serve` by itself."
 
 
@@ -104,3 +107,11 @@ def cell(value: Any) -> str:
 def first_line(error: Exception) -> str:
     """The error in one line, without what a driver adds below it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def age_of(text: str) -> timedelta:
+    """What `--older-than` says. Raises CommandError."""
+    found = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
+    if found is None:
+        raise CommandError("--older-than is a number with h, d or w behind it, such as 90d.", returncode=WRONG_USE)
+    return int(found[1]) * AGES[found[2]]

@@ -22,6 +22,7 @@ SUPERVISE = """
 import json, pathlib, signal, sys
 from memory_site.embedded.processes import Child
 from memory_site.embedded.supervisor import Supervisor
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have had them ignore it
 code, death, directory = sys.argv[1], signal.Signals[sys.argv[2]], pathlib.Path(sys.argv[3])
 children = [Child(name, [sys.executable, "-c", code], directory / name, death_signal=death) for name in "abc"]
 try:

@@ -366,6 +366,14 @@ def test_labels_lead_to_the_like(console, api, namespace):
 # Changing, adding, deleting
 
 
+def test_a_memory_that_is_an_insight_leads_to_what_it_says_as_one(console, api):
+    text = "A harbour is as deep as its shallowest berth, whatever the chart says."
+    insight, plain = api.add(text, memory_type="insight"), api.add(text, memory_type="agent")
+    page = reverse("admin:insights_insight_change", args=[insight["id"]])
+    assert page in console.get(reverse("admin:memories_memory_change", args=[insight["id"]])).content.decode()
+    assert page not in console.get(reverse("admin:memories_memory_change", args=[plain["id"]])).content.decode()
+
+
 def test_new_content_makes_a_new_vector_due(console, api):
     memory = api.add("the old text")
     tasks.embed_due()

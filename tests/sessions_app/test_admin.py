@@ -239,6 +239,7 @@ def test_every_page_opens(console, namespace, operator):
     assert len(pages) >= 10
     for page in (*pages, "/admin/django_celery_beat/clockedschedule/", "/admin/django_celery_beat/solarschedule/"):
         assert console.get(page).status_code == 200, page
+        assert console.get(page + "add/", {"namespace": "no number"}).status_code < 500, page
         add, model = console.get(page + "add/").status_code, page.strip("/").split("/")[-1]
         made_elsewhere = any(name in page for name in MADE_ELSEWHERE)
         assert add == (404 if model in LOOKED_AT else 403 if made_elsewhere else 200), page

@@ -1,11 +1,9 @@
 """`manage.py forget`: delete memories by user, type or age, everything of a user, or everything there is."""
 
-import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -14,9 +12,8 @@ from memories.graph import totals
 from memories.graph.erase import belongings, count_rows, erase, erase_all, everything
 from memories.models import Memory
 from memories.types import MemoryType
-from memory_site.operations.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, namespace_named
+from memory_site.operations.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, age_of, namespace_named
 
-UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 NOTHING_NAMED = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
 NOT_TOGETHER = "--everything and --memories stand alone."
 UNATTENDED = "Nobody can be asked here: --yes-delete {:,} does it."
@@ -81,13 +78,6 @@ def planned(namespace_id: int, asked: dict[str, Any]) -> Plan:
     rows = rows.filter(memory_type=kind) if kind else rows
     rows = rows.stale(age_of(age)) if age else rows
     return Plan(count_rows({"memories": rows}), rows.delete)
-
-
-def age_of(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
-    if found is None:
-        raise CommandError("--older-than is a number with h, d or w behind it, such as 90d.", returncode=WRONG_USE)
-    return int(found[1]) * UNITS[found[2]]
 
 
 def consent(name: str, total: int, yes_delete: int | None) -> None:

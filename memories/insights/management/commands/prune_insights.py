@@ -4,9 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memories.graph.management.commands.forget import age_of
 from memories.insights.forget import QUALITY, prunable, prune
-from memory_site.operations.commands import WRONG_USE, MemoryCommand, namespace_named
+from memory_site.operations.commands import WRONG_USE, MemoryCommand, age_of, namespace_named
 
 
 class Command(MemoryCommand):
