@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from django.conf import settings as project
@@ -15,6 +16,18 @@ from memories.serving import decide
 from memory_site import auth
 from memory_site.embedded.services import services
 from sessions_app.models import SCOPES, ApiKey, Namespace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole product mostly wait for it: file by file among the others they cost two workers little."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [tests for path, tests in files.items() if path.parent.name == "stack"]
+    others = [tests for path, tests in files.items() if path.parent.name != "stack"]
+    apart = len(others) // (len(waiting) or 1) + 1
+    rows = [each for n, tests in enumerate(waiting) for each in (tests, *others[n * apart : (n + 1) * apart])]
+    items[:] = [item for tests in (rows or others) for item in tests]
 
 
 @cache

@@ -91,7 +91,7 @@ class InsightList(ConsoleList):
 class InsightAdmin(CheckedAdmin):
     form = InsightForm
     compressed_fields = False
-    list_display = ("called", "kind", "reach", "about", "of_projects", "grade", "certainty", "uses", "age")
+    list_display = ("called", "kind", "reach", "about", "of_projects", "grade", "certainty", "uses", "namespace", "age")
     list_display_links = ("called",)
     list_select_related = ("namespace", "memory")
     list_filter = LIST_FILTERS

@@ -4,8 +4,9 @@
     What was learned.
     ───────────────────────────────────────
 
-Both lines may stand in back-ticks, be bold, indented or quoted; the closing one may be missing, and then the insight
-ends with the next marker or the text. Dashes are ─ (U+2500), — (U+2014) or -, five at least.
+Both lines may stand in back-ticks, be bold, indented or quoted, and before the marker there may be a bullet, a number,
+or a name with a colon or in brackets. The closing line may be missing: then the insight ends with the next marker, with
+the fence of code that begins just above it, or with the text. Dashes are ─ (U+2500), — (U+2014) or -, five at least.
 """
 
 import re
@@ -16,11 +17,13 @@ from memories.insights.likeness import normalised
 SHORTEST, LONGEST = 30, 10_000
 #: Insights one text gives at most.
 AT_MOST = 10
-MARKER = re.compile(r"★[ \t]+Insight[ \t]*[─—-]{5,}")
+LEAD = r"(?:(?:[-+*•]|\d{1,9}[.)]|\[[^]]{1,40}\]|\w[\w ]{0,40}:)[ \t`*_]+)"
+MARKER = re.compile(rf"{LEAD}?★[ \t]+Insight[ \t]*[─—-]{{5,}}")
 CLOSING = re.compile(r"[─—-]{5,}")
 #: What markdown puts around a line.
 AROUND = " \t\r`*_#>"
 QUOTED = re.compile(r"[ \t>]*")
+FENCE = re.compile(r"[ \t>]*(```|~~~)")
 
 
 def insights_in(text: str) -> list[str]:
@@ -37,19 +40,25 @@ def insights_in(text: str) -> list[str]:
 
 def blocks(text: str) -> Iterator[str]:
     """What stands below each marker."""
-    inside, prefix = None, ""
+    inside, prefix, fence, above = None, "", None, ""
     for line in text.split("\n"):
         bare = line.strip(AROUND)
         marks = MARKER.fullmatch(bare) is not None
-        if inside is not None and (marks or CLOSING.fullmatch(bare)):
+        if inside is not None and (marks or CLOSING.fullmatch(bare) or (fence and fence_of(line) == fence)):
             yield "\n".join(inside).strip()
             inside = None
         if marks:
-            inside, prefix = [], QUOTED.match(line)[0]
+            inside, prefix, fence = [], QUOTED.match(line)[0], fence_of(above)
         elif inside is not None:
             inside.append(unquoted(line, prefix))
+        above = line
     if inside is not None:
         yield "\n".join(inside).strip()
+
+
+def fence_of(line: str) -> str | None:
+    fence = FENCE.match(line)
+    return fence and fence[1]
 
 
 def unquoted(line: str, prefix: str) -> str:

@@ -22,35 +22,41 @@ from memories.insights.twins import Different, Text, Twin, twins
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
 
-PROJECTS_AT_MOST, TOPICS_AT_MOST = 64, 32
+PROJECTS_AT_MOST, TOPICS_AT_MOST, TAGS_AT_MOST = 64, 32, 256
+#: What adds up when it is told again, and of what the greater stays.
+LISTED, SAID = ("projects", "topics", "tags"), ("confidence", "quality")
 #: The first half of the lock's number, which says that it is about insights; the second is the namespace.
 LOCK = 0x1D51
 HOLD = "SELECT pg_advisory_xact_lock(%s, %s)"
+
+
 # What is not said again stays. Memories before insights, as when a memory is deleted, and in the order of their ids.
-UNITE_MEMORIES = """
-UPDATE memories_memory memory SET confidence = told.confidence
-FROM (
-    SELECT id, told.confidence FROM memories_memory
-    JOIN jsonb_to_recordset(%s::jsonb) AS told(memory_id uuid, confidence float8) ON told.memory_id = id
-    WHERE told.confidence > memories_memory.confidence ORDER BY id FOR NO KEY UPDATE OF memories_memory
-) told
-WHERE memory.id = told.id
-"""
-
-
-def added(column: str) -> str:
+def added(row: str, column: str) -> str:
     """What was told and is not known, in the order in which it was told."""
     return f"""ARRAY(
         SELECT name FROM unnest(told.{column}) WITH ORDINALITY AS said (name, place)
-        WHERE name <> ALL (insight.{column}) ORDER BY place
+        WHERE name <> ALL ({row}.{column}) ORDER BY place
     )"""
 
 
+UNITE_MEMORIES = f"""
+UPDATE memories_memory memory
+SET confidence = greatest(memory.confidence, told.confidence), metadata = memory.metadata || told.metadata,
+    tags = (memory.tags || {added("memory", "tags")})[:{TAGS_AT_MOST}]
+FROM (
+    SELECT id, told.* FROM memories_memory known
+    JOIN jsonb_to_recordset(%s::jsonb)
+        AS told(memory_id uuid, confidence float8, tags varchar[], metadata jsonb) ON told.memory_id = id
+    WHERE told.confidence > known.confidence OR NOT known.tags @> told.tags OR NOT known.metadata @> told.metadata
+    ORDER BY id FOR NO KEY UPDATE OF known
+) told
+WHERE memory.id = told.id
+"""
 UNITE = f"""
 UPDATE insights_insight insight
 SET quality = greatest(insight.quality, told.quality),
-    projects = (insight.projects || {added("projects")})[:{PROJECTS_AT_MOST}],
-    topics = (insight.topics || {added("topics")})[:{TOPICS_AT_MOST}]
+    projects = (insight.projects || {added("insight", "projects")})[:{PROJECTS_AT_MOST}],
+    topics = (insight.topics || {added("insight", "topics")})[:{TOPICS_AT_MOST}]
 FROM jsonb_to_recordset(%s::jsonb) AS told(memory_id uuid, projects varchar[], topics varchar[], quality float8)
 WHERE insight.memory_id = told.memory_id
     AND NOT (insight.projects @> told.projects AND insight.topics @> told.topics
@@ -177,14 +183,15 @@ def row(namespace_id: int, pk: UUID, memory: MemoryIn, draft: InsightDraft, text
 
 
 def unite(told: Sequence[tuple[UUID, InsightDraft]]) -> None:
-    """Add what was said again to what is known: projects and topics, and the greater confidence and quality. What was
-    not said changes nothing."""
+    """Add what was said again to what is known: projects, topics, tags, metadata, and the greater confidence and
+    quality. What was not said changes nothing."""
     rows: dict[UUID, dict[str, Any]] = {}
     for pk, draft in told:
-        one = rows.setdefault(pk, {"memory_id": pk, "projects": [], "topics": [], "confidence": None, "quality": None})
-        one["projects"] = list(dict.fromkeys([*one["projects"], *draft.masked_projects]))
-        one["topics"] = list(dict.fromkeys([*one["topics"], *(draft.topics or ())]))
-        for name in ("confidence", "quality"):
+        one = rows.setdefault(pk, {"memory_id": pk, "metadata": {}} | dict.fromkeys(SAID) | dict.fromkeys(LISTED, ()))
+        one["metadata"] = one["metadata"] | dict(draft.metadata)
+        for name, more in zip(LISTED, (draft.masked_projects, draft.topics or (), draft.tags), strict=True):
+            one[name] = list(dict.fromkeys([*one[name], *more]))
+        for name in SAID:
             one[name] = max((n for n in (one[name], getattr(draft, name)) if n is not None), default=None)
     if not rows:
         return

@@ -2,6 +2,7 @@
 
 from django.db import connection
 
+from memories.extract import MARK
 from memories.schemas import written_moment
 
 # Bounds of what is read, so that the answer comes in time however much there is: words are looked for in the newest
@@ -24,7 +25,7 @@ active AS MATERIALIZED (
     FROM told GROUP BY project ORDER BY count(*) DESC, max(created_at) DESC, project LIMIT {PROJECTS_READ}
 ),
 newest AS (
-    SELECT project, left(content, {CHARACTERS_READ}) AS text,
+    SELECT project, regexp_replace(left(content, {CHARACTERS_READ}), '{MARK}', '', 'g') AS text,
            sum(least(octet_length(content), {CHARACTERS_READ})) OVER (PARTITION BY project ORDER BY turn) AS read
     FROM (
         SELECT id, project, row_number() OVER (PARTITION BY project ORDER BY created_at DESC, id DESC) AS turn

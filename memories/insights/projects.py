@@ -76,8 +76,8 @@ def weighed(namespace_id: int, project: str, farther: float) -> Ranking:
 
 def told(kind: type[Model], namespace_id: int, key: dict[str, Any], said: dict[str, Any]) -> tuple[UUID, bool]:
     """Keep a group or a dependency, or change what is said of it now: its id and whether it is new."""
-    changes = said | {"updated_at": timezone.now()}
-    row, created = kind.objects.update_or_create(namespace_id=namespace_id, **key, defaults=changes)
+    mine, changes = {"namespace_id": namespace_id, **key}, said | {"updated_at": timezone.now()}
+    row, created = kind.objects.update_or_create(**mine, defaults=changes, create_defaults=said)
     return row.pk, created
 
 

@@ -12,11 +12,11 @@ from memories.filters import Id
 from memories.insights.extract import LONGEST, SHORTEST
 from memories.insights.keep import PROJECTS_AT_MOST, TOPICS_AT_MOST
 from memories.schemas import UniqueTags, VectorIn, without_repeats
-from memory_site.schemas import Content, In, JsonObject, Label, Query, Share
+from memory_site.schemas import Content, In, JsonObject, Label, Query, Share, Text, visible
 
 CollectionName = Literal["project", "global"]
 TypeName = Literal["pattern", "architecture", "best_practice", "gotcha", "general"]
-InsightText = Annotated[Content, StringConstraints(min_length=SHORTEST, max_length=LONGEST)]
+InsightText = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=LONGEST), AfterValidator(visible)]
 # Counted before repeats are dropped, so that the description's bound is the real one.
 Projects = Annotated[list[Label], Field(max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
 Topics = Annotated[list[Label], Field(max_length=TOPICS_AT_MOST), AfterValidator(without_repeats)]

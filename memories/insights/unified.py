@@ -1,4 +1,4 @@
-"""The unified search: everything a namespace knows, each content once, what is near to a project before the rest."""
+"""The unified search: everything a namespace knows, each content once, what is near to a project weighing more."""
 
 from dataclasses import replace
 from typing import Any

@@ -27,7 +27,7 @@ class UnifiedIn(SearchIn):
     model_config = ConfigDict(json_schema_extra={"example": {"query": "how are deploys done?", "project": "shop-web"}})
 
     query: Query
-    project: Label | None = Field(None, description="What is near to it comes first; nothing is hidden.")
+    project: Label | None = Field(None, description="What is near to it weighs more; nothing is hidden.")
     memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
     user_id: Label | None = None
 
@@ -58,7 +58,7 @@ class UnifiedOut(SearchOut):
 @idempotent(atomic=False)
 def search_everything(request: HttpRequest, payload: UnifiedIn):
     """Find whatever the namespace knows: memories of every type and source, each content once. With a project what is
-    near to it comes first. Changes nothing."""
+    near to it weighs more. Changes nothing."""
     started = time.perf_counter()
     caller, (vector, degraded) = request.auth, search_vector(payload, request.auth.embedding_model)
     order = everything(caller.namespace_id, payload.project)

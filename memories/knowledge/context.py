@@ -14,12 +14,27 @@ from memories.knowledge.models import Cluster, Preference
 from memories.knowledge.schemas import PREFERENCE_COLUMNS
 from memories.models import NEWEST
 from memories.search import Search
+from memory_site.schemas import Label
 from sessions_app.conversations.schemas import MESSAGE_COLUMNS
 from sessions_app.models import Conversation, Message
 
 PREFERENCES, MESSAGES, CLUSTERS = 100, 5, 5
 #: Of the clusters that share a word with the query the newest are weighed.
 CONSIDERED = 1_000
+
+
+class OfUserOrNobody(Filters):
+    """A user's own memories, and what is known without being anybody's."""
+
+    whose: Label
+
+    def labels(self) -> "OfUserOrNobody":
+        """An embedding row knows its user too."""
+        return self
+
+    def _each(self):
+        yield from super()._each()
+        yield Q(user_id=None) | Q(user_id=self.whose)
 
 
 def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
@@ -33,7 +48,7 @@ def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | No
     return {
         "context_type": asked.context_type,
         "time": timezone.now(),
-        "memories": find(namespace_id, user_id and Filters(user_id=user_id), search),
+        "memories": find(namespace_id, user_id and OfUserOrNobody(whose=user_id), search),
         "preferences": preferences_of(namespace_id, user_id) if user_id else [],
         "messages": last_messages(namespace_id, conversation_id) if conversation_id else [],
         "clusters": clusters_for(namespace_id, asked.query),

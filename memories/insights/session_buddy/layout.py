@@ -15,6 +15,8 @@ REFLECTIONS, CONVERSATIONS = "reflections", "conversations"
 NAME = re.compile(rf"(?:(?P<collection>\w+?)_)?(?P<kind>{REFLECTIONS}|{CONVERSATIONS})(?P<newer>_v2)?")
 #: What Session-Buddy's collections are called in the files of Mahavishnu.
 COLLECTIONS = {Collection.PROJECT: "mahavishnu_project", Collection.GLOBAL: "mahavishnu_global"}
+#: And where nobody has named one; a newer table may be of all together.
+UNNAMED, TOGETHER = "default", ""
 #: Numbers in a vector of a file.
 WIDTH = 384
 # Base tables only: a view is a query of whoever made the file.
@@ -92,18 +94,20 @@ def tables(file: DuckDBPyConnection) -> list[Table]:
 
 
 def wanted(found: list[Table], collections: Names[str]) -> list[Table]:
-    """The tables of these collections; without any those of Mahavishnu's, and those of none."""
-    names = collections or {*COLLECTIONS.values(), ""}
+    """The tables of these collections; without any those of Mahavishnu's, of the one nobody named, and of all
+    together."""
+    names = collections or {*COLLECTIONS.values(), UNNAMED, TOGETHER}
     return [table for table in found if table.collection in names]
 
 
 def table_for(found: list[Table], reach: Collection, layout: Layout) -> Table:
     """Where insights of this reach are written: a table that is there, of the layout asked for if there are both, or
     else the one to be made."""
-    fitting = [each for each in found if each.kind == REFLECTIONS and each.collection in (COLLECTIONS[reach], "")]
-    # Its own table before one of all collections; an old one of none belongs to releases before either layout.
+    names = (COLLECTIONS[reach], UNNAMED, TOGETHER)  # its own table before others
+    fitting = [each for each in found if each.kind == REFLECTIONS and each.collection in names]
+    # An old one of all collections belongs to releases before either layout.
     fitting = [each for each in fitting if each.collection or each.layout == "v2"]
-    fitting.sort(key=lambda each: (each.layout != layout, not each.collection))
+    fitting.sort(key=lambda each: (each.layout != layout, names.index(each.collection)))
     return fitting[0] if fitting else new_table(reach, layout_of(found) or layout)
 
 

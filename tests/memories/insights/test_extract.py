@@ -32,10 +32,21 @@ LINE = "─" * 45
         f">> ★ Insight ─────\n>> {LEARNED}\n>>\n>> ─────",
         f"```\n★ Insight ─────\n{LEARNED}\n─────\n```",
         f"★ Insight ─────\n\n\n   {LEARNED}   \n\n\n─────",
+        f"- ★ Insight ─────\n{LEARNED}\n─────",
+        f"1. ★ Insight ─────\n{LEARNED}\n─────",
+        f"[assistant] `★ Insight ─────`\n{LEARNED}\n─────",
+        f"**What I learned:** ★ Insight ─────\n{LEARNED}\n─────",
+        f"So it says:\n```text\n★ Insight ─────\n{LEARNED}\n```\nAnd the weather is fine.",
+        f"> ~~~\n> ★ Insight ─────\n> {LEARNED}\n> ~~~\n> And the weather is fine.",
     ],
 )
 def test_every_form_of_the_marker_is_understood(text):
     assert insights_in(text) == [LEARNED]
+
+
+def test_a_fence_inside_an_insight_belongs_to_it():
+    text = f"{LEARNED}\n```\nlist(rows)\n```\nThat is all."
+    assert insights_in(f"Said.\n★ Insight ─────\n{text}\n─────") == [text]
 
 
 @pytest.mark.parametrize(

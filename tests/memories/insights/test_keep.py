@@ -167,6 +167,13 @@ def test_projects_and_topics_are_united_and_the_greater_figures_stay(api):
     assert (insight["confidence"], insight["quality"]) == (0.75, 0.9)
 
 
+def test_tags_and_metadata_are_united(api):
+    first = added(api, tags=["a", "b"], metadata={"one": 1, "both": 1})
+    again = added(api, LAZIER, tags=["b", "c"], metadata={"two": 2, "both": 2})
+    assert (again["id"], again["created"], again["tags"]) == (first["id"], False, ["a", "b", "c"])
+    assert Memory.objects.get().metadata == {"one": 1, "both": 2, "two": 2}
+
+
 def test_what_is_not_said_again_changes_nothing(api):
     first = added(api, projects=["shop"], topics=[], confidence=0.1, quality=0.1)
     before = fingerprint()

@@ -221,6 +221,18 @@ def test_collections_are_chosen_by_name(run, path):
     }
 
 
+def test_a_collection_that_nobody_named_is_read_and_written_and_another_is_told(run, known, path):
+    more = {f"{name}_reflections": [row(name, f"{CONTENT} {name}")] for name in ("default", "own")}
+    make(path, OLDER.format("default"), OLDER.format("own"), **more)
+    counts, told = run("import", path)
+    assert counts["default_reflections", "reflections"] == (1, 1, 0, 0)
+    assert {table for table, _ in counts} == {"default_reflections"}
+    assert "Left out: own. Choose with --collection." in told
+    run("export", path)
+    assert len(ask(path, "SELECT id FROM default_reflections WHERE insight_type IS NOT NULL")) == 2
+    assert len(ask(path, "SHOW TABLES")) == 4
+
+
 def test_a_view_is_not_read(run, path):
     make(path, OLDER.format("mahavishnu_project"), f"CREATE VIEW {GLOBAL} AS SELECT 'v' AS id, 'A view' AS content")
     assert run("import", path)[0] == {}
@@ -420,7 +432,6 @@ def test_counts_that_do_not_agree_are_told(namespace, filled):
 
 
 def test_a_disagreement_ends_with_1_after_the_counts(run, filled, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "size", lambda file, tables: 7)
     monkeypatch.setattr("memories.insights.management.commands.session_buddy.size", lambda file, tables: 7)
     with pytest.raises(CommandError, match="The file has 7 rows") as error:
         run("import", filled)

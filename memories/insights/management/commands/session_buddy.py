@@ -58,7 +58,7 @@ class Command(LongCommand):
             action.add_argument("--wait", type=seconds, default=30, help="for a file in use (default: %(default)s s)")
             action.add_argument("--format", choices=FORMATS, default="table", help="default: table")
         actions.choices["import"].add_argument(
-            "--collection", nargs="+", default=[], help="default: mahavishnu_project mahavishnu_global"
+            "--collection", nargs="+", default=[], help="default: mahavishnu_project mahavishnu_global default"
         )
         actions.choices["export"].add_argument(
             "--layout", choices=("v1", "v2"), default="v1", help="of a file that has none yet (default: %(default)s)"
@@ -82,6 +82,8 @@ class Command(LongCommand):
             chosen = wanted(found, collection)
             if not chosen:
                 raise Unusable(nothing_in(file, sorted({table.collection for table in found}), collection))
+            if left := sorted({table.collection for table in found if table not in chosen}):
+                self.messages.print(f"Left out: {', '.join(left)}. Choose with --collection.")
             total = size(source, chosen)
             for _ in self.through(work.run(source, chosen), total):
                 pass
