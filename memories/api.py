@@ -11,7 +11,7 @@ from ninja import Query, Router
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import to_json
 
-from memories import tasks
+from memories import extract, tasks
 from memories.add import add_many, add_one
 from memories.embeddings import EmbeddingError
 from memories.filters import Filters
@@ -184,6 +184,7 @@ def get_memory(request: HttpRequest, memory_id: UUID):
 def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():
+        extract.before(request.auth.namespace_id, payload.content)
         memory = the_memory(request, memory_id).select_for_update().first()
         if memory is None:
             raise missing()

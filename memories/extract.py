@@ -27,6 +27,10 @@ class Taker(Protocol):
 
     def add(self, namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> Added: ...
 
+    def late(self, namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None: ...
+
+    def hold(self, namespace_id: int) -> None: ...
+
     def revised(self, memory: "Memory", changed: Collection[str]) -> None: ...
 
 
@@ -45,6 +49,18 @@ def teaches(memory: MemoryIn) -> bool:
 def add(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> Added:
     """Add memories of which one teaches, and what they teach: all or nothing."""
     return _takers[0].add(namespace_id, memories, serving)
+
+
+def late(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
+    """Take out what such memories teach that were added as they are, at the end of a long transaction."""
+    if _takers and stored:
+        _takers[0].late(namespace_id, stored)
+
+
+def before(namespace_id: int, content: str | None) -> None:
+    """To be called before a memory is locked that will have this content: whoever keeps insights holds them first."""
+    if _takers and content is not None and MARK in content:
+        _takers[0].hold(namespace_id)
 
 
 def revised(memory: "Memory", changed: Collection[str]) -> None:

@@ -69,11 +69,11 @@ class MemoryQuerySet(models.QuerySet):
         return self.unmarked().alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
 
     def outdated(self) -> "MemoryQuerySet":
-        """Of little importance, little used, and neither used nor told for long, except those that are marked to
-        stay."""
+        """Of little importance, little used, and neither used nor told for long, except those that are marked to stay
+        and insights that were of use."""
         idle = self.alias(used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
         little = {"importance__lte": Importance.LOW, "access_count__lt": USED_ENOUGH}
-        return idle.filter(used__lt=Now() - UNUSED, **little).unmarked()
+        return idle.filter(used__lt=Now() - UNUSED, **little).unmarked().exclude(insight__usage_count__gt=0)
 
     def unmarked(self) -> "MemoryQuerySet":
         """Not marked to stay."""
@@ -244,6 +244,7 @@ class Memory(models.Model):
 
     def revise(self, **changes: object) -> None:
         """Change fields. New content makes a new vector due; the old one serves until that is there."""
+        extract.before(self.namespace_id, changes.get("content"))
         for name, value in (changes | {"updated_at": timezone.now()}).items():
             setattr(self, name, value)
         self.save(update_fields=[*changes, "updated_at"])

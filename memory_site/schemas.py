@@ -32,9 +32,13 @@ def storable(text: str) -> str:
     return text
 
 
+def is_visible(text: str) -> bool:
+    return any(unicodedata.category(c)[0] in "LNPS" and c not in FILLERS for c in text)
+
+
 def visible(text: str) -> str:
     """The text, or ValueError when a reader would see nothing of it."""
-    if not any(unicodedata.category(c)[0] in "LNPS" and c not in FILLERS for c in text):
+    if not is_visible(text):
         raise ValueError("may not be blank")
     return text
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from memories.insights.likeness import normalised
+from memory_site.schemas import is_visible
 
 SHORTEST, LONGEST = 30, 10_000
 #: Insights one text gives at most.
@@ -31,7 +32,7 @@ def insights_in(text: str) -> list[str]:
     alone."""
     found: dict[str, str] = {}
     for block in blocks(text):
-        if SHORTEST <= len(block) <= LONGEST:
+        if SHORTEST <= len(block) <= LONGEST and is_visible(block):
             found.setdefault(normalised(block), block)
         if len(found) == AT_MOST:
             break

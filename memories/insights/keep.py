@@ -27,7 +27,12 @@ PROJECTS_AT_MOST, TOPICS_AT_MOST, TAGS_AT_MOST = 64, 32, 256
 LISTED, SAID = ("projects", "topics", "tags"), ("confidence", "quality")
 #: The first half of the lock's number, which says that it is about insights; the second is the namespace.
 LOCK = 0x1D51
-HOLD = "SELECT pg_advisory_xact_lock(%s, %s)"
+# Whoever waits in the web server has one of its few threads: not for long, then he is told to come again.
+HOLD = """
+SELECT CASE WHEN before <> '0' THEN set_config('lock_timeout', '2s', true) END,
+       pg_advisory_xact_lock(%s, %s), set_config('lock_timeout', before, true)
+FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) limits
+"""
 
 
 # What is not said again stays. Memories before insights, as when a memory is deleted, and in the order of their ids.
@@ -42,12 +47,16 @@ def added(row: str, column: str) -> str:
 UNITE_MEMORIES = f"""
 UPDATE memories_memory memory
 SET confidence = greatest(memory.confidence, told.confidence), metadata = memory.metadata || told.metadata,
+    expires_at = CASE WHEN memory.expires_at IS NULL OR told.expires_at IS NULL THEN NULL
+                 ELSE greatest(memory.expires_at, told.expires_at) END,
     tags = (memory.tags || {added("memory", "tags")})[:{TAGS_AT_MOST}]
 FROM (
     SELECT id, told.* FROM memories_memory known
-    JOIN jsonb_to_recordset(%s::jsonb)
-        AS told(memory_id uuid, confidence float8, tags varchar[], metadata jsonb) ON told.memory_id = id
+    JOIN jsonb_to_recordset(%s::jsonb) AS told(
+        memory_id uuid, confidence float8, tags varchar[], metadata jsonb, expires_at timestamptz
+    ) ON told.memory_id = id
     WHERE told.confidence > known.confidence OR NOT known.tags @> told.tags OR NOT known.metadata @> told.metadata
+       OR known.expires_at < coalesce(told.expires_at, 'infinity')
     ORDER BY id FOR NO KEY UPDATE OF known
 ) told
 WHERE memory.id = told.id
@@ -129,13 +138,17 @@ def keep_told(
     hold(namespace_id)
     known, different = twins(namespace_id, texts), Different()
     places = [None if twin else different.place(text) for text, twin in zip(texts, known, strict=True)]
-    first = [places.index(place) for place in range(len(different.texts))]
-    ids, new = add(namespace_id, [told[n] for n in first], different.texts, serving)
+    first: dict[int | None, int] = {}  # of each text that is new the first of those that tell it
+    for n, place in enumerate(places):
+        first.setdefault(place, n)
+    first.pop(None, None)
+    ids, new = add(namespace_id, [told[n] for n in first.values()], different.texts, serving)
     found = [twin.memory_id if twin else ids[place] for twin, place in zip(known, places, strict=True)]
     if merging and (same := [each for each, twin in zip(told, known, strict=True) if twin and is_same(each[0], twin)]):
         add_plainly(namespace_id, [memory for memory, _ in same], serving)
-    unite([(found[n], draft) for n, (_, draft) in enumerate(told) if n not in first])
-    return [(pk, n in first and pk in new) for n, pk in enumerate(found)]
+    firsts = set(first.values())
+    unite([(found[n], *each) for n, each in enumerate(told) if n not in firsts])
+    return [(pk, n in firsts and pk in new) for n, pk in enumerate(found)]
 
 
 def hold(namespace_id: int) -> None:
@@ -157,7 +170,7 @@ def add(
     ids, new = add_plainly(namespace_id, [memory for memory, _ in told], serving)
     rows = [row(namespace_id, pk, *each, text) for pk, each, text in zip(ids, told, texts, strict=True)]
     Insight.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["memory"], update_fields=["digest", "bands"]
+        rows, update_conflicts=True, unique_fields=["memory"], update_fields=["digest", "bands"], batch_size=500
     )
     return ids, new
 
@@ -182,13 +195,15 @@ def row(namespace_id: int, pk: UUID, memory: MemoryIn, draft: InsightDraft, text
     )
 
 
-def unite(told: Sequence[tuple[UUID, InsightDraft]]) -> None:
-    """Add what was said again to what is known: projects, topics, tags, metadata, and the greater confidence and
-    quality. What was not said changes nothing."""
+def unite(told: Sequence[tuple[UUID, MemoryIn, InsightDraft]]) -> None:
+    """Add what was said again to what is known: projects, topics, tags, metadata, the greater confidence and quality,
+    and the later end. What was not said changes nothing."""
     rows: dict[UUID, dict[str, Any]] = {}
-    for pk, draft in told:
+    for pk, memory, draft in told:
         one = rows.setdefault(pk, {"memory_id": pk, "metadata": {}} | dict.fromkeys(SAID) | dict.fromkeys(LISTED, ()))
         one["metadata"] = one["metadata"] | dict(draft.metadata)
+        ends = [one.get("expires_at", memory.expires_at), memory.expires_at]
+        one["expires_at"] = None if None in ends else max(ends)
         for name, more in zip(LISTED, (draft.masked_projects, draft.topics or (), draft.tags), strict=True):
             one[name] = list(dict.fromkeys([*one[name], *more]))
         for name in SAID:

@@ -7,7 +7,21 @@ import unicodedata
 #: Parts of a name that say it is nobody else's business.
 SECRET_WORDS = frozenset(
     ("secret", "secrets", "password", "passwords", "passwd", "token", "tokens", "credential", "credentials")
-    + ("confidential", "private", "key", "keys", "apikey", "apikeys", "secretkey", "privatekey", "accesskey")
+    + (
+        "passphrase",
+        "passphrases",
+        "pwd",
+        "creds",
+        "confidential",
+        "private",
+        "key",
+        "keys",
+        "apikey",
+        "apikeys",
+        "secretkey",
+        "privatekey",
+        "accesskey",
+    )
 )
 # A name in capitals, or one of small letters that may begin with a capital: ourAPIKeys is our, API and Keys.
 WORDS = re.compile(r"[^\W\d_a-z]+(?![a-z])|[^\W\d_]?[a-z]+")
@@ -22,7 +36,7 @@ SECRET = re.compile(
 
 def looks_secret(name: str) -> bool:
     """Whether one of its words is one of SECRET_WORDS, in whatever case, or it looks like a secret itself."""
-    plain = unicodedata.normalize("NFKC", name)
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")  # unseen
     words = {word.casefold() for word in WORDS.findall(plain)} | set(re.findall(r"[^\W\d_]+", plain.casefold()))
     return not words.isdisjoint(SECRET_WORDS) or SECRET.search(plain) is not None
 

@@ -18,12 +18,15 @@ from memories.search import Ranking
 from memory_site.problems import Problem, invalid
 from memory_site.schemas import Label
 
+#: An insight for all projects weighs less than those of a group.
+GLOBAL = 0.7
 VISIBLE = "SELECT project FROM insights_visible_projects(%s, %s::varchar[])"
 IN_SIGHT = f"""(
     memories_memory.repo_id = ANY(ARRAY({VISIBLE}))
     OR memories_memory.memory_type = 'insight' AND EXISTS (
         SELECT FROM insights_insight insight
-        WHERE insight.memory_id = memories_memory.id AND insight.projects && ARRAY({VISIBLE})
+        WHERE insight.memory_id = memories_memory.id
+          AND (insight.projects && ARRAY({VISIBLE}) OR insight.collection = 'global')
     )
 )"""
 # The project by which a hit is nearest. What is visible is worked out once, not for every hit.
@@ -37,13 +40,13 @@ LEFT JOIN LATERAL (
 ) nearest ON true"""
 SEEN_AS = {
     "project": "coalesce(nearest.project, memory.repo_id, insight.projects[1])",
-    "relation": "nearest.relation",
+    "relation": "coalesce(nearest.relation, CASE insight.collection WHEN 'global' THEN 'global' END)",
     "is_current_project": "coalesce(nearest.relation = 'current', false)",
 }
 
 
 class InSight(Filters):
-    """What a project sees: memories of the projects near to it, and insights that name one of these."""
+    """What a project sees: memories of the projects near to it, and insights that name one of these or are for all."""
 
     namespace_id: int
     project: Label
@@ -64,9 +67,11 @@ def masks_of(projects: Iterable[str]) -> dict[str, str]:
 
 
 def weighed(namespace_id: int, project: str, farther: float) -> Ranking:
-    """Scores times the weight of the nearest project; `farther` is the weight of what is not near at all."""
+    """Scores times the weight of the nearest project; `farther` is the weight of what is not near at all, and no
+    insight for all projects."""
+    for_all = f"CASE insight.collection WHEN 'global' THEN {GLOBAL} END"
     return Ranking(
-        score=f"hits.score * coalesce(nearest.weight, {farther})",
+        score=f"hits.score * coalesce(nearest.weight, {for_all}, {farther})",
         joins=NEAREST,
         columns=SEEN_AS,
         parameters={"namespace": namespace_id, "names": names_of(project)},

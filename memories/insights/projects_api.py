@@ -59,8 +59,9 @@ def no_group() -> Problem:
 def group_answer(request: HttpRequest, name: str, said: dict[str, Any]) -> HttpResponse:
     """Keep a group or change what is said of it."""
     said |= {"masks": masks_of(said["projects"])}
-    pk, created = told(ProjectGroup, request.auth.namespace_id, {"name": name}, said)
-    return answer(ProjectGroup.objects.values(*GROUP).get(pk=pk), 201 if created else 200)
+    with transaction.atomic():  # until its row is read nobody deletes it
+        pk, created = told(ProjectGroup, request.auth.namespace_id, {"name": name}, said)
+        return answer(ProjectGroup.objects.values(*GROUP).get(pk=pk), 201 if created else 200)
 
 
 @router.post("/projects/groups", auth=writes, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
@@ -101,8 +102,9 @@ def add_dependency(request: HttpRequest, payload: DependencyIn):
     said = payload.model_dump(exclude_unset=True)
     key = {name: said.pop(name) for name in ("source_project", "target_project", "type")}
     said |= {"masks": masks_of([payload.source_project, payload.target_project])}
-    pk, created = told(ProjectDependency, request.auth.namespace_id, key, said)
-    return answer(ProjectDependency.objects.values(*DEPENDENCY).get(pk=pk), 201 if created else 200)
+    with transaction.atomic():
+        pk, created = told(ProjectDependency, request.auth.namespace_id, key, said)
+        return answer(ProjectDependency.objects.values(*DEPENDENCY).get(pk=pk), 201 if created else 200)
 
 
 @router.get("/projects/dependencies", auth=reads, response={200: DependencyPage, **PROBLEMS})
@@ -152,14 +154,14 @@ def share_insight(request: HttpRequest, payload: Body[ShareIn]):
     """Let other projects see an insight: one that is kept now, or is nearly the same as one that was, or one by its id.
     Those that saw it before still do."""
     whose = (request.auth.namespace_id, payload.source_project, payload.targets(), payload.workflow_id)
-    memory_id = shared(payload, *whose)
+    with transaction.atomic():
+        memory_id = shared(payload, *whose)
+        memory = memory_out(Memory.objects.values(*OUT_COLUMNS).get(pk=memory_id))
+        projects = Insight.objects.values_list("projects", flat=True).get(pk=memory_id)
     tasks.bell.ring()
-    memory = memory_out(Memory.objects.values(*OUT_COLUMNS).get(pk=memory_id))
-    projects = Insight.objects.values_list("projects", flat=True).get(pk=memory_id)
     return answer({"memory": memory, "projects": projects}, 201)
 
 
-@transaction.atomic
 def shared(payload: ShareIn, namespace_id: int, *how: Any) -> UUID:
     if isinstance(payload, ShareKnownIn):
         share(namespace_id, payload.insight_id, *how)

@@ -13,7 +13,7 @@ from memories.schemas import HitOut, VectorIn, without_repeats
 from memory_site.schemas import In, JsonObject, Label, Query, Text, visible
 
 DependencyKind = Literal[*DependencyType.values]
-Relation = Literal["current", "dependency", "group"]
+Relation = Literal["current", "dependency", "group", "global"]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(visible)]
 Description = Annotated[Text, StringConstraints(max_length=10_000)]
 Projects = Annotated[list[Label], Field(min_length=1, max_length=1000), AfterValidator(without_repeats)]

@@ -20,7 +20,6 @@ InsightText = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=
 # Counted before repeats are dropped, so that the description's bound is the real one.
 Projects = Annotated[list[Label], Field(max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
 Topics = Annotated[list[Label], Field(max_length=TOPICS_AT_MOST), AfterValidator(without_repeats)]
-Names = Annotated[list[Label], AfterValidator(without_repeats)]
 EXAMPLE = {
     "content": "A queryset is lazy: `list()` it before the transaction ends, because the rows are read only then.",
     "projects": ["shop", "billing"],

@@ -3,15 +3,15 @@
 from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from memories.filters import Id
 from memories.insights.keep import PROJECTS_AT_MOST
+from memories.insights.schemas import InsightText
 from memories.schemas import MemoryOut, without_repeats
-from memory_site.schemas import In, Label, Text, visible
+from memory_site.schemas import In, Label
 
 Targets = Annotated[list[Label], Field(min_length=1, max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
-InsightText = Annotated[Text, StringConstraints(min_length=30, max_length=10_000), AfterValidator(visible)]
 
 
 class ShareFields(In):

@@ -13,11 +13,15 @@ from memories.insights.extract import insights_in
 from memories.insights.keep import InsightDraft, hold, keep, keep_told, row
 from memories.insights.likeness import digest
 from memories.insights.models import Insight
+from memories.insights.names import masked
 from memories.insights.twins import Text
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
+from memory_site.problems import invalid
 from sessions_app.models import Conversation
+
+TAKEN_AT_MOST = 1_000
 
 
 @transaction.atomic
@@ -26,19 +30,36 @@ def add(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) ->
     first: before any memory is."""
     hold(namespace_id)
     mine = [n for n, memory in enumerate(memories) if is_told_as_insight(memory)]
-    rest = [n for n in range(len(memories)) if n not in mine]
+    rest = [n for n, memory in enumerate(memories) if not is_told_as_insight(memory)]
     plain, new = add_plainly(namespace_id, [memories[n] for n in rest], serving) if rest else ([], set())
-    kept = keep_told(namespace_id, [(memories[n], draft_of(memories[n])) for n in mine], serving, merging=True)
+    kept = keep_told(namespace_id, [(hidden(memories[n]), draft_of(memories[n])) for n in mine], serving, merging=True)
     stored = [(pk, memories[n]) for n, pk in zip(rest, plain, strict=True)]
     adopt_entities(namespace_id, stored)
-    found = keep(namespace_id, list(marked(namespace_id, stored)))
+    drafts = list(marked(namespace_id, stored))
+    if len(drafts) > TAKEN_AT_MOST:  # others wait meanwhile
+        raise invalid("memories", f"at most {TAKEN_AT_MOST:,} insights may be marked in one request")
+    found = keep(namespace_id, drafts)
     ids = dict(zip([*rest, *mine], [*plain, *(pk for pk, _ in kept)], strict=True))
     created = len(new) + sum(is_new for _, is_new in kept)
     return Added([ids[n] for n in range(len(memories))], created, list(dict.fromkeys(pk for pk, _ in found)))
 
 
+@transaction.atomic
+def late(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
+    """The same of memories that were added as they are. Whoever imports does it last, since nobody else keeps an
+    insight until his transaction ends."""
+    adopt(namespace_id)
+    for start in range(0, len(stored), TAKEN_AT_MOST):
+        keep(namespace_id, list(marked(namespace_id, stored[start : start + TAKEN_AT_MOST])))
+
+
 def is_told_as_insight(memory: MemoryIn) -> bool:
     return memory.memory_type == MemoryType.INSIGHT and memory.entity is None
+
+
+def hidden(memory: MemoryIn) -> MemoryIn:
+    """With the project's name that may be shown."""
+    return memory.model_copy(update={"repo_id": masked(memory.repo_id)}) if memory.repo_id else memory
 
 
 def draft_of(memory: MemoryIn) -> InsightDraft:

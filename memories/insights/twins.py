@@ -16,6 +16,7 @@ from memories.insights.likeness import NEAR, bands, digest, likeness, normalised
 #: Of those that share a band, for how many it is counted how many they share, and how many of those that share the most
 #: are compared. Both are for crowds of texts that were made after one pattern, so that they cost no more than others.
 COUNTED, COMPARED = 500, 10
+# Held against deletion until the transaction ends: one that was found is there when its answer is read.
 # Bands first and alone, so that nothing but their index can be used: never all insights of a namespace.
 CANDIDATES = f"""
 WITH told AS MATERIALIZED (
@@ -38,6 +39,7 @@ FROM told CROSS JOIN LATERAL (
     LIMIT {COMPARED})
 ) candidate
 JOIN insights_insight insight USING (memory_id) JOIN memories_memory memory ON memory.id = insight.memory_id
+FOR KEY SHARE OF memory
 """
 
 

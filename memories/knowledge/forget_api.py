@@ -9,12 +9,14 @@ from memories.models import Memory
 from memories.schemas import DeleteOut
 from memory_site.answers import PROBLEMS, answer
 from memory_site.auth import writes
+from memory_site.deadlocks import surviving_deadlocks
 from memory_site.idempotency import idempotent
 
 router = Router(tags=["memories"])
 
 
 @router.post("/memories/forget-outdated", auth=writes, response={200: DeleteOut, **PROBLEMS})
+@surviving_deadlocks
 @idempotent
 def forget_what_is_outdated(request: HttpRequest, payload: ForgetOutdatedIn):
     """Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What is

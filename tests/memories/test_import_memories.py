@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 
 from memories import tasks
 from memories.embeddings import get_embedder
+from memories.insights.models import Insight
 from memories.models import Embedding, Memory
 from sessions_app.models import Namespace
 
@@ -49,6 +50,13 @@ def test_vectors_are_kept_as_they_are(bring):
     assert Embedding.objects.get().vector[0] == 1
     assert Embedding.objects.get().model == get_embedder().model == Namespace.objects.get().embedding_model
     assert tasks.embed_due() == 0
+
+
+def test_what_is_marked_in_them_is_learned_and_insights_are_insights(bring):
+    lesson, other = "A queryset is lazy: look at it before the end.", "Tides are turned by the moon, and not by us."
+    bring({"content": f"Said.\n★ Insight ─────\n{lesson}\n─────"}, {"content": other, "memory_type": "insight"})
+    assert set(Insight.objects.values_list("memory__content", flat=True)) == {lesson, other}
+    assert Insight.objects.get(memory__content=lesson).source_memory.content.startswith("Said.")
 
 
 def test_more_than_a_batch(bring):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from itertools import chain
 from typing import IO, Any
+from uuid import UUID
 
 from django.core.management.base import CommandError
 from django.db import connection, transaction
@@ -21,8 +22,8 @@ from ingestion.exchange.reading import (
     serving_model,
 )
 from ingestion.exchange.shapes import Header
-from memories import tasks
-from memories.add import add_many
+from memories import extract, tasks
+from memories.add import add_plainly
 from memories.embeddings import EmbedderUnavailable
 from memories.schemas import MemoryIn
 from memories.serving import model_of_given
@@ -118,6 +119,7 @@ class Memories:
         """Which model the vectors count as made by is decided here, before the transaction: whoever embeds for the
         namespace would wait for its end."""
         self.owner, self.created, self.dry_run = owner.pk, 0, dry_run
+        self.teaching: list[tuple[UUID, MemoryIn]] = []
         if brings_vectors and not dry_run:
             with suppress(EmbedderUnavailable):  # told with the line
                 model_of_given(self.owner, owner.embedding_model)
@@ -138,13 +140,15 @@ class Memories:
         if self.dry_run:
             memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
-            self.created += add_many(self.owner, memories, self.model)[1]
+            ids, new = add_plainly(self.owner, memories, self.model)
         except Problem as problem:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
+        self.created += len(new)
+        self.teaching += [each for each in zip(ids, memories, strict=True) if extract.teaches(each[1])]
         return ()
 
     def finish(self) -> None:
-        pass
+        extract.late(self.owner, self.teaching)
 
     def summary(self, lines: int, dry_run: bool) -> str:
         if dry_run:

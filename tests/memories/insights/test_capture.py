@@ -360,3 +360,24 @@ def test_a_text_without_any_is_no_error(api):
 def test_a_hostile_text_is_answered_in_time(api):
     for text in ("─" * 100_000, "★ Insight ─────\n" * 6_250):
         assert json.loads(api.post("/insights/extract", {"text": text}).content)["found"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_editing_and_storing_the_same_at_once_lock_nobody_out(api):
+    ids = [api.add(f"Number {number}.")["id"] for number in range(6)]
+    texts = [f"{number} {marked(LAZY, VACUUM)}" for number in range(6)]
+    edits = [partial(api.patch, f"/memories/{pk}", {"content": text}) for pk, text in zip(ids, texts, strict=True)]
+    bulk = {"memories": [{"content": f"In bulk {text}"} for text in texts]}
+    stores = [partial(api.post, "/memories/bulk", bulk) for _ in range(6)]
+    assert {response.status_code for response in at_once([*edits, *stores])} == {200, 201}
+    assert lessons() == {LAZY, VACUUM}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_deleted_and_told_at_once_is_there_or_not(api):
+    pk = api.post("/insights", {"content": LAZY}).json()["id"]
+    calls = [partial(api.post, "/insights", {"content": LAZY}) for _ in range(8)]
+    calls += [partial(api.post, "/projects/share", {"insight": LAZY, "target_projects": ["shop"]}) for _ in range(4)]
+    calls += [partial(api.delete, f"/insights/{pk}")]
+    assert {response.status_code for response in at_once(calls)} <= {200, 201, 204, 404}
+    assert len(lessons()) <= 1

@@ -44,6 +44,11 @@ def test_every_form_of_the_marker_is_understood(text):
     assert insights_in(text) == [LEARNED]
 
 
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufe0f", "\u2800", "\u3164"])
+def test_what_nobody_can_see_is_no_insight(nothing):
+    assert insights_in(f"★ Insight ─────\n{nothing * 40}\n─────\nAnd a text.") == []
+
+
 def test_a_fence_inside_an_insight_belongs_to_it():
     text = f"{LEARNED}\n```\nlist(rows)\n```\nThat is all."
     assert insights_in(f"Said.\n★ Insight ─────\n{text}\n─────") == [text]

@@ -174,6 +174,22 @@ def test_tags_and_metadata_are_united(api):
     assert Memory.objects.get().metadata == {"one": 1, "both": 2, "two": 2}
 
 
+def test_the_later_end_stays_and_none_is_the_latest(api):
+    ends = [{"ttl_seconds": 100}, {"ttl_seconds": 1_000}, {}, {"ttl_seconds": 5_000}]
+    told = [api.add(LAZY, memory_type="insight", **end) for end in ends]
+    assert len({each["id"] for each in told}) == 1
+    assert told[0]["expires_at"] < told[1]["expires_at"]
+    assert (told[2]["expires_at"], told[3]["expires_at"]) == (None, None)
+    passing = api.add(VACUUM, memory_type="insight", ttl_seconds=100)
+    assert added(api, VACUUM)["id"] == passing["id"]
+    assert Memory.objects.get(pk=passing["id"]).expires_at is None
+
+
+def test_an_insight_for_a_secret_repository_does_not_name_it(api):
+    memory = api.add(LAZY, memory_type="insight", repo_id="prod-secret-vault")
+    assert memory["repo_id"] == masked("prod-secret-vault") != "prod-secret-vault"
+
+
 def test_what_is_not_said_again_changes_nothing(api):
     first = added(api, projects=["shop"], topics=[], confidence=0.1, quality=0.1)
     before = fingerprint()

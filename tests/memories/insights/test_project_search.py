@@ -40,6 +40,16 @@ def test_it_sees_itself_its_neighbours_and_its_groups(api, neighbours):
     assert {hit["memory"]["repo_id"] for hit in hits} == set(places(hits))
 
 
+def test_an_insight_for_all_projects_is_seen_by_all_and_weighs_less(api, neighbours):
+    body = {"content": TEXT, "projects": ["strange"], "collection": "global"}
+    assert api.post("/insights", body).status_code == 201
+    told(api, TEXT, "shop")
+    hits = seen_from(api, "web", "harbour")
+    assert [(hit["project"], hit["relation"]) for hit in hits] == [("shop", "group"), ("strange", "global")]
+    assert hits[1]["score"] / hits[0]["score"] == pytest.approx(0.7 / 0.8)
+    assert api.get("/projects/patterns").status_code == 200
+
+
 def test_it_comes_first_then_its_neighbours_then_its_groups(api, neighbours):
     told(api, TEXT, "shop", "mail", "api", "web")
     hits = seen_from(api, "web", "harbour")

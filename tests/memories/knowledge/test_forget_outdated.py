@@ -64,6 +64,15 @@ def test_a_dry_run_only_counts(api, old, capsys):
     assert fingerprint() == before
 
 
+def test_an_insight_that_was_of_use_stays(api):
+    texts = ["A harbour is as deep as its shallowest berth.", "Tides are turned by the moon, and not by us."]
+    old = {"memory_type": "insight", "importance": 1, "created_at": str(LONG)}
+    used, _ = [api.add(text, **old)["id"] for text in texts]
+    assert api.post(f"/insights/{used}/use").status_code == 200
+    assert ask(api, False)["deleted"] == 1
+    assert left() == {texts[0]}
+
+
 def test_the_command_takes_one_namespace_or_all(old, capsys):
     call_command("forget_outdated", "--namespace", "elsewhere")
     assert capsys.readouterr().out == "1 memories were forgotten.\n"
