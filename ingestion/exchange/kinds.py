@@ -19,7 +19,7 @@ HEADER = "export"
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """One kind of line: a row with all its columns but the namespace and those PostgreSQL computes itself."""
+    """One kind of line: a row with all its columns but the namespace and those that are computed."""
 
     name: str
     model: type[models.Model]
@@ -31,6 +31,8 @@ class Kind:
     computed: Mapping[str, str] = field(default_factory=dict)
     #: The column of its own id; a reference where it has none but another row's.
     key: str = "id"
+    #: Columns that are made of the others or of a memory: never written, and never believed (derived.py).
+    derived: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -38,7 +40,8 @@ class Kind:
 
     @property
     def fields(self) -> list[models.Field]:
-        return [each for each in self.model._meta.concrete_fields if not each.generated and each.name != "namespace"]
+        left_out = {"namespace", *self.derived}
+        return [each for each in self.model._meta.concrete_fields if not each.generated and each.name not in left_out]
 
     @property
     def columns(self) -> list[str]:
@@ -68,11 +71,11 @@ KINDS = {
         Kind("conversation", Conversation),
         Kind("cluster", Cluster, identity=CLUSTER),
         Kind("memory", Memory, {"document_id": "document"}, MEMORY, DIGEST),
-        Kind("insight", Insight, OF_INSIGHT, "encode(digest, 'hex')", key="memory_id"),
+        Kind("insight", Insight, OF_INSIGHT, "encode(digest, 'hex')", key="memory_id", derived=("digest", "bands")),
         Kind("pattern", Pattern, identity=OF_USER),
         Kind("preference", Preference, identity=OF_USER),
-        Kind("project_group", ProjectGroup, identity="name"),
-        Kind("project_dependency", ProjectDependency, identity=DEPENDENCY),
+        Kind("project_group", ProjectGroup, identity="name", derived=("masks",)),
+        Kind("project_dependency", ProjectDependency, identity=DEPENDENCY, derived=("masks",)),
         Kind("session", SessionMemory, identity="session_id"),
         Kind("session_link", SessionLink, identity=LINK),
         Kind("message", Message, {"conversation_id": "conversation", "memory_id": "memory"}),

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,7 @@ from django.db.models import JSONField
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
+from ingestion.exchange.derived import NEVER, NO_LONGER, marks_of, of_line
 from ingestion.exchange.kinds import KINDS, NAMED_IN_METADATA, Kind
 from ingestion.exchange.shapes import Header, shape
 from memories import serving
@@ -70,6 +71,7 @@ noted AS (
 kept AS (
     INSERT INTO {table} ({key}, namespace_id, {columns}) SELECT new, namespace_id, {values} FROM found
     WHERE known IS NULL
+    {once}
     RETURNING {key}
 )
 SELECT place, missing FROM given WHERE missing IS NOT NULL
@@ -105,6 +107,9 @@ WHERE mine.kind = 'memory' AND mine.is_new AND memory.id = mine.new
 #: Classes of SQLSTATE: data that do not fit, a rule that is broken, too much of something, a trigger's no.
 OF_THE_ROW = ("22", "23", "54", "P0")
 CHECK_VIOLATION = "23514"
+# The same text may stand in a file twice that was written when other texts counted as the same.
+ONCE = "ON CONFLICT (namespace_id, digest) DO NOTHING"
+NO_INSIGHT = "memory_id names a memory that is no insight"
 
 
 class NotWhole(Exception):
@@ -146,7 +151,8 @@ class Import:
         for _, group in groupby(lines, key=lambda line: (line.kind, line.columns)):
             alike = list(group)
             self.seen[alike[0].kind] += len(alike)
-            if wrong := self.keep_or_blame(alike):
+            alike, wrong = recognised(alike) if alike[0].kind == "insight" else (alike, [])
+            if wrong := sorted(wrong + (self.keep_or_blame(alike) if alike else [])):
                 return wrong  # what follows may name a line that is wrong
         return []
 
@@ -269,6 +275,7 @@ def keep_sql(kind: Kind, columns: tuple[str, ...]) -> str:
         values=", ".join(f"coalesce(\"{name}\", 'null')" if name in json else f'"{name}"' for name in columns),
         references=" ".join(join.format(*each) for each in kind.references.items()),
         missing=f"CASE {' '.join(missing)} END" if missing else "NULL",
+        once=ONCE if kind.name == "insight" else "",
         replaced=", ".join(f"'{name}', {value}" for name, value in (replaced | dict(kind.computed)).items()),
     )
 
@@ -281,7 +288,9 @@ def with_defaults(kind: Kind, given: frozenset[str]) -> tuple[tuple[str, ...], s
     """The columns to write, and as JSON those of Django's defaults that are needed; PostgreSQL knows its own."""
     others = [each for each in kind.fields if each.column not in given and each.has_default()]
     defaults = {each.column: each.get_default() for each in others}
-    columns = [name for name in kind.columns if name != kind.key and (name in given or name in defaults)]
+    columns = [
+        name for name in (*kind.columns, *kind.derived) if name != kind.key and (name in given or name in defaults)
+    ]
     return tuple(columns), to_json(defaults).decode()
 
 
@@ -291,6 +300,23 @@ def id_of_copy(id: UUID, namespace_id: int) -> UUID:
     digest = hashlib.sha256(id.bytes + namespace_id.to_bytes(8)).digest()
     variant_and_rest = 1 << 63 | int.from_bytes(digest[:8]) >> 2
     return UUID(int=id.int >> 64 << 64 | variant_and_rest)
+
+
+def recognised(lines: Sequence[Line]) -> tuple[list[Line], list[tuple[int, str]]]:
+    """Insights with what they are recognised by, and line number and reason of those that are wrong. One whose memory
+    was here already, and is no insight any more, is left out."""
+    made = marks_of([line.id for line in lines])
+    told = [
+        replace(line, text=with_columns(line.text, made.get(line.id, {})))  # what names no memory is told by KEEP
+        for line in lines
+        if made.get(line.id, {}) not in (NEVER, NO_LONGER)
+    ]
+    return told, [(line.number, NO_INSIGHT) for line in lines if made.get(line.id) == NEVER]
+
+
+def with_columns(text: str, columns: dict[str, Any]) -> str:
+    """The line with these instead of its own: of the same name JSON in PostgreSQL knows the last."""
+    return f"{text.rstrip()[:-1]},{json.dumps(columns)[1:]}" if columns else text
 
 
 def line_of(number: int, given: Any, text: str) -> Line:
@@ -303,8 +329,9 @@ def line_of(number: int, given: Any, text: str) -> Line:
         history = [sealed(interaction.model_dump()) for interaction in read.history]
         text = json.dumps(given | {"history": history})
     vectors = [(each.model, each.vector) for each in getattr(read, "vectors", [])]
-    own = getattr(read, KINDS[kind].key)
-    return Line(number, kind, own, frozenset(read.model_fields_set - {"kind", "vectors"}), text, vectors)
+    own, anew = getattr(read, KINDS[kind].key), of_line(kind, read)
+    columns = read.model_fields_set - {"kind", "vectors"} | {*KINDS[kind].derived}
+    return Line(number, kind, own, frozenset(columns), with_columns(text, anew), vectors)
 
 
 def checked(model: type[BaseModel], given: dict[str, Any]) -> BaseModel:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from ingestion.exchange.kinds import HEADER, KINDS, VERSION
 from memories.embeddings.base import DIMENSIONS
+from memories.insights.keep import PROJECTS_AT_MOST
 from memories.knowledge.models import EXAMPLES_KEPT
 from memory_site.schemas import Content, Label, Moment, Share, Tag, Text, storable, walk
 from sessions_app.schemas import SessionId, TimeToLive, not_far_ahead
@@ -123,7 +124,6 @@ OF_COLUMN = {
     "topics": Annotated[list[Label], Field(max_length=64)],
     "projects": Annotated[list[Label], Field(max_length=PROJECTS)],
     "examples": Annotated[list[Annotated[Text, StringConstraints(max_length=500)]], Field(max_length=EXAMPLES_KEPT)],
-    "bands": Annotated[list[Annotated[int, Field(ge=-(2**63), lt=2**63)]], Field(max_length=64)],
     "value": Annotated[Any, AfterValidator(readable)],
     "repositories": Annotated[list[Label], Field(max_length=64)],
     "source_session_id": SessionId,
@@ -156,9 +156,12 @@ def type_of(field: models.Field) -> Any:
 
 @cache
 def shape(kind: str) -> type[BaseModel]:
-    """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there."""
+    """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there.
+    What is derived may stand there, as in files of old, and says nothing."""
     own = KINDS[kind]
-    fields = {each.column: (type_of(each), None) for each in own.fields}
+    fields = {each.column: (type_of(each), None) for each in own.fields} | dict.fromkeys(own.derived, (Any, None))
+    if kind == "insight":
+        fields["projects"] = (Annotated[list[Label], Field(max_length=PROJECTS_AT_MOST)], [])
     if kind == "session":
         fields |= {"session_id": (SessionId, None), "history": (list[Interaction], [])}
     if kind == "memory":

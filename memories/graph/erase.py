@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from memories.graph.models import Erasure, PendingRelationship, Relationship, UserStatistics, UserTotal
 from memories.graph.totals import compact
-from memories.models import Embedding, Memory, Reembedding
+from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memory_site.deadlocks import surviving_deadlocks
 from sessions_app.models import ApiKey, Conversation, IdempotentAnswer, Message, SessionLink, SessionMemory
 
@@ -53,6 +53,7 @@ def belongings(namespace_id: int, user_id: str) -> Rows:
         "pending_relationships": PendingRelationship.objects.filter(**linked),
         "vectors": Embedding.objects.filter(**mine),
         "messages": Message.objects.filter(conversation__in=Conversation.objects.filter(**mine)),
+        **{named(model): of_memories(model, mine) for model in tables_of_memories()},
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
         **{named(model): model._base_manager.filter(**mine) for model in tables_of_users()},
@@ -65,6 +66,21 @@ def tables_of_users() -> list[type[Model]]:
     """Every other table whose rows belong to users."""
     known = (Memory, Embedding, Conversation, *DERIVED)
     return [model for model in apps.get_models() if model not in known and {"namespace", "user_id"} <= columns(model)]
+
+
+def tables_of_memories() -> list[type[Model]]:
+    """Every other table that says more of a memory, under its id."""
+    known = (Embedding, DueEmbedding)
+    return [model for model in apps.get_models() if model not in known and says_more(model)]
+
+
+def says_more(model: type[Model]) -> bool:
+    key = model._meta.pk
+    return bool(key.one_to_one) and key.related_model is Memory and "namespace" in columns(model)
+
+
+def of_memories(model: type[Model], mine: dict[str, Any]) -> QuerySet:
+    return model._base_manager.filter(pk__in=Memory.objects.filter(**mine).values("pk"))
 
 
 def columns(model: type[Model]) -> set[str]:
@@ -89,7 +105,9 @@ def his_alone(column: str, namespace_id: int, user_id: str) -> Q:
 def log_entries(rows: Rows) -> QuerySet:
     """What the console noted about these rows."""
     found = LogEntry.objects.none()
-    for each in filter(has_id, rows.values()):
+    for each in rows.values():
+        if not (has_id(each) or says_more(each.model)):
+            continue
         label = {
             "content_type__app_label": each.model._meta.app_label,
             "content_type__model": each.model._meta.model_name,

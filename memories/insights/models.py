@@ -6,7 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Length, Now
+from django.db.models.lookups import Exact
 
 from memories.models import PRESERVED
 from memory_site.ids import uuid7
@@ -89,6 +90,7 @@ class Insight(models.Model):
             models.CheckConstraint(condition=Q(collection__in=Collection.values), name="insight_collection_is_known"),
             models.CheckConstraint(condition=Q(insight_type__in=InsightType.values), name="insight_type_is_known"),
             models.CheckConstraint(condition=Q(quality__range=(0, 1)), name="insight_quality_is_0_to_1"),
+            models.CheckConstraint(condition=Exact(Length("digest"), 32), name="insight_digest_is_a_sha256"),
         ]
         indexes = [
             GinIndex(F("bands"), name="insight_bands", fastupdate=False),

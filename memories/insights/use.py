@@ -13,7 +13,8 @@ RETURNED = ", ".join(
     for column in COLUMNS.values()
 )
 USE = f"""
-UPDATE insights_insight insight SET usage_count = usage_count + 1, last_used_at = statement_timestamp()
+UPDATE insights_insight insight
+SET usage_count = least(usage_count::bigint + 1, 2147483647)::integer, last_used_at = statement_timestamp()
 FROM memories_memory memory
 WHERE memory.id = %(memory)s AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
     AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())

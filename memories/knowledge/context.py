@@ -23,6 +23,10 @@ PREFERENCES, MESSAGES, CLUSTERS = 100, 5, 5
 CONSIDERED = 1_000
 
 
+def of_user_or_nobody(user_id: str) -> Q:
+    return Q(user_id=None) | Q(user_id=user_id)
+
+
 class OfUserOrNobody(Filters):
     """A user's own memories, and what is known without being anybody's."""
 
@@ -34,7 +38,7 @@ class OfUserOrNobody(Filters):
 
     def _each(self):
         yield from super()._each()
-        yield Q(user_id=None) | Q(user_id=self.whose)
+        yield of_user_or_nobody(self.whose)
 
 
 def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
@@ -51,7 +55,7 @@ def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | No
         "memories": find(namespace_id, user_id and OfUserOrNobody(whose=user_id), search),
         "preferences": preferences_of(namespace_id, user_id) if user_id else [],
         "messages": last_messages(namespace_id, conversation_id) if conversation_id else [],
-        "clusters": clusters_for(namespace_id, asked.query),
+        "clusters": clusters_for(namespace_id, asked.query, user_id),
     }
 
 
@@ -66,7 +70,7 @@ def conversation_of(namespace_id: int, asked: ContextualIn) -> tuple | None:
         return newest(rows.filter(user_id=asked.user_id))
     else:
         return None
-    return newest(rows if asked.user_id is None else rows.filter(Q(user_id=None) | Q(user_id=asked.user_id)))
+    return newest(rows if asked.user_id is None else rows.filter(of_user_or_nobody(asked.user_id)))
 
 
 def newest(conversations: QuerySet) -> tuple | None:
@@ -83,9 +87,12 @@ def last_messages(namespace_id: int, conversation_id: Any) -> list[dict[str, Any
     return list(rows.order_by("-created_at", "-id").values(*MESSAGE_COLUMNS)[:MESSAGES])[::-1]
 
 
-def clusters_for(namespace_id: int, query: str) -> list[dict[str, Any]]:
+def clusters_for(namespace_id: int, query: str, user_id: str | None) -> list[dict[str, Any]]:
+    """With a user, those of his memories and nobody's alone: the tags of somebody else's are not for him."""
     matching = Cluster.objects.filter(namespace_id=namespace_id).speaking_of(query).order_by(*NEWEST)
     rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:CONSIDERED])
+    if user_id is not None:
+        rows = rows.of_members(of_user_or_nobody(user_id))
     rows = rows.weighed().with_members()
     foremost = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:CLUSTERS]
     return [cluster_out(row) for row in foremost]

@@ -50,9 +50,24 @@ def counted(memories: MemoryQuerySet, most: int) -> Func:
 
 
 class ClusterQuerySet(models.QuerySet):
+    #: Which memories count as members: all there are, or those `of_members` was told.
+    counting = Q()
+
+    def _clone(self) -> "ClusterQuerySet":
+        clone = super()._clone()
+        clone.counting = self.counting
+        return clone
+
     @property
     def members(self) -> MemoryQuerySet:
-        return members_of(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
+        members = members_of(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
+        return members.filter(self.counting)
+
+    def of_members(self, counting: Q) -> "ClusterQuerySet":
+        """Those with a member that counts; what is told of them from here on is of such members alone."""
+        rows = self._clone()
+        rows.counting = counting
+        return rows.filter(GreaterThan(counted(rows.members, 1), 0))
 
     def in_namespace(self, namespace_id: int) -> "ClusterQuerySet":
         """Every operation of a caller starts here. Of what has expired nothing is told."""

@@ -14,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from ingestion.exchange import reading
@@ -22,6 +22,11 @@ from ingestion.exchange.kinds import KINDS
 from ingestion.models import Document, WorkflowExecution
 from memories import serving, tasks
 from memories.graph.models import PendingRelationship, Relationship
+from memories.insights.keep import InsightDraft, keep
+from memories.insights.models import Insight, ProjectGroup
+from memories.insights.names import masked as masked_name
+from memories.insights.take import text_of_entity
+from memories.insights.twins import Text
 from memories.models import DueEmbedding, Embedding, Memory
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
 
@@ -207,7 +212,8 @@ def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported)
     for name, kind in KINDS.items():
         columns = {each.column for each in kind.model._meta.concrete_fields if not each.generated} - {"namespace_id"}
         [line, *_] = of(lines, name)
-        assert set(line) - {"kind", "vectors"} == columns
+        assert set(line) - {"kind", "vectors"} == columns - set(kind.derived)
+    assert [name for name in KINDS if KINDS[name].derived] == ["insight", "project_group", "project_dependency"]
 
 
 def test_another_namespace_of_the_same_database_gets_the_same_under_ids_of_its_own(ours, elsewhere, exported, bring):
@@ -308,6 +314,106 @@ def test_more_than_a_batch(api, namespace, exported, bring):
     assert bring(lines).startswith("2,345 of 2,345 lines are new: 2,345 memory")
     assert exported()[1:] == lines[1:]
     assert not DueEmbedding.objects.exists()
+
+
+# What is derived
+
+
+def test_what_is_derived_is_made_anew_whatever_a_line_says(api, ours, exported, bring):
+    lines, before = exported(), everything()
+    masks = {"a secret": masked_name("a secret")}
+    assert list(ProjectGroup.objects.values_list("masks", flat=True)) == [masks]
+    wipe()
+    for number, line in enumerate(lines, 1):
+        if (kind := json.loads(line)["kind"]) in ("project_group", "project_dependency"):
+            lines = changed(lines, number, masks={"site": "another", "a secret": "a secret"})
+        elif kind == "insight":
+            lines = changed(lines, number, digest="\\x00", bands=[1])
+    bring(lines)
+    assert everything()[:-3] == before[:-3]
+    again = {"content": f"anchors HOLD best in clay {LONG}"}
+    assert api.post("/insights", again).status_code == 200
+
+
+def test_an_insight_is_known_by_the_text_its_memory_has_here(ours, elsewhere, exported, bring):
+    lines = exported()
+    number = next(n for n, line in enumerate(lines, 1) if b"Anchors" in line)
+    wipe()
+    bring(changed(lines, number, content="Ropes do not hold at all.", vectors=[]))
+    insight = Insight.objects.get(memory__content__startswith="Ropes")
+    text = Text.of("ropes do not hold at all")
+    assert (bytes(insight.digest), insight.bands) == (text.digest, text.bands)
+
+
+def test_an_entity_that_is_an_insight_is_known_by_its_id_here(api, namespace, elsewhere, exported, bring):
+    entity = {"system": "crm", "id": "1", "type": "Account", "name": "Acme"}
+    api.add("Acme", user_id="ada", entity=entity, memory_type="insight")
+    bring(exported(), "elsewhere")
+    there = Insight.objects.get(namespace=elsewhere)
+    assert bytes(there.digest) == text_of_entity(there.pk).digest
+    assert there.bands == []
+
+
+def test_an_insight_that_is_known_under_another_memory_stays_one(ours, elsewhere, exported, bring):
+    """Its memory comes, and is one that says the same."""
+    text = f"ANCHORS hold best in clay. {LONG}"
+    keep(elsewhere.pk, [InsightDraft(text, user_id="carl")])
+    lines = exported()
+    assert f"{len(of(lines, 'insight')) - 1} insight" in bring(lines, "elsewhere")
+    there = Memory.objects.filter(namespace=elsewhere, content__icontains="anchors hold")
+    assert dict(there.values_list("user_id", "insight__digest"))["bob"] is None
+    assert there.exclude(insight=None).get().user_id == "carl"
+
+
+def test_two_insights_of_a_file_that_have_come_to_say_the_same_are_one(api, namespace, elsewhere, exported, bring):
+    for content in ("Anchors hold in clay.", "Ropes are made of hemp."):
+        keep(namespace.pk, [InsightDraft(content, user_id=content[0])])
+    lines = exported()
+    number = next(n for n, line in enumerate(lines, 1) if b"Ropes" in line)
+    told = bring(changed(lines, number, content="anchors hold in clay"), "elsewhere")
+    assert "2 memory, 1 insight" in told
+    assert Insight.objects.filter(namespace=elsewhere).count() == 1
+
+
+def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api, namespace, exported, bring):
+    keep(namespace.pk, [InsightDraft("Anchors hold in clay.")])
+    lines = exported()
+    Memory.objects.get().revise(memory_type="agent")
+    assert bring(lines).startswith("0 of 2 lines are new")
+    assert not Insight.objects.exists()
+
+
+def test_an_insight_whose_memory_is_none_is_refused(ours, elsewhere, exported, refused):
+    lines = exported()
+    plain = next(each["id"] for each in of(lines, "memory") if each["memory_type"] == "agent")
+    number = number_of(lines, "insight")
+    told = refused(changed(lines, number, memory_id=plain))
+    assert f"line {number:,}: memory_id names a memory that is no insight" in told
+
+
+def test_names_of_projects_that_look_secret_are_masked_on_their_way(ours, elsewhere, exported, bring):
+    lines = exported()
+    number = number_of(lines, "insight")
+    mask = masked_name("my api token")
+    bring(changed(lines, number, projects=["quay", "my api token", mask]), "elsewhere")
+    assert Insight.objects.filter(namespace=elsewhere, projects=["quay", mask]).exists()
+    assert not Insight.objects.filter(projects__contains=["my api token"]).exists()
+
+
+def test_the_use_of_an_insight_is_counted_as_far_as_it_goes(api, ours, exported, bring):
+    lines = exported()
+    wipe()
+    bring(changed(lines, number_of(lines, "insight"), usage_count=2**31 - 1))
+    most = Insight.objects.get(usage_count=2**31 - 1)
+    answer = api.post(f"/insights/{most.pk}/use")
+    assert (answer.status_code, answer.json()["usage_count"]) == (200, 2**31 - 1)
+
+
+@pytest.mark.parametrize("digest", [b"", b"short", bytes(33)])
+def test_a_digest_is_one(namespace, digest):
+    memory = Memory.objects.create(namespace=namespace, content="x", memory_type="insight", source_system="x")
+    with pytest.raises(IntegrityError, match="insight_digest_is_a_sha256"):
+        Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=digest, bands=[])
 
 
 # Which rows
@@ -691,6 +797,8 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
         ("relationship", {"strength": 2}, "strength: Input should be less than or equal to 1"),
         ("relationship", {"owner": "bob"}, "of_owner"),
         ("message", {"conversation_id": None}, "conversation_id"),
+        ("insight", {"projects": ["x"] * 65}, "projects: List should have at most 64 items"),
+        ("insight", {"memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "memory_id names a memory that stands"),
         ("session", {"history": {}}, "history: Input should be a valid list"),
         ("session", {"history": [{"sealed": "x", "timestamp": "2026-01-01T00:00:00+00:00"}]}, "history.0.query"),
         ("document", {"digest": "text"}, "digest"),

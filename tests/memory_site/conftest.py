@@ -46,7 +46,7 @@ def rows_of(api, folder: Path) -> dict[str, str]:
     another = Memory(id=SAMPLE_ID, content=f"The {SECRET} is sweet.", user_id="our-user", source_system=SECRET)
     another.namespace = Memory.objects.get(pk=memory["id"]).namespace
     another.save(force_insert=True)
-    said = {"namespace": another.namespace, "digest": b"", "bands": [], "quality": 1}
+    said = {"namespace": another.namespace, "digest": bytes(32), "bands": [], "quality": 1}
     Insight.objects.create(memory=another, topics=[SECRET], projects=[SECRET], **said)
     Conversation.objects.create(id=SAMPLE_ID, namespace=another.namespace, summary=SECRET)
     relationship = {"to_id": SAMPLE_ID, "type": "refines", "metadata": {SECRET: SECRET}}

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections, transaction
@@ -11,10 +12,11 @@ from django.db.models import Sum
 
 from ingestion.models import WorkflowExecution
 from memories import tasks
-from memories.graph.erase import digest, tables_of_users
+from memories.graph.erase import digest, tables_of_memories, tables_of_users
 from memories.graph.models import Erasure, UserTotal
 from memories.graph.totals import compact, refresh
-from memories.models import Memory
+from memories.insights.models import Insight
+from memories.models import DueEmbedding, Embedding, Memory
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
@@ -44,14 +46,25 @@ def fill(api, user: str, secret: str, session: str) -> dict[str, str]:
     post(f"/conversations/{talk['id']}/messages", message)
     run = {"adapter": "prefect", "user_id": user, "status": "completed", "summary": f"{secret} workflow"}
     post("/workflows/nightly/executions", run)
-    post("/memories", {"content": f"{secret} once", "user_id": user})
-    return {"note": note["id"], "talk": talk["id"]}
+    post("/memories", {"content": f"{secret} once", "user_id": user, "tags": [f"of {user}"]})
+    pattern = {"pattern_type": "workflow", "key": secret, "user_id": user, "examples": [secret]}
+    post("/patterns", pattern)
+    preference = {"value": secret, "source": secret}
+    assert api.call("PUT", f"/preferences/{user}/tone", preference).status_code == 201
+    learned = {
+        "content": f"{secret} is best learned by heart.",
+        "user_id": user,
+        "topics": [secret],
+        "projects": [f"of {user}"],
+    }
+    insight = post("/insights", learned)
+    return {"note": note["id"], "talk": talk["id"], "insight": insight["id"]}
 
 
-def leave_a_trace_in_the_console(operator, memory_id: str, text: str) -> None:
-    kind = ContentType.objects.get_for_model(Memory)
+def leave_a_trace_in_the_console(operator, model: type, pk: str, text: str) -> None:
+    kind = ContentType.objects.get_for_model(model)
     LogEntry.objects.create(
-        user=operator, content_type=kind, object_id=memory_id, object_repr=text, action_flag=CHANGE, change_message=""
+        user=operator, content_type=kind, object_id=pk, object_repr=text, action_flag=CHANGE, change_message=""
     )
 
 
@@ -85,13 +98,15 @@ def erase(api, user: str = USER, **query):
 
 def test_nothing_is_left_of_him_in_any_table(api, admin_user):
     kept = fill(api, USER, SECRET, "his session")
-    leave_a_trace_in_the_console(admin_user, kept["note"], f"{SECRET} note")
+    leave_a_trace_in_the_console(admin_user, Memory, kept["note"], f"{SECRET} note")
+    leave_a_trace_in_the_console(admin_user, Insight, kept["insight"], f"{SECRET} is best learned")
     refresh()
     tables = {line.partition(":")[0] for line in lines_with(USER, SECRET)}
     assert tables >= {
         "memories_memory", "graph_usertotal", "graph_userstatistics", "graph_pendingrelationship", "django_admin_log",
         "sessions_app_sessionmemory", "sessions_app_sessionlink", "sessions_app_conversation", "sessions_app_message",
-        "ingestion_workflowexecution", "sessions_app_idempotentanswer",
+        "ingestion_workflowexecution", "sessions_app_idempotentanswer", "insights_insight", "knowledge_pattern",
+        "knowledge_preference", "knowledge_cluster",
     }  # fmt: skip
     answer = erase(api)
     assert answer.status_code == 200
@@ -107,8 +122,9 @@ def test_what_was_erased_is_counted_by_kind(api):
     told = erase(api).json()
     assert told["user_id"] == USER
     assert told["erased"] == {
-        "relationships": 1, "pending_relationships": 1, "vectors": 2, "memories": 5, "messages": 1, "conversations": 1,
-        "sessions": 1, "session_links": 1, "workflow_executions": 1, "kept_answers": 8,
+        "relationships": 1, "pending_relationships": 1, "vectors": 2, "memories": 6, "messages": 1, "conversations": 1,
+        "sessions": 1, "session_links": 1, "workflow_executions": 1, "kept_answers": 10, "insights": 1, "patterns": 1,
+        "preferences": 1,
     }  # fmt: skip
 
 
@@ -131,7 +147,7 @@ def test_everybody_elses_stays(api, outsider):
     summed_up = ("sessions_app_apikey", "graph_usertotal")
     assert {line for line in before - left if line.partition(":")[0] not in summed_up} == set()
     assert sorted(sums()) == sorted(totals)
-    assert len(outsider.get(f"/users/{USER}/memories").json()["memories"]) == 5
+    assert len(outsider.get(f"/users/{USER}/memories").json()["memories"]) == 6
 
 
 def test_a_session_that_another_user_names_too_stays(api):
@@ -177,6 +193,23 @@ def test_every_table_that_names_users_is_searched():
     ours = {name for name in found if name.startswith(prefixes)}
     known = {"memories_memory", "memories_embedding", "sessions_app_conversation", "graph_usertotal"}
     assert ours == known | {model._meta.db_table for model in tables_of_users()}
+
+
+def test_every_table_that_says_more_of_a_memory_is_searched():
+    """Those of vectors have no page in the console, and are listed by hand or go with their memories."""
+    keys = [(model, model._meta.pk) for model in apps.get_models()]
+    found = {model for model, key in keys if key.is_relation and key.related_model is Memory}
+    assert found - {Embedding, DueEmbedding} == set(tables_of_memories()) == {Insight}
+
+
+def test_another_users_insight_keeps_its_line_in_the_console(api, admin_user):
+    for user in (USER, "ada"):
+        said = {"content": f"{user} learned all of it alone, by heart.", "user_id": user}
+        insight = api.post("/insights", said).json()
+        leave_a_trace_in_the_console(admin_user, Insight, insight["id"], user)
+    assert erase(api).json()["erased"]["console_log"] == 1
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == ["ada"]
+    assert [row.memory.user_id for row in Insight.objects.all()] == ["ada"]
 
 
 def test_a_slash_in_a_users_name_is_no_other_address(api):

@@ -54,9 +54,7 @@ def test_everything_comes_in_one_answer(api, known):
     assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada", None}
     assert [each["value"] for each in answer["preferences"]] == ["ada"]
     assert said(answer) == [f"message {number}" for number in range(2, 7)]
-    assert {tuple(each["tags"]) for each in answer["clusters"]} == {
-        ("harbour", f"of {n}") for n in ("ada", "ben", None)
-    }
+    assert {tuple(each["tags"]) for each in answer["clusters"]} == {("harbour", f"of {n}") for n in ("ada", None)}
 
 
 def test_it_takes_six_statements_at_most(api, known, takes):
@@ -158,6 +156,24 @@ def test_the_five_most_important_clusters_come_first(api):
     clusters = ask(api)["clusters"]
     assert [each["member_count"] for each in clusters] == [7, 6, 5, 4, 3]
     assert clusters[0] == api.get(f"/clusters/{clusters[0]['id']}").json()
+
+
+def test_of_a_cluster_a_user_sees_his_own_members_and_nobodys(api):
+    mine = {
+        whose: api.add(f"The harbour of {whose}.", user_id=whose, tags=["harbour"]) for whose in ("ada", "ben", None)
+    }
+    api.add("Only ben's harbour.", user_id="ben", tags=["harbour", "ben's diagnosis"])
+    said = {"name": "Ben's harbour", "memory_type": "agent", "tags": ["harbour", "ben's diagnosis"]}
+    assert api.post("/clusters", said).status_code == 200  # somebody named it, and still it is ben's
+    talk(api, "hello", user_id="ada", session_id="monday")
+    for asked in ({"user_id": "ada"}, {"session_id": "monday"}):
+        [cluster] = ask(api, **asked)["clusters"]
+        assert (cluster["tags"], cluster["member_count"]) == (["harbour"], 2)
+        assert cluster["members"] == [mine[None]["id"], mine["ada"]["id"]]
+        assert cluster["importance_score"] == pytest.approx(1.2)
+    assert {each["member_count"] for each in ask(api, user_id="ben")["clusters"]} == {2, 1}
+    assert {each["member_count"] for each in ask(api)["clusters"]} == {3, 1}
+    assert api.get(f"/clusters/{cluster['id']}").json()["member_count"] == 3
 
 
 def test_without_the_embedder_words_answer(api, embedder, known):
