@@ -69,19 +69,24 @@ def operations_on_insights(namespace: Namespace, data: Synthetic, model: str) ->
             query = data.query(number % data.rows)
             return Search(query, vectors[number % 1000].tolist(), model, 20, ranking=ranking(number))
 
-        def service(number: int) -> list[dict]:
-            return [labelled(hit) for hit in find(pk, filters(number), search(number))]
+        def prepare(number: int, arm: str) -> tuple[int, Search]:
+            return abs(number), search(abs(number))
 
-        def sql(number: int) -> Sql:
+        def service(asked: tuple[int, Search]) -> list[dict]:
+            number, wanted = asked
+            return [labelled(hit) for hit in find(pk, filters(number), wanted)]
+
+        def sql(asked: tuple[int, Search]) -> Sql:
+            number, wanted = asked
             scope = scope_of(pk, filters(number), model)
             size = sizes.get((scope.memories[0], repr(scope.memories[1]), None))
-            return statement(scope, search(number), COLUMNS, size)
+            return statement(scope, wanted, COLUMNS, size)
 
-        def request(number: int) -> tuple[str, str, dict]:
-            wanted = search(number)
+        def request(asked: tuple[int, Search]) -> tuple[str, str, dict]:
+            number, wanted = asked
             return "POST", path, {"query": wanted.query, "vector": wanted.vector, "limit": 20} | body(number)
 
-        return Operation(name, lambda number, arm: abs(number), sql, service, request)
+        return Operation(name, prepare, sql, service, request)
 
     def everywhere(number: int) -> Filters:
         return Filters()

@@ -80,9 +80,9 @@ def test_what_it_comes_to(kind, base, created, updated, accessed, expected):
 
 def test_a_queryset_knows_the_same(api):
     now = datetime.now(UTC)
-    kinds, hours = ("agent", "insight", "tool_output"), (1, 20, 200_000)
-    told = [(kind, str(now - timedelta(hours=age))) for kind in kinds for age in hours]
-    ids = [api.add(f"{kind} {at}", memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, at in told]
+    kinds, hours = ("agent", "insight", "tool_output"), {"Just now.": 1, "Yesterday at noon.": 20, "Long ago.": 200_000}
+    told = [(kind, text, str(now - timedelta(hours=age))) for kind in kinds for text, age in hours.items()]
+    ids = [api.add(text, memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, text, at in told]
     Memory.objects.filter(pk=ids[1]).update(last_accessed_at=now)
     rows = Memory.objects.annotate(relevance=Relevance()).in_bulk(ids)
     for memory in rows.values():
