@@ -1,6 +1,7 @@
 """The one API: every app's router, and the one table of which error becomes which status."""
 
 import logging
+import re
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
@@ -38,6 +39,7 @@ from sessions_app.sealing import HistoryUnreadable
 
 log = logging.getLogger(__name__)
 UNSTORABLE = "A value cannot be stored."
+OF_A_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 LIMIT_EXCEEDED = "54"
 # A memory cannot leave its user while one of their rows names it.
@@ -127,9 +129,15 @@ def problem_behind(error: HttpError) -> Problem:
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """Where and why, never what was sent; not so many that the answer dwarfs the request."""
     return [
-        {"field": field_name(each["loc"]), "message": each["msg"].removeprefix("Value error, ")}
+        {"field": field_name(each["loc"]), "message": in_words(each["msg"].removeprefix("Value error, "))}
         for each in error.errors[:ERRORS_TOLD]
     ]
+
+
+def in_words(message: str) -> str:
+    """What pydantic calls the items of a value that was looked at before are the characters of a text."""
+    found = OF_A_TEXT.fullmatch(message)
+    return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
 
 
 def field_name(location: tuple) -> str:

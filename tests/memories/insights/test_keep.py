@@ -97,6 +97,11 @@ def test_an_origin_that_is_not_there_is_refused(api, outsider, field):
     assert fingerprint() == before
 
 
+def test_a_length_is_told_in_characters(api):
+    [error] = api.post("/insights", {"content": "short"}).json()["errors"]
+    assert error["message"] == "must have at least 30 characters, not 5"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

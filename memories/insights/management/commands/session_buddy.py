@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
     INSTALLED = False
 
 TOLD = 20
-MISSING = "Session-Buddy's files are DuckDB's, which is not installed: pip install \"memory-site[duckdb]\"."
+MISSING = "Session-Buddy's files are DuckDB's, which is not installed: python -m pip install 'duckdb>=2,<3' does that."
 HELP = """Exchange with Session-Buddy's DuckDB files, of the older layout (tables for each collection) and the newer one
 (tables ending in _v2).
 
