@@ -32,13 +32,14 @@ def find(namespace_id: int | None, filters: Filters | None, search: Search, *, e
     rows = run(scope, search, size)
     if size is None:
         sizes.note(key, size := Size(*rows[0][-2:]))
-    if search.vector is not None and not size.few and rows[0][NEAR] < search.depth:
-        # The index fell short of what was asked for; there may be more, and it is looked for exactly.
+    # The index fell short of what was asked for, or what is the same took the places of what is not: there may be more,
+    # and it is looked for exactly.
+    short = search.vector is not None and not size.few and rows[0][NEAR] < search.depth
+    few = search.ranking.one_of is not None and len(rows) < search.limit
+    if short:
         sizes.forget(key)
-        rows = run(scope, search, size, exact=True)
-    if search.ranking.one_of and len(rows) < search.limit and rows[0][ALIKE] >= search.depth:
-        # What is the same took the places of what is not.
-        rows = run(scope, replace(search, deep=True), size, exact=True)
+    if short or (few and rows[0][ALIKE] >= search.depth):
+        rows = run(scope, replace(search, deep=few), size, exact=True)
     return [hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
 
 
