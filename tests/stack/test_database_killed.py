@@ -176,4 +176,4 @@ def test_a_stuck_child_of_the_dead_server_does_not_keep_the_next_one_away(shaken
 def test_the_site_is_whole_again(shaken):
     wait_until(lambda: shaken.page("/health/ready").status == 200, 60, "it is ready")
     wait_until(lambda: shaken.backlog == 0, 60, "everything is embedded")
-    wait_until(lambda: shaken.health()["all"] == "healthy", 60, "everything is healthy")
+    wait_until(lambda: shaken.health()["all"] == "healthy", 150, "everything is healthy")
