@@ -31,7 +31,16 @@ from ingestion.pipeline import OUTSIDE
 from ingestion.tasks import bell
 from memories.admin import SAID, STATES, page_of, state_of
 from memories.models import Embedding, Memory
-from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, progress_bar, shortened
+from memory_site.console import (
+    ConsoleList,
+    containing,
+    grouped,
+    moment,
+    pretty_json,
+    progress_bar,
+    shortened,
+    two_lines,
+)
 from sessions_app.admin.conversations import ExactFilter, lasting
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin
 
@@ -52,7 +61,6 @@ COLOURS = {
 }
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
 LASTING = {Status.IN_PROGRESS: "at work for", Status.COMPLETED: "took", Status.FAILED: "ended after"}
-NAME = '<span class="memory-beginning" title="{}">{}</span>'
 UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
 ASKED = "A worker was asked to read the folder again."
 #: What a run has in common with the one it repeats.
@@ -223,7 +231,7 @@ class IngestionAdmin(KnowledgeAdmin):
 
     @display(description="repository")
     def repository(self, run: Ingestion) -> SafeString:
-        return format_html(NAME, run.repo_id, run.repo_id)
+        return two_lines(run.repo_id)
 
     @display(description="status", label=COLOURS)
     def state(self, run: Ingestion) -> tuple[str, str]:
@@ -367,7 +375,7 @@ class DocumentAdmin(KnowledgeAdmin):
 
     @display(description="document")
     def name(self, document: Document) -> SafeString:
-        return format_html(NAME, str(document), str(document))
+        return two_lines(str(document))
 
     @display(description="repository", empty_value="-")
     def repository(self, document: Document) -> SafeString | None:

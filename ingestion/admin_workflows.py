@@ -18,7 +18,7 @@ from unfold.decorators import display
 
 from ingestion.admin_report import PERIODS, workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
-from memory_site.console import ConsoleList, moment, pretty_json, shortened
+from memory_site.console import ConsoleList, moment, pretty_json, shortened, two_lines
 from sessions_app.admin.conversations import ExactFilter, lasting
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin
 
@@ -28,7 +28,6 @@ COLOURS = {
     ExecutionStatus.COMPLETED: "success",
     ExecutionStatus.FAILED: "danger",
 }
-NAME = '<span class="memory-beginning" title="{}">{}</span>'
 UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
 
 
@@ -140,7 +139,7 @@ class WorkflowExecutionAdmin(SpokenAdmin):
 
     @display(description="workflow")
     def workflow(self, execution: WorkflowExecution) -> SafeString:
-        return format_html(NAME, execution.workflow_id, execution.workflow_id)
+        return two_lines(execution.workflow_id)
 
     @display(description="repositories", empty_value="-")
     def on(self, execution: WorkflowExecution) -> SafeString | None:

@@ -23,7 +23,7 @@ from memories.embeddings import get_embedder
 from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
 from memories.neighbours import neighbours
 from memories.types import MemoryType
-from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened
+from memory_site.console import ConsoleAdmin, ConsoleList, moment, pretty_json, shortened, two_lines
 
 SHOWN = 160
 LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
@@ -133,7 +133,7 @@ class MemoryAdmin(ConsoleAdmin):
     @display(description="memory")
     def beginning(self, memory: Memory) -> SafeString:
         text = shortened(memory.content_beginning, SHOWN - 1)
-        return format_html('<span class="memory-beginning" title="{}">{}</span>', text, text)
+        return two_lines(text)
 
     @display(description="match")
     def match(self, memory: Memory) -> SafeString:

@@ -18,7 +18,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from memories.admin_forms import LINE_END, Tags, Written
-from memory_site.console import grouped, shortened
+from memory_site.console import grouped, shortened, two_lines
 from sessions_app.admin.conversations import ExactFilter
 from sessions_app.admin.shared import JoiningAdmin
 
@@ -26,7 +26,6 @@ from sessions_app.admin.shared import JoiningAdmin
 SEARCHED = 10_000
 #: Of a name in a list.
 SHOWN = 160
-NAME = '<span class="memory-beginning" title="{}">{}</span>'
 TAKEN = '{} <a href="{}" class="underline">Open it</a>'
 
 
@@ -56,7 +55,7 @@ def spaced(kind: str) -> str:
 
 def name_cell(text: str) -> SafeString:
     """Two lines of it at most; all of it under the pointer."""
-    return format_html(NAME, text[:1000], shortened(text, SHOWN))
+    return two_lines(shortened(text, SHOWN), text[:1000])
 
 
 class CheckedForm(forms.ModelForm):

@@ -39,6 +39,7 @@ PROGRESS = (
     '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
     '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
 )
+TWO_LINES = '<span class="memory-beginning" title="{}">{}</span>'
 STYLES = {"light": "default", "dark": "github-dark"}
 
 
@@ -66,6 +67,11 @@ def moment(value: datetime | None) -> SafeString | None:
         " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
     )
     return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
+
+
+def two_lines(text: str, whole: str | None = None) -> SafeString:
+    """A text of which two lines are shown at most; all of it, or `whole`, under the pointer."""
+    return format_html(TWO_LINES, text if whole is None else whole, text)
 
 
 def progress_bar(words: str, state: str, percent: int) -> SafeString:

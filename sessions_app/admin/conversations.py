@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 
-from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened
+from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened, two_lines
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of, spoken
 from sessions_app.models import Conversation, Message
 
@@ -154,7 +154,7 @@ class ConversationAdmin(SpokenAdmin):
     @display(description="conversation")
     def subject(self, conversation: Conversation) -> SafeString:
         text = shortened(conversation.beginning or "Nothing was said yet", SHOWN - 1)
-        return format_html('<span class="memory-beginning" title="{}">{}</span>', text, text)
+        return two_lines(text)
 
     @display(description="messages")
     def said(self, conversation: Conversation) -> str:

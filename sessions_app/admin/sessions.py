@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memory_site.console import grouped, moment
+from memory_site.console import grouped, moment, two_lines
 from sessions_app.admin.links import LINK_TYPES, with_living
 from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, listed, page_of, spoken
 from sessions_app.admin.statistics import statistics
@@ -103,7 +103,7 @@ class SessionAdmin(SpokenAdmin):
 
     @display(description="session")
     def name(self, session: SessionMemory) -> SafeString:
-        return format_html('<span class="memory-beginning" title="{}">{}</span>', *[session.session_id] * 2)
+        return two_lines(session.session_id)
 
     @display(description="interactions")
     def interactions(self, session: SessionMemory) -> str:
