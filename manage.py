@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from memory_site.operations.site import services_for_a_command
+from memory_site.embedded.running_site import services_for_a_command
 
 # Django's own commands that need the database; ours see to it themselves.
 NEED_SERVICES = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}

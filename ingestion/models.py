@@ -7,9 +7,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from ingestion.roots import within_roots
-from memory_site.durations import seconds_from
-from memory_site.ids import uuid7
+from ingestion.allowed_paths import within_roots
+from memory_site.core.db.fields import seconds_from
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 #: A run that says nothing for so long has lost its worker.

@@ -16,18 +16,18 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from ingestion.chunking import Chunk, chunks
+from ingestion.file_discovery import File, NotIngestible, Unreadable, files, read, text_of
 from ingestion.models import Document, Ingestion, Status
-from ingestion.split import Chunk, chunks
-from ingestion.walk import File, NotIngestible, Unreadable, files, read, text_of
 from memories import tasks
 from memories.add import add_many
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.alone import AlreadyAtWork
-from memory_site.alone import alone as alone_at
-from memory_site.deadlocks import surviving_deadlocks
-from memory_site.runs import change
+from memory_site.core.db.locks import AlreadyAtWork
+from memory_site.core.db.locks import alone as alone_at
+from memory_site.core.db.progress import change
+from memory_site.core.db.retry import surviving_deadlocks
 
 SKIPPED_TOLD = 100
 #: Bytes: an entry of an index has no more room, beside the repository's name.

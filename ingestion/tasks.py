@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 
 from ingestion.models import Ingestion, Status
 from ingestion.pipeline import run
-from memory_site.alone import AlreadyAtWork
-from memory_site.bell import Bell
-from memory_site.runs import change
+from memory_site.core.db.locks import AlreadyAtWork
+from memory_site.core.db.progress import change
+from memory_site.core.wakeup import Bell
 
 log = logging.getLogger(__name__)
 TRIES = 5

@@ -6,13 +6,13 @@ from typing import Any
 from django.db import connection, transaction
 
 from ingestion.models import OVER, ExecutionStatus, WorkflowExecution, WorkflowExecutionQuerySet
-from ingestion.workflows_schemas import REPORT_COLUMNS, ExecutionIn, ExecutionPatch
+from ingestion.schemas.workflows import REPORT_COLUMNS, ExecutionIn, ExecutionPatch
 from memories import tasks
 from memories.add import add_one
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.problems import Problem, invalid
+from memory_site.core.http.problems import Problem, invalid
 
 #: 36,500 days, a century, reach behind the earliest moment that is kept.
 DAYS, LONGEST_DAYS, ROWS_AT_MOST = 30, 36_500, 1_000

@@ -13,12 +13,12 @@ from django.db import connection, transaction
 from pydantic_core import to_json
 
 from memories import extract
+from memories.active_model import model_of_given
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, out_columns
-from memories.serving import model_of_given
 from memories.types import Importance
-from memory_site.ids import uuid7
-from memory_site.problems import invalid
+from memory_site.core.db.ids import uuid7
+from memory_site.core.http.problems import invalid
 
 # One JSON parameter carries any number of rows; the types are those of the table's columns.
 DRAFT = {

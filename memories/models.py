@@ -19,13 +19,13 @@ from pgvector.django import HalfVectorField, HnswIndex
 from pgvector.psycopg.halfvec import HalfVectorBinaryDumper, HalfVectorDumper
 
 from memories import extract
-from memories.due import DueQuerySet
+from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS
-from memories.filters import Filters
+from memories.search.filters import Filters
 from memories.types import Importance, MemoryType
-from memory_site.deadlocks import surviving_deadlocks
-from memory_site.durations import seconds_from
-from memory_site.ids import uuid7
+from memory_site.core.db.fields import seconds_from
+from memory_site.core.db.ids import uuid7
+from memory_site.core.db.retry import surviving_deadlocks
 from sessions_app.models import Namespace, namespace_key
 
 # Vectors travel in binary (the later registration): as text each would be five times as long, and a tenth of a

@@ -10,11 +10,11 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Length, Now
 
-from memories.due import within
+from memories.embedding_queue import within
 from memories.embeddings import BatchFailed, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, embedder_of
 from memories.models import Embedding, Memory, MemoryQuerySet, Reembedding
-from memory_site.alone import AlreadyAtWork, alone
-from memory_site.runs import change
+from memory_site.core.db.locks import AlreadyAtWork, alone
+from memory_site.core.db.progress import change
 from sessions_app.models import Namespace
 
 MEMORIES, CHARACTERS = 256, 50_000

@@ -9,10 +9,21 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
-from memories.filters import Filters, Kind
+from memories.search.filters import Filters, Kind
 from memories.summaries import SUMMARIES, summary_of
 from memories.types import Importance, MemoryType
-from memory_site.schemas import Content, FutureMoment, In, JsonObject, Label, PastMoment, Query, Share, Summary, Tags
+from memory_site.core.http.fields import (
+    Content,
+    FutureMoment,
+    In,
+    JsonObject,
+    Label,
+    PastMoment,
+    Query,
+    Share,
+    Summary,
+    Tags,
+)
 
 LONGEST_TTL = int(timedelta(days=100 * 365).total_seconds())
 EXAMPLE = {

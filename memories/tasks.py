@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from memories.due import TRIES, DueQuerySet
+from memories.active_model import decide
+from memories.embedding_queue import TRIES, DueQuerySet
 from memories.embeddings import (
     BatchFailed,
     EmbedderUnavailable,
@@ -27,9 +28,8 @@ from memories.embeddings import (
 )
 from memories.models import DueEmbedding, Embedding, Memory, MemoryQuerySet, Reembedding
 from memories.reembedding import run
-from memories.serving import decide
-from memory_site.alone import AlreadyAtWork
-from memory_site.bell import Bell
+from memory_site.core.db.locks import AlreadyAtWork
+from memory_site.core.wakeup import Bell
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)

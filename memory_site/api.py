@@ -9,33 +9,34 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
-from ingestion.api import router as knowledge
-from ingestion.workflows_api import router as workflows
-from memories.api import DUPLICATE, RELATED
-from memories.api import router as memories
+from ingestion.api.documents import router as knowledge
+from ingestion.api.ingestions import router as ingestions
+from ingestion.api.workflows import router as workflows
+from memories.api.memories import DUPLICATE, RELATED
+from memories.api.memories import router as memories
+from memories.api.messages import router as messages
 from memories.embeddings import EmbedderUnavailable, TextRefused
-from memories.graph.api import router as relationships
-from memories.graph.forget_api import router as forgetting
-from memories.graph.recall_api import router as recall
-from memories.graph.shape_api import router as graphs
-from memories.graph.tool_results_api import router as tool_results
-from memories.graph.users_api import router as users
+from memories.graph.api.analysis import router as graphs
+from memories.graph.api.relationships import router as relationships
 from memories.insights.api import router as insights
-from memories.insights.projects_api import router as projects
-from memories.insights.unified_api import router as unified
-from memories.knowledge.clusters_api import router as clusters
-from memories.knowledge.context_api import router as context
-from memories.knowledge.forget_api import router as forgetting_outdated
-from memories.knowledge.patterns_api import router as patterns
-from memories.knowledge.preferences_api import router as preferences
-from memories.messages_api import router as messages
-from memory_site.openapi import DescribedAPI
-from memory_site.problems import Problem, problem_response
-from memory_site.requests import TOO_LARGE, StrictParser, strict
-from sessions_app.api import router as sessions
-from sessions_app.conversations.api import router as conversations
-from sessions_app.links_api import router as session_links
-from sessions_app.sealing import HistoryUnreadable
+from memories.knowledge.api.clusters import router as clusters
+from memories.knowledge.api.context import router as context
+from memories.knowledge.api.patterns import router as patterns
+from memories.knowledge.api.preferences import router as preferences
+from memories.knowledge.api.retention import router as forgetting_outdated
+from memories.projects.api.projects import router as projects
+from memories.projects.api.unified_search import router as unified
+from memories.retrieval.api.recall import router as recall
+from memories.retrieval.api.task_decay import router as forgetting
+from memories.tool_results.api import router as tool_results
+from memories.users.api import router as users
+from memory_site.core.http.openapi import DescribedAPI
+from memory_site.core.http.parsing import TOO_LARGE, StrictParser, strict
+from memory_site.core.http.problems import Problem, problem_response
+from sessions_app.api.conversations import router as conversations
+from sessions_app.api.session_links import router as session_links
+from sessions_app.api.sessions import router as sessions
+from sessions_app.encryption import HistoryUnreadable
 
 log = logging.getLogger(__name__)
 UNSTORABLE = "A value cannot be stored."
@@ -47,12 +48,38 @@ GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 ERRORS_TOLD = 100
 RETRY = {"Retry-After": "5"}
 AWAY = Problem(503, "The database is away or too busy.", headers=RETRY)
+#: What the ids of a module's operations begin with.
+OPERATION_ID_PREFIXES = {
+    "ingestion.api.documents": "ingestion_api",
+    "ingestion.api.ingestions": "ingestion_api",
+    "ingestion.api.workflows": "ingestion_workflows_api",
+    "memories.api.memories": "memories_api",
+    "memories.api.messages": "memories_messages_api",
+    "memories.graph.api.analysis": "memories_graph_shape_api",
+    "memories.graph.api.relationships": "memories_graph_api",
+    "memories.insights.api": "memories_insights_api",
+    "memories.knowledge.api.clusters": "memories_knowledge_clusters_api",
+    "memories.knowledge.api.context": "memories_knowledge_context_api",
+    "memories.knowledge.api.patterns": "memories_knowledge_patterns_api",
+    "memories.knowledge.api.preferences": "memories_knowledge_preferences_api",
+    "memories.knowledge.api.retention": "memories_knowledge_forget_api",
+    "memories.projects.api.projects": "memories_insights_projects_api",
+    "memories.projects.api.unified_search": "memories_insights_unified_api",
+    "memories.retrieval.api.recall": "memories_graph_recall_api",
+    "memories.retrieval.api.task_decay": "memories_graph_forget_api",
+    "memories.tool_results.api": "memories_graph_tool_results_api",
+    "memories.users.api": "memories_graph_users_api",
+    "sessions_app.api.conversations": "sessions_app_conversations_api",
+    "sessions_app.api.session_links": "sessions_app_links_api",
+    "sessions_app.api.sessions": "sessions_app_api",
+}
 DESCRIPTION = """One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer mem_…`. Errors are problem documents
 (RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body is told the same answer."""
 
 api = DescribedAPI(
+    id_prefixes=OPERATION_ID_PREFIXES,
     title="Memory Site",
     version="1",
     description=DESCRIPTION,
@@ -71,6 +98,7 @@ api.add_router("", sessions)
 api.add_router("", session_links)
 api.add_router("", conversations)
 api.add_router("", messages)
+api.add_router("", ingestions)
 api.add_router("", knowledge)
 api.add_router("", workflows)
 api.add_router("", tool_results)

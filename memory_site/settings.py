@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDERS = {
@@ -265,7 +265,7 @@ INSTALLED_APPS = [
     "memory_site.operations",
 ]
 MIDDLEWARE = [
-    "memory_site.problems.RequestMiddleware",
+    "memory_site.core.http.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -413,9 +413,9 @@ UNFOLD = {
     "SITE_HEADER": "Memory Site",
     "SITE_SYMBOL": "neurology",
     "SITE_URL": None,
-    "ENVIRONMENT": "memory_site.console.environment",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.console.favicon"}],
-    "STYLES": ["memory_site.console.style_sheet"],
-    "COMMAND": {"search_callback": "memories.admin_search.palette"},
-    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.console.navigation"},
+    "ENVIRONMENT": "memory_site.navigation.environment",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.favicon"}],
+    "STYLES": ["memory_site.navigation.style_sheet"],
+    "COMMAND": {"search_callback": "memories.admin.search.palette"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.navigation"},
 }

@@ -11,9 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from memory_site.deadlocks import surviving_deadlocks
-from memory_site.ids import uuid7
-from sessions_app.sealing import Interaction, opened, sealed
+from memory_site.core.db.ids import uuid7
+from memory_site.core.db.retry import surviving_deadlocks
+from sessions_app.encryption import Interaction, opened, sealed
 
 TABLE = "sessions_app_sessionmemory"
 NEW_TTL = "coalesce(%(own)s::float8, %(ttl_hours)s::float8) * interval '1 hour'"

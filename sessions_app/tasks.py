@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from memory_site.deadlocks import surviving_deadlocks
+from memory_site.core.db.retry import surviving_deadlocks
 from sessions_app.models import IdempotentAnswer, SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
 

@@ -10,11 +10,11 @@ from django.conf import settings as project
 from django.test.client import Client, ClientHandler
 
 from memories import embeddings
-from memories.query_vectors import forget_queries
-from memories.search.size import sizes
-from memories.serving import decide
-from memory_site import auth
+from memories.active_model import decide
+from memories.search.query_embedding import forget_queries
+from memories.search.scope_size import sizes
 from memory_site.embedded.services import services
+from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
 

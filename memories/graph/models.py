@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 

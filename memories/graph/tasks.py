@@ -2,17 +2,17 @@
 
 from celery import shared_task
 
-from memories.graph import totals
-from memories.graph.relate import join_missed
-from memory_site.bell import Bell
+from memories.graph.relationships import join_missed
+from memories.users import statistics
+from memory_site.core.wakeup import Bell
 
 
 @shared_task
 def refresh_statistics() -> bool:
     """Sum up the totals and refresh the statistics; whether these were done here. Safe to run twice, in parallel, or
     late."""
-    totals.compact()
-    return totals.refresh()
+    statistics.compact()
+    return statistics.refresh()
 
 
 @shared_task

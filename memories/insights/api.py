@@ -9,10 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
 from memories import tasks
-from memories.api import search_vector
-from memories.insights.extract import insights_in
-from memories.insights.judge import judged
-from memories.insights.keep import InsightDraft, keep
+from memories.expiry import making_way
+from memories.insights.parser import insights_in
 from memories.insights.schemas import (
     COLUMNS,
     AddedInsightOut,
@@ -30,18 +28,20 @@ from memories.insights.schemas import (
     Whose,
     insight_out,
 )
+from memories.insights.scoring import judged
 from memories.insights.search import EVERYTHING, Sought, insights, search
 from memories.insights.statistics import statistics
-from memories.insights.use import use
-from memories.making_way import making_way
+from memories.insights.storage import InsightDraft, keep
+from memories.insights.usage import use
 from memories.models import Memory
-from memory_site.answers import PROBLEMS, answer
-from memory_site.auth import reads, writes
-from memory_site.deadlocks import surviving_deadlocks
-from memory_site.idempotency import idempotent
-from memory_site.pages import page
-from memory_site.problems import Problem, invalid
-from memory_site.schemas import Label, Share
+from memories.search.query_embedding import search_vector
+from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.http.fields import Label, Share
+from memory_site.core.http.pagination import page
+from memory_site.core.http.problems import Problem, invalid
+from memory_site.core.http.responses import PROBLEMS, answer
+from sessions_app.auth import reads, writes
+from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
 
 router = Router(tags=["insights"])

@@ -7,6 +7,6 @@ class InsightsConfig(AppConfig):
     name = "memories.insights"
 
     def ready(self) -> None:
-        from memories.insights import take  # needs the apps to be loaded
+        from memories.insights import capture  # needs the apps to be loaded
 
-        extract.register(take)
+        extract.register(capture)

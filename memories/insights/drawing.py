@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from memory_site.console import grouped, shortened
+from memory_site.core.admin.formatting import grouped, shortened
 
 ROW, BAR, NAME_LENGTH = 46, 12, 38
 #: Of standing bars: the tallest, and the room above and below.

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection
 
-from memories.insights.bands import HIGH, LEVELS, MIDDLE, TENTHS
+from memories.insights.quality_levels import HIGH, LEVELS, MIDDLE, TENTHS
 
 PROJECTS = 10
 EDGES = [n / TENTHS for n in range(1, TENTHS)]

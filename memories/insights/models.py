@@ -10,7 +10,7 @@ from django.db.models.functions import Length, Now
 from django.db.models.lookups import Exact
 
 from memories.models import PRESERVED
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 

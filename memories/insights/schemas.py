@@ -8,11 +8,11 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from memories.filters import Id
-from memories.insights.extract import LONGEST, SHORTEST
-from memories.insights.keep import PROJECTS_AT_MOST, TOPICS_AT_MOST
+from memories.insights.parser import LONGEST, SHORTEST
+from memories.insights.storage import PROJECTS_AT_MOST, TOPICS_AT_MOST
 from memories.schemas import UniqueTags, VectorIn, without_repeats
-from memory_site.schemas import Content, In, JsonObject, Label, Query, Share, Text, visible
+from memories.search.filters import Id
+from memory_site.core.http.fields import Content, In, JsonObject, Label, Query, Share, Text, visible
 
 CollectionName = Literal["project", "global"]
 TypeName = Literal["pattern", "architecture", "best_practice", "gotcha", "general"]

@@ -4,14 +4,14 @@ from typing import Any
 
 from django.db.models import Q
 
-from memories.filters import Filters
-from memories.find import find
-from memories.insights.names import masked
+from memories.insights.redaction import masked
 from memories.insights.schemas import COLUMNS, CollectionName, InsightSearchIn, TypeName, insight_out
 from memories.models import Memory, MemoryQuerySet
-from memories.search import Ranking, Search
+from memories.search.execute import find
+from memories.search.filters import Filters
+from memories.search.query import Ranking, Search
 from memories.types import MemoryType
-from memory_site.schemas import Label, Share
+from memory_site.core.http.fields import Label, Share
 
 EVERYTHING = "*"
 OWN = {column: column.replace("insight__", "insight.") for column in COLUMNS.values() if column.startswith("insight__")}

@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from memories.insights.forget import prune
-from memories.insights.take import adopt
+from memories.insights.capture import adopt
+from memories.insights.retention import prune
 from sessions_app.models import Namespace
 
 

@@ -1,6 +1,11 @@
 """Clusters put right in the background: those that two transactions missed, and those that nothing belongs to."""
 
+from typing import Any
+
 from django.db import connection
+
+from memories.knowledge.models import name_of
+from memories.knowledge.schemas.clusters import TaggedClusterOut
 
 AT_ONCE = 1_000
 SETTLE = """
@@ -50,3 +55,10 @@ def counted(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchone()[0]
+
+
+CLUSTER_COLUMNS = tuple(TaggedClusterOut.model_fields)
+
+
+def cluster_out(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"name": row["name"] or name_of(row["memory_type"], row["tags"])}

@@ -5,18 +5,18 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from memories.filters import Filters
-from memories.find import find
-from memories.graph.recall import WEIGHED
-from memories.knowledge.clusters_api import CLUSTER_COLUMNS, cluster_out
-from memories.knowledge.context_schemas import ContextualIn
+from memories.knowledge.clusters import CLUSTER_COLUMNS, cluster_out
 from memories.knowledge.models import Cluster, Preference
-from memories.knowledge.schemas import PREFERENCE_COLUMNS
+from memories.knowledge.schemas.context import ContextualIn
+from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS
 from memories.models import NEWEST
-from memories.search import Search
-from memory_site.schemas import Label
-from sessions_app.conversations.schemas import MESSAGE_COLUMNS
+from memories.retrieval.recall import WEIGHED
+from memories.search.execute import find
+from memories.search.filters import Filters
+from memories.search.query import Search
+from memory_site.core.http.fields import Label
 from sessions_app.models import Conversation, Message
+from sessions_app.schemas.conversations import MESSAGE_COLUMNS
 
 PREFERENCES, MESSAGES, CLUSTERS = 100, 5, 5
 #: Of the clusters that share a word with the query the newest are weighed.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from memories.knowledge.models import PatternType
-from memories.knowledge.schemas import EXAMPLE_LENGTH
+from memories.knowledge.schemas.patterns import EXAMPLE_LENGTH
 
 #: Fewer messages tell nothing.
 ENOUGH = 5

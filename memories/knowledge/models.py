@@ -13,7 +13,7 @@ from django.db.models.lookups import GreaterThan, LessThanOrEqual
 
 from memories.models import NEWEST, Memory, MemoryQuerySet
 from memories.types import MemoryType
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 #: A cluster weighs a tenth for each member, and this much when it changed lately or when it did not; five at most.

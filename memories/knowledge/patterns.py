@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from memories.knowledge.models import EXAMPLES_KEPT, Pattern
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 
 # Sorted, so that two who keep the same patterns wait for each other instead of locking each other out.
 KEEP = f"""

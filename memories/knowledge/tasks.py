@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from memories.knowledge import clusters, forget
+from memories.knowledge import clusters, retention
 from memories.models import Memory
 
 
@@ -21,4 +21,4 @@ def remove_empty_clusters() -> int:
 @shared_task
 def forget_outdated() -> int:
     """Forget what is outdated, in every namespace; how many memories."""
-    return forget.forget_outdated(Memory.objects.all())
+    return retention.forget_outdated(Memory.objects.all())

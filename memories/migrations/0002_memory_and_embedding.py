@@ -14,7 +14,7 @@ import pgvector.django.indexes
 from django.db import migrations, models
 
 import memories.types
-import memory_site.ids
+import memory_site.core.db.ids
 
 
 class Migration(migrations.Migration):
@@ -31,7 +31,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
                 ),
                 ("content", models.TextField()),
                 ("summary", models.TextField(blank=True, null=True)),

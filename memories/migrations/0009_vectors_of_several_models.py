@@ -4,8 +4,8 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import memory_site.ids
-from memory_site.foreign_keys import foreign_key
+import memory_site.core.db.ids
+from memory_site.core.db.migrations import foreign_key
 
 KEY = "ALTER TABLE memories_embedding DROP CONSTRAINT memories_embedding_pkey, ADD PRIMARY KEY "
 SEVERAL = KEY + "(memory_id, model)"
@@ -64,7 +64,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
                 ),
                 ("model", models.CharField(max_length=255)),
                 ("earlier_model", models.CharField(max_length=255, null=True)),

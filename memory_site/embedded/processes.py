@@ -15,7 +15,7 @@ from typing import IO, NamedTuple, Self
 
 import psutil
 
-from memory_site.embedded.home import Home, HomeError, Owner
+from memory_site.embedded.data_dir import Home, HomeError, Owner
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.home import AlreadyServed, Home
+from memory_site.embedded.data_dir import AlreadyServed, Home
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import START_PATIENCE
 

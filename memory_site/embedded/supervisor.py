@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Self
 
-from memory_site.embedded.home import HomeError
+from memory_site.embedded.data_dir import HomeError
 from memory_site.embedded.processes import Child
 
 logger = logging.getLogger(__name__)

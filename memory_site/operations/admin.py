@@ -26,7 +26,8 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from memory_site.console import ConsoleAdmin, ReadAdmin, moment
+from memory_site.core.admin.base import ConsoleAdmin, ReadAdmin
+from memory_site.core.admin.formatting import moment
 from memory_site.operations.models import Heartbeat
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):

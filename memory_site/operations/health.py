@@ -20,10 +20,10 @@ from redis.retry import Retry
 
 from memories.embeddings import get_embedder
 from memories.models import Memory
-from memory_site.operations.commands import first_line
 from memory_site.operations.models import Heartbeat
+from sessions_app.commands import first_line
+from sessions_app.encryption import HistoryUnreadable, Interaction, opened
 from sessions_app.models import Namespace, SessionMemory
-from sessions_app.sealing import HistoryUnreadable, Interaction, opened
 
 PATIENCE_SECONDS = 3.0
 SILENCE = timedelta(seconds=40)  # two beats and a half

@@ -3,5 +3,5 @@
 from sessions_app.admin.access import ApiKeyAdmin as ApiKeyAdmin
 from sessions_app.admin.access import NamespaceAdmin as NamespaceAdmin
 from sessions_app.admin.conversations import ConversationAdmin as ConversationAdmin
-from sessions_app.admin.links import SessionLinkAdmin as SessionLinkAdmin
+from sessions_app.admin.session_links import SessionLinkAdmin as SessionLinkAdmin
 from sessions_app.admin.sessions import SessionAdmin as SessionAdmin

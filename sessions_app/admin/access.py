@@ -18,15 +18,10 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from memory_site.console import COUNTED_AT_MOST, ConsoleAdmin, grouped, moment
+from memory_site.core.admin.base import COUNTED_AT_MOST, ConsoleAdmin
+from memory_site.core.admin.formatting import grouped, moment
 from sessions_app.admin.shared import NamespaceFilter
-from sessions_app.models import (
-    READ,
-    SCOPES,
-    WRITE,
-    ApiKey,
-    Namespace,
-)
+from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
 
 # By its relation: this app knows nothing of the memories that live in its namespaces.
 Memories = Namespace._meta.get_field("memories").related_model

@@ -12,11 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import DropdownFilter, TextFilter
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from memory_site.console import ConsoleList, containing, grouped, moment, pretty_json, shortened, two_lines
-from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, living, page_of, spoken
+from memory_site.core.admin.base import ConsoleList, SpokenAdmin
+from memory_site.core.admin.filters import ExactFilter, containing
+from memory_site.core.admin.formatting import grouped, moment, pretty_json, shortened, two_lines
+from sessions_app.admin.shared import NamespaceFilter, living, page_of, spoken
 from sessions_app.models import Conversation, Message
 
 SHOWN = 160
@@ -72,16 +74,6 @@ class StateFilter(DropdownFilter):
             case "ended":
                 return queryset.exclude(ended_at=None)
         return queryset
-
-
-class ExactFilter(TextFilter):
-    """One exact value: a part of it could be found only by reading every row."""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        text = self.value() or ""
-        if "\0" in text:  # which no row can hold
-            return queryset.none()
-        return queryset.filter(**{self.parameter_name: text}) if text else queryset
 
 
 class UserFilter(ExactFilter):

@@ -14,13 +14,14 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memory_site.console import grouped, moment, two_lines
-from sessions_app.admin.links import LINK_TYPES, with_living
-from sessions_app.admin.shared import NamespaceFilter, SpokenAdmin, listed, page_of, spoken
+from memory_site.core.admin.base import SpokenAdmin
+from memory_site.core.admin.formatting import grouped, moment, two_lines
+from sessions_app.admin.session_links import LINK_TYPES, with_living
+from sessions_app.admin.shared import NamespaceFilter, listed, page_of, spoken
 from sessions_app.admin.statistics import statistics
+from sessions_app.encryption import HistoryUnreadable, Interaction, opened
 from sessions_app.models import Conversation, SessionLink, SessionMemory
 from sessions_app.models.sessions import LONGEST_TTL_HOURS, SessionQuerySet, oldest
-from sessions_app.sealing import HistoryUnreadable, Interaction, opened
 
 #: Links and conversations shown on a session's page; their lists show the rest.
 SHOWN = 20

@@ -10,14 +10,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
-from unfold.decorators import display
 
-from memory_site.console import ConsoleAdmin, moment
 from sessions_app.models import Namespace, SessionMemory
 
 #: A text longer than this, in characters or in lines, is folded up.
@@ -69,38 +65,6 @@ class NamespaceFilter(admin.SimpleListFilter):
         if not self.known:
             return queryset.none()
         return queryset.filter(namespace=self.chosen) if self.chosen else queryset
-
-
-class SpokenAdmin(ConsoleAdmin):
-    """What the lists of this app share: their own conditions, and no other that could read every row."""
-
-    tells_of_people = True
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return lookup in {each.parameter_name for each in self.list_filter}
-
-
-class JoiningAdmin(SpokenAdmin):
-    """Rows that join two others, which stay when a row goes."""
-
-    sortable_by = ()
-
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
-        if change:
-            obj.updated_at = timezone.now()
-        super().save_model(request, obj, form, change)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        shown = [str(link) for link in objs]
-        return shown, {str(self.model._meta.verbose_name_plural): len(shown)}, set(), []
-
-    @display(description="made")
-    def created(self, link: Any) -> SafeString | None:
-        return moment(link.created_at)
-
-    @display(description="changed")
-    def updated(self, link: Any) -> SafeString | None:
-        return moment(link.updated_at)
 
 
 def spoken(role: str, text: str | None, at: str, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
-from memory_site.console import grouped, moment, shortened
+from memory_site.core.admin.formatting import grouped, moment, shortened
 from sessions_app.admin.shared import asked_for, namespace_field, page_of
 from sessions_app.analytics import analytics
 from sessions_app.models import Namespace, SessionMemory

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from memory_site.foreign_keys import foreign_key
+from memory_site.core.db.migrations import foreign_key
 
 IS_AN_ARRAY = """
 ALTER TABLE sessions_app_sessionmemory

@@ -5,8 +5,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from memory_site.durations import seconds_from
-from memory_site.ids import uuid7
+from memory_site.core.db.fields import seconds_from
+from memory_site.core.db.ids import uuid7
 from sessions_app.models.access import namespace_key
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import ExpressionWrapper, F, Func, Q, Value
 from django.db.models.functions import Coalesce, Now
 
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models.access import namespace_key
 
 #: Of a session's own time to live, or the server's: a hundred years, which an interval can hold.

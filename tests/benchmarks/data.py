@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from memories.models import DIMENSIONS, DueEmbedding, Embedding
 from memories.types import MemoryType
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
 CLUSTERS = 500

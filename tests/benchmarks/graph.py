@@ -5,13 +5,14 @@ from typing import Any
 
 from pgvector import HalfVector
 
-from memories.filters import Filters
-from memories.find import COLUMNS, find, scope_of
-from memories.graph.recall import USE, WEIGHED, note_use
-from memories.graph.retrieve import NONSENSE, Wanted, retrieve
 from memories.models import Memory
-from memories.search import PLAIN, Ranking, Search, statement
-from memories.search.size import sizes
+from memories.retrieval.recall import USE, WEIGHED, note_use
+from memories.retrieval.retrieve import NONSENSE, Wanted, retrieve
+from memories.search.execute import COLUMNS, find, scope_of
+from memories.search.filters import Filters
+from memories.search.query import PLAIN, Ranking, Search
+from memories.search.scope_size import sizes
+from memories.search.statement import statement
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic

@@ -17,9 +17,9 @@ from django.db import connection, transaction
 from pgvector import HalfVector
 from rich.table import Table
 
-from ingestion.exchange.kinds import HEADER, VERSION
+from ingestion.transfer.record_types import HEADER, VERSION
 from memories.models import DueEmbedding, Embedding
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 from tests.benchmarks.data import EMBEDDING_COLUMNS, MEMORY_COLUMNS, Synthetic, copy, memory_rows
 

@@ -6,14 +6,15 @@ from typing import Any
 from django.db import connection
 from pgvector import HalfVector
 
-from memories.filters import Filters
-from memories.find import COLUMNS, find, scope_of
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
-from memories.insights.projects import InSight, weighed
-from memories.insights.unified import everything, labelled
 from memories.models import DueEmbedding, Memory
-from memories.search import Ranking, Search, statement
-from memories.search.size import sizes
+from memories.projects.unified_search import everything, labelled
+from memories.projects.visibility import InSight, weighed
+from memories.search.execute import COLUMNS, find, scope_of
+from memories.search.filters import Filters
+from memories.search.query import Ranking, Search
+from memories.search.scope_size import sizes
+from memories.search.statement import statement
 from memories.types import MemoryType
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql

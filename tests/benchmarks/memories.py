@@ -5,14 +5,15 @@ from typing import Any
 from pydantic_core import to_json
 
 from memories.add import ADD, WHOLE, add_one, draft
-from memories.filters import Filters
-from memories.find import COLUMNS, find, scope_of
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, memory_out
-from memories.search import Search, statement
-from memories.search.size import sizes
-from memory_site.answers import answer
-from memory_site.pages import page
+from memories.search.execute import COLUMNS, find, scope_of
+from memories.search.filters import Filters
+from memories.search.query import Search
+from memories.search.scope_size import sizes
+from memories.search.statement import statement
+from memory_site.core.http.pagination import page
+from memory_site.core.http.responses import answer
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic

@@ -5,12 +5,12 @@ from statistics import mean, median
 
 from rich.table import Table
 
-from memories.filters import Filters
-from memories.find import find, nearest_ids
 from memories.management.commands.check_recall import share
 from memories.models import Memory
-from memories.search import Search
-from memories.search.size import sizes
+from memories.search.execute import find, nearest_ids
+from memories.search.filters import Filters
+from memories.search.query import Search
+from memories.search.scope_size import sizes
 from sessions_app.models import Namespace
 from tests.benchmarks.data import SHARES, Synthetic
 

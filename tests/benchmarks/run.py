@@ -16,7 +16,7 @@ from django.conf import settings  # noqa: E402  (the models need django.setup)
 from rich.console import Console  # noqa: E402
 
 from memories.embeddings import get_embedder  # noqa: E402
-from memory_site.operations.site import is_live  # noqa: E402
+from memory_site.embedded.running_site import is_live  # noqa: E402
 from sessions_app.models import ApiKey, Namespace  # noqa: E402
 from tests.benchmarks.arms import measure  # noqa: E402
 from tests.benchmarks.data import Synthetic, load  # noqa: E402

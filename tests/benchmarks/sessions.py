@@ -9,12 +9,12 @@ from django.conf import settings
 from django.db import connection
 from rich.table import Table
 
-from memory_site.answers import answer
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
+from memory_site.core.http.responses import answer
 from memory_site.operations.demo_data import MEMORIES
 from sessions_app import history
+from sessions_app.encryption import sealed
 from sessions_app.models import Namespace
-from sessions_app.sealing import sealed
 from tests.benchmarks.arms import Operation, Sql
 
 SESSIONS, LENGTHS = 1000, (10, 50)

@@ -7,16 +7,17 @@ from pgvector import HalfVector
 from pydantic_core import to_json
 
 from memories.add import ADD_ENTITY, CHANGED, WHOLE, add_one, draft
-from memories.filters import Filters
-from memories.find import COLUMNS as FOUND
-from memories.find import scope_of
-from memories.graph.load import LOAD, user_memories
 from memories.graph.models import Relationship
-from memories.graph.related import RELATED, related
-from memories.graph.retrieve import NONSENSE, Wanted, retrieve
+from memories.graph.traversal import RELATED, related
 from memories.models import DueEmbedding, Memory
+from memories.retrieval.retrieve import NONSENSE, Wanted, retrieve
 from memories.schemas import EntityIn, MemoryIn
-from memories.search import Search, statement
+from memories.search.execute import COLUMNS as FOUND
+from memories.search.execute import scope_of
+from memories.search.filters import Filters
+from memories.search.query import Search
+from memories.search.statement import statement
+from memories.users.snapshot import LOAD, user_memories
 from memory_site.operations.demo_data import MEMORIES
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql

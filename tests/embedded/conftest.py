@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from redis import Redis
 
 from memory_site.embedded import broker
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 from memory_site.embedded.processes import NotInstalled, StartFailed
 from tests.embedded.waiting import crash, eventually, gone
 

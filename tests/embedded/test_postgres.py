@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from memory_site.embedded import postgres
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 from memory_site.embedded.postgres import MakingFailed, NoAVX2, NotOurData, Postgres, require_avx2
 from memory_site.embedded.processes import NotInstalled, StartFailed
 from tests.embedded.waiting import crash, eventually, gone

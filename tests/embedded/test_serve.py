@@ -13,8 +13,8 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from memory_site.embedded.address import Address
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
+from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import services
 from tests.embedded.waiting import eventually, gone

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.home import AlreadyServed
+from memory_site.embedded.data_dir import AlreadyServed
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import services
 from tests.embedded.waiting import eventually

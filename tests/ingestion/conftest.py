@@ -2,10 +2,10 @@
 
 import pytest
 
+from ingestion.file_discovery import SUFFIXES
 from ingestion.models import Document, Ingestion
 from ingestion.pipeline import run
 from ingestion.tasks import ingest_due
-from ingestion.walk import SUFFIXES
 from memories.models import Memory
 
 

@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion import admin as pages
+from ingestion.admin import documents as pages
+from ingestion.chunking import Chunk
 from ingestion.models import Document, Ingestion
 from ingestion.pipeline import keep, run
-from ingestion.split import Chunk
 from memories.models import Embedding, Memory
 from memories.tasks import embed_due
 from sessions_app.models import Namespace

@@ -17,16 +17,16 @@ from django.core.management.base import CommandError
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from ingestion.exchange import reading
-from ingestion.exchange.kinds import KINDS
 from ingestion.models import Document, WorkflowExecution
-from memories import serving, tasks
+from ingestion.transfer import importer
+from ingestion.transfer.record_types import KINDS
+from memories import active_model, tasks
 from memories.graph.models import PendingRelationship, Relationship
-from memories.insights.keep import InsightDraft, keep
+from memories.insights.capture import text_of_entity
+from memories.insights.deduplication import Text
 from memories.insights.models import Insight, ProjectGroup
-from memories.insights.names import masked as masked_name
-from memories.insights.take import text_of_entity
-from memories.insights.twins import Text
+from memories.insights.redaction import masked as masked_name
+from memories.insights.storage import InsightDraft, keep
 from memories.models import DueEmbedding, Embedding, Memory
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
 
@@ -586,36 +586,36 @@ def test_without_vectors_no_model_is_decided(ours, exported, bring, elsewhere):
 
 @pytest.mark.django_db(transaction=True)
 def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(ours, elsewhere, exported, bring, monkeypatch):
-    keep, lines, tried = reading.Import.keep, exported(), []
+    keep, lines, tried = importer.Import.keep, exported(), []
 
     def decide() -> bool:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '2s'")
-            return serving.decide([elsewhere.pk], "hashing-1")
+            return active_model.decide([elsewhere.pk], "hashing-1")
         finally:
             connection.close()
 
-    def keep_while_somebody_embeds(self: reading.Import, batch: list) -> list:
+    def keep_while_somebody_embeds(self: importer.Import, batch: list) -> list:
         wrong = keep(self, batch)
         with ThreadPoolExecutor(1) as other:
             tried.append(other.submit(decide).result())
         return wrong
 
-    monkeypatch.setattr(reading.Import, "keep", keep_while_somebody_embeds)
+    monkeypatch.setattr(importer.Import, "keep", keep_while_somebody_embeds)
     bring(lines, "elsewhere")
     assert tried[0] is True
 
 
 def test_a_namespace_that_gets_another_model_meanwhile_refuses_the_file(ours, elsewhere, exported, bring, monkeypatch):
-    lines, keep = exported(), reading.Import.keep
+    lines, keep = exported(), importer.Import.keep
 
-    def keep_and_switch(self: reading.Import, batch: list) -> list:
+    def keep_and_switch(self: importer.Import, batch: list) -> list:
         wrong = keep(self, batch)
         Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
         return wrong
 
-    monkeypatch.setattr(reading.Import, "keep", keep_and_switch)
+    monkeypatch.setattr(importer.Import, "keep", keep_and_switch)
     with pytest.raises(CommandError, match="Another model has come to serve .* Nothing was imported"):
         bring(lines, "elsewhere")
     assert not Memory.objects.filter(namespace=elsewhere).exists()
@@ -715,9 +715,9 @@ def test_interrupted_nothing_is_left(ours, elsewhere, exported, bring, monkeypat
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ingestion.exchange.reading.FOLLOW", None)
-    monkeypatch.setattr(reading.Import, "finish", interrupted)
-    monkeypatch.setattr("ingestion.exchange.writing.with_open_history", interrupted)
+    monkeypatch.setattr("ingestion.transfer.importer.FOLLOW", None)
+    monkeypatch.setattr(importer.Import, "finish", interrupted)
+    monkeypatch.setattr("ingestion.transfer.exporter.with_open_history", interrupted)
     with pytest.raises(CommandError) as error:
         exported() if command == "export_memories" else bring(lines, "elsewhere")
     assert error.value.returncode == 130

@@ -11,13 +11,13 @@ from django.db import connections
 from django.db.models import F
 
 from ingestion import pipeline
+from ingestion.file_discovery import File
 from ingestion.models import Document, Ingestion, Status
 from ingestion.pipeline import LONGEST_PATH, NOTHING, OUTSIDE, alone, run
 from ingestion.tasks import GIVEN_UP, TRIES, UNFORESEEN, ingest_due
-from ingestion.walk import File
 from memories import tasks
 from memories.models import DueEmbedding, Embedding, Memory
-from memory_site.alone import AlreadyAtWork
+from memory_site.core.db.locks import AlreadyAtWork
 from sessions_app.models import Namespace
 from tests.ingestion.conftest import kept
 from tests.ingestion.folders import LIST, checkout, closed, fill, unprivileged

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from memory_site.console import COUNTED_AT_MOST, THIN_SPACE
+from memory_site.core.admin.base import COUNTED_AT_MOST
+from memory_site.core.admin.formatting import THIN_SPACE
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from memories import tasks
-from memories.due import SET_ASIDE, TRIES, TRIES_IN_COMPANY
+from memories.embedding_queue import SET_ASIDE, TRIES, TRIES_IN_COMPANY
 from memories.embeddings import get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
 from tests.embedders import POISON

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from memory_site.pages import AFTER, encoded
+from memory_site.core.http.pagination import AFTER, encoded
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from memories.filters import Filters
 from memories.models import Memory
-from memory_site.ids import uuid7
-from memory_site.pages import AFTER, beyond
+from memories.search.filters import Filters
+from memory_site.core.db.ids import uuid7
+from memory_site.core.http.pagination import AFTER, beyond
 from tests.wire import blamed, is_problem
 
 pytestmark = pytest.mark.django_db

@@ -10,10 +10,10 @@ from django.db import connection
 from memories import embeddings, reembedding, tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
-from memories.query_vectors import forget_queries
 from memories.reembedding import NothingToDo, begin, run, switch
-from memory_site import auth
-from memory_site.alone import AlreadyAtWork, alone
+from memories.search.query_embedding import forget_queries
+from memory_site.core.db.locks import AlreadyAtWork, alone
+from sessions_app import auth
 from tests.embedders import POISON
 
 pytestmark = pytest.mark.django_db

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from django.db import connection
 
-import memories.search
+import memories.search.query
 from memories import tasks
 from memories.embeddings import get_embedder
-from memories.filters import Filters
-from memories.find import nearest_ids
 from memories.models import Embedding, Memory
-from memories.search.size import EXACT_AT_LEAST, EXACT_AT_MOST, SIZE_UNKNOWN
+from memories.search.execute import nearest_ids
+from memories.search.filters import Filters
+from memories.search.scope_size import EXACT_AT_LEAST, EXACT_AT_MOST, SIZE_UNKNOWN
 from tests.embedding_servers import free_port
 from tests.wire import fingerprint, is_problem
 
@@ -385,7 +385,7 @@ def everything_is_large(monkeypatch, db) -> None:
         cursor.execute("TRUNCATE memories_embedding")
     ten = SIZE_UNKNOWN.replace(f"{EXACT_AT_LEAST},", "10,").replace(f"{EXACT_AT_MOST})", "10)")
     assert ten.count("10") == 2
-    monkeypatch.setattr(memories.search, "SIZE_UNKNOWN", ten)
+    monkeypatch.setattr(memories.search.query, "SIZE_UNKNOWN", ten)
 
 
 def by_index(answer: dict) -> bool:

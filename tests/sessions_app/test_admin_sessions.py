@@ -410,7 +410,7 @@ def test_two_sessions_are_linked_once_in_each_way(console, namespace, elsewhere)
 
 def test_a_link_made_meanwhile_is_told_and_never_an_error_of_the_server(console, namespace, monkeypatch):
     link(namespace, "a", "b", link_type="reference")
-    monkeypatch.setattr("sessions_app.admin.links.LinkForm._refuse_twin", lambda *_: None)
+    monkeypatch.setattr("sessions_app.admin.session_links.LinkForm._refuse_twin", lambda *_: None)
     response = console.post(LINKS + "add/", form_of(namespace), follow=True)
     assert response.status_code == 200
     assert "Somebody else was faster" in response.content.decode()

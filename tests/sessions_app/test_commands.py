@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from memory_site import auth
+from sessions_app import auth
 from sessions_app.models import ApiKey, Namespace
 from tests.wire import is_problem
 

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import urllib3
 
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 from memory_site.settings import Environment
 from tests.embedding_servers import free_port
 

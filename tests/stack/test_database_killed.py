@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from memory_site.embedded.home import Home
+from memory_site.embedded.data_dir import Home
 from memory_site.embedded.postgres import Postgres
 from tests.stack.stack import wait_until
 

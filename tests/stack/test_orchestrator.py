@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from memory_site.operations.site import is_live
+from memory_site.embedded.running_site import is_live
 from tests.embedding_servers import free_port
 from tests.stack.stack import Stack, wait_until
 

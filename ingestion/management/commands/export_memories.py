@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from django.core.management.base import CommandError
 
-from ingestion.exchange.writing import CannotBeExported, export
-from memory_site.operations.commands import FAILED, add_namespace, namespace_named
-from memory_site.operations.long_commands import INTERRUPTED, LongCommand
+from ingestion.transfer.exporter import CannotBeExported, export
+from sessions_app.commands import FAILED, add_namespace, namespace_named
+from sessions_app.long_commands import INTERRUPTED, LongCommand
 
 HELP = """Write everything of a namespace as JSON Lines, for import_memories to read elsewhere.
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management.base import CommandError
 from django.db import connection, transaction
 
-from ingestion.exchange.reading import (
+from ingestion.transfer.importer import (
     Import,
     Line,
     NotWhole,
@@ -21,16 +21,16 @@ from ingestion.exchange.reading import (
     make_room,
     serving_model,
 )
-from ingestion.exchange.shapes import Header
+from ingestion.transfer.line_schemas import Header
 from memories import extract, tasks
+from memories.active_model import model_of_given
 from memories.add import add_plainly
 from memories.embeddings import EmbedderUnavailable
 from memories.schemas import MemoryIn
-from memories.serving import model_of_given
-from memory_site.operations.commands import FAILED, add_namespace, namespace_named
-from memory_site.operations.long_commands import INTERRUPTED, LongCommand
-from memory_site.problems import Problem
-from memory_site.requests import read_json
+from memory_site.core.http.parsing import read_json
+from memory_site.core.http.problems import Problem
+from sessions_app.commands import FAILED, add_namespace, namespace_named
+from sessions_app.long_commands import INTERRUPTED, LongCommand
 from sessions_app.models import Namespace
 
 BATCH, BATCH_BYTES = 1_000, 8 * 2**20

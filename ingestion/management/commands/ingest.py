@@ -11,15 +11,15 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from pydantic import TypeAdapter, ValidationError
 
+from ingestion.file_discovery import SUFFIXES
 from ingestion.models import Ingestion, Status
 from ingestion.pipeline import BUSY, alone, run
-from ingestion.schemas import IngestionIn
-from ingestion.walk import SUFFIXES
-from memory_site.alone import AlreadyAtWork
-from memory_site.operations.commands import FAILED, WRONG_USE, add_namespace, namespace_named, sentences
-from memory_site.operations.long_commands import LongCommand
-from memory_site.runs import change
-from memory_site.schemas import Label
+from ingestion.schemas.ingestions import IngestionIn
+from memory_site.core.db.locks import AlreadyAtWork
+from memory_site.core.db.progress import change
+from memory_site.core.http.fields import Label
+from sessions_app.commands import FAILED, WRONG_USE, add_namespace, namespace_named, sentences
+from sessions_app.long_commands import LongCommand
 
 TAKEN_OVER = "Ended without a word; another run has begun."
 STOPPED = "Stopped by whoever had begun it."

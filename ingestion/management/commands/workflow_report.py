@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError
 
 from ingestion.workflows import DAYS, LONGEST_DAYS, report
-from memory_site.operations.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, namespace_named
 
 
 def number_of_days(text: str) -> int:

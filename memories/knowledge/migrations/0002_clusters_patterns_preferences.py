@@ -10,7 +10,7 @@ import django.db.models.lookups
 from django.db import migrations, models
 
 import memories.types
-import memory_site.ids
+import memory_site.core.db.ids
 
 
 class Migration(migrations.Migration):
@@ -43,7 +43,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
                 ),
                 (
                     "memory_type",
@@ -187,7 +189,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
                 ),
                 ("user_id", models.CharField(blank=True, max_length=255, null=True, verbose_name="user")),
                 (
@@ -277,7 +281,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=memory_site.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
                 ),
                 ("user_id", models.CharField(max_length=255, verbose_name="user")),
                 ("key", models.CharField(max_length=255)),

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from memory_site.foreign_keys import foreign_key
+from memory_site.core.db.migrations import foreign_key
 
 IN_ORDER = "ALTER TABLE knowledge_cluster ADD CONSTRAINT cluster_tags_are_in_order CHECK (tags = knowledge_tags(tags))"
 IN_ANY_ORDER = "ALTER TABLE knowledge_cluster DROP CONSTRAINT cluster_tags_are_in_order"

@@ -7,10 +7,10 @@ from statistics import mean
 from django.core.management.base import CommandError
 
 from memories.embeddings import get_embedder
-from memories.filters import Filters
-from memories.find import nearest_ids
 from memories.models import Embedding
-from memory_site.operations.commands import NOT_AS_IT_SHOULD_BE, WRONG_USE, ListingCommand, namespace_named
+from memories.search.execute import nearest_ids
+from memories.search.filters import Filters
+from sessions_app.commands import NOT_AS_IT_SHOULD_BE, WRONG_USE, ListingCommand, namespace_named
 
 ENOUGH = 0.99
 TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided

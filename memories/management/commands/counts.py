@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from django.db.models import Count, Max, Q
 
 from memories.models import Memory
-from memory_site.operations.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, namespace_named
 
 COLUMNS = {"type": "memory_type", "user": "user_id"}
 

@@ -4,7 +4,7 @@ from django.db.models import Count, Max
 
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory, Reembedding
-from memory_site.operations.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, namespace_named
 
 
 class Command(ListingCommand):

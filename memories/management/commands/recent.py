@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 
 from memories.models import Memory
-from memory_site.operations.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, namespace_named
 
 
 class Command(ListingCommand):

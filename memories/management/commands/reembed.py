@@ -11,10 +11,10 @@ from memories import tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import Reembedding
 from memories.reembedding import NothingToDo, begin, call_off, remove_unserved, run
-from memory_site.alone import AlreadyAtWork
-from memory_site.operations.commands import FAILED, namespace_named
-from memory_site.operations.long_commands import LongCommand
-from memory_site.runs import change
+from memory_site.core.db.locks import AlreadyAtWork
+from memory_site.core.db.progress import change
+from sessions_app.commands import FAILED, namespace_named
+from sessions_app.long_commands import LongCommand
 from sessions_app.models import Namespace
 
 STOPPED = "Stopped by whoever had begun it."

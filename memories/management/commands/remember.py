@@ -9,7 +9,7 @@ from memories import tasks
 from memories.add import add_one
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.operations.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named, sentences
+from sessions_app.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named, sentences
 
 WAIT_SECONDS = 20.0
 

@@ -8,13 +8,13 @@ from django.db.models.functions import Cast
 from pydantic import ValidationError
 
 from memories.embeddings import EmbeddingError
-from memories.filters import Filters
-from memories.find import find
 from memories.models import Memory
-from memories.query_vectors import query_vector
 from memories.schemas import SearchIn
-from memories.search import Search
-from memory_site.operations.commands import WRONG_USE, ListingCommand, namespace_named, sentences
+from memories.search.execute import find
+from memories.search.filters import Filters
+from memories.search.query import Search
+from memories.search.query_embedding import query_vector
+from sessions_app.commands import WRONG_USE, ListingCommand, namespace_named, sentences
 
 
 class Command(ListingCommand):

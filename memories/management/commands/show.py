@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, memory_out
-from memory_site.operations.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, namespace_named
+from sessions_app.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, namespace_named
 
 
 class Command(MemoryCommand):

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from django.db import DataError
 
 from memories.models import Memory
-from memory_site.operations.commands import WRONG_USE, ListingCommand, namespace_named
+from sessions_app.commands import WRONG_USE, ListingCommand, namespace_named
 
 COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
 

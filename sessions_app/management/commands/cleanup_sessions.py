@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.commands import WRONG_USE, MemoryCommand, namespace_named
+from sessions_app.commands import WRONG_USE, MemoryCommand, namespace_named
 from sessions_app.models.sessions import LONGEST_TTL_HOURS
 from sessions_app.tasks import delete_outdated_sessions, outdated_sessions
 

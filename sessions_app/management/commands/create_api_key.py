@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from memory_site.operations.commands import WRONG_USE, MemoryCommand
+from sessions_app.commands import WRONG_USE, MemoryCommand
 from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
 
 

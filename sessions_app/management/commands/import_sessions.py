@@ -13,11 +13,11 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from memory_site.operations.commands import FAILED, WRONG_USE, add_namespace, first_line, namespace_named
-from memory_site.operations.long_commands import LongCommand
-from sessions_app.importing import Unusable, interactions_of, merge, session_id_of, values_of
+from sessions_app.commands import FAILED, WRONG_USE, add_namespace, first_line, namespace_named
+from sessions_app.encryption import HistoryUnreadable
+from sessions_app.long_commands import LongCommand
 from sessions_app.models.sessions import LONGEST_TTL_HOURS
-from sessions_app.sealing import HistoryUnreadable
+from sessions_app.redis_import import Unusable, interactions_of, merge, session_id_of, values_of
 
 READ_AT_ONCE, TIMEOUT_SECONDS = 50, 5.0
 #: Addresses as Celery and others spell them, in the words of the client.

@@ -11,10 +11,10 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from memory_site.operations.commands import FAILED, WRONG_USE
-from memory_site.operations.long_commands import LongCommand
+from sessions_app.commands import FAILED, WRONG_USE
+from sessions_app.encryption import HistoryUnreadable, Interaction, opened, sealed
+from sessions_app.long_commands import LongCommand
 from sessions_app.models import Namespace, SessionMemory
-from sessions_app.sealing import HistoryUnreadable, Interaction, opened, sealed
 
 NO_KEYS = "SESSION_ENCRYPTION_KEYS is empty: there is no key to seal with. --plain opens histories for good."
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.commands import WRONG_USE, MemoryCommand
+from sessions_app.commands import WRONG_USE, MemoryCommand
 from sessions_app.models import ApiKey, digest
 
 

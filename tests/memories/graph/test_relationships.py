@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from memories.graph.models import PendingRelationship, Relationship, RelationshipType
 from memories.models import Memory
-from memory_site.ids import uuid7
+from memory_site.core.db.ids import uuid7
 from tests.wire import at_once, blamed, is_problem
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from memories.graph import relate
+from memories.graph import relationships
 from memories.graph.models import PendingRelationship, Relationship
 from memories.graph.tasks import join_waiting
 from memories.models import Memory
@@ -132,7 +132,7 @@ def test_who_holds_what_waits_is_left_for_later(api, namespace):
 def test_who_makes_the_same_just_now_keeps_nobody_else_waiting(api, namespace):
     mine, bens = missed(api, namespace), missed(api, namespace, "ben")
     with transaction.atomic():
-        relate.relate(namespace.pk, "ada", [relate.Relation(*mine, "relates_to")])
+        relationships.relate(namespace.pk, "ada", [relationships.Relation(*mine, "relates_to")])
         [(joined, seconds)] = at_once([partial(timed, join_waiting)])
         assert (joined, seconds < SECONDS) == (1, True)
     assert kept() == {mine, bens}
@@ -186,9 +186,9 @@ def test_a_long_import_keeps_nobody_waiting_who_asks_for_an_entity(api, namespac
 
 def test_who_waits_for_many_keeps_nobody_waiting_who_adds_entities(api, outsider, namespace):
     start = add(api)
-    wanted = [relate.Waiting(start, "jira", f"A-{number}", "relates_to", False) for number in range(3_000)]
+    wanted = [relationships.Waiting(start, "jira", f"A-{number}", "relates_to", False) for number in range(3_000)]
     with transaction.atomic():
-        relate.wait_for(namespace.pk, "ada", wanted)
+        relationships.wait_for(namespace.pk, "ada", wanted)
         adds = [partial(add, caller, "told", user, entity=TICKET) for caller, user in ((outsider, "ada"), (api, "ada"))]
         answers = at_once([partial(timed, each) for each in adds])
     assert max(seconds for _, seconds in answers) < SECONDS

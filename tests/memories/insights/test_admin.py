@@ -12,13 +12,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from memories.insights.bands import Level, level_of
-from memories.insights.keep import InsightDraft, keep
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
-from memories.insights.names import masked
+from memories.insights.quality_levels import Level, level_of
+from memories.insights.redaction import masked
+from memories.insights.storage import InsightDraft, keep
 from memories.models import Memory
 from sessions_app.models import Conversation, Namespace
-from tests.memories.insights.projects import seen_from
+from tests.memories.projects.projects import seen_from
 
 pytestmark = pytest.mark.django_db
 LIST, GLANCE = "/admin/insights/insight/", "/admin/insights/insight/glance/"

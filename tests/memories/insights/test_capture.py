@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 
 from ingestion.tasks import ingest_due
-from memories.insights import take
+from memories.insights import capture
 from memories.insights.models import Insight
-from memories.insights.names import masked
+from memories.insights.redaction import masked
 from memories.insights.tasks import adopt_insights
 from memories.models import Memory
 from memories.types import MemoryType
@@ -155,7 +155,7 @@ def test_when_an_insight_cannot_be_kept_its_text_is_not_either(api, monkeypatch,
         "tool": ("POST", "/tool-results", {"tool": "t", "agent_id": "a", "result": BOTH}),
     }
     before = fingerprint()
-    monkeypatch.setattr(take, "keep", lambda *args: Insight.objects.get(quality=7))
+    monkeypatch.setattr(capture, "keep", lambda *args: Insight.objects.get(quality=7))
     assert api.call(*calls[way]).status_code == 500
     assert fingerprint() == before
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
-from memories.insights import forget
+from memories.insights import retention
 from memories.insights.models import Insight
 from memories.insights.tasks import prune_insights
 from memories.models import Memory
@@ -72,7 +72,7 @@ def test_memories_that_are_no_insights_stay(api):
 
 
 def test_there_is_no_end_before_all_are_gone(api, monkeypatch):
-    monkeypatch.setattr(forget, "AT_ONCE", 2)
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
     for number in range(5):
         told(api, f"{chr(0x4E00 + number) * 10} is the lesson number {number} of them all.", 100)
     assert prune_insights() == 5

@@ -3,7 +3,7 @@
 import pytest
 
 from memories import tasks
-from memories.insights.names import masked
+from memories.insights.redaction import masked
 from memories.models import Memory
 from tests.memories.insights.lessons import LAZY, VACUUM
 from tests.wire import blamed, fingerprint, is_problem

@@ -8,12 +8,12 @@ from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
-from memories.knowledge import admin as pages
-from memories.knowledge.admin_preferences import PreferenceForm
+from memories.knowledge.admin import clusters as pages
+from memories.knowledge.admin.preferences import PreferenceForm
 from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.models import Memory
-from memory_site.console import CHANGED_ELSEWHERE
-from memory_site.ids import uuid7
+from memory_site.core.admin.base import CHANGED_ELSEWHERE
+from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from memories.knowledge import forget, tasks
+from memories.knowledge import retention, tasks
 from memories.models import Memory
 from tests.wire import fingerprint, is_problem
 
@@ -88,7 +88,7 @@ def test_an_unknown_namespace_is_wrong_use(old):
 
 
 def test_every_night_it_goes_in_batches(old, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(forget, "AT_ONCE", 3)
+    monkeypatch.setattr(retention, "AT_ONCE", 3)
     with django_assert_num_queries(7):  # three batches of two statements, and a look that finds no more
         assert tasks.forget_outdated() == len(OUTDATED) + 1
     assert tasks.forget_outdated() == 0
@@ -98,7 +98,7 @@ def test_what_is_used_meanwhile_stays(old):
     outdated = Memory.objects.outdated()
     keys = list(outdated.values_list("pk", flat=True))
     Memory.objects.filter(pk=keys[0]).update(last_accessed_at=datetime.now(UTC))
-    assert forget.delete(outdated, keys) == len(keys) - 1
+    assert retention.delete(outdated, keys) == len(keys) - 1
 
 
 def test_an_expired_memory_is_not_counted(api, old):

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from memories.knowledge.models import Preference
-from tests.memory_site.hostile import NOWHERE, UNREADABLE
+from tests.api_contract.hostile import NOWHERE, UNREADABLE
 from tests.wire import at_once, blamed, fingerprint, is_problem
 
 pytestmark = pytest.mark.django_db

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from memories.graph import totals
-from memories.graph.erase import belongings, count_rows, erase, erase_all, everything
 from memories.models import Memory
 from memories.types import MemoryType
-from memory_site.operations.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, age_of, namespace_named
+from memories.users import statistics
+from memories.users.erasure import belongings, count_rows, erase, erase_all, everything
+from sessions_app.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, age_of, namespace_named
 
 NOTHING_NAMED = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
 NOT_TOGETHER = "--everything and --memories stand alone."
@@ -59,7 +59,7 @@ class Command(MemoryCommand):
         else:
             consent(owner.name, plan.total, yes_delete)
             plan.carry_out()
-            totals.refresh()
+            statistics.refresh()
             self.stdout.write("They are gone.")
 
 

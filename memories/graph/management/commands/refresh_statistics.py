@@ -2,7 +2,7 @@
 
 from memories.graph.models import UserStatistics
 from memories.graph.tasks import refresh_statistics
-from memory_site.operations.commands import MemoryCommand
+from sessions_app.commands import MemoryCommand
 
 
 class Command(MemoryCommand):

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memories.insights.forget import QUALITY, prunable, prune
-from memory_site.operations.commands import WRONG_USE, MemoryCommand, age_of, namespace_named
+from memories.insights.retention import QUALITY, prunable, prune
+from sessions_app.commands import WRONG_USE, MemoryCommand, age_of, namespace_named
 
 
 class Command(MemoryCommand):

@@ -2,9 +2,9 @@
 
 from argparse import ArgumentParser
 
-from memories.knowledge.forget import forget_outdated
+from memories.knowledge.retention import forget_outdated
 from memories.models import Memory
-from memory_site.operations.commands import MemoryCommand, namespace_named
+from sessions_app.commands import MemoryCommand, namespace_named
 
 
 class Command(MemoryCommand):

@@ -14,10 +14,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from memory_site.ids import uuid7
-from memory_site.operations.commands import FAILED, MemoryCommand
+from memory_site.core.db.ids import uuid7
+from memory_site.embedded.running_site import is_live, running_here
 from memory_site.operations.demo_data import ABOUT_US, MEMORIES, QUESTIONS
-from memory_site.operations.site import is_live, running_here
+from sessions_app.commands import FAILED, MemoryCommand
 from sessions_app.models import ApiKey, Namespace
 
 NAMESPACE = "demo"

@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from memory_site.operations.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
+from memory_site.embedded.running_site import services_for_a_command
 from memory_site.operations.health import Component, Status, look
-from memory_site.operations.site import services_for_a_command
+from sessions_app.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
 
 
 class Command(MemoryCommand):

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
 from memory_site.operations.health import Status, look, worst
+from sessions_app.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
 
 
 class Command(MemoryCommand):

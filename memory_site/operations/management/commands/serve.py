@@ -13,15 +13,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
-from memory_site.embedded.address import Address
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.home import HomeError
+from memory_site.embedded.data_dir import HomeError
+from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import Child
 from memory_site.embedded.services import launch_together
 from memory_site.embedded.supervisor import Supervisor
-from memory_site.operations.commands import first_line
 from sessions_app.bootstrap import first_run
+from sessions_app.commands import first_line
 
 WRONG_USE = 2
 #: Seconds until the web server must have answered, and deaths of one program until we say that it will not.

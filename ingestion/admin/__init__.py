@@ -1,0 +1,5 @@
+"""The console's pages of documents, ingestions and workflow executions."""
+
+from ingestion.admin.documents import DocumentAdmin as DocumentAdmin
+from ingestion.admin.ingestions import IngestionAdmin as IngestionAdmin
+from ingestion.admin.workflows import WorkflowExecutionAdmin as WorkflowExecutionAdmin

@@ -1,0 +1,182 @@
+"""The console's pages of workflow executions. They are read here, and deleted, never changed."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+
+from ingestion.admin.workflow_report import PERIODS, workflow_report
+from ingestion.models import ExecutionStatus, WorkflowExecution
+from memory_site.core.admin.base import ConsoleList, SpokenAdmin
+from memory_site.core.admin.filters import ExactFilter
+from memory_site.core.admin.formatting import moment, pretty_json, shortened, two_lines
+from sessions_app.admin.conversations import lasting
+from sessions_app.admin.shared import NamespaceFilter
+
+COLOURS = {
+    ExecutionStatus.PENDING: "warning",
+    ExecutionStatus.RUNNING: "info",
+    ExecutionStatus.COMPLETED: "success",
+    ExecutionStatus.FAILED: "danger",
+}
+UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
+
+
+class StatusFilter(DropdownFilter):
+    title, parameter_name = "status", "status"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [(status.value, status.value) for status in ExecutionStatus]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(status=self.value()) if self.value() in ExecutionStatus.values else queryset
+
+
+class WorkflowFilter(ExactFilter):
+    title, parameter_name = "workflow", "workflow_id"
+
+
+class AdapterFilter(ExactFilter):
+    title, parameter_name = "adapter", "adapter"
+
+
+class AgentFilter(ExactFilter):
+    title, parameter_name = "agent", "agent_id"
+
+
+class RepositoryFilter(ExactFilter):
+    title, parameter_name = "repository", "repo_id"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        text = self.value() or ""
+        known = text and "\0" not in text
+        return queryset.filter(repositories__contains=[text]) if known else super().queryset(request, queryset)
+
+
+class WithoutFilter(DropdownFilter):
+    """Which an empty field cannot say."""
+
+    title, parameter_name = "what is missing", "without"
+    conditions = {"agent": Q(agent_id=None), "repository": Q(repositories=[])}
+    conditions["agent and repository"] = conditions["agent"] & conditions["repository"]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [(what, f"no {what.replace('and', 'and no')}") for what in self.conditions]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(self.conditions.get(self.value(), Q()))
+
+
+class StartedFilter(DropdownFilter):
+    title, parameter_name = "start", "days"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return PERIODS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        known = self.value() in dict(PERIODS)
+        return queryset.filter(started_at__gte=Now() - timedelta(int(self.value()))) if known else queryset
+
+
+class ExecutionList(ConsoleList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Narrow rows: results and errors may be large."""
+        self.queryset = self.queryset.defer("result", "error")
+        super().get_results(request)
+
+
+@admin.register(WorkflowExecution)
+class WorkflowExecutionAdmin(SpokenAdmin):
+    list_display = ("workflow", "namespace", "adapter", "agent_id", "on", "state", "duration", "started")
+    list_display_links = ("workflow",)
+    list_select_related = ("namespace",)
+    list_filter = (
+        NamespaceFilter,
+        StatusFilter,
+        WorkflowFilter,
+        AdapterFilter,
+        AgentFilter,
+        RepositoryFilter,
+        WithoutFilter,
+        StartedFilter,
+    )
+    list_before_template = "admin/ingestion/workflowexecution/list_intro.html"
+    ordering = ("-created_at", "-id")
+    sortable_by = ()
+    compressed_fields = False
+    fields = (
+        ("workflow_id", "adapter", "namespace"),
+        ("agent_id", "user_id", "on"),
+        ("state", "started", "finished", "duration"),
+        "error",
+        "result_shown",
+        "remembered",
+    )
+    readonly_fields = tuple(flatten(fields))
+
+    def get_urls(self) -> list[URLPattern]:
+        """Named as lists are, so that the side bar can lead there."""
+        view = self.admin_site.admin_view(partial(workflow_report, model_admin=self))
+        return [path("report/", view, name="ingestion_workflowreport_changelist"), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
+        return ExecutionList
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="workflow")
+    def workflow(self, execution: WorkflowExecution) -> SafeString:
+        return two_lines(execution.workflow_id)
+
+    @display(description="repositories", empty_value="-")
+    def on(self, execution: WorkflowExecution) -> SafeString | None:
+        names = ", ".join(execution.repositories)
+        return format_html('<span title="{}">{}</span>', names, shortened(names, 80)) if names else None
+
+    @display(description="status", label=COLOURS)
+    def state(self, execution: WorkflowExecution) -> str:
+        return execution.status
+
+    @display(description="duration", empty_value="-")
+    def duration(self, execution: WorkflowExecution) -> SafeString | None:
+        seconds = execution.duration_seconds
+        return None if seconds is None else format_html(UNBROKEN, lasting(seconds))
+
+    @display(description="started")
+    def started(self, execution: WorkflowExecution) -> SafeString | None:
+        return moment(execution.started_at)
+
+    @display(description="finished", empty_value="not yet")
+    def finished(self, execution: WorkflowExecution) -> SafeString | None:
+        return moment(execution.finished_at)
+
+    @display(description="result")
+    def result_shown(self, execution: WorkflowExecution) -> SafeString | str:
+        return "-" if execution.result is None else pretty_json(execution.result)
+
+    @display(description="memory", empty_value="-")
+    def remembered(self, execution: WorkflowExecution) -> SafeString | None:
+        if execution.memory_id is None:
+            return None
+        page = reverse("admin:memories_memory_change", args=[execution.memory_id])
+        return format_html('<a href="{}" class="underline">{}</a>', page, execution.memory_id)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """The record alone: its memory stays."""
+        shown = [shortened(str(execution), 120) for execution in objs]
+        return shown, {"executions": len(shown)}, set(), []

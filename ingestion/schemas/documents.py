@@ -1,0 +1,53 @@
+"""What ingestion looks like on the wire."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, StringConstraints
+
+from memories.schemas import HitOut
+from memory_site.core.http.fields import In, JsonObject, Label, Query, Text
+
+
+class DocumentIn(In):
+    """A text to be cut into chunks and found again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"content": "The harbour opens at nine.", "title": "Opening hours"}}
+    )
+
+    content: Annotated[Text, StringConstraints(min_length=1, max_length=2 * 2**20)]
+    title: Label | None = None
+    repo_id: Label | None = None
+    metadata: JsonObject = {}
+
+
+class KnowledgeIn(In):
+    model_config = ConfigDict(json_schema_extra={"example": {"query": "when does the harbour open?", "top_k": 5}})
+
+    query: Query
+    repo_id: Label | None = None
+    top_k: int = Field(5, ge=1, le=50)
+
+
+class DocumentOut(Schema):
+    id: UUID
+    repo_id: str | None
+    path: str | None
+    title: str | None
+    metadata: dict[str, Any]
+    chunks: int
+
+
+class KnowledgeHitOut(HitOut):
+    repo_id: str | None
+    file_path: str | None
+    start_line: int | None
+    end_line: int | None
+
+
+class KnowledgeOut(Schema):
+    results: list[KnowledgeHitOut]
+    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    took_ms: float

@@ -1,0 +1,84 @@
+"""Wire shapes of ingestions and repositories."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, StringConstraints
+
+from ingestion.file_discovery import SUFFIXES
+from ingestion.models import Status
+from memory_site.core.http.fields import In, Text
+
+Suffix = Annotated[
+    Text, StringConstraints(pattern=r"^\.[A-Za-z0-9_.-]{1,31}$"), Field(json_schema_extra={"example": ".md"})
+]
+Path = Annotated[
+    Text, StringConstraints(min_length=1, max_length=4096), Field(json_schema_extra={"example": "checkouts/site"})
+]
+
+
+class IngestionIn(In):
+    """A folder on the server, inside INGESTION_ROOTS; a relative path begins at the first of them."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"path": "checkouts/site"}})
+
+    path: Path
+    suffixes: list[Suffix] = Field(list(SUFFIXES), min_length=1, max_length=64, description="Of the files to take.")
+
+
+class StartedOut(Schema):
+    id: UUID
+    status: Literal[*Status.values]
+
+
+class SkippedOut(Schema):
+    path: str
+    reason: str
+
+
+class IngestionOut(Schema):
+    id: UUID
+    repo_id: str
+    path: str
+    suffixes: list[str]
+    status: Literal[*Status.values]
+    documents_total: int | None = Field(description="Null until the folder has been read.")
+    documents_done: int
+    documents_changed: int
+    documents_deleted: int
+    documents_skipped: int = Field(description="Files that were not taken.")
+    chunks: int = Field(description="Of the documents that changed.")
+    documents_per_second: float | None
+    seconds_left: float | None = Field(description="At the present rate; null when it is not at work.")
+    skipped: list[SkippedOut] = Field(description="Which, and why; the first hundred.")
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+
+
+class IngestionPage(Schema):
+    results: list[IngestionOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+class RepositoryOut(Schema):
+    repo_id: str
+    documents: int
+    chunks: int
+    last_change: datetime
+
+
+class RepositoriesOut(Schema):
+    results: list[RepositoryOut]
+    next: str | None = None
+    previous: str | None = None
+
+
+INGESTION_COLUMNS = tuple(
+    name for name in IngestionOut.model_fields if name not in ("documents_per_second", "seconds_left")
+)

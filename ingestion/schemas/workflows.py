@@ -1,0 +1,104 @@
+"""What executions of workflows look like on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+
+from ingestion.models import ExecutionStatus
+from memories.schemas import without_repeats
+from memory_site.core.http.fields import In, JsonObject, Label, Moment, Summary, Text, visible
+from sessions_app.schemas.sessions import not_far_ahead
+
+State = Literal[*ExecutionStatus.values]
+# Whoever runs workflows reads another clock than ours.
+Told = Annotated[Moment, AfterValidator(not_far_ahead)]
+Failure = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(visible)]
+Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(without_repeats)]
+
+
+class ExecutionIn(In):
+    """An execution of a workflow. Only `adapter`, the system that ran it, is required; a failed one needs `error`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "adapter": "langgraph",
+                "agent_id": "planner",
+                "repositories": ["site"],
+                "result": {"pages_changed": 3},
+            }
+        }
+    )
+
+    adapter: Label
+    status: State = ExecutionStatus.COMPLETED.value
+    agent_id: Label | None = None
+    user_id: Label | None = None
+    repositories: Repositories = []
+    result: JsonObject | None = None
+    error: Failure | None = Field(None, description="Required when it failed.")
+    started_at: Told | None = Field(None, description="Now by default, or `finished_at` when that is earlier.")
+    finished_at: Told | None = Field(None, description="Only of what is over; now by default then.")
+    summary: Summary | None = Field(None, description="What is remembered, before a sentence made of the facts.")
+    remember: bool = True
+
+
+class ExecutionPatch(In):
+    """What has become of it; what is not named stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"status": "completed", "result": {"pages_changed": 3}}})
+
+    status: State = None
+    result: JsonObject | None = None
+    error: Failure | None = None
+    finished_at: Told = None
+
+
+class ExecutionOut(Schema):
+    id: UUID
+    workflow_id: str
+    adapter: str
+    agent_id: str | None
+    user_id: str | None
+    repositories: list[str]
+    status: State
+    result: dict[str, Any] | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    duration_seconds: float | None = Field(description="Null until it is over.")
+    memory_id: UUID | None = Field(description="The memory it was remembered as, while that is there.")
+    created_at: datetime
+
+
+class ExecutionPage(Schema):
+    results: list[ExecutionOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+class ReportRow(Schema):
+    workflow_id: str
+    adapter: str
+    agent_id: str | None
+    repo_id: str | None = Field(description="Null for executions that named no repository.")
+    executions: int
+    completed: int
+    failed: int
+    average_seconds: float | None = Field(description="Of those that are over.")
+    last_execution: datetime
+    documents: int = Field(description="That are kept of the repository.")
+    chunks: int
+
+
+class ReportOut(Schema):
+    results: list[ReportRow]
+    next: str | None = None
+    previous: str | None = None
+
+
+REPORT_COLUMNS = tuple(ReportRow.model_fields)
+EXECUTION_COLUMNS = tuple(ExecutionOut.model_fields)

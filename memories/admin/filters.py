@@ -1,0 +1,241 @@
+"""The side sheet of the memories list. Its choices cost nothing: none of them is looked for in the table.
+
+The filters only draw their field. What they hold is read in one place, `Chosen`, because the search box needs it too:
+a search must apply the same conditions inside its own statement.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from pydantic import ValidationError
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter, TextFilter
+from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
+
+from memories.models import LABELS, Memory, MemoryQuerySet
+from memories.search.filters import Filters
+from memories.types import Importance, MemoryType
+
+EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
+LARGEST_ID = 2**63 - 1
+TEXTS = (*LABELS, "source_system", "entity_system")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the list is narrowed to."""
+
+    namespace_id: int | None
+    filters: Filters
+    state: str | None
+
+    @classmethod
+    def read(cls, parameters: QueryDict) -> "Chosen":
+        """From an address. Raises ValueError, whose text is for people, when a value cannot be one."""
+        given = {name: value for name in TEXTS if (value := parameters.get(name, "").strip())}
+        given |= {name: read(value) for name, (key, read) in READERS.items() if (value := parameters.get(key))}
+        if kinds := [kind for kind in parameters.getlist("memory_type") if kind]:
+            given["memory_types"] = [known_type(kind) for kind in kinds]
+        try:
+            filters = Filters.model_validate(given)
+        except ValidationError as error:
+            raise ValueError(explained(error)) from error
+        return cls(namespace_id(parameters.get("namespace")), filters, parameters.get("embedding") or None)
+
+    def narrow(self, memories: MemoryQuerySet) -> MemoryQuerySet:
+        if self.namespace_id is not None:
+            memories = memories.filter(namespace_id=self.namespace_id)
+        return in_state(memories.filter(self.filters.conditions()), self.state)
+
+
+def namespace_id(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_ID):
+        raise ValueError("namespace: there is no such namespace")
+    return int(text[:20])
+
+
+def midnight(text: str, *, days: int = 0) -> datetime:
+    """The beginning of a day written YYYY-MM-DD, or of one some days later."""
+    try:
+        return datetime.combine(date.fromisoformat(text.strip()) + timedelta(days=days), time(), UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("created: must be a day, written as 2026-01-31") from error
+
+
+def known_type(text: str) -> MemoryType:
+    try:
+        return MemoryType(text)
+    except ValueError as error:
+        raise ValueError("type: there is no such type") from error
+
+
+def level(text: str) -> int:
+    if text not in {str(each.value) for each in Importance}:
+        raise ValueError("importance: must lie between 1 and 5")
+    return int(text)
+
+
+# Conditions of Filters that are written differently in an address: its parameter, and how it is read.
+READERS = {
+    "tags": ("tag", lambda text: [text]),
+    "min_importance": ("min_importance", level),
+    "important": ("important", lambda text: text == "1"),
+    "created_after": ("created_from", midnight),
+    "created_before": ("created_to", lambda text: midnight(text, days=1)),
+}
+
+
+def in_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
+    match state:
+        case "embedded":
+            return memories.embedded()
+        case "waiting":
+            return memories.waiting()
+        case "refused":
+            return memories.refused()
+    return memories
+
+
+def explained(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
+
+
+class Drawn(SimpleListFilter):
+    """A filter that leaves the filtering to `Chosen`."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset
+
+
+class NamespaceFilter(Drawn):
+    """Looked up while it is typed: there may be more namespaces than a menu can hold."""
+
+    title, parameter_name = "namespace", "namespace"
+    template = "unfold/filters/filters_field.html"
+    form_class = AutocompleteDropdownForm
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Memory], model_admin: ModelAdmin
+    ) -> None:
+        self.request, self.model_admin = request, model_admin
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield {
+            "form": self.form_class(
+                request=self.request,
+                name=self.parameter_name,
+                label="By namespace",
+                choices=(),
+                field=Memory._meta.get_field("namespace"),
+                model_admin=self.model_admin,
+                data={self.parameter_name: self._known()},
+            )
+        }
+
+    def _known(self) -> int | None:
+        """What the field can show: it asks the database for the name, which refuses what is no number."""
+        try:
+            return namespace_id(self.value())
+        except ValueError:
+            return None
+
+
+class TypeFilter(Drawn, MultipleDropdownFilter):
+    title, parameter_name = "type", "memory_type"
+    all_option = None
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [(kind.value, kind.value.replace("_", " ")) for kind in MemoryType]
+
+
+class ImportanceFilter(Drawn, DropdownFilter):
+    title, parameter_name = "importance, at least", "min_importance"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [(str(each.value), f"{each.value} {each.name}") for each in Importance]
+
+
+class ImportantFilter(Drawn, DropdownFilter):
+    """`metadata.important`, which callers set and a partial index serves."""
+
+    title, parameter_name = "important mark", "important"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [("1", "marked important"), ("0", "not marked")]
+
+
+class StateFilter(Drawn, DropdownFilter):
+    title, parameter_name = "embedding", "embedding"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return [
+            (EMBEDDED, "embedded"),
+            (WAITING, "waiting to be embedded"),
+            (REFUSED, "refused by the embedder"),
+        ]
+
+
+class CreatedFilter(Drawn):
+    """Whole days, the last one included."""
+
+    title, parameter_name = "created", "created_from"
+    template = "unfold/filters/filters_date_range.html"
+    form_class = RangeDateForm
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Memory], model_admin: ModelAdmin
+    ) -> None:
+        self.request = request
+        super().__init__(request, params, model, model_admin)
+        self.used_parameters |= {name: params.pop(name) for name in self.expected_parameters() if name in params}
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str]:
+        return ["created_from", "created_to"]
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        values = {name: self.request.GET.get(name) for name in self.expected_parameters()}
+        yield {
+            "request": self.request,
+            "parameter_name": "created",
+            "form": self.form_class(name="created", data=values),
+        }
+
+
+def exactly(name: str, title: str) -> type[TextFilter]:
+    """A filter for one exact value: a part of it could be found only by reading every row."""
+    return type(f"{name}_filter", (Drawn, TextFilter), {"title": title, "parameter_name": name})
+
+
+LIST_FILTERS = (
+    NamespaceFilter,
+    TypeFilter,
+    *(exactly(name, title) for name, title in {"user_id": "user", "tag": "tag", "source_system": "source"}.items()),
+    ImportanceFilter,
+    ImportantFilter,
+    StateFilter,
+    CreatedFilter,
+    *(exactly(name, Memory._meta.get_field(name).verbose_name) for name in (*LABELS[1:], "entity_system")),
+)
+PARAMETERS = frozenset({*(each.parameter_name for each in LIST_FILTERS), "created_to"})

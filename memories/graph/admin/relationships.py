@@ -1,0 +1,153 @@
+"""The console's pages of relationships, and what a memory's page shows of them."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from memories.admin.search import written_id
+from memories.graph.admin.memory_panel import (
+    ENDS,
+    RELATIONSHIP_TYPES,
+    way,
+    with_beginnings,
+)
+from memories.graph.models import Relationship, RelationshipType
+from memories.models import Memory
+from memory_site.core.admin.base import JoiningAdmin
+from memory_site.core.admin.formatting import pretty_json, shortened
+from memory_site.core.admin.widgets import Json
+from memory_site.core.http.fields import bounded_object
+from sessions_app.admin.shared import NamespaceFilter
+
+JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+TAKEN = "These two memories are related in this way already."
+
+
+class RelationshipTypeFilter(DropdownFilter):
+    title, parameter_name = "type", "type"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return RelationshipType.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(type=self.value()) if self.value() in RelationshipType.values else queryset
+
+
+def memory_field() -> forms.ModelChoiceField:
+    living_ones = Memory.objects.alive().defer("search_vector")
+    errors = {"invalid_choice": "There is no such memory."}
+    widget = UnfoldAdminTextInputWidget({"class": "font-mono"})
+    return forms.ModelChoiceField(living_ones, widget=widget, help_text="A memory's id.", error_messages=errors)
+
+
+class RelationshipForm(forms.ModelForm):
+    from_memory = memory_field()
+    to_memory = memory_field()
+    strength = forms.FloatField(
+        min_value=0, max_value=1, initial=1, widget=UnfoldAdminTextInputWidget, help_text="From 0 to 1."
+    )
+    metadata = Json()
+
+    class Meta:
+        model = Relationship
+        fields = (*ENDS, "type", "strength", "metadata")
+
+    def clean_metadata(self) -> dict[str, Any]:
+        try:
+            return bounded_object({} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"])
+        except ValueError as error:
+            raise forms.ValidationError(f"This {error}.") from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        start, finish = (cleaned.get(end, getattr(self.instance, f"{end}_id", None)) for end in ENDS)
+        if isinstance(start, Memory) and isinstance(finish, Memory):
+            self._join(start, finish)
+        if not self.errors:
+            self._refuse_twin(getattr(start, "pk", start), getattr(finish, "pk", finish), cleaned["type"])
+        return cleaned
+
+    def _join(self, start: Memory, finish: Memory) -> None:
+        if start == finish:
+            self.add_error(ENDS[1], "A memory cannot be related to itself.")
+        elif (start.namespace_id, start.owner) != (finish.namespace_id, finish.owner):
+            self.add_error(ENDS[1], "This memory is another user's, or another namespace's.")
+        self.instance.namespace_id, self.instance.owner = start.namespace_id, start.owner
+
+    def _refuse_twin(self, start: UUID, finish: UUID, kind: str) -> None:
+        """Told before the promise is broken, with the relationship that stands in the way."""
+        twins = Relationship.objects.exclude(pk=self.instance.pk)
+        if twin := twins.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
+            link = reverse("admin:graph_relationship_change", args=[twin.pk])
+            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN, link))
+
+    def validate_constraints(self) -> None:
+        """Done above, which says it better."""
+
+
+@admin.register(Relationship)
+class RelationshipAdmin(JoiningAdmin):
+    form = RelationshipForm
+    list_display = ("joined", "kind", "strength", "owner", "namespace", "created")
+    list_display_links = ("joined",)
+    list_select_related = ("namespace",)
+    list_filter = (NamespaceFilter, RelationshipTypeFilter)
+    ordering = ("-id",)  # the order they were made in, by an index that is there anyway
+    search_fields = ("owner",)  # shows the box; get_search_results says what it does
+    search_help_text = "Either memory's id, or the user"
+    readonly_fields = ("memories", "whose", "created", "updated", "metadata_shown")
+    add_fieldsets = ((None, {"fields": (*ENDS, "type", "strength", "metadata")}),)
+    fieldsets = (
+        (None, {"fields": ("memories", ("type", "strength"), "metadata_shown")}),
+        ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
+        ("Record", {"fields": ("whose", ("created", "updated"))}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return with_beginnings(Relationship.objects.select_related("namespace"))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Relationship | None = None) -> tuple:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Relationship | None = None) -> tuple[str, ...]:
+        """A relationship keeps its ends."""
+        return (*self.readonly_fields, *ENDS) if obj else self.readonly_fields
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        if pk := written_id(text):
+            return queryset.filter(Q(from_memory=pk) | Q(to_memory=pk)), False
+        return (queryset.filter(owner=text) if text else queryset), False
+
+    @display(description="relationship")
+    def joined(self, link: Relationship) -> SafeString:
+        return format_html(JOINED, *(shortened(getattr(link, f"{end}_beginning"), 60) for end in ENDS))
+
+    @display(description="type", label=RELATIONSHIP_TYPES)
+    def kind(self, link: Relationship) -> str:
+        return link.type
+
+    @display(description="memories")
+    def memories(self, link: Relationship) -> SafeString:
+        """Ways to both."""
+        ways = [way(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in ENDS]
+        return format_html('{} <span class="spoken-arrow">→</span> {}', *ways)
+
+    @display(description="user", empty_value="nobody")
+    def whose(self, link: Relationship) -> str | None:
+        return link.owner or None
+
+    @display(description="metadata")
+    def metadata_shown(self, link: Relationship) -> SafeString:
+        return pretty_json(link.metadata)

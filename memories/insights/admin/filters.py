@@ -1,0 +1,48 @@
+"""What the console's list of insights is narrowed by."""
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from memories.insights.models import Collection, InsightType
+from memories.insights.quality_levels import BANDS, NAMED
+from memories.insights.redaction import masked
+from memory_site.core.admin.schema_forms import ChoiceFilter, MemberFilter, choice
+from sessions_app.admin.shared import NamespaceFilter
+
+
+class ProjectFilter(MemberFilter):
+    """By its true name too, which is not kept where it looks secret."""
+
+    title, parameter_name, column = "project", "project", "projects"
+
+    def value(self) -> str | None:
+        text = super().value()
+        return text and masked(text)
+
+
+class UsageFilter(ChoiceFilter):
+    title, parameter_name = "use", "use"
+    known = [("never", "never used"), ("used", "used")]
+    conditions = {"never": Q(usage_count=0), "used": Q(usage_count__gt=0)}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(self.conditions.get(self.value(), Q()))
+
+
+class QualityFilter(ChoiceFilter):
+    title, parameter_name = "quality", "quality"
+    known = NAMED
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        band = BANDS.get(self.value())
+        return queryset.filter(band.condition) if band else queryset
+
+
+LIST_FILTERS = (
+    NamespaceFilter,
+    choice("insight_type", InsightType.values),
+    choice("collection", Collection.values, "collection"),
+    ProjectFilter,
+    QualityFilter,
+    UsageFilter,
+)

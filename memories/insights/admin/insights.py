@@ -1,0 +1,234 @@
+"""The console's pages of insights. Their text is a memory's, and edited there."""
+
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.postgres.search import SearchQuery
+from django.db.models import Func, Q, QuerySet, Value
+from django.db.models.functions import Left, Now
+from django.http import HttpRequest
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from memories.admin.addresses import page_of
+from memories.admin.search import written_id
+from memories.insights.admin.dashboard import glance
+from memories.insights.admin.filters import LIST_FILTERS
+from memories.insights.models import Insight, InsightQuerySet, InsightType
+from memories.insights.quality_levels import Level, level_of
+from memories.insights.redaction import masked
+from memories.insights.schemas import CollectionName, Projects, Topics, TypeName
+from memories.models import Embedding, Memory
+from memory_site.core.admin.base import ConsoleList
+from memory_site.core.admin.formatting import grouped, moment, name_cell, shortened, spaced
+from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm
+from memory_site.core.admin.widgets import listing
+from memory_site.core.http.fields import In, Share
+from sessions_app.admin.conversations import lasting
+
+BEGINNING, FEW = 160, 3
+ALIVE = Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now())
+LISTED = (
+    *("insight_type", "collection", "topics", "projects", "quality", "usage_count", "namespace__name"),
+    *("memory__confidence", "memory__created_at"),
+)
+TYPES = {
+    InsightType.PATTERN: "info",
+    InsightType.ARCHITECTURE: "primary",
+    InsightType.BEST_PRACTICE: "success",
+    InsightType.GOTCHA: "warning",
+    InsightType.GENERAL: "default",
+}
+LEVELS = {Level.LOW: "warning", Level.MIDDLE: "info", Level.HIGH: "success"}
+AGE = '<span class="whitespace-nowrap" title="{}">{}</span>'
+LINK = '<a href="{}" class="spoken-name underline">{}</a>'
+
+
+class InsightPatch(In):
+    """What is changed of an insight besides its memory."""
+
+    insight_type: TypeName = None
+    collection: CollectionName = None
+    topics: Topics = None
+    projects: Projects = None
+    quality: Share = None
+
+
+class InsightForm(CheckedForm):
+    part = InsightPatch
+    topics = listing()
+    projects = listing()
+
+    class Meta:
+        model = Insight
+        fields = ("insight_type", "collection", "topics", "projects", "quality")
+
+    def clean(self) -> dict[str, Any]:
+        """A project whose name looks secret is kept by its hash."""
+        cleaned = super().clean()
+        if "projects" in cleaned:
+            cleaned["projects"] = list(dict.fromkeys(map(masked, cleaned["projects"])))
+        return cleaned
+
+
+class InsightList(ConsoleList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Narrow rows: of the text its beginning."""
+        self.queryset = self.queryset.annotate(beginning=Left("memory__content", BEGINNING)).only(*LISTED)
+        super().get_results(request)
+
+
+@admin.register(Insight)
+class InsightAdmin(CheckedAdmin):
+    form = InsightForm
+    compressed_fields = False
+    list_display = ("called", "kind", "reach", "about", "of_projects", "grade", "certainty", "uses", "namespace", "age")
+    list_display_links = ("called",)
+    list_select_related = ("namespace", "memory")
+    list_filter = LIST_FILTERS
+    list_before_template = "admin/insights/insight/list_intro.html"
+    ordering = ("-pk",)  # the order they were kept in, by an index that is there anyway
+    search_fields = ("memory__content",)  # shows the box; get_search_results says what it does
+    search_help_text = "Words of its text, or its id"
+    readonly_fields = (
+        "text",
+        "own_memory",
+        "source",
+        "talk",
+        "namespace",
+        "user",
+        "certainty",
+        "uses",
+        "used",
+        "created",
+    )
+    fieldsets = (
+        (None, {"fields": ("text",)}),
+        ("What it is", {"fields": (("insight_type", "collection", "quality"), "topics", "projects")}),
+        ("Facts", {"fields": (("namespace", "user", "created"), ("certainty", "uses", "used"))}),
+        ("Where it comes from", {"fields": ("own_memory", "source", "talk")}),
+    )
+    marks = {}
+    delete_confirmation_template = "admin/insights/insight/delete_confirmation.html"
+    delete_selected_confirmation_template = "admin/insights/insight/delete_selected_confirmation.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Named as lists are, so that the side bar can lead there."""
+        view = self.admin_site.admin_view(partial(glance, model_admin=self))
+        return [path("glance/", view, name="insights_insightglance_changelist"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> InsightQuerySet:
+        rows = Insight.objects.filter(ALIVE).select_related("memory", "namespace")
+        return rows.defer("digest", "bands", "memory__search_vector")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InsightList]:
+        return InsightList
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        if pk := written_id(search_term):
+            return queryset.filter(pk=pk), False
+        words = Func(Value(search_term), function="memories_text")
+        found = Q(memory__search_vector=SearchQuery(words, config="english", search_type="websearch"))
+        return (queryset.filter(found) if search_term.strip() else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @display(description="insight")
+    def called(self, insight: Insight) -> SafeString:
+        return name_cell(insight.beginning)
+
+    @display(description="type", label=TYPES)
+    def kind(self, insight: Insight) -> tuple[str, str]:
+        return insight.insight_type, spaced(insight.insight_type)
+
+    @display(description="for")
+    def reach(self, insight: Insight) -> str:
+        return insight.collection
+
+    @display(description="topics", empty_value="-")
+    def about(self, insight: Insight) -> SafeString | None:
+        return few(insight.topics)
+
+    @display(description="projects", empty_value="-")
+    def of_projects(self, insight: Insight) -> SafeString | None:
+        return few(insight.projects)
+
+    @display(description="quality", label=LEVELS)
+    def grade(self, insight: Insight) -> tuple[str, str]:
+        return level_of(insight.quality), f"{insight.quality:.2f}"
+
+    @display(description="confidence")
+    def certainty(self, insight: Insight) -> str:
+        return f"{insight.memory.confidence:.2f}"
+
+    @display(description="uses")
+    def uses(self, insight: Insight) -> str:
+        return grouped(insight.usage_count)
+
+    @display(description="age")
+    def age(self, insight: Insight) -> SafeString:
+        at = insight.memory.created_at
+        number, unit, *_ = lasting((timezone.now() - at).total_seconds()).split()
+        return format_html(AGE, f"{at:%Y-%m-%d %H:%M}", f"{number} {unit}")
+
+    @display(description="text")
+    def text(self, insight: Insight) -> SafeString:
+        return format_html('<span class="spoken-text">{}</span>', insight.memory.content)
+
+    @display(description="last used", empty_value="never")
+    def used(self, insight: Insight) -> SafeString | None:
+        return moment(insight.last_used_at)
+
+    @display(description="created")
+    def created(self, insight: Insight) -> SafeString | None:
+        return moment(insight.memory.created_at)
+
+    @display(description="user", empty_value="nobody")
+    def user(self, insight: Insight) -> str | None:
+        return insight.memory.user_id
+
+    @display(description="its memory")
+    def own_memory(self, insight: Insight) -> SafeString:
+        return format_html(LINK, page_of(insight.memory), "Edit its text, user or tags there")
+
+    @display(description="marked in", empty_value="-")
+    def source(self, insight: Insight) -> SafeString | None:
+        row = Memory.objects.alive().filter(pk=insight.source_memory_id).annotate(beginning=Left("content", BEGINNING))
+        memory = row.only("pk").first() if insight.source_memory_id else None
+        return memory and format_html(LINK, page_of(memory), shortened(memory.beginning, 100))
+
+    @display(description="conversation", empty_value="-")
+    def talk(self, insight: Insight) -> SafeString | None:
+        if insight.conversation_id is None:
+            return None
+        address = reverse("admin:sessions_app_conversation_change", args=[insight.conversation_id])
+        return format_html(LINK, address, shortened(str(insight.conversation), 100))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """With its memory, whose cascade is the database's own, so that Django knows nothing of it. Who may delete no
+        memory may delete no insight."""
+        insights = list(objs)
+        vectors = Embedding.objects.filter(memory__in=[each.pk for each in insights]).count()
+        counts = {"insights": len(insights), "memories": len(insights), "vectors": vectors}
+        shown = [shortened(each.memory.content, 120) for each in insights]
+        return shown, counts, set() if request.user.has_perm("memories.delete_memory") else {"memory"}, []
+
+    def delete_model(self, request: HttpRequest, obj: Insight) -> None:
+        Memory.objects.filter(pk=obj.pk).delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        Memory.objects.filter(pk__in=list(queryset.values_list("pk", flat=True))).delete()
+
+
+def few(names: list[str]) -> SafeString | None:
+    """The first, and how many more there are; all of them under the pointer."""
+    if not names:
+        return None
+    more = f" +{len(names) - FEW}" if len(names) > FEW else ""
+    words = shortened(", ".join(names[:FEW]), 60)
+    return format_html('<span class="memory-beginning" title="{}">{}{}</span>', ", ".join(names)[:1000], words, more)

@@ -1,0 +1,132 @@
+"""The console's pages of clusters and patterns."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.paginator import Page, Paginator
+from django.db.models import Exists, Q, QuerySet
+from django.db.models.functions import Left, Now
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from memories.admin.addresses import page_of
+from memories.knowledge.models import Cluster, ClusterQuerySet, members_of
+from memories.knowledge.schemas.clusters import ClusterPatch
+from memories.types import MemoryType
+from memory_site.core.admin.base import ConsoleList
+from memory_site.core.admin.formatting import grouped, name_cell, spaced
+from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, MemberFilter, choice
+from memory_site.core.admin.widgets import listing, text_area
+from sessions_app.admin.shared import NamespaceFilter
+
+BEGINNING, MEMBERS_PER_PAGE = 160, 50
+
+
+# Clusters
+
+
+class TagFilter(MemberFilter):
+    title, parameter_name, column = "tag", "tag", "tags"
+
+
+class ClusterForm(CheckedForm):
+    part = ClusterPatch
+    name = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
+    description = text_area()
+    topics = listing()
+
+    class Meta:
+        model = Cluster
+        fields = ("name", "description", "topics", "confidence")
+
+
+class ClusterList(ConsoleList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Narrow rows, and members counted for these alone."""
+        self.queryset = self.queryset.weighed().with_members().defer("words", "key", "description", "topics")
+        super().get_results(request)
+
+
+@admin.register(Cluster)
+class ClusterAdmin(CheckedAdmin):
+    form = ClusterForm
+    list_display = ("called", "kind", "tagged", "namespace", "members", "importance", "certainty", "updated")
+    list_display_links = ("called",)
+    list_filter = (NamespaceFilter, choice("memory_type", MemoryType), TagFilter)
+    list_before_template = "admin/knowledge/cluster/list_intro.html"
+    search_fields = ("name",)  # shows the box; get_search_results says what it does
+    search_help_text = "Words of its name, tags or topics"
+    readonly_fields = ("kind", "tagged", "namespace", "members", "importance", "created", "updated")
+    fieldsets = (
+        (None, {"fields": (("kind", "namespace"), "tagged", ("members", "importance"))}),
+        ("What is said of it", {"fields": ("name", "description", ("topics", "confidence"))}),
+        ("Record", {"fields": (("created", "updated"),)}),
+    )
+    marks = {"told": True, "updated_at": Now()}
+    change_form_outer_after_template = "admin/knowledge/cluster/members.html"
+    delete_confirmation_template = "admin/knowledge/cluster/delete_confirmation.html"
+    delete_selected_confirmation_template = "admin/knowledge/cluster/delete_selected_confirmation.html"
+
+    def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
+        """Of what has expired nothing is told."""
+        rows = Cluster.objects.select_related("namespace")
+        return rows.filter(Q(told=True) | Exists(rows.members))
+
+    def get_object(self, request: HttpRequest, *args: Any) -> Cluster | None:
+        """With what its page tells of its members."""
+        cluster = super().get_object(request, *args)
+        if cluster is None:
+            return None
+        return self.get_queryset(request).weighed().with_members().filter(pk=cluster.pk).first()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ClusterList]:
+        return ClusterList
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        return (queryset.speaking_of(search_term) if search_term.strip() else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Memories make it."""
+        return False
+
+    @display(description="cluster")
+    def called(self, cluster: Cluster) -> SafeString:
+        return name_cell(str(cluster))
+
+    @display(description="type", label=True)
+    def kind(self, cluster: Cluster) -> str:
+        return spaced(cluster.memory_type)
+
+    @display(description="tags")
+    def tagged(self, cluster: Cluster) -> SafeString:
+        return name_cell(", ".join(cluster.tags))
+
+    @display(description="members")
+    def members(self, cluster: Cluster) -> str:
+        return grouped(cluster.member_count)
+
+    @display(description="importance")
+    def importance(self, cluster: Cluster) -> str:
+        return f"{cluster.importance_score:.1f}"
+
+    @display(description="confidence")
+    def certainty(self, cluster: Cluster) -> str:
+        return f"{cluster.confidence:.2f}"
+
+    def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
+        if (cluster := kwargs.get("obj")) and request.user.has_perm("memories.view_memory"):
+            page = page_of_members(cluster, request.GET.get("page"))
+            context |= {"page": page, "memories": [(page_of(each), each) for each in page]}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def page_of_members(cluster: Cluster, number: str | None) -> Page:
+    """The newest first; a number that cannot be one gives the nearest page."""
+    rows = members_of(cluster.namespace_id, cluster.memory_type, cluster.key).newest_first()
+    rows = rows.annotate(beginning=Left("content", BEGINNING)).only("user_id", "created_at")
+    paginator = Paginator(rows, MEMBERS_PER_PAGE)
+    paginator.count = cluster.member_count  # counted already
+    return paginator.get_page(number)

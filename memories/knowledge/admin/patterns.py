@@ -1,0 +1,104 @@
+"""The console's pages of patterns."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from memories.knowledge.models import Pattern, PatternType
+from memories.knowledge.schemas.patterns import PatternIn, PatternPatch
+from memory_site.core.admin.base import ConsoleList
+from memory_site.core.admin.formatting import grouped, name_cell, pretty_json, spaced
+from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, among_newest, choice
+from memory_site.core.admin.widgets import Json, Lines, text_area
+from sessions_app.admin.conversations import UserFilter
+from sessions_app.admin.shared import NamespaceFilter
+
+PATTERN_TYPES = {
+    PatternType.PREFERENCE: "info",
+    PatternType.WORKFLOW: "success",
+    PatternType.DECISION_PATTERN: "warning",
+}
+
+
+# Patterns
+
+
+class PatternForm(CheckedForm):
+    whole, part = PatternIn, PatternPatch
+    identity = ("namespace", "user_id", "key")
+    taken = "This user has a pattern under this key already."
+    description = text_area()
+    examples = Lines(
+        required=False, widget=UnfoldAdminTextareaWidget({"rows": 5}), help_text="One on each line, the newest first."
+    )
+    metadata = Json()
+
+    class Meta:
+        model = Pattern
+        fields = (
+            *("namespace", "user_id", "key", "pattern_type", "description"),
+            *("frequency", "confidence", "examples", "metadata"),
+        )
+
+
+class PatternList(ConsoleList):
+    def get_results(self, request: HttpRequest) -> None:
+        self.queryset = self.queryset.defer("description", "examples", "metadata")
+        super().get_results(request)
+
+
+@admin.register(Pattern)
+class PatternAdmin(CheckedAdmin):
+    form = PatternForm
+    list_display = ("called", "kind", "user_id", "namespace", "occurred", "certainty", "updated")
+    list_display_links = ("called",)
+    list_filter = (NamespaceFilter, choice("pattern_type", PatternType.values), UserFilter)
+    list_before_template = "admin/knowledge/pattern/list_intro.html"
+    search_fields = ("key",)  # shows the box; get_search_results says what it does
+    search_help_text = "Key, or a part of it"
+    fixed = ("namespace", "user_id", "key")
+    readonly_fields = ("created", "updated", "metadata_shown")
+    add_fieldsets = (
+        (None, {"fields": ("namespace", ("user_id", "key"), "pattern_type", "description", "examples")}),
+        ("How sure it is", {"fields": (("frequency", "confidence"),)}),
+        ("Metadata", {"fields": ("metadata",)}),
+    )
+    fieldsets = (
+        (None, {"fields": ("key", ("user_id", "namespace"), "pattern_type", "description", "examples")}),
+        ("How sure it is", {"fields": (("frequency", "confidence"),)}),
+        ("Metadata", {"fields": ("metadata_shown",)}),
+        ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
+        ("Record", {"fields": (("created", "updated"),)}),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PatternList]:
+        return PatternList
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        return (among_newest(queryset, Q(key__icontains=text)) if text else queryset), False
+
+    @display(description="pattern")
+    def called(self, pattern: Pattern) -> SafeString:
+        return name_cell(pattern.key)
+
+    @display(description="type", label=PATTERN_TYPES)
+    def kind(self, pattern: Pattern) -> tuple[str, str]:
+        return pattern.pattern_type, spaced(pattern.pattern_type)
+
+    @display(description="frequency")
+    def occurred(self, pattern: Pattern) -> str:
+        return grouped(pattern.frequency)
+
+    @display(description="confidence")
+    def certainty(self, pattern: Pattern) -> str:
+        return f"{pattern.confidence:.2f}"
+
+    @display(description="metadata")
+    def metadata_shown(self, pattern: Pattern) -> SafeString:
+        return pretty_json(pattern.metadata)

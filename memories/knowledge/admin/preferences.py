@@ -1,0 +1,132 @@
+"""The console's pages of preferences."""
+
+from typing import Annotated, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import JSONField, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Left
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from pydantic import AfterValidator
+from unfold.decorators import display
+
+from memories.knowledge.models import Preference
+from memories.knowledge.schemas.fields import JsonValue
+from memories.knowledge.schemas.preferences import PreferenceIn
+from memory_site.core.admin.base import ConsoleList
+from memory_site.core.admin.formatting import name_cell, pretty_json, shortened
+from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, among_newest
+from memory_site.core.admin.widgets import Json
+from memory_site.core.http.fields import In, Label, Share
+from sessions_app.admin.conversations import UserFilter
+from sessions_app.admin.shared import NamespaceFilter
+
+BEGINNING = 160
+JSON_NULL = Value(None, JSONField())
+
+
+def unslashed(key: str) -> str:
+    if "/" in key:
+        raise ValueError("may hold no slash: behind the last one in an address the key begins")
+    return key
+
+
+class NewPreference(PreferenceIn):
+    user_id: Label
+    key: Annotated[Label, AfterValidator(unslashed)]
+
+
+class PreferencePatch(In):
+    value: JsonValue = None
+    confidence: Share = None
+    source: Label = None
+
+
+class AnyJson(Json):
+    """Any JSON, also null, but not nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.help_text = "Any JSON: a text stands in quotation marks."
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        return super().to_python(value)
+
+    def prepare_value(self, value: Any) -> Any:
+        return forms.JSONField.prepare_value(self, value)
+
+
+class PreferenceForm(CheckedForm):
+    whole, part = NewPreference, PreferencePatch
+    identity = ("namespace", "user_id", "key")
+    taken = "This user has a preference under this key already."
+    value = AnyJson()
+
+    class Meta:
+        model = Preference
+        fields = ("namespace", "user_id", "key", "value", "confidence", "source")
+
+
+class PreferenceList(ConsoleList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Narrow rows: a value may be large."""
+        beginning = Left(Cast("value", TextField()), BEGINNING)
+        self.queryset = self.queryset.annotate(value_beginning=beginning).defer("value")
+        super().get_results(request)
+
+
+@admin.register(Preference)
+class PreferenceAdmin(CheckedAdmin):
+    form = PreferenceForm
+    list_display = ("called", "user_id", "namespace", "value_shortened", "certainty", "source", "updated")
+    list_display_links = ("called",)
+    list_filter = (NamespaceFilter, UserFilter)
+    list_before_template = "admin/knowledge/preference/list_intro.html"
+    search_fields = ("key",)  # shows the box; get_search_results says what it does
+    search_help_text = "User or key, or a part of it"
+    fixed = ("namespace", "user_id", "key")
+    readonly_fields = ("created", "updated", "value_shown")
+    add_fieldsets = ((None, {"fields": ("namespace", ("user_id", "key"), "value", ("confidence", "source"))}),)
+    fieldsets = (
+        (None, {"fields": (("user_id", "key"), "namespace", "value_shown", ("confidence", "source"))}),
+        ("Edit value", {"fields": ("value",), "classes": ("collapse",)}),
+        ("Record", {"fields": (("created", "updated"),)}),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PreferenceList]:
+        return PreferenceList
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        either = Q(key__icontains=text) | Q(user_id__icontains=text)
+        return (among_newest(queryset, either) if text else queryset), False
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        nothing = InvalidJSONInput("")  # None would be shown as null
+        return {"source": "admin", "value": nothing} | super().get_changeform_initial_data(request)
+
+    def save_model(self, request: HttpRequest, obj: Preference, form: PreferenceForm, change: bool) -> None:
+        """A value that is null is kept as JSON's null, which to Django would be none at all."""
+        if form.cleaned_data.get("value") is None:
+            obj.value = form.cleaned_data["value"] = JSON_NULL
+        super().save_model(request, obj, form, change)
+
+    @display(description="preference")
+    def called(self, preference: Preference) -> SafeString:
+        return name_cell(preference.key)
+
+    @display(description="value")
+    def value_shortened(self, preference: Preference) -> str:
+        return shortened(preference.value_beginning, 60)
+
+    @display(description="confidence")
+    def certainty(self, preference: Preference) -> str:
+        return f"{preference.confidence:.2f}"
+
+    @display(description="value")
+    def value_shown(self, preference: Preference) -> SafeString:
+        return pretty_json(preference.value)

@@ -1,0 +1,41 @@
+"""Wire shapes of preferences."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+from memories.knowledge.schemas.fields import NEXT, PREVIOUS, JsonValue
+from memory_site.core.http.fields import In, Label, Share
+
+
+class PreferenceIn(In):
+    """What a user likes. What is not said again stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"value": {"theme": "dark"}, "confidence": 0.9}})
+
+    value: JsonValue = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
+    confidence: Share = 1.0
+    source: Label = "api"
+
+
+class PreferenceOut(Schema):
+    id: UUID
+    user_id: str
+    key: str
+    value: Any
+    confidence: float
+    source: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class PreferencePage(Schema):
+    results: list[PreferenceOut]
+    next: str | None = Field(description=NEXT)
+    previous: str | None = Field(description=PREVIOUS)
+
+
+PREFERENCE_COLUMNS = tuple(PreferenceOut.model_fields)

@@ -1,0 +1,76 @@
+"""What sharing an insight looks like on the wire."""
+
+from typing import Annotated, Any
+
+from ninja import Schema
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from memories.insights.schemas import InsightText
+from memories.insights.storage import PROJECTS_AT_MOST
+from memories.schemas import MemoryOut, without_repeats
+from memories.search.filters import Id
+from memory_site.core.http.fields import In, Label
+
+Targets = Annotated[list[Label], Field(min_length=1, max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
+
+
+class ShareFields(In):
+    """The projects that shall see an insight; both lists mean the same."""
+
+    workflow_id: Label | None = None
+    source_project: Label | None = None
+    target_projects: Targets | None = None
+    target_repositories: Targets | None = None
+
+    @model_validator(mode="after")
+    def some_targets(self) -> "ShareFields":
+        if self.target_projects is None and self.target_repositories is None:
+            raise ValueError("target_projects or target_repositories is required")
+        return self
+
+    def targets(self) -> list[str]:
+        return without_repeats([*(self.target_projects or []), *(self.target_repositories or [])])
+
+
+class ShareTextIn(ShareFields):
+    """An insight that may be new."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "insight": "Deploys are safe on Fridays when the migration ran on Thursday.",
+                "workflow_id": "nightly",
+                "source_project": "shop-web",
+                "target_repositories": ["shop-api"],
+            }
+        }
+    )
+
+    insight: InsightText
+
+
+class ShareKnownIn(ShareFields):
+    """An insight that is kept."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"insight_id": "01980000-0000-7000-8000-000000000000", "target_projects": ["shop-api"]}
+        }
+    )
+
+    insight_id: Id
+
+
+def which(body: Any) -> str:
+    return "[known]" if isinstance(body, dict) and "insight_id" in body else "[text]"
+
+
+# The brackets keep these two names out of the errors that callers see.
+ShareIn = Annotated[
+    Annotated[ShareTextIn, Tag("[text]")] | Annotated[ShareKnownIn, Tag("[known]")], Discriminator(which)
+]
+
+
+class SharedOut(Schema):
+    memory: MemoryOut
+    projects: list[str] = Field(description="All that see it now; those that look secret are masked.")

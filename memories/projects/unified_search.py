@@ -1,0 +1,28 @@
+"""The unified search: everything a namespace knows, each content once, what is near to a project weighing more."""
+
+from dataclasses import replace
+from typing import Any
+
+from memories.projects.visibility import weighed
+from memories.search.query import Ranking
+
+#: What is not near to the project still counts, but a hit must be better by 1 / 0.7 to stand before the project's own.
+FARTHER = 0.7
+UNWEIGHED = Ranking(
+    joins="LEFT JOIN insights_insight insight ON insight.memory_id = memory.id",
+    columns={
+        "project": "coalesce(memory.repo_id, insight.projects[1])",
+        "relation": "NULL::text",
+        "is_current_project": "false",
+    },
+    candidates=2,
+)
+
+
+def everything(namespace_id: int, project: str | None) -> Ranking:
+    order = UNWEIGHED if project is None else weighed(namespace_id, project, FARTHER)
+    return replace(order, one_of="memory.content_hash")
+
+
+def labelled(hit: dict[str, Any]) -> dict[str, Any]:
+    return hit | {"source": hit["memory"]["source_system"]}

@@ -1,0 +1,97 @@
+"""What recalling, retrieving, forgetting and the end of a task look like on the wire."""
+
+from typing import Any, Literal
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, model_validator
+
+from memories.retrieval.task_decay import LONGEST_AGE
+from memories.schemas import HitOut, MemoryOut
+from memories.search.filters import Id, Kind
+from memory_site.core.http.fields import In, Label, Query, Share, Tags
+
+
+class RecallHitOut(HitOut):
+    score: float = Field(description="0 to 1: that of the search, times weights; higher is better.")
+    relevance: float = Field(description="0.05 to 1, by age and use; before this access.")
+
+
+class RecallOut(Schema):
+    results: list[RecallHitOut]
+    mode: Literal["hybrid", "vector", "text"]
+    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    took_ms: float
+
+
+class RetrieveIn(In):
+    """What to retrieve, and what it is narrowed down to before anything is looked for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"query": "open deals with Acme", "max_age_hours": 720, "excluded_tags": ["old"]}}
+    )
+
+    query: Query
+    limit: int = Field(10, ge=1, le=100)
+    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
+    max_age_hours: float | None = Field(None, ge=0, le=LONGEST_AGE, description="Since the memory was last told.")
+    required_tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
+    excluded_tags: Tags | None = Field(None, min_length=1, description="None of these.")
+    min_relevance: Share | None = Field(None, description="Of relevance as it is now.")
+    near: list[Id] = Field([], max_length=100, description="Memories of the user where the caller stands.")
+
+    def filters(self) -> dict[str, Any]:
+        said = self.model_dump(include={"memory_types", "max_age_hours", "excluded_tags", "min_relevance"})
+        return said | {"tags": self.required_tags}
+
+
+class PartsOut(Schema):
+    """What a score is made of, each from 0 to 1."""
+
+    words: float
+    meaning: float
+    nearness: float
+    recency: float
+    base_relevance: float
+
+
+class RetrievedHitOut(Schema):
+    memory: MemoryOut
+    score: float = Field(description="0 to 1; 1 for the entity whose id the query names.")
+    relevance: float = Field(description="0.05 to 1, by age and use; before this access.")
+    similarity: float | None
+    text_rank: float | None
+    found_by: list[Literal["id", "meaning", "words"]]
+    parts: PartsOut | None = Field(description="Null for what was found by its id.")
+
+
+class RetrievedOut(Schema):
+    results: list[RetrievedHitOut]
+    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    took_ms: float
+
+
+class ForgetIn(In):
+    model_config = ConfigDict(json_schema_extra={"example": {"older_than_hours": 720, "dry_run": True}})
+
+    older_than_hours: float = Field(ge=0, le=LONGEST_AGE, description="Since the memory was last told.")
+    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64, description="Only these.")
+    dry_run: bool = False
+
+
+class FinishTaskIn(In):
+    """The task that is finished, by its session, its workflow, or both."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"session_id": "monday"}})
+
+    session_id: Label | None = None
+    workflow_id: Label | None = None
+
+    @model_validator(mode="after")
+    def some_task(self) -> "FinishTaskIn":
+        if self.session_id is None and self.workflow_id is None:
+            raise ValueError("session_id or workflow_id is required")
+        return self
+
+
+class FinishTaskOut(Schema):
+    lowered: int = Field(description="Memories whose relevance is half of what it was.")

@@ -1,0 +1,88 @@
+"""Which memories a caller means: typed conditions, the same for list, delete and every kind of search."""
+
+from typing import Annotated
+from uuid import UUID
+
+from django.db.models import Q
+from pydantic import BeforeValidator, Field
+
+from memories.types import MemoryType
+from memory_site.core.http.fields import In, JsonObject, Label, Moment, Tags
+
+
+def written_id(value: object) -> object:
+    return UUID(value) if isinstance(value, str) else value
+
+
+def written_kind(value: object) -> object:
+    if isinstance(value, str) and value not in set(MemoryType):
+        raise ValueError(f"must be one of {', '.join(MemoryType)}")
+    return MemoryType(value) if isinstance(value, str) else value
+
+
+Id = Annotated[UUID, BeforeValidator(written_id)]
+Kind = Annotated[MemoryType, BeforeValidator(written_kind)]
+
+
+class Filters(In):
+    """Conditions that must all hold. Nothing of a request is expanded into ORM keywords: each field is named here."""
+
+    user_id: Label | None = None
+    agent_id: Label | None = None
+    workflow_id: Label | None = None
+    repo_id: Label | None = None
+    session_id: Label | None = None
+    source_system: Label | None = None
+    entity_system: Label | None = None
+    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
+    tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
+    any_tags: Tags | None = Field(None, min_length=1, description="At least one of these.")
+    min_importance: int | None = Field(None, ge=1, le=5)
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    created_after: Moment | None = Field(None, description="At this moment or later.")
+    created_before: Moment | None = Field(None, description="Before this moment.")
+    metadata: JsonObject | None = Field(None, description="Contained in the memory's metadata.")
+    important: bool | None = Field(None, description="Whether `metadata.important` is true.")
+    ids: list[Id] | None = Field(None, min_length=1, max_length=1000)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is asked for; every metadata contains {}."""
+        return all(value is None or value == {} for value in self.model_dump().values())
+
+    def labels(self) -> "Filters":
+        """Only the conditions that an embedding row can tell by itself."""
+        return Filters(user_id=self.user_id, memory_types=self.memory_types, repo_id=self.repo_id)
+
+    def conditions(self) -> Q:
+        """The conditions on memories_memory."""
+        found = Q()
+        for condition in self._each():
+            found &= condition
+        return found
+
+    def _each(self):
+        for label in ("user_id", "agent_id", "workflow_id", "repo_id", "session_id", "source_system", "entity_system"):
+            if (value := getattr(self, label)) is not None:
+                yield Q((label, value))
+        if self.memory_types is not None:
+            yield Q(memory_type__in=[str(kind) for kind in self.memory_types])
+        if self.tags is not None:
+            yield Q(tags__contains=self.tags)
+        if self.any_tags is not None:
+            yield Q(tags__overlap=self.any_tags)
+        if self.min_importance is not None:
+            yield Q(importance__gte=self.min_importance)
+        if self.min_confidence is not None:
+            yield Q(confidence__gte=self.min_confidence)
+        if self.created_after is not None:
+            yield Q(created_at__gte=self.created_after)
+        if self.created_before is not None:
+            yield Q(created_at__lt=self.created_before)
+        if self.metadata is not None:
+            yield Q(metadata__contains=self.metadata)
+        if self.important is not None:
+            important = Q(metadata__contains={"important": True})
+            yield important if self.important else ~important
+        if self.ids is not None:
+            yield Q(pk__in=self.ids)

@@ -1,0 +1,38 @@
+"""What a tool's result looks like on the wire."""
+
+from typing import Any
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+from memories.schemas import Level, MemoryOut, UniqueTags
+from memories.types import Importance
+from memory_site.core.http.fields import FutureMoment, In, JsonObject, Label, Summary
+
+ACCOUNT = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
+EXAMPLE = {"user_id": "ada", "agent_id": "crm", "tool": "search_accounts", "result": {"records": [ACCOUNT]}}
+
+
+class ToolResultIn(In):
+    """What a tool gave. Only `agent_id`, `tool` and `result` are required."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    agent_id: Label
+    tool: Label
+    result: Any = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
+    user_id: Label | None = None
+    session_id: Label | None = None
+    workflow_id: Label | None = None
+    repo_id: Label | None = None
+    summary: Summary | None = Field(None, description="One is made when there is none.")
+    metadata: JsonObject = {}
+    tags: UniqueTags = []
+    importance: Level = Importance.MEDIUM.value
+    expires_at: FutureMoment | None = Field(None, description="Of the result; what is known of entities stays.")
+
+
+class ToolResultOut(Schema):
+    memory: MemoryOut
+    entities: list[MemoryOut] = Field(description="The first 200 that were found.")
+    truncated: bool = Field(description="True when `data` holds the beginning of the result as a text.")

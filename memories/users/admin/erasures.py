@@ -1,0 +1,29 @@
+"""The console's audit of erased users."""
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from memories.graph.models import Erasure
+from memory_site.core.admin.base import ReadAdmin
+from memory_site.core.admin.formatting import grouped, moment
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadAdmin):
+    list_display = ("at", "namespace", "by", "digest", "what")
+    list_display_links = None
+    list_select_related = ("namespace",)
+    ordering = ("-created_at", "-id")
+
+    @display(description="erased")
+    def at(self, line: Erasure) -> SafeString:
+        return moment(line.created_at)
+
+    @display(description="SHA-256 of the user's id")
+    def digest(self, line: Erasure) -> str:
+        return f"{bytes(line.user_digest).hex()[:16]}…"
+
+    @display(description="what")
+    def what(self, line: Erasure) -> str:
+        return ", ".join(f"{grouped(number)} {kind.replace('_', ' ')}" for kind, number in line.erased.items())

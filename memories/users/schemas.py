@@ -1,0 +1,50 @@
+"""Wire shapes of users and what is stored about them."""
+
+from datetime import datetime
+
+from ninja import Schema
+from pydantic import Field
+
+from memories.graph.schemas.relationships import RelationshipOut
+from memories.schemas import MemoryOut
+
+
+class UserMemoriesOut(Schema):
+    memories: list[MemoryOut] = Field(description="The newest 1,000.")
+    relationships: list[RelationshipOut] = Field(description="Among these memories; the strongest 10,000.")
+
+
+class UserTotalOut(Schema):
+    user_id: str
+    memories: int = Field(description="What has expired counts until it is deleted, within the hour.")
+    relationships: int
+
+
+class UserPage(Schema):
+    results: list[UserTotalOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+class UserStatisticsOut(Schema):
+    memories: int
+    relationships: int
+    entities: int
+    types: dict[str, int] = Field(description="How many memories by type.")
+    first_at: datetime
+    latest_at: datetime
+    refreshed_at: datetime
+
+
+class UserOut(UserTotalOut):
+    statistics: UserStatisticsOut | None = Field(
+        description="As of the last refresh, of what had not expired then; null before the first one."
+    )
+
+
+class ErasedOut(Schema):
+    """Rows by kind; kinds without any are left out."""
+
+    user_id: str
+    matched: dict[str, int]
+    erased: dict[str, int] = Field(description="Empty when they were only counted.")

@@ -1,0 +1,75 @@
+"""Text, numbers, times and JSON as the console shows them."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers.data import JsonLexer
+
+#: Narrow and unbreakable, between groups of three digits.
+THIN_SPACE = "\u202f"
+PROGRESS = (
+    '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
+    '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
+)
+TWO_LINES = '<span class="memory-beginning" title="{}">{}</span>'
+STYLES = {"light": "default", "dark": "github-dark"}
+
+
+def grouped(number: int) -> str:
+    """12345 as people read it: 12 345."""
+    return f"{number:,}".replace(",", THIN_SPACE)
+
+
+def shortened(text: str, length: int) -> str:
+    """The beginning of a text on one line, at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def moment(value: datetime | None) -> SafeString | None:
+    """A moment to the minute, to the second under the pointer. In a narrow column its date and time stand apart."""
+    if value is None:
+        return None
+    parts = format_html_join(
+        " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
+    )
+    return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
+
+
+def two_lines(text: str, whole: str | None = None) -> SafeString:
+    """A text of which two lines are shown at most; all of it, or `whole`, under the pointer."""
+    return format_html(TWO_LINES, text if whole is None else whole, text)
+
+
+def progress_bar(words: str, state: str, percent: int) -> SafeString:
+    """How far something is, in words above a bar: in_progress, completed and failed have colours of their own."""
+    return format_html(PROGRESS, words, state, percent)
+
+
+def pretty_json(value: Any) -> SafeString:
+    """The value indented and coloured, once for each theme; the style sheet shows the right one."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return mark_safe("".join(f'<div class="json-{theme}">{coloured(text, STYLES[theme])}</div>' for theme in STYLES))
+
+
+def coloured(text: str, style: str) -> str:
+    """HTML with the text escaped."""
+    return highlight(text, JsonLexer(), HtmlFormatter(style=style, noclasses=True, nobackground=True))
+
+
+#: Of a name in a list.
+SHOWN = 160
+
+
+def spaced(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def name_cell(text: str) -> SafeString:
+    """Two lines of it at most; all of it under the pointer."""
+    return two_lines(shortened(text, SHOWN), text[:1000])

@@ -1,0 +1,145 @@
+"""Pages of the console whose forms accept what the API accepts: the same schemas check them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from ninja import Schema
+from pydantic import ValidationError
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
+
+from memory_site.core.admin.base import JoiningAdmin
+from memory_site.core.admin.filters import ExactFilter
+from memory_site.core.admin.formatting import grouped, spaced
+
+#: How far a search looks where no index holds parts of names.
+SEARCHED = 10_000
+TAKEN = '{} <a href="{}" class="underline">Open it</a>'
+
+
+class CheckedForm(forms.ModelForm):
+    """A new row must be what `whole` takes; of one that is there, what was changed must be what `part` takes."""
+
+    whole: type[Schema]
+    part: type[Schema]
+    #: What no two rows have in common, and what is said when they would.
+    identity: tuple[str, ...] = ()
+    taken = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, forms.CharField):
+                field.strip = False  # a caller's text may begin or end with a space
+
+    def clean_metadata(self) -> dict[str, Any]:
+        return {} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        schema, names = (self.whole, cleaned) if self.instance._state.adding else (self.part, self.changed_data)
+        given = {name: cleaned[name] for name in names if name in cleaned and name in schema.model_fields}
+        if self.errors:
+            return cleaned
+        try:
+            return cleaned | schema.model_validate(given).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            self._take_over(error)
+            return cleaned
+
+    def _take_over(self, error: ValidationError) -> None:
+        for each in error.errors():
+            name = next((part for part in each["loc"] if part in self.fields), None)
+            text = each["msg"].removeprefix("Value error, ")
+            self.add_error(name, f"{text[:1].upper()}{text[1:]}.")
+
+    def implied(self) -> dict[str, Any]:
+        """Columns that follow from those of the form."""
+        return {}
+
+    def validate_unique(self) -> None:
+        """Told before the promise is broken, with the row that stands in the way."""
+        if self.errors or set(self.identity).isdisjoint(self.changed_data):
+            return
+        same = {name: getattr(self.instance, name) for name in self.identity}
+        rows = self._meta.model._base_manager.exclude(pk=self.instance.pk).filter(**same)
+        if twin := rows.only("pk").first():
+            address = reverse(f"admin:{twin._meta.label_lower.replace('.', '_')}_change", args=[twin.pk])
+            self.add_error(None, format_html(TAKEN, self.taken, address))
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Everything: the schemas, and the check above, say it better than the model does."""
+        return {field.name for field in self._meta.model._meta.fields}
+
+
+class CheckedAdmin(JoiningAdmin):
+    """Rows that are written as the API writes them: of one that is there, only what was changed."""
+
+    autocomplete_fields = ("namespace",)
+    list_select_related = ("namespace",)
+    ordering = ("-created_at", "-id")
+    #: Of a row that is there: what cannot be changed, and what every change means besides.
+    fixed: tuple[str, ...] = ()
+    marks: dict[str, Any] = {"updated_at": Now()}
+    add_fieldsets: tuple = ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> tuple:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, *self.fixed) if obj else self.readonly_fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"searched": grouped(SEARCHED)} | (extra_context or {}))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: CheckedForm, change: bool) -> None:
+        """Raises ObjectDoesNotExist when it is gone."""
+        if not change:
+            for name, value in form.implied().items():
+                setattr(obj, name, value)
+            obj.save(force_insert=True)
+        elif form.changed_data:
+            changes = {name: form.cleaned_data[name] for name in form.changed_data} | form.implied() | self.marks
+            if not self.model._base_manager.filter(pk=obj.pk).update(**changes):
+                raise ObjectDoesNotExist
+
+
+class ChoiceFilter(DropdownFilter):
+    """One of `known`, the values of a column and their names. Any other value narrows nothing."""
+
+    known: list[tuple[str, str]]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return self.known
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() in dict(self.known) else queryset
+
+
+def choice(column: str, kinds: Iterable[str], title: str = "type") -> type[ChoiceFilter]:
+    known = [(str(kind), spaced(str(kind))) for kind in kinds]
+    return type(f"{column}_filter", (ChoiceFilter,), {"title": title, "parameter_name": column, "known": known})
+
+
+class MemberFilter(ExactFilter):
+    """One exact value among those that a column of many holds."""
+
+    column: str
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        text = self.value() or ""
+        if "\0" in text:  # which no row can hold
+            return queryset.none()
+        return queryset.filter(**{f"{self.column}__contains": [text]}) if text else queryset
+
+
+def among_newest(rows: QuerySet, condition: Q) -> QuerySet:
+    """Those among the newest of these rows for which it holds."""
+    return rows.filter(condition, pk__in=rows.order_by("-created_at", "-id").values("pk")[:SEARCHED])

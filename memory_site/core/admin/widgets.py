@@ -1,0 +1,92 @@
+"""Form fields of the console that several pages share."""
+
+import json
+import re
+from typing import Any
+
+from django import forms
+from django.forms.fields import InvalidJSONInput
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+MONOSPACE = {"class": "font-mono", "rows": 10, "spellcheck": "false"}
+
+
+LINE_END = re.compile(r"\r\n?")
+
+
+class Indented(json.JSONEncoder):
+    """JSON that people can read and edit."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"indent": 2})
+
+
+class Written(forms.CharField):
+    """Text kept exactly as it stands. A browser writes every line end in its own way; that changes nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strip=False, empty_value=None, **options)
+
+    def to_python(self, value: Any) -> str | None:
+        return super().to_python(LINE_END.sub("\n", value) if isinstance(value, str) else value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(initial) != self.to_python(data)
+
+
+class Tags(forms.CharField):
+    """Tags with commas between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:
+        return [tag for part in (value or "").split(",") if (tag := part.strip())]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Seen as text: a tag that holds a comma must not be cut in two because something else was edited."""
+        return self.to_python(self.prepare_value(initial)) != self.to_python(data)
+
+
+class Json(forms.JSONField):
+    """An object. What no JSON reader could keep is an error of the form, whatever the parser makes of it."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, encoder=Indented, widget=UnfoldAdminTextareaWidget(MONOSPACE))
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(self.error_messages["invalid"]) from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            value = super().bound_data(data, initial)
+            json.dumps(value, ensure_ascii=False).encode()  # what holds a lone surrogate is shown as it was written
+            return value
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
+class Lines(Tags):
+    """Texts with a line for each."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:
+        return [text for line in LINE_END.sub("\n", value or "").split("\n") if (text := line.strip())]
+
+
+def text_area(rows: int = 3) -> Written:
+    return Written(required=False, widget=UnfoldAdminTextareaWidget({"rows": rows}))
+
+
+def listing(**options: Any) -> Tags:
+    return Tags(
+        **{"required": False} | options, widget=UnfoldAdminTextInputWidget, help_text="With commas between them."
+    )

@@ -1,0 +1,44 @@
+"""The middleware that names each request and turns every error into a problem document."""
+
+import re
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+
+from memory_site.core.http.problems import Problem, problem_response
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+# People's pages keep their HTML errors; everything else is for programs.
+PAGES = ("/admin/", "/static/")
+
+
+def reworded(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """An error page of Django or a library, as a problem document."""
+    headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+    detail = {
+        404: "There is nothing here.",
+        405: f"{request.method} is not possible here.",
+        413: "The body is too large.",
+    }.get(response.status_code, HTTPStatus(response.status_code).description or "The request failed.")
+    return problem_response(request, Problem(response.status_code, detail, headers=headers))
+
+
+class RequestMiddleware:
+    """Names every request and sees to it that errors are problem documents."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        offered = request.headers.get("X-Request-ID", "")
+        request.id = offered if REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+        response = self.get_response(request)
+        if not request.path.startswith(PAGES):
+            if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/"):
+                response = reworded(request, response)
+            response.setdefault("Cache-Control", "no-store")
+        response["X-Request-ID"] = request.id
+        return response

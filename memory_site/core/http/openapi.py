@@ -1,0 +1,47 @@
+"""The API's description, completed with what holds for every operation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ninja import NinjaAPI
+from ninja.operation import Operation
+
+PROBLEM = "application/problem+json"
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A retry with the same key and body is told the same answer, for 24 hours.",
+}
+
+
+class DescribedAPI(NinjaAPI):
+    """A NinjaAPI whose description knows that errors are problem documents and that every POST is idempotent.
+
+    `id_prefixes` names, by module, what its operation ids begin with: generated clients call their methods by them, so
+    they do not follow a module that moves.
+    """
+
+    def __init__(self, *, id_prefixes: Mapping[str, str], **options: Any) -> None:
+        super().__init__(**options)
+        self.id_prefixes = id_prefixes
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        function = operation.view_func
+        return f"{self.id_prefixes[function.__module__]}_{function.__name__}"
+
+    def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:
+        schema = super().get_openapi_schema(**kwargs)
+        for methods in schema["paths"].values():
+            for method, operation in methods.items():
+                name_problems(operation["responses"])
+                if method == "post" and IDEMPOTENCY_KEY not in operation.setdefault("parameters", []):
+                    operation["parameters"].append(IDEMPOTENCY_KEY)
+        return schema
+
+
+def name_problems(responses: dict[Any, dict]) -> None:
+    for status, response in responses.items():
+        if int(status) >= 400 and "application/json" in response.get("content", {}):
+            response["content"] = {PROBLEM: response["content"]["application/json"]}

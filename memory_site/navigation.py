@@ -1,0 +1,98 @@
+"""The console's side bar, badge and style sheet."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+
+def environment(_: HttpRequest) -> tuple[str, str]:
+    """The badge in every page's corner: its text and its colour."""
+    return ("Embedded", "info") if settings.EMBEDDED else ("Production", "danger")
+
+
+def favicon(_: HttpRequest) -> str:
+    return static("memory_site/favicon.svg")
+
+
+def style_sheet(_: HttpRequest) -> str:
+    return static("memory_site/console.css")
+
+
+# Group, then: title, symbol, the model's admin address and the permission to see it.
+SIDE_BAR = {
+    "Memory": [
+        ("Memories", "neurology", "memories_memory", "memories.view_memory"),
+        ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
+        ("Relationships", "conversion_path", "graph_relationship", "graph.view_relationship"),
+    ],
+    "Learned": [
+        ("Insights", "lightbulb", "insights_insight", "insights.view_insight"),
+        ("Insights at a glance", "bar_chart", "insights_insightglance", "insights.view_insight"),
+        ("Clusters", "bubble_chart", "knowledge_cluster", "knowledge.view_cluster"),
+        ("Patterns", "repeat", "knowledge_pattern", "knowledge.view_pattern"),
+        ("Preferences", "tune", "knowledge_preference", "knowledge.view_preference"),
+        ("Project groups", "workspaces", "insights_projectgroup", "insights.view_projectgroup"),
+        ("Project dependencies", "lan", "insights_projectdependency", "insights.view_projectdependency"),
+    ],
+    "Knowledge": [
+        ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
+        ("Documents", "description", "ingestion_document", "ingestion.view_document"),
+        ("Workflow runs", "account_tree", "ingestion_workflowexecution", "ingestion.view_workflowexecution"),
+        ("Workflow report", "summarize", "ingestion_workflowreport", "ingestion.view_workflowexecution"),
+    ],
+    "Conversation": [
+        ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),
+        ("Conversations", "forum", "sessions_app_conversation", "sessions_app.view_conversation"),
+        ("Session links", "link", "sessions_app_sessionlink", "sessions_app.view_sessionlink"),
+        ("Session statistics", "monitoring", "sessions_app_sessionstatistics", "sessions_app.view_sessionmemory"),
+    ],
+    "Access": [
+        ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),
+        ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
+        ("Users", "person", "auth_user", "auth.view_user"),
+        ("Groups", "group", "auth_group", "auth.view_group"),
+    ],
+    "Background work": [
+        ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
+        ("Embedding anew", "change_circle", "memories_reembedding", "memories.view_reembedding"),
+        (
+            "Scheduled tasks",
+            "event_repeat",
+            "django_celery_beat_periodictask",
+            "django_celery_beat.view_periodictask",
+        ),
+        (
+            "Intervals",
+            "timer",
+            "django_celery_beat_intervalschedule",
+            "django_celery_beat.view_intervalschedule",
+        ),
+        (
+            "Crontabs",
+            "calendar_clock",
+            "django_celery_beat_crontabschedule",
+            "django_celery_beat.view_crontabschedule",
+        ),
+        ("Signs of life", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
+    ],
+}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The side bar, without what this user may not see."""
+    home = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
+    docs = {"title": "API documentation", "icon": "menu_book", "link": reverse("api:openapi-view")}
+    groups = [{"title": title, "items": list(allowed(request, items))} for title, items in SIDE_BAR.items()]
+    return [{"items": [home]}, *groups, {"separator": True, "items": [docs]}]
+
+
+def allowed(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, str]]:
+    for title, icon, model, permission in items:
+        if request.user.has_perm(permission):
+            # By its name: the address of one page may be the beginning of another's.
+            active = (request.resolver_match.url_name or "").startswith(f"{model}_")
+            yield {"title": title, "icon": icon, "link": reverse(f"admin:{model}_changelist"), "active": active}

@@ -1,0 +1,150 @@
+"""The console's pages of links between sessions."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from memory_site.core.admin.base import JoiningAdmin
+from memory_site.core.admin.formatting import shortened
+from memory_site.core.http.fields import visible
+from sessions_app.admin.shared import NamespaceFilter, living, page_of
+from sessions_app.models import SessionLink
+from sessions_app.models.sessions import LinkType
+from sessions_app.schemas.sessions import addressable
+
+CONTEXT_LENGTH = 10_000
+LINKED = ("source_session_id", "target_session_id")
+JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+TAKEN = "These two sessions are linked in this way already."
+LINK_TYPES = {
+    LinkType.CONTINUATION: "success",
+    LinkType.REFERENCE: "info",
+    LinkType.DEPENDENCY: "warning",
+    LinkType.RELATED: "primary",
+}
+
+
+def with_living(links: QuerySet) -> QuerySet:
+    return links.annotate(**{f"{name}_pk": living(name) for name in LINKED})
+
+
+class LinkTypeFilter(DropdownFilter):
+    title, parameter_name = "type", "link_type"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return LinkType.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(link_type=self.value()) if self.value() in LinkType.values else queryset
+
+
+class LinkForm(forms.ModelForm):
+    context = forms.CharField(
+        required=False,
+        max_length=CONTEXT_LENGTH,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Why they are linked.",
+    )
+
+    class Meta:
+        model = SessionLink
+        fields = ("namespace", *LINKED, "link_type", "context")
+
+    def clean_source_session_id(self) -> str:
+        return seen(self.cleaned_data["source_session_id"])
+
+    def clean_target_session_id(self) -> str:
+        return seen(self.cleaned_data["target_session_id"])
+
+    def clean_context(self) -> str | None:
+        return self.cleaned_data["context"].replace("\r\n", "\n") or None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        source, target = (cleaned.get(name) for name in LINKED)
+        if source and source == target:
+            self.add_error(LINKED[1], "A session cannot be linked to itself.")
+        if not self.errors:
+            self._refuse_twin(cleaned)
+        return cleaned
+
+    def _refuse_twin(self, cleaned: dict[str, Any]) -> None:
+        """Told before the promise is broken, with the link that stands in the way."""
+        identity = {name: cleaned[name] for name in (*LINKED, "link_type")}
+        identity["namespace"] = cleaned.get("namespace") or self.instance.namespace_id
+        if twin := SessionLink.objects.exclude(pk=self.instance.pk).filter(**identity).only("pk").first():
+            address = reverse("admin:sessions_app_sessionlink_change", args=[twin.pk])
+            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN, address))
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Without the namespace Django leaves the promise of uniqueness to the check above, which says it better."""
+        return super()._get_validation_exclusions() | {"namespace"}
+
+
+def seen(text: str) -> str:
+    try:
+        return addressable(visible(text))
+    except ValueError as error:
+        raise forms.ValidationError(f"This {error}.") from error
+
+
+@admin.register(SessionLink)
+class SessionLinkAdmin(JoiningAdmin):
+    form = LinkForm
+    list_display = ("joined", "kind", "about", "namespace", "created")
+    list_display_links = ("joined",)
+    list_select_related = ("namespace",)
+    list_filter = (NamespaceFilter, LinkTypeFilter)
+    list_before_template = "admin/sessions_app/sessionmemory/links_empty.html"
+    ordering = ("-id",)  # the order they were made in, by an index that is there anyway
+    search_fields = ("source_session_id",)  # shows the box; get_search_results says what it does
+    search_help_text = "Either session's id, or how it begins"
+    autocomplete_fields = ("namespace",)
+    readonly_fields = ("sessions", "created", "updated")
+    add_fieldsets = ((None, {"fields": ("namespace", *LINKED, "link_type", "context")}),)
+    fields = ("namespace", *LINKED, "link_type", "context", "sessions", "created", "updated")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return with_living(SessionLink.objects.select_related("namespace"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SessionLink | None = None) -> tuple[str, ...]:
+        """A link keeps its namespace: the sessions it joins are there."""
+        return (*self.readonly_fields, "namespace") if obj else self.readonly_fields
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        either = Q(source_session_id__startswith=text) | Q(target_session_id__startswith=text)
+        return (queryset.filter(either) if text else queryset), False
+
+    @display(description="link")
+    def joined(self, link: SessionLink) -> SafeString:
+        ids = (shortened(each, 60) for each in (link.source_session_id, link.target_session_id))
+        return format_html(JOINED, *ids)
+
+    @display(description="type", label=LINK_TYPES)
+    def kind(self, link: SessionLink) -> str:
+        return link.link_type
+
+    @display(description="why", empty_value="-")
+    def about(self, link: SessionLink) -> str | None:
+        return link.context and shortened(link.context[:200], 80)
+
+    @display(description="sessions")
+    def sessions(self, link: SessionLink) -> SafeString | str:
+        """Ways to those of the two that are still there."""
+        both = (
+            (link.source_session_id_pk, link.source_session_id),
+            (link.target_session_id_pk, link.target_session_id),
+        )
+        found = [(page_of(pk), name) for pk, name in both if pk]
+        return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Neither is there now."

@@ -1,0 +1,49 @@
+"""A bearer key becomes request.auth, the caller; an operation says which scope it needs."""
+
+import time
+
+from django.http import HttpRequest
+from ninja.security import HttpBearer
+
+from memory_site.core.http.problems import Problem
+from sessions_app.models import ApiKey, Caller, digest
+
+# A key that was good may be believed this long: revocation is seen by every process within a second.
+BELIEVED_SECONDS = 0.5
+KNOWN_AT_MOST = 10_000
+_known: dict[bytes, tuple[float, Caller]] = {}
+
+
+def caller_of(token: str) -> Caller | None:
+    """Who presents this token; asked of the database at most twice a second for one token."""
+    key = digest(token)
+    found = _known.get(key)
+    if found and time.monotonic() - found[0] < BELIEVED_SECONDS:
+        return found[1]
+    caller = ApiKey.objects.caller(token)
+    if caller is None:
+        _known.pop(key, None)
+        return None
+    if len(_known) >= KNOWN_AT_MOST:
+        _known.clear()
+    _known[key] = (time.monotonic(), caller)
+    return caller
+
+
+class Requires(HttpBearer):
+    """Lets a caller in whose key is good and carries the scope."""
+
+    openapi_description = "An API key: `Authorization: Bearer mem_…`"
+
+    def __init__(self, scope: str):
+        super().__init__()
+        self.scope = scope
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        caller = caller_of(token) if token.isascii() and len(token) < 256 else None
+        if caller and self.scope not in caller.scopes:
+            raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
+        return caller
+
+
+reads, writes = Requires("read"), Requires("write")

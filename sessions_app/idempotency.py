@@ -1,0 +1,83 @@
+"""Idempotency-Key: a retried POST is told the same answer and does nothing twice.
+
+The answer is kept in the transaction that did the work, so that either both exist or neither. A second request with
+the same key waits for the first one's transaction on the unique index, then replays.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any
+
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+
+from memory_site.core.http.problems import invalid
+
+TABLE = "sessions_app_idempotentanswer"
+FRESH = f"{TABLE}.created_at > now() - interval '24 hours'"
+# Takes the key, or takes over an answer that has grown old. No row: someone else has it.
+CLAIM = f"""
+INSERT INTO {TABLE} (api_key_id, key, fingerprint) VALUES (%s, %s, %s)
+ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now() WHERE NOT {FRESH}
+RETURNING id
+"""
+EARLIER = f"SELECT fingerprint, status, body FROM {TABLE} WHERE api_key_id = %s AND key = %s AND {FRESH}"
+KEEP = f"""
+INSERT INTO {TABLE} (api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (api_key_id, key) DO UPDATE
+SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = now()
+"""
+
+
+def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: bool = True) -> Callable:
+    """Make a POST operation honour Idempotency-Key. Operations that only read say atomic=False: a search may call
+    the embedder, and no transaction stays open across the network."""
+    if operation is None:
+        return lambda decorated: idempotent(decorated, atomic=atomic)
+
+    @wraps(operation)
+    def once(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return operation(request, *args, **kwargs)
+        if not (1 <= len(key) <= 255 and key.isprintable()):
+            raise invalid("Idempotency-Key", "must be 1 to 255 printable characters")
+        identity = (request.auth.key_id, key, fingerprint(request))
+        with transaction.atomic() if atomic else nullcontext():
+            if (not atomic or not claimed(identity)) and (answer := earlier(identity)):
+                return answer
+            response = operation(request, *args, **kwargs)
+            ask(KEEP, [*identity, response.status_code, response.content])
+        return response
+
+    return once
+
+
+def fingerprint(request: HttpRequest) -> bytes:
+    """SHA-256 of what was asked: method, path with query, body."""
+    return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).digest()
+
+
+def claimed(identity: tuple[str, str, bytes]) -> bool:
+    return bool(ask(CLAIM, identity))
+
+
+def earlier(identity: tuple[str, str, bytes]) -> HttpResponse | None:
+    """The answer given before, or None. Raises Problem 422 when the same key came with another request."""
+    rows = ask(EARLIER, identity[:2])
+    if not rows:
+        return None
+    asked, status, body = rows[0]
+    if bytes(asked) != identity[2]:
+        raise invalid("Idempotency-Key", "was used before for another request")
+    return HttpResponse(
+        bytes(body), status=status, content_type="application/json", headers={"Idempotency-Replayed": "true"}
+    )
+
+
+def ask(sql: str, parameters: Sequence[Any]) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,108 @@
+"""What conversations and their messages look like on the wire."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+from memory_site.core.http.fields import Content, In, JsonObject, Label, PastMoment, Share, Summary, Tags
+from sessions_app.models.conversations import Role
+from sessions_app.schemas.sessions import SessionId
+
+
+class ConversationIn(In):
+    """A conversation that starts. Everything may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "ada", "topics": ["harbour"]}})
+
+    session_id: SessionId | None = None
+    user_id: Label | None = None
+    topics: Tags = []
+    summary: Summary | None = None
+    importance: Share = 0.5
+    metadata: JsonObject = {}
+    started_at: PastMoment | None = Field(None, description="For history brought in; now by default.")
+
+
+class EndIn(In):
+    """What is known in the end. What is not named stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"summary": "The harbour opens at nine.", "topics": ["harbour"], "importance": 0.8}
+        }
+    )
+
+    summary: Summary | None = None
+    topics: Tags | None = None
+    importance: Share | None = None
+
+
+class MessageIn(In):
+    """Something said. `remember` keeps it as a memory as well, when it is longer than 50 characters without the
+    spaces around it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "role": "user",
+                "content": "Our goal is to have the harbour open before the fishermen come home.",
+                "remember": True,
+            }
+        }
+    )
+
+    role: Literal[*Role.values]
+    content: Content
+    agent_id: Label | None = None
+    metadata: JsonObject = {}
+    created_at: PastMoment | None = Field(None, description="For history brought in; now by default.")
+    remember: bool = False
+    memory_type: Literal["agent", "conversation"] = Field("agent", description="Of the memory, when there is one.")
+
+
+class ConversationOut(Schema):
+    id: UUID
+    session_id: str | None
+    user_id: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_seconds: float | None = Field(description="Null until it has ended.")
+    message_count: int
+    topics: list[str]
+    summary: str | None
+    importance: float
+    metadata: dict[str, Any]
+
+
+class ConversationPage(Schema):
+    results: list[ConversationOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+class MessageOut(Schema):
+    id: UUID
+    conversation_id: UUID
+    role: Literal[*Role.values]
+    agent_id: str | None
+    content: str
+    metadata: dict[str, Any]
+    memory_id: UUID | None = Field(description="The memory it was remembered as, while that is there.")
+    created_at: datetime
+
+
+class AddedMessageOut(MessageOut):
+    insights: list[UUID] = Field(description="Memories of the insights found in it.")
+
+
+class MessagePage(Schema):
+    results: list[MessageOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+CONVERSATION_COLUMNS = tuple(ConversationOut.model_fields)
+MESSAGE_COLUMNS = tuple(MessageOut.model_fields)

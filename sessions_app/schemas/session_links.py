@@ -1,0 +1,52 @@
+"""Wire shapes of links between sessions."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+
+from memory_site.core.http.fields import In, Summary
+from sessions_app.models.sessions import LinkType
+from sessions_app.schemas.sessions import SessionId
+
+Kind = Literal[*LinkType.values]
+
+
+class LinkIn(In):
+    """From one session to another. Linking the same two in the same way again renews the context."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"source_session_id": "tuesday", "target_session_id": "monday", "link_type": "continuation"}
+        }
+    )
+
+    source_session_id: SessionId
+    target_session_id: SessionId
+    link_type: Kind = LinkType.RELATED.value
+    context: Summary | None = Field(None, description="Why they are linked; what is not said again stays.")
+
+    @field_validator("target_session_id")
+    @classmethod
+    def another_session(cls, target: str, info: ValidationInfo) -> str:
+        if target == info.data.get("source_session_id"):
+            raise ValueError("must be another session than source_session_id")
+        return target
+
+
+class LinkOut(Schema):
+    id: UUID
+    source_session_id: str
+    target_session_id: str
+    link_type: Kind
+    context: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class LinkPage(Schema):
+    results: list[LinkOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")

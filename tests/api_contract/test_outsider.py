@@ -1,0 +1,109 @@
+"""Whoever is not one of us sees nothing and changes nothing, whatever operation there is."""
+
+import pytest
+
+from memories.models import Memory
+from sessions_app import auth
+from sessions_app.models import ApiKey
+from tests.api_contract.conftest import SECRET
+from tests.wire import conforms, fingerprint, is_problem, operations
+
+pytestmark = pytest.mark.django_db
+OPERATIONS = pytest.mark.parametrize("operation", operations(), ids=str)
+
+
+def call(caller, operation, ids: dict[str, str]):
+    return caller.call(operation.method, operation.url(ids), operation.example())
+
+
+@OPERATIONS
+def test_we_ourselves_are_answered_as_documented(api, ids, operation):
+    response = call(api, operation, ids)
+    assert response.status_code < 300, response.content
+    if response.status_code != 204:
+        schema = operation.answers[str(response.status_code)]
+        assert conforms(response.json(), schema), f"{response.json()} is not {schema}"
+
+
+@OPERATIONS
+def test_an_outsider_sees_nothing_of_ours_and_changes_nothing(namespace, outsider, ids, operation):
+    before = fingerprint(namespace.pk)
+    response = call(outsider, operation, ids)
+    assert response.status_code == 404 if operation.names_what_must_exist else response.status_code < 300
+    assert SECRET not in response.content.decode()
+    assert not any(
+        value in response.content.decode() for value in ids.values() if value not in response.request["PATH_INFO"]
+    )
+    assert fingerprint(namespace.pk) == before
+
+
+@OPERATIONS
+def test_without_a_key_there_is_no_answer(namespace, stranger, ids, operation):
+    before = fingerprint()
+    response = call(stranger, operation, ids)
+    assert is_problem(response, 401)
+    assert response["WWW-Authenticate"] == "Bearer"
+    assert fingerprint() == before
+
+
+@OPERATIONS
+def test_a_reader_changes_nothing(reader, ids, operation):
+    before = fingerprint()
+    response = call(reader, operation, ids)
+    if operation.reads:
+        assert response.status_code < 300
+    else:
+        assert is_problem(response, 403)
+    assert fingerprint() == before
+
+
+@OPERATIONS
+def test_a_key_without_any_fitting_scope_opens_nothing(namespace, api, ids, operation):
+    writer = type(api)(ApiKey.objects.issue(namespace, scopes=("write",) if operation.reads else ("read",))[1])
+    assert is_problem(call(writer, operation, ids), 403)
+
+
+@OPERATIONS
+def test_a_revoked_key_opens_nothing(api, ids, operation):
+    ApiKey.objects.get().revoke()
+    auth._known.clear()
+    assert is_problem(call(api, operation, ids), 401)
+
+
+def test_the_same_words_of_two_namespaces_are_two_memories(api, outsider):
+    mine, theirs = api.add("Ada likes tea.", user_id="ada"), outsider.add("Ada likes tea.", user_id="ada")
+    assert theirs["created"] is True
+    assert mine["id"] != theirs["id"]
+
+
+def test_an_outsider_cannot_reach_our_rows_by_naming_them(api, outsider, ids):
+    by_id = {"ids": [ids["memory_id"]]}
+    assert outsider.get(f"/memories?ids={ids['memory_id']}").json()["results"] == []
+    assert outsider.search(SECRET, filters=by_id)["results"] == []
+    assert outsider.post("/memories/delete", {"filters": by_id}).json() == {"matched": 0, "deleted": 0}
+    assert Memory.objects.filter(pk=ids["memory_id"]).exists()
+
+
+def test_an_outsider_cannot_turn_our_pages(api, outsider):
+    for number in range(3):
+        api.add(f"number {number}")
+    cursor = api.get("/memories?limit=1").json()["next"]
+    assert outsider.get(f"/memories?cursor={cursor}").json()["results"] == []
+    assert len(api.get(f"/memories?cursor={cursor}").json()["results"]) == 2
+
+
+def test_an_outsider_finds_nothing_of_ours_by_meaning(api, outsider):
+    vector = [1.0] + [0.0] * 767
+    api.add("ours", vector=vector)
+    assert outsider.search(None, vector=vector, mode="vector")["results"] == []
+    theirs = outsider.add("theirs", vector=vector)
+    hits = outsider.search(None, vector=vector, mode="vector")["results"]
+    assert [hit["memory"]["id"] for hit in hits] == [theirs["id"]]
+
+
+def test_an_outsider_repeating_our_idempotency_key_is_not_told_our_answer(api, outsider):
+    key = {"Idempotency-Key": "the same"}
+    ours = api.post("/memories", {"content": "tea"}, **key).json()
+    theirs = outsider.post("/memories", {"content": "tea"}, **key)
+    assert theirs.status_code == 201
+    assert theirs.json()["id"] != ours["id"]

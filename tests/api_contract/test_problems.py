@@ -1,0 +1,314 @@
+"""What a caller is told when something is wrong: always a problem document, never a page."""
+
+import json
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from memories.models import Memory
+from memory_site.core.http.parsing import TOO_LARGE
+from tests.wire import blamed, is_problem
+
+pytestmark = pytest.mark.django_db
+TEA = {"content": "tea"}
+
+
+def test_a_problem_has_every_field(api):
+    response = api.post("/memories", {"content": "", "importance": 9})
+    assert is_problem(response, 422)
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "The request is not valid.",
+        "instance": "/api/v1/memories",
+        "request_id": response["X-Request-ID"],
+        "errors": response.json()["errors"],
+    }
+    assert blamed(response) == {"content", "importance"}
+    assert all(set(error) == {"field", "message"} and error["message"] for error in response.json()["errors"])
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/memories/", "/api/v2/memories", "/api"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_not_there_is_a_404(api, path, method):
+    response = api.client.generic(method, path)
+    assert is_problem(response, 404)
+    assert response.json()["instance"] == path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/memories", {"GET", "POST"}),
+        ("DELETE", "/memories", {"GET", "POST"}),
+        ("GET", "/memories/bulk", {"POST"}),
+        ("POST", "/summary", {"GET"}),
+        ("POST", "/memories/00000000-0000-0000-0000-000000000000", {"GET", "PATCH", "DELETE"}),
+    ],
+)
+def test_what_is_not_possible_says_what_is(api, method, path, allowed):
+    response = api.call(method, path)
+    assert is_problem(response, 405)
+    assert {name.strip() for name in response["Allow"].split(",")} == allowed
+
+
+def test_a_host_we_do_not_serve_is_a_400(api):
+    for path in ("/api/v1/memories", "/nothing"):
+        response = api.client.get(path, headers={"Host": "evil.example"})
+        assert is_problem(response, 400)
+        assert "evil" not in response.content.decode()
+
+
+def test_pages_for_people_stay_pages(api):
+    response = api.client.get("/admin/nothing/")
+    assert not response["Content-Type"].startswith("application/")
+    assert response["X-Request-ID"]
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json"),
+        *("application/vnd.api+json", "application/xml", "", "x", "application/octet-stream"),
+    ],
+)
+def test_a_body_must_be_json_by_name(api, kind):
+    response = api.client.generic(
+        "POST", "/api/v1/memories", json.dumps(TEA), content_type=kind, headers={"Authorization": f"Bearer {api.token}"}
+    )
+    assert is_problem(response, 415)
+    assert Memory.objects.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=x"])
+def test_json_may_be_named_in_any_manner(api, kind):
+    response = api.client.generic(
+        "POST", "/api/v1/memories", json.dumps(TEA), content_type=kind, headers={"Authorization": f"Bearer {api.token}"}
+    )
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "JSON"),
+        (b"{'content': 'tea'}", "JSON"),
+        (b'{"content": "tea"} {}', "JSON"),
+        (b'{"content": "tea", "content": "coffee"}', "twice"),
+        (b'{"content": "tea", "metadata": {"a": 1, "\\u0061": 2}}', "twice"),
+        (b'{"content": "tea", "confidence": NaN}', "NaN"),
+        (b'{"content": "tea", "confidence": Infinity}', "Infinity"),
+        (b'{"content": "tea", "confidence": -Infinity}', "Infinity"),
+        (b'{"content": "t\xffea"}', "utf-8"),
+        (b'{"content": "t\xed\xa0\x80ea"}', "utf-8"),
+        ('{"content": "tea"}'.encode("utf-16"), "utf-8"),
+        (b"\xef\xbb\xbf" + b'{"content": "tea"}', "JSON"),
+        (b'{"content": "tea", "importance": ' + b"9" * 5000 + b"}", "JSON"),
+        (b'{"content": "tea", "metadata": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001, "deep"),
+        (b"[" * 100_000, "deep"),
+    ],
+    ids=lambda value: repr(value[:40]),
+)
+def test_what_is_not_json_is_a_400_that_says_why(api, body, reason):
+    response = api.raw("POST", "/memories", body)
+    assert is_problem(response, 400)
+    assert reason in response.json()["detail"]
+    assert len(response.json()["detail"]) < 300
+    assert Memory.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (r'{"content": "a\u0000b"}', "content"),
+        (r'{"content": "a\ud800b"}', "content"),
+        (r'{"content": "tea", "metadata": {"\ud800": 1}}', "metadata"),
+        (r'{"content": "tea", "tags": ["\u0000"]}', "tags.0"),
+        ('{"content": "tea", "confidence": 1e400}', "confidence"),
+        ('{"content": "tea", "metadata": {"a": 1e400}}', "metadata"),
+        ('{"content": "tea", "metadata": {"a": 9007199254740992}}', "metadata"),
+        ('{"content": "tea", "metadata": {"a": -9007199254740992}}', "metadata"),
+        ('{"content": "tea", "importance": true}', "importance"),
+        ('{"content": "tea", "importance": 3.0}', "importance"),
+        ('{"content": "tea", "importance": "3"}', "importance"),
+        ('{"content": "tea", "confidence": false}', "confidence"),
+        ('{"content": "tea", "confidence": "1"}', "confidence"),
+        ('{"content": 1}', "content"),
+        ('{"content": ["tea"]}', "content"),
+        ('{"content": "tea", "tags": "a"}', "tags"),
+        ('{"content": "tea", "metadata": []}', "metadata"),
+        ('{"content": "tea", "metadata": "{}"}', "metadata"),
+        ('{"content": "tea", "expires_at": "2190-01-01T00:00:00"}', "expires_at"),
+        ('{"content": "tea", "expires_at": 6942672000}', "expires_at"),
+        ('{"content": "tea", "created_at": "2020-01-01"}', "created_at"),
+        ('{"content": "tea", "unknown": 1}', "unknown"),
+        ('{"content": "tea", "entity": {"system": "jira"}}', "entity.id"),
+        ("{}", "content"),
+        ("[]", "body"),
+        ("null", "body"),
+        ('"tea"', "body"),
+    ],
+)
+def test_what_is_not_valid_is_a_422_that_names_the_field(api, raw, field):
+    response = api.raw("POST", "/memories", raw)
+    assert is_problem(response, 422)
+    assert blamed(response) == {field}
+    assert Memory.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [("content", 100_000), ("summary", 10_000), ("user_id", 255), ("source_system", 255)],
+)
+def test_texts_may_be_as_long_as_the_contract_says(api, field, limit):
+    assert api.post("/memories", TEA | {field: "x" * limit}).status_code == 201
+    assert blamed(api.post("/memories", TEA | {field: "x" * (limit + 1)})) == {field}
+
+
+def test_lengths_are_counted_in_characters(api):
+    assert api.post("/memories", TEA | {"user_id": "🐈" * 255}).status_code == 201
+
+
+def nested(levels: int) -> dict:
+    return {"a": nested(levels - 1)} if levels > 1 else {"a": 1}
+
+
+@pytest.mark.parametrize("field", ["metadata", "data"])
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (nested(8), nested(9)),
+        ({str(n): 1 for n in range(256)}, {str(n): 1 for n in range(257)}),
+        ({"a": "x" * 65_000}, {"a": "x" * 66_000}),
+        ({"a": ["é" * 30_000]}, {"a": ["é" * 33_000]}),
+        ({"a": 2**53 - 1, "b": -(2**53) + 1}, {"a": 2**53}),
+    ],
+    ids=["levels", "keys", "bytes", "wide bytes", "integers"],
+)
+def test_objects_may_be_as_large_as_the_contract_says(api, field, good, bad):
+    response = api.post("/memories", TEA | {field: good})
+    assert response.status_code == 201
+    assert response.json()[field] == good
+    assert blamed(api.post("/memories", TEA | {field: bad})) == {field}
+
+
+def test_tags_are_64_of_128_characters_at_most(api):
+    assert api.post("/memories", TEA | {"tags": [f"{n:0128}" for n in range(64)]}).status_code == 201
+    assert blamed(api.post("/memories", TEA | {"tags": [str(n) for n in range(65)]})) == {"tags"}
+    assert blamed(api.post("/memories", TEA | {"tags": ["x" * 129]})) == {"tags.0"}
+
+
+@pytest.mark.parametrize(
+    "blank", [" ", "\t\n", "\u00a0", "\u200b\u2060", "\u3164", "\u2800", "\u202e", "\x07", "\ufe0f"]
+)
+@pytest.mark.parametrize("field", ["content", "user_id", "source_system"])
+def test_what_a_reader_would_not_see_is_blank(api, field, blank):
+    assert blamed(api.post("/memories", TEA | {field: blank})) == {field}
+
+
+def test_a_body_of_5_mb_is_read_and_a_larger_one_is_not(api):
+    limit = 5 * 2**20
+    for size, status in ((limit, 422), (limit + 1, 413)):
+        body = json.dumps(TEA | {"content": ""})
+        response = api.raw("POST", "/memories", body.replace('""', f'"{"x" * (size - len(body))}"'))
+        assert is_problem(response, status)
+    assert response.json()["detail"] == TOO_LARGE
+
+
+def test_a_content_length_that_is_no_number_is_a_400(api):
+    for length in ("x", "-1", "9" * 30, "1e3"):
+        response = api.client.generic(
+            "POST",
+            "/api/v1/memories",
+            json.dumps(TEA),
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {api.token}"},
+            CONTENT_LENGTH=length,
+        )
+        assert is_problem(response, 400)
+
+
+# Parameters
+
+
+def test_an_unknown_parameter_is_refused_and_named(api):
+    memory = api.add("tea")
+    for method, path, body in (
+        ("GET", "/memories", None),
+        ("GET", f"/memories/{memory['id']}", None),
+        ("POST", "/memories", TEA),
+        ("DELETE", f"/memories/{memory['id']}", None),
+    ):
+        response = api.call(method, f"{path}?limt=5&user=ada", body)
+        assert is_problem(response, 422)
+        assert blamed(response) == {"limt", "user"}
+    assert Memory.objects.count() == 1
+
+
+# Request ids
+
+
+@pytest.mark.parametrize("offered", ["a", "req-1.2:3_4", "x" * 128])
+def test_a_request_id_that_is_offered_is_used(api, offered):
+    for response in (
+        api.get("/memories", **{"X-Request-ID": offered}),
+        api.get("/nothing", **{"X-Request-ID": offered}),
+        api.post("/memories", {}, **{"X-Request-ID": offered}),
+    ):
+        assert response["X-Request-ID"] == offered
+        assert response.status_code == 200 or response.json()["request_id"] == offered
+
+
+@pytest.mark.parametrize("offered", ["", "x" * 129, "a b", "é", "<script>", 'a"b', "a\x7f"])
+def test_any_other_request_gets_an_id_of_ours(api, offered):
+    response = api.get("/memories", **{"X-Request-ID": offered})
+    assert UUID(response["X-Request-ID"]).version == 4
+
+
+def test_two_requests_have_two_ids(api):
+    assert api.get("/memories")["X-Request-ID"] != api.get("/memories")["X-Request-ID"]
+
+
+# What goes wrong here
+
+
+def test_an_error_of_ours_is_a_500_that_tells_nothing(api, settings):
+    settings.EMBEDDINGS = {}
+    response = api.post("/memories/search", {"query": "a secret"})
+    assert is_problem(response, 500)
+    assert "secret" not in response.content.decode()
+    assert "EMBEDDINGS" not in response.content.decode()
+
+
+def test_what_was_sent_is_never_told_back(api):
+    response = api.post("/memories", {"content": "fine", "importance": "hunter2", "tags": ["hunter2" * 30]})
+    assert is_problem(response, 422)
+    assert "hunter2" not in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_too_busy_is_a_503(api):
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE memories_memory IN ACCESS EXCLUSIVE MODE")
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 100")
+        response = api.get("/memories")
+        assert is_problem(response, 503)
+        assert int(response["Retry-After"]) > 0
+    finally:
+        other.close()
+        with connection.cursor() as cursor:
+            cursor.execute("RESET statement_timeout")
+    assert api.get("/memories").status_code == 200
+
+
+def test_answers_are_not_kept_by_caches(api):
+    for response in (api.get("/memories"), api.get("/nothing"), api.post("/memories", {})):
+        assert response["Cache-Control"] == "no-store"

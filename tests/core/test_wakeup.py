@@ -1,0 +1,162 @@
+"""How a worker is woken without waiting for the broker."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from django.db import transaction
+from redis import Redis
+
+from memory_site.core.wakeup import SHORTEST_PAUSE, Bell
+from memory_site.embedded.broker import Broker
+from memory_site.embedded.data_dir import Home
+
+QUEUE = "memory_site:memory_site"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory) -> Iterator[Broker]:
+    """A broker of our own, which may be frozen."""
+    home = Home(Path(tmp_path_factory.mktemp("bell")) / "home")
+    with home.lock():
+        broker = Broker(home)
+        broker.launch()
+        broker.wait_until_ready()
+        yield broker
+        broker.stop()
+
+
+@pytest.fixture
+def queue(broker: Broker) -> Iterator[Redis]:
+    with Redis(unix_socket_path=str(broker.home.broker_socket), socket_timeout=5) as client:
+        client.delete(QUEUE)
+        yield client
+
+
+def bell_at(url: str) -> Bell:
+    app = Celery("bells", set_as_current=False)
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    app.conf.broker_url = url
+
+    @app.task(name="ring a bell", shared=False)
+    def task() -> None:
+        """Never run: nobody works here."""
+
+    return Bell(task)
+
+
+@pytest.fixture
+def bell(broker: Broker) -> Bell:
+    return bell_at(broker.home.broker_url)
+
+
+def eventually(happens: Callable[[], object], seconds: float = 10) -> object:
+    ends = time.monotonic() + seconds
+    while not (found := happens()) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_message_arrives(bell, queue):
+    bell.ring()
+    assert eventually(lambda: queue.llen(QUEUE) == 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_rings_after_the_commit_and_not_before(bell, queue):
+    with transaction.atomic():
+        bell.ring()
+        time.sleep(3 * SHORTEST_PAUSE)
+        assert queue.llen(QUEUE) == 0
+    assert eventually(lambda: queue.llen(QUEUE) == 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_rolled_back_rings_for_nobody(bell, queue):
+    with pytest.raises(KeyError), transaction.atomic():
+        bell.ring()
+        raise KeyError
+    time.sleep(3 * SHORTEST_PAUSE)
+    assert queue.llen(QUEUE) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_however_often_it_is_rung_it_rings_ten_times_a_second_at_most(bell, queue):
+    started, rung = time.monotonic(), 0
+    while time.monotonic() - started < 0.5:
+        bell.ring()
+        rung += 1
+        time.sleep(0.001)
+    time.sleep(2 * SHORTEST_PAUSE)
+    elapsed = time.monotonic() - started
+    assert 2 <= queue.llen(QUEUE) <= elapsed / SHORTEST_PAUSE + 1
+    assert rung > 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_threads_share_one_bell(bell, queue):
+    before = threading.active_count()
+    ringers = [threading.Thread(target=bell._want) for _ in range(20)]
+    for ringer in ringers:
+        ringer.start()
+    for ringer in ringers:
+        ringer.join()
+    assert eventually(lambda: queue.llen(QUEUE) >= 1)
+    assert threading.active_count() <= before + 1
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_is_not_there_costs_nothing(tmp_path, caplog):
+    dead = bell_at(f"redis+socket://{tmp_path}/nobody.sock")
+    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
+    assert eventually(lambda: "Nobody could be woken" in caplog.text)
+    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_frozen_broker_costs_nothing_and_is_rung_again_when_it_thaws(broker, bell, queue):
+    bell.ring()
+    assert eventually(lambda: queue.llen(QUEUE) == 1)
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
+        time.sleep(3 * SHORTEST_PAUSE)
+        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    assert eventually(lambda: queue.llen(QUEUE) >= 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bell_that_cannot_even_be_rung_does_not_undo_the_store(bell, monkeypatch):
+    def no_more_threads(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    bell.ring()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_store_rings_once_for_the_worker_we_really_run(api, project_queue):
+    api.add("tea")
+    assert eventually(lambda: project_queue.llen(QUEUE) >= 1)
+    assert b"memories.tasks.embed_due" in project_queue.lindex(QUEUE, 0)
+
+
+@pytest.fixture
+def project_queue(settings) -> Iterator[Redis]:
+    with Redis(unix_socket_path=str(settings.HOME.broker_socket), socket_timeout=5) as client:
+        client.delete(QUEUE)
+        yield client

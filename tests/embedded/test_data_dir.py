@@ -1,0 +1,180 @@
+"""The data directory: whose it is, what it keeps secret, and who holds it."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from memory_site.embedded.data_dir import (
+    MARKER,
+    AlreadyServed,
+    ForeignDirectory,
+    Home,
+    OtherLayout,
+    UnsafeSockets,
+    Unusable,
+)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another user")
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def python(code, *arguments, **options):
+    """A process of its own, for what has to be done by another one."""
+    argv = [sys.executable, "-c", f"import sys\nfrom memory_site.embedded.home import Home\n{code}", *arguments]
+    return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, **options)
+
+
+def test_naming_a_home_makes_no_files(home):
+    assert home.broker_url.startswith("redis+socket://")
+    assert not home.path.exists()
+
+
+def test_the_directory_is_private(home):
+    home.prepare()
+    assert {mode(path) for path in (home.path, *filter(Path.is_dir, home.path.iterdir()))} == {0o700}
+
+
+def test_an_existing_empty_directory_becomes_private(directory):
+    (directory / "home").mkdir(mode=0o755)
+    Home(directory / "home").prepare()
+    assert mode(directory / "home") == 0o700
+
+
+def test_directories_above_keep_their_modes(directory):
+    above = directory / "above"
+    above.mkdir(mode=0o750)
+    Home(above / "home").prepare()
+    assert (mode(directory), mode(above)) == (0o700, 0o750)
+
+
+def test_a_directory_with_other_files_is_refused_and_left_alone(directory):
+    (directory / "thesis.txt").touch()
+    before = mode(directory), sorted(directory.iterdir())
+    with pytest.raises(ForeignDirectory, match=f"{directory} holds files that are not Memory Site's"):
+        Home(directory).prepare()
+    assert (mode(directory), sorted(directory.iterdir())) == before
+
+
+def test_a_fresh_volume_is_accepted(directory):
+    (directory / "lost+found").mkdir()
+    Home(directory).prepare()
+    assert (directory / MARKER).exists()
+
+
+def test_the_directory_of_another_release_is_refused(directory):
+    (directory / "memory-site-layout-99").touch()
+    with pytest.raises(OtherLayout, match="memory-site-layout-99"):
+        Home(directory).prepare()
+
+
+def test_a_file_is_no_home(directory):
+    (directory / "home").touch()
+    with pytest.raises(Unusable, match="cannot be used as data directory"):
+        Home(directory / "home").prepare()
+
+
+def test_a_secret_stays_what_it_is(home):
+    secret = home.secret("django")
+    assert len(secret) >= 43
+    assert set(secret) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+    assert Home(home.path).secret("django") == secret != home.secret("other")
+    assert mode(home.path / "secrets" / "django") == 0o600
+
+
+def test_processes_that_ask_for_a_secret_at_once_get_the_same(home):
+    code = "sys.stdin.read(1); print(Home(sys.argv[1]).secret('django'), end='')"
+    racers = [python(code, str(home.path)) for _ in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda racer: racer.communicate("!")[0], racers))
+    assert set(answers) == {home.secret("django")}
+
+
+def test_a_secret_left_half_written_is_made_again(home):
+    home.prepare()
+    (home.path / "secrets" / ".django.draft").write_text("half")
+    assert len(home.secret("django")) >= 43
+
+
+def test_sockets_move_to_a_short_directory_when_the_path_is_long(directory):
+    home = Home(directory / ("long" * 25))
+    home.prepare()
+    assert home.sockets.parent == Path("/tmp")
+    assert len(os.fsencode(home.sockets / ".s.PGSQL.5432")) < 100
+    assert mode(home.sockets) == 0o700
+    assert Home(home.path).database["HOST"] == str(home.sockets)
+    home.sockets.rmdir()
+
+
+@pytest.mark.parametrize("plant", [lambda path: path.symlink_to("/"), lambda path: path.mkdir(mode=0o755)])
+def test_a_socket_directory_that_others_could_use_is_refused(directory, plant):
+    home = Home(directory / ("long" * 25))
+    plant(home.sockets)
+    try:
+        with pytest.raises(UnsafeSockets, match="belongs to someone else or is open to others"):
+            home.prepare()
+    finally:
+        home.sockets.unlink() if home.sockets.is_symlink() else home.sockets.rmdir()
+
+
+def test_a_second_holder_is_told_who_the_first_is(home):
+    with home.lock("http://127.0.0.1:8000"), pytest.raises(AlreadyServed) as refusal, Home(home.path).lock():
+        pass
+    assert str(refusal.value) == f"{home.path} is already served by process {os.getpid()} at http://127.0.0.1:8000."
+
+
+def test_a_released_home_can_be_held_again(home):
+    for _ in range(2):
+        with home.lock():
+            assert (home.path / "lock").exists()
+
+
+def test_a_killed_holder_holds_nothing(home):
+    code = "with Home(sys.argv[1]).lock('http://x'): print('held', flush=True); sys.stdin.read()"
+    holder = python(code, str(home.path))
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(AlreadyServed, match=f"process {holder.pid}"), home.lock():
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    with home.lock("http://y"):
+        assert f"{os.getpid()}" in (home.path / "lock").read_text()
+
+
+@as_root
+def test_servers_of_root_run_as_nobody(home):
+    home.prepare()
+    assert home.owner.uid not in (0, None)
+    assert home.sockets.stat().st_uid == home.path.stat().st_uid == home.owner.uid
+    assert (home.path / "secrets").stat().st_uid == 0
+
+
+@as_root
+def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
+    (directory / "home").mkdir()
+    os.chown(directory / "home", 1234, 1234)
+    home = Home(directory / "home")
+    home.secret("django")
+    with home.lock():
+        pass
+    owners = {path.stat().st_uid for path in home.path.rglob("*")}
+    assert owners == {1234}
+
+
+@as_root
+def test_root_gives_no_files_away_that_a_persons_link_leads_to(directory):
+    (directory / "precious").mkdir()
+    (directory / "home").mkdir()
+    (directory / "home" / MARKER).touch()
+    (directory / "home" / "secrets").symlink_to(directory / "precious")
+    os.chown(directory / "home", 1234, 1234)
+    Home(directory / "home").secret("django")
+    assert (directory / "precious").stat().st_uid == 0

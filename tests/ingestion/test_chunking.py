@@ -1,0 +1,234 @@
+"""How a text is cut: small enough, at the right places, with the right lines, and nothing lost."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from semantic_text_splitter import TextSplitter
+
+from ingestion.chunking import LARGEST_PROGRAM, chunks
+from ingestion.splitters import OVERLAP, TOKENS
+from ingestion.splitters.semantic import VOCABULARY
+from memory_site.core.http.fields import CONTENT_LENGTH
+from memory_site.settings import SPLITTERS
+from tests.stack.stack import MANAGE, clean_environment, manage
+
+SENTENCE = "The committee met on day {} and went through the budget, the roof repairs and the summer fair. "
+PROSE = "\n".join(SENTENCE.format(number) for number in range(400))
+WIDE = "\n".join(f"Zeile {number}: Grüße aus Zürich, 日本語のテキスト, ☕ 👩‍👩‍👧‍👦 und ﬁn." for number in range(300))
+BODY = "".join(f"    total = total * {number} + offset  # step {number}\n" for number in range(30))
+PROGRAM = '"""Sums."""\n\n\n' + "".join(f"def sum_{n}(total, offset):\n{BODY}    return total\n\n\n" for n in range(20))
+CHAPTERS = [f"# Chapter {n}\n\n" + "".join(SENTENCE.format(f"{n}.{m}") for m in range(25)) for n in range(10)]
+MARKDOWN = "\n\n".join(CHAPTERS)
+TEXTS = {
+    "prose": (PROSE, "txt"),
+    "wide": (WIDE, "md"),
+    "Windows": (PROSE.replace("\n", "\r\n"), "md"),
+    "program": (PROGRAM, "py"),
+    "Windows program": (PROGRAM.replace("\n", "\r\n"), "py"),
+    "broken program": (PROGRAM.replace("(", "", 5) + "\n)))", "py"),
+    "Markdown": (MARKDOWN, "md"),
+    "long gap": (f"above\n{' ' * 3000}\n\n{PROSE}" + "\n" * 5000 + "below", "md"),
+    "long line": (f"above\n{'x,' * 8000}\nbelow\n", "yaml"),
+    "short": ("tea", ""),
+}
+ANY = pytest.mark.parametrize(("text", "kind"), TEXTS.values(), ids=TEXTS)
+
+
+def llamaindex():
+    return pytest.importorskip("llama_index.core", reason="needs the extra llamaindex")
+
+
+@pytest.fixture(params=SPLITTERS)
+def splitter(request, settings):
+    """Each of them in turn."""
+    if request.param == "llamaindex":
+        llamaindex()
+    settings.SPLITTER = SPLITTERS[request.param]
+
+
+#: Characters that two chunks share at most.
+LONGEST_OVERLAP = 200
+
+
+def tokens(text: str) -> int:
+    """Counted by the vocabulary itself: the smallest size that keeps the text in one piece."""
+    low, high = 1, 4 * len(text) + 1
+    while low < high:
+        middle = (low + high) // 2
+        pieces = TextSplitter.from_tiktoken_model(VOCABULARY, middle, trim=False).chunks(text)
+        low, high = (low, middle) if len(pieces) == 1 else (middle + 1, high)
+    return low
+
+
+def lines(text: str, first: int, last: int) -> str:
+    return "\n".join(text.split("\n")[first - 1 : last])
+
+
+@ANY
+def test_no_chunk_is_larger_than_1024_tokens(splitter, text, kind):
+    parts = chunks(text, kind)
+    one = TextSplitter.from_tiktoken_model(VOCABULARY, TOKENS, trim=False)
+    assert parts
+    assert all(len(one.chunks(part.content)) == 1 for part in parts)
+    assert all(len(part.content) <= CONTENT_LENGTH for part in parts)
+
+
+@ANY
+def test_its_lines_contain_a_chunk(splitter, text, kind):
+    for part in chunks(text, kind):
+        assert 1 <= part.start_line <= part.end_line <= text.count("\n") + 1
+        assert part.content.rstrip() in lines(text, part.start_line, part.end_line)
+        assert part.content.strip().split("\n")[0].strip() in lines(text, part.start_line, part.start_line)
+        assert part.content.strip().split("\n")[-1].strip() in lines(text, part.end_line, part.end_line)
+
+
+@ANY
+def test_nothing_is_lost(splitter, text, kind):
+    parts = chunks(text, kind)
+    places = {number for part in parts for number in range(part.start_line, part.end_line + 1)}
+    assert {number for number, line in enumerate(text.split("\n"), 1) if line.strip()} <= places
+    done = 0
+    for content in (part.content.strip() for part in parts):
+        place = text.index(content, max(done - LONGEST_OVERLAP, 0))
+        assert "x,x," in content or not text[done:place].strip()
+        done = place + len(content)
+    assert not text[done:].strip()
+
+
+@ANY
+def test_chunks_are_numbered_in_their_order(splitter, text, kind):
+    parts = chunks(text, kind)
+    assert [part.position for part in parts] == list(range(len(parts)))
+    assert [part.start_line for part in parts] == sorted(part.start_line for part in parts)
+
+
+def test_chunks_are_as_large_as_they_may_be(splitter):
+    assert max(tokens(part.content) for part in chunks(PROSE)[:3]) > TOKENS * 0.9
+
+
+def test_chunks_of_continuous_text_overlap_by_20_tokens_at_most(splitter):
+    words = " ".join(f"word{number}" for number in range(900))
+    first, second = chunks(words)[:2]
+    shared = max(size for size in range(200) if first.content.endswith(second.content[:size]))
+    assert shared > 0
+    assert OVERLAP / 2 < tokens(second.content[:shared]) <= OVERLAP
+
+
+def test_a_function_that_fits_is_not_cut():
+    parts = chunks(PROGRAM, "py")
+    assert len(parts) > 5
+    for number in range(20):
+        whole = f"def sum_{number}(total, offset):\n{BODY}    return total"
+        assert any(whole in part.content for part in parts)
+
+
+def test_a_chapter_that_fits_is_not_cut():
+    parts = chunks(MARKDOWN, "md")
+    for whole in CHAPTERS:
+        assert any(whole.strip() in part.content for part in parts)
+
+
+def test_one_endless_line_is_cut_and_its_slices_share_some_characters(splitter):
+    line = "".join(f"{number:07d}" for number in range(20_000))
+    parts = chunks(line, "txt")
+    assert {(part.start_line, part.end_line) for part in parts} == {(1, 1)}
+    places = [(line.index(part.content), len(part.content)) for part in parts]
+    assert all(start <= before + size for (before, size), (start, _) in zip(places, places[1:], strict=False))
+    assert places[0][0] == 0
+    assert sum(places[-1]) == len(line)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\r\n \t\r\n", "\u200b\n\u3164", " " * 3000])
+def test_only_blank_lines_are_no_chunk(splitter, text):
+    assert [chunks(text, kind) for kind in ("", "md", "py")] == [[], [], []]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["txt", "md", "py"])
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 2**20, "x" + " " * 2**20 + "y", "x" + "\n" * 2**20 + "y", "x" + " \n" * 2**19 + "y", "-" * 2**20],
+    ids=["letters", "spaces", "line ends", "blank lines", "dashes"],
+)
+def test_monstrous_text_takes_seconds(splitter, text, kind):
+    started = time.monotonic()
+    parts = chunks(text, kind)
+    assert time.monotonic() - started < 10
+    assert parts[0].content[0] == text[0]
+    assert parts[-1].content[-1] == text[-1]
+
+
+@pytest.mark.timeout(60)
+def test_a_program_that_a_program_wrote_takes_seconds(splitter):
+    text = ("abcdefghij" * 499 + "\n") * (LARGEST_PROGRAM // 4990 + 10)
+    started = time.monotonic()
+    assert chunks(text, "py")
+    assert time.monotonic() - started < 10
+
+
+# LlamaIndex's SentenceSplitter
+
+
+def test_llamaindex_cuts_where_llamaindex_cuts(settings):
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    theirs = llamaindex().node_parser.SentenceSplitter(chunk_size=TOKENS, chunk_overlap=OVERLAP)
+    for text, kind in (TEXTS[name] for name in ("prose", "wide", "program", "Markdown", "short")):
+        assert [part.content for part in chunks(text, kind)] == theirs.split_text(text)
+
+
+def test_llamaindex_keeps_the_white_space_between_paragraphs(settings):
+    llamaindex()
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    # Of more tokens than a chunk has: their sentences are cut apart, and join the sentences around them.
+    paragraphs = ["\n".join(SENTENCE.format(f"{n}.{m}") for m in range(60)) for n in range(4)]
+    text = "\n\n\n  ".join(paragraphs)
+    parts = chunks(text)
+    assert any("\n\n\n  " in part.content for part in parts)
+    assert all(part.content in text for part in parts)
+
+
+def test_what_llamaindex_finds_twice_is_told_where_it_stands_first(settings):
+    llamaindex()
+    settings.SPLITTER = SPLITTERS["llamaindex"]
+    parts = chunks("tea\n" * 5000 + "coffee")
+    assert len(parts) > 3
+    assert len({part.content for part in parts}) == 2
+    assert [part.start_line for part in parts[:-1]] == [1] * (len(parts) - 1)
+    assert parts[-1].end_line == 5001
+
+
+OFFLINE = """
+import socket
+def refused(*_, **__):
+    raise SystemExit("the network was asked for")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+import django
+django.setup()
+from ingestion.split import chunks
+print(len(chunks("The harbour opens at nine.\\n" * 400)))
+"""
+
+
+def test_llamaindex_downloads_nothing(tmp_path):
+    llamaindex()
+    empty = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "NLTK_DATA", "DATA_DIR")}
+    env = clean_environment(**empty, SPLITTER="llamaindex", DJANGO_SETTINGS_MODULE="memory_site.settings")
+    done = subprocess.run([sys.executable, "-c", OFFLINE], env=env, cwd=MANAGE.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("sentences", "SPLITTER: must be one of semantic, llamaindex"),
+        ("llamaindex", "SPLITTER: llamaindex needs the package llama-index-core, which is not installed"),
+    ],
+)
+def test_a_splitter_that_is_not_there_stops_the_start(tmp_path, value, told):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None")
+    done = manage("check", SPLITTER=value, DATA_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

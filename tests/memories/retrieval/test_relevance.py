@@ -1,0 +1,92 @@
+"""How relevant a memory is now: against the formula written out in Python."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memories.models import Memory
+from memories.retrieval.relevance import HALF_LIFE, PERMANENT, Relevance, relevance
+from memories.types import MemoryType
+
+pytestmark = pytest.mark.django_db
+AS_STATED = {
+    "temporary_state": 3, "search_result": 6, "tool_output": 8, "conversation_fact": 24, "completed_action": 24,
+    "user_selection": 36, "domain_entity": 48, "agent": 12, "workflow": 12, "conversation": 12,
+}  # fmt: skip
+AGO = "statement_timestamp() - make_interval(secs => %s)"
+SQL = f"""SELECT {relevance("memory")} FROM (VALUES (%s, %s::float8, {AGO}, {AGO}, {AGO}))
+AS memory (memory_type, base_relevance, created_at, last_updated, last_accessed_at)"""
+HOURS = st.floats(0, 24 * 365 * 30)
+
+
+def by_hand(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
+    """The formula, with ages in hours."""
+    age = created if updated is None else updated
+    decayed = base if kind in PERMANENT else base * 0.5 ** (age / AS_STATED[kind])
+    boost = 0.3 * 0.5 ** (accessed / 2) if accessed is not None and accessed < 24 else 0
+    return min(max(decayed + boost, 0.05), 1)
+
+
+def by_database(kind: str, base: float, *hours: float | None) -> float:
+    seconds = [each if each is None else each * 3600 for each in hours]
+    with connection.cursor() as cursor:
+        cursor.execute(SQL, [kind, base, *seconds])
+        return cursor.fetchone()[0]
+
+
+def test_every_type_has_its_half_life():
+    assert set(HALF_LIFE) == set(MemoryType)
+    assert {str(kind): hours for kind, hours in HALF_LIFE.items() if kind not in PERMANENT} == AS_STATED
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from([str(kind) for kind in MemoryType]),
+    base=st.floats(0, 1),
+    created=HOURS,
+    updated=st.none() | HOURS,
+    accessed=st.none() | HOURS | st.floats(0, 30),
+)
+def test_the_expression_is_the_formula(kind, base, created, updated, accessed):
+    accessed = None if accessed is not None and abs(accessed - 24) < 0.001 else accessed
+    found = by_database(kind, base, created, updated, accessed)
+    assert found == pytest.approx(by_hand(kind, base, created, updated, accessed), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "created", "updated", "accessed", "expected"),
+    [
+        ("agent", 1, 0, None, None, 1),
+        ("agent", 1, 12, None, None, 0.5),
+        ("agent", 1, 1000, 12, None, 0.5),
+        ("agent", 0, 0, None, None, 0.05),
+        ("agent", 1, 1000, None, 0, 0.3),
+        ("agent", 1, 1000, None, 2, 0.15),
+        ("agent", 1, 1000, None, 24.1, 0.05),
+        ("agent", 1, 0, None, 0, 1),
+        ("insight", 0.6, 100_000, None, None, 0.6),
+        ("insight", 5e-324, 1, None, None, 0.05),
+        ("temporary_state", 5e-324, 227_000, None, 227_000, 0.05),
+        ("domain_entity", 0.8, 48, None, None, 0.4),
+        ("agent", 1, -1, None, -1, 1),
+    ],
+)
+def test_what_it_comes_to(kind, base, created, updated, accessed, expected):
+    assert by_database(kind, base, created, updated, accessed) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_queryset_knows_the_same(api):
+    now = datetime.now(UTC)
+    kinds, hours = ("agent", "insight", "tool_output"), {"Just now.": 1, "Yesterday at noon.": 20, "Long ago.": 200_000}
+    told = [(kind, text, str(now - timedelta(hours=age))) for kind in kinds for text, age in hours.items()]
+    ids = [api.add(text, memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, text, at in told]
+    Memory.objects.filter(pk=ids[1]).update(last_accessed_at=now)
+    rows = Memory.objects.annotate(relevance=Relevance()).in_bulk(ids)
+    for memory in rows.values():
+        ages = [(now - each).total_seconds() / 3600 if each else None
+                for each in (memory.created_at, memory.last_updated, memory.last_accessed_at)]  # fmt: skip
+        assert memory.relevance == pytest.approx(by_hand(memory.memory_type, 0.9, *ages), abs=1e-3)
+    assert Memory.objects.annotate(relevance=Relevance()).filter(relevance__gt=0.8).count() == 5

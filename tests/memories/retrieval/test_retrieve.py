@@ -1,0 +1,418 @@
+"""What matters to a user is retrieved, and nothing when nothing does."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from memories import tasks
+from memories.embeddings import _embedders
+from memories.models import Memory
+from memories.search.query_embedding import forget_queries
+from tests.memories.graph.business import CASE, DEAL, memories, target
+from tests.wire import at_once, fingerprint, is_problem
+
+pytestmark = pytest.mark.django_db
+ONNX = {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "all-MiniLM-L6-v2", "OPTIONS": {}}
+WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}
+
+
+def retrieve(api, query: str, user: str = "ada", **fields: object) -> list[dict]:
+    response = api.post(f"/users/{user}/retrieve", {"query": query, **fields})
+    assert response.status_code == 200, response.content
+    return response.json()["results"]
+
+
+def contents(hits: list[dict]) -> list[str]:
+    return [hit["memory"]["content"] for hit in hits]
+
+
+def ids(hits: list[dict]) -> list[str]:
+    return [hit["memory"]["id"] for hit in hits]
+
+
+def ago(**time: float) -> str:
+    return str(datetime.now(UTC) - timedelta(**time))
+
+
+def told(api, content: str, **fields: object) -> str:
+    return api.add(content, **{"user_id": "ada", **fields})["id"]
+
+
+@pytest.fixture(params=["hashing", "onnx"])
+def business(request, api, settings):
+    """The two targets among five hundred look-alikes, embedded by the model of the tests and by the real one."""
+    if request.param == "onnx":
+        settings.EMBEDDINGS = {"default": ONNX}
+        _embedders.clear()
+        forget_queries()
+    every = [*memories(), target(DEAL), target(CASE)]
+    assert api.post("/memories/bulk", {"memories": every}).status_code == 201
+    tasks.embed_due()
+    return api
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("how big is the acme deal?", True),
+        ("how large is the Acme opportunity", True),
+        ("best pizza with garlic", False),
+    ],
+)
+def test_among_few_memories_a_question_in_words_of_its_own_finds_them(api, settings, query, found):
+    settings.EMBEDDINGS = {"default": ONNX}
+    _embedders.clear()
+    forget_queries()
+    record = {"attributes": {"type": "Opportunity"}, "Id": "0065g00000XyZ12AAB", "Name": "Acme Enterprise License"}
+    result = {"records": [record | {"Amount": 250000, "AccountId": "0015g00000AbC34AAA"}]}
+    told = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}
+    assert api.post("/tool-results", told).status_code == 201
+    tasks.embed_due()
+    assert len(retrieve(api, query)) == (2 if found else 0)
+
+
+PHRASES = [
+    ("006Hs00001AbCdEIAV", DEAL),
+    ("006hs00001abcdeiav", DEAL),
+    ("Acme Corp Enterprise License 250,000", DEAL),
+    ("acme corp enterprise license", DEAL),
+    ("license enterprise corp ACME", DEAL),
+    ("$250,000", DEAL),
+    ("250000", DEAL),
+    ("the 250k deal", DEAL),
+    ("acme 250000", DEAL),
+    ("what is the status of the Acme enterprise license opportunity?", DEAL),
+    ("500Hs00001XyZwVIAV", CASE),
+    ("500Hs00001XyZwV", CASE),
+    ("Case 98231", CASE),
+    ("98231", CASE),
+    ("globex freight", CASE),
+    ("GLOBEX FREIGHT WAREHOUSE SCANNER", CASE),
+    ("connection scanner warehouse", CASE),
+    ("the scanner in the warehouse loses its connection", CASE),
+    ("tell me about https://example.org/lightning/r/500Hs00001XyZwVIAV/view", CASE),
+    ("high priority case of Globex", CASE),
+]
+NONSENSE = [
+    "zxqv blorptang", "purple elephant dancing algebra", "qwerty zxcvb", "banana volcano trombone", "flurb",
+    "medieval castle knitting recipe", "xyzzy plugh", "kangaroo", "lorem ipsum dolor sit amet", "!!!???",
+    "moonlight sonata piano tuning", "unicorn rainbow glitter", "the of and", "PROJ-99999", "777777", "$4,321,987",
+    "006Hs00001NoNeNIAV", "how tall is the eiffel tower",
+]  # fmt: skip
+
+
+def test_the_targets_are_first_by_whatever_phrase(business):
+    wrong = {}
+    for phrase, wanted in PHRASES:
+        found = contents(retrieve(business, phrase))
+        if found[:1] != [wanted["content"]]:
+            wrong[phrase] = found[:2]
+    assert not wrong
+
+
+def test_nonsense_finds_nothing(business):
+    found = {query: contents(retrieve(business, query))[:2] for query in NONSENSE}
+    assert not {query: hits for query, hits in found.items() if hits}
+    assert not Memory.objects.filter(access_count__gt=0).exists()
+
+
+def test_a_specific_query_brings_little_else(business):
+    assert contents(retrieve(business, "scanner 98231 connection"))[0] == CASE["content"]
+    assert contents(retrieve(business, "250000")) == [DEAL["content"]]
+    acme = contents(retrieve(business, "Acme Corp", limit=100))
+    assert all("Acme Corp" in content for content in acme[:4])
+    assert sum("Acme Corp" in content for content in acme[:8]) == 6
+
+
+def test_a_broad_query_brings_many(business):
+    hits = retrieve(business, "opportunities in negotiation", limit=100)
+    assert len(hits) == 100
+    assert all("Opportunity" in content for content in contents(hits)[:10])
+
+
+# By id
+
+
+@pytest.fixture
+def issues(api) -> dict[str, str]:
+    """Entities of ada's by id."""
+    keys = ["PROJ-123", "PROJ-124", "proj-124", "INC0010023"]
+    return {key: told(api, f"Issue {key} is open.", entity={"system": "jira", "id": key}) for key in keys}
+
+
+def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
+    for query in ("PROJ-123", "proj-123", " (PROJ-123)? ", "PROJ-123!"):
+        [hit] = retrieve(api, query)
+        assert hit["memory"]["id"] == issues["PROJ-123"]
+        assert (hit["score"], hit["found_by"], hit["parts"]) == (1.0, ["id"], None)
+
+
+@pytest.mark.parametrize("key", ["straße-1", "ﬁx-9", "ŉ7"])
+def test_an_id_in_letters_that_have_no_capitals_is_found_too(api, key):
+    own = told(api, "a strange ticket", entity={"system": "jira", "id": key})
+    assert ids(retrieve(api, key)) == [own]
+
+
+def test_two_ids_answer_with_both(api, issues):
+    assert set(ids(retrieve(api, "PROJ-123, INC0010023"))) == {issues["PROJ-123"], issues["INC0010023"]}
+
+
+def test_an_id_written_exactly_is_not_another_one_in_another_case(api, issues):
+    assert ids(retrieve(api, "PROJ-124")) == [issues["PROJ-124"]]
+    assert ids(retrieve(api, "proj-124")) == [issues["proj-124"]]
+    assert set(ids(retrieve(api, "Proj-124"))) == {issues["PROJ-124"], issues["proj-124"]}
+
+
+def test_an_id_among_words_comes_first(api, issues):
+    other = told(api, "The harbour master asked about the broken crane.")
+    tasks.embed_due()
+    found = ids(retrieve(api, "what did the harbour master say of the broken crane and PROJ-123?"))
+    assert found[0] == issues["PROJ-123"]
+    assert other in found
+    assert len(found) == len(set(found))
+
+
+def test_an_id_of_another_user_is_nothing(api, issues):
+    assert retrieve(api, "PROJ-123", user="ben") == []
+
+
+def test_an_id_is_filtered_like_everything_else(api, issues):
+    assert ids(retrieve(api, "PROJ-123", memory_types=["insight"])) == []
+
+
+def test_a_salesforce_id_is_the_same_in_both_its_lengths(api):
+    long = told(api, "Contact Ada", entity={"system": "salesforce", "id": "00130000000gcNFAAY"})
+    short = told(api, "Contact Ben", entity={"system": "salesforce", "id": "0031300000xYzAb"})
+    assert ids(retrieve(api, "00130000000gcNF")) == [long]
+    assert ids(retrieve(api, "0031300000xYzAbAAI")) == [short] or ids(retrieve(api, "0031300000xYzAb")) == [short]
+
+
+# Order
+
+
+def test_a_new_memory_stands_before_one_ten_hours_old_and_both_come(api):
+    for kind in ("agent", "business_fact", "tool_output"):
+        text = f"The ferry contract is signed, noted by {{}}. {kind}"
+        old = told(api, text.format("Ada"), memory_type=kind, created_at=ago(hours=10))
+        new = told(api, text.format("Ben"), memory_type=kind)
+        tasks.embed_due()
+        assert ids(retrieve(api, "ferry contract", memory_types=[kind])) == [new, old]
+
+
+def test_what_was_given_more_relevance_stands_first(api):
+    low = told(api, "The ferry contract is signed, noted by Ada.", base_relevance=0.1)
+    high = told(api, "The ferry contract is signed, noted by Ben.", base_relevance=0.9)
+    tasks.embed_due()
+    assert ids(retrieve(api, "ferry contract")) == [high, low]
+
+
+def link(api, start: str, finish: str, strength: float = 1.0) -> None:
+    body = {"to_id": finish, "type": "relates_to", "strength": strength}
+    assert api.post(f"/memories/{start}/relationships", body).status_code == 201
+
+
+def test_what_is_near_in_the_graph_stands_first(api):
+    notes = [told(api, f"The ferry contract is signed, note {number}.") for number in range(6)]
+    here, between = told(api, "Where the caller stands."), told(api, "A memory in between.")
+    link(api, notes[4], here)
+    link(api, here, between)
+    link(api, between, notes[2])
+    link(api, notes[1], here, strength=0.2)
+    tasks.embed_due()
+    hits = retrieve(api, "ferry contract", near=[here])
+    nearness = {hit["memory"]["id"]: hit["parts"]["nearness"] for hit in hits}
+    assert nearness == pytest.approx(dict.fromkeys(notes, 0) | {notes[4]: 0.5, notes[2]: 0.25, notes[1]: 0.1})
+    assert ids(hits)[:3] == [notes[4], notes[2], notes[1]]
+    assert here not in nearness, "nearness alone is no reason to be found"
+
+
+def test_another_users_graph_brings_nobody_nearer(api, outsider):
+    mine = told(api, "The ferry contract is signed.")
+    theirs = [told(api, f"Ben's memory {number}", user_id="ben") for number in range(2)]
+    link(api, *theirs)
+    tasks.embed_due()
+    for near in (theirs, ["00000000-0000-0000-0000-000000000000"]):
+        [hit] = retrieve(api, "ferry contract", near=near)
+        assert (hit["memory"]["id"], hit["parts"]["nearness"]) == (mine, 0)
+
+
+def test_the_score_is_the_weighed_sum_of_its_parts(api):
+    for number in range(20):
+        fields = {"created_at": ago(hours=number), "base_relevance": number / 20}
+        told(api, f"The ferry contract is signed, note {number}.", **fields)
+    tasks.embed_due()
+    hits = retrieve(api, "ferry contract note 7", limit=20)
+    assert len(hits) > 5
+    for hit in hits:
+        assert set(hit["parts"]) == set(WEIGHTS)
+        assert all(0 <= part <= 1 for part in hit["parts"].values())
+        assert hit["score"] == pytest.approx(sum(WEIGHTS[name] * part for name, part in hit["parts"].items()))
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+# Filters
+
+
+@pytest.fixture
+def ferries(api) -> dict[str, str]:
+    """Notes by what sets them apart."""
+    kinds = {
+        "plain": {},
+        "typed": {"memory_type": "business_fact"},
+        "old": {"created_at": ago(hours=100)},
+        "tagged": {"tags": ["a", "b"]},
+        "half tagged": {"tags": ["a"]},
+        "weak": {"base_relevance": 0.2},
+    }
+    found = {name: told(api, f"The ferry contract is signed, {name}.", **fields) for name, fields in kinds.items()}
+    told(api, "The ferry contract is signed, says Ben.", user_id="ben")
+    tasks.embed_due()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        ({}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
+        ({"memory_types": ["business_fact"]}, {"typed"}),
+        ({"memory_types": ["business_fact", "insight"], "max_age_hours": 99}, {"typed"}),
+        ({"max_age_hours": 101}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
+        ({"max_age_hours": 0}, set()),
+        ({"required_tags": ["a"]}, {"tagged", "half tagged"}),
+        ({"required_tags": ["a", "b"]}, {"tagged"}),
+        ({"excluded_tags": ["b", "c"]}, {"plain", "typed", "old", "half tagged", "weak"}),
+        ({"required_tags": ["a"], "excluded_tags": ["b"]}, {"half tagged"}),
+        ({"min_relevance": 0.5}, {"plain", "typed", "tagged", "half tagged"}),
+        ({"min_relevance": 0.05}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
+    ],
+)  # fmt: skip
+def test_filters_narrow_down_what_is_looked_for(api, ferries, filters, left):
+    assert set(ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in left}
+
+
+def test_an_entity_told_again_is_young(api):
+    entity = {"system": "jira", "id": "A-1"}
+    own = told(api, "The ferry contract is open.", entity=entity, created_at=ago(hours=100))
+    assert retrieve(api, "A-1", max_age_hours=1) == []
+    assert told(api, "The ferry contract is signed.", entity=entity) == own
+    assert ids(retrieve(api, "A-1", max_age_hours=1)) == [own]
+
+
+def test_a_filter_is_applied_before_the_limit(api):
+    for number in range(60):
+        told(api, f"The ferry contract is signed, {number}.", tags=["noise"])
+    kept = told(api, "Far away somebody spoke of a ferry and of a contract that nobody ever signed, long ago.")
+    tasks.embed_due()
+    assert ids(retrieve(api, "ferry contract signed", limit=3, excluded_tags=["noise"])) == [kept]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"query": ""},
+        {"query": "a", "limit": 101},
+        {"query": "a", "max_age_hours": -1},
+        {"query": "a", "min_relevance": 1.1},
+        {"query": "a", "near": ["x"]},
+        {"query": "a", "memory_types": ["x"]},
+        {"query": "a", "user_id": "ben"},
+    ],
+    ids=str,
+)
+def test_what_is_not_valid_is_refused(api, body):
+    assert is_problem(api.post("/users/ada/retrieve", body), 422)
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "-", "-ferry", '"ferry 250,000"', "%s %(nonsense0)s", "$", "1k", "-250000", "🐈"]
+)
+def test_no_query_is_too_odd(api, ferries, query):
+    retrieve(api, query)
+
+
+def test_what_is_excluded_stays_away(api, ferries):
+    assert ferries["old"] not in ids(retrieve(api, "ferry contract -old"))
+    assert ids(retrieve(api, '"signed, old"')) == [ferries["old"]]
+
+
+# Amounts
+
+
+@pytest.mark.parametrize("written", ["250,000", "250000", "$250,000", "250k", "$250K"])
+@pytest.mark.parametrize("asked", ["250,000", "250000", "$250,000", "250k", "€250000", "deals of 250K"])
+def test_an_amount_is_found_in_whatever_form(api, written, asked):
+    wanted = told(api, f"A deal of {written} with Acme.")
+    for number in (25_000, 260_000, 2_500_000, 350_000):
+        told(api, f"A deal of {number:,} with Acme.")
+    tasks.embed_due()
+    assert ids(retrieve(api, asked))[0] == wanted
+
+
+# Use, people, trouble
+
+
+def test_each_that_is_returned_is_counted_once(api, ferries):
+    found = ids(retrieve(api, "ferry contract", limit=2))
+    assert set(map(str, Memory.objects.filter(access_count=1).values_list("pk", flat=True))) == set(found)
+    assert Memory.objects.filter(access_count=0).count() == 5
+
+
+def test_a_retry_with_the_same_key_counts_once(api, ferries):
+    for _ in range(2):
+        api.post("/users/ada/retrieve", {"query": "ferry contract"}, **{"Idempotency-Key": "one"})
+    assert set(Memory.objects.filter(user_id="ada").values_list("access_count", flat=True)) == {1}
+
+
+def test_a_user_id_may_hold_slashes(api):
+    own = told(api, "The ferry contract is signed.", user_id="acme/ada")
+    assert ids(retrieve(api, "ferry contract", user="acme/ada")) == [own]
+    assert api.get("/users/acme/ada").status_code == 200
+
+
+def test_an_outsider_neither_sees_nor_counts_ours(outsider, issues, ferries):
+    before = fingerprint()
+    assert retrieve(outsider, "ferry contract PROJ-123") == []
+    assert fingerprint() == before
+
+
+def test_a_reader_may_not_be_counted(reader, ferries):
+    assert is_problem(reader.post("/users/ada/retrieve", {"query": "ferry"}), 403)
+
+
+def test_it_takes_three_statements_after_authentication(api, ferries, takes):
+    with takes(3):
+        assert len(retrieve(api, "ferry contract")) == 6
+    with takes(3):
+        retrieve(api, "ferry contract", near=[ferries["old"]], min_relevance=0.1, excluded_tags=["x"])
+
+
+def test_without_the_embedder_it_answers_from_the_words(api, ferries, embedder):
+    embedder("Away")
+    answer = api.post("/users/ada/retrieve", {"query": "ferry contract"}).json()
+    assert (len(answer["results"]), answer["degraded"]) == (6, True)
+    assert retrieve(api, "zxqv blorptang") == []
+
+
+def test_a_memory_that_is_not_embedded_yet_is_found_by_its_words(api, ferries):
+    fresh = told(api, "The harbour master is called Moira.")
+    assert ids(retrieve(api, "harbour master Moira")) == [fresh]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_and_readers_at_once_lose_nothing(api):
+    def write(writer: int) -> list[int]:
+        return [
+            api.post("/memories", {"content": f"Ferry note {number} of writer {writer}.", "user_id": "ada"}).status_code
+            for number in range(50)
+        ]
+
+    def read(reader: int) -> list[int]:
+        bodies = [{"query": f"ferry note {number} writer {reader}", "limit": 20} for number in range(20)]
+        return [api.post("/users/ada/retrieve", body).status_code for body in bodies]
+
+    answers = at_once([*(partial(write, n) for n in range(5)), *(partial(read, n) for n in range(3))])
+    assert {status for codes in answers[:5] for status in codes} == {201}
+    assert {status for codes in answers[5:] for status in codes} == {200}
+    assert Memory.objects.filter(user_id="ada").count() == 250

@@ -1,0 +1,393 @@
+"""What a tool gave is kept whatever it is, and the entities in it are taken out and joined."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memories.graph.models import PendingRelationship, Relationship
+from memories.models import Memory
+from memories.tool_results.extract import ENTITIES_AT_MOST, entities_in
+from memories.tool_results.storage import TEXT
+from memory_site.core.http.fields import bounded_object
+from tests.api_contract.hostile import DOUBTFUL, NOWHERE
+from tests.wire import conforms, fingerprint, is_problem, operations
+
+pytestmark = pytest.mark.django_db
+ACCOUNT_ID, DEAL_ID, CONTACT_ID = "001Hs00001AccntIAV", "006Hs00001OpprtIAV", "003Hs00001CntctIAV"
+ACCOUNT = {"attributes": {"type": "Account"}, "Id": ACCOUNT_ID, "Name": "Acme Corp", "Industry": "Ferries"}
+DEAL = {"attributes": {"type": "Opportunity"}, "Id": DEAL_ID, "Name": "Big", "Amount": 250000, "AccountId": ACCOUNT_ID}
+ISSUE = {
+    "key": "PROJ-123",
+    "self": "https://jira.example/rest/api/2/issue/10001",
+    "fields": {
+        "summary": "The crane is broken",
+        "status": {"name": "Open"},
+        "assignee": {"displayName": "Ada"},
+        "priority": {"name": "High"},
+        "issuetype": {"name": "Bug"},
+        "project": {"key": "PROJ", "name": "Port", "self": "https://jira.example/rest/api/2/project/10"},
+        "parent": {"key": "PROJ-1", "fields": {"summary": "The port"}},
+        "epic": "PROJ-7",
+        "subtasks": [{"key": "PROJ-124", "fields": {"summary": "Buy a rope"}}],
+    },
+}
+SYS, USER, GROUP = "a" * 32, "b" * 32, "c" * 32
+INCIDENT = {
+    "sys_id": SYS,
+    "number": "INC0010023",
+    "sys_class_name": "incident",
+    "short_description": "No mail",
+    "caller_id": {"link": "https://x/table/sys_user/b", "value": USER},
+    "assignment_group": GROUP,
+    "parent": "",
+}
+
+
+def stored(api, result: object, **fields: object) -> dict:
+    body = {"user_id": "ada", "agent_id": "crm", "tool": "search", "result": result, **fields}
+    response = api.post("/tool-results", body)
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def entities(answer: dict) -> dict[str, dict]:
+    return {each["entity"]["id"]: each for each in answer["entities"]}
+
+
+def joined() -> set[tuple[str, str, str]]:
+    """Every relationship, by the entity's id or the tool's name of both ends."""
+    ends = ("entity_id", "source_system")
+    rows = Relationship.objects.values_list(
+        "type", *(f"{end}__{name}" for end in ("from_memory", "to_memory") for name in ends)
+    )
+    return {(start or tool, kind, finish or other) for kind, start, tool, finish, other in rows}
+
+
+# The result
+
+
+def test_the_result_is_kept_as_a_memory(api):
+    answer = stored(api, {"found": 3, "text": "harbour"}, session_id="s", tags=["t"], metadata={"a": 1}, importance=4)
+    memory = answer["memory"]
+    assert memory["data"] == {"found": 3, "text": "harbour"}
+    assert (memory["memory_type"], memory["source_system"], memory["agent_id"]) == ("tool_output", "search", "crm")
+    assert (memory["user_id"], memory["session_id"], memory["tags"], memory["importance"]) == ("ada", "s", ["t"], 4)
+    assert memory["metadata"] == {"a": 1, "tool": "search"}
+    assert memory["summary"] == "search: found 3, text harbour"
+    assert (answer["entities"], answer["truncated"]) == ([], False)
+    assert api.get(f"/memories/{memory['id']}").json() == memory
+    assert api.search("harbour", mode="text")["results"][0]["memory"]["id"] == memory["id"]
+
+
+def test_a_summary_of_the_callers_own_is_used(api):
+    assert stored(api, {"a": 1}, summary="Three ferries.")["memory"]["summary"] == "Three ferries."
+
+
+@pytest.mark.parametrize("result", [None, True, 0, 1.5, "text", [], [1, "two", None], {}, ""], ids=repr)
+def test_any_json_will_do(api, result):
+    answer = stored(api, result)
+    assert answer["memory"]["data"] == (result if isinstance(result, dict) else {"result": result})
+    assert answer["truncated"] is False
+
+
+def test_the_same_result_of_the_same_tool_is_one_memory(api):
+    first, again, other = (stored(api, {"a": value})["memory"]["id"] for value in (1, 1, 2))
+    assert first == again != other
+
+
+def test_long_results_that_begin_alike_are_two_memories(api):
+    results = [{"rows": ["x" * 5000, number]} for number in range(2)]
+    assert len({stored(api, result)["memory"]["id"] for result in results}) == 2
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"text": "x" * 70_000},
+        {str(key): key for key in range(300)},
+        {"rows": [{"name": f"row {number}", "values": list(range(10))} for number in range(5_000)]},
+        "line\n" * 200_000,
+        json.loads("[" * 200 + "1" + "]" * 200),
+        [1e308] * 60_000,
+        ['"\\\n'] * 40_000,
+    ],
+    ids=["70 kB", "300 keys", "5,000 rows", "1 MB of text", "200 levels", "60,000 huge numbers", "40,000 escapes"],
+)
+def test_what_is_too_large_is_kept_as_the_beginning_of_a_text(api, result):
+    answer = stored(api, result)
+    data = answer["memory"]["data"]
+    assert answer["truncated"] is data["truncated"] is True
+    assert 0 < len(data["text"]) <= TEXT
+    assert data["characters"] >= len(data["text"])
+
+
+def test_entities_beyond_the_text_that_is_kept_are_found_all_the_same(api):
+    answer = stored(api, {"rows": ["x" * 100_000, {"deep": [[{"record": DEAL}]]}]})
+    assert answer["truncated"] is True
+    assert set(entities(answer)) == {DEAL_ID}
+
+
+RAW = NOWHERE | DOUBTFUL | {"900 levels": '{"a":' * 900 + "1" + "}" * 900}
+
+
+@pytest.mark.parametrize("what", RAW)
+def test_a_broken_result_is_kept_as_far_as_it_can_be(api, what):
+    """What no other field accepts is a result like any other; only what is not JSON is refused."""
+    for result in (
+        RAW[what],
+        f'{{"Id": {RAW[what]}, "key": {RAW[what]}, "sys_id": {RAW[what]}, "fields": {RAW[what]}}}',
+    ):
+        raw = f'{{"agent_id": "crm", "tool": "t", "result": {result}}}'
+        response = api.raw("POST", "/tool-results", raw.encode("utf-8", "surrogatepass"))
+        assert response.status_code == 201, f"{what}: {response.content[:300]}"
+        bounded_object(response.json()["memory"]["data"])
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"result": 1}, {"agent_id": "a", "tool": "t"}, {"agent_id": "", "tool": "t", "result": 1}]
+)
+def test_who_gave_it_must_be_said(api, body):
+    assert is_problem(api.post("/tool-results", body), 422)
+    assert not Memory.objects.exists()
+
+
+# Entities
+
+
+def test_a_salesforce_record_becomes_an_entity(api):
+    answer = stored(api, {"totalSize": 1, "records": [DEAL]})
+    [deal] = answer["entities"]
+    assert deal["entity"] == {"system": "salesforce", "id": DEAL_ID, "type": "Opportunity", "name": "Big"}
+    assert deal["data"]["entity_data"] == {"Id": DEAL_ID, "Name": "Big", "Amount": 250000, "AccountId": ACCOUNT_ID}
+    assert (deal["memory_type"], deal["user_id"], deal["agent_id"]) == ("domain_entity", "ada", "crm")
+    assert "Opportunity Big" in deal["summary"]
+    assert DEAL_ID in deal["content"] and "250000" in deal["content"]
+    assert joined() == {("search", "produces", DEAL_ID)}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind"),
+    [("001", "Account"), ("003", "Contact"), ("005", "User"), ("006", "Opportunity"), ("00Q", "Lead"), ("500", "Case"),
+     ("00T", "Task"), ("00U", "Event"), ("701", "Campaign"), ("a0x", "CustomObject")],
+)  # fmt: skip
+@pytest.mark.parametrize("rest", ["Hs00001AbCdE", "Hs00001AbCdEIAV"])
+def test_the_beginning_of_an_id_tells_its_type(prefix, kind, rest):
+    [entity] = entities_in([{"Id": prefix + rest}]).values()
+    assert (entity.key, entity.type) == (("salesforce", prefix + rest), kind)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"Id": "001Hs00001AbCd"}, {"Id": "001Hs00001AbCdEI"}, {"Id": "999Hs00001AbCdE"}, {"id": "abcdefghijklmno"},
+     {"Id": 1}, {"Id": None}, {"key": "UTF-8"}, {"key": "proj-1", "id": "1"}, {"key": "PROJ-x", "self": "a"},
+     {"sys_id": "A" * 32}, {"sys_id": "a" * 31}, {"number": "INC12"}, {"number": 10023}, {"name": "Acme"}],
+    ids=str,
+)  # fmt: skip
+def test_what_does_not_look_like_a_record_is_none(record):
+    assert entities_in([record]) == {}
+
+
+def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
+    answer = stored(api, {"issues": [ISSUE]})
+    found = entities(answer)
+    assert set(found) == {"PROJ-123", "PROJ", "PROJ-1", "PROJ-124"}
+    assert found["PROJ-123"]["entity"] == {
+        "system": "jira",
+        "id": "PROJ-123",
+        "type": "Bug",
+        "name": "The crane is broken",
+    }
+    fields = found["PROJ-123"]["data"]["entity_data"]
+    assert (fields["status"], fields["assignee"], fields["priority"], fields["project"]) == (
+        "Open",
+        "Ada",
+        "High",
+        "Port",
+    )
+    assert joined() == {
+        *(("search", "produces", own) for own in found),
+        ("PROJ-123", "belongs_to", "PROJ-1"),
+        ("PROJ-123", "belongs_to", "PROJ"),
+        ("PROJ-124", "belongs_to", "PROJ-123"),
+    }
+    assert list(PendingRelationship.objects.values_list("entity_id", "type", "reverse")) == [
+        ("PROJ-7", "belongs_to", False)
+    ]
+
+
+def test_a_flat_jira_issue_is_one_too():
+    [issue] = entities_in({"key": "PROJ-5", "summary": "Flat", "status": "Open", "parent": "PROJ-1"}).values()
+    assert (issue.name, issue.fields["status"], issue.links[0].end) == ("Flat", "Open", ("jira", "PROJ-1"))
+
+
+def test_a_servicenow_record_becomes_an_entity_that_waits_for_its_people(api):
+    answer = stored(api, {"result": [INCIDENT, {"number": "KB0000123", "title": "How to mail"}]})
+    found = entities(answer)
+    assert found[SYS]["entity"] == {"system": "servicenow", "id": SYS, "type": "incident", "name": "No mail"}
+    assert found["KB0000123"]["entity"]["type"] == "kb_knowledge"
+    waiting = set(PendingRelationship.objects.values_list("entity_id", "type"))
+    assert waiting == {(USER, "relates_to"), (GROUP, "relates_to")}
+    stored(api, {"sys_id": {"value": USER, "display_value": USER}, "sys_class_name": "sys_user", "name": "Ada"})
+    assert (SYS, "relates_to", USER) in joined()
+    assert set(PendingRelationship.objects.values_list("entity_id", flat=True)) == {GROUP}
+
+
+@pytest.mark.parametrize("prefix", ["INC", "CHG", "PRB", "REQ", "RITM", "TASK", "KB"])
+def test_a_number_tells_the_type(prefix):
+    [entity] = entities_in({"number": f"{prefix}0010001"}).values()
+    assert entity.key == ("servicenow", f"{prefix}0010001")
+    assert entity.type != "record"
+
+
+def test_an_entity_that_comes_later_is_joined_then_whichever_way_it_comes(api):
+    stored(api, [DEAL])
+    assert ("belongs_to" not in {kind for _, kind, _ in joined()}) and PendingRelationship.objects.count() == 1
+    api.add("Acme", user_id="ada", entity={"system": "salesforce", "id": ACCOUNT_ID})
+    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in joined()
+    assert not PendingRelationship.objects.exists()
+
+
+def test_an_entity_that_is_there_already_is_joined_at_once(api):
+    stored(api, [ACCOUNT])
+    stored(api, [DEAL])
+    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in joined()
+    assert not PendingRelationship.objects.exists()
+
+
+def test_contacts_and_cases_belong_to_accounts_and_contacts(api):
+    contact = {"Id": CONTACT_ID, "LastName": "Weber", "Account": {"attributes": {"type": "Account"}, "Id": ACCOUNT_ID}}
+    case = {"Id": "500Hs00001CaSeIIAV", "Subject": "Broken", "AccountId": ACCOUNT_ID, "ContactId": CONTACT_ID}
+    assert len(stored(api, [contact, case, ACCOUNT])["entities"]) == 3
+    assert {each for each in joined() if each[1] == "belongs_to"} == {
+        (CONTACT_ID, "belongs_to", ACCOUNT_ID),
+        ("500Hs00001CaSeIIAV", "belongs_to", ACCOUNT_ID),
+        ("500Hs00001CaSeIIAV", "belongs_to", CONTACT_ID),
+    }
+
+
+def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(api):
+    first = entities(stored(api, [ACCOUNT]))[ACCOUNT_ID]
+    again = entities(stored(api, {"x": {"Id": ACCOUNT_ID, "Phone": "123"}}))[ACCOUNT_ID]
+    assert (again["id"], again["update_count"]) == (first["id"], 1)
+    assert again["data"]["entity_data"] == {
+        "Id": ACCOUNT_ID,
+        "Name": "Acme Corp",
+        "Industry": "Ferries",
+        "Phone": "123",
+    }
+    assert "Ferries" in again["content"] and "123" in again["content"]
+
+
+def test_a_change_of_one_field_keeps_the_heading_and_stands_in_the_summary(api):
+    stored(api, {"records": [{**DEAL, "OwnerId": "005Hs00001OwnerIAV", "CloseDate": "2026-12-01", "Stage": "Open"}]})
+    told = entities(stored(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
+    assert told["content"].startswith(f"Opportunity Big (salesforce {DEAL_ID})")
+    assert "Stage Closed Won" in told["summary"]
+    stored(api, ISSUE)
+    bare = {"key": "PROJ-123", "fields": {"status": {"name": "Done"}}}
+    told = entities(stored(api, bare))["PROJ-123"]
+    assert (told["entity"]["type"], told["entity"]["name"]) == ("Bug", "The crane is broken")
+    assert told["summary"].startswith("Bug The crane is broken: status Done")
+
+
+def test_a_jira_description_in_paragraphs_is_kept_and_read(api):
+    text = [
+        {"type": "text", "text": "Customers ask"},
+        {"type": "text", "text": "for darkness.", "marks": [{"type": "em"}]},
+    ]
+    listed = {"type": "listItem", "content": [{"type": "paragraph", "content": text}]}
+    described = {"type": "doc", "version": 1, "content": [{"type": "bulletList", "content": [listed]}]}
+    answer = stored(api, {"issues": [{"key": "WEB-3", "fields": {"summary": "Dark", "description": described}}]})
+    assert answer["truncated"] is False
+    assert answer["memory"]["data"]["issues"][0]["key"] == "WEB-3"
+    assert entities(answer)["WEB-3"]["data"]["entity_data"]["description"] == "Customers ask for darkness."
+
+
+def test_the_answer_to_a_change_is_not_about_its_errors(api):
+    answer = stored(api, {"id": DEAL_ID, "success": True, "errors": []})
+    assert "0 results" not in answer["memory"]["summary"]
+    assert entities(answer)[DEAL_ID]["data"]["entity_data"] == {"Id": DEAL_ID}
+
+
+def test_telling_all_of_it_again_makes_nothing_new(api):
+    stored(api, [DEAL, ISSUE, INCIDENT])
+    before = (Memory.objects.count(), joined(), PendingRelationship.objects.count())
+    stored(api, [DEAL, ISSUE, INCIDENT])
+    assert (Memory.objects.count(), joined(), PendingRelationship.objects.count()) == before
+
+
+def test_an_entity_that_stands_in_a_result_twice_is_one(api):
+    answer = stored(api, [{"Id": ACCOUNT_ID, "Phone": "1"}, {"a": {"Id": ACCOUNT_ID, "Name": "Acme"}}])
+    [account] = answer["entities"]
+    assert account["data"]["entity_data"] == {"Id": ACCOUNT_ID, "Phone": "1", "Name": "Acme"}
+
+
+def test_an_entity_of_another_user_is_another_one(api):
+    mine, theirs = stored(api, [ACCOUNT])["entities"], stored(api, [ACCOUNT], user_id="ben")["entities"]
+    nobodys = stored(api, [ACCOUNT, DEAL], user_id=None)["entities"]
+    assert len({each["id"] for each in [*mine, *theirs, *nobodys]}) == 4
+
+
+def test_json_inside_a_text_is_read_too():
+    result = {"content": [{"type": "text", "text": json.dumps({"records": [json.dumps(DEAL)]})}]}
+    assert set(entities_in(result)) == {("salesforce", DEAL_ID)}
+
+
+def test_an_entity_that_names_itself_as_its_parent_is_no_error(api):
+    stored(api, [{"Id": ACCOUNT_ID, "ParentId": ACCOUNT_ID, "AccountId": ACCOUNT_ID}])
+    assert joined() == {("search", "produces", ACCOUNT_ID)}
+
+
+def test_two_hundred_entities_are_taken_and_no_more(api, takes):
+    many = [{**DEAL, "Id": f"006Hs00001{number:05d}IAV", "Name": f"Deal {number}"} for number in range(300)]
+    with takes(10):
+        assert len(stored(api, many)["entities"]) == ENTITIES_AT_MOST == 200
+    with takes(9):  # nothing has to wait
+        stored(api, [DEAL, ACCOUNT])
+    with takes(6):
+        stored(api, {"nothing": "here"})
+
+
+JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+IDS = st.sampled_from([ACCOUNT_ID, DEAL_ID, CONTACT_ID, "PROJ-1", "PROJ", SYS, USER, "INC0010023", "KB0000123"])
+FIELDS = st.sampled_from([
+    "Id", "id", "attributes", "type", "url", "Name", "AccountId", "Account", "key", "fields", "self", "summary",
+    "parent", "subtasks", "project", "epic", "status", "sys_id", "number", "caller_id", "value", "records", "\0", "",
+])  # fmt: skip
+RESULTS = st.recursive(
+    JUNK | IDS | st.sampled_from(["Account", "https://x/rest/api/2/project/1", '{"Id": "' + DEAL_ID + '"}', "[[["]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS | st.text(max_size=5), inner, max_size=6),
+    max_leaves=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RESULTS)
+def test_whatever_comes_entities_are_labels_and_plain_values(result):
+    for (system, own), entity in entities_in(result).items():
+        assert system in ("salesforce", "jira", "servicenow") and 0 < len(own) <= 255
+        assert isinstance(entity.type, str) and (entity.name is None or 0 < len(entity.name) <= 255)
+        bounded_object(entity.fields)
+        assert all(not isinstance(value, dict | list) for value in entity.fields.values())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RESULTS)
+def test_whatever_comes_is_kept(api, result):
+    try:
+        body = json.dumps({"user_id": "ada", "agent_id": "a", "tool": "t", "result": result}, allow_nan=False)
+    except ValueError:
+        return  # not JSON
+    response = api.raw("POST", "/tool-results", body)
+    assert response.status_code == 201, response.content
+    [operation] = [each for each in operations() if each.path == "/tool-results"]
+    assert conforms(response.json(), operation.answers["201"])
+
+
+def test_an_outsider_reaches_nothing_of_ours(namespace, api, outsider):
+    stored(api, [DEAL])
+    before = fingerprint(namespace.pk)
+    stored(outsider, [ACCOUNT])
+    assert fingerprint(namespace.pk) == before

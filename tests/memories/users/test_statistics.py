@@ -1,0 +1,103 @@
+"""What a user had at the last refresh."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from memories.graph.models import UserStatistics, UserTotal
+from memories.graph.tasks import refresh_statistics
+from memories.models import Memory
+from memories.users import statistics as totals
+from tests.wire import at_once
+
+pytestmark = pytest.mark.django_db
+TICKET = {"system": "jira", "id": "A-1"}
+
+
+def told(api, user: str = "ada") -> dict | None:
+    return api.get(f"/users/{user}").json()["statistics"]
+
+
+def test_everything_is_counted_at_a_refresh(api):
+    first = api.add("tea", user_id="ada", created_at="2020-01-01T00:00:00Z")
+    last = api.add("A-1", user_id="ada", memory_type="domain_entity", entity=TICKET)
+    api.add("coffee", user_id="ada")
+    api.add("milk", user_id="ben")
+    api.post(f"/memories/{first['id']}/relationships", {"to_id": last["id"]})
+    assert told(api) is None
+    assert refresh_statistics() is True
+    statistics = told(api)
+    assert (statistics["memories"], statistics["relationships"], statistics["entities"]) == (3, 1, 1)
+    assert statistics["types"] == {"agent": 2, "domain_entity": 1}
+    assert statistics["first_at"] == first["created_at"]
+    assert last["created_at"] < statistics["latest_at"] < statistics["refreshed_at"]
+    assert told(api, "ben")["memories"] == 1
+
+
+def test_they_stay_as_they_are_until_the_next_refresh(api):
+    api.add("tea", user_id="ada")
+    refresh_statistics()
+    api.add("coffee", user_id="ada")
+    user = api.get("/users/ada").json()
+    assert (user["memories"], user["statistics"]["memories"]) == (2, 1)
+    refresh_statistics()
+    assert told(api)["memories"] == 2
+
+
+def test_what_has_expired_and_who_is_nobody_is_left_out(api):
+    api.add("tea")
+    api.add("coffee", user_id="ada")
+    Memory.objects.filter(pk=api.add("milk", user_id="ada")["id"]).update(expires_at=timezone.now())
+    refresh_statistics()
+    assert list(UserStatistics.objects.values_list("user_id", "memories")) == [("ada", 1)]
+
+
+def test_namespaces_are_apart(api, outsider):
+    api.add("tea", user_id="ada")
+    for content in ("tea", "coffee"):
+        outsider.add(content, user_id="ada")
+    refresh_statistics()
+    assert (told(api)["memories"], told(outsider)["memories"]) == (1, 2)
+
+
+def test_a_refresh_sums_up_the_totals(api):
+    for content in ("tea", "coffee"):
+        api.add(content, user_id="ada")
+    refresh_statistics()
+    assert UserTotal.objects.get().memories == 2
+
+
+def test_the_command_says_what_it_did(api, capsys):
+    api.add("tea", user_id="ada")
+    call_command("refresh_statistics")
+    assert capsys.readouterr() == ("The statistics of 1 users are fresh.\n", "")
+    assert told(api)["memories"] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_refreshed_by_one_at_a_time(api, capsys):
+    api.add("tea", user_id="ada")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(totals.LOCK)
+        [elsewhere] = at_once([totals.refresh])
+    assert elsewhere is False
+    assert sum(at_once([totals.refresh] * 4)) >= 1
+    assert told(api)["memories"] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readers_do_not_wait_for_a_refresh(api):
+    api.add("tea", user_id="ada")
+    totals.refresh()
+    other = connections.create_connection("default")
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(totals.REFRESH)  # and its transaction stays open
+            with connection.cursor() as reading:
+                reading.execute("SET lock_timeout = '1s'")
+            assert told(api)["memories"] == 1
+    finally:
+        other.rollback()
+        other.close()

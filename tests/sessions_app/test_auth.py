@@ -1,0 +1,213 @@
+"""Who is let in."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from sessions_app import auth
+from sessions_app.models import SCOPES, ApiKey
+from tests.wire import is_problem
+
+pytestmark = pytest.mark.django_db
+READ, WRITE = ("GET", "/memories", None), ("POST", "/memories", {"content": "tea"})
+
+
+@pytest.fixture
+def holder(api, namespace):
+    """Makes a caller of our namespace with a key of its own."""
+
+    def make(**options: object):
+        return type(api)(ApiKey.objects.issue(namespace, **options)[1])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reads", "writes"),
+    [
+        (("read",), 200, 403),
+        (("write",), 403, 201),
+        (("admin",), 403, 403),
+        (("read", "write"), 200, 201),
+        (SCOPES, 200, 201),
+    ],
+)
+def test_a_key_opens_what_its_scopes_say(holder, scopes, reads, writes):
+    caller = holder(scopes=scopes)
+    assert caller.call(*READ).status_code == reads
+    assert caller.call(*WRITE).status_code == writes
+
+
+def test_the_missing_scope_is_named(holder):
+    response = holder(scopes=("read",)).call(*WRITE)
+    assert is_problem(response, 403)
+    assert "'write'" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("scopes", [(), ("root",), ("read", "root")])
+def test_the_database_knows_only_our_scopes(namespace, scopes):
+    with pytest.raises(Exception, match="api_key_scopes_are_known"):
+        ApiKey.objects.issue(namespace, scopes=scopes)
+
+
+def test_a_new_key_reads_and_writes_and_does_not_administer(namespace):
+    assert ApiKey.objects.issue(namespace)[0].scopes == ["read", "write"]
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: "",
+        lambda token: "mem",
+        lambda token: "mem_",
+        lambda token: "mem__",
+        lambda token: token[:-1],
+        lambda token: token + "x",
+        lambda token: token.upper(),
+        lambda token: token.replace("mem_", "MEM_"),
+        lambda token: token.replace("mem_", ""),
+        lambda token: token.rpartition("_")[0],
+        lambda token: token[:4] + "00000000" + token[12:],
+        lambda token: f"{token} {token}",
+        lambda token: f"{token},",
+        lambda token: token + "x" * 10_000,
+        lambda token: "mem_é_ü",
+        lambda token: "mem_\x00_x",
+        lambda token: "mem_%00_x",
+        lambda token: "mem_' OR 1=1 --_x",
+    ],
+)
+def test_a_token_that_is_not_quite_right_opens_nothing(api, change):
+    response = type(api)(None).call(*READ, Authorization=f"Bearer {change(api.token)}")
+    assert is_problem(response, 401)
+    assert response["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearerx", "mem"])
+def test_another_scheme_opens_nothing(api, scheme):
+    assert is_problem(type(api)(None).call(*READ, Authorization=f"{scheme} {api.token}".strip()), 401)
+
+
+def test_the_scheme_may_be_written_in_any_case(api):
+    assert type(api)(None).call(*READ, Authorization=f"bearer {api.token}").status_code == 200
+
+
+def test_a_token_in_the_address_opens_nothing(api, stranger):
+    assert is_problem(stranger.get(f"/memories?user_id={api.token}"), 401)
+
+
+def test_the_secret_of_another_key_opens_nothing(api, namespace):
+    other = ApiKey.objects.issue(namespace)[1]
+    mixed = api.token[:13] + other[13:]
+    assert is_problem(type(api)(mixed).call(*READ), 401)
+
+
+def test_a_token_is_stored_nowhere(namespace):
+    key, token = ApiKey.objects.issue(namespace)
+    auth.caller_of(token)
+    secret = token.rpartition("_")[2] if token.count("_") == 2 else token[13:]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT t::text FROM sessions_app_apikey t")
+        stored = str(cursor.fetchall())
+    assert key.id in stored
+    assert secret not in stored
+    assert secret not in repr(auth._known)
+    assert secret not in repr(vars(key)) + str(key)
+
+
+def test_two_keys_are_never_alike(namespace):
+    tokens = [ApiKey.objects.issue(namespace)[1] for _ in range(50)]
+    assert len(set(tokens)) == 50
+    assert all(token.startswith("mem_") and len(token) > 50 for token in tokens)
+
+
+# The end of a key
+
+
+def test_an_expired_key_opens_nothing(holder):
+    caller = holder(expires_at=timezone.now() - timedelta(seconds=1))
+    assert is_problem(caller.call(*READ), 401)
+
+
+def test_a_key_that_has_still_time_opens(holder):
+    assert holder(expires_at=timezone.now() + timedelta(minutes=1)).call(*READ).status_code == 200
+
+
+def refused_after(caller) -> float:
+    """Seconds until the caller is refused."""
+    started = time.monotonic()
+    while caller.call(*READ).status_code == 200:
+        assert time.monotonic() - started < 5
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def test_a_revocation_is_noticed_within_a_second_by_a_process_that_knew_the_key(api):
+    assert api.call(*READ).status_code == 200
+    assert ApiKey.objects.get().revoke() is True  # says nothing to the cache, as in another process
+    assert refused_after(api) < 1
+
+
+def test_an_expiry_is_noticed_within_a_second_too(holder):
+    caller = holder(expires_at=timezone.now() + timedelta(seconds=0.3))
+    assert caller.call(*READ).status_code == 200
+    assert refused_after(caller) < 1.3
+
+
+def test_a_key_of_a_deleted_namespace_opens_nothing(api, namespace):
+    api.call(*READ)
+    namespace.delete()
+    assert refused_after(api) < 1
+
+
+def test_revoking_twice_is_no_harm(api):
+    assert [ApiKey.objects.get().revoke() for _ in range(2)] == [True, False]
+
+
+def test_narrower_scopes_are_noticed_within_a_second(api):
+    api.call(*READ)
+    ApiKey.objects.update(scopes=["write"])
+    assert refused_after(api) < 1
+
+
+# What it costs
+
+
+def test_a_caller_is_looked_up_at_most_twice_a_second(api, django_assert_num_queries):
+    api.call(*READ)
+    with django_assert_num_queries(3):
+        for _ in range(3):
+            api.call(*READ)
+
+
+def test_a_wrong_token_is_not_remembered(api):
+    for number in range(50):
+        type(api)(f"mem_{number:08}_x").call(*READ)
+    assert auth._known == {}
+
+
+def test_what_is_remembered_has_a_limit(api, holder, monkeypatch):
+    monkeypatch.setattr(auth, "KNOWN_AT_MOST", 3)
+    for _ in range(10):
+        assert holder().call(*READ).status_code == 200
+        assert len(auth._known) <= 3
+
+
+def test_the_last_use_is_noted_to_the_minute(api, django_assert_num_queries):
+    assert ApiKey.objects.get().last_used_at is None
+    api.call(*READ)
+    first = ApiKey.objects.get().last_used_at
+    assert timezone.now() - first < timedelta(seconds=20)
+    auth._known.clear()
+    with django_assert_num_queries(2):  # the key, the list
+        api.call(*READ)
+    ApiKey.objects.update(last_used_at=first - timedelta(minutes=2))
+    auth._known.clear()
+    api.call(*READ)
+    assert ApiKey.objects.get().last_used_at > first
