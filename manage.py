@@ -8,21 +8,21 @@ from contextlib import AbstractContextManager, nullcontext
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from memory_site.embedded.running_site import services_for_a_command
+from memory_site.embedded.running_site import ensure_services_for_command
 
 # Django's own commands that need the database; ours see to it themselves.
-NEED_SERVICES = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}
+DATABASE_COMMANDS = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}
 
 
-def lent(command: str) -> AbstractContextManager:
+def embedded_services_for(command: str) -> AbstractContextManager:
     """The embedded services for the time of the command, when it needs them and they do not run."""
-    return services_for_a_command() if command in NEED_SERVICES else nullcontext()
+    return ensure_services_for_command() if command in DATABASE_COMMANDS else nullcontext()
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
     try:
-        with lent("".join(sys.argv[1:2])):
+        with embedded_services_for("".join(sys.argv[1:2])):
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         # Wrong settings are the operator's to mend: the sentences, not a traceback.

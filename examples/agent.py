@@ -13,16 +13,16 @@ import sys
 import urllib.request
 from urllib.error import HTTPError, URLError
 
-PATIENCE = 30  # seconds for one request: the first one of all may wait for the embedding model to be loaded
+TIMEOUT_SECONDS = 30  # seconds for one request: the first one of all may wait for the embedding model to be loaded
 #: What a tool complains of, by a word of the task, until one knows better.
-TRAPS = {
+KNOWN_TRAPS = {
     "publish": "Build the changelog before you publish: the page is made of CHANGELOG.html, which git does not keep.",
     "restore": "Stop the workers before you restore a backup: they hold the tables, and the restore waits for ever.",
 }
-RULE = "─" * 20
+INSIGHT_RULE = "─" * 20
 
 
-class Memory:
+class MemoryClient:
     """What the agent knows and learns, in Memory Site. Raises SystemExit with the reason when it cannot be asked."""
 
     def __init__(self, url: str, key: str, project: str) -> None:
@@ -36,17 +36,17 @@ class Memory:
 
     def store(self, task: str, outcome: str, lesson: str | None) -> None:
         """What happened, as a memory of the project; the server takes the marked insight out of it."""
-        learned = f"\n★ Insight {RULE}\n{lesson}\n{RULE}" if lesson else ""
+        learned = f"\n★ Insight {INSIGHT_RULE}\n{lesson}\n{INSIGHT_RULE}" if lesson else ""
         said = {"content": f"Task: {task}. {outcome}{learned}", "repo_id": self.project, "agent_id": "example"}
         self.ask("/memories?wait=true", said | {"memory_type": "agent", "importance": 4 if lesson else 2})
 
-    def was_of_use(self, insight: dict) -> None:
+    def mark_used(self, insight: dict) -> None:
         self.ask(f"/insights/{insight['id']}/use", {})
 
     def ask(self, path: str, body: dict) -> dict:
         request = urllib.request.Request(self.base + path, json.dumps(body).encode(), self.headers)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
                 return json.load(response)
         except HTTPError as refusal:
             sys.exit(f"{path}: {json.load(refusal).get('detail', refusal.reason)}")
@@ -56,18 +56,18 @@ class Memory:
 
 def attempt(task: str, advice: list[str]) -> str | None:
     """Where the work would be done. This stand-in fails, and says why, unless the advice tells of the trap."""
-    traps = [lesson for word, lesson in TRAPS.items() if word in task.lower()]
+    traps = [lesson for word, lesson in KNOWN_TRAPS.items() if word in task.lower()]
     return next((lesson for lesson in traps if not any(lesson in text for text in advice)), None)
 
 
-def work(memory: Memory, task: str) -> str:
+def work(memory: MemoryClient, task: str) -> str:
     """One task from its beginning to its end: what to tell about it."""
     known = [each for each in memory.recall(task) if each["memory_type"] == "insight"]
     lesson = attempt(task, [each["content"] for each in known])
     if lesson is None:
         helped = [each for each in known if attempt(task, []) == each["content"]]
         for each in helped:
-            memory.was_of_use(each)
+            memory.mark_used(each)
         memory.store(task, "Done at the first attempt.", None)
         because = "".join(f" I knew, from {each['project']}: {each['content']}" for each in helped)
         return f"Done at the first attempt.{because}"
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--project", default="demo")
     parser.add_argument("task")
     options = parser.parse_args()
-    print(work(Memory(options.url, options.key, options.project), options.task))
+    print(work(MemoryClient(options.url, options.key, options.project), options.task))
 
 
 if __name__ == "__main__":

@@ -21,19 +21,21 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import quote
 
-PATIENCE = 1.5  # seconds for one request, from the first lookup of a name to the last byte
-PAUSE = 5  # seconds before an operation that failed is tried again: an outage does not cost a wait for every turn
-HOPELESS = {400, 413, 415, 422}  # sending the same again would be refused again
+TIMEOUT_SECONDS = 1.5  # seconds for one request, from the first lookup of a name to the last byte
+RETRY_PAUSE_SECONDS = (
+    5  # seconds before an operation that failed is tried again: an outage does not cost a wait for every turn
+)
+PERMANENT_ERRORS = {400, 413, 415, 422}  # sending the same again would be refused again
 
 
-class Memory:
+class SessionClient:
     """One session in Memory Site. No method raises, and none takes much longer than PATIENCE."""
 
     def __init__(self, url: str, key: str, session: str) -> None:
         self.base, self.session = f"{url.rstrip('/')}/api/v1", quote(session, safe="")
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self.unsaved: deque[dict] = deque(maxlen=1000)
-        self.away_until: dict[str, float] = {}  # by address
+        self.paused_until: dict[str, float] = {}  # by address
 
     def recall(self, question: str) -> tuple[list[dict], list[str]]:
         """The last interactions of the session, newest first, and what is remembered about the question."""
@@ -49,29 +51,29 @@ class Memory:
         """Send this turn and those still unsaved, oldest first. The key makes it safe to send one twice."""
         turn = {"query": question[:100_000], "answer": reply[:100_000], "timestamp": datetime.now(UTC).isoformat()}
         self.unsaved.append({"body": turn, "key": str(uuid.uuid4())})
-        until = time.monotonic() + PATIENCE  # after a long outage not all of them at once
+        until = time.monotonic() + TIMEOUT_SECONDS  # after a long outage not all of them at once
         while self.unsaved and time.monotonic() < until:
             first = self.unsaved[0]
             status, _ = self.ask(f"/sessions/{self.session}/interactions", first["body"], first["key"])
-            if status != 201 and status not in HOPELESS:
+            if status != 201 and status not in PERMANENT_ERRORS:
                 break
             self.unsaved.popleft()
 
     def ask(self, path: str, body: dict | None = None, key: str = "") -> tuple[int, dict]:
         """Status and answer; 0 and nothing when there was none in time, or memory is left alone for a while."""
-        if time.monotonic() < self.away_until.get(path, 0):
+        if time.monotonic() < self.paused_until.get(path, 0):
             return 0, {}
         # In a thread, because a timeout of sockets bounds neither the lookup of a name nor an answer that trickles in.
         answer: queue.Queue = queue.Queue()
         threading.Thread(target=lambda: answer.put(self.request(path, body, key)), daemon=True).start()
         try:
-            status, found = answer.get(timeout=PATIENCE)
+            status, found = answer.get(timeout=TIMEOUT_SECONDS)
         except queue.Empty:
             status, found = 0, "no answer in time"
         if status >= 300 or status == 0:
             print(f"(memory: {status or 'away'}, {found})", file=sys.stderr)
             if status == 0 or status >= 500:
-                self.away_until[path] = time.monotonic() + PAUSE
+                self.paused_until[path] = time.monotonic() + RETRY_PAUSE_SECONDS
             return status, {}
         return status, found
 
@@ -80,7 +82,7 @@ class Memory:
         try:
             headers = self.headers | ({"Idempotency-Key": key} if key else {})
             request = urllib.request.Request(self.base + path, json.dumps(body).encode() if body else None, headers)
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
                 return response.status, dict(json.load(response))
         except HTTPError as refusal:
             return refusal.code, refusal.reason
@@ -88,14 +90,14 @@ class Memory:
             return 0, str(error)
 
 
-def answer(question: str, context: list[dict], memories: list[str]) -> str:
+def generate_answer(question: str, context: list[dict], memories: list[str]) -> str:
     """Where a language model would be called. This stand-in says what it was given."""
     said = "; ".join(f"you asked {each['query']!r}" for each in reversed(context)) or "nothing"
     return f"You ask {question!r}. Before: {said}. I remember: {'; '.join(memories) or 'nothing'}."
 
 
-def turn(memory: Memory, question: str) -> None:
-    reply = answer(question, *memory.recall(question))
+def run_turn(memory: SessionClient, question: str) -> None:
+    reply = generate_answer(question, *memory.recall(question))
     print(reply, flush=True)
     memory.save(question, reply)  # after the answer was given: nobody waits for it
 
@@ -107,10 +109,10 @@ def main() -> None:
     parser.add_argument("--session", default="demo")
     parser.add_argument("question", nargs="?", help="without one: a line of stdin is a question")
     options = parser.parse_args()
-    memory = Memory(options.url, options.key, options.session)
+    memory = SessionClient(options.url, options.key, options.session)
     with suppress(KeyboardInterrupt):
         for question in filter(str.strip, [options.question] if options.question else sys.stdin):
-            turn(memory, question.strip())
+            run_turn(memory, question.strip())
     if memory.unsaved:
         print(f"({len(memory.unsaved)} turns could not be saved)", file=sys.stderr)
 

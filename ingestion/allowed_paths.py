@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 
 
-def within_roots(folder: str | Path) -> bool:
+def is_within_roots(folder: str | Path) -> bool:
     """Whether it lies inside INGESTION_ROOTS, with links resolved, as they are now."""
     # Not Path.resolve, which complains of loops, and so would tell of those outside.
     found = Path(os.path.realpath(folder))

@@ -7,13 +7,13 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from ingestion.allowed_paths import within_roots
-from memory_site.core.db.fields import seconds_from
+from ingestion.allowed_paths import is_within_roots
+from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 #: A run that says nothing for so long has lost its worker.
-SILENCE = timedelta(seconds=60)
+WORKER_TIMEOUT = timedelta(seconds=60)
 
 
 class DocumentQuerySet(models.QuerySet):
@@ -59,7 +59,7 @@ class Document(models.Model):
         return self.path or self.title or str(self.pk)
 
 
-class Status(models.TextChoices):
+class IngestionStatus(models.TextChoices):
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
@@ -71,12 +71,13 @@ class IngestionQuerySet(models.QuerySet):
         return self.filter(namespace_id=namespace_id)
 
     def open(self) -> "IngestionQuerySet":
-        return self.filter(status__in=(Status.PENDING, Status.IN_PROGRESS))
+        return self.filter(status__in=(IngestionStatus.PENDING, IngestionStatus.IN_PROGRESS))
 
     def due(self) -> "IngestionQuerySet":
         """Not begun, or begun by somebody who has gone silent."""
         return self.filter(
-            Q(status=Status.PENDING) | Q(status=Status.IN_PROGRESS, heard_of_at__lt=Now() - SILENCE)
+            Q(status=IngestionStatus.PENDING)
+            | Q(status=IngestionStatus.IN_PROGRESS, heard_of_at__lt=Now() - WORKER_TIMEOUT)
         ).order_by("created_at")
 
 
@@ -90,7 +91,7 @@ class Ingestion(models.Model):
     # Whoever has the command line may have any folder read; then this is false.
     within_roots = models.BooleanField(default=True, help_text="Only while its folder lies inside INGESTION_ROOTS.")
     suffixes = ArrayField(models.CharField(max_length=32), default=list)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    status = models.CharField(max_length=16, choices=IngestionStatus, default=IngestionStatus.PENDING)
     documents_total = models.PositiveIntegerField(null=True)
     documents_done = models.PositiveIntegerField(default=0)
     documents_changed = models.PositiveIntegerField(default=0)
@@ -104,16 +105,16 @@ class Ingestion(models.Model):
     started_at = models.DateTimeField(null=True)
     heard_of_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
-    duration_seconds = seconds_from("started_at", "finished_at")
+    duration_seconds = duration_field("started_at", "finished_at")
 
     objects = IngestionQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(status__in=Status.values), name="ingestion_status_is_known"),
+            models.CheckConstraint(condition=Q(status__in=IngestionStatus.values), name="ingestion_status_is_known"),
             models.UniqueConstraint(
                 fields=["namespace", "repo_id"],
-                condition=Q(status__in=[Status.PENDING.value, Status.IN_PROGRESS.value]),
+                condition=Q(status__in=[IngestionStatus.PENDING.value, IngestionStatus.IN_PROGRESS.value]),
                 name="one_ingestion_of_a_repository_at_a_time",
             ),
         ]
@@ -128,7 +129,7 @@ class Ingestion(models.Model):
     @property
     def is_allowed(self) -> bool:
         """Whether its folder may be read still: a root may have been withdrawn since it was asked for."""
-        return not self.within_roots or within_roots(self.path)
+        return not self.within_roots or is_within_roots(self.path)
 
 
 class ExecutionStatus(models.TextChoices):
@@ -139,7 +140,7 @@ class ExecutionStatus(models.TextChoices):
 
 
 #: What is over stays as it ended.
-OVER = (ExecutionStatus.COMPLETED.value, ExecutionStatus.FAILED.value)
+FINISHED_STATUSES = (ExecutionStatus.COMPLETED.value, ExecutionStatus.FAILED.value)
 
 
 class WorkflowExecutionQuerySet(models.QuerySet):
@@ -163,7 +164,7 @@ class WorkflowExecution(models.Model):
     error = models.TextField(null=True, blank=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    duration_seconds = seconds_from("started_at", "finished_at")
+    duration_seconds = duration_field("started_at", "finished_at")
     # The migration has PostgreSQL follow the reference.
     memory = models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False,
@@ -177,8 +178,8 @@ class WorkflowExecution(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=ExecutionStatus.values), name="execution_status_is_known"),
             models.CheckConstraint(
-                condition=Q(status__in=OVER, finished_at__isnull=False, finished_at__gte=F("started_at"))
-                | Q(~Q(status__in=OVER), finished_at__isnull=True),
+                condition=Q(status__in=FINISHED_STATUSES, finished_at__isnull=False, finished_at__gte=F("started_at"))
+                | Q(~Q(status__in=FINISHED_STATUSES), finished_at__isnull=True),
                 name="execution_ends_when_it_is_over",
             ),
             models.CheckConstraint(

@@ -5,22 +5,27 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from ingestion.models import OVER, ExecutionStatus, WorkflowExecution, WorkflowExecutionQuerySet
+from ingestion.models import FINISHED_STATUSES, ExecutionStatus, WorkflowExecution, WorkflowExecutionQuerySet
 from ingestion.schemas.workflows import REPORT_COLUMNS, ExecutionIn, ExecutionPatch
 from memories import tasks
 from memories.add import add_one
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.core.http.problems import Problem, invalid
+from memory_site.core.http.problems import Problem, invalid_field
 
 #: 36,500 days, a century, reach behind the earliest moment that is kept.
-DAYS, LONGEST_DAYS, ROWS_AT_MOST = 30, 36_500, 1_000
-WORDS = {"pending": "pending since", "running": "running since", "completed": "completed at", "failed": "failed at"}
+DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS = 30, 36_500, 1_000
+STATUS_PHRASES = {
+    "pending": "pending since",
+    "running": "running since",
+    "completed": "completed at",
+    "failed": "failed at",
+}
 # Only forward; both ends are equally far.
-ORDER = {"pending": 0, "running": 1, "completed": 2, "failed": 2}
+STATUS_ORDER = {"pending": 0, "running": 1, "completed": 2, "failed": 2}
 # An execution counts for each of its repositories. Documents are counted once for each of these, not for each row.
-REPORT = """
+SELECT_WORKFLOW_REPORT_SQL = """
 WITH run AS (
     SELECT namespace_id, workflow_id, adapter, agent_id, repo_id, count(*) AS executions,
            count(*) FILTER (WHERE status = 'completed') AS completed,
@@ -44,21 +49,21 @@ ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id, namespace
 """
 
 
-def keep(namespace_id: int, workflow_id: str, said: ExecutionIn) -> WorkflowExecution:
+def create_execution(namespace_id: int, workflow_id: str, said: ExecutionIn) -> WorkflowExecution:
     """Keep an execution and, unless that is not wanted, its memory: both or neither. Raises Problem 422."""
     told = said.model_dump(exclude={"summary", "remember"})
     execution = WorkflowExecution(namespace_id=namespace_id, workflow_id=workflow_id, **told)
-    settle(execution)
+    complete_times(execution)
     with transaction.atomic():
         if said.remember:
-            row, _ = add_one(namespace_id, memory_of(execution, said.summary))
+            row, _ = add_one(namespace_id, build_execution_memory(execution, said.summary))
             execution.memory_id = row["id"]
-            tasks.bell.ring()
+            tasks.embedding_trigger.notify_on_commit()
         execution.save(force_insert=True)
     return execution
 
 
-def change(rows: WorkflowExecutionQuerySet, said: ExecutionPatch) -> bool:
+def patch_execution(rows: WorkflowExecutionQuerySet, said: ExecutionPatch) -> bool:
     """Say what has become of an execution, in its memory as well while that is there. False when there is no such
     execution. Raises Problem 409 when it would go back, 422 when the facts do not fit together."""
     with transaction.atomic():
@@ -67,39 +72,39 @@ def change(rows: WorkflowExecutionQuerySet, said: ExecutionPatch) -> bool:
         execution = rows.select_for_update().first()
         if execution is None:
             return False
-        sentence = facts(execution)
-        move(execution, said.model_dump(exclude_unset=True))
+        sentence = describe_execution(execution)
+        apply_changes(execution, said.model_dump(exclude_unset=True))
         if memory is not None and memory.pk == execution.memory_id:
-            follow(memory, execution, sentence, result="result" in said.model_fields_set)
+            update_memory(memory, execution, sentence, result="result" in said.model_fields_set)
     return True
 
 
-def move(execution: WorkflowExecution, changes: dict[str, Any]) -> None:
+def apply_changes(execution: WorkflowExecution, changes: dict[str, Any]) -> None:
     status = changes.get("status", execution.status)
-    if status != execution.status and ORDER[status] <= ORDER[execution.status]:
+    if status != execution.status and STATUS_ORDER[status] <= STATUS_ORDER[execution.status]:
         raise Problem(409, f"The execution is {execution.status}, and cannot become {status}.")
     for name, value in changes.items():
         setattr(execution, name, value)
-    settle(execution)
+    complete_times(execution)
     execution.save(update_fields=["status", "result", "error", "finished_at"])
 
 
-def settle(execution: WorkflowExecution) -> None:
+def complete_times(execution: WorkflowExecution) -> None:
     """Its times where nobody told them. Raises Problem 422 when what was told does not fit together."""
-    now, over = datetime.now(UTC), execution.status in OVER
+    now, over = datetime.now(UTC), execution.status in FINISHED_STATUSES
     execution.started_at = execution.started_at or min(execution.finished_at or now, now)
     if over:  # a start may lie a little ahead of our clock
         execution.finished_at = execution.finished_at or max(execution.started_at, now)
     elif execution.finished_at is not None:
-        raise invalid("finished_at", "is only for an execution that is completed or failed")
+        raise invalid_field("finished_at", "is only for an execution that is completed or failed")
     if over and execution.finished_at < execution.started_at:
-        raise invalid("finished_at", "may not lie before started_at")
+        raise invalid_field("finished_at", "may not lie before started_at")
     if execution.status == ExecutionStatus.FAILED and execution.error is None:
-        raise invalid("error", "is required when the execution failed")
+        raise invalid_field("error", "is required when the execution failed")
 
 
-def memory_of(execution: WorkflowExecution, summary: str | None) -> MemoryIn:
-    sentence, repositories = facts(execution), execution.repositories
+def build_execution_memory(execution: WorkflowExecution, summary: str | None) -> MemoryIn:
+    sentence, repositories = describe_execution(execution), execution.repositories
     return MemoryIn(
         content=f"{summary}\n\n{sentence}" if summary else sentence,
         memory_type=MemoryType.WORKFLOW,
@@ -109,16 +114,16 @@ def memory_of(execution: WorkflowExecution, summary: str | None) -> MemoryIn:
         user_id=execution.user_id,
         repo_id=repositories[0] if len(repositories) == 1 else None,
         data=execution.result,
-        metadata=marks(execution),
+        metadata=build_metadata(execution),
     )
 
 
-def facts(execution: WorkflowExecution) -> str:
+def describe_execution(execution: WorkflowExecution) -> str:
     """What is remembered of an execution. Its id stands at the end, so that no two of them are the same memory."""
     agent = f", agent {execution.agent_id}" if execution.agent_id else ""
     places = f", on {', '.join(execution.repositories)}" if execution.repositories else ""
     when = execution.finished_at or execution.started_at
-    state = f"{WORDS[execution.status]} {when:%Y-%m-%d %H:%M:%S} UTC"
+    state = f"{STATUS_PHRASES[execution.status]} {when:%Y-%m-%d %H:%M:%S} UTC"
     took = f", after {(when - execution.started_at).total_seconds():.1f} s" if execution.finished_at else ""
     error = f"\nError: {execution.error}\n" if execution.error else " "
     return (
@@ -127,27 +132,27 @@ def facts(execution: WorkflowExecution) -> str:
     )
 
 
-def marks(execution: WorkflowExecution) -> dict[str, str]:
+def build_metadata(execution: WorkflowExecution) -> dict[str, str]:
     return {"execution_id": str(execution.pk), "status": execution.status}
 
 
-def follow(memory: Memory, execution: WorkflowExecution, sentence: str, *, result: bool) -> None:
+def update_memory(memory: Memory, execution: WorkflowExecution, sentence: str, *, result: bool) -> None:
     """Only what was written by us changes: a summary, and whatever somebody wrote into the memory since, stays."""
-    content = memory.content.replace(sentence, facts(execution))
+    content = memory.content.replace(sentence, describe_execution(execution))
     data = {"data": execution.result} if result else {}
-    memory.revise(content=content, metadata=memory.metadata | marks(execution), **data)
-    tasks.bell.ring()
+    memory.revise(content=content, metadata=memory.metadata | build_metadata(execution), **data)
+    tasks.embedding_trigger.notify_on_commit()
 
 
-def report(namespace_id: int, days: int) -> list[dict[str, Any]]:
+def fetch_report(namespace_id: int, days: int) -> list[dict[str, Any]]:
     """Executions of the last days by workflow, adapter, agent and repository, with what is kept of the repository. The
     newest first, at most 1,000 rows."""
-    return [{name: row[name] for name in REPORT_COLUMNS} for row in report_with_namespaces(namespace_id, days)]
+    return [{name: row[name] for name in REPORT_COLUMNS} for row in fetch_report_with_namespaces(namespace_id, days)]
 
 
-def report_with_namespaces(namespace_id: int | None, days: int) -> list[dict[str, Any]]:
+def fetch_report_with_namespaces(namespace_id: int | None, days: int) -> list[dict[str, Any]]:
     """The same of one namespace or, for operators, of all; each row with its namespace_id."""
     with connection.cursor() as cursor:
-        cursor.execute(REPORT, {"namespace": namespace_id, "days": days, "limit": ROWS_AT_MOST})
+        cursor.execute(SELECT_WORKFLOW_REPORT_SQL, {"namespace": namespace_id, "days": days, "limit": MAX_REPORT_ROWS})
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]

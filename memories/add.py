@@ -13,15 +13,15 @@ from django.db import connection, transaction
 from pydantic_core import to_json
 
 from memories import extract
-from memories.active_model import model_of_given
+from memories.active_model import model_for_supplied_vector
 from memories.models import Embedding, Memory
-from memories.schemas import OUT_COLUMNS, MemoryIn, out_columns
+from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
 from memories.types import Importance
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.problems import invalid
+from memory_site.core.http.problems import invalid_field
 
 # One JSON parameter carries any number of rows; the types are those of the table's columns.
-DRAFT = {
+DRAFT_COLUMN_TYPES = {
     "id": "uuid", "content": "text", "summary": "text", "data": "jsonb", "metadata": "jsonb", "memory_type": "text",
     "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
     "session_id": "text", "importance": "smallint", "confidence": "float8", "tags": "text[]", "entity_system": "text",
@@ -31,7 +31,7 @@ DRAFT = {
 # What a request does not say stands as its default here, and is no reason to change what was said before.
 DEFAULT_IMPORTANCE = Importance.MEDIUM.value
 # Told again, a memory keeps all that was known and takes over what is new.
-MERGE = f"""
+MERGE_ASSIGNMENTS = f"""
     updated_at = excluded.updated_at,
     summary = coalesce(excluded.summary, kept.summary),
     metadata = kept.metadata || excluded.metadata,
@@ -48,12 +48,12 @@ MERGE = f"""
                      ELSE excluded.base_relevance END,
     expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
                  ELSE greatest(kept.expires_at, excluded.expires_at) END"""
-SAME_CONTENT = f"""(namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL
-DO UPDATE SET {MERGE},
+ON_SAME_CONTENT = f"""(namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL
+DO UPDATE SET {MERGE_ASSIGNMENTS},
     data = coalesce(kept.data || excluded.data, kept.data, excluded.data)"""
 # An entity changes: what is said of it now stands in place of what was, the object of its fields one by one.
-SAME_ENTITY = f"""(namespace_id, user_id, entity_system, entity_id) WHERE entity_id IS NOT NULL
-DO UPDATE SET {MERGE},
+ON_SAME_ENTITY = f"""(namespace_id, user_id, entity_system, entity_id) WHERE entity_id IS NOT NULL
+DO UPDATE SET {MERGE_ASSIGNMENTS},
     content = excluded.content,
     entity_type = coalesce(excluded.entity_type, kept.entity_type),
     entity_name = coalesce(excluded.entity_name, kept.entity_name),
@@ -64,25 +64,29 @@ DO UPDATE SET {MERGE},
                  AND jsonb_typeof(excluded.data -> 'entity_data') = 'object'
            THEN jsonb_build_object('entity_data', (kept.data -> 'entity_data') || (excluded.data -> 'entity_data'))
            ELSE '{{}}' END"""
-INSERT = f"""
-INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT)}, access_count)
-SELECT %(namespace)s, {", ".join(DRAFT)}, 0
-FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT.items())})
+INSERT_DRAFTS_SQL = f"""
+INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT_COLUMN_TYPES)}, access_count)
+SELECT %(namespace)s, {", ".join(DRAFT_COLUMN_TYPES)}, 0
+FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT_COLUMN_TYPES.items())})
 ON CONFLICT """
 # An expired twin is not there for anyone: it is left alone here, and its place is made free before the next try.
-IF_ALIVE = """
+IF_NOT_EXPIRED = """
 WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
 RETURNING """
-ADD, ADD_ENTITY = (INSERT + twin + IF_ALIVE for twin in (SAME_CONTENT, SAME_ENTITY))
-WHOLE = out_columns("kept")
+UPSERT_BY_CONTENT_SQL, UPSERT_BY_ENTITY_SQL = (
+    INSERT_DRAFTS_SQL + twin + IF_NOT_EXPIRED for twin in (ON_SAME_CONTENT, ON_SAME_ENTITY)
+)
+ALL_COLUMNS = qualify_out_columns("kept")
 # Whether the content is not the one that stood there before.
-CHANGED = ", kept.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = kept.id)"
-SLIM = "id, memory_type, user_id, content_hash, entity_system, entity_id"
+CONTENT_CHANGED = (
+    ", kept.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = kept.id)"
+)
+ID_COLUMNS = "id, memory_type, user_id, content_hash, entity_system, entity_id"
 
 # Each is a statement of its own.
-TWINS_AT_MOST = 20
+MAX_DUPLICATES_PER_REQUEST = 20
 # What two drafts of the same memory may differ in, as far as it cares.
-SAID = [name for name in DRAFT if name not in ("id", "content", "created_at", "updated_at")]
+COMPARED_COLUMNS = [name for name in DRAFT_COLUMN_TYPES if name not in ("id", "content", "created_at", "updated_at")]
 
 # What makes two memories of a namespace the same: the user with system and id of the entity, or with type and SHA-256
 # of the content.
@@ -103,7 +107,7 @@ class Draft:
         return self.columns["entity_id"] is not None
 
 
-def draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
+def make_draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
     columns, now = memory.columns(), datetime.now(UTC)
     vector = columns.pop("vector")
     columns |= {
@@ -114,10 +118,10 @@ def draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
     }
     digest = hashlib.sha256(memory.content.encode()).digest()
     parts = (str(memory.memory_type), memory.user_id, digest, columns["entity_system"], columns["entity_id"])
-    return Draft(columns, vector, digest, identity(*parts))
+    return Draft(columns, vector, digest, make_identity(*parts))
 
 
-def identity(kind: str, user: str | None, digest: bytes, system: str | None, entity_id: str | None) -> Identity:
+def make_identity(kind: str, user: str | None, digest: bytes, system: str | None, entity_id: str | None) -> Identity:
     whose = "" if user is None else f"of {user}"
     return ("content", whose, kind, bytes(digest)) if entity_id is None else ("entity", whose, system, entity_id)
 
@@ -127,21 +131,21 @@ def add_one(namespace_id: int, memory: MemoryIn, serving: str | None = None) -> 
     counts as made by the model that serves; `serving` is that, where it is known. Where there are insights in it, the
     row has their ids besides."""
     if extract.teaches(memory):
-        return add_one_that_teaches(namespace_id, memory, serving)
-    one = draft(memory)
+        return add_with_insights(namespace_id, memory, serving)
+    one = make_draft(memory)
     with nullcontext() if one.vector is None else transaction.atomic():
-        while not (rows := ask(namespace_id, [one], WHOLE + CHANGED)):
-            make_way(namespace_id)
+        while not (rows := execute_upsert(namespace_id, [one], ALL_COLUMNS + CONTENT_CHANGED)):
+            purge_expired(namespace_id)
         *row, changed = rows[0]
         write_vectors(namespace_id, [(row[0], one)], serving)
-    row = named(row)
+    row = row_to_dict(row)
     if changed or one.vector is not None:  # the statement saw the queue as it was before
         row["due__after"] = row["updated_at"] if one.vector is None else None
     return row, row["id"] == one.columns["id"]
 
 
 @transaction.atomic
-def add_one_that_teaches(namespace_id: int, memory: MemoryIn, serving: str | None) -> tuple[dict[str, Any], bool]:
+def add_with_insights(namespace_id: int, memory: MemoryIn, serving: str | None) -> tuple[dict[str, Any], bool]:
     added = extract.add(namespace_id, [memory], serving)
     row = Memory.objects.filter(pk=added.ids[0]).values(*OUT_COLUMNS).get()
     return row | {"insights": added.insights}, added.created == 1
@@ -155,42 +159,42 @@ def add_many(
     if document_id is None and any(map(extract.teaches, memories)):
         added = extract.add(namespace_id, memories, serving)
         return added.ids, added.created
-    ids, new = add_plainly(namespace_id, memories, serving, document_id)
+    ids, new = insert_memories(namespace_id, memories, serving, document_id)
     return ids, len(new)
 
 
-def add_plainly(
+def insert_memories(
     namespace_id: int, memories: Sequence[MemoryIn], serving: str | None = None, document_id: UUID | None = None
 ) -> tuple[list[UUID], set[UUID]]:
     """Add them as they are, without looking for insights: their ids, and which of these are new."""
-    drafts = [draft(memory, document_id) for memory in memories]
+    drafts = [make_draft(memory, document_id) for memory in memories]
     with transaction.atomic():
         ids: dict[Identity, UUID] = {}
-        for wave in waves(drafts):
-            ids |= insert(namespace_id, wave)
+        for wave in split_into_batches(drafts):
+            ids |= insert_batch(namespace_id, wave)
         write_vectors(namespace_id, [(ids[each.identity], each) for each in drafts], serving)
     mine = {each.columns["id"] for each in drafts}
     return [ids[each.identity] for each in drafts], mine & set(ids.values())
 
 
-def insert(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:
+def insert_batch(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:
     """The ids of the drafts. Those that met an expired twin have none at first: it is removed, and they try again."""
-    ids = identified(ask(namespace_id, drafts, SLIM))
+    ids = map_ids_by_identity(execute_upsert(namespace_id, drafts, ID_COLUMNS))
     while missing := [each for each in drafts if each.identity not in ids]:
-        make_way(namespace_id)
-        ids |= identified(ask(namespace_id, missing, SLIM))
+        purge_expired(namespace_id)
+        ids |= map_ids_by_identity(execute_upsert(namespace_id, missing, ID_COLUMNS))
     return ids
 
 
-def identified(rows: list[tuple]) -> dict[Identity, UUID]:
-    return {identity(*rest): pk for pk, *rest in rows}
+def map_ids_by_identity(rows: list[tuple]) -> dict[Identity, UUID]:
+    return {make_identity(*rest): pk for pk, *rest in rows}
 
 
-def make_way(namespace_id: int) -> None:
+def purge_expired(namespace_id: int) -> None:
     Memory.objects.filter(namespace_id=namespace_id).expired().delete()
 
 
-def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
+def split_into_batches(drafts: Sequence[Draft]) -> list[list[Draft]]:
     """The drafts in groups without twins: one statement cannot touch the same row twice, nor tell entities and other
     memories apart. What only repeats the one before it is dropped.
 
@@ -199,13 +203,16 @@ def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
     groups: dict[bool, list[dict[Identity, Draft]]] = {False: [], True: []}
     before = None
     for each in sorted(drafts, key=lambda item: item.identity):
-        said = to_json([each.digest.hex(), {key: each.columns[key] for key in SAID}])
+        said = to_json([each.digest.hex(), {key: each.columns[key] for key in COMPARED_COLUMNS}])
         if said == before:
             continue
         before, mine = said, groups[each.is_entity]
         group = next((group for group in mine if each.identity not in group), None)
-        if group is None and len(mine) == TWINS_AT_MOST:
-            raise invalid("memories", f"may say at most {TWINS_AT_MOST} different things of the same content or entity")
+        if group is None and len(mine) == MAX_DUPLICATES_PER_REQUEST:
+            raise invalid_field(
+                "memories",
+                f"may say at most {MAX_DUPLICATES_PER_REQUEST} different things of the same content or entity",
+            )
         if group is None:
             mine.append(group := {})
         group[each.identity] = each
@@ -215,19 +222,19 @@ def waves(drafts: Sequence[Draft]) -> list[list[Draft]]:
 def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], serving: str | None) -> None:
     made = {pk: (pk, each.digest, each.vector) for pk, each in drafts if each.vector is not None}
     if made:
-        Embedding.objects.write(model_of_given(namespace_id, serving), list(made.values()))
+        Embedding.objects.write(model_for_supplied_vector(namespace_id, serving), list(made.values()))
 
 
-def ask(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
+def execute_upsert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
     """Add drafts that are all entities, or none of them is."""
-    sql = (ADD_ENTITY if drafts[0].is_entity else ADD) + returning
+    sql = (UPSERT_BY_ENTITY_SQL if drafts[0].is_entity else UPSERT_BY_CONTENT_SQL) + returning
     parameters = {"namespace": namespace_id, "drafts": to_json([each.columns for each in drafts]).decode()}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
 
 
-def named(row: Sequence[Any]) -> dict[str, Any]:
+def row_to_dict(row: Sequence[Any]) -> dict[str, Any]:
     """A row of OUT_COLUMNS by name. Django leaves jsonb as text on a bare cursor."""
     result = dict(zip(OUT_COLUMNS, row, strict=False))
     for name in ("data", "metadata"):

@@ -7,6 +7,6 @@ from memories.embeddings import get_embedder
 
 
 @register()
-def embedder_fits(app_configs: list[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
+def check_embedder_configuration(app_configs: list[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
     """The embedder's vectors must fit the column."""
     return [Error(sentence, id="memories.E001") for sentence in get_embedder().check()]

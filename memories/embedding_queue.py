@@ -7,13 +7,13 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 
 # After this many tries without an answer a row is claimed alone, so that it cannot take its neighbours down with it;
 # after the last one it is set aside. The count is committed before the work: a text that kills the process is counted.
-TRIES_IN_COMPANY = 2
-TRIES = 5
-SET_ASIDE = timedelta(days=1)
+MAX_BATCHED_ATTEMPTS = 2
+MAX_EMBEDDING_ATTEMPTS = 5
+QUARANTINE_PERIOD = timedelta(days=1)
 
 
 class DueQuerySet(models.QuerySet):
@@ -29,10 +29,10 @@ class DueQuerySet(models.QuerySet):
         """Everything whose vector is still to come, leased rows included, refused ones not."""
         return self.filter(error="")
 
-    def set_aside(self) -> "DueQuerySet":
+    def quarantined(self) -> "DueQuerySet":
         return self.exclude(error="")
 
-    @surviving_deadlocks
+    @retry_on_deadlock
     def claim(self, limit: int, characters: int, lease: timedelta) -> list:
         """Take the oldest due rows: `limit` at most, one at least, and otherwise no more text than `characters`. One
         that was tried too often for company is taken alone, when its turn comes.
@@ -41,34 +41,34 @@ class DueQuerySet(models.QuerySet):
         """
         with transaction.atomic():
             due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("after")
-            rows = within(fit_for_company(list(due[:limit])), characters)
+            rows = take_within_budget(select_batchable(list(due[:limit])), characters)
             claimed = self.model.objects.filter(pk__in=[row.pk for row in rows])
             claimed.update(after=Now() + lease, tries=F("tries") + 1)
         return rows
 
-    @surviving_deadlocks
-    def give_back(self, *, after: timedelta = timedelta()) -> int:
+    @retry_on_deadlock
+    def release(self, *, after: timedelta = timedelta()) -> int:
         """Undo a claim that came to nothing through no fault of the rows."""
         return self.filter(tries__gt=0).update(after=Now() + after, tries=F("tries") - 1)
 
-    @surviving_deadlocks
-    def put_off(self, pause: timedelta) -> int:
+    @retry_on_deadlock
+    def postpone(self, pause: timedelta) -> int:
         """Due again after a pause; the try counts."""
         return self.update(after=Now() + pause)
 
-    @surviving_deadlocks
-    def put_aside(self, error: str) -> int:
+    @retry_on_deadlock
+    def quarantine(self, error: str) -> int:
         """Push rows far forward, with the reason."""
-        return self.update(after=Now() + SET_ASIDE, error=error[:1000], tries=TRIES_IN_COMPANY)
+        return self.update(after=Now() + QUARANTINE_PERIOD, error=error[:1000], tries=MAX_BATCHED_ATTEMPTS)
 
 
-def fit_for_company(rows: Sequence) -> list:
-    if rows and rows[0].tries >= TRIES_IN_COMPANY:
+def select_batchable(rows: Sequence) -> list:
+    if rows and rows[0].tries >= MAX_BATCHED_ATTEMPTS:
         return [rows[0]]
-    return [row for row in rows if row.tries < TRIES_IN_COMPANY]
+    return [row for row in rows if row.tries < MAX_BATCHED_ATTEMPTS]
 
 
-def within(rows: Sequence, characters: int) -> list:
+def take_within_budget(rows: Sequence, characters: int) -> list:
     """The first rows that fit; one at least."""
     for position, row in enumerate(rows):
         characters -= row.characters

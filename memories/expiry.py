@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from memories.models import Memory
 
 
-def making_way(operation: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def retry_after_purging_expired(operation: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Around an operation, outside its transaction: when a constraint refuses it, the namespace's expired memories are
     removed and it is done once more. Raises IntegrityError when they were not the reason."""
 

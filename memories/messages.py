@@ -13,11 +13,11 @@ from sessions_app.models import Message
 from sessions_app.schemas.conversations import MessageIn
 
 # What is not longer, "Yes, please." and its like, says nothing once the conversation is over.
-TOO_SHORT = 50
-WEIGHTY = re.compile(r"\b(strateg(y|ies)|goals?|important|priorit(y|ies)|plans?|decisions?)\b", re.IGNORECASE)
+MAX_TRIVIAL_LENGTH = 50
+IMPORTANT_WORDS = re.compile(r"\b(strateg(y|ies)|goals?|important|priorit(y|ies)|plans?|decisions?)\b", re.IGNORECASE)
 # Writers queue for the conversation's row. So each is counted, one who waited while it was ended finds it closed, and
 # the clock, which is read under that lock, gives the order of arrival.
-SAY = """
+INSERT_MESSAGE_SQL = """
 WITH open AS (
     UPDATE sessions_app_conversation SET message_count = message_count + 1
     WHERE id = %(conversation)s AND namespace_id = %(namespace)s AND ended_at IS NULL
@@ -31,28 +31,28 @@ RETURNING *, (SELECT user_id FROM open) AS user_id, (SELECT session_id FROM open
 """
 
 
-def say(namespace_id: int, conversation_id: UUID, said: MessageIn) -> Message | None:
+def insert_message(namespace_id: int, conversation_id: UUID, said: MessageIn) -> Message | None:
     """Keep a message: its row, with `user_id` and `session_id` of the conversation. None when no such conversation is
     open."""
     parameters = said.model_dump(include={"role", "agent_id", "content", "created_at"})
     parameters |= {"id": uuid7(), "namespace": namespace_id, "conversation": conversation_id}
     parameters["metadata"] = to_json(said.metadata).decode()
-    return next(iter(Message.objects.raw(SAY, parameters)), None)
+    return next(iter(Message.objects.raw(INSERT_MESSAGE_SQL, parameters)), None)
 
 
-def is_to_be_remembered(said: MessageIn) -> bool:
-    return said.remember and len(said.content.strip()) > TOO_SHORT
+def should_remember(said: MessageIn) -> bool:
+    return said.remember and len(said.content.strip()) > MAX_TRIVIAL_LENGTH
 
 
-def remember(message: Message, said: MessageIn) -> list[UUID]:
+def remember_message(message: Message, said: MessageIn) -> list[UUID]:
     """Keep what `say` returned as a memory too, inside its transaction: the ids of the insights found in it."""
-    row, _ = add_one(message.namespace_id, memory_of(message, said))
+    row, _ = add_one(message.namespace_id, build_memory(message, said))
     message.memory_id = row["id"]
     message.save(update_fields=["memory_id"])
     return row.get("insights", [])
 
 
-def memory_of(message: Message, said: MessageIn) -> MemoryIn:
+def build_memory(message: Message, said: MessageIn) -> MemoryIn:
     return MemoryIn(
         content=said.content,
         memory_type=said.memory_type,
@@ -60,7 +60,7 @@ def memory_of(message: Message, said: MessageIn) -> MemoryIn:
         user_id=message.user_id,
         session_id=message.session_id,
         agent_id=said.agent_id,
-        importance=(Importance.MEDIUM if WEIGHTY.search(said.content) else Importance.LOW).value,
+        importance=(Importance.MEDIUM if IMPORTANT_WORDS.search(said.content) else Importance.LOW).value,
         metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk)},
         created_at=said.created_at,
     )

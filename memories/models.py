@@ -23,9 +23,9 @@ from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS
 from memories.search.filters import Filters
 from memories.types import Importance, MemoryType
-from memory_site.core.db.fields import seconds_from
+from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import Namespace, namespace_key
 
 # Vectors travel in binary (the later registration): as text each would be five times as long, and a tenth of a
@@ -33,16 +33,16 @@ from sessions_app.models import Namespace, namespace_key
 psycopg.adapters.register_dumper(HalfVector, HalfVectorDumper)
 psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
 
-LABELS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
-RECENT = timedelta(days=30)
+LABEL_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
+RECENT_PERIOD = timedelta(days=30)
 #: Tags of memories that age does not make forgettable.
-PRESERVED = ["preserve", "important"]
+PRESERVED_TAGS = ["preserve", "important"]
 #: What nobody has used for so long, nor so often before, is outdated.
-UNUSED, USED_ENOUGH = timedelta(days=90), 3
-NEWEST = (F("created_at").desc(), F("id").desc())
+UNUSED_PERIOD, MIN_USES_TO_KEEP = timedelta(days=90), 3
+NEWEST_FIRST = (F("created_at").desc(), F("id").desc())
 
 
-def label(name: str) -> models.CharField:
+def label_field(name: str) -> models.CharField:
     return models.CharField(name, max_length=255, null=True, blank=True)
 
 
@@ -59,25 +59,25 @@ class MemoryQuerySet(models.QuerySet):
         return self.filter(filters.conditions()) if filters else self
 
     def newest_first(self) -> "MemoryQuerySet":
-        return self.order_by(*NEWEST)
+        return self.order_by(*NEWEST_FIRST)
 
     def recent(self) -> "MemoryQuerySet":
-        return self.filter(created_at__gte=Now() - RECENT).newest_first()
+        return self.filter(created_at__gte=Now() - RECENT_PERIOD).newest_first()
 
     def stale(self, age: timedelta) -> "MemoryQuerySet":
         """Not told for so long, except those that are marked to stay."""
-        return self.unmarked().alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
+        return self.not_preserved().alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
 
     def outdated(self) -> "MemoryQuerySet":
         """Of little importance, little used, and neither used nor told for long, except those that are marked to stay
         and insights that were of use."""
         idle = self.alias(used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
-        little = {"importance__lte": Importance.LOW, "access_count__lt": USED_ENOUGH}
-        return idle.filter(used__lt=Now() - UNUSED, **little).unmarked().exclude(insight__usage_count__gt=0)
+        little = {"importance__lte": Importance.LOW, "access_count__lt": MIN_USES_TO_KEEP}
+        return idle.filter(used__lt=Now() - UNUSED_PERIOD, **little).not_preserved().exclude(insight__usage_count__gt=0)
 
-    def unmarked(self) -> "MemoryQuerySet":
+    def not_preserved(self) -> "MemoryQuerySet":
         """Not marked to stay."""
-        return self.exclude(Q(tags__overlap=PRESERVED) | Q(metadata__contains={"important": True}))
+        return self.exclude(Q(tags__overlap=PRESERVED_TAGS) | Q(metadata__contains={"important": True}))
 
     def important(self) -> "MemoryQuerySet":
         return self.filter(metadata__contains={"important": True}).newest_first()
@@ -122,11 +122,11 @@ class Memory(models.Model):
         max_length=32, choices=[(kind.value, kind.value) for kind in MemoryType], default=MemoryType.AGENT
     )
     source_system = models.CharField(max_length=255)
-    user_id = label("user")
-    agent_id = label("agent")
-    workflow_id = label("workflow")
-    repo_id = label("repository")
-    session_id = label("session")
+    user_id = label_field("user")
+    agent_id = label_field("agent")
+    workflow_id = label_field("workflow")
+    repo_id = label_field("repository")
+    session_id = label_field("session")
     # What it is a chunk of. The table is of a later app; its migration has PostgreSQL follow the reference.
     document_id = models.UUIDField(null=True, editable=False)
     importance = models.SmallIntegerField(
@@ -134,10 +134,10 @@ class Memory(models.Model):
     )
     confidence = models.FloatField(default=1)
     tags = ArrayField(models.CharField(max_length=128), default=list, blank=True)
-    entity_system = label("entity system")
-    entity_id = label("entity id")
-    entity_type = label("entity type")
-    entity_name = label("entity name")
+    entity_system = label_field("entity system")
+    entity_id = label_field("entity id")
+    entity_type = label_field("entity type")
+    entity_name = label_field("entity name")
     # Whose it is, with a word for nobody: what relationships between two memories of one user are held to.
     owner = models.GeneratedField(
         expression=Coalesce("user_id", Value("")), output_field=models.CharField(max_length=255), db_persist=True
@@ -206,22 +206,25 @@ class Memory(models.Model):
         ]
         indexes = [
             # For operators, who look at all namespaces at once.
-            models.Index(*NEWEST, name="memory_newest_of_all"),
-            models.Index(F("namespace"), *NEWEST, name="memory_newest"),
-            models.Index(F("namespace"), F("memory_type"), *NEWEST, name="memory_by_type"),
-            models.Index(F("namespace"), F("source_system"), *NEWEST, name="memory_by_source"),
+            models.Index(*NEWEST_FIRST, name="memory_newest_of_all"),
+            models.Index(F("namespace"), *NEWEST_FIRST, name="memory_newest"),
+            models.Index(F("namespace"), F("memory_type"), *NEWEST_FIRST, name="memory_by_type"),
+            models.Index(F("namespace"), F("source_system"), *NEWEST_FIRST, name="memory_by_source"),
             *[
                 models.Index(
                     F("namespace"),
                     F(field),
-                    *NEWEST,
+                    *NEWEST_FIRST,
                     name=f"memory_by_{field.removesuffix('_id')}",
                     condition=Q((f"{field}__isnull", False)),
                 )
-                for field in (*LABELS, "entity_system")
+                for field in (*LABEL_FIELDS, "entity_system")
             ],
             models.Index(
-                F("namespace"), *NEWEST, name="memory_important", condition=Q(metadata__contains={"important": True})
+                F("namespace"),
+                *NEWEST_FIRST,
+                name="memory_important",
+                condition=Q(metadata__contains={"important": True}),
             ),
             models.Index(F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)),
             # An entity's id as somebody wrote it, in whatever case.
@@ -276,7 +279,7 @@ class DueEmbedding(models.Model):
 
 # The memory is locked against edits, so that neither its labels nor its content can change under the vector, and the
 # namespace against a change of its model. A vector that no search of today or tomorrow would meet is not kept.
-WRITE = """
+UPSERT_EMBEDDINGS_SQL = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
     SELECT memory.id, namespace_id, user_id, memory_type, repo_id, expires_at,
@@ -315,7 +318,7 @@ class EmbeddingQuerySet(models.QuerySet):
         """Vectors of two models never meet in one search."""
         return self.filter(model=model)
 
-    @surviving_deadlocks
+    @retry_on_deadlock
     def write(self, model: str, made: Sequence[tuple[UUID, bytes, Sequence[float]]]) -> int:
         """Keep vectors (memory, content hash, unit vector) and, where searches meet this model, take their memories
         off the queue, in one statement.
@@ -328,7 +331,7 @@ class EmbeddingQuerySet(models.QuerySet):
         for n, (pk, digest, vector) in enumerate(made):
             parameters |= {f"id{n}": pk, f"hash{n}": digest, f"vector{n}": HalfVector(vector)}
         with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(made=rows), parameters)
+            cursor.execute(UPSERT_EMBEDDINGS_SQL.format(made=rows), parameters)
             return cursor.rowcount
 
 
@@ -345,9 +348,9 @@ class Embedding(models.Model):
         Memory, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="embeddings"
     )
     namespace = namespace_key()
-    user_id = label("user")
+    user_id = label_field("user")
     memory_type = models.CharField(max_length=32)
-    repo_id = label("repository")
+    repo_id = label_field("repository")
     expires_at = models.DateTimeField(null=True)
     model = models.CharField(max_length=255)
     content_hash = models.BinaryField()
@@ -384,7 +387,7 @@ class Reembedding(models.Model):
     heard_of_at = models.DateTimeField(db_default=Now())
     switched_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    duration_seconds = seconds_from("created_at", "finished_at")
+    duration_seconds = duration_field("created_at", "finished_at")
 
     class Meta:
         constraints = [

@@ -9,24 +9,24 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
-from memories.search.filters import Filters, Kind
-from memories.summaries import SUMMARIES, summary_of
+from memories.search.filters import Filters, MemoryTypeIn
+from memories.summaries import SUMMARY_BUILDERS, build_summary
 from memories.types import Importance, MemoryType
 from memory_site.core.http.fields import (
     Content,
-    FutureMoment,
-    In,
+    FutureTimestamp,
+    InputSchema,
     JsonObject,
     Label,
-    PastMoment,
-    Query,
-    Share,
+    PastTimestamp,
+    QueryText,
     Summary,
     Tags,
+    UnitInterval,
 )
 
-LONGEST_TTL = int(timedelta(days=100 * 365).total_seconds())
-EXAMPLE = {
+MAX_TTL_SECONDS = int(timedelta(days=100 * 365).total_seconds())
+MEMORY_EXAMPLE = {
     "content": "Ada prefers answers in bullet points.",
     "memory_type": "user_preference",
     "source_system": "agno",
@@ -36,7 +36,7 @@ EXAMPLE = {
 }
 
 
-def unit_vector(numbers: list[float]) -> list[float]:
+def normalize_vector(numbers: list[float]) -> list[float]:
     """The numbers at unit length. ValueError when they have no direction."""
     vector = np.asarray(numbers, np.float64)
     largest = np.abs(vector).max(initial=0)
@@ -46,7 +46,7 @@ def unit_vector(numbers: list[float]) -> list[float]:
     return (vector / np.linalg.norm(vector)).astype(np.float32).tolist()
 
 
-def without_repeats(tags: list[str]) -> list[str]:
+def remove_duplicates(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
@@ -58,13 +58,13 @@ VectorIn = Annotated[
         fail_fast=True,
         description="Of the server's own embedding model.",
     ),
-    AfterValidator(unit_vector),
+    AfterValidator(normalize_vector),
 ]
-UniqueTags = Annotated[Tags, AfterValidator(without_repeats)]
-Level = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.")]
+UniqueTags = Annotated[Tags, AfterValidator(remove_duplicates)]
+ImportanceLevel = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.")]
 
 
-class EntityIn(In):
+class EntityIn(InputSchema):
     """What a memory describes in an external system."""
 
     system: Label
@@ -73,25 +73,25 @@ class EntityIn(In):
     name: Label | None = None
 
 
-class MemoryFields(In):
+class MemoryFields(InputSchema):
     """What a caller may say of a memory."""
 
     summary: Summary | None = None
     data: JsonObject | None = None
     metadata: JsonObject = {}
-    memory_type: Kind = MemoryType.AGENT
+    memory_type: MemoryTypeIn = MemoryType.AGENT
     source_system: Label = "api"
     user_id: Label | None = None
     agent_id: Label | None = None
     workflow_id: Label | None = None
     repo_id: Label | None = None
     session_id: Label | None = None
-    importance: Level = Importance.MEDIUM.value
-    confidence: Share = 1.0
-    base_relevance: Share = 1.0
+    importance: ImportanceLevel = Importance.MEDIUM.value
+    confidence: UnitInterval = 1.0
+    base_relevance: UnitInterval = 1.0
     tags: UniqueTags = []
     entity: EntityIn | None = None
-    expires_at: FutureMoment | None = None
+    expires_at: FutureTimestamp | None = None
 
     def columns(self, *, only_given: bool = False) -> dict[str, Any]:
         """The values by column name."""
@@ -106,21 +106,21 @@ class MemoryFields(In):
 class MemoryIn(MemoryFields):
     """A memory to keep. Only `content` is required."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": MEMORY_EXAMPLE})
 
     content: Content
-    ttl_seconds: int | None = Field(None, ge=1, le=LONGEST_TTL, description="Instead of `expires_at`.")
+    ttl_seconds: int | None = Field(None, ge=1, le=MAX_TTL_SECONDS, description="Instead of `expires_at`.")
     vector: VectorIn | None = None
-    created_at: PastMoment | None = Field(None, description="For history brought in from elsewhere.")
+    created_at: PastTimestamp | None = Field(None, description="For history brought in from elsewhere.")
 
     @model_validator(mode="after")
-    def summary_of_what_has_a_form(self) -> "MemoryIn":
-        if self.summary is None and self.data and self.memory_type in SUMMARIES:
-            self.summary = summary_of(self.memory_type, self.data)
+    def fill_summary(self) -> "MemoryIn":
+        if self.summary is None and self.data and self.memory_type in SUMMARY_BUILDERS:
+            self.summary = build_summary(self.memory_type, self.data)
         return self
 
     @model_validator(mode="after")
-    def one_expiry(self) -> "MemoryIn":
+    def resolve_expiry(self) -> "MemoryIn":
         if self.ttl_seconds is not None:
             if self.expires_at is not None:
                 raise ValueError("ttl_seconds and expires_at may not both be given")
@@ -136,27 +136,27 @@ class MemoryPatch(MemoryFields):
     content: Content = None
 
 
-class BulkIn(In):
-    model_config = ConfigDict(json_schema_extra={"example": {"memories": [EXAMPLE]}})
+class BulkIn(InputSchema):
+    model_config = ConfigDict(json_schema_extra={"example": {"memories": [MEMORY_EXAMPLE]}})
 
     memories: list[MemoryIn] = Field(min_length=1, max_length=1000)
 
 
-class DeleteIn(In):
+class DeleteIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"filters": {"user_id": "ada"}, "dry_run": True}})
 
     filters: Filters
     dry_run: bool = False
 
 
-class SearchIn(In):
+class SearchIn(InputSchema):
     """At least one of `query` and `vector`. Hybrid fuses words and meaning; a given vector spares the embedder."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"query": "how should replies to Ada look?", "filters": {"user_id": "ada"}}}
     )
 
-    query: Query | None = None
+    query: QueryText | None = None
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     limit: int = Field(10, ge=1, le=100)
@@ -167,7 +167,7 @@ class SearchIn(In):
     explain: bool = False
 
     @model_validator(mode="after")
-    def something_to_look_for(self) -> "SearchIn":
+    def require_query_or_vector(self) -> "SearchIn":
         if self.query is None and (self.vector is None or self.mode == "text"):
             raise ValueError("query is required" if self.mode == "text" else "query or vector is required")
         return self
@@ -256,32 +256,36 @@ OUT_COLUMNS = (
 )  # fmt: skip
 
 
-def out_columns(memory: str) -> str:
+def qualify_out_columns(memory: str) -> str:
     """OUT_COLUMNS for a statement of our own, where the memory goes by this name."""
     own = ", ".join(f"{memory}.{column}" for column in OUT_COLUMNS[:-1])
     return f"{own}, (SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = {memory}.id)"
 
 
-MOMENTS = ("created_at", "updated_at", "expires_at", "last_accessed_at", "last_updated")
+TIMESTAMP_COLUMNS = ("created_at", "updated_at", "expires_at", "last_accessed_at", "last_updated")
 
 
-def written_moment(column: str) -> str:
+def format_timestamp_sql(column: str) -> str:
     """A time as our answers write it, for JSON that PostgreSQL writes."""
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
-def out_members(memory: str) -> str:
+def build_out_members_sql(memory: str) -> str:
     """MemoryOut as columns of a statement, for answers of so many memories that PostgreSQL writes the JSON itself: in
     Python a thousand cost twice what reading them does."""
-    plain = [f"{memory}.{name}" for name in OUT_COLUMNS[:-1] if not name.startswith("entity_") and name not in MOMENTS]
-    moments = [f"{written_moment(f'{memory}.{name}')} AS {name}" for name in MOMENTS]
+    plain = [
+        f"{memory}.{name}"
+        for name in OUT_COLUMNS[:-1]
+        if not name.startswith("entity_") and name not in TIMESTAMP_COLUMNS
+    ]
+    moments = [f"{format_timestamp_sql(f'{memory}.{name}')} AS {name}" for name in TIMESTAMP_COLUMNS]
     parts = ", ".join(f"'{part}', {memory}.entity_{part}" for part in ("system", "id", "type", "name"))
     entity = f"CASE WHEN {memory}.entity_id IS NOT NULL THEN json_build_object({parts}) END AS entity"
     embedded = f"NOT EXISTS (SELECT FROM memories_dueembedding due WHERE due.memory_id = {memory}.id) AS embedded"
     return ", ".join([*plain, *moments, entity, embedded])
 
 
-def memory_out(row: dict[str, Any]) -> dict[str, Any]:
+def to_memory_out(row: dict[str, Any]) -> dict[str, Any]:
     """A row of OUT_COLUMNS as MemoryOut; a plain dictionary, because building and re-checking models costs more than
     the query. Takes the row over."""
     entity = {part: row.pop(f"entity_{part}") for part in ("system", "id", "type", "name")}

@@ -12,7 +12,7 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from ingestion.api.documents import router as knowledge
 from ingestion.api.ingestions import router as ingestions
 from ingestion.api.workflows import router as workflows
-from memories.api.memories import DUPLICATE, RELATED
+from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
 from memories.api.memories import router as memories
 from memories.api.messages import router as messages
 from memories.embeddings import EmbedderUnavailable, TextRefused
@@ -31,7 +31,7 @@ from memories.retrieval.api.task_decay import router as forgetting
 from memories.tool_results.api import router as tool_results
 from memories.users.api import router as users
 from memory_site.core.http.openapi import DescribedAPI
-from memory_site.core.http.parsing import TOO_LARGE, StrictParser, strict
+from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
 from memory_site.core.http.problems import Problem, problem_response
 from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
@@ -39,15 +39,15 @@ from sessions_app.api.sessions import router as sessions
 from sessions_app.encryption import HistoryUnreadable
 
 log = logging.getLogger(__name__)
-UNSTORABLE = "A value cannot be stored."
-OF_A_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
+NOT_STORABLE = "A value cannot be stored."
+ITEM_COUNT_MESSAGE = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
-LIMIT_EXCEEDED = "54"
+PROGRAM_LIMIT_CLASS = "54"
 # A memory cannot leave its user while one of their rows names it.
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
-ERRORS_TOLD = 100
-RETRY = {"Retry-After": "5"}
-AWAY = Problem(503, "The database is away or too busy.", headers=RETRY)
+MAX_REPORTED_ERRORS = 100
+RETRY_HEADERS = {"Retry-After": "5"}
+DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
 #: What the ids of a module's operations begin with.
 OPERATION_ID_PREFIXES = {
     "ingestion.api.documents": "ingestion_api",
@@ -88,7 +88,7 @@ api = DescribedAPI(
     docs_url="/docs",
     urls_namespace="api",
 )
-api.add_decorator(strict, mode="view")
+api.add_decorator(validate_request, mode="view")
 # Before those whose ids would swallow their addresses.
 api.add_router("", recall)
 api.add_router("", forgetting)
@@ -115,60 +115,64 @@ api.add_router("", graphs)
 api.add_router("", users)
 
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
-STATUS = {
+PROBLEM_BY_ERROR = {
     AuthenticationError: lambda error: Problem(
         401, "A valid API key is needed: Authorization: Bearer mem_…", headers={"WWW-Authenticate": "Bearer"}
     ),
     Http404: lambda error: Problem(404, "There is nothing here."),
-    HttpError: lambda error: problem_behind(error),
-    RequestDataTooBig: lambda error: Problem(413, TOO_LARGE),
-    ValidationError: lambda error: Problem(422, "The request is not valid.", errors=field_errors(error)),
+    HttpError: lambda error: unwrap_http_error(error),
+    RequestDataTooBig: lambda error: Problem(413, BODY_TOO_LARGE),
+    ValidationError: lambda error: Problem(422, "The request is not valid.", errors=list_field_errors(error)),
     TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
-    DataError: lambda error: Problem(422, UNSTORABLE),
+    DataError: lambda error: Problem(422, NOT_STORABLE),
     HistoryUnreadable: lambda error: Problem(500, str(error)),
-    IntegrityError: lambda error: refusal(error),
-    EmbedderUnavailable: lambda error: Problem(503, "The embedder is away; searching by words works.", headers=RETRY),
-    OperationalError: lambda error: Problem(422, UNSTORABLE) if is_too_much(error) else AWAY,
-    InterfaceError: lambda error: AWAY,
+    IntegrityError: lambda error: map_integrity_error(error),
+    EmbedderUnavailable: lambda error: Problem(
+        503, "The embedder is away; searching by words works.", headers=RETRY_HEADERS
+    ),
+    OperationalError: lambda error: (
+        Problem(422, NOT_STORABLE) if exceeds_program_limit(error) else DATABASE_UNAVAILABLE
+    ),
+    InterfaceError: lambda error: DATABASE_UNAVAILABLE,
     Problem: lambda error: error,
 }
 
 
-def refusal(error: IntegrityError) -> Problem:
+def map_integrity_error(error: IntegrityError) -> Problem:
     match error.__cause__:
         case UniqueViolation():
-            return Problem(409, DUPLICATE)
+            return Problem(409, DUPLICATE_MEMORY_DETAIL)
         case ForeignKeyViolation() as cause if cause.diag.table_name in GRAPH_TABLES:
-            return Problem(409, RELATED)
+            return Problem(409, RELATED_MEMORY_DETAIL)
         case _:
-            return Problem(422, UNSTORABLE)
+            return Problem(422, NOT_STORABLE)
 
 
-def is_too_much(error: OperationalError) -> bool:
-    return (getattr(error.__cause__, "sqlstate", None) or "").startswith(LIMIT_EXCEEDED)
+def exceeds_program_limit(error: OperationalError) -> bool:
+    return (getattr(error.__cause__, "sqlstate", None) or "").startswith(PROGRAM_LIMIT_CLASS)
 
 
-def problem_behind(error: HttpError) -> Problem:
+def unwrap_http_error(error: HttpError) -> Problem:
     """django-ninja wraps whatever the parser raises into an error of its own, which says nothing."""
     cause = error.__cause__
     return cause if isinstance(cause, Problem) else Problem(error.status_code, str(error))
 
 
-def field_errors(error: ValidationError) -> list[dict[str, str]]:
+def list_field_errors(error: ValidationError) -> list[dict[str, str]]:
     """Where and why, never what was sent; not so many that the answer dwarfs the request."""
     return [
-        {"field": field_name(each["loc"]), "message": in_words(each["msg"].removeprefix("Value error, "))}
-        for each in error.errors[:ERRORS_TOLD]
+        {"field": format_field_path(each["loc"]), "message": clarify_message(each["msg"].removeprefix("Value error, "))}
+        for each in error.errors[:MAX_REPORTED_ERRORS]
     ]
 
 
-def in_words(message: str) -> str:
+def clarify_message(message: str) -> str:
     """What pydantic calls the items of a value that was looked at before are the characters of a text."""
-    found = OF_A_TEXT.fullmatch(message)
+    found = ITEM_COUNT_MESSAGE.fullmatch(message)
     return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
 
 
-def field_name(location: tuple) -> str:
+def format_field_path(location: tuple) -> str:
     """The field's path as the caller wrote it: without the source and the name of our parameter."""
     parts = [part for part in location if "[" not in str(part)]
     # Of a parameter only its name counts and, in a list, the position behind it.
@@ -176,16 +180,16 @@ def field_name(location: tuple) -> str:
     return ".".join(map(str, parts[start:] or parts[:1]))
 
 
-def problem_of(request: HttpRequest, error: Exception) -> HttpResponse:
-    kind = next((kind for kind in type(error).__mro__ if kind in STATUS), None)
+def handle_exception(request: HttpRequest, error: Exception) -> HttpResponse:
+    kind = next((kind for kind in type(error).__mro__ if kind in PROBLEM_BY_ERROR), None)
     if kind is None:
         log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
         return problem_response(request, Problem(500, "Something went wrong here; the log knows more."))
-    problem = STATUS[kind](error)
+    problem = PROBLEM_BY_ERROR[kind](error)
     if problem.status >= 500:
         log.warning("Request %s: %s: %s", getattr(request, "id", ""), type(error).__name__, problem.detail)
     return problem_response(request, problem)
 
 
-for kind in (*STATUS, Exception):
-    api.add_exception_handler(kind, problem_of)
+for kind in (*PROBLEM_BY_ERROR, Exception):
+    api.add_exception_handler(kind, handle_exception)

@@ -23,7 +23,7 @@ def style_sheet(_: HttpRequest) -> str:
 
 
 # Group, then: title, symbol, the model's admin address and the permission to see it.
-SIDE_BAR = {
+SIDEBAR = {
     "Memory": [
         ("Memories", "neurology", "memories_memory", "memories.view_memory"),
         ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
@@ -86,11 +86,13 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The side bar, without what this user may not see."""
     home = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
     docs = {"title": "API documentation", "icon": "menu_book", "link": reverse("api:openapi-view")}
-    groups = [{"title": title, "items": list(allowed(request, items))} for title, items in SIDE_BAR.items()]
+    groups = [
+        {"title": title, "items": list(build_permitted_items(request, items))} for title, items in SIDEBAR.items()
+    ]
     return [{"items": [home]}, *groups, {"separator": True, "items": [docs]}]
 
 
-def allowed(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, str]]:
+def build_permitted_items(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, str]]:
     for title, icon, model, permission in items:
         if request.user.has_perm(permission):
             # By its name: the address of one page may be the beginning of another's.

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDERS = {
@@ -22,7 +22,10 @@ EMBEDDERS = {
     "openai": "memories.embeddings.openai.OpenAIEmbedder",
     "hashing": "memories.embeddings.hashing.HashingEmbedder",
 }
-SPLITTERS = {"semantic": "ingestion.splitters.semantic.pieces", "llamaindex": "ingestion.splitters.llamaindex.pieces"}
+SPLITTERS = {
+    "semantic": "ingestion.splitters.semantic.split_into_pieces",
+    "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
+}
 #: Of the 60 connections the embedded server allows, those left for the web server.
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
@@ -95,14 +98,14 @@ class Environment(BaseSettings):
 
     @field_validator("embedder")
     @classmethod
-    def known_embedder(cls, value: str) -> str:
+    def check_embedder(cls, value: str) -> str:
         if value not in EMBEDDERS:
             raise ValueError(f"must be one of {', '.join(EMBEDDERS)}")
         return value
 
     @field_validator("splitter")
     @classmethod
-    def installed_splitter(cls, value: str) -> str:
+    def check_splitter(cls, value: str) -> str:
         if value not in SPLITTERS:
             raise ValueError(f"must be one of {', '.join(SPLITTERS)}")
         if value == "llamaindex" and not (find_spec("llama_index") and find_spec("llama_index.core")):
@@ -111,30 +114,30 @@ class Environment(BaseSettings):
 
     @field_validator("log_level")
     @classmethod
-    def known_level(cls, value: str) -> str:
+    def check_log_level(cls, value: str) -> str:
         if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
 
     @field_validator("ingestion_roots")
     @classmethod
-    def absolute_folders(cls, value: str) -> str:
-        if wrong := [part for part in listed(value) if not Path(part).is_absolute()]:
+    def check_ingestion_roots(cls, value: str) -> str:
+        if wrong := [part for part in split_list(value) if not Path(part).is_absolute()]:
             raise ValueError(f"must be absolute paths, and {', '.join(wrong)} is not")
         return value
 
     @field_validator("session_encryption_keys")
     @classmethod
-    def fernet_keys(cls, value: str) -> str:
+    def check_encryption_keys(cls, value: str) -> str:
         try:
-            [Fernet(key) for key in listed(value)]
+            [Fernet(key) for key in split_list(value)]
         except ValueError as error:
             raise ValueError("must be Fernet keys: 32 bytes each in URL-safe base64, separated by commas") from error
         return value
 
     @field_validator("database_url")
     @classmethod
-    def readable_url(cls, value: str | None) -> str | None:
+    def check_database_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("postgres://", "postgresql://")):
             raise ValueError("must start with postgresql://")
         try:
@@ -145,13 +148,13 @@ class Environment(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def known_broker(cls, value: str | None) -> str | None:
+    def check_redis_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://")):
             raise ValueError("must start with redis://, rediss:// or redis+socket://")
         return value
 
     @model_validator(mode="after")
-    def complete_outside_embedded_mode(self):
+    def check_combination(self):
         if not self.embedded:
             missing = [name for name in ("redis_url", "secret_key") if getattr(self, name) is None]
             if missing:
@@ -166,7 +169,7 @@ class Environment(BaseSettings):
         return self.database_url is None and self.memory_pg_host is None
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -185,10 +188,10 @@ def read_environment() -> Environment:
 
 env = read_environment()
 EMBEDDED = env.embedded
-HOME = Home(BASE_DIR / env.data_dir) if EMBEDDED else None
+HOME = DataDirectory(BASE_DIR / env.data_dir) if EMBEDDED else None
 
 
-def database() -> dict:
+def build_database_settings() -> dict:
     """Where PostgreSQL is: the embedded server's socket, DATABASE_URL, or the MEMORY_PG_ variables."""
     if EMBEDDED:
         return HOME.database
@@ -223,7 +226,7 @@ SERVER_SETTINGS = {
 }
 # The default reconnect_timeout doubles its pause for five minutes: an outage would cost its length twice.
 POOL = {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout, "reconnect_timeout": 2}
-_database = database()
+_database = build_database_settings()
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -241,7 +244,7 @@ DATABASES = {
 
 SECRET_KEY = env.secret_key or HOME.secret("django")
 DEBUG = env.debug
-ALLOWED_HOSTS = listed(env.allowed_hosts)
+ALLOWED_HOSTS = split_list(env.allowed_hosts)
 ROOT_URLCONF = "memory_site.urls"
 WSGI_APPLICATION = "memory_site.wsgi.application"
 INSTALLED_APPS = [
@@ -373,17 +376,17 @@ EMBEDDER_OPTIONS = {
 }
 
 
-def embedder(kind: str, model: str, **options: object) -> dict:
+def build_embedder_settings(kind: str, model: str, **options: object) -> dict:
     return {"BACKEND": EMBEDDERS[kind], "MODEL": model, "OPTIONS": EMBEDDER_OPTIONS[kind] | options}
 
 
 # Besides the one in use, how those are made that namespaces may still be served by until they are embedded anew.
 EMBEDDINGS = {
-    "default": embedder(env.embedder, EMBEDDING_MODEL),
-    **{kind: embedder(kind, model) for kind, model in DEFAULT_MODELS.items()},
-    "onnx": embedder("onnx", DEFAULT_MODELS["onnx"], directory=None),
+    "default": build_embedder_settings(env.embedder, EMBEDDING_MODEL),
+    **{kind: build_embedder_settings(kind, model) for kind, model in DEFAULT_MODELS.items()},
+    "onnx": build_embedder_settings("onnx", DEFAULT_MODELS["onnx"], directory=None),
     **{
-        str(directory): embedder("onnx", EMBEDDING_MODEL, directory=directory)
+        str(directory): build_embedder_settings("onnx", EMBEDDING_MODEL, directory=directory)
         for directory in (env.embedding_model_dir, env.earlier_embedding_model_dir)
         if directory
     },
@@ -391,9 +394,9 @@ EMBEDDINGS = {
 EMBEDDING_LEASE = env.embedding_lease
 MEMORY_TTL_HOURS = env.memory_ttl_hours
 MEMORY_MAX_CONTEXT_LENGTH = env.memory_max_context_length
-INGESTION_ROOTS = listed(env.ingestion_roots)
+INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
-SESSION_ENCRYPTION_KEYS = listed(env.session_encryption_keys)
+SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
 WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection
 
@@ -416,6 +419,6 @@ UNFOLD = {
     "ENVIRONMENT": "memory_site.navigation.environment",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.favicon"}],
     "STYLES": ["memory_site.navigation.style_sheet"],
-    "COMMAND": {"search_callback": "memories.admin.search.palette"},
+    "COMMAND": {"search_callback": "memories.admin.search.search_palette"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.navigation"},
 }

@@ -7,13 +7,13 @@ from django.views.generic import RedirectView
 from memory_site.api import api
 from memory_site.operations import health_views
 
-DOCUMENTATION = RedirectView.as_view(pattern_name="api:openapi-view")
+DOCS_REDIRECT = RedirectView.as_view(pattern_name="api:openapi-view")
 
 urlpatterns = [
-    path("", DOCUMENTATION),
+    path("", DOCS_REDIRECT),
     path("api/v1/", api.urls),
-    path("health/live", health_views.live),
-    path("health/ready", health_views.ready),
-    path("health", health_views.health),
+    path("health/live", health_views.get_liveness),
+    path("health/ready", health_views.get_readiness),
+    path("health", health_views.get_health),
     path("admin/", admin.site.urls),
 ]

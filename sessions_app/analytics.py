@@ -6,15 +6,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from sessions_app.history import OF_SESSION, TABLE
+from sessions_app.history import SESSION_TABLE, SESSION_TTL_SQL
 
-BUSIEST = 10
-ANALYTICS = f"""
+MAX_BUSIEST_SESSIONS = 10
+ANALYTICS_SQL = f"""
 WITH living AS MATERIALIZED (
     SELECT namespace_id, session_id, updated_at,
-           sessions_kept(history, now() - {OF_SESSION}, %(most)s::integer) AS history
-    FROM {TABLE} session
-    WHERE updated_at > now() - {OF_SESSION}
+           sessions_kept(history, now() - {SESSION_TTL_SQL}, %(most)s::integer) AS history
+    FROM {SESSION_TABLE} session
+    WHERE updated_at > now() - {SESSION_TTL_SQL}
         AND (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)
 ),
 counted AS (SELECT namespace_id, session_id, updated_at, jsonb_array_length(history) AS length FROM living),
@@ -42,7 +42,7 @@ SELECT json_build_object(
 """
 
 
-def analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
+def compute_analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
     """Totals over the living sessions of one namespace or, for operators, of all.
 
     total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
@@ -52,10 +52,10 @@ def analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
     parameters = {
         "namespace": namespace_id,
         "days": days,
-        "busiest": BUSIEST,
+        "busiest": MAX_BUSIEST_SESSIONS,
         "ttl_hours": settings.MEMORY_TTL_HOURS,
         "most": settings.MEMORY_MAX_CONTEXT_LENGTH,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ANALYTICS, parameters)
+        cursor.execute(ANALYTICS_SQL, parameters)
         return json.loads(cursor.fetchone()[0])

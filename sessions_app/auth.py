@@ -9,24 +9,24 @@ from memory_site.core.http.problems import Problem
 from sessions_app.models import ApiKey, Caller, digest
 
 # A key that was good may be believed this long: revocation is seen by every process within a second.
-BELIEVED_SECONDS = 0.5
-KNOWN_AT_MOST = 10_000
-_known: dict[bytes, tuple[float, Caller]] = {}
+AUTH_CACHE_SECONDS = 0.5
+MAX_CACHED_TOKENS = 10_000
+_auth_cache: dict[bytes, tuple[float, Caller]] = {}
 
 
-def caller_of(token: str) -> Caller | None:
+def find_caller(token: str) -> Caller | None:
     """Who presents this token; asked of the database at most twice a second for one token."""
     key = digest(token)
-    found = _known.get(key)
-    if found and time.monotonic() - found[0] < BELIEVED_SECONDS:
+    found = _auth_cache.get(key)
+    if found and time.monotonic() - found[0] < AUTH_CACHE_SECONDS:
         return found[1]
     caller = ApiKey.objects.caller(token)
     if caller is None:
-        _known.pop(key, None)
+        _auth_cache.pop(key, None)
         return None
-    if len(_known) >= KNOWN_AT_MOST:
-        _known.clear()
-    _known[key] = (time.monotonic(), caller)
+    if len(_auth_cache) >= MAX_CACHED_TOKENS:
+        _auth_cache.clear()
+    _auth_cache[key] = (time.monotonic(), caller)
     return caller
 
 
@@ -40,10 +40,10 @@ class Requires(HttpBearer):
         self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        caller = caller_of(token) if token.isascii() and len(token) < 256 else None
+        caller = find_caller(token) if token.isascii() and len(token) < 256 else None
         if caller and self.scope not in caller.scopes:
             raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
         return caller
 
 
-reads, writes = Requires("read"), Requires("write")
+read_access, write_access = Requires("read"), Requires("write")

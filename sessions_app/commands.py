@@ -15,14 +15,14 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
-from memory_site.embedded.running_site import services_for_a_command
-from sessions_app.bootstrap import FIRST_NAMESPACE
+from memory_site.embedded.running_site import ensure_services_for_command
+from sessions_app.bootstrap import DEFAULT_NAMESPACE
 from sessions_app.models import Namespace
 
 FORMATS = ("table", "json", "jsonl")
-FAILED, WRONG_USE, NOT_AS_IT_SHOULD_BE = 1, 2, 3
-LONGEST_CELL = 100
-AGES = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+EXIT_FAILED, EXIT_USAGE_ERROR, EXIT_CHECK_FAILED = 1, 2, 3
+MAX_CELL_LENGTH = 100
+AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 NOT_MIGRATED = "The database is not made for this release: `python manage.py migrate` does that, and `serve` by itself."
 
 
@@ -35,7 +35,7 @@ class MemoryCommand(BaseCommand):
     requires_migrations_checks = False
 
     def execute(self, *args: object, **options: object) -> object:
-        with services_for_a_command():
+        with ensure_services_for_command():
             try:
                 return super().execute(*args, **options)
             except OperationalError as error:
@@ -63,7 +63,7 @@ class MemoryCommand(BaseCommand):
         for name in rows[0]:
             table.add_column(name, no_wrap=name == "id")  # half an id is of no use to anyone
         for row in rows:
-            table.add_row(*[cell(value) for value in row.values()])
+            table.add_row(*[format_cell(value) for value in row.values()])
         # Nobody's screen limits what is piped.
         width = None if sys.stdout.isatty() else 10_000
         console = Console(file=self.stdout, width=width, highlight=False, markup=False)
@@ -74,34 +74,34 @@ class ListingCommand(MemoryCommand):
     """A command that prints rows, of one namespace."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
 
 
-def add_namespace(parser: ArgumentParser) -> None:
-    parser.add_argument("--namespace", default=FIRST_NAMESPACE, help="default: %(default)s")
+def add_namespace_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--namespace", default=DEFAULT_NAMESPACE, help="default: %(default)s")
 
 
-def namespace_named(name: str) -> Namespace:
+def get_namespace(name: str) -> Namespace:
     """The namespace, or a CommandError that names those there are."""
     try:
         return Namespace.objects.get(name=name)
     except Namespace.DoesNotExist:
         known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
         told = f"There is no namespace {name!r} (there are: {known}); create_api_key makes one."
-        raise CommandError(told, returncode=WRONG_USE) from None
+        raise CommandError(told, returncode=EXIT_USAGE_ERROR) from None
 
 
-def sentences(error: ValidationError) -> str:
+def format_validation_error(error: ValidationError) -> str:
     """What is wrong with the values given, on one line."""
     wrong = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
     return "; ".join(f"{field}: {message}" if field else message for field, message in wrong)
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     text = value if isinstance(value, str) else "" if value is None else str(value)
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
 
 
 def first_line(error: Exception) -> str:
@@ -109,9 +109,11 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def age_of(text: str) -> timedelta:
+def parse_age(text: str) -> timedelta:
     """What `--older-than` says. Raises CommandError."""
     found = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
     if found is None:
-        raise CommandError("--older-than is a number with h, d or w behind it, such as 90d.", returncode=WRONG_USE)
-    return int(found[1]) * AGES[found[2]]
+        raise CommandError(
+            "--older-than is a number with h, d or w behind it, such as 90d.", returncode=EXIT_USAGE_ERROR
+        )
+    return int(found[1]) * AGE_UNITS[found[2]]

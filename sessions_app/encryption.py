@@ -21,23 +21,23 @@ class HistoryUnreadable(Exception):
         super().__init__(type(self).__doc__)
 
 
-def keys() -> MultiFernet | None:
+def get_fernet() -> MultiFernet | None:
     fernets = [Fernet(key) for key in settings.SESSION_ENCRYPTION_KEYS]
     return MultiFernet(fernets) if fernets else None
 
 
-def sealed(interaction: Mapping[str, Any]) -> Interaction:
+def encrypt(interaction: Mapping[str, Any]) -> Interaction:
     """As it is stored: {query, answer} or {sealed}, with its timestamp when it has one."""
     said = {"query": interaction["query"], "answer": interaction["answer"]}
     when = {"timestamp": interaction["timestamp"]} if interaction.get("timestamp") else {}
-    fernets = keys()
+    fernets = get_fernet()
     return when | (said if fernets is None else {"sealed": fernets.encrypt(json.dumps(said).encode()).decode()})
 
 
-def opened(stored: Mapping[str, Any]) -> Interaction:
+def decrypt(stored: Mapping[str, Any]) -> Interaction:
     """As callers see it: {query, answer, timestamp}. Raises HistoryUnreadable."""
     try:
-        said = json.loads(keys().decrypt(stored["sealed"])) if "sealed" in stored else stored
+        said = json.loads(get_fernet().decrypt(stored["sealed"])) if "sealed" in stored else stored
         return {"query": said["query"], "answer": said["answer"], "timestamp": stored["timestamp"]}
     except (InvalidToken, AttributeError, KeyError, TypeError, ValueError) as error:  # no key fits; no key; damaged
         raise HistoryUnreadable from error

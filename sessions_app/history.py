@@ -12,51 +12,51 @@ from django.conf import settings
 from django.db import connection
 
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import surviving_deadlocks
-from sessions_app.encryption import Interaction, opened, sealed
+from memory_site.core.db.retry import retry_on_deadlock
+from sessions_app.encryption import Interaction, decrypt, encrypt
 
-TABLE = "sessions_app_sessionmemory"
-NEW_TTL = "coalesce(%(own)s::float8, %(ttl_hours)s::float8) * interval '1 hour'"
-TTL = "coalesce({row}.ttl_hours, %(ttl_hours)s::float8) * interval '1 hour'"
-OF_KEPT, OF_SESSION = TTL.format(row="kept"), TTL.format(row="session")
+SESSION_TABLE = "sessions_app_sessionmemory"
+NEW_TTL_SQL = "coalesce(%(own)s::float8, %(ttl_hours)s::float8) * interval '1 hour'"
+TTL_SQL = "coalesce({row}.ttl_hours, %(ttl_hours)s::float8) * interval '1 hour'"
+STORED_TTL_SQL, SESSION_TTL_SQL = TTL_SQL.format(row="kept"), TTL_SQL.format(row="session")
 # The clock is read once, and under the row's lock, so that the order of times is the order of arrival. A session that
 # is over is there for nobody: whether or not it was cleaned up already, it begins anew.
-ADD = f"""
-INSERT INTO {TABLE} AS kept (id, namespace_id, session_id, ttl_hours, history, updated_at)
+ADD_INTERACTIONS_SQL = f"""
+INSERT INTO {SESSION_TABLE} AS kept (id, namespace_id, session_id, ttl_hours, history, updated_at)
 SELECT %(id)s, %(namespace)s, %(session)s, %(own)s::float8,
-       sessions_kept(sessions_stamped(%(added)s::jsonb, at), at - {NEW_TTL}, %(most)s::integer), at
+       sessions_kept(sessions_stamped(%(added)s::jsonb, at), at - {NEW_TTL_SQL}, %(most)s::integer), at
 FROM (SELECT clock_timestamp() AS at OFFSET 0) clock
 ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, created_at, updated_at) = (
     SELECT sessions_kept(
                CASE WHEN is_over THEN '[]' ELSE kept.history END || sessions_stamped(%(added)s::jsonb, at),
-               at - CASE WHEN is_over OR %(own)s::float8 > 0 THEN {NEW_TTL} ELSE {OF_KEPT} END,
+               at - CASE WHEN is_over OR %(own)s::float8 > 0 THEN {NEW_TTL_SQL} ELSE {STORED_TTL_SQL} END,
                %(most)s::integer
            ),
            CASE WHEN is_over OR %(own)s::float8 > 0 THEN %(own)s::float8 ELSE kept.ttl_hours END,
            CASE WHEN is_over THEN at ELSE kept.created_at END,
            greatest(kept.updated_at, at)
     FROM (
-        SELECT at, kept.updated_at <= at - {OF_KEPT} AS is_over
+        SELECT at, kept.updated_at <= at - {STORED_TTL_SQL} AS is_over
         FROM (SELECT clock_timestamp() AS at OFFSET 0) clock OFFSET 0
     ) moment
 )
 RETURNING jsonb_array_length(history)
 """
 # What is too old is not only left out but removed, and the session is not renewed by that.
-CONTEXT = f"""
+SELECT_CONTEXT_SQL = f"""
 WITH kept AS (
-    SELECT id, history, now() - {OF_SESSION} AS oldest FROM {TABLE} session
-    WHERE namespace_id = %(namespace)s AND session_id = %(session)s AND updated_at > now() - {OF_SESSION}
+    SELECT id, history, now() - {SESSION_TTL_SQL} AS oldest FROM {SESSION_TABLE} session
+    WHERE namespace_id = %(namespace)s AND session_id = %(session)s AND updated_at > now() - {SESSION_TTL_SQL}
 ),
 pruned AS (
-    UPDATE {TABLE} session SET history = sessions_kept(session.history, kept.oldest, %(most)s::integer) FROM kept
+    UPDATE {SESSION_TABLE} session SET history = sessions_kept(session.history, kept.oldest, %(most)s::integer) FROM kept
     WHERE session.id = kept.id AND session.history -> 0 ->> 'timestamp' COLLATE "C" <= sessions_stamp(kept.oldest)
 )
 SELECT sessions_kept(history, oldest, least(%(limit)s::integer, %(most)s::integer)) FROM kept
 """
 
 
-@surviving_deadlocks
+@retry_on_deadlock
 def add(
     namespace_id: int, session_id: str, interactions: Sequence[Mapping[str, Any]], ttl_hours: float | None = None
 ) -> int:
@@ -64,17 +64,17 @@ def add(
 
     `ttl_hours` becomes the session's own time to live when it is given. Returns how many the session then holds.
     """
-    added = json.dumps([sealed(interaction) for interaction in interactions])
-    return ask(ADD, namespace_id, session_id, id=uuid7(), added=added, own=ttl_hours)[0]
+    added = json.dumps([encrypt(interaction) for interaction in interactions])
+    return fetch_row(ADD_INTERACTIONS_SQL, namespace_id, session_id, id=uuid7(), added=added, own=ttl_hours)[0]
 
 
-def context(namespace_id: int, session_id: str, limit: int) -> list[Interaction]:
+def fetch_context(namespace_id: int, session_id: str, limit: int) -> list[Interaction]:
     """The newest interactions, newest first; none for an unknown session. Raises HistoryUnreadable."""
-    row = ask(CONTEXT, namespace_id, session_id, limit=limit)
-    return [opened(stored) for stored in reversed(json.loads(row[0]))] if row else []
+    row = fetch_row(SELECT_CONTEXT_SQL, namespace_id, session_id, limit=limit)
+    return [decrypt(stored) for stored in reversed(json.loads(row[0]))] if row else []
 
 
-def ask(sql: str, namespace_id: int, session_id: str, **more: Any) -> tuple | None:
+def fetch_row(sql: str, namespace_id: int, session_id: str, **more: Any) -> tuple | None:
     parameters = {
         "namespace": namespace_id,
         "session": session_id,

@@ -13,19 +13,21 @@ from typing import Any
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 
-from memory_site.core.http.problems import invalid
+from memory_site.core.http.problems import invalid_field
 
-TABLE = "sessions_app_idempotentanswer"
-FRESH = f"{TABLE}.created_at > now() - interval '24 hours'"
+ANSWER_TABLE = "sessions_app_idempotentanswer"
+FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
 # Takes the key, or takes over an answer that has grown old. No row: someone else has it.
-CLAIM = f"""
-INSERT INTO {TABLE} (api_key_id, key, fingerprint) VALUES (%s, %s, %s)
-ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now() WHERE NOT {FRESH}
+CLAIM_KEY_SQL = f"""
+INSERT INTO {ANSWER_TABLE} (api_key_id, key, fingerprint) VALUES (%s, %s, %s)
+ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now() WHERE NOT {FRESH_CONDITION}
 RETURNING id
 """
-EARLIER = f"SELECT fingerprint, status, body FROM {TABLE} WHERE api_key_id = %s AND key = %s AND {FRESH}"
-KEEP = f"""
-INSERT INTO {TABLE} (api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s)
+SELECT_ANSWER_SQL = (
+    f"SELECT fingerprint, status, body FROM {ANSWER_TABLE} WHERE api_key_id = %s AND key = %s AND {FRESH_CONDITION}"
+)
+UPSERT_ANSWER_SQL = f"""
+INSERT INTO {ANSWER_TABLE} (api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (api_key_id, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = now()
 """
@@ -43,41 +45,41 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
         if key is None:
             return operation(request, *args, **kwargs)
         if not (1 <= len(key) <= 255 and key.isprintable()):
-            raise invalid("Idempotency-Key", "must be 1 to 255 printable characters")
-        identity = (request.auth.key_id, key, fingerprint(request))
+            raise invalid_field("Idempotency-Key", "must be 1 to 255 printable characters")
+        identity = (request.auth.key_id, key, hash_request(request))
         with transaction.atomic() if atomic else nullcontext():
-            if (not atomic or not claimed(identity)) and (answer := earlier(identity)):
+            if (not atomic or not claim_key(identity)) and (answer := find_previous_response(identity)):
                 return answer
             response = operation(request, *args, **kwargs)
-            ask(KEEP, [*identity, response.status_code, response.content])
+            execute_sql(UPSERT_ANSWER_SQL, [*identity, response.status_code, response.content])
         return response
 
     return once
 
 
-def fingerprint(request: HttpRequest) -> bytes:
+def hash_request(request: HttpRequest) -> bytes:
     """SHA-256 of what was asked: method, path with query, body."""
     return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).digest()
 
 
-def claimed(identity: tuple[str, str, bytes]) -> bool:
-    return bool(ask(CLAIM, identity))
+def claim_key(identity: tuple[str, str, bytes]) -> bool:
+    return bool(execute_sql(CLAIM_KEY_SQL, identity))
 
 
-def earlier(identity: tuple[str, str, bytes]) -> HttpResponse | None:
+def find_previous_response(identity: tuple[str, str, bytes]) -> HttpResponse | None:
     """The answer given before, or None. Raises Problem 422 when the same key came with another request."""
-    rows = ask(EARLIER, identity[:2])
+    rows = execute_sql(SELECT_ANSWER_SQL, identity[:2])
     if not rows:
         return None
     asked, status, body = rows[0]
     if bytes(asked) != identity[2]:
-        raise invalid("Idempotency-Key", "was used before for another request")
+        raise invalid_field("Idempotency-Key", "was used before for another request")
     return HttpResponse(
         bytes(body), status=status, content_type="application/json", headers={"Idempotency-Replayed": "true"}
     )
 
 
-def ask(sql: str, parameters: Sequence[Any]) -> list[tuple]:
+def execute_sql(sql: str, parameters: Sequence[Any]) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall() if cursor.description else []

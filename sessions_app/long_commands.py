@@ -12,11 +12,11 @@ from rich.text import Text
 
 from sessions_app.commands import MemoryCommand
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 Item = TypeVar("Item")
 
 
-class Rate(ProgressColumn):
+class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed or 0:,.0f}/s")
 
@@ -27,7 +27,7 @@ class LongCommand(MemoryCommand):
     On a terminal stderr shows a bar, elsewhere one line at the end.
     """
 
-    things = "things"
+    item_name = "things"
 
     def execute(self, *args: object, **options: object) -> object:
         self.done = self.total = 0
@@ -35,22 +35,24 @@ class LongCommand(MemoryCommand):
         try:
             return super().execute(*args, **options)
         except KeyboardInterrupt:
-            raise CommandError(f"Stopped: {self.far}. Running it again goes on.", returncode=INTERRUPTED) from None
+            raise CommandError(
+                f"Stopped: {self.progress_text}. Running it again goes on.", returncode=EXIT_INTERRUPTED
+            ) from None
 
     @property
-    def far(self) -> str:
-        return f"{self.done:,} of {self.total:,} {self.things} are done"
+    def progress_text(self) -> str:
+        return f"{self.done:,} of {self.total:,} {self.item_name} are done"
 
     def _expect(self, bar: Progress, task: TaskID, total: int) -> None:
         self.total = total
         bar.update(task, total=total)
 
-    def through(self, items: Iterator[Item], total: int) -> Iterator[Item]:
+    def track_progress(self, items: Iterator[Item], total: int) -> Iterator[Item]:
         """Each item, counted when the next one is asked for."""
         self.total, started = total, time.monotonic()
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.messages, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task(self.things, total=total)
+            task = bar.add_task(self.item_name, total=total)
             self.expect = lambda total: self._expect(bar, task, total)
             for item in items:
                 yield item
@@ -59,4 +61,4 @@ class LongCommand(MemoryCommand):
             self.total = self.done  # some may have gone meanwhile
             bar.update(task, total=self.total)
         if not sys.stderr.isatty():
-            self.messages.print(f"{self.far}, in {time.monotonic() - started:.1f} s.")
+            self.messages.print(f"{self.progress_text}, in {time.monotonic() - started:.1f} s.")

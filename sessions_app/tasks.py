@@ -2,11 +2,11 @@
 
 from celery import shared_task
 
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import IdempotentAnswer, SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
 
-DELETED_AT_ONCE = 1_000
+DELETE_BATCH_SIZE = 1_000
 
 
 @shared_task
@@ -21,18 +21,18 @@ def delete_outdated_sessions(namespace_id: int | None = None, max_age_hours: flo
 
     Readers never see what is over, so nothing waits for this. Safe to run twice, in parallel, or late.
     """
-    total, outdated = 0, outdated_sessions(namespace_id, max_age_hours)
-    while deleted := delete_some(outdated):
+    total, outdated = 0, find_outdated_sessions(namespace_id, max_age_hours)
+    while deleted := delete_batch(outdated):
         total += deleted
     return total
 
 
-def outdated_sessions(namespace_id: int | None, max_age_hours: float | None) -> SessionQuerySet:
+def find_outdated_sessions(namespace_id: int | None, max_age_hours: float | None) -> SessionQuerySet:
     outdated = SessionMemory.objects.outdated(max_age_hours)
     return outdated if namespace_id is None else outdated.filter(namespace_id=namespace_id)
 
 
-@surviving_deadlocks
-def delete_some(outdated: SessionQuerySet) -> int:
+@retry_on_deadlock
+def delete_batch(outdated: SessionQuerySet) -> int:
     # The condition stands outside as well, where it is asked again of a session that was renewed meanwhile.
-    return outdated.filter(pk__in=outdated.values("pk")[:DELETED_AT_ONCE]).delete()[0]
+    return outdated.filter(pk__in=outdated.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]

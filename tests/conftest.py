@@ -10,10 +10,10 @@ from django.conf import settings as project
 from django.test.client import Client, ClientHandler
 
 from memories import embeddings
-from memories.active_model import decide
-from memories.search.query_embedding import forget_queries
-from memories.search.scope_size import sizes
-from memory_site.embedded.services import services
+from memories.active_model import set_initial_model
+from memories.search.query_embedding import clear_query_cache
+from memories.search.scope_size import scope_sizes
+from memory_site.embedded.services import ensure_services
 from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @cache
-def handler() -> ClientHandler:
+def get_handler() -> ClientHandler:
     """One for all callers: loading the middleware takes longer than most tests."""
     handler = ClientHandler(enforce_csrf_checks=False)
     handler.load_middleware()
@@ -43,7 +43,7 @@ class Api:
 
     def __init__(self, token: str | None) -> None:
         self.client = Client(raise_request_exception=False)
-        self.client.handler = handler()
+        self.client.handler = get_handler()
         self.token = token
 
     def call(self, method: str, path: str, body: object = None, **headers: str):
@@ -83,7 +83,7 @@ class Api:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """Asked for by pytest-django before it makes the test database: the moment the services must be there."""
-    with services(project.HOME):
+    with ensure_services(project.HOME):
         yield
 
 
@@ -134,7 +134,7 @@ def embedder(settings) -> Callable[..., embeddings.Embedder]:
     def choose(name: str, model: str = "hashing-1", **options: object) -> embeddings.Embedder:
         settings.EMBEDDINGS = {"default": {"BACKEND": f"tests.embedders.{name}", "MODEL": model, "OPTIONS": options}}
         embeddings._embedders.clear()
-        forget_queries()
+        clear_query_cache()
         return embeddings.get_embedder()
 
     return choose
@@ -143,9 +143,9 @@ def embedder(settings) -> Callable[..., embeddings.Embedder]:
 @pytest.fixture(autouse=True)
 def nothing_remembered_between_tests() -> Iterator[None]:
     yield
-    auth._known.clear()
-    forget_queries()
-    sizes.clear()
+    auth._auth_cache.clear()
+    clear_query_cache()
+    scope_sizes.clear()
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def takes(
     api: Api, namespace: Namespace, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Callable
 ) -> Callable:
     """`with takes(1):` counts the statements of a request whose caller, and the model that serves him, are known."""
-    decide([namespace.pk], embeddings.get_embedder().model)
-    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 600)
-    auth.caller_of(api.token)
+    set_initial_model([namespace.pk], embeddings.get_embedder().model)
+    monkeypatch.setattr(auth, "AUTH_CACHE_SECONDS", 600)
+    auth.find_caller(api.token)
     return django_assert_num_queries

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-WIDTH = 8
+VECTOR_WIDTH = 8
 
 #: Answers one request; `body` is what was asked, as an object.
 Behaviour = Callable[["Handler", dict], None]
@@ -79,71 +79,71 @@ class EmbeddingServer(ThreadingHTTPServer):
         self.server_close()
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def row(text: str, width: int = WIDTH) -> list[float]:
+def make_vector(text: str, width: int = VECTOR_WIDTH) -> list[float]:
     """A vector that depends on the text alone."""
     return np.random.default_rng(list(text.encode())).normal(size=width).tolist()
 
 
-def ollama_answer(rows: list) -> dict:
+def build_ollama_response(rows: list) -> dict:
     return {"model": "any", "embeddings": rows}
 
 
-def openai_answer(rows: list) -> dict:
+def build_openai_response(rows: list) -> dict:
     """Last first: the order of an answer is not promised."""
     items = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]
     return {"object": "list", "data": items[::-1]}
 
 
-def shaped(handler: Handler, rows: list) -> dict:
-    return (ollama_answer if handler.path == "/api/embed" else openai_answer)(rows)
+def build_response(handler: Handler, rows: list) -> dict:
+    return (build_ollama_response if handler.path == "/api/embed" else build_openai_response)(rows)
 
 
-def works(handler: Handler, body: dict):
+def answer_vectors(handler: Handler, body: dict):
     if "input" not in body:
         return handler.answer(200, {"details": {}})
-    handler.answer(200, shaped(handler, [row(text) for text in body["input"]]))
+    handler.answer(200, build_response(handler, [make_vector(text) for text in body["input"]]))
 
 
-def gives(rows: Callable[[list[str]], list]) -> Behaviour:
+def answer_rows(rows: Callable[[list[str]], list]) -> Behaviour:
     """Whatever rows `rows` makes of the texts."""
-    return lambda handler, body: handler.answer(200, shaped(handler, rows(body["input"])))
+    return lambda handler, body: handler.answer(200, build_response(handler, rows(body["input"])))
 
 
-def fails(status: int, message: str = "no", **headers: str) -> Behaviour:
+def answer_error(status: int, message: str = "no", **headers: str) -> Behaviour:
     return lambda handler, body: handler.answer(status, {"error": message}, **headers)
 
 
-def unless(condition: Callable[[str], bool], otherwise: Behaviour) -> Behaviour:
+def answer_unless(condition: Callable[[str], bool], otherwise: Behaviour) -> Behaviour:
     """Works, but does `otherwise` with the whole request when the condition holds for one of its texts."""
 
     def behaviour(handler: Handler, body: dict):
-        (otherwise if any(map(condition, body["input"])) else works)(handler, body)
+        (otherwise if any(map(condition, body["input"])) else answer_vectors)(handler, body)
 
     return behaviour
 
 
-def hangs(handler: Handler, body: dict):
+def hang(handler: Handler, body: dict):
     handler.server.stopping.wait(60)
 
 
-def trickles_headers(handler: Handler, body: dict):
+def trickle_headers(handler: Handler, body: dict):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     trickle(handler, b"s")
 
 
-def trickles_body(handler: Handler, body: dict):
+def trickle_body(handler: Handler, body: dict):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     trickle(handler, b" ")
 
 
-def trickles_without_length(handler: Handler, body: dict):
+def trickle_without_length(handler: Handler, body: dict):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
     trickle(handler, b" ")
 
@@ -153,16 +153,16 @@ def trickle(handler: Handler, byte: bytes):
         handler.wfile.write(byte)
 
 
-def gives_a_huge_body(handler: Handler, body: dict):
+def send_huge_body(handler: Handler, body: dict):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
     while not handler.server.stopping.is_set():
         handler.wfile.write(b" " * 1_000_000)
 
 
-def breaks_off(handler: Handler, body: dict):
+def break_off(handler: Handler, body: dict):
     handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"embeddings": [[1,')
     handler.hang_up()
 
 
-def hangs_up(handler: Handler, body: dict):
+def close_connection(handler: Handler, body: dict):
     handler.hang_up()

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 # Short: a Unix socket's path has little room.
-DIRECTORY = Path(tempfile.mkdtemp(prefix="memory-site-tests-"))
+SERVICES_DIRECTORY = Path(tempfile.mkdtemp(prefix="memory-site-tests-"))
 for name in ("DATABASE_URL", "MEMORY_PG_HOST", "REDIS_URL", "EMBEDDING_MODEL", "EMBEDDING_MODEL_DIR"):
     os.environ.pop(name, None)
-os.environ |= {"DATA_DIR": str(DIRECTORY / "data"), "EMBEDDER": "hashing", "DEBUG": "false"}
+os.environ |= {"DATA_DIR": str(SERVICES_DIRECTORY / "data"), "EMBEDDER": "hashing", "DEBUG": "false"}
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    shutil.rmtree(SERVICES_DIRECTORY, ignore_errors=True)

@@ -17,7 +17,7 @@ from memory_site.api import api
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
 #: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
-READING_POSTS = {
+READ_ONLY_POSTS = {
     "/memories/search",
     "/knowledge/query",
     "/search",
@@ -28,9 +28,14 @@ READING_POSTS = {
 #: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
 CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"}
 #: Addresses of chosen names that are not there all the same while nothing is known of them.
-KNOWN_ONLY = {"/users/{user_id}", "/users/{user_id}/graph", "/preferences/{user_id}/{key}", "/patterns/discover"}
-TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
-PLACE = "the value under test"
+PATHS_FOR_KNOWN_IDS = {
+    "/users/{user_id}",
+    "/users/{user_id}/graph",
+    "/preferences/{user_id}/{key}",
+    "/patterns/discover",
+}
+JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
+PLACEHOLDER = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
 SAMPLE_ID = "01980000-0000-7000-8000-000000000000"
 SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": SAMPLE_ID}
@@ -53,11 +58,11 @@ class Operation:
 
     @property
     def reads(self) -> bool:
-        return self.method == "GET" or self.path in READING_POSTS
+        return self.method == "GET" or self.path in READ_ONLY_POSTS
 
     @property
     def is_known_only(self) -> bool:
-        return self.path in KNOWN_ONLY and self.method != "PUT"
+        return self.path in PATHS_FOR_KNOWN_IDS and self.method != "PUT"
 
     @property
     def names_what_must_exist(self) -> bool:
@@ -71,37 +76,37 @@ class Operation:
         """A valid body, from the schema's own example; every schema of a body must have one."""
         if self.body is None:
             return None
-        first = alternatives(self.body)[0]
+        first = list_alternatives(self.body)[0]
         assert "example" in first, f"The schema of {self} shows no example body."
         return deepcopy(first["example"])
 
 
 @cache
-def document() -> dict:
+def load_openapi() -> dict:
     return json.loads(json.dumps(api.get_openapi_schema(path_prefix=""), default=str))
 
 
-def resolved(schema: dict) -> dict:
+def resolve(schema: dict) -> dict:
     """The schema itself behind a reference or a wrapping around a single one."""
     while True:
         wrapped = schema.get("allOf", [])
         if "$ref" in schema:
-            schema = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            schema = load_openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         elif len(wrapped) == 1:
             schema = wrapped[0]
         else:
             return schema
 
 
-def alternatives(schema: dict) -> list[dict]:
-    schema = resolved(schema)
+def list_alternatives(schema: dict) -> list[dict]:
+    schema = resolve(schema)
     parts = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    return [each for part in parts for each in alternatives(part)] or [schema]
+    return [each for part in parts for each in list_alternatives(part)] or [schema]
 
 
-def operations() -> list[Operation]:
+def list_operations() -> list[Operation]:
     found = []
-    for path, methods in document()["paths"].items():
+    for path, methods in load_openapi()["paths"].items():
         for method, described in methods.items():
             body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             parameters = described.get("parameters", [])
@@ -109,26 +114,26 @@ def operations() -> list[Operation]:
             contents = {status: each.get("content", {}) for status, each in described["responses"].items()}
             answers = {str(status): next(iter(each.values()))["schema"] for status, each in contents.items() if each}
             names = tuple(each["name"] for each in parameters if each["in"] == "path")
-            found.append(Operation(method.upper(), path, query, names, resolved(body) if body else None, answers))
+            found.append(Operation(method.upper(), path, query, names, resolve(body) if body else None, answers))
     return found
 
 
-def fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:
+def iter_fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:
     """Every place in a body where a value may stand, with its schema: (("filters", "tags", 0), {"type": …})."""
-    for each in alternatives(schema):
+    for each in list_alternatives(schema):
         for name, inner in each.get("properties", {}).items():
             if "x-anything" in inner:  # where everything is accepted, which its own tests show
                 continue
             yield (*place, name), inner
-            yield from fields(inner, (*place, name))
+            yield from iter_fields(inner, (*place, name))
         if "items" in each:
             yield (*place, 0), each["items"]
-            yield from fields(each["items"], (*place, 0))
+            yield from iter_fields(each["items"], (*place, 0))
 
 
-def conforms(value: Any, schema: dict) -> bool:
+def conforms_to_any(value: Any, schema: dict) -> bool:
     """Whether an answer has the shape that is documented: no field unknown, none missing, each of its type."""
-    return any(conforms_to(value, each) for each in alternatives(schema))
+    return any(conforms_to(value, each) for each in list_alternatives(schema))
 
 
 def conforms_to(value: Any, schema: dict) -> bool:
@@ -138,31 +143,31 @@ def conforms_to(value: Any, schema: dict) -> bool:
             return (
                 isinstance(value, dict)
                 and set(schema.get("required", [])) <= set(value) <= set(known)
-                and all(conforms(inner, known[name]) for name, inner in value.items())
+                and all(conforms_to_any(inner, known[name]) for name, inner in value.items())
             )
         case "array":
-            return isinstance(value, list) and all(conforms(inner, schema["items"]) for inner in value)
+            return isinstance(value, list) and all(conforms_to_any(inner, schema["items"]) for inner in value)
         case None:
             return True
         case kind:
-            return isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+            return isinstance(value, JSON_TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def json_types(schema: dict) -> set[str]:
+def list_json_types(schema: dict) -> set[str]:
     """The JSON types a schema lets pass; empty for any."""
-    return {each["type"] for each in alternatives(schema) if "type" in each}
+    return {each["type"] for each in list_alternatives(schema) if "type" in each}
 
 
-def sample(schema: dict) -> Any:
+def build_sample(schema: dict) -> Any:
     """The smallest value a schema lets pass."""
-    each = alternatives(schema)[0]
+    each = list_alternatives(schema)[0]
     if "example" in each or "enum" in each or "const" in each:
         return deepcopy(each["example"] if "example" in each else each.get("const", each.get("enum", [None])[0]))
     match each.get("type"):
         case "object":
-            return {name: sample(each["properties"][name]) for name in each.get("required", [])}
+            return {name: build_sample(each["properties"][name]) for name in each.get("required", [])}
         case "array":
-            return [sample(each["items"])] * each.get("minItems", 1)
+            return [build_sample(each["items"])] * each.get("minItems", 1)
         case "string":
             return SAMPLES.get(each.get("format"), "a" * each.get("minLength", 1))
         case "boolean":
@@ -171,25 +176,25 @@ def sample(schema: dict) -> Any:
             return each.get("minimum", 1)
 
 
-def with_raw(operation: Operation, place: tuple, raw: str) -> bytes:
+def build_raw_body(operation: Operation, place: tuple, raw: str) -> bytes:
     """A body that is valid but for `raw`, JSON or not, standing at `place`."""
-    body = placed(operation.example(), operation.body, place)
-    return json.dumps(body).replace(json.dumps(PLACE), raw).encode("utf-8", "surrogatepass")
+    body = place_value(operation.example(), operation.body, place)
+    return json.dumps(body).replace(json.dumps(PLACEHOLDER), raw).encode("utf-8", "surrogatepass")
 
 
-def placed(value: Any, schema: dict, place: tuple) -> Any:
+def place_value(value: Any, schema: dict, place: tuple) -> Any:
     if not place:
-        return PLACE
+        return PLACEHOLDER
     step, *rest = place
     if step == 0:
-        [kind] = [each for each in alternatives(schema) if "items" in each]
-        items = value or sample(kind)
-        return [placed(items[0], kind["items"], rest), *items[1:]]
-    kinds = [each for each in alternatives(schema) if "properties" in each]
+        [kind] = [each for each in list_alternatives(schema) if "items" in each]
+        items = value or build_sample(kind)
+        return [place_value(items[0], kind["items"], rest), *items[1:]]
+    kinds = [each for each in list_alternatives(schema) if "properties" in each]
     kind = next((each for each in kinds if step in each["properties"]), kinds[0])
     if value is None or not set(value) <= set(kind["properties"]):
-        value = deepcopy(kind["example"]) if "example" in kind else sample(kind)
-    return value | {step: placed(value.get(step), kind["properties"].get(step, {}), rest)}
+        value = deepcopy(kind["example"]) if "example" in kind else build_sample(kind)
+    return value | {step: place_value(value.get(step), kind["properties"].get(step, {}), rest)}
 
 
 def is_problem(response: Any, *statuses: int) -> bool:
@@ -205,12 +210,12 @@ def is_problem(response: Any, *statuses: int) -> bool:
     )
 
 
-def blamed(response: Any) -> set[str]:
+def list_blamed_fields(response: Any) -> set[str]:
     """The fields a problem document names."""
     return {error["field"] for error in response.json().get("errors", [])}
 
 
-def tables(namespaced: bool) -> list[str]:
+def list_tables(namespaced: bool) -> list[str]:
     """Our tables: all, or those whose rows belong to a namespace. API keys note their own use and are left out."""
     ours = [model for model in apps.get_models() if not model.__module__.startswith(("django", "unfold"))]
     ours = [model for model in ours if model.__name__ != "ApiKey"]
@@ -221,12 +226,12 @@ def tables(namespaced: bool) -> list[str]:
     ]
 
 
-def fingerprint(namespace_id: int | None = None) -> dict[str, tuple]:
+def fingerprint_tables(namespace_id: int | None = None) -> dict[str, tuple]:
     """What is in our tables, each as (rows, sum of the rows' hashes); of one namespace when it is given."""
     where = "" if namespace_id is None else f" WHERE namespace_id = {namespace_id}"
     parts = [
         f"SELECT '{table}', count(*), sum(hashtextextended(t::text, 0)) FROM {table} t{where}"
-        for table in tables(namespace_id is not None)
+        for table in list_tables(namespace_id is not None)
     ]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts))
@@ -237,7 +242,7 @@ def transaction_is_broken() -> bool:
     return connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
 
 
-def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+def run_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of calls that start together, each in a thread with its own connection."""
     start = threading.Barrier(len(calls))
 

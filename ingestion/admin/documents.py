@@ -17,40 +17,42 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from ingestion.models import Document
-from memories.admin.addresses import page_of
-from memories.admin.memories import SAID, STATES, state_of
+from memories.admin.addresses import get_memory_url
+from memories.admin.memories import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
 from memories.models import Embedding, Memory
-from memory_site.core.admin.base import ConsoleList, SpokenAdmin
-from memory_site.core.admin.filters import ExactFilter, containing
-from memory_site.core.admin.formatting import grouped, moment, pretty_json, shortened, two_lines
+from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
+from memory_site.core.admin.filters import ExactFilter, build_like_pattern
+from memory_site.core.admin.formatting import format_datetime, format_number, render_json, render_two_lines, truncate
 from sessions_app.admin.shared import NamespaceFilter
 
 #: How far a search looks: no index holds parts of paths, and there may be millions of them.
-SEARCHED = 10_000
+MAX_SEARCHED_ROWS = 10_000
 CHUNKS_PER_PAGE = 50
 #: A chunk of more lines is folded up, and so many of them are shown then.
-FOLDED_LINES, FIRST_LINES = 20, 10
+MAX_UNFOLDED_LINES, FOLDED_PREVIEW_LINES = 20, 10
 #: Of one line, however long, this much is shown of a folded chunk.
-BEGINNING = 1_000
-UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
+LINE_PREVIEW_LENGTH = 1_000
+NOWRAP_HTML = '<span class="whitespace-nowrap">{}</span>'
 
 
-def holding(rows: QuerySet, text: str, *columns: str) -> QuerySet:
+def search_newest(rows: QuerySet, text: str, *columns: str) -> QuerySet:
     """Those among the newest of these rows that have the text in one of the columns, capitals and small letters
     alike."""
-    newest = rows.order_by("-created_at", "-id").values("id", *columns)[:SEARCHED]
+    newest = rows.order_by("-created_at", "-id").values("id", *columns)[:MAX_SEARCHED_ROWS]
     sql, parameters = newest.query.sql_with_params()
     matches = " OR ".join(f"{column} ILIKE %s" for column in columns)
-    found = RawSQL(f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[containing(text)] * len(columns)])  # noqa: S611
+    found = RawSQL(
+        f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[build_like_pattern(text)] * len(columns)]
+    )  # noqa: S611
     return rows.filter(pk__in=found)
 
 
-def address(model: str, *args: object, what: str = "changelist", **parameters: object) -> str:
+def build_admin_url(model: str, *args: object, what: str = "changelist", **parameters: object) -> str:
     found = reverse(f"admin:ingestion_{model}_{what}", args=args)
     return f"{found}?{urlencode(parameters)}" if parameters else found
 
 
-class KnowledgeAdmin(SpokenAdmin):
+class IngestionBaseAdmin(NoLookupAdmin):
     """What both lists share: newest first, nothing made or changed by hand, a search that has an end."""
 
     ordering = ("-created_at", "-id")
@@ -61,11 +63,11 @@ class KnowledgeAdmin(SpokenAdmin):
         return super().get_queryset(request).select_related("namespace")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"searched": grouped(SEARCHED)} | (extra_context or {}))
+        return super().changelist_view(request, {"searched": format_number(MAX_SEARCHED_ROWS)} | (extra_context or {}))
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
-        return (holding(queryset, text, *self.search_fields) if text else queryset), False
+        return (search_newest(queryset, text, *self.search_fields) if text else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -81,7 +83,7 @@ class RepositoryFilter(ExactFilter):
 # Documents
 
 
-class DocumentList(ConsoleList):
+class DocumentList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: the metadata may be large."""
         self.queryset = self.queryset.defer("digest", "metadata")
@@ -89,7 +91,7 @@ class DocumentList(ConsoleList):
 
 
 @admin.register(Document)
-class DocumentAdmin(KnowledgeAdmin):
+class DocumentAdmin(IngestionBaseAdmin):
     list_display = ("name", "repository", "namespace", "chunks", "weight", "changed")
     list_display_links = ("name",)
     list_filter = (NamespaceFilter, RepositoryFilter)
@@ -107,18 +109,18 @@ class DocumentAdmin(KnowledgeAdmin):
 
     @display(description="document")
     def name(self, document: Document) -> SafeString:
-        return two_lines(str(document))
+        return render_two_lines(str(document))
 
     @display(description="repository", empty_value="-")
     def repository(self, document: Document) -> SafeString | None:
         if document.repo_id is None:
             return None
-        narrowed = address("document", namespace=document.namespace_id, repo_id=document.repo_id)
+        narrowed = build_admin_url("document", namespace=document.namespace_id, repo_id=document.repo_id)
         return format_html('<a href="{}" class="spoken-name underline">{}</a>', narrowed, document.repo_id)
 
     @display(description="chunks")
     def chunks(self, document: Document) -> str:
-        return grouped(document.chunk_count)
+        return format_number(document.chunk_count)
 
     @display(description="size")
     def weight(self, document: Document) -> str:
@@ -126,20 +128,20 @@ class DocumentAdmin(KnowledgeAdmin):
 
     @display(description="added")
     def added(self, document: Document) -> SafeString | None:
-        return moment(document.created_at)
+        return format_datetime(document.created_at)
 
     @display(description="changed")
     def changed(self, document: Document) -> SafeString | None:
-        return moment(document.updated_at)
+        return format_datetime(document.updated_at)
 
     @display(description="metadata")
     def details(self, document: Document) -> SafeString | str:
-        return pretty_json(document.metadata) if document.metadata else "-"
+        return render_json(document.metadata) if document.metadata else "-"
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if (document := kwargs.get("obj")) and request.user.has_perm("memories.view_memory"):
-            page = page_of_chunks(document, request.GET.get("page"))
-            context |= {"page": page, "blocks": [block(memory) for memory in page]}
+            page = paginate_chunks(document, request.GET.get("page"))
+            context |= {"page": page, "blocks": [build_chunk_block(memory) for memory in page]}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
@@ -150,7 +152,7 @@ class DocumentAdmin(KnowledgeAdmin):
         vectors = Embedding.objects.filter(memory__in=chunks.values("pk")).count()
         counts = {"documents": len(documents), "chunks": chunks.count(), "vectors": vectors}
         allowed = not counts["chunks"] or request.user.has_perm("memories.delete_memory")
-        shown = [shortened(str(each), 120) for each in documents]
+        shown = [truncate(str(each), 120) for each in documents]
         return shown, counts, set() if allowed else {"memory"}, []
 
     def delete_model(self, request: HttpRequest, obj: Document) -> None:
@@ -163,26 +165,26 @@ class DocumentAdmin(KnowledgeAdmin):
             queryset.delete()
 
 
-def page_of_chunks(document: Document, number: str | None) -> Page:
+def paginate_chunks(document: Document, number: str | None) -> Page:
     """In the order of the text; a number that cannot be one gives the nearest page."""
     chunks = Memory.objects.alive().filter(document_id=document.pk).order_by("metadata__position", "id")
     rows = chunks.select_related("due").only("content", "metadata", "due__error")
     return Paginator(rows, CHUNKS_PER_PAGE).get_page(number)
 
 
-def block(memory: Memory) -> dict[str, Any]:
+def build_chunk_block(memory: Memory) -> dict[str, Any]:
     """A chunk as its template takes it. Its metadata may have been changed by callers, and say anything."""
     first, last = (memory.metadata.get(name) for name in ("start_line", "end_line"))
     known = isinstance(first, int) and isinstance(last, int)
     lines = memory.content.split("\n")
-    long = len(lines) > FOLDED_LINES or len(memory.content) > FOLDED_LINES * BEGINNING
+    long = len(lines) > MAX_UNFOLDED_LINES or len(memory.content) > MAX_UNFOLDED_LINES * LINE_PREVIEW_LENGTH
     return {
         "position": memory.metadata.get("position"),
         "before": first - 1 if known else 0,
         "place": (f"line {first}" if first == last else f"lines {first}–{last}") if known else None,
         "lines": lines,
-        "beginning": [line[:BEGINNING] for line in lines[:FIRST_LINES]] if long else None,
-        "address": page_of(memory),
-        "vector": SAID[state_of(memory)],
-        "colour": STATES[state_of(memory)],
+        "beginning": [line[:LINE_PREVIEW_LENGTH] for line in lines[:FOLDED_PREVIEW_LINES]] if long else None,
+        "address": get_memory_url(memory),
+        "vector": EMBEDDING_STATE_LABELS[get_embedding_state(memory)],
+        "colour": EMBEDDING_STATE_COLOURS[get_embedding_state(memory)],
     }

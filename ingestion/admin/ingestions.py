@@ -21,31 +21,41 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
-from ingestion.admin.documents import UNBROKEN, KnowledgeAdmin, address
-from ingestion.models import SILENCE, Ingestion, Status
-from ingestion.pipeline import OUTSIDE
-from ingestion.tasks import bell
-from memory_site.core.admin.base import ConsoleList
-from memory_site.core.admin.formatting import grouped, moment, progress_bar, shortened, two_lines
-from sessions_app.admin.conversations import lasting
+from ingestion.admin.documents import NOWRAP_HTML, IngestionBaseAdmin, build_admin_url
+from ingestion.models import WORKER_TIMEOUT, Ingestion, IngestionStatus
+from ingestion.pipeline import FOLDER_OUTSIDE_ROOTS
+from ingestion.tasks import ingestion_trigger
+from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.formatting import (
+    format_datetime,
+    format_number,
+    render_progress_bar,
+    render_two_lines,
+    truncate,
+)
+from sessions_app.admin.conversations import format_duration
 from sessions_app.admin.shared import NamespaceFilter
 
 # The number by which the browser that polls knows that there is nothing more to come.
-STOP_POLLING = 286
-COLOURS = {
-    Status.PENDING: "warning",
-    Status.IN_PROGRESS: "info",
-    Status.COMPLETED: "success",
-    Status.FAILED: "danger",
+STOP_POLLING_STATUS = 286
+STATUS_COLOURS = {
+    IngestionStatus.PENDING: "warning",
+    IngestionStatus.IN_PROGRESS: "info",
+    IngestionStatus.COMPLETED: "success",
+    IngestionStatus.FAILED: "danger",
 }
-OPEN = (Status.PENDING, Status.IN_PROGRESS)
-LASTING = {Status.IN_PROGRESS: "at work for", Status.COMPLETED: "took", Status.FAILED: "ended after"}
-ASKED = "A worker was asked to read the folder again."
+OPEN_STATUSES = (IngestionStatus.PENDING, IngestionStatus.IN_PROGRESS)
+DURATION_LABELS = {
+    IngestionStatus.IN_PROGRESS: "at work for",
+    IngestionStatus.COMPLETED: "took",
+    IngestionStatus.FAILED: "ended after",
+}
+RUN_REQUESTED = "A worker was asked to read the folder again."
 #: What a run has in common with the one it repeats.
-SAME = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
-ANOTHER_IS_OPEN = "Nothing was begun: another run of this repository is open."
-GONE = "Nothing was begun: this run has been deleted."
-NOT_ALLOWED = f"Nothing was begun. {OUTSIDE}"
+REPEATED_FIELDS = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
+ANOTHER_RUN_IS_OPEN = "Nothing was begun: another run of this repository is open."
+RUN_WAS_DELETED = "Nothing was begun: this run has been deleted."
+FOLDER_NOT_ALLOWED = f"Nothing was begun. {FOLDER_OUTSIDE_ROOTS}"
 
 
 # Ingestions
@@ -55,45 +65,45 @@ class StatusFilter(DropdownFilter):
     title, parameter_name = "status", "status"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
-        return [(status.value, said(status)) for status in Status]
+        return [(status.value, format_status(status)) for status in IngestionStatus]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(status=self.value()) if self.value() in Status.values else queryset
+        return queryset.filter(status=self.value()) if self.value() in IngestionStatus.values else queryset
 
 
-class IngestionList(ConsoleList):
+class IngestionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: of the skipped files only their number."""
         self.queryset = self.queryset.defer("skipped", "error", "suffixes")
         super().get_results(request)
 
 
-class AgainForm(BaseDialogForm):
+class RunAgainForm(BaseDialogForm):
     """Nothing to fill in: sending it is the consent."""
 
 
-def said(status: str) -> str:
+def format_status(status: str) -> str:
     return status.replace("_", " ")
 
 
-def seconds_of(run: Ingestion) -> float | None:
+def compute_duration(run: Ingestion) -> float | None:
     """How long it took, has taken so far, or took until it was last heard of."""
     if run.started_at is None:
         return None
-    until = run.finished_at or (timezone.now() if run.status in OPEN else run.heard_of_at)
+    until = run.finished_at or (timezone.now() if run.status in OPEN_STATUSES else run.heard_of_at)
     return max((until - run.started_at).total_seconds(), 0)
 
 
-def how_far(run: Ingestion) -> tuple[str, int]:
+def describe_progress(run: Ingestion) -> tuple[str, int]:
     """In words, and in percent."""
     if run.documents_total is None:
-        return "reading the folder" if run.status == Status.IN_PROGRESS else "not begun", 0
-    words = f"{grouped(run.documents_done)} of {grouped(run.documents_total)}"
+        return "reading the folder" if run.status == IngestionStatus.IN_PROGRESS else "not begun", 0
+    words = f"{format_number(run.documents_done)} of {format_number(run.documents_total)}"
     return words, min(100 * run.documents_done // max(run.documents_total, 1), 100)
 
 
 @admin.register(Ingestion)
-class IngestionAdmin(KnowledgeAdmin):
+class IngestionAdmin(IngestionBaseAdmin):
     list_display = (
         "repository",
         "namespace",
@@ -118,7 +128,7 @@ class IngestionAdmin(KnowledgeAdmin):
     delete_selected_confirmation_template = "admin/ingestion/ingestion/delete_selected_confirmation.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = partial(run_progress, model_admin=self)
+        view = partial(render_run_progress, model_admin=self)
         return [path("<uuid:pk>/progress/", view, name="ingestion_ingestion_progress"), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[IngestionList]:
@@ -135,72 +145,72 @@ class IngestionAdmin(KnowledgeAdmin):
         dialog={
             "title": "Read this folder again?",
             "description": "A worker takes what is new or changed, and deletes what is gone from the folder.",
-            "form_class": AgainForm,
+            "form_class": RunAgainForm,
             "form_submit_text": "Run again",
         },
     )
-    def run_again(self, request: HttpRequest, form: AgainForm, object_id: str) -> HttpResponse:
+    def run_again(self, request: HttpRequest, form: RunAgainForm, object_id: str) -> HttpResponse:
         run = self.get_object(request, object_id)
         if run is None:
-            messages.warning(request, GONE)
-            return HttpResponse(headers={"HX-Redirect": address("ingestion")})
+            messages.warning(request, RUN_WAS_DELETED)
+            return HttpResponse(headers={"HX-Redirect": build_admin_url("ingestion")})
         again = self._begin(request, run)
-        return HttpResponse(headers={"HX-Redirect": address("ingestion", (again or run).pk, what="change")})
+        return HttpResponse(headers={"HX-Redirect": build_admin_url("ingestion", (again or run).pk, what="change")})
 
     def _begin(self, request: HttpRequest, run: Ingestion) -> Ingestion | None:
         if not run.is_allowed:
-            messages.warning(request, NOT_ALLOWED)
+            messages.warning(request, FOLDER_NOT_ALLOWED)
             return None
         try:
             with transaction.atomic():
-                same = {name: getattr(run, name) for name in SAME}
+                same = {name: getattr(run, name) for name in REPEATED_FIELDS}
                 again = Ingestion.objects.create(**same)
                 again.refresh_from_db(fields=["created_at"])
                 self.log_addition(request, again, f"Run again, like that of {run.created_at:%Y-%m-%d %H:%M}.")
         except IntegrityError:
-            messages.warning(request, ANOTHER_IS_OPEN)
+            messages.warning(request, ANOTHER_RUN_IS_OPEN)
             return None
-        bell.ring()
-        messages.success(request, ASKED)
+        ingestion_trigger.notify_on_commit()
+        messages.success(request, RUN_REQUESTED)
         return again
 
     @display(description="repository")
     def repository(self, run: Ingestion) -> SafeString:
-        return two_lines(run.repo_id)
+        return render_two_lines(run.repo_id)
 
-    @display(description="status", label=COLOURS)
+    @display(description="status", label=STATUS_COLOURS)
     def state(self, run: Ingestion) -> tuple[str, str]:
-        return run.status, said(run.status)
+        return run.status, format_status(run.status)
 
     @display(description="progress")
     def progress(self, run: Ingestion) -> SafeString:
-        words, percent = how_far(run)
-        return progress_bar(words, run.status, percent)
+        words, percent = describe_progress(run)
+        return render_progress_bar(words, run.status, percent)
 
     @display(description="chunks")
     def in_chunks(self, run: Ingestion) -> str:
-        return grouped(run.chunks)
+        return format_number(run.chunks)
 
     @display(description="deleted")
     def deleted(self, run: Ingestion) -> str:
-        return grouped(run.documents_deleted)
+        return format_number(run.documents_deleted)
 
     @display(description="skipped")
     def left_out(self, run: Ingestion) -> str:
-        return grouped(run.documents_skipped)
+        return format_number(run.documents_skipped)
 
     @display(description="started", empty_value="not yet")
     def started(self, run: Ingestion) -> SafeString | None:
-        return moment(run.started_at)
+        return format_datetime(run.started_at)
 
     @display(description="duration", empty_value="-")
     def duration(self, run: Ingestion) -> SafeString | None:
-        seconds = seconds_of(run)
-        return None if seconds is None else format_html(UNBROKEN, lasting(seconds))
+        seconds = compute_duration(run)
+        return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))
 
     @display(description="asked for")
     def asked_for(self, run: Ingestion) -> SafeString | None:
-        return moment(run.created_at)
+        return format_datetime(run.created_at)
 
     @display(description="files taken")
     def taken(self, run: Ingestion) -> str:
@@ -208,74 +218,77 @@ class IngestionAdmin(KnowledgeAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if run := kwargs.get("obj"):
-            context |= state_of_run(request, run)
+            context |= build_run_context(request, run)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        shown = [shortened(str(run), 120) for run in objs]
+        shown = [truncate(str(run), 120) for run in objs]
         return shown, {"ingestions": len(shown)}, set(), []
 
 
 @never_cache
-def run_progress(request: HttpRequest, pk: UUID, model_admin: ModelAdmin) -> HttpResponse:
+def render_run_progress(request: HttpRequest, pk: UUID, model_admin: ModelAdmin) -> HttpResponse:
     """The part of a run's page that moves. Who is no longer logged in is refused: the way to the login page would be
     followed, and that page shown inside of this one."""
     if not (model_admin.admin_site.has_permission(request) and model_admin.has_view_permission(request)):
         raise PermissionDenied
     run = Ingestion.objects.filter(pk=pk).first()
     if run is None:
-        return HttpResponse("This run has been deleted.", status=STOP_POLLING)
-    return render(request, "admin/ingestion/ingestion/run.html", {"original": run, **state_of_run(request, run)})
+        return HttpResponse("This run has been deleted.", status=STOP_POLLING_STATUS)
+    return render(request, "admin/ingestion/ingestion/run.html", {"original": run, **build_run_context(request, run)})
 
 
-def state_of_run(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
-    words, percent = how_far(run)
+def build_run_context(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
+    words, percent = describe_progress(run)
     unchanged = run.documents_done - run.documents_changed - run.documents_skipped
     return {
         "run": run,
-        "status": said(run.status),
-        "colour": COLOURS[run.status],
+        "status": format_status(run.status),
+        "colour": STATUS_COLOURS[run.status],
         "words": words,
         "percent": percent,
-        "notes": notes(run),
-        "poll": address("ingestion", run.pk, what="progress") if run.status in OPEN else None,
+        "notes": describe_pace(run),
+        "poll": build_admin_url("ingestion", run.pk, what="progress") if run.status in OPEN_STATUSES else None,
         "figures": [
-            ("New or changed", grouped(run.documents_changed)),
-            ("Unchanged", grouped(unchanged)),
-            ("Chunks written", grouped(run.chunks)),
-            ("Deleted", grouped(run.documents_deleted)),
-            ("Skipped", grouped(run.documents_skipped)),
+            ("New or changed", format_number(run.documents_changed)),
+            ("Unchanged", format_number(unchanged)),
+            ("Chunks written", format_number(run.chunks)),
+            ("Deleted", format_number(run.documents_deleted)),
+            ("Skipped", format_number(run.documents_skipped)),
         ],
         "documents": request.user.has_perm("ingestion.view_document")
-        and address("document", namespace=run.namespace_id, repo_id=run.repo_id),
+        and build_admin_url("document", namespace=run.namespace_id, repo_id=run.repo_id),
     }
 
 
-def notes(run: Ingestion) -> list[str]:
+def describe_pace(run: Ingestion) -> list[str]:
     """What there is to say of its pace, in a few words each."""
-    if run.status == Status.PENDING:
+    if run.status == IngestionStatus.PENDING:
         return ["waiting for a worker to begin"]
-    found, rate = [], pace(run)
+    found, rate = [], compute_rate(run)
     if run.started_at:
-        found += [f"begun {run.started_at:%Y-%m-%d %H:%M:%S}", f"{LASTING[run.status]} {lasting(seconds_of(run))}"]
+        found += [
+            f"begun {run.started_at:%Y-%m-%d %H:%M:%S}",
+            f"{DURATION_LABELS[run.status]} {format_duration(compute_duration(run))}",
+        ]
     if run.tries > 1:
         found += [f"attempt {run.tries}"]
     if rate:
         found += [f"{rate:.1f} documents a second"]
-    if run.status == Status.IN_PROGRESS:
-        found += prospects(run, rate)
+    if run.status == IngestionStatus.IN_PROGRESS:
+        found += describe_remaining_time(run, rate)
     return found
 
 
-def pace(run: Ingestion) -> float:
+def compute_rate(run: Ingestion) -> float:
     """Documents a second, up to when it was last heard of."""
     seconds = (run.heard_of_at - run.started_at).total_seconds() if run.started_at else 0
     return run.documents_done / seconds if seconds > 0 else 0
 
 
-def prospects(run: Ingestion, rate: float) -> list[str]:
-    if timezone.now() - run.heard_of_at > SILENCE:
+def describe_remaining_time(run: Ingestion, rate: float) -> list[str]:
+    if timezone.now() - run.heard_of_at > WORKER_TIMEOUT:
         return ["its worker has gone silent: another one takes it up soon"]
     if not rate or run.documents_total is None:
         return []
-    return [f"about {lasting(max(run.documents_total - run.documents_done, 0) / rate)} left"]
+    return [f"about {format_duration(max(run.documents_total - run.documents_done, 0) / rate)} left"]

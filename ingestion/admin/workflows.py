@@ -16,21 +16,21 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from ingestion.admin.workflow_report import PERIODS, workflow_report
+from ingestion.admin.workflow_report import REPORT_PERIODS, render_workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
-from memory_site.core.admin.base import ConsoleList, SpokenAdmin
+from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
 from memory_site.core.admin.filters import ExactFilter
-from memory_site.core.admin.formatting import moment, pretty_json, shortened, two_lines
-from sessions_app.admin.conversations import lasting
+from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
+from sessions_app.admin.conversations import format_duration
 from sessions_app.admin.shared import NamespaceFilter
 
-COLOURS = {
+EXECUTION_STATUS_COLOURS = {
     ExecutionStatus.PENDING: "warning",
     ExecutionStatus.RUNNING: "info",
     ExecutionStatus.COMPLETED: "success",
     ExecutionStatus.FAILED: "danger",
 }
-UNBROKEN = '<span class="whitespace-nowrap">{}</span>'
+NOWRAP_HTML = '<span class="whitespace-nowrap">{}</span>'
 
 
 class StatusFilter(DropdownFilter):
@@ -64,7 +64,7 @@ class RepositoryFilter(ExactFilter):
         return queryset.filter(repositories__contains=[text]) if known else super().queryset(request, queryset)
 
 
-class WithoutFilter(DropdownFilter):
+class MissingFieldFilter(DropdownFilter):
     """Which an empty field cannot say."""
 
     title, parameter_name = "what is missing", "without"
@@ -82,14 +82,14 @@ class StartedFilter(DropdownFilter):
     title, parameter_name = "start", "days"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
-        return PERIODS
+        return REPORT_PERIODS
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        known = self.value() in dict(PERIODS)
+        known = self.value() in dict(REPORT_PERIODS)
         return queryset.filter(started_at__gte=Now() - timedelta(int(self.value()))) if known else queryset
 
 
-class ExecutionList(ConsoleList):
+class ExecutionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: results and errors may be large."""
         self.queryset = self.queryset.defer("result", "error")
@@ -97,7 +97,7 @@ class ExecutionList(ConsoleList):
 
 
 @admin.register(WorkflowExecution)
-class WorkflowExecutionAdmin(SpokenAdmin):
+class WorkflowExecutionAdmin(NoLookupAdmin):
     list_display = ("workflow", "namespace", "adapter", "agent_id", "on", "state", "duration", "started")
     list_display_links = ("workflow",)
     list_select_related = ("namespace",)
@@ -108,7 +108,7 @@ class WorkflowExecutionAdmin(SpokenAdmin):
         AdapterFilter,
         AgentFilter,
         RepositoryFilter,
-        WithoutFilter,
+        MissingFieldFilter,
         StartedFilter,
     )
     list_before_template = "admin/ingestion/workflowexecution/list_intro.html"
@@ -127,7 +127,7 @@ class WorkflowExecutionAdmin(SpokenAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Named as lists are, so that the side bar can lead there."""
-        view = self.admin_site.admin_view(partial(workflow_report, model_admin=self))
+        view = self.admin_site.admin_view(partial(render_workflow_report, model_admin=self))
         return [path("report/", view, name="ingestion_workflowreport_changelist"), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
@@ -141,33 +141,33 @@ class WorkflowExecutionAdmin(SpokenAdmin):
 
     @display(description="workflow")
     def workflow(self, execution: WorkflowExecution) -> SafeString:
-        return two_lines(execution.workflow_id)
+        return render_two_lines(execution.workflow_id)
 
     @display(description="repositories", empty_value="-")
     def on(self, execution: WorkflowExecution) -> SafeString | None:
         names = ", ".join(execution.repositories)
-        return format_html('<span title="{}">{}</span>', names, shortened(names, 80)) if names else None
+        return format_html('<span title="{}">{}</span>', names, truncate(names, 80)) if names else None
 
-    @display(description="status", label=COLOURS)
+    @display(description="status", label=EXECUTION_STATUS_COLOURS)
     def state(self, execution: WorkflowExecution) -> str:
         return execution.status
 
     @display(description="duration", empty_value="-")
     def duration(self, execution: WorkflowExecution) -> SafeString | None:
         seconds = execution.duration_seconds
-        return None if seconds is None else format_html(UNBROKEN, lasting(seconds))
+        return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))
 
     @display(description="started")
     def started(self, execution: WorkflowExecution) -> SafeString | None:
-        return moment(execution.started_at)
+        return format_datetime(execution.started_at)
 
     @display(description="finished", empty_value="not yet")
     def finished(self, execution: WorkflowExecution) -> SafeString | None:
-        return moment(execution.finished_at)
+        return format_datetime(execution.finished_at)
 
     @display(description="result")
     def result_shown(self, execution: WorkflowExecution) -> SafeString | str:
-        return "-" if execution.result is None else pretty_json(execution.result)
+        return "-" if execution.result is None else render_json(execution.result)
 
     @display(description="memory", empty_value="-")
     def remembered(self, execution: WorkflowExecution) -> SafeString | None:
@@ -178,5 +178,5 @@ class WorkflowExecutionAdmin(SpokenAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """The record alone: its memory stays."""
-        shown = [shortened(str(execution), 120) for execution in objs]
+        shown = [truncate(str(execution), 120) for execution in objs]
         return shown, {"executions": len(shown)}, set(), []

@@ -8,39 +8,39 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from ingestion.chunking import chunks
+from ingestion.chunking import split_into_chunks
 from ingestion.models import Document
-from ingestion.pipeline import keep
+from ingestion.pipeline import save_document
 from ingestion.schemas.documents import DocumentIn, DocumentOut, KnowledgeIn, KnowledgeOut
 from memories.schemas import SearchIn
-from memories.search.execute import find
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.query_embedding import search_vector
+from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
-from memory_site.core.db.retry import surviving_deadlocks
-from memory_site.core.http.fields import visible
-from memory_site.core.http.problems import Problem, invalid
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.fields import check_visible
+from memory_site.core.http.problems import Problem, invalid_field
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["knowledge"])
-PLACE = {"file_path": str, "start_line": int, "end_line": int}
+POSITION_TYPES = {"file_path": str, "start_line": int, "end_line": int}
 
 
-@router.post("/documents", auth=writes, response={202: DocumentOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/documents", auth=write_access, response={202: DocumentOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def add_document(request: HttpRequest, payload: DocumentIn):
     """Keep a text in chunks: found by its words at once, by its meaning when a worker has embedded them. The same text
     in one repository is one document."""
     content = payload.content.encode()
     try:
-        visible(payload.content)
+        check_visible(payload.content)
     except ValueError as error:
-        raise invalid("content", str(error)) from None
-    parts = chunks(payload.content, "md")
+        raise invalid_field("content", str(error)) from None
+    parts = split_into_chunks(payload.content, "md")
     whose = {
         "namespace_id": request.auth.namespace_id,
         "repo_id": payload.repo_id,
@@ -48,22 +48,22 @@ def add_document(request: HttpRequest, payload: DocumentIn):
         "digest": hashlib.sha256(content).digest(),
     }
     facts = {"title": payload.title, "metadata": payload.metadata, "size": len(content)}
-    pk, count = keep(whose, facts, parts)
+    pk, count = save_document(whose, facts, parts)
     said = payload.model_dump(include={"repo_id", "title", "metadata"})
-    return answer({"id": pk, "path": None, "chunks": count} | said, 202)
+    return json_response({"id": pk, "path": None, "chunks": count} | said, 202)
 
 
-@router.get("/documents/{document_id}", auth=reads, response={200: DocumentOut, **PROBLEMS})
+@router.get("/documents/{document_id}", auth=read_access, response={200: DocumentOut, **PROBLEMS})
 def get_document(request: HttpRequest, document_id: UUID):
     """One document."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
     row = rows.values("id", "repo_id", "path", "title", "metadata", "chunk_count").first()
     if row is None:
         raise Problem(404, "There is no such document.")
-    return answer({"chunks": row.pop("chunk_count")} | row)
+    return json_response({"chunks": row.pop("chunk_count")} | row)
 
 
-@router.delete("/documents/{document_id}", auth=writes, response={204: None, **PROBLEMS})
+@router.delete("/documents/{document_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_document(request: HttpRequest, document_id: UUID):
     """Delete a document and its chunks."""
     if not Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id).delete()[0]:
@@ -71,21 +71,23 @@ def delete_document(request: HttpRequest, document_id: UUID):
     return HttpResponse(status=204)
 
 
-@router.post("/knowledge/query", auth=reads, response={200: KnowledgeOut, **PROBLEMS})
+@router.post("/knowledge/query", auth=read_access, response={200: KnowledgeOut, **PROBLEMS})
 @idempotent(atomic=False)
 def query_knowledge(request: HttpRequest, payload: KnowledgeIn):
     """The chunks that answer a question best, with file and lines. Changes nothing."""
     started = time.perf_counter()
-    vector, degraded = search_vector(SearchIn(query=payload.query), request.auth.embedding_model)
+    vector, degraded = resolve_search_vector(SearchIn(query=payload.query), request.auth.embedding_model)
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
     search = Search(payload.query, vector, request.auth.embedding_model, payload.top_k)
-    hits = [placed(hit) for hit in find(request.auth.namespace_id, filters, search)]
-    return answer({"results": hits, "degraded": degraded, "took_ms": round((time.perf_counter() - started) * 1000, 2)})
+    hits = [add_position(hit) for hit in find_memories(request.auth.namespace_id, filters, search)]
+    return json_response(
+        {"results": hits, "degraded": degraded, "took_ms": round((time.perf_counter() - started) * 1000, 2)}
+    )
 
 
-def placed(hit: dict[str, Any]) -> dict[str, Any]:
+def add_position(hit: dict[str, Any]) -> dict[str, Any]:
     """With file and lines; metadata that a caller wrote may hold anything under these names."""
     memory = hit["memory"]
-    place = {name: memory["metadata"].get(name) for name in PLACE}
-    known = {name: value if type(value) is PLACE[name] else None for name, value in place.items()}
+    place = {name: memory["metadata"].get(name) for name in POSITION_TYPES}
+    known = {name: value if type(value) is POSITION_TYPES[name] else None for name, value in place.items()}
     return hit | {"repo_id": memory["repo_id"]} | known

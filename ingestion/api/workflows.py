@@ -12,78 +12,78 @@ from ingestion.schemas.workflows import (
     ExecutionOut,
     ExecutionPage,
     ExecutionPatch,
+    ExecutionState,
     ReportOut,
-    State,
 )
-from ingestion.workflows import DAYS, LONGEST_DAYS, change, keep, report
-from memories.expiry import making_way
-from memory_site.core.db.retry import surviving_deadlocks
+from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, create_execution, fetch_report, patch_execution
+from memories.expiry import retry_after_purging_expired
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
-from memory_site.core.http.pagination import page
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["workflows"])
-EXECUTIONS = "/workflows/{path:workflow_id}/executions"
+EXECUTIONS_PATH = "/workflows/{path:workflow_id}/executions"
 
 
-def the_execution(request: HttpRequest, workflow_id: str, execution_id: UUID) -> WorkflowExecutionQuerySet:
+def get_execution_queryset(request: HttpRequest, workflow_id: str, execution_id: UUID) -> WorkflowExecutionQuerySet:
     rows = WorkflowExecution.objects.in_namespace(request.auth.namespace_id)
     return rows.filter(workflow_id=workflow_id, pk=execution_id)
 
 
-def missing() -> Problem:
+def execution_not_found() -> Problem:
     return Problem(404, "There is no such execution.")
 
 
-@router.get("/workflows/report", auth=reads, response={200: ReportOut, **PROBLEMS})
-def report_workflows(request: HttpRequest, days: int = Query(DAYS, ge=1, le=LONGEST_DAYS)):
+@router.get("/workflows/report", auth=read_access, response={200: ReportOut, **PROBLEMS})
+def report_workflows(request: HttpRequest, days: int = Query(DEFAULT_REPORT_DAYS, ge=1, le=MAX_REPORT_DAYS)):
     """What was started in the last days, by workflow, adapter, agent and repository, with what is kept of the
     repository: the newest first, at most 1,000 rows. An execution counts for each of its repositories."""
-    return answer({"results": report(request.auth.namespace_id, days), "next": None, "previous": None})
+    return json_response({"results": fetch_report(request.auth.namespace_id, days), "next": None, "previous": None})
 
 
-@router.post(EXECUTIONS, auth=writes, response={201: ExecutionOut, **PROBLEMS})
-@surviving_deadlocks
-@making_way
+@router.post(EXECUTIONS_PATH, auth=write_access, response={201: ExecutionOut, **PROBLEMS})
+@retry_on_deadlock
+@retry_after_purging_expired
 @idempotent
 def add_execution(request: HttpRequest, workflow_id: Label, payload: ExecutionIn):
     """Keep an execution and, unless `remember` is false, a memory of it: both or neither."""
-    execution = keep(request.auth.namespace_id, workflow_id, payload)
-    return answer({name: getattr(execution, name) for name in EXECUTION_COLUMNS}, 201)
+    execution = create_execution(request.auth.namespace_id, workflow_id, payload)
+    return json_response({name: getattr(execution, name) for name in EXECUTION_COLUMNS}, 201)
 
 
-@router.get(EXECUTIONS, auth=reads, response={200: ExecutionPage, **PROBLEMS})
+@router.get(EXECUTIONS_PATH, auth=read_access, response={200: ExecutionPage, **PROBLEMS})
 def list_executions(
     request: HttpRequest,
     workflow_id: Label,
-    status: State | None = None,
+    status: ExecutionState | None = None,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
     """Executions of a workflow, newest first."""
     rows = WorkflowExecution.objects.in_namespace(request.auth.namespace_id).filter(workflow_id=workflow_id)
     rows = rows if status is None else rows.filter(status=status)
-    return answer(page(rows, EXECUTION_COLUMNS, limit, cursor, dict))
+    return json_response(paginate(rows, EXECUTION_COLUMNS, limit, cursor, dict))
 
 
-@router.get(EXECUTIONS + "/{execution_id}", auth=reads, response={200: ExecutionOut, **PROBLEMS})
+@router.get(EXECUTIONS_PATH + "/{execution_id}", auth=read_access, response={200: ExecutionOut, **PROBLEMS})
 def get_execution(request: HttpRequest, workflow_id: Label, execution_id: UUID):
     """One execution."""
-    row = the_execution(request, workflow_id, execution_id).values(*EXECUTION_COLUMNS).first()
+    row = get_execution_queryset(request, workflow_id, execution_id).values(*EXECUTION_COLUMNS).first()
     if row is None:
-        raise missing()
-    return answer(row)
+        raise execution_not_found()
+    return json_response(row)
 
 
-@router.patch(EXECUTIONS + "/{execution_id}", auth=writes, response={200: ExecutionOut, **PROBLEMS})
-@surviving_deadlocks
-@making_way
+@router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=write_access, response={200: ExecutionOut, **PROBLEMS})
+@retry_on_deadlock
+@retry_after_purging_expired
 def update_execution(request: HttpRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
     """Say what has become of an execution: it goes from pending to running to its end, and never back (409). Its memory
     tells the same, while it is there."""
-    if not change(the_execution(request, workflow_id, execution_id), payload):
-        raise missing()
+    if not patch_execution(get_execution_queryset(request, workflow_id, execution_id), payload):
+        raise execution_not_found()
     return get_execution(request, workflow_id, execution_id)

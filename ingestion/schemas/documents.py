@@ -7,10 +7,10 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
 from memories.schemas import HitOut
-from memory_site.core.http.fields import In, JsonObject, Label, Query, Text
+from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text
 
 
-class DocumentIn(In):
+class DocumentIn(InputSchema):
     """A text to be cut into chunks and found again."""
 
     model_config = ConfigDict(
@@ -23,10 +23,10 @@ class DocumentIn(In):
     metadata: JsonObject = {}
 
 
-class KnowledgeIn(In):
+class KnowledgeIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"query": "when does the harbour open?", "top_k": 5}})
 
-    query: Query
+    query: QueryText
     repo_id: Label | None = None
     top_k: int = Field(5, ge=1, le=50)
 

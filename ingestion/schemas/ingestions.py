@@ -7,30 +7,32 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
-from ingestion.file_discovery import SUFFIXES
-from ingestion.models import Status
-from memory_site.core.http.fields import In, Text
+from ingestion.file_discovery import DEFAULT_SUFFIXES
+from ingestion.models import IngestionStatus
+from memory_site.core.http.fields import InputSchema, Text
 
 Suffix = Annotated[
     Text, StringConstraints(pattern=r"^\.[A-Za-z0-9_.-]{1,31}$"), Field(json_schema_extra={"example": ".md"})
 ]
-Path = Annotated[
+FolderPath = Annotated[
     Text, StringConstraints(min_length=1, max_length=4096), Field(json_schema_extra={"example": "checkouts/site"})
 ]
 
 
-class IngestionIn(In):
+class IngestionIn(InputSchema):
     """A folder on the server, inside INGESTION_ROOTS; a relative path begins at the first of them."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"path": "checkouts/site"}})
 
-    path: Path
-    suffixes: list[Suffix] = Field(list(SUFFIXES), min_length=1, max_length=64, description="Of the files to take.")
+    path: FolderPath
+    suffixes: list[Suffix] = Field(
+        list(DEFAULT_SUFFIXES), min_length=1, max_length=64, description="Of the files to take."
+    )
 
 
 class StartedOut(Schema):
     id: UUID
-    status: Literal[*Status.values]
+    status: Literal[*IngestionStatus.values]
 
 
 class SkippedOut(Schema):
@@ -43,7 +45,7 @@ class IngestionOut(Schema):
     repo_id: str
     path: str
     suffixes: list[str]
-    status: Literal[*Status.values]
+    status: Literal[*IngestionStatus.values]
     documents_total: int | None = Field(description="Null until the folder has been read.")
     documents_done: int
     documents_changed: int

@@ -8,18 +8,18 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from ingestion.models import ExecutionStatus
-from memories.schemas import without_repeats
-from memory_site.core.http.fields import In, JsonObject, Label, Moment, Summary, Text, visible
-from sessions_app.schemas.sessions import not_far_ahead
+from memories.schemas import remove_duplicates
+from memory_site.core.http.fields import InputSchema, JsonObject, Label, Summary, Text, Timestamp, check_visible
+from sessions_app.schemas.sessions import check_clock_skew
 
-State = Literal[*ExecutionStatus.values]
+ExecutionState = Literal[*ExecutionStatus.values]
 # Whoever runs workflows reads another clock than ours.
-Told = Annotated[Moment, AfterValidator(not_far_ahead)]
-Failure = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(visible)]
-Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(without_repeats)]
+PastMoment = Annotated[Timestamp, AfterValidator(check_clock_skew)]
+ErrorText = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(check_visible)]
+Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(remove_duplicates)]
 
 
-class ExecutionIn(In):
+class ExecutionIn(InputSchema):
     """An execution of a workflow. Only `adapter`, the system that ran it, is required; a failed one needs `error`."""
 
     model_config = ConfigDict(
@@ -34,27 +34,27 @@ class ExecutionIn(In):
     )
 
     adapter: Label
-    status: State = ExecutionStatus.COMPLETED.value
+    status: ExecutionState = ExecutionStatus.COMPLETED.value
     agent_id: Label | None = None
     user_id: Label | None = None
     repositories: Repositories = []
     result: JsonObject | None = None
-    error: Failure | None = Field(None, description="Required when it failed.")
-    started_at: Told | None = Field(None, description="Now by default, or `finished_at` when that is earlier.")
-    finished_at: Told | None = Field(None, description="Only of what is over; now by default then.")
+    error: ErrorText | None = Field(None, description="Required when it failed.")
+    started_at: PastMoment | None = Field(None, description="Now by default, or `finished_at` when that is earlier.")
+    finished_at: PastMoment | None = Field(None, description="Only of what is over; now by default then.")
     summary: Summary | None = Field(None, description="What is remembered, before a sentence made of the facts.")
     remember: bool = True
 
 
-class ExecutionPatch(In):
+class ExecutionPatch(InputSchema):
     """What has become of it; what is not named stays."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "completed", "result": {"pages_changed": 3}}})
 
-    status: State = None
+    status: ExecutionState = None
     result: JsonObject | None = None
-    error: Failure | None = None
-    finished_at: Told = None
+    error: ErrorText | None = None
+    finished_at: PastMoment = None
 
 
 class ExecutionOut(Schema):
@@ -64,7 +64,7 @@ class ExecutionOut(Schema):
     agent_id: str | None
     user_id: str | None
     repositories: list[str]
-    status: State
+    status: ExecutionState
     result: dict[str, Any] | None
     error: str | None
     started_at: datetime

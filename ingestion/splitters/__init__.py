@@ -3,4 +3,4 @@ the dot) to (offset, content) pieces in the order of the text, each standing in 
 `settings.SPLITTER` names the one in use."""
 
 #: Tokens of a piece at most, and those it shares with the one before it, counted by the vocabulary cl100k_base.
-TOKENS, OVERLAP = 1_024, 20
+MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS = 1_024, 20

@@ -7,18 +7,22 @@ from functools import cache
 import tree_sitter_python
 from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 
-from ingestion.splitters import OVERLAP, TOKENS
+from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 
-VOCABULARY = "gpt-4"
+TIKTOKEN_MODEL = "gpt-4"
 
 
-def pieces(text: str, kind: str) -> Iterable[tuple[int, str]]:
-    return splitter(kind).chunk_indices(text)
+def split_into_pieces(text: str, kind: str) -> Iterable[tuple[int, str]]:
+    return get_splitter(kind).chunk_indices(text)
 
 
 @cache
-def splitter(kind: str) -> TextSplitter | MarkdownSplitter | CodeSplitter:
+def get_splitter(kind: str) -> TextSplitter | MarkdownSplitter | CodeSplitter:
     """Loading a vocabulary takes a tenth of a second, once."""
     if kind == "py":
-        return CodeSplitter.from_tiktoken_model(tree_sitter_python.language(), VOCABULARY, TOKENS, OVERLAP)
-    return (MarkdownSplitter if kind == "md" else TextSplitter).from_tiktoken_model(VOCABULARY, TOKENS, OVERLAP)
+        return CodeSplitter.from_tiktoken_model(
+            tree_sitter_python.language(), TIKTOKEN_MODEL, MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS
+        )
+    return (MarkdownSplitter if kind == "md" else TextSplitter).from_tiktoken_model(
+        TIKTOKEN_MODEL, MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS
+    )

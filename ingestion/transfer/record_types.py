@@ -13,12 +13,12 @@ from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.models import Memory
 from sessions_app.models import Conversation, Message, SessionLink, SessionMemory
 
-VERSION = 1
-HEADER = "export"
+EXPORT_VERSION = 1
+HEADER_KIND = "export"
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class RecordType:
     """One kind of line: a row with all its columns but the namespace and those that are computed."""
 
     name: str
@@ -48,44 +48,55 @@ class Kind:
         return [each.column for each in self.fields]
 
 
-MEMORY = """
+MEMORY_IDENTITY_SQL = """
 CASE WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id)::text
 ELSE ROW(user_id, entity_system, entity_id)::text END
 """
-DOCUMENT = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text ELSE ROW(repo_id, NULL, path)::text END"
-LINK = "ROW(source_session_id, target_session_id, link_type)::text"
-RELATIONSHIP = "ROW(from_memory_id, to_memory_id, type)::text"
-PENDING = "ROW(from_memory_id, entity_system, entity_id, type, reverse)::text"
-CLUSTER = "ROW(memory_type, knowledge_key(tags))::text"
-DEPENDENCY = "ROW(source_project, target_project, type)::text"
-OF_INSIGHT = {"memory_id": "memory", "source_memory_id": "memory", "conversation_id": "conversation"}
-OF_USER = "ROW(user_id, key)::text"
-DIGEST = {"content_hash": "memories_sha256(value ->> 'content')"}
-ENDS = {"from_memory_id": "memory", "to_memory_id": "memory"}
+DOCUMENT_IDENTITY_SQL = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text ELSE ROW(repo_id, NULL, path)::text END"
+SESSION_LINK_IDENTITY_SQL = "ROW(source_session_id, target_session_id, link_type)::text"
+RELATIONSHIP_IDENTITY_SQL = "ROW(from_memory_id, to_memory_id, type)::text"
+PENDING_RELATIONSHIP_IDENTITY_SQL = "ROW(from_memory_id, entity_system, entity_id, type, reverse)::text"
+CLUSTER_IDENTITY_SQL = "ROW(memory_type, knowledge_key(tags))::text"
+PROJECT_DEPENDENCY_IDENTITY_SQL = "ROW(source_project, target_project, type)::text"
+INSIGHT_REFERENCES = {"memory_id": "memory", "source_memory_id": "memory", "conversation_id": "conversation"}
+USER_KEY_IDENTITY_SQL = "ROW(user_id, key)::text"
+CONTENT_HASH_COLUMN = {"content_hash": "memories_sha256(value ->> 'content')"}
+RELATIONSHIP_REFERENCES = {"from_memory_id": "memory", "to_memory_id": "memory"}
 #: By name, in the order of the lines: what is named comes first, and clusters before PostgreSQL makes others for the
 #: memories that come.
-KINDS = {
+RECORD_TYPES = {
     kind.name: kind
     for kind in (
-        Kind("document", Document, identity=DOCUMENT),
-        Kind("conversation", Conversation),
-        Kind("cluster", Cluster, identity=CLUSTER),
-        Kind("memory", Memory, {"document_id": "document"}, MEMORY, DIGEST),
-        Kind("insight", Insight, OF_INSIGHT, "encode(digest, 'hex')", key="memory_id", derived=("digest", "bands")),
-        Kind("pattern", Pattern, identity=OF_USER),
-        Kind("preference", Preference, identity=OF_USER),
-        Kind("project_group", ProjectGroup, identity="name", derived=("masks",)),
-        Kind("project_dependency", ProjectDependency, identity=DEPENDENCY, derived=("masks",)),
-        Kind("session", SessionMemory, identity="session_id"),
-        Kind("session_link", SessionLink, identity=LINK),
-        Kind("message", Message, {"conversation_id": "conversation", "memory_id": "memory"}),
-        Kind("workflow_execution", WorkflowExecution, {"memory_id": "memory"}),
-        Kind("relationship", Relationship, ENDS, RELATIONSHIP),
-        Kind("pending_relationship", PendingRelationship, {"from_memory_id": "memory"}, PENDING),
+        RecordType("document", Document, identity=DOCUMENT_IDENTITY_SQL),
+        RecordType("conversation", Conversation),
+        RecordType("cluster", Cluster, identity=CLUSTER_IDENTITY_SQL),
+        RecordType("memory", Memory, {"document_id": "document"}, MEMORY_IDENTITY_SQL, CONTENT_HASH_COLUMN),
+        RecordType(
+            "insight",
+            Insight,
+            INSIGHT_REFERENCES,
+            "encode(digest, 'hex')",
+            key="memory_id",
+            derived=("digest", "bands"),
+        ),
+        RecordType("pattern", Pattern, identity=USER_KEY_IDENTITY_SQL),
+        RecordType("preference", Preference, identity=USER_KEY_IDENTITY_SQL),
+        RecordType("project_group", ProjectGroup, identity="name", derived=("masks",)),
+        RecordType(
+            "project_dependency", ProjectDependency, identity=PROJECT_DEPENDENCY_IDENTITY_SQL, derived=("masks",)
+        ),
+        RecordType("session", SessionMemory, identity="session_id"),
+        RecordType("session_link", SessionLink, identity=SESSION_LINK_IDENTITY_SQL),
+        RecordType("message", Message, {"conversation_id": "conversation", "memory_id": "memory"}),
+        RecordType("workflow_execution", WorkflowExecution, {"memory_id": "memory"}),
+        RecordType("relationship", Relationship, RELATIONSHIP_REFERENCES, RELATIONSHIP_IDENTITY_SQL),
+        RecordType(
+            "pending_relationship", PendingRelationship, {"from_memory_id": "memory"}, PENDING_RELATIONSHIP_IDENTITY_SQL
+        ),
     )
 }
 #: What a memory's metadata name, by key. A caller may have written anything there.
-NAMED_IN_METADATA = {
+METADATA_REFERENCES = {
     "document_id": "document",
     "conversation_id": "conversation",
     "message_id": "message",
@@ -93,25 +104,25 @@ NAMED_IN_METADATA = {
 }
 
 
-def scope(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
+def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
     """The rows to export, by kind: the living ones of a namespace, or what there is of one user. His sessions are those
     that his memories and conversations name."""
-    rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in KINDS.items()}
+    rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in RECORD_TYPES.items()}
     rows["cluster"] = rows["cluster"].filter(told=True)  # the others come with their memories
     if user_id is not None:
         for name in ("document", "cluster", "project_group", "project_dependency"):
             rows[name] = rows[name].none()
         for name in ("memory", "conversation", "workflow_execution", "pattern", "preference"):
             rows[name] = rows[name].filter(user_id=user_id)
-        rows["memory"] = each_text_once(rows["memory"])
+        rows["memory"] = exclude_duplicate_chunks(rows["memory"])
         named = [rows[name].exclude(session_id=None).values("session_id") for name in ("memory", "conversation")]
-        rows["session"] = rows["session"].filter(is_among("session_id", named))
-        ends = is_among("source_session_id", named) & is_among("target_session_id", named)
+        rows["session"] = rows["session"].filter(build_any_of_filter("session_id", named))
+        ends = build_any_of_filter("source_session_id", named) & build_any_of_filter("target_session_id", named)
         rows["session_link"] = rows["session_link"].filter(ends)
-    return {name: with_what_it_needs(KINDS[name], rows[name], rows) for name in KINDS}
+    return {name: exclude_dangling_rows(RECORD_TYPES[name], rows[name], rows) for name in RECORD_TYPES}
 
 
-def each_text_once(memories: models.QuerySet) -> models.QuerySet:
+def exclude_duplicate_chunks(memories: models.QuerySet) -> models.QuerySet:
     """Without chunks that differ from another memory of the user's in nothing but their document, which is not
     exported: the memory of no document stays, or else the oldest chunk."""
     same = {name: OuterRef(name) for name in ("namespace", "user_id", "memory_type", "content_hash")}
@@ -119,11 +130,13 @@ def each_text_once(memories: models.QuerySet) -> models.QuerySet:
     return memories.exclude(Exists(twins), document_id__isnull=False, entity_id=None)
 
 
-def is_among(column: str, lists: list[models.QuerySet]) -> Q:
+def build_any_of_filter(column: str, lists: list[models.QuerySet]) -> Q:
     return Q(*[(f"{column}__in", each) for each in lists], _connector=Q.OR)
 
 
-def with_what_it_needs(kind: Kind, rows: models.QuerySet, all_rows: Mapping[str, models.QuerySet]) -> models.QuerySet:
+def exclude_dangling_rows(
+    kind: RecordType, rows: models.QuerySet, all_rows: Mapping[str, models.QuerySet]
+) -> models.QuerySet:
     """Without rows that cannot be there without another one, which is not exported."""
     for each in kind.fields:
         if each.column in kind.references and not each.null:

@@ -7,11 +7,11 @@ from django.utils.datastructures import MultiValueDict
 from memories.models import Memory
 
 
-def page_of(memory: Memory) -> str:
+def get_memory_url(memory: Memory) -> str:
     return reverse("admin:memories_memory_change", args=[memory.pk])
 
 
-def address(**parameters: object) -> str:
+def build_list_query(**parameters: object) -> str:
     """The query of the memories list narrowed to these values."""
     query = QueryDict(mutable=True)
     query.update(MultiValueDict({name: [str(value)] for name, value in parameters.items() if value is not None}))

@@ -18,17 +18,17 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter, TextFilter
 from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
 
-from memories.models import LABELS, Memory, MemoryQuerySet
+from memories.models import LABEL_FIELDS, Memory, MemoryQuerySet
 from memories.search.filters import Filters
 from memories.types import Importance, MemoryType
 
 EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
-LARGEST_ID = 2**63 - 1
-TEXTS = (*LABELS, "source_system", "entity_system")
+MAX_ID = 2**63 - 1
+TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "entity_system")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ListSelection:
     """What the list is narrowed to."""
 
     namespace_id: int | None
@@ -36,33 +36,35 @@ class Chosen:
     state: str | None
 
     @classmethod
-    def read(cls, parameters: QueryDict) -> "Chosen":
+    def read(cls, parameters: QueryDict) -> "ListSelection":
         """From an address. Raises ValueError, whose text is for people, when a value cannot be one."""
-        given = {name: value for name in TEXTS if (value := parameters.get(name, "").strip())}
-        given |= {name: read(value) for name, (key, read) in READERS.items() if (value := parameters.get(key))}
+        given = {name: value for name in TEXT_PARAMETERS if (value := parameters.get(name, "").strip())}
+        given |= {
+            name: read(value) for name, (key, read) in PARAMETER_PARSERS.items() if (value := parameters.get(key))
+        }
         if kinds := [kind for kind in parameters.getlist("memory_type") if kind]:
-            given["memory_types"] = [known_type(kind) for kind in kinds]
+            given["memory_types"] = [parse_type(kind) for kind in kinds]
         try:
             filters = Filters.model_validate(given)
         except ValidationError as error:
-            raise ValueError(explained(error)) from error
-        return cls(namespace_id(parameters.get("namespace")), filters, parameters.get("embedding") or None)
+            raise ValueError(describe_validation_error(error)) from error
+        return cls(parse_namespace_id(parameters.get("namespace")), filters, parameters.get("embedding") or None)
 
-    def narrow(self, memories: MemoryQuerySet) -> MemoryQuerySet:
+    def apply(self, memories: MemoryQuerySet) -> MemoryQuerySet:
         if self.namespace_id is not None:
             memories = memories.filter(namespace_id=self.namespace_id)
-        return in_state(memories.filter(self.filters.conditions()), self.state)
+        return filter_by_state(memories.filter(self.filters.conditions()), self.state)
 
 
-def namespace_id(text: str | None) -> int | None:
+def parse_namespace_id(text: str | None) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_ID):
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_ID):
         raise ValueError("namespace: there is no such namespace")
     return int(text[:20])
 
 
-def midnight(text: str, *, days: int = 0) -> datetime:
+def parse_day(text: str, *, days: int = 0) -> datetime:
     """The beginning of a day written YYYY-MM-DD, or of one some days later."""
     try:
         return datetime.combine(date.fromisoformat(text.strip()) + timedelta(days=days), time(), UTC)
@@ -70,30 +72,30 @@ def midnight(text: str, *, days: int = 0) -> datetime:
         raise ValueError("created: must be a day, written as 2026-01-31") from error
 
 
-def known_type(text: str) -> MemoryType:
+def parse_type(text: str) -> MemoryType:
     try:
         return MemoryType(text)
     except ValueError as error:
         raise ValueError("type: there is no such type") from error
 
 
-def level(text: str) -> int:
+def parse_importance(text: str) -> int:
     if text not in {str(each.value) for each in Importance}:
         raise ValueError("importance: must lie between 1 and 5")
     return int(text)
 
 
 # Conditions of Filters that are written differently in an address: its parameter, and how it is read.
-READERS = {
+PARAMETER_PARSERS = {
     "tags": ("tag", lambda text: [text]),
-    "min_importance": ("min_importance", level),
+    "min_importance": ("min_importance", parse_importance),
     "important": ("important", lambda text: text == "1"),
-    "created_after": ("created_from", midnight),
-    "created_before": ("created_to", lambda text: midnight(text, days=1)),
+    "created_after": ("created_from", parse_day),
+    "created_before": ("created_to", lambda text: parse_day(text, days=1)),
 }
 
 
-def in_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
+def filter_by_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
     match state:
         case "embedded":
             return memories.embedded()
@@ -104,19 +106,19 @@ def in_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
     return memories
 
 
-def explained(error: ValidationError) -> str:
+def describe_validation_error(error: ValidationError) -> str:
     first = error.errors()[0]
     return f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
 
 
-class Drawn(SimpleListFilter):
+class DisplayOnlyFilter(SimpleListFilter):
     """A filter that leaves the filtering to `Chosen`."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset
 
 
-class NamespaceFilter(Drawn):
+class NamespaceFilter(DisplayOnlyFilter):
     """Looked up while it is typed: there may be more namespaces than a menu can hold."""
 
     title, parameter_name = "namespace", "namespace"
@@ -151,12 +153,12 @@ class NamespaceFilter(Drawn):
     def _known(self) -> int | None:
         """What the field can show: it asks the database for the name, which refuses what is no number."""
         try:
-            return namespace_id(self.value())
+            return parse_namespace_id(self.value())
         except ValueError:
             return None
 
 
-class TypeFilter(Drawn, MultipleDropdownFilter):
+class TypeFilter(DisplayOnlyFilter, MultipleDropdownFilter):
     title, parameter_name = "type", "memory_type"
     all_option = None
 
@@ -164,14 +166,14 @@ class TypeFilter(Drawn, MultipleDropdownFilter):
         return [(kind.value, kind.value.replace("_", " ")) for kind in MemoryType]
 
 
-class ImportanceFilter(Drawn, DropdownFilter):
+class ImportanceFilter(DisplayOnlyFilter, DropdownFilter):
     title, parameter_name = "importance, at least", "min_importance"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
         return [(str(each.value), f"{each.value} {each.name}") for each in Importance]
 
 
-class ImportantFilter(Drawn, DropdownFilter):
+class ImportantFilter(DisplayOnlyFilter, DropdownFilter):
     """`metadata.important`, which callers set and a partial index serves."""
 
     title, parameter_name = "important mark", "important"
@@ -180,7 +182,7 @@ class ImportantFilter(Drawn, DropdownFilter):
         return [("1", "marked important"), ("0", "not marked")]
 
 
-class StateFilter(Drawn, DropdownFilter):
+class StateFilter(DisplayOnlyFilter, DropdownFilter):
     title, parameter_name = "embedding", "embedding"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
@@ -191,7 +193,7 @@ class StateFilter(Drawn, DropdownFilter):
         ]
 
 
-class CreatedFilter(Drawn):
+class CreatedFilter(DisplayOnlyFilter):
     """Whole days, the last one included."""
 
     title, parameter_name = "created", "created_from"
@@ -223,19 +225,25 @@ class CreatedFilter(Drawn):
         }
 
 
-def exactly(name: str, title: str) -> type[TextFilter]:
+def make_exact_filter(name: str, title: str) -> type[TextFilter]:
     """A filter for one exact value: a part of it could be found only by reading every row."""
-    return type(f"{name}_filter", (Drawn, TextFilter), {"title": title, "parameter_name": name})
+    return type(f"{name}_filter", (DisplayOnlyFilter, TextFilter), {"title": title, "parameter_name": name})
 
 
 LIST_FILTERS = (
     NamespaceFilter,
     TypeFilter,
-    *(exactly(name, title) for name, title in {"user_id": "user", "tag": "tag", "source_system": "source"}.items()),
+    *(
+        make_exact_filter(name, title)
+        for name, title in {"user_id": "user", "tag": "tag", "source_system": "source"}.items()
+    ),
     ImportanceFilter,
     ImportantFilter,
     StateFilter,
     CreatedFilter,
-    *(exactly(name, Memory._meta.get_field(name).verbose_name) for name in (*LABELS[1:], "entity_system")),
+    *(
+        make_exact_filter(name, Memory._meta.get_field(name).verbose_name)
+        for name in (*LABEL_FIELDS[1:], "entity_system")
+    ),
 )
-PARAMETERS = frozenset({*(each.parameter_name for each in LIST_FILTERS), "created_to"})
+LIST_PARAMETERS = frozenset({*(each.parameter_name for each in LIST_FILTERS), "created_to"})

@@ -10,18 +10,18 @@ from django.utils.html import format_html
 from pydantic import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from memories.api.memories import RELATED
+from memories.api.memories import RELATED_MEMORY_DETAIL
 from memories.graph.admin.memory_panel import is_related
 from memories.models import Memory
 from memories.schemas import MemoryIn, MemoryPatch
-from memory_site.core.admin.widgets import Json, Tags, Written
+from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimCharField
 
-ENTITY = ("entity_system", "entity_id", "entity_type", "entity_name")
-FIELDS = (
+ENTITY_FIELDS = ("entity_system", "entity_id", "entity_type", "entity_name")
+FORM_FIELDS = (
     "namespace", "content", "summary", "memory_type", "importance", "confidence", "tags", "source_system", "user_id",
-    "agent_id", "workflow_id", "repo_id", "session_id", *ENTITY, "expires_at", "data", "metadata",
+    "agent_id", "workflow_id", "repo_id", "session_id", *ENTITY_FIELDS, "expires_at", "data", "metadata",
 )  # fmt: skip
-TAKEN = {
+DUPLICATE_MESSAGES = {
     "content": "The same content is remembered already, with this type and user.",
     "entity_id": "This entity has a memory already.",
 }
@@ -30,16 +30,16 @@ TAKEN = {
 class MemoryForm(forms.ModelForm):
     """After cleaning, `payload` holds what the model's verbs take: a whole memory, or only what was changed."""
 
-    content = Written(widget=UnfoldAdminTextareaWidget({"rows": 8}))
-    summary = Written(required=False, widget=UnfoldAdminTextareaWidget({"rows": 2}))
-    tags = Tags(required=False, widget=UnfoldAdminTextInputWidget, help_text="With commas between them.")
-    data = Json()
-    metadata = Json()
+    content = VerbatimCharField(widget=UnfoldAdminTextareaWidget({"rows": 8}))
+    summary = VerbatimCharField(required=False, widget=UnfoldAdminTextareaWidget({"rows": 2}))
+    tags = TagsField(required=False, widget=UnfoldAdminTextInputWidget, help_text="With commas between them.")
+    data = JSONObjectField()
+    metadata = JSONObjectField()
     payload: MemoryIn | MemoryPatch
 
     class Meta:
         model = Memory
-        fields = FIELDS
+        fields = FORM_FIELDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +53,7 @@ class MemoryForm(forms.ModelForm):
     def clean_user_id(self) -> str | None:
         user, memory = self.cleaned_data["user_id"], self.instance
         if not memory._state.adding and user != memory.user_id and is_related(memory):
-            raise forms.ValidationError(RELATED)
+            raise forms.ValidationError(RELATED_MEMORY_DETAIL)
         return user
 
     def clean(self) -> dict[str, Any]:
@@ -61,12 +61,12 @@ class MemoryForm(forms.ModelForm):
         if not self.errors:
             schema, names = (MemoryIn, cleaned) if adding else (MemoryPatch, self.changed_data)
             try:
-                self.payload = schema.model_validate(described(cleaned, names))
+                self.payload = schema.model_validate(to_schema_values(cleaned, names))
             except ValidationError as error:
-                self._take_over(error)
+                self._add_schema_errors(error)
         return cleaned
 
-    def _take_over(self, error: ValidationError) -> None:
+    def _add_schema_errors(self, error: ValidationError) -> None:
         for each in error.errors():
             name = "_".join(str(part) for part in each["loc"] if isinstance(part, str))
             known = next((field for field in self.fields if name == field or name.startswith(f"{field}_")), None)
@@ -80,23 +80,25 @@ class MemoryForm(forms.ModelForm):
         mine = {"namespace": memory.namespace_id, "user_id": memory.user_id}
         digest = hashlib.sha256(memory.content.encode()).digest()
         if memory.entity_id is not None:
-            self._refuse_twin("entity_id", **mine, entity_system=memory.entity_system, entity_id=memory.entity_id)
+            self._refuse_duplicate("entity_id", **mine, entity_system=memory.entity_system, entity_id=memory.entity_id)
         else:
             same = {"memory_type": memory.memory_type, "content_hash": digest, "document_id": memory.document_id}
-            self._refuse_twin("content", **mine, **same, entity_id=None)
+            self._refuse_duplicate("content", **mine, **same, entity_id=None)
 
-    def _refuse_twin(self, field: str, **identity: Any) -> None:
+    def _refuse_duplicate(self, field: str, **identity: Any) -> None:
         twins = Memory.objects.exclude(pk=self.instance.pk).filter(**identity)
         twins.expired().delete()  # nobody can see them any more, so they may be in nobody's way
         if twin := twins.only("pk").first():
             link = reverse("admin:memories_memory_change", args=[twin.pk])
-            self.add_error(field, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN[field], link))
+            self.add_error(
+                field, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_MESSAGES[field], link)
+            )
 
 
-def described(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def to_schema_values(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The values of these fields as the schemas name them."""
-    named = {name: values[name] for name in names if name in values and name not in ("namespace", *ENTITY)}
-    if not set(ENTITY).isdisjoint(names):
-        entity = {name.removeprefix("entity_"): values[name] for name in ENTITY if values[name] is not None}
+    named = {name: values[name] for name in names if name in values and name not in ("namespace", *ENTITY_FIELDS)}
+    if not set(ENTITY_FIELDS).isdisjoint(names):
+        entity = {name.removeprefix("entity_"): values[name] for name in ENTITY_FIELDS if values[name] is not None}
         named["entity"] = entity or None
     return named

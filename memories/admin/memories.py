@@ -14,25 +14,25 @@ from unfold.decorators import display
 
 from memories import tasks
 from memories.add import add_one
-from memories.admin.addresses import address, page_of
-from memories.admin.filters import EMBEDDED, LIST_FILTERS, PARAMETERS, REFUSED, WAITING, Chosen
+from memories.admin.addresses import build_list_query, get_memory_url
+from memories.admin.filters import EMBEDDED, LIST_FILTERS, LIST_PARAMETERS, REFUSED, WAITING, ListSelection
 from memories.admin.forms import MemoryForm
-from memories.admin.search import ranked, search, written_id
+from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
 from memories.embeddings import get_embedder
-from memories.graph.admin.memory_panel import relationships_of
-from memories.models import LABELS, Embedding, Memory, MemoryQuerySet
-from memories.search.similar import neighbours
+from memories.graph.admin.memory_panel import build_relationships_context
+from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
+from memories.search.similar import find_similar
 from memories.types import MemoryType
-from memory_site.core.admin.base import ConsoleAdmin, ConsoleList
-from memory_site.core.admin.formatting import moment, pretty_json, shortened, two_lines
+from memory_site.core.admin.base import BaseAdmin, CappedChangeList
+from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
 
-SHOWN = 160
-LISTED = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
-COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "created")
-STATES = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
-SAID = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
-LEVELS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
-MATCH = '<span class="memory-score">{}</span> <span class="memory-arm">{}</span>'
+MAX_LIST_PREVIEW_LENGTH = 160
+LIST_FIELDS = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
+LIST_COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "created")
+EMBEDDING_STATE_COLOURS = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
+EMBEDDING_STATE_LABELS = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
+IMPORTANCE_COLOURS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
+MATCH_HTML = '<span class="memory-score">{}</span> <span class="memory-arm">{}</span>'
 
 SHARED_FIELDSETS = (
     ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),
@@ -41,24 +41,24 @@ SHARED_FIELDSETS = (
 )
 
 
-def state_of(memory: Memory) -> str:
+def get_embedding_state(memory: Memory) -> str:
     due = getattr(memory, "due", None)
     if due is None:
         return EMBEDDED
     return REFUSED if due.error else WAITING
 
 
-class MemoryList(ConsoleList):
+class MemoryList(CappedChangeList):
     """Fifty rows, narrow ones: neither whole contents nor JSON are read."""
 
     def get_filters(self, request: HttpRequest) -> tuple:
         """An empty field of the side sheet narrows nothing, though its name stands in the address."""
         *found, _ = super().get_filters(request)
-        return *found, any(request.GET.get(name) for name in PARAMETERS)
+        return *found, any(request.GET.get(name) for name in LIST_PARAMETERS)
 
     def get_results(self, request: HttpRequest) -> None:
-        shown = self.queryset.annotate(content_beginning=Left("content", SHOWN))
-        self.queryset = shown.only(*LISTED)
+        shown = self.queryset.annotate(content_beginning=Left("content", MAX_LIST_PREVIEW_LENGTH))
+        self.queryset = shown.only(*LIST_FIELDS)
         super().get_results(request)
         hits = {hit["memory"]["id"]: hit for hit in getattr(request, "hits", ())}
         for memory in self.result_list:
@@ -66,8 +66,8 @@ class MemoryList(ConsoleList):
 
 
 @admin.register(Memory)
-class MemoryAdmin(ConsoleAdmin):
-    tells_of_people = True
+class MemoryAdmin(BaseAdmin):
+    hide_content_in_log = True
     form = MemoryForm
     compressed_fields = False
     list_filter = LIST_FILTERS
@@ -100,7 +100,9 @@ class MemoryAdmin(ConsoleAdmin):
         return MemoryList
 
     def get_list_display(self, request: HttpRequest) -> Sequence[str]:
-        return (COLUMNS[0], "match", *COLUMNS[1:]) if request.GET.get(SEARCH_VAR, "").strip() else COLUMNS
+        return (
+            (LIST_COLUMNS[0], "match", *LIST_COLUMNS[1:]) if request.GET.get(SEARCH_VAR, "").strip() else LIST_COLUMNS
+        )
 
     def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:
         """Hits stand in the order of their score."""
@@ -108,41 +110,43 @@ class MemoryAdmin(ConsoleAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only the list's own filters: any other condition could read every row."""
-        return lookup in PARAMETERS
+        return lookup in LIST_PARAMETERS
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """The side sheet's conditions and the search box together: the one must hold inside the other."""
         try:
-            chosen = Chosen.read(request.GET)
+            chosen = ListSelection.read(request.GET)
         except ValueError as error:
             messages.warning(request, f"Nothing can match: {error}")
             return queryset.none(), False
-        if pk := written_id(search_term):
+        if pk := parse_uuid_or_none(search_term):
             one = self.get_queryset(request).filter(pk=pk).order_by("pk")
             if one.exists():
                 return one, False
-        narrowed = chosen.narrow(queryset)
-        return (self._found(request, narrowed, search_term, chosen) if search_term.strip() else narrowed), False
+        narrowed = chosen.apply(queryset)
+        return (self._apply_search(request, narrowed, search_term, chosen) if search_term.strip() else narrowed), False
 
-    def _found(self, request: HttpRequest, memories: MemoryQuerySet, text: str, chosen: Chosen) -> MemoryQuerySet:
-        found = search(text, chosen.namespace_id, chosen.filters)
+    def _apply_search(
+        self, request: HttpRequest, memories: MemoryQuerySet, text: str, chosen: ListSelection
+    ) -> MemoryQuerySet:
+        found = search_with_notes(text, chosen.namespace_id, chosen.filters)
         request.hits = found.hits
         for note in found.notes:
             messages.warning(request, note)
-        return ranked(memories, found)
+        return order_by_rank(memories, found)
 
     @display(description="memory")
     def beginning(self, memory: Memory) -> SafeString:
-        text = shortened(memory.content_beginning, SHOWN - 1)
-        return two_lines(text)
+        text = truncate(memory.content_beginning, MAX_LIST_PREVIEW_LENGTH - 1)
+        return render_two_lines(text)
 
     @display(description="match")
     def match(self, memory: Memory) -> SafeString:
         """The score, and what found it: its words, its meaning, both, or its id."""
         if memory.hit is None:
-            return format_html(MATCH, "id", "exact")
+            return format_html(MATCH_HTML, "id", "exact")
         arms = memory.hit["found_by"]
-        return format_html(MATCH, f"{memory.hit['score']:.2f}", arms[0] if len(arms) == 1 else "both")
+        return format_html(MATCH_HTML, f"{memory.hit['score']:.2f}", arms[0] if len(arms) == 1 else "both")
 
     @display(description="type", label=True)
     def kind(self, memory: Memory) -> str:
@@ -152,39 +156,39 @@ class MemoryAdmin(ConsoleAdmin):
     def source(self, memory: Memory) -> str:
         return memory.source_system
 
-    @display(description="importance", label=LEVELS)
+    @display(description="importance", label=IMPORTANCE_COLOURS)
     def level(self, memory: Memory) -> str:
         return memory.get_importance_display()
 
-    @display(description="vector", label=STATES)
+    @display(description="vector", label=EMBEDDING_STATE_COLOURS)
     def embedded(self, memory: Memory) -> tuple[str, str]:
-        return state_of(memory), SAID[state_of(memory)]
+        return get_embedding_state(memory), EMBEDDING_STATE_LABELS[get_embedding_state(memory)]
 
     @display(description="created", ordering="created_at")
     def created(self, memory: Memory) -> SafeString | None:
-        return moment(memory.created_at)
+        return format_datetime(memory.created_at)
 
     @display(description="updated")
     def updated(self, memory: Memory) -> SafeString | None:
-        return moment(memory.updated_at)
+        return format_datetime(memory.updated_at)
 
     @display(description="last accessed", empty_value="never")
     def last_accessed(self, memory: Memory) -> SafeString | None:
-        return moment(memory.last_accessed_at)
+        return format_datetime(memory.last_accessed_at)
 
     @display(description="data")
     def data_shown(self, memory: Memory) -> SafeString | str:
-        return pretty_json(memory.data) if memory.data is not None else "-"
+        return render_json(memory.data) if memory.data is not None else "-"
 
     @display(description="metadata")
     def metadata_shown(self, memory: Memory) -> SafeString:
-        return pretty_json(memory.metadata)
+        return render_json(memory.metadata)
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if kwargs.get("change"):
-            context |= facts(kwargs["obj"])
+            context |= build_memory_page_context(kwargs["obj"])
             if request.user.has_perm("graph.view_relationship"):
-                context |= relationships_of(kwargs["obj"])
+                context |= build_relationships_context(kwargs["obj"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -198,40 +202,44 @@ class MemoryAdmin(ConsoleAdmin):
         elif form.changed_data:
             kept = Memory.objects.select_for_update().get(pk=obj.pk)
             kept.revise(**form.payload.columns(only_given=True))
-        tasks.bell.ring()
+        tasks.embedding_trigger.notify_on_commit()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """What goes with a memory goes by the database's own cascade, which Django knows nothing of."""
         vectors = Embedding.objects.filter(memory__in=objs).count()
-        listed = [format_html('<a href="{}">{}</a>', page_of(memory), memory) for memory in objs]
+        listed = [format_html('<a href="{}">{}</a>', get_memory_url(memory), memory) for memory in objs]
         return listed, {"memories": len(listed), "vectors": vectors}, set(), []
 
 
-def facts(memory: Memory) -> dict[str, Any]:
+def build_memory_page_context(memory: Memory) -> dict[str, Any]:
     """What the page shows besides the form: links to the like, the vector's facts, the nearest memories."""
     serving = memory.namespace.embedding_model or get_embedder().model
     embedding = Embedding.objects.defer("vector").filter(memory=memory, model=serving).first()
     return {
         "memory": memory,
-        "links": links(memory),
+        "links": build_links(memory),
         "insight": memory.memory_type == MemoryType.INSIGHT and getattr(memory, "insight", None),
-        "state": state_of(memory),
-        "state_colour": STATES[state_of(memory)],
+        "state": get_embedding_state(memory),
+        "state_colour": EMBEDDING_STATE_COLOURS[get_embedding_state(memory)],
         "embedding": embedding,
         "dimensions": Embedding._meta.get_field("vector").dimensions,
         "fresh": embedding is not None and bytes(embedding.content_hash) == bytes(memory.content_hash),
-        "neighbours": neighbours(embedding) if embedding is not None else [],
+        "neighbours": find_similar(embedding) if embedding is not None else [],
     }
 
 
-def links(memory: Memory) -> list[dict[str, str]]:
+def build_links(memory: Memory) -> list[dict[str, str]]:
     """A link for the namespace, and one for each label to the memories that share it there."""
     found = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
-    fields = ("memory_type", "source_system", "entity_system", *LABELS)
+    fields = ("memory_type", "source_system", "entity_system", *LABEL_FIELDS)
     found += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
     found += [("tag", "tag", tag, tag) for tag in memory.tags]
     return [
-        {"name": str(name), "value": text, "address": address(**{"namespace": memory.namespace_id, parameter: value})}
+        {
+            "name": str(name),
+            "value": text,
+            "address": build_list_query(**{"namespace": memory.namespace_id, parameter: value}),
+        }
         for name, parameter, value, text in found
         if value is not None
     ]

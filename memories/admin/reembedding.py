@@ -5,40 +5,40 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.models import Reembedding
-from memory_site.core.admin.base import ReadAdmin
-from memory_site.core.admin.formatting import grouped, moment, progress_bar
+from memory_site.core.admin.base import ReadOnlyAdmin
+from memory_site.core.admin.formatting import format_datetime, format_number, render_progress_bar
 
-COLOURS = {"making vectors": "info", "removing the old ones": "info", "done": "success", "stopped": "danger"}
+RUN_STATE_COLOURS = {"making vectors": "info", "removing the old ones": "info", "done": "success", "stopped": "danger"}
 
 
-def state_of(run: Reembedding) -> str:
+def get_run_state(run: Reembedding) -> str:
     if run.finished_at is not None:
         return "done" if run.switched_at is not None else "stopped"
     return "making vectors" if run.switched_at is None else "removing the old ones"
 
 
 @admin.register(Reembedding)
-class ReembeddingAdmin(ReadAdmin):
+class ReembeddingAdmin(ReadOnlyAdmin):
     list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "begun", "error")
     list_display_links = None
     list_select_related = ("namespace",)
     ordering = ("-created_at", "-id")
 
-    @display(description="state", label=COLOURS)
+    @display(description="state", label=RUN_STATE_COLOURS)
     def state(self, run: Reembedding) -> str:
-        return state_of(run)
+        return get_run_state(run)
 
     @display(description="progress")
     def progress(self, run: Reembedding) -> SafeString:
         total = run.memories_total or 0
         percent = min(100 * run.memories_done // max(total, 1), 100)
         colour = "completed" if run.switched_at else "failed" if run.finished_at else "in_progress"
-        return progress_bar(f"{grouped(run.memories_done)} of {grouped(total)}", colour, percent)
+        return render_progress_bar(f"{format_number(run.memories_done)} of {format_number(total)}", colour, percent)
 
     @display(description="refused")
     def refused(self, run: Reembedding) -> str:
-        return grouped(run.memories_refused)
+        return format_number(run.memories_refused)
 
     @display(description="begun")
     def begun(self, run: Reembedding) -> SafeString:
-        return moment(run.created_at)
+        return format_datetime(run.created_at)

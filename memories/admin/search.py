@@ -10,49 +10,51 @@ from django.http import HttpRequest
 from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
-from memories.admin.addresses import address
+from memories.admin.addresses import build_list_query
 from memories.embeddings import EmbeddingError
 from memories.models import Memory, MemoryQuerySet
-from memories.search.execute import find
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.query_embedding import query_vector
-from memory_site.core.admin.formatting import shortened
-from memory_site.core.http.fields import storable, visible
+from memories.search.query_embedding import get_query_vector
+from memory_site.core.admin.formatting import truncate
+from memory_site.core.http.fields import check_storable, check_visible
 from sessions_app.models import Namespace
 
-QUERY_LENGTH = 4096
-HITS, HITS_IN_PALETTE = 100, 12
-WORDS_ONLY = "Found by words only, not by meaning: {}"
-CUT = f"Only the first {QUERY_LENGTH} characters were searched for."
-UNSEARCHABLE = "There is nothing in this text to search for."
+MAX_QUERY_LENGTH = 4096
+MAX_HITS, MAX_PALETTE_HITS = 100, 12
+WORDS_ONLY_NOTE = "Found by words only, not by meaning: {}"
+TRUNCATED_NOTE = f"Only the first {MAX_QUERY_LENGTH} characters were searched for."
+UNSEARCHABLE_NOTE = "There is nothing in this text to search for."
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """Hits (as `find` gives them, best first), and what the reader must know about how they were found."""
 
     hits: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
 
 
-def search(text: str, namespace_id: int | None = None, filters: Filters | None = None, limit: int = HITS) -> Found:
+def search_with_notes(
+    text: str, namespace_id: int | None = None, filters: Filters | None = None, limit: int = MAX_HITS
+) -> SearchOutcome:
     """The memories that match best by words and by meaning; by words alone while the embedder is away."""
-    notes = (CUT,) if len(text) > QUERY_LENGTH else ()
-    text = text[:QUERY_LENGTH]
+    notes = (TRUNCATED_NOTE,) if len(text) > MAX_QUERY_LENGTH else ()
+    text = text[:MAX_QUERY_LENGTH]
     try:
-        visible(storable(text))
+        check_visible(check_storable(text))
     except ValueError:
-        return Found([], (UNSEARCHABLE,))
+        return SearchOutcome([], (UNSEARCHABLE_NOTE,))
     model = namespace_id and Namespace.objects.values_list("embedding_model", flat=True).get(pk=namespace_id)
     try:
-        vector = query_vector(text, model)
+        vector = get_query_vector(text, model)
     except EmbeddingError as error:
-        vector, notes = None, (*notes, WORDS_ONLY.format(error))
-    return Found(find(namespace_id, filters, Search(text, vector, model, limit)), notes)
+        vector, notes = None, (*notes, WORDS_ONLY_NOTE.format(error))
+    return SearchOutcome(find_memories(namespace_id, filters, Search(text, vector, model, limit)), notes)
 
 
-def written_id(text: str) -> UUID | None:
+def parse_uuid_or_none(text: str) -> UUID | None:
     """The id that the whole text is, if it is one."""
     try:
         return UUID(text.strip())
@@ -60,40 +62,44 @@ def written_id(text: str) -> UUID | None:
         return None
 
 
-def ranked(memories: MemoryQuerySet, found: Found) -> MemoryQuerySet:
+def order_by_rank(memories: MemoryQuerySet, found: SearchOutcome) -> MemoryQuerySet:
     """Those of the memories that were found, best first."""
     ids = [hit["memory"]["id"] for hit in found.hits]
-    return memories.filter(pk__in=ids).order_by(position(ids)) if ids else memories.none()
+    return memories.filter(pk__in=ids).order_by(array_position(ids)) if ids else memories.none()
 
 
-def position(ids: list[UUID]) -> Func:
+def array_position(ids: list[UUID]) -> Func:
     """A row's place in the list of ids."""
     listed = Value(ids, output_field=ArrayField(UUIDField()))
     return Func(listed, F("pk"), function="array_position", output_field=IntegerField())
 
 
-def palette(request: HttpRequest, text: str) -> list[SearchResult]:
+def search_palette(request: HttpRequest, text: str) -> list[SearchResult]:
     """What Ctrl+K finds among the memories this user may see."""
     if not request.user.has_perm("memories.view_memory"):
         return []
-    if (pk := written_id(text)) and (memory := Memory.objects.alive().filter(pk=pk).first()):
-        return [result(memory.pk, memory.content, memory.memory_type.replace("_", " "), "this id")]
-    found = search(text, limit=HITS_IN_PALETTE)
-    entries = [SearchResult(title=note, description="memories", link=listed(text), icon="info") for note in found.notes]
-    entries += [result(hit["memory"]["id"], hit["memory"]["content"], *described(hit)) for hit in found.hits]
+    if (pk := parse_uuid_or_none(text)) and (memory := Memory.objects.alive().filter(pk=pk).first()):
+        return [make_palette_entry(memory.pk, memory.content, memory.memory_type.replace("_", " "), "this id")]
+    found = search_with_notes(text, limit=MAX_PALETTE_HITS)
+    entries = [
+        SearchResult(title=note, description="memories", link=build_list_url(text), icon="info") for note in found.notes
+    ]
+    entries += [
+        make_palette_entry(hit["memory"]["id"], hit["memory"]["content"], *describe_hit(hit)) for hit in found.hits
+    ]
     if found.hits:
-        entries.append(SearchResult("Show these in the list", "all matches", listed(text), "list"))
+        entries.append(SearchResult("Show these in the list", "all matches", build_list_url(text), "list"))
     return entries
 
 
-def result(pk: UUID, content: str, *facts: str) -> SearchResult:
+def make_palette_entry(pk: UUID, content: str, *facts: str) -> SearchResult:
     link = reverse("admin:memories_memory_change", args=[pk])
-    return SearchResult(shortened(content, 110), " · ".join(facts), link, "neurology")
+    return SearchResult(truncate(content, 110), " · ".join(facts), link, "neurology")
 
 
-def described(hit: dict[str, Any]) -> tuple[str, str]:
+def describe_hit(hit: dict[str, Any]) -> tuple[str, str]:
     return hit["memory"]["memory_type"].replace("_", " "), f"{hit['score']:.2f} by {' and '.join(hit['found_by'])}"
 
 
-def listed(text: str) -> str:
-    return reverse("admin:memories_memory_changelist") + address(q=text[:QUERY_LENGTH])
+def build_list_url(text: str) -> str:
+    return reverse("admin:memories_memory_changelist") + build_list_query(q=text[:MAX_QUERY_LENGTH])

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from memories import extract, tasks
 from memories.add import add_many, add_one
-from memories.expiry import making_way
+from memories.expiry import retry_after_purging_expired
 from memories.models import Memory, MemoryQuerySet
 from memories.schemas import (
     OUT_COLUMNS,
@@ -28,29 +28,33 @@ from memories.schemas import (
     MemoryPatch,
     SearchIn,
     SearchOut,
-    memory_out,
+    to_memory_out,
 )
-from memories.search.execute import find
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.query_embedding import search_vector
+from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import JsonObject, Tags
-from memory_site.core.http.pagination import page
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.parsing import read_json
-from memory_site.core.http.problems import Problem, invalid
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.http.problems import Problem, invalid_field
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
-DUPLICATE = "Another memory of this namespace has the same content, type and user, or describes the same entity."
-RELATED = "The memory has relationships, and those join memories of one user: remove them before its user changes."
+DUPLICATE_MEMORY_DETAIL = (
+    "Another memory of this namespace has the same content, type and user, or describes the same entity."
+)
+RELATED_MEMORY_DETAIL = (
+    "The memory has relationships, and those join memories of one user: remove them before its user changes."
+)
 
 
-def parsed(value: Any) -> Any:
+def parse_json_parameter(value: Any) -> Any:
     """A JSON object written into a query parameter."""
     try:
         return read_json(value) if isinstance(value, str) else value
@@ -58,7 +62,7 @@ def parsed(value: Any) -> Any:
         raise ValueError("must be a JSON object") from error
 
 
-def listed(value: Any) -> Any:
+def ensure_list(value: Any) -> Any:
     """A parameter that may be repeated, given once."""
     return value if isinstance(value, list) else [value]
 
@@ -68,23 +72,23 @@ class FilterParameters(Filters):
 
     model_config = ConfigDict(strict=False)
 
-    memory_types: Annotated[list[MemoryType], BeforeValidator(listed)] | None = None
-    tags: Annotated[Tags, BeforeValidator(listed)] | None = None
-    any_tags: Annotated[Tags, BeforeValidator(listed)] | None = None
-    ids: Annotated[list[UUID], BeforeValidator(listed)] | None = None
-    metadata: Annotated[JsonObject, BeforeValidator(parsed)] | None = None
+    memory_types: Annotated[list[MemoryType], BeforeValidator(ensure_list)] | None = None
+    tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = None
+    any_tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = None
+    ids: Annotated[list[UUID], BeforeValidator(ensure_list)] | None = None
+    metadata: Annotated[JsonObject, BeforeValidator(parse_json_parameter)] | None = None
 
 
-def the_memory(request: HttpRequest, memory_id: UUID) -> MemoryQuerySet:
+def get_memory_queryset(request: HttpRequest, memory_id: UUID) -> MemoryQuerySet:
     """The caller's living memory, if there is one: the one place where an id becomes a row."""
     return Memory.objects.in_namespace(request.auth.namespace_id).filter(pk=memory_id)
 
 
-def missing() -> Problem:
+def memory_not_found() -> Problem:
     return Problem(404, "There is no such memory.")
 
 
-@router.post("/memories", auth=writes, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
+@router.post("/memories", auth=write_access, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
 def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
     """Keep a memory. It can be found by its words at once, by its meaning as soon as a worker has embedded it;
     `wait=true` answers when that is done. The same content, type and user is kept once: 200 and `created: false`."""
@@ -95,27 +99,27 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
     return response
 
 
-@surviving_deadlocks
-@making_way
+@retry_on_deadlock
+@retry_after_purging_expired
 @idempotent
 def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
     row, created = add_one(request.auth.namespace_id, payload, request.auth.embedding_model)
-    tasks.bell.ring()
-    return answer(memory_out(row) | {"created": created}, 201 if created else 200)
+    tasks.embedding_trigger.notify_on_commit()
+    return json_response(to_memory_out(row) | {"created": created}, 201 if created else 200)
 
 
-@router.post("/memories/bulk", auth=writes, response={201: BulkOut, **PROBLEMS})
-@surviving_deadlocks
-@making_way
+@router.post("/memories/bulk", auth=write_access, response={201: BulkOut, **PROBLEMS})
+@retry_on_deadlock
+@retry_after_purging_expired
 @idempotent
 def add_memories(request: HttpRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
     ids, created = add_many(request.auth.namespace_id, payload.memories, request.auth.embedding_model)
-    tasks.bell.ring()
-    return answer({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
+    tasks.embedding_trigger.notify_on_commit()
+    return json_response({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
 
 
-@router.get("/memories", auth=reads, response={200: MemoryPage, **PROBLEMS})
+@router.get("/memories", auth=read_access, response={200: MemoryPage, **PROBLEMS})
 def list_memories(
     request: HttpRequest,
     filters: Query[FilterParameters],
@@ -124,65 +128,65 @@ def list_memories(
 ):
     """Memories, newest first."""
     rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(filters)
-    return answer(page(rows, OUT_COLUMNS, limit, cursor, memory_out))
+    return json_response(paginate(rows, OUT_COLUMNS, limit, cursor, to_memory_out))
 
 
-@router.post("/memories/delete", auth=writes, response={200: DeleteOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/memories/delete", auth=write_access, response={200: DeleteOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def delete_memories(request: HttpRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
-    if payload.filters.empty:
-        raise invalid("filters", "must name at least one condition")
+    if payload.filters.is_empty:
+        raise invalid_field("filters", "must name at least one condition")
     rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(payload.filters)
     if payload.dry_run:
-        return answer({"matched": rows.count(), "deleted": 0})
+        return json_response({"matched": rows.count(), "deleted": 0})
     deleted = rows.delete()[0]
-    return answer({"matched": deleted, "deleted": deleted})
+    return json_response({"matched": deleted, "deleted": deleted})
 
 
-@router.post("/memories/search", auth=reads, response={200: SearchOut, **PROBLEMS})
+@router.post("/memories/search", auth=read_access, response={200: SearchOut, **PROBLEMS})
 @idempotent(atomic=False)
 def search_memories(request: HttpRequest, payload: SearchIn):
     """Find memories by words, by meaning, or by both (the default). Changes nothing."""
     started = time.perf_counter()
-    vector, degraded = search_vector(payload, request.auth.embedding_model)
+    vector, degraded = resolve_search_vector(payload, request.auth.embedding_model)
     query = None if payload.mode == "vector" else payload.query
     search = Search(query, vector, request.auth.embedding_model, payload.limit, payload.threshold)
-    hits = find(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
+    hits = find_memories(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
     took = round((time.perf_counter() - started) * 1000, 2)
-    return answer({"results": hits, "mode": payload.mode, "degraded": degraded, "took_ms": took})
+    return json_response({"results": hits, "mode": payload.mode, "degraded": degraded, "took_ms": took})
 
 
 # Below the fixed addresses, which an id would otherwise swallow.
-@router.get("/memories/{memory_id}", auth=reads, response={200: MemoryOut, **PROBLEMS})
+@router.get("/memories/{memory_id}", auth=read_access, response={200: MemoryOut, **PROBLEMS})
 def get_memory(request: HttpRequest, memory_id: UUID):
     """One memory."""
-    row = the_memory(request, memory_id).values(*OUT_COLUMNS).first()
+    row = get_memory_queryset(request, memory_id).values(*OUT_COLUMNS).first()
     if row is None:
-        raise missing()
-    return answer(memory_out(row))
+        raise memory_not_found()
+    return json_response(to_memory_out(row))
 
 
-@router.patch("/memories/{memory_id}", auth=writes, response={200: MemoryOut, **PROBLEMS})
-@surviving_deadlocks
-@making_way
+@router.patch("/memories/{memory_id}", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@retry_on_deadlock
+@retry_after_purging_expired
 def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():
         extract.before(request.auth.namespace_id, payload.content)
-        memory = the_memory(request, memory_id).select_for_update().first()
+        memory = get_memory_queryset(request, memory_id).select_for_update().first()
         if memory is None:
-            raise missing()
+            raise memory_not_found()
         memory.revise(**payload.columns(only_given=True))
         row = Memory.objects.filter(pk=memory_id).values(*OUT_COLUMNS).get()
-    tasks.bell.ring()
-    return answer(memory_out(row))
+    tasks.embedding_trigger.notify_on_commit()
+    return json_response(to_memory_out(row))
 
 
-@router.delete("/memories/{memory_id}", auth=writes, response={204: None, **PROBLEMS})
+@router.delete("/memories/{memory_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_memory(request: HttpRequest, memory_id: UUID):
     """Delete a memory, its vector and everything that refers to it."""
-    if not the_memory(request, memory_id).delete()[0]:
-        raise missing()
+    if not get_memory_queryset(request, memory_id).delete()[0]:
+        raise memory_not_found()
     return HttpResponse(status=204)

@@ -9,14 +9,14 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from memories import tasks
-from memories.expiry import making_way
-from memories.messages import is_to_be_remembered, remember, say
-from memory_site.core.db.retry import surviving_deadlocks
-from memory_site.core.http.pagination import page
+from memories.expiry import retry_after_purging_expired
+from memories.messages import insert_message, remember_message, should_remember
+from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.api.conversations import missing, the_conversation
-from sessions_app.auth import reads, writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS, AddedMessageOut, MessageIn, MessagePage
@@ -24,31 +24,33 @@ from sessions_app.schemas.conversations import MESSAGE_COLUMNS, AddedMessageOut,
 router = Router(tags=["conversations"])
 
 
-@router.post("/conversations/{conversation_id}/messages", auth=writes, response={201: AddedMessageOut, **PROBLEMS})
-@surviving_deadlocks
-@making_way
+@router.post(
+    "/conversations/{conversation_id}/messages", auth=write_access, response={201: AddedMessageOut, **PROBLEMS}
+)
+@retry_on_deadlock
+@retry_after_purging_expired
 @idempotent
 def add_message(request: HttpRequest, conversation_id: UUID, payload: MessageIn):
     """Say something in a conversation. `remember` makes a memory of it as well, unless it is too short to be worth
     that; the same content again is the same memory. Both are kept or neither. 409 when the conversation has ended."""
-    remembered, insights = is_to_be_remembered(payload), []
+    remembered, insights = should_remember(payload), []
     with transaction.atomic() if remembered else nullcontext():
-        message = say(request.auth.namespace_id, conversation_id, payload)
+        message = insert_message(request.auth.namespace_id, conversation_id, payload)
         if message is None:
-            raise not_open(request, conversation_id)
+            raise make_not_open_problem(request, conversation_id)
         if remembered:
-            insights = remember(message, payload)
-            tasks.bell.ring()
-    return answer({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
+            insights = remember_message(message, payload)
+            tasks.embedding_trigger.notify_on_commit()
+    return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
 
 
-def not_open(request: HttpRequest, conversation_id: UUID) -> Problem:
-    if the_conversation(request, conversation_id).exists():
+def make_not_open_problem(request: HttpRequest, conversation_id: UUID) -> Problem:
+    if get_conversation_queryset(request, conversation_id).exists():
         return Problem(409, "The conversation has ended.")
-    return missing()
+    return conversation_not_found()
 
 
-@router.get("/conversations/{conversation_id}/messages", auth=reads, response={200: MessagePage, **PROBLEMS})
+@router.get("/conversations/{conversation_id}/messages", auth=read_access, response={200: MessagePage, **PROBLEMS})
 def list_messages(
     request: HttpRequest,
     conversation_id: UUID,
@@ -58,7 +60,7 @@ def list_messages(
 ):
     """What was said, the oldest first, or the newest."""
     rows = Message.objects.in_namespace(request.auth.namespace_id).filter(conversation_id=conversation_id)
-    found = page(rows, MESSAGE_COLUMNS, limit, cursor, dict, oldest_first=order == "oldest")
-    if not found["results"] and not the_conversation(request, conversation_id).exists():
-        raise missing()
-    return answer(found)
+    found = paginate(rows, MESSAGE_COLUMNS, limit, cursor, dict, oldest_first=order == "oldest")
+    if not found["results"] and not get_conversation_queryset(request, conversation_id).exists():
+        raise conversation_not_found()
+    return json_response(found)

@@ -21,7 +21,7 @@ __all__ = [
     "Outcome",
     "TextRefused",
     "Vector",
-    "embedder_of",
+    "get_embedder_for_model",
     "get_embedder",
 ]
 
@@ -34,24 +34,24 @@ def get_embedder(alias: str = "default") -> Embedder:
 
     Raises ImproperlyConfigured for an unknown alias or wrong options.
     """
-    return _made(alias, _configuration(alias))
+    return _get_or_create(alias, _get_configuration(alias))
 
 
-def embedder_of(model: str | None) -> Embedder:
+def get_embedder_for_model(model: str | None) -> Embedder:
     """The embedder whose vectors bear this name: the configured one where it fits, as for None, else one the name
     itself tells how to make. Raises EmbedderUnavailable when there is none."""
-    for alias, configuration in _candidates(model):
+    for alias, configuration in _iter_candidates(model):
         with suppress(EmbedderUnavailable, ImproperlyConfigured):
-            embedder = _made(alias, configuration)
+            embedder = _get_or_create(alias, configuration)
             if model is None or embedder.model == model:
                 return embedder
     raise EmbedderUnavailable(f"Nothing that is configured makes vectors of the model {model}.")
 
 
-def _candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iter_candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ways to make it, the configured one first. A server's vendor stands before its models' names, a fingerprint
     behind the name of one whose files lie in a directory; the others are known by their names alone."""
-    yield "default", _configuration("default")
+    yield "default", _get_configuration("default")
     vendor, _, served = (model or "").partition("/")
     name, at, _ = (model or "").rpartition("@")
     for alias, configuration in settings.EMBEDDINGS.items():
@@ -63,22 +63,22 @@ def _candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
             yield alias, configuration
 
 
-def _made(key: str, configuration: dict[str, Any]) -> Embedder:
+def _get_or_create(key: str, configuration: dict[str, Any]) -> Embedder:
     """Made once per process, and remade when its settings change."""
     with _lock:
         if key not in _embedders or _embedders[key][0] != configuration:
-            _embedders[key] = configuration, _make(configuration)
+            _embedders[key] = configuration, _create(configuration)
         return _embedders[key][1]
 
 
-def _configuration(alias: str) -> dict[str, Any]:
+def _get_configuration(alias: str) -> dict[str, Any]:
     try:
         return settings.EMBEDDINGS[alias]
     except KeyError as error:
         raise ImproperlyConfigured(f"EMBEDDINGS has no entry {alias!r}.") from error
 
 
-def _make(configuration: dict[str, Any]) -> Embedder:
+def _create(configuration: dict[str, Any]) -> Embedder:
     try:
         backend = import_string(configuration["BACKEND"])
         return backend(configuration["MODEL"], **configuration.get("OPTIONS", {}))
@@ -88,11 +88,11 @@ def _make(configuration: dict[str, Any]) -> Embedder:
         raise ImproperlyConfigured(f"The embedder cannot be made: {error}.") from error
 
 
-def _start_afresh() -> None:
+def _reset_after_fork() -> None:
     """Forget in a forked process what the parent made: its threads are not here, its sockets are not ours."""
     global _lock
     _embedders.clear()
     _lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_start_afresh)
+os.register_at_fork(after_in_child=_reset_after_fork)

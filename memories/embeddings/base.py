@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .known_models import KnownModel, known_model
+from .known_models import KnownModel, find_known_model
 
 #: Width of the database column: a fact of the schema, changed by migration.
 DIMENSIONS = 768
@@ -16,12 +16,12 @@ Vector = NDArray[np.float32]
 #: float32, shape (n, 768), every row of unit length.
 Vectors = NDArray[np.float32]
 
-BLANK = "A blank text has no meaning to embed."
-NO_DIRECTION = "The model gives no usable vector for this text."
+BLANK_TEXT_MESSAGE = "A blank text has no meaning to embed."
+NO_DIRECTION_MESSAGE = "The model gives no usable vector for this text."
 #: What every embedder must be able to embed.
-PLAIN_WORD = "word"
+PROBE_TEXT = "word"
 #: A vector shorter than this has no direction that could be trusted.
-SHORTEST_NORM = 1e-12
+MIN_NORM = 1e-12
 
 
 class EmbeddingError(Exception):
@@ -77,7 +77,7 @@ class Embedder(ABC):
     @property
     def known(self) -> KnownModel:
         """What is published about the model."""
-        return known_model(self.name)
+        return find_known_model(self.name)
 
     @abstractmethod
     def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
@@ -90,14 +90,18 @@ class Embedder(ABC):
     def ping(self) -> None:
         """Make sure, as cheaply as can be, that a text could be embedded now; raises EmbedderUnavailable."""
         try:
-            self.embed_query(PLAIN_WORD)
+            self.embed_query(PROBE_TEXT)
         except TextRefused as error:
             raise EmbedderUnavailable("The embedder refuses even a plain word.") from error
 
     def check(self) -> list[str]:
         """Tell, in sentences, what is wrong with the configuration; never touches the network."""
         width = self.known.width
-        return [too_wide(self.name, width)] if width and width > DIMENSIONS and not self.known.may_be_cut else []
+        return (
+            [format_width_error(self.name, width)]
+            if width and width > DIMENSIONS and not self.known.supports_truncation
+            else []
+        )
 
     def query_rows(self, query: str) -> ArrayLike:
         """One row for a question, in due time for a caller who waits; raises what `embed_batch` raises.
@@ -109,10 +113,10 @@ class Embedder(ABC):
     def embed_query(self, query: str) -> Vector:
         """Embed a question. Raises TextRefused or EmbedderUnavailable."""
         if not query.strip():
-            raise TextRefused(BLANK)
+            raise TextRefused(BLANK_TEXT_MESSAGE)
         [vector] = self.unit_rows(self.query_rows(query), 1)
         if vector is None:
-            raise TextRefused(NO_DIRECTION)
+            raise TextRefused(NO_DIRECTION_MESSAGE)
         return vector
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -132,7 +136,7 @@ class Embedder(ABC):
         The texts of a batch that was refused are tried one by one. Raises no EmbeddingError; after an
         outage the texts not yet done carry that outage without being tried.
         """
-        outcomes: list[Outcome | None] = [None if text.strip() else TextRefused(BLANK) for text in texts]
+        outcomes: list[Outcome | None] = [None if text.strip() else TextRefused(BLANK_TEXT_MESSAGE) for text in texts]
         waiting = list(self.batches(texts))
         while waiting:
             batch = waiting.pop()
@@ -143,7 +147,7 @@ class Embedder(ABC):
                 elif result is None:
                     waiting.append([position])
                 outcomes[position] = result
-        return [_placed(outcome, position) for position, outcome in enumerate(outcomes)]
+        return [_set_index(outcome, position) for position, outcome in enumerate(outcomes)]
 
     def batches(self, texts: Sequence[str]) -> Iterable[list[int]]:
         """Positions of the texts that are not blank, like lengths together, within the two limits of a batch."""
@@ -165,19 +169,19 @@ class Embedder(ABC):
         try:
             rows = self.unit_rows(self.embed_batch(texts), len(texts))
         except (TextRefused, BatchFailed) as error:
-            return [self._judged(error)] if len(texts) == 1 else [None] * len(texts)
+            return [self._confirm_refusal(error)] if len(texts) == 1 else [None] * len(texts)
         except EmbedderUnavailable as outage:
             return [outage] * len(texts)
         alone = len(texts) == 1 and rows[0] is None
-        return [self._judged(TextRefused(NO_DIRECTION))] if alone else rows
+        return [self._confirm_refusal(TextRefused(NO_DIRECTION_MESSAGE))] if alone else rows
 
-    def _judged(self, error: EmbeddingError) -> EmbeddingError:
+    def _confirm_refusal(self, error: EmbeddingError) -> EmbeddingError:
         """The error of a lone text, or an outage when not even a plain word can be embedded.
 
         Without this a wrongly set up server, which refuses everything, would condemn every text there is.
         """
         try:
-            [vector] = self.unit_rows(self.embed_batch([PLAIN_WORD]), 1)
+            [vector] = self.unit_rows(self.embed_batch([PROBE_TEXT]), 1)
         except EmbeddingError:
             vector = None
         return EmbedderUnavailable(f"Not even a plain word can be embedded: {error}") if vector is None else error
@@ -188,26 +192,26 @@ class Embedder(ABC):
         Zeros behind a narrow vector change no cosine. Raises EmbedderUnavailable when the numbers are not
         `count` rows of a width the column can hold.
         """
-        rows = _as_table(numbers)
+        rows = _to_matrix(numbers)
         if len(rows) != count:
             raise EmbedderUnavailable(f"The embedder gave {len(rows)} vectors for {count} texts.")
-        if rows.shape[1] > DIMENSIONS and not self.known.may_be_cut:
-            raise EmbedderUnavailable(too_wide(self.name, rows.shape[1]))
-        return [unit(row[:DIMENSIONS]) for row in rows]
+        if rows.shape[1] > DIMENSIONS and not self.known.supports_truncation:
+            raise EmbedderUnavailable(format_width_error(self.name, rows.shape[1]))
+        return [normalize_row(row[:DIMENSIONS]) for row in rows]
 
 
-def unit(row: NDArray[np.float64]) -> Vector | None:
+def normalize_row(row: NDArray[np.float64]) -> Vector | None:
     """The row at unit length, padded with zeros to the column's width; None when it has no direction."""
     with np.errstate(over="ignore"):  # an overflow gives infinity, which is refused below
         norm = np.linalg.norm(row)
-    if not np.isfinite(norm) or norm < SHORTEST_NORM:
+    if not np.isfinite(norm) or norm < MIN_NORM:
         return None
     vector = np.zeros(DIMENSIONS, np.float32)
     vector[: len(row)] = row / norm
     return vector
 
 
-def _as_table(numbers: ArrayLike) -> NDArray[np.float64]:
+def _to_matrix(numbers: ArrayLike) -> NDArray[np.float64]:
     try:
         table = np.asarray(numbers, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -221,13 +225,13 @@ def _is_outage(outcome: Outcome | None) -> bool:
     return isinstance(outcome, EmbedderUnavailable) and not isinstance(outcome, BatchFailed)
 
 
-def _placed(outcome: Outcome, position: int) -> Outcome:
+def _set_index(outcome: Outcome, position: int) -> Outcome:
     if isinstance(outcome, TextRefused):
         outcome.index = position
     return outcome
 
 
-def too_wide(name: str, width: int) -> str:
+def format_width_error(name: str, width: int) -> str:
     """The sentence for a model that the column cannot hold."""
     return (
         f"The model {name} gives {width} numbers, the column holds {DIMENSIONS}, "

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from .base import DIMENSIONS, Embedder
 
-WORD = re.compile(r"\w+")
+WORD_PATTERN = re.compile(r"\w+")
 #: Letters taken together inside a word, and what each such group weighs beside the word itself.
-LETTERS = 3
-LETTERS_WEIGHT = 0.4
+NGRAM_LENGTH = 3
+NGRAM_WEIGHT = 0.4
 #: Letters of the longest word whose features are remembered; a "word" may be 100,000 letters of base64.
-LONGEST_KEPT = 32
+MAX_CACHED_WORD_LENGTH = 32
 
 
 class HashingEmbedder(Embedder):
@@ -33,36 +33,36 @@ class HashingEmbedder(Embedder):
 
     def embed_batch(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Rows of 768 numbers, none of them zero for a text that is not blank."""
-        return np.stack([_row(text) for text in texts])
+        return np.stack([_embed_text(text) for text in texts])
 
 
-def _row(text: str) -> NDArray[np.float64]:
+def _embed_text(text: str) -> NDArray[np.float64]:
     row = np.zeros(DIMENSIONS)
-    for word, count in Counter(WORD.findall(text.lower())).items():
-        features = _kept_features if len(word) <= LONGEST_KEPT else _features
+    for word, count in Counter(WORD_PATTERN.findall(text.lower())).items():
+        features = _hash_word_cached if len(word) <= MAX_CACHED_WORD_LENGTH else _hash_word
         for place, weight in features(word):
             row[place] += weight * (1 + log(count))
     if not row.any():  # no word at all ("?!"), or features that cancel out
-        row[_place_and_sign(text.strip())[0]] = 1.0
+        row[_hash_feature(text.strip())[0]] = 1.0
     return row
 
 
-def _features(word: str) -> tuple[tuple[int, float], ...]:
+def _hash_word(word: str) -> tuple[tuple[int, float], ...]:
     """Places and signed weights of the word as a whole and of its groups of letters, ends marked."""
     framed = f"<{word}>"
-    groups = (framed[start : start + LETTERS] for start in range(len(framed) - LETTERS + 1))
-    return tuple(_weighted([(framed, 1.0), *((group, LETTERS_WEIGHT) for group in groups)]))
+    groups = (framed[start : start + NGRAM_LENGTH] for start in range(len(framed) - NGRAM_LENGTH + 1))
+    return tuple(_hash_features([(framed, 1.0), *((group, NGRAM_WEIGHT) for group in groups)]))
 
 
-_kept_features = lru_cache(maxsize=16_384)(_features)
+_hash_word_cached = lru_cache(maxsize=16_384)(_hash_word)
 
 
-def _weighted(features: Iterable[tuple[str, float]]) -> Iterable[tuple[int, float]]:
+def _hash_features(features: Iterable[tuple[str, float]]) -> Iterable[tuple[int, float]]:
     for feature, weight in features:
-        place, sign = _place_and_sign(feature)
+        place, sign = _hash_feature(feature)
         yield place, weight * sign
 
 
-def _place_and_sign(feature: str) -> tuple[int, int]:
+def _hash_feature(feature: str) -> tuple[int, int]:
     number = int.from_bytes(blake2b(feature.encode(), digest_size=8).digest(), "little")
     return (number >> 1) % DIMENSIONS, 1 if number & 1 else -1

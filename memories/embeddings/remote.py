@@ -15,15 +15,15 @@ from .base import DIMENSIONS, BatchFailed, Embedder, EmbedderUnavailable, Embedd
 from .http import JsonServer
 
 #: A text of this many characters or fewer is refused, not divided further: no model reads so little.
-SHORTEST_PIECE = 100
+MIN_PIECE_LENGTH = 100
 #: How servers say that a text is too long: Ollama "input length exceeds the context length", llama.cpp "too
 #: large to process" (as a 500), vLLM "maximum context length", TEI "must have less than 512 tokens".
-TOO_LONG = re.compile(
+TOO_LONG_PATTERN = re.compile(
     r"too (long|large)|context.?(length|size|window)|(length|tokens).{0,40}exceed|exceed.{0,40}(length|tokens)"
     r"|less than \d+ tokens",
     re.IGNORECASE,
 )
-REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+REFUSAL_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 class RemoteEmbedder(Embedder):
@@ -70,8 +70,10 @@ class RemoteEmbedder(Embedder):
     def error(self, status: int, content: bytes) -> EmbeddingError:
         """What a status other than 200 means; the answer's text only helps to tell, and is not shown."""
         place, says = self.server.place, content[:10_000].decode(errors="replace")
-        refused = status in REFUSALS
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or ((refused or status == 500) and TOO_LONG.search(says)):
+        refused = status in REFUSAL_STATUSES
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
+            (refused or status == 500) and TOO_LONG_PATTERN.search(says)
+        ):
             return TextTooLong()
         if refused:
             return TextRefused(f"The embedding server at {place} refuses this text (status {status}).")
@@ -94,15 +96,15 @@ class RemoteEmbedder(Embedder):
         A thousand characters need four rounds at most, a hundred thousand ten. Raises TextTooLong.
         """
         size = len(text)
-        while size > SHORTEST_PIECE:
+        while size > MIN_PIECE_LENGTH:
             size = -(-size // 2)
             try:
-                return self._mean(cut(text, size), prefix, ends)
+                return self._embed_pieces(split_text(text, size), prefix, ends)
             except TextTooLong:
                 continue
         raise TextTooLong()
 
-    def _mean(self, pieces: list[str], prefix: str, ends: float | None) -> NDArray[np.float32]:
+    def _embed_pieces(self, pieces: list[str], prefix: str, ends: float | None) -> NDArray[np.float32]:
         total = np.zeros(DIMENSIONS, np.float32)
         for batch in self.batches(pieces):
             rows = self._ask([prefix + pieces[position] for position in batch], ends)
@@ -124,7 +126,7 @@ class RemoteEmbedder(Embedder):
             raise EmbedderUnavailable(f"The embedding server at {self.server.place} gave no embeddings.") from error
 
 
-def cut(text: str, size: int) -> list[str]:
+def split_text(text: str, size: int) -> list[str]:
     """Pieces of at most `size` characters, cut behind a space where one is in the second half of a piece."""
     pieces = []
     while len(text) > size:

@@ -15,28 +15,28 @@ import rustworkx as rx
 from django.conf import settings
 from django.db import connection
 
-from memories.graph.bridges import Cut, cuts
-from memories.graph.layout import places
-from memories.graph.louvain import clusters
+from memories.graph.bridges import Cut, find_bridges_and_articulation_points
+from memories.graph.layout import compute_layout
+from memories.graph.louvain import find_clusters
 from memory_site.core.http.problems import Problem
 
-MEMORIES_AT_MOST, RELATIONSHIPS_AT_MOST = 20_000, 50_000
+MAX_GRAPH_MEMORIES, MAX_GRAPH_RELATIONSHIPS = 20_000, 50_000
 #: What a shape names at most: central memories, of each other kind, and members of a cluster.
-CENTRAL, NAMED, MEMBERS = 150, 100, 50
-KEPT = 100
+MAX_CENTRAL, MAX_LISTED, MAX_CLUSTER_MEMBERS = 150, 100, 50
+MAX_CACHED_ANALYSES = 100
 #: How many are worked out side by side in one process, and how long others wait for that: no thread can hurry it.
-AT_ONCE, WAIT_SECONDS = 2, 5
+MAX_CONCURRENT_ANALYSES, ANALYSIS_WAIT_SECONDS = 2, 5
 #: Of the threads that answer requests a quarter may wait here; all the others are for whoever asks for something else.
-IN_LINE = BoundedSemaphore(AT_ONCE + settings.WEB_THREADS // 4)
+WAITING_SLOTS = BoundedSemaphore(MAX_CONCURRENT_ANALYSES + settings.WEB_THREADS // 4)
 #: With more relationships than this, a changed graph is worked out anew only when its shape is older than that.
-LARGE, YOUNG_SECONDS = 2_000, 10
-BUSY = "This user's graph, or those of others, are being worked out; ask again in a few seconds."
-RETRY = {"Retry-After": "5"}
+LARGE_GRAPH_RELATIONSHIPS, LARGE_GRAPH_CACHE_SECONDS = 2_000, 10
+BUSY_MESSAGE = "This user's graph, or those of others, are being worked out; ask again in a few seconds."
+RETRY_HEADERS = {"Retry-After": "5"}
 
 # What changes with every memory and relationship that is added, moved or removed: the rows that triggers add for it.
 # Somebody else may end after us with a lower id, so that the last one is not enough; summing up ends in a new id.
 # What has expired is not counted as long as it is still there.
-STATE = """
+SELECT_GRAPH_STATE_SQL = """
 SELECT count(*), max(id), coalesce(sum(memories), 0)::bigint, coalesce(sum(relationships), 0)::bigint,
        ARRAY(
            SELECT id::text FROM memories_memory
@@ -45,14 +45,14 @@ SELECT count(*), max(id), coalesce(sum(memories), 0)::bigint, coalesce(sum(relat
 FROM graph_usertotal WHERE namespace_id = %(namespace)s AND user_id = %(user)s
 """
 # From the index alone, in its order. As text, because objects of ids would take longer to make than all the rest.
-PAIRS = """
+SELECT_CONNECTIONS_SQL = """
 SELECT from_memory_id::text, to_memory_id::text FROM graph_relationship
 WHERE namespace_id = %(namespace)s AND owner = %(user)s ORDER BY from_memory_id, to_memory_id
 """
 
 
 @dataclass(frozen=True)
-class State:
+class GraphState:
     """A user's graph at one moment; another state, another graph."""
 
     changes: int
@@ -63,7 +63,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Central:
+class CentralMemory:
     id: UUID
     score: float
     degree: int
@@ -71,7 +71,7 @@ class Central:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class GraphCluster:
     """`members` are its most central memories, in that order."""
 
     size: int
@@ -79,7 +79,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Separating:
+class GraphCut:
     """A bridge has two ids, a connector one."""
 
     ids: tuple[UUID, ...]
@@ -87,163 +87,165 @@ class Separating:
 
 
 @dataclass(eq=False)
-class Shape:
+class GraphAnalysis:
     """`central`, `clusters`, `bridges` and `connectors` are the foremost; `cluster_total` and the like count all.
     `lines` are the connections among the central, by their positions there."""
 
     memories: int
     relationships: int
     connected: int
-    central: list[Central]
-    clusters: list[Cluster]
-    bridges: list[Separating]
-    connectors: list[Separating]
+    central: list[CentralMemory]
+    clusters: list[GraphCluster]
+    bridges: list[GraphCut]
+    connectors: list[GraphCut]
     cluster_total: int
     bridge_total: int
     connector_total: int
     lines: list[tuple[int, int]]
 
     @cached_property
-    def places(self) -> list[tuple[float, float]]:
+    def layout(self) -> list[tuple[float, float]]:
         """Where each of the central stands in a picture."""
-        return places(len(self.central), self.lines, [each.cluster for each in self.central])
+        return compute_layout(len(self.central), self.lines, [each.cluster for each in self.central])
 
 
 #: Whom a shape is of: namespace id and user id.
-Whose = tuple[int, str]
+GraphOwner = tuple[int, str]
 #: With each shape the graph it is of, and since when; what was asked for last is the last.
-_kept: dict[Whose, tuple[State, Shape, float]] = {}
-_at_work: set[Whose] = set()
+_cache: dict[GraphOwner, tuple[GraphState, GraphAnalysis, float]] = {}
+_running: set[GraphOwner] = set()
 #: Guards both, and tells when somebody is done.
-_changed = Condition()
+_cache_changed = Condition()
 
 
-def shape_of(namespace_id: int, user_id: str) -> Shape:
+def analyse_graph(namespace_id: int, user_id: str) -> GraphAnalysis:
     """The shape, found anew after a change; that of a LARGE graph may be YOUNG_SECONDS older than the last change.
 
     Raises Problem: 404 for who is not known, 409 when the graph is too large, 503 when too many are worked out now.
     Outside a transaction the thread has no database connection while it waits or computes.
     """
     whose = namespace_id, user_id
-    state = checked(whose)
-    return kept(whose, state) or in_line(whose, state)
+    state = fetch_checked_state(whose)
+    return get_cached(whose, state) or compute_with_slot(whose, state)
 
 
-def checked(whose: Whose) -> State:
-    state = state_of(*whose)
+def fetch_checked_state(whose: GraphOwner) -> GraphState:
+    state = fetch_state(*whose)
     if not state.memories:
         raise Problem(404, "Nothing is known of this user.")
-    if state.memories > MEMORIES_AT_MOST or state.relationships > RELATIONSHIPS_AT_MOST:
-        raise Problem(409, too_large(state))
+    if state.memories > MAX_GRAPH_MEMORIES or state.relationships > MAX_GRAPH_RELATIONSHIPS:
+        raise Problem(409, describe_excess(state))
     return state
 
 
-def kept(whose: Whose, state: State) -> Shape | None:
-    with _changed:
-        if whose not in _kept:
+def get_cached(whose: GraphOwner, state: GraphState) -> GraphAnalysis | None:
+    with _cache_changed:
+        if whose not in _cache:
             return None
-        _kept[whose] = known, shape, since = _kept.pop(whose)
-        young = state.relationships > LARGE and monotonic() - since < YOUNG_SECONDS
+        _cache[whose] = known, shape, since = _cache.pop(whose)
+        young = state.relationships > LARGE_GRAPH_RELATIONSHIPS and monotonic() - since < LARGE_GRAPH_CACHE_SECONDS
         return shape if known == state or young else None
 
 
-def keep(whose: Whose, state: State, shape: Shape, since: float) -> None:
-    with _changed:
-        _kept.pop(whose, None)
-        if len(_kept) >= KEPT:
-            del _kept[next(iter(_kept))]
-        _kept[whose] = state, shape, since
+def cache_analysis(whose: GraphOwner, state: GraphState, shape: GraphAnalysis, since: float) -> None:
+    with _cache_changed:
+        _cache.pop(whose, None)
+        if len(_cache) >= MAX_CACHED_ANALYSES:
+            del _cache[next(iter(_cache))]
+        _cache[whose] = state, shape, since
 
 
-def in_line(whose: Whose, state: State) -> Shape:
+def compute_with_slot(whose: GraphOwner, state: GraphState) -> GraphAnalysis:
     """Once it is one's turn, and nobody has found it meanwhile."""
-    if not IN_LINE.acquire(blocking=False):
-        raise Problem(503, BUSY, headers=RETRY)
+    if not WAITING_SLOTS.acquire(blocking=False):
+        raise Problem(503, BUSY_MESSAGE, headers=RETRY_HEADERS)
     try:
-        give_connection_back()
-        return awaited(whose, state) or worked_out(whose)
+        release_connection()
+        return wait_for_result(whose, state) or compute_once(whose)
     finally:
-        IN_LINE.release()
+        WAITING_SLOTS.release()
 
 
-def awaited(whose: Whose, state: State) -> Shape | None:
+def wait_for_result(whose: GraphOwner, state: GraphState) -> GraphAnalysis | None:
     """The shape that somebody else has found; or None, and it is one's turn to work it out."""
-    with _changed:
-        if not _changed.wait_for(lambda: kept(whose, state) or may_begin(whose), WAIT_SECONDS):
-            raise Problem(503, BUSY, headers=RETRY)
-        shape = kept(whose, state)
+    with _cache_changed:
+        if not _cache_changed.wait_for(lambda: get_cached(whose, state) or may_start(whose), ANALYSIS_WAIT_SECONDS):
+            raise Problem(503, BUSY_MESSAGE, headers=RETRY_HEADERS)
+        shape = get_cached(whose, state)
         if shape is None:
-            _at_work.add(whose)
+            _running.add(whose)
         return shape
 
 
-def may_begin(whose: Whose) -> bool:
-    return whose not in _at_work and len(_at_work) < AT_ONCE
+def may_start(whose: GraphOwner) -> bool:
+    return whose not in _running and len(_running) < MAX_CONCURRENT_ANALYSES
 
 
-def worked_out(whose: Whose) -> Shape:
+def compute_once(whose: GraphOwner) -> GraphAnalysis:
     """From the graph as it is after waiting. Ends one's turn."""
     try:
-        since, state = monotonic(), checked(whose)
-        return kept(whose, state) or anew(whose, state, since)
+        since, state = monotonic(), fetch_checked_state(whose)
+        return get_cached(whose, state) or compute_and_cache(whose, state, since)
     finally:
-        with _changed:
-            _at_work.remove(whose)
-            _changed.notify_all()
+        with _cache_changed:
+            _running.remove(whose)
+            _cache_changed.notify_all()
 
 
-def anew(whose: Whose, state: State, since: float) -> Shape:
-    relationships = rows(PAIRS, *whose)
-    give_connection_back()
-    shape = found(state, relationships)
-    keep(whose, state, shape, since)
+def compute_and_cache(whose: GraphOwner, state: GraphState, since: float) -> GraphAnalysis:
+    relationships = fetch_rows(SELECT_CONNECTIONS_SQL, *whose)
+    release_connection()
+    shape = build_analysis(state, relationships)
+    cache_analysis(whose, state, shape, since)
     return shape
 
 
-def give_connection_back() -> None:
+def release_connection() -> None:
     """To the pool, for others. In a transaction it stays: the transaction would be lost."""
     if not connection.in_atomic_block:
         connection.close()
 
 
-def state_of(namespace_id: int, user_id: str) -> State:
-    *numbers, expired = rows(STATE, namespace_id, user_id)[0]
-    return State(*numbers, frozenset(expired))
+def fetch_state(namespace_id: int, user_id: str) -> GraphState:
+    *numbers, expired = fetch_rows(SELECT_GRAPH_STATE_SQL, namespace_id, user_id)[0]
+    return GraphState(*numbers, frozenset(expired))
 
 
-def rows(statement: str, namespace_id: int, user_id: str) -> list[tuple]:
+def fetch_rows(statement: str, namespace_id: int, user_id: str) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"namespace": namespace_id, "user": user_id})
         return cursor.fetchall()
 
 
-def too_large(state: State) -> str:
+def describe_excess(state: GraphState) -> str:
     return (
         f"This user's graph is too large to be analysed: {state.memories:,} memories and {state.relationships:,}"
-        f" relationships, of at most {MEMORIES_AT_MOST:,} and {RELATIONSHIPS_AT_MOST:,}."
+        f" relationships, of at most {MAX_GRAPH_MEMORIES:,} and {MAX_GRAPH_RELATIONSHIPS:,}."
     )
 
 
-def found(state: State, relationships: Sequence[tuple[str, str]]) -> Shape:
+def build_analysis(state: GraphState, relationships: Sequence[tuple[str, str]]) -> GraphAnalysis:
     """The shape of these relationships, given by the ids of their ends."""
     living = [pair for pair in relationships if state.expired.isdisjoint(pair)]
-    ids, ends = numbered(living)
+    ids, ends = number_nodes(living)
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(len(ids)))
     graph.add_edges_from_no_data(ends)
-    scores, order = ranked(graph)
-    cluster, grouped = by_size(clusters(ends, len(ids)), order)
-    bridges, connectors = cuts(graph)
-    foremost = order[:CENTRAL]
+    scores, order = rank_nodes(graph)
+    cluster, grouped = sort_clusters(find_clusters(ends, len(ids)), order)
+    bridges, connectors = find_bridges_and_articulation_points(graph)
+    foremost = order[:MAX_CENTRAL]
     place = {node: at for at, node in enumerate(foremost)}
-    return Shape(
+    return GraphAnalysis(
         memories=state.memories - len(state.expired),
         relationships=len(living),
         connected=len(ids),
-        central=[Central(UUID(ids[n]), scores[n], graph.degree(n), cluster[n]) for n in foremost],
-        clusters=[Cluster(len(each), [UUID(ids[n]) for n in each[:MEMBERS]]) for each in grouped[:NAMED]],
-        bridges=named(bridges, ids),
-        connectors=named(connectors, ids),
+        central=[CentralMemory(UUID(ids[n]), scores[n], graph.degree(n), cluster[n]) for n in foremost],
+        clusters=[
+            GraphCluster(len(each), [UUID(ids[n]) for n in each[:MAX_CLUSTER_MEMBERS]]) for each in grouped[:MAX_LISTED]
+        ],
+        bridges=resolve_cuts(bridges, ids),
+        connectors=resolve_cuts(connectors, ids),
         cluster_total=len(grouped),
         bridge_total=len(bridges),
         connector_total=len(connectors),
@@ -251,14 +253,14 @@ def found(state: State, relationships: Sequence[tuple[str, str]]) -> Shape:
     )
 
 
-def numbered(relationships: Sequence[tuple[str, str]]) -> tuple[list[str], list[tuple[int, int]]]:
+def number_nodes(relationships: Sequence[tuple[str, str]]) -> tuple[list[str], list[tuple[int, int]]]:
     """The ids, and both ends of every connection as positions among them, each pair once."""
     numbers: dict[str, int] = {}
     ends = {tuple(sorted(numbers.setdefault(end, len(numbers)) for end in pair)) for pair in relationships}
     return list(numbers), sorted(ends)
 
 
-def ranked(graph: rx.PyGraph) -> tuple[dict[int, float], list[int]]:
+def rank_nodes(graph: rx.PyGraph) -> tuple[dict[int, float], list[int]]:
     """The score of each node, and the nodes, the most central first.
 
     PageRank with damping .85 (Page, Brin, Motwani and Winograd, 1999): how often somebody comes by who goes from memory
@@ -268,7 +270,7 @@ def ranked(graph: rx.PyGraph) -> tuple[dict[int, float], list[int]]:
     return scores, sorted(scores, key=lambda node: (-scores[node], node))
 
 
-def by_size(cluster: list[int], order: list[int]) -> tuple[dict[int, int], list[list[int]]]:
+def sort_clusters(cluster: list[int], order: list[int]) -> tuple[dict[int, int], list[list[int]]]:
     """The place of each node's cluster among all by size, and each cluster's nodes in the given order."""
     groups: dict[int, list[int]] = {}
     for node in order:
@@ -277,5 +279,5 @@ def by_size(cluster: list[int], order: list[int]) -> tuple[dict[int, int], list[
     return {node: at for at, nodes in enumerate(largest) for node in nodes}, largest
 
 
-def named(found: list[Cut], ids: list[str]) -> list[Separating]:
-    return [Separating(tuple(UUID(ids[node]) for node in nodes), separates) for separates, *nodes in found[:NAMED]]
+def resolve_cuts(found: list[Cut], ids: list[str]) -> list[GraphCut]:
+    return [GraphCut(tuple(UUID(ids[node]) for node in nodes), separates) for separates, *nodes in found[:MAX_LISTED]]

@@ -7,7 +7,7 @@ from rustworkx import PyGraph, biconnected_components
 Cut = tuple[int, ...]
 
 
-def cuts(graph: PyGraph) -> tuple[list[Cut], list[Cut]]:
+def find_bridges_and_articulation_points(graph: PyGraph) -> tuple[list[Cut], list[Cut]]:
     """The bridges as (separates, one end, other end) and the connectors as (separates, node), the gravest first.
 
     A bridge is a connection, a connector a node, whose removal separates what hung together (Tarjan, 1972: both
@@ -22,18 +22,18 @@ def cuts(graph: PyGraph) -> tuple[list[Cut], list[Cut]]:
     bridges, connectors, seen = [], [], set()
     for root in blocks_of:
         if root not in seen:
-            way = walk(root, blocks, blocks_of)
+            way = dfs_order(root, blocks, blocks_of)
             seen.update(node for node, _ in way)
-            for found, kept in zip(cuts_of(way, blocks, blocks_of), (bridges, connectors), strict=True):
+            for found, kept in zip(find_component_cuts(way, blocks, blocks_of), (bridges, connectors), strict=True):
                 kept.extend(found)
-    return sorted(bridges, key=gravest), sorted(connectors, key=gravest)
+    return sorted(bridges, key=by_severity), sorted(connectors, key=by_severity)
 
 
-def gravest(cut: Cut) -> Cut:
+def by_severity(cut: Cut) -> Cut:
     return -cut[0], *cut[1:]
 
 
-def walk(root: int, blocks: dict[int, set[int]], blocks_of: dict[int, set[int]]) -> list[tuple[int, int | None]]:
+def dfs_order(root: int, blocks: dict[int, set[int]], blocks_of: dict[int, set[int]]) -> list[tuple[int, int | None]]:
     """Every node that hangs together with the root, with the block it is reached through, after that block's own."""
     way, waiting = [], [(root, None)]
     while waiting:
@@ -44,7 +44,7 @@ def walk(root: int, blocks: dict[int, set[int]], blocks_of: dict[int, set[int]])
     return way
 
 
-def cuts_of(way: list[tuple[int, int | None]], blocks: dict[int, set[int]], blocks_of: dict[int, set[int]]):
+def find_component_cuts(way: list[tuple[int, int | None]], blocks: dict[int, set[int]], blocks_of: dict[int, set[int]]):
     """Bridges and connectors of one component. Blocks form a tree: what lies behind each is summed up from its end."""
     behind, bridges, connectors = defaultdict(int), [], []
     for node, through in reversed(way):

@@ -3,47 +3,47 @@
 from collections import Counter, deque
 from random import Random
 
-SEED = 1
+LOUVAIN_SEED = 1
 #: What bounds the work, whatever the graph: how often a level may look at each end of a connection on average
 #: (random graphs take 14 at most), and levels (8 at most).
-LOOKS, LEVELS = 20, 10
-Neighbours = list[dict[int, int]]
+MAX_VISITS_PER_END, MAX_LOUVAIN_LEVELS = 20, 10
+Adjacency = list[dict[int, int]]
 
 
-def clusters(ends: list[tuple[int, int]], count: int) -> list[int]:
+def find_clusters(ends: list[tuple[int, int]], count: int) -> list[int]:
     """The cluster of each of `count` nodes, by number, given the two ends of each connection; always the same answer.
 
     Blondel, Guillaume, Lambiotte and Lefebvre, "Fast unfolding of communities in large networks" (2008): nodes move to
     the cluster of a neighbour as long as that makes the clusters better, then each cluster becomes a node. Only nodes
     whose neighbours have moved are looked at again (Traag, Waltman and van Eck, "From Louvain to Leiden", 2019).
     """
-    neighbours: Neighbours = [{} for _ in range(count)]
+    neighbours: Adjacency = [{} for _ in range(count)]
     for one, other in ends:
         neighbours[one][other] = neighbours[other][one] = 1
     degrees = [len(each) for each in neighbours]
     cluster = list(range(count))
-    for _ in range(LEVELS):
-        joined = moved(neighbours, degrees)
+    for _ in range(MAX_LOUVAIN_LEVELS):
+        joined = move_nodes(neighbours, degrees)
         if len(set(joined)) == len(joined):
             break
-        neighbours, degrees, numbers = merged(neighbours, degrees, joined)
+        neighbours, degrees, numbers = merge_clusters(neighbours, degrees, joined)
         cluster = [numbers[joined[each]] for each in cluster]
     return cluster
 
 
-def moved(neighbours: Neighbours, degrees: list[int]) -> list[int]:
+def move_nodes(neighbours: Adjacency, degrees: list[int]) -> list[int]:
     """The cluster of each node, by one of its nodes, when no move to a neighbour's would be better, or after
     LOOKS."""
     cluster, inside, total = list(range(len(degrees))), degrees.copy(), sum(degrees)
-    waiting = deque(Random(SEED).sample(cluster, len(cluster)))
-    waits, looks = [True] * len(cluster), LOOKS * sum(map(len, neighbours))
+    waiting = deque(Random(LOUVAIN_SEED).sample(cluster, len(cluster)))
+    waits, looks = [True] * len(cluster), MAX_VISITS_PER_END * sum(map(len, neighbours))
     while waiting and looks > 0:
         node = waiting.popleft()
         waits[node] = False
         looks -= len(neighbours[node])
         home, degree = cluster[node], degrees[node]
         inside[home] -= degree
-        best = cluster[node] = better(node, neighbours, cluster, inside, degree, total)
+        best = cluster[node] = choose_cluster(node, neighbours, cluster, inside, degree, total)
         inside[best] += degree
         if best != home:
             for other in neighbours[node]:
@@ -53,7 +53,9 @@ def moved(neighbours: Neighbours, degrees: list[int]) -> list[int]:
     return cluster
 
 
-def better(node: int, neighbours: Neighbours, cluster: list[int], inside: list[int], degree: int, total: int) -> int:
+def choose_cluster(
+    node: int, neighbours: Adjacency, cluster: list[int], inside: list[int], degree: int, total: int
+) -> int:
     """The cluster to which the node, itself not counted in `inside`, has most connections beyond what chance would give
     it; its own if no other is better. In whole numbers: what is equal is equal, and nothing moves to and fro."""
     links = {cluster[node]: 0}
@@ -63,12 +65,12 @@ def better(node: int, neighbours: Neighbours, cluster: list[int], inside: list[i
     return max(links, key=lambda to: links[to] * total - inside[to] * degree)
 
 
-def merged(
-    neighbours: Neighbours, degrees: list[int], joined: list[int]
-) -> tuple[Neighbours, list[int], dict[int, int]]:
+def merge_clusters(
+    neighbours: Adjacency, degrees: list[int], joined: list[int]
+) -> tuple[Adjacency, list[int], dict[int, int]]:
     """The graph whose nodes are the clusters, and the number that each of them has there."""
     numbers = {each: number for number, each in enumerate(dict.fromkeys(joined))}
-    between: Neighbours = [Counter() for _ in numbers]
+    between: Adjacency = [Counter() for _ in numbers]
     sums = [0] * len(numbers)
     for node, links in enumerate(neighbours):
         number = numbers[joined[node]]

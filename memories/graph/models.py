@@ -22,26 +22,26 @@ class RelationshipType(models.TextChoices):
     ANSWERS = "answers"
 
 
-def memory_key(related_name: str) -> models.ForeignKey:
+def memory_foreign_key(related_name: str) -> models.ForeignKey:
     """PostgreSQL follows it together with namespace and owner (migration 0002), so that both ends have the same."""
     return models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, db_constraint=False, db_index=False, related_name=related_name
     )
 
 
-def living(memory: str) -> Q:
+def not_expired(memory: str) -> Q:
     return Q((f"{memory}__expires_at", None)) | Q((f"{memory}__expires_at__gt", Now()))
 
 
-class LinkQuerySet(models.QuerySet):
-    def in_namespace(self, namespace_id: int) -> "LinkQuerySet":
+class BaseRelationshipQuerySet(models.QuerySet):
+    def in_namespace(self, namespace_id: int) -> "BaseRelationshipQuerySet":
         """Those of living memories. Every operation of a caller starts here."""
-        return self.filter(living("from_memory"), namespace_id=namespace_id)
+        return self.filter(not_expired("from_memory"), namespace_id=namespace_id)
 
 
-class RelationshipQuerySet(LinkQuerySet):
+class RelationshipQuerySet(BaseRelationshipQuerySet):
     def in_namespace(self, namespace_id: int) -> "RelationshipQuerySet":
-        return super().in_namespace(namespace_id).filter(living("to_memory"))
+        return super().in_namespace(namespace_id).filter(not_expired("to_memory"))
 
     def of_memory(self, pk: UUID) -> "RelationshipQuerySet":
         """In both directions."""
@@ -52,7 +52,7 @@ class RelationshipQuerySet(LinkQuerySet):
         return self.filter(from_memory__in=keys, to_memory__in=keys)
 
 
-class Link(models.Model):
+class BaseRelationship(models.Model):
     """What a relationship says, whether or not both its ends are there."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -73,17 +73,17 @@ class Link(models.Model):
         ]
 
 
-class Relationship(Link):
+class Relationship(BaseRelationship):
     """From one memory to another of the same user; the same pair and type again is the same relationship."""
 
-    from_memory = memory_key("leading")
-    to_memory = memory_key("arriving")
+    from_memory = memory_foreign_key("leading")
+    to_memory = memory_foreign_key("arriving")
 
     objects = RelationshipQuerySet.as_manager()
 
-    class Meta(Link.Meta):
+    class Meta(BaseRelationship.Meta):
         constraints = [
-            *Link.Meta.constraints,
+            *BaseRelationship.Meta.constraints,
             models.UniqueConstraint(fields=["from_memory", "to_memory", "type"], name="relationship_is_kept_once"),
             models.CheckConstraint(condition=~Q(from_memory=F("to_memory")), name="relationship_joins_two"),
         ]
@@ -97,21 +97,21 @@ class Relationship(Link):
         return f"{self.from_memory_id} {self.type} {self.to_memory_id}"
 
 
-class PendingRelationship(Link):
+class PendingRelationship(BaseRelationship):
     """A relationship whose other end, an entity, is not known yet: a trigger makes it when the entity arrives, or beat
     within a minute when both arrive at the same moment."""
 
-    from_memory = memory_key("+")
+    from_memory = memory_foreign_key("+")
     entity_system = models.CharField(max_length=255)
     entity_id = models.CharField(max_length=255)
     # Whether the entity is where the relationship begins.
     reverse = models.BooleanField(default=False)
 
-    objects = LinkQuerySet.as_manager()
+    objects = BaseRelationshipQuerySet.as_manager()
 
-    class Meta(Link.Meta):
+    class Meta(BaseRelationship.Meta):
         constraints = [
-            *Link.Meta.constraints,
+            *BaseRelationship.Meta.constraints,
             models.UniqueConstraint(
                 fields=["from_memory", "entity_system", "entity_id", "type", "reverse"], name="pending_is_kept_once"
             ),
@@ -125,7 +125,7 @@ class PendingRelationship(Link):
 
 
 class UserTotalQuerySet(models.QuerySet):
-    def sums(self, namespace_id: int) -> "UserTotalQuerySet":
+    def sum_by_user(self, namespace_id: int) -> "UserTotalQuerySet":
         """{user_id, memory_total, relationship_total} of everyone who has anything."""
         totals = {"memory_total": Sum("memories"), "relationship_total": Sum("relationships")}
         found = self.filter(namespace_id=namespace_id).order_by("user_id").values("user_id").annotate(**totals)

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from memory_site.core.db.ids import uuid7
 
 
-class Relation(NamedTuple):
+class NewRelationship(NamedTuple):
     """Between two memories of one user."""
 
     start: UUID
@@ -19,7 +19,7 @@ class Relation(NamedTuple):
     type: str
 
 
-class Waiting(NamedTuple):
+class NewPendingRelationship(NamedTuple):
     """From a memory to an entity of the same user; `reverse` when the entity is where it begins."""
 
     memory: UUID
@@ -30,7 +30,7 @@ class Waiting(NamedTuple):
 
 
 # In one order, so that two who say the same wait for each other and never lock each other out.
-RELATE = """
+UPSERT_RELATIONSHIPS_SQL = """
 INSERT INTO graph_relationship AS kept
     (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
 SELECT id, %(namespace)s, %(owner)s, start, finish, type, 1, '{}'
@@ -41,7 +41,7 @@ SET updated_at = greatest(kept.updated_at, clock_timestamp())
 """
 # A trigger makes those at once whose entity is there. No locks are taken for that: whoever stores thousands of entities
 # in one transaction would keep others waiting until its end.
-WAIT = """
+INSERT_PENDING_SQL = """
 INSERT INTO graph_pendingrelationship
     (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, type, strength, metadata)
 SELECT id, %(namespace)s, %(owner)s, memory, system, entity, reverse, type, 1, '{}'
@@ -51,7 +51,7 @@ ORDER BY memory, system, entity, type
 ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) DO NOTHING
 """
 # By user, so that one whose rows are held keeps nobody else waiting.
-MISSED = """
+SELECT_MISSED_ENTITIES_SQL = """
 WITH missed AS (
     SELECT waiting.namespace_id, waiting.owner, (
         SELECT entity.id FROM memories_memory entity
@@ -64,45 +64,45 @@ WITH missed AS (
 )
 SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY namespace_id, owner
 """
-JOIN = "SELECT graph_join_waiting(%s)"
-BRIEFLY = "SET LOCAL lock_timeout = '1s'"
-HELD = (LockNotAvailable, DeadlockDetected)
+RESOLVE_PENDING_SQL = "SELECT graph_join_waiting(%s)"
+SET_LOCK_TIMEOUT_SQL = "SET LOCAL lock_timeout = '1s'"
+LOCK_ERRORS = (LockNotAvailable, DeadlockDetected)
 
 
-def relate(namespace_id: int, owner: str, relations: Iterable[Relation]) -> None:
+def upsert_relationships(namespace_id: int, owner: str, relations: Iterable[NewRelationship]) -> None:
     """Make them, or note that they were said again. One statement."""
-    write(RELATE, namespace_id, owner, relations)
+    execute_for_rows(UPSERT_RELATIONSHIPS_SQL, namespace_id, owner, relations)
 
 
-def wait_for(namespace_id: int, owner: str, waiting: Iterable[Waiting]) -> None:
+def insert_pending(namespace_id: int, owner: str, waiting: Iterable[NewPendingRelationship]) -> None:
     """Make them as soon as their entity is there, which may be now. One statement. What arrives in the same moment is
     made by `join_missed`."""
-    write(WAIT, namespace_id, owner, waiting)
+    execute_for_rows(INSERT_PENDING_SQL, namespace_id, owner, waiting)
 
 
-def write(sql: str, namespace_id: int, owner: str, said: Iterable[Any]) -> None:
+def execute_for_rows(sql: str, namespace_id: int, owner: str, said: Iterable[Any]) -> None:
     rows = [{"id": uuid7(), **each._asdict()} for each in dict.fromkeys(said)]
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(sql, {"namespace": namespace_id, "owner": owner, "rows": to_json(rows).decode()})
 
 
-def join_missed() -> int:
+def resolve_missed() -> int:
     """Make what still waits although its entity is there: neither of two transactions at the same time sees what the
     other one adds. For how many users; one whose rows are held is left for the next time."""
     with connection.cursor() as cursor:
-        cursor.execute(MISSED)
-        return sum(join(entities) for (entities,) in cursor.fetchall())
+        cursor.execute(SELECT_MISSED_ENTITIES_SQL)
+        return sum(resolve_pending(entities) for (entities,) in cursor.fetchall())
 
 
-def join(entities: list[UUID]) -> bool:
+def resolve_pending(entities: list[UUID]) -> bool:
     """Make what waits for these entities; not when somebody holds what that takes."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(BRIEFLY)
-            cursor.execute(JOIN, [entities])
+            cursor.execute(SET_LOCK_TIMEOUT_SQL)
+            cursor.execute(RESOLVE_PENDING_SQL, [entities])
     except OperationalError as error:
-        if not isinstance(error.__cause__, HELD):
+        if not isinstance(error.__cause__, LOCK_ERRORS):
             raise
         return False
     return True

@@ -6,13 +6,13 @@ from uuid import UUID
 from django.db import connection
 from psycopg.types.datetime import TimestamptzLoader
 
-from memories.add import named
-from memories.schemas import memory_out, out_columns
+from memories.add import row_to_dict
+from memories.schemas import qualify_out_columns, to_memory_out
 
-FARTHEST = 6
+MAX_DISTANCE = 6
 # The start is checked first: nobody walks from a memory that is not his, and relationships never leave its user.
-RELATED = f"""
-SELECT {out_columns("memory")}, near.distance, near.path_type, near.strength
+SELECT_RELATED_SQL = f"""
+SELECT {qualify_out_columns("memory")}, near.distance, near.path_type, near.strength
 FROM memories_memory start
 CROSS JOIN LATERAL graph_related(start.id, %(farthest)s, %(enough)s) near
 JOIN memories_memory memory ON memory.id = near.id
@@ -20,14 +20,16 @@ WHERE start.namespace_id = %(namespace)s AND start.id = %(start)s
   AND (start.expires_at IS NULL OR start.expires_at > statement_timestamp())
 ORDER BY near.distance, near.strength DESC, near.id DESC
 """
-FOUND = ("distance", "path_type", "strength")
+PATH_COLUMNS = ("distance", "path_type", "strength")
 
 
-def related(namespace_id: int, start: UUID, farthest: int, limit: int) -> list[dict[str, Any]]:
+def find_related(namespace_id: int, start: UUID, farthest: int, limit: int) -> list[dict[str, Any]]:
     """RelatedOut dictionaries, the nearest first; of equally near ones, the strongest. One statement."""
     asked = {"namespace": namespace_id, "start": start, "farthest": farthest, "enough": limit}
     with connection.cursor() as cursor:
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        cursor.execute(RELATED, asked)
+        cursor.execute(SELECT_RELATED_SQL, asked)
         rows = cursor.fetchall()
-    return [{"memory": memory_out(named(row))} | dict(zip(FOUND, row[-3:], strict=True)) for row in rows]
+    return [
+        {"memory": to_memory_out(row_to_dict(row))} | dict(zip(PATH_COLUMNS, row[-3:], strict=True)) for row in rows
+    ]

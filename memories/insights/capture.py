@@ -7,82 +7,95 @@ from uuid import UUID
 import numpy as np
 from django.db import transaction
 
-from memories.add import add_plainly
+from memories.add import insert_memories
 from memories.extract import Added
-from memories.insights.deduplication import Text
+from memories.insights.deduplication import TextFingerprint
 from memories.insights.minhash import digest
 from memories.insights.models import Insight
-from memories.insights.parser import insights_in
-from memories.insights.redaction import masked
-from memories.insights.storage import InsightDraft, hold, keep, keep_told, row
+from memories.insights.parser import parse_insights
+from memories.insights.redaction import redact_project_name
+from memories.insights.storage import (
+    InsightDraft,
+    build_insight,
+    lock_namespace_insights,
+    save_insights,
+    upsert_from_memories,
+)
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.core.http.problems import invalid
+from memory_site.core.http.problems import invalid_field
 from sessions_app.models import Conversation
 
-TAKEN_AT_MOST = 1_000
+MAX_INSIGHTS_PER_REQUEST = 1_000
 
 
 @transaction.atomic
-def add(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> Added:
+def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> Added:
     """Keep memories, those that are insights as such, and what is marked as an insight in the others. Insights are held
     first: before any memory is."""
-    hold(namespace_id)
-    mine = [n for n, memory in enumerate(memories) if is_told_as_insight(memory)]
-    rest = [n for n, memory in enumerate(memories) if not is_told_as_insight(memory)]
-    plain, new = add_plainly(namespace_id, [memories[n] for n in rest], serving) if rest else ([], set())
-    kept = keep_told(namespace_id, [(hidden(memories[n]), draft_of(memories[n])) for n in mine], serving, merging=True)
+    lock_namespace_insights(namespace_id)
+    mine = [n for n, memory in enumerate(memories) if is_insight_memory(memory)]
+    rest = [n for n, memory in enumerate(memories) if not is_insight_memory(memory)]
+    plain, new = insert_memories(namespace_id, [memories[n] for n in rest], serving) if rest else ([], set())
+    kept = upsert_from_memories(
+        namespace_id,
+        [(redact_repository(memories[n]), draft_from_memory(memories[n])) for n in mine],
+        serving,
+        merging=True,
+    )
     stored = [(pk, memories[n]) for n, pk in zip(rest, plain, strict=True)]
-    adopt_entities(namespace_id, stored)
-    drafts = list(marked(namespace_id, stored))
-    if len(drafts) > TAKEN_AT_MOST:  # others wait meanwhile
-        raise invalid("memories", f"at most {TAKEN_AT_MOST:,} insights may be marked in one request")
-    found = keep(namespace_id, drafts)
+    insert_entity_insights(namespace_id, stored)
+    drafts = list(extract_drafts(namespace_id, stored))
+    if len(drafts) > MAX_INSIGHTS_PER_REQUEST:  # others wait meanwhile
+        raise invalid_field("memories", f"at most {MAX_INSIGHTS_PER_REQUEST:,} insights may be marked in one request")
+    found = save_insights(namespace_id, drafts)
     ids = dict(zip([*rest, *mine], [*plain, *(pk for pk, _ in kept)], strict=True))
     created = len(new) + sum(is_new for _, is_new in kept)
     return Added([ids[n] for n in range(len(memories))], created, list(dict.fromkeys(pk for pk, _ in found)))
 
 
 @transaction.atomic
-def late(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
+def capture_from_stored(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
     """The same of memories that were added as they are. Whoever imports does it last, since nobody else keeps an
     insight until his transaction ends."""
-    adopt(namespace_id)
-    for start in range(0, len(stored), TAKEN_AT_MOST):
-        keep(namespace_id, list(marked(namespace_id, stored[start : start + TAKEN_AT_MOST])))
+    backfill_insights(namespace_id)
+    for start in range(0, len(stored), MAX_INSIGHTS_PER_REQUEST):
+        save_insights(
+            namespace_id, list(extract_drafts(namespace_id, stored[start : start + MAX_INSIGHTS_PER_REQUEST]))
+        )
 
 
-def is_told_as_insight(memory: MemoryIn) -> bool:
+def is_insight_memory(memory: MemoryIn) -> bool:
     return memory.memory_type == MemoryType.INSIGHT and memory.entity is None
 
 
-def hidden(memory: MemoryIn) -> MemoryIn:
+def redact_repository(memory: MemoryIn) -> MemoryIn:
     """With the project's name that may be shown."""
-    return memory.model_copy(update={"repo_id": masked(memory.repo_id)}) if memory.repo_id else memory
+    return memory.model_copy(update={"repo_id": redact_project_name(memory.repo_id)}) if memory.repo_id else memory
 
 
-def draft_of(memory: MemoryIn) -> InsightDraft:
+def draft_from_memory(memory: MemoryIn) -> InsightDraft:
     """What a memory that is an insight says as such; 1, the confidence of all that say none, says nothing."""
     said = memory.confidence if memory.confidence < 1 else None
     return InsightDraft(memory.content, projects=[memory.repo_id] if memory.repo_id else [], confidence=said)
 
 
-def marked(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> Iterator[InsightDraft]:
+def extract_drafts(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> Iterator[InsightDraft]:
     """What is marked in memories that are none themselves."""
-    found = [(pk, memory, insights_in(memory.content)) for pk, memory in stored if may_hold(memory)]
-    talks = conversations(namespace_id, [memory.metadata for _, memory, texts in found if texts])
+    found = [(pk, memory, parse_insights(memory.content)) for pk, memory in stored if is_extraction_source(memory)]
+    talks = resolve_conversations(namespace_id, [memory.metadata for _, memory, texts in found if texts])
     for pk, memory, texts in found:
         talk = talks.get(str(memory.metadata.get("conversation_id")))
         for text in texts:
-            yield taken(text, pk, memory, talk)
+            yield build_extracted_draft(text, pk, memory, talk)
 
 
-def may_hold(memory: MemoryIn | Memory) -> bool:
+def is_extraction_source(memory: MemoryIn | Memory) -> bool:
     return memory.memory_type != MemoryType.INSIGHT
 
 
-def taken(text: str, pk: UUID, memory: MemoryIn | Memory, conversation: UUID | None) -> InsightDraft:
+def build_extracted_draft(text: str, pk: UUID, memory: MemoryIn | Memory, conversation: UUID | None) -> InsightDraft:
     return InsightDraft(
         text,
         projects=[memory.repo_id] if memory.repo_id else [],
@@ -93,7 +106,7 @@ def taken(text: str, pk: UUID, memory: MemoryIn | Memory, conversation: UUID | N
     )
 
 
-def conversations(namespace_id: int, metadata: Sequence[Mapping]) -> dict[str, UUID]:
+def resolve_conversations(namespace_id: int, metadata: Sequence[Mapping]) -> dict[str, UUID]:
     """The namespace's conversations that metadata name, as a remembered message does; anything may stand there."""
     named: dict[str, UUID] = {}
     for each in metadata:
@@ -106,10 +119,10 @@ def conversations(namespace_id: int, metadata: Sequence[Mapping]) -> dict[str, U
     return {text: pk for text, pk in named.items() if pk in there}
 
 
-def adopt_entities(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
+def insert_entity_insights(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -> None:
     """An entity is told apart by its id and not by its text, as an insight too."""
     rows = [
-        row(namespace_id, pk, memory, draft_of(memory), text_of_entity(pk))
+        build_insight(namespace_id, pk, memory, draft_from_memory(memory), fingerprint_entity(pk))
         for pk, memory in stored
         if memory.memory_type == MemoryType.INSIGHT
     ]
@@ -117,45 +130,45 @@ def adopt_entities(namespace_id: int, stored: Sequence[tuple[UUID, MemoryIn]]) -
         Insight.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def text_of(memory: Memory) -> Text:
-    return Text.of(memory.content) if memory.entity_id is None else text_of_entity(memory.pk)
+def fingerprint_memory(memory: Memory) -> TextFingerprint:
+    return TextFingerprint.of(memory.content) if memory.entity_id is None else fingerprint_entity(memory.pk)
 
 
-def text_of_entity(pk: UUID) -> Text:
-    return Text(digest(f"entity {pk}"), np.empty(0, np.uint64), [])
+def fingerprint_entity(pk: UUID) -> TextFingerprint:
+    return TextFingerprint(digest(f"entity {pk}"), np.empty(0, np.uint64), [])
 
 
-def revised(memory: Memory, changed: Collection[str]) -> None:
+def sync_after_update(memory: Memory, changed: Collection[str]) -> None:
     """An insight that was edited is recognised by its new text; what is none any more loses its row; what is marked in
     a new text is kept."""
     if memory.memory_type == MemoryType.INSIGHT:
-        follow(memory)
+        sync_insight_row(memory)
     elif "memory_type" in changed:
         Insight.objects.filter(pk=memory.pk).delete()
-    if may_hold(memory) and (texts := insights_in(memory.content)):
-        talks = conversations(memory.namespace_id, [memory.metadata])
+    if is_extraction_source(memory) and (texts := parse_insights(memory.content)):
+        talks = resolve_conversations(memory.namespace_id, [memory.metadata])
         talk = talks.get(str(memory.metadata.get("conversation_id")))
         with transaction.atomic():
-            keep(memory.namespace_id, [taken(text, memory.pk, memory, talk) for text in texts])
+            save_insights(memory.namespace_id, [build_extracted_draft(text, memory.pk, memory, talk) for text in texts])
 
 
-def follow(memory: Memory) -> None:
-    text = text_of(memory)
+def sync_insight_row(memory: Memory) -> None:
+    text = fingerprint_memory(memory)
     if not Insight.objects.filter(pk=memory.pk).update(digest=text.digest, bands=text.bands):
-        row(memory.namespace_id, memory.pk, memory, draft_of(memory), text).save(force_insert=True)
+        build_insight(memory.namespace_id, memory.pk, memory, draft_from_memory(memory), text).save(force_insert=True)
 
 
-def adopt(namespace_id: int) -> int:
+def backfill_insights(namespace_id: int) -> int:
     """Give a row to insights that came as mere memories, by an import or from before there were rows; how many. One
     that says the same as another insight stays a memory."""
     orphans = Memory.objects.filter(namespace_id=namespace_id, memory_type=MemoryType.INSIGHT, insight=None)
     rows = [
-        row(namespace_id, memory.pk, memory, draft_of(memory), text_of(memory))
+        build_insight(namespace_id, memory.pk, memory, draft_from_memory(memory), fingerprint_memory(memory))
         for memory in orphans.only("content", "repo_id", "confidence", "entity_id").order_by("pk")
     ]
     if not rows:
         return 0
     with transaction.atomic():
-        hold(namespace_id)
+        lock_namespace_insights(namespace_id)
         Insight.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         return Insight.objects.filter(pk__in=[each.pk for each in rows]).count()

@@ -9,12 +9,12 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import Exact
 
-from memories.models import PRESERVED
+from memories.models import PRESERVED_TAGS
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 
-class Collection(models.TextChoices):
+class InsightCollection(models.TextChoices):
     """How far an insight reaches: the projects it names, or all."""
 
     PROJECT = "project"
@@ -36,11 +36,11 @@ class DependencyType(models.TextChoices):
     SHARES_CODE = "shares_code"
 
 
-def names(**options: object) -> ArrayField:
+def name_list_field(**options: object) -> ArrayField:
     return ArrayField(models.CharField(max_length=255), default=list, blank=True, **options)
 
 
-def masks() -> models.JSONField:
+def redacted_names_field() -> models.JSONField:
     """By the true name of a project that looks secret, the name under which insights know it."""
     return models.JSONField(db_default=Value({}, models.JSONField()), editable=False)
 
@@ -53,7 +53,7 @@ class InsightQuerySet(models.QuerySet):
     def prunable(self, age: timedelta, quality: float) -> "InsightQuerySet":
         """Older, of less quality, and never used, except those that are marked to stay."""
         old = self.filter(memory__created_at__lt=Now() - age, quality__lt=quality, usage_count=0)
-        return old.exclude(Q(memory__tags__overlap=PRESERVED) | Q(memory__metadata__contains={"important": True}))
+        return old.exclude(Q(memory__tags__overlap=PRESERVED_TAGS) | Q(memory__metadata__contains={"important": True}))
 
 
 class Insight(models.Model):
@@ -64,10 +64,10 @@ class Insight(models.Model):
         "memories.Memory", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="insight"
     )
     namespace = namespace_key()
-    collection = models.CharField(max_length=16, choices=Collection, default=Collection.PROJECT)
+    collection = models.CharField(max_length=16, choices=InsightCollection, default=InsightCollection.PROJECT)
     insight_type = models.CharField(max_length=16, choices=InsightType, default=InsightType.GENERAL)
-    topics = names()
-    projects = names()
+    topics = name_list_field()
+    projects = name_list_field()
     quality = models.FloatField()
     usage_count = models.PositiveIntegerField(db_default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
@@ -87,7 +87,9 @@ class Insight(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["namespace", "digest"], name="insight_is_kept_once"),
-            models.CheckConstraint(condition=Q(collection__in=Collection.values), name="insight_collection_is_known"),
+            models.CheckConstraint(
+                condition=Q(collection__in=InsightCollection.values), name="insight_collection_is_known"
+            ),
             models.CheckConstraint(condition=Q(insight_type__in=InsightType.values), name="insight_type_is_known"),
             models.CheckConstraint(condition=Q(quality__range=(0, 1)), name="insight_quality_is_0_to_1"),
             models.CheckConstraint(condition=Exact(Length("digest"), 32), name="insight_digest_is_a_sha256"),
@@ -114,8 +116,8 @@ class ProjectGroup(models.Model):
     namespace = namespace_key()
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
-    projects = names()
-    masks = masks()
+    projects = name_list_field()
+    masks = redacted_names_field()
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -142,7 +144,7 @@ class ProjectDependency(models.Model):
     source_project = models.CharField(max_length=255)
     target_project = models.CharField(max_length=255)
     type = models.CharField(max_length=16, choices=DependencyType)
-    masks = masks()
+    masks = redacted_names_field()
     description = models.TextField(blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -12,57 +12,59 @@ the fence of code that begins just above it, or with the text. Dashes are ─ (U
 import re
 from collections.abc import Iterator
 
-from memories.insights.minhash import normalised
+from memories.insights.minhash import normalise_text
 from memory_site.core.http.fields import is_visible
 
-SHORTEST, LONGEST = 30, 10_000
+MIN_INSIGHT_LENGTH, MAX_INSIGHT_LENGTH = 30, 10_000
 #: Insights one text gives at most.
-AT_MOST = 10
-LEAD = r"(?:(?:[-+*•]|\d{1,9}[.)]|\[[^]]{1,40}\]|\w[\w ]{0,40}:)[ \t`*_]+)"
-MARKER = re.compile(rf"{LEAD}?★[ \t]+Insight[ \t]*[─—-]{{5,}}")
-CLOSING = re.compile(r"[─—-]{5,}")
+MAX_INSIGHTS_PER_TEXT = 10
+LEAD_PATTERN = r"(?:(?:[-+*•]|\d{1,9}[.)]|\[[^]]{1,40}\]|\w[\w ]{0,40}:)[ \t`*_]+)"
+MARKER_LINE_PATTERN = re.compile(rf"{LEAD_PATTERN}?★[ \t]+Insight[ \t]*[─—-]{{5,}}")
+CLOSING_LINE_PATTERN = re.compile(r"[─—-]{5,}")
 #: What markdown puts around a line.
-AROUND = " \t\r`*_#>"
-QUOTED = re.compile(r"[ \t>]*")
-FENCE = re.compile(r"[ \t>]*(```|~~~)")
+MARKDOWN_DECORATION = " \t\r`*_#>"
+QUOTE_PREFIX_PATTERN = re.compile(r"[ \t>]*")
+CODE_FENCE_PATTERN = re.compile(r"[ \t>]*(```|~~~)")
 
 
-def insights_in(text: str) -> list[str]:
+def parse_insights(text: str) -> list[str]:
     """The insights of 30 to 10,000 characters in the text, ten at most, each once. In time that grows with its length
     alone."""
     found: dict[str, str] = {}
-    for block in blocks(text):
-        if SHORTEST <= len(block) <= LONGEST and is_visible(block):
-            found.setdefault(normalised(block), block)
-        if len(found) == AT_MOST:
+    for block in iterate_blocks(text):
+        if MIN_INSIGHT_LENGTH <= len(block) <= MAX_INSIGHT_LENGTH and is_visible(block):
+            found.setdefault(normalise_text(block), block)
+        if len(found) == MAX_INSIGHTS_PER_TEXT:
             break
     return list(found.values())
 
 
-def blocks(text: str) -> Iterator[str]:
+def iterate_blocks(text: str) -> Iterator[str]:
     """What stands below each marker."""
     inside, prefix, fence, above = None, "", None, ""
     for line in text.split("\n"):
-        bare = line.strip(AROUND)
-        marks = MARKER.fullmatch(bare) is not None
-        if inside is not None and (marks or CLOSING.fullmatch(bare) or (fence and fence_of(line) == fence)):
+        bare = line.strip(MARKDOWN_DECORATION)
+        marks = MARKER_LINE_PATTERN.fullmatch(bare) is not None
+        if inside is not None and (
+            marks or CLOSING_LINE_PATTERN.fullmatch(bare) or (fence and get_code_fence(line) == fence)
+        ):
             yield "\n".join(inside).strip()
             inside = None
         if marks:
-            inside, prefix, fence = [], QUOTED.match(line)[0], fence_of(above)
+            inside, prefix, fence = [], QUOTE_PREFIX_PATTERN.match(line)[0], get_code_fence(above)
         elif inside is not None:
-            inside.append(unquoted(line, prefix))
+            inside.append(strip_quote_prefix(line, prefix))
         above = line
     if inside is not None:
         yield "\n".join(inside).strip()
 
 
-def fence_of(line: str) -> str | None:
-    fence = FENCE.match(line)
+def get_code_fence(line: str) -> str | None:
+    fence = CODE_FENCE_PATTERN.match(line)
     return fence and fence[1]
 
 
-def unquoted(line: str, prefix: str) -> str:
+def strip_quote_prefix(line: str, prefix: str) -> str:
     """The line without the quotation marks and the indent that stand before the marker."""
     line = line.rstrip("\r")
     return line[len(prefix) :] if line.startswith(prefix) else "" if line == prefix.rstrip() else line

@@ -6,16 +6,16 @@ from typing import NamedTuple
 from django.db.models import Q
 
 #: Where insights begin to be of middle and of high quality, in tenths: below the first, unused ones are pruned.
-MIDDLE, HIGH, TENTHS = 4, 7, 10
+MIN_MIDDLE_TENTHS, MIN_HIGH_TENTHS, TENTHS = 4, 7, 10
 
 
-class Level(StrEnum):
+class QualityLevel(StrEnum):
     LOW = "low"
     MIDDLE = "middle"
     HIGH = "high"
 
 
-class Band(NamedTuple):
+class QualityRange(NamedTuple):
     """From so many tenths to so many, without the end; the last one holds the best."""
 
     start: int
@@ -31,15 +31,19 @@ class Band(NamedTuple):
         return start if self.end == TENTHS else start & Q(quality__lt=self.end / TENTHS)
 
 
-LEVELS = {Level.LOW: Band(0, MIDDLE), Level.MIDDLE: Band(MIDDLE, HIGH), Level.HIGH: Band(HIGH, TENTHS)}
-TENTH = {str(start): Band(start, start + 1) for start in range(TENTHS)}
-BANDS = {**LEVELS, **TENTH}
+LEVEL_RANGES = {
+    QualityLevel.LOW: QualityRange(0, MIN_MIDDLE_TENTHS),
+    QualityLevel.MIDDLE: QualityRange(MIN_MIDDLE_TENTHS, MIN_HIGH_TENTHS),
+    QualityLevel.HIGH: QualityRange(MIN_HIGH_TENTHS, TENTHS),
+}
+TENTH_RANGES = {str(start): QualityRange(start, start + 1) for start in range(TENTHS)}
+QUALITY_RANGES = {**LEVEL_RANGES, **TENTH_RANGES}
 #: What people choose from.
-NAMED = [
-    *((level, f"{level}, {band.title}") for level, band in LEVELS.items()),
-    *((n, each.title) for n, each in TENTH.items()),
+QUALITY_CHOICES = [
+    *((level, f"{level}, {band.title}") for level, band in LEVEL_RANGES.items()),
+    *((n, each.title) for n, each in TENTH_RANGES.items()),
 ]
 
 
-def level_of(quality: float) -> Level:
-    return next(level for level, band in reversed(LEVELS.items()) if quality >= band.start / TENTHS)
+def get_quality_level(quality: float) -> QualityLevel:
+    return next(level for level, band in reversed(LEVEL_RANGES.items()) if quality >= band.start / TENTHS)

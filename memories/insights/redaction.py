@@ -24,10 +24,10 @@ SECRET_WORDS = frozenset(
     )
 )
 # A name in capitals, or one of small letters that may begin with a capital: ourAPIKeys is our, API and Keys.
-WORDS = re.compile(r"[^\W\d_a-z]+(?![a-z])|[^\W\d_]?[a-z]+")
+NAME_WORD_PATTERN = re.compile(r"[^\W\d_a-z]+(?![a-z])|[^\W\d_]?[a-z]+")
 # What is a secret itself: keys of model vendors, our own, Amazon's, GitHub's and Slack's, signed tokens, and anything
 # of 32 or more hexadecimal digits, or as many letters and digits of base64 in which both occur.
-SECRET = re.compile(
+SECRET_PATTERN = re.compile(
     r"\bsk-\w|\bmem_\w|\b(?:AKIA|ASIA)[0-9A-Z]{8}|\bgh[pousr]_\w|\bgithub_pat_|\bxox[a-z]-|\beyJ[\w-]{8}"
     r"|(?<![0-9a-fA-F])[0-9a-fA-F]{32}"
     r"|(?<![A-Za-z0-9+/])(?=[A-Za-z+/]*[0-9])(?=[0-9+/]*[A-Za-z])[A-Za-z0-9+/]{32}"
@@ -37,11 +37,13 @@ SECRET = re.compile(
 def looks_secret(name: str) -> bool:
     """Whether one of its words is one of SECRET_WORDS, in whatever case, or it looks like a secret itself."""
     plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")  # unseen
-    words = {word.casefold() for word in WORDS.findall(plain)} | set(re.findall(r"[^\W\d_]+", plain.casefold()))
-    return not words.isdisjoint(SECRET_WORDS) or SECRET.search(plain) is not None
+    words = {word.casefold() for word in NAME_WORD_PATTERN.findall(plain)} | set(
+        re.findall(r"[^\W\d_]+", plain.casefold())
+    )
+    return not words.isdisjoint(SECRET_WORDS) or SECRET_PATTERN.search(plain) is not None
 
 
-def masked(project: str) -> str:
+def redact_project_name(project: str) -> str:
     """The name, or `project-` with twelve hexadecimal digits of its SHA-256 when it looks secret. Masking a masked name
     changes nothing, so the true name and the one that is shown find the same."""
     if not looks_secret(project):

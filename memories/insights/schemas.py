@@ -8,27 +8,38 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from memories.insights.parser import LONGEST, SHORTEST
-from memories.insights.storage import PROJECTS_AT_MOST, TOPICS_AT_MOST
-from memories.schemas import UniqueTags, VectorIn, without_repeats
-from memories.search.filters import Id
-from memory_site.core.http.fields import Content, In, JsonObject, Label, Query, Share, Text, visible
+from memories.insights.parser import MAX_INSIGHT_LENGTH, MIN_INSIGHT_LENGTH
+from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT
+from memories.schemas import UniqueTags, VectorIn, remove_duplicates
+from memories.search.filters import UuidIn
+from memory_site.core.http.fields import (
+    Content,
+    InputSchema,
+    JsonObject,
+    Label,
+    QueryText,
+    Text,
+    UnitInterval,
+    check_visible,
+)
 
 CollectionName = Literal["project", "global"]
-TypeName = Literal["pattern", "architecture", "best_practice", "gotcha", "general"]
-InsightText = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=LONGEST), AfterValidator(visible)]
+InsightTypeName = Literal["pattern", "architecture", "best_practice", "gotcha", "general"]
+InsightText = Annotated[
+    Text, StringConstraints(min_length=MIN_INSIGHT_LENGTH, max_length=MAX_INSIGHT_LENGTH), AfterValidator(check_visible)
+]
 # Counted before repeats are dropped, so that the description's bound is the real one.
-Projects = Annotated[list[Label], Field(max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
-Topics = Annotated[list[Label], Field(max_length=TOPICS_AT_MOST), AfterValidator(without_repeats)]
-EXAMPLE = {
+InsightProjects = Annotated[list[Label], Field(max_length=MAX_PROJECTS_PER_INSIGHT), AfterValidator(remove_duplicates)]
+InsightTopics = Annotated[list[Label], Field(max_length=MAX_TOPICS_PER_INSIGHT), AfterValidator(remove_duplicates)]
+INSIGHT_EXAMPLE = {
     "content": "A queryset is lazy: `list()` it before the transaction ends, because the rows are read only then.",
     "projects": ["shop", "billing"],
     "user_id": "ada",
     "tags": ["django"],
 }
-MARKED = f"★ Insight ─────\n{EXAMPLE['content']}\n─────"
+MARKED_TEXT_EXAMPLE = f"★ Insight ─────\n{INSIGHT_EXAMPLE['content']}\n─────"
 #: Of MemoryOut and Insight, by the names they have on a queryset of memories, and on the wire.
-COLUMNS = {
+INSIGHT_OUT_COLUMNS = {
     "id": "id", "content": "content", "collection": "insight__collection", "insight_type": "insight__insight_type",
     "topics": "insight__topics", "projects": "insight__projects", "confidence": "confidence",
     "quality": "insight__quality", "usage_count": "insight__usage_count", "last_used_at": "insight__last_used_at",
@@ -37,55 +48,55 @@ COLUMNS = {
 }  # fmt: skip
 
 
-class Whose(In):
+class InsightOrigin(InputSchema):
     """Where insights come from and whom they concern."""
 
     collection: CollectionName = "project"
-    projects: Projects = []
+    projects: InsightProjects = []
     user_id: Label | None = None
     agent_id: Label | None = None
     session_id: Label | None = None
     workflow_id: Label | None = None
     tags: UniqueTags = []
     metadata: JsonObject = {}
-    source_memory_id: Id | None = None
-    conversation_id: Id | None = None
+    source_memory_id: UuidIn | None = None
+    conversation_id: UuidIn | None = None
 
 
-class InsightIn(Whose):
+class InsightIn(InsightOrigin):
     """What was learned. What is not said, its type, topics, confidence and quality, is judged by its words."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": INSIGHT_EXAMPLE})
 
     content: InsightText
-    insight_type: TypeName | None = None
-    topics: Topics | None = None
-    confidence: Share | None = None
-    quality: Share | None = None
+    insight_type: InsightTypeName | None = None
+    topics: InsightTopics | None = None
+    confidence: UnitInterval | None = None
+    quality: UnitInterval | None = None
 
 
-class ExtractIn(Whose):
+class ExtractIn(InsightOrigin):
     """A text in which insights are marked."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"text": MARKED, "projects": ["shop"]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"text": MARKED_TEXT_EXAMPLE, "projects": ["shop"]}})
 
     text: Content
     keep: bool = Field(True, description="False only tells what would be found.")
 
 
-class InsightSearchIn(In):
+class InsightSearchIn(InputSchema):
     """Hybrid finds by words and by meaning; `*` is everything, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "when are rows read?", "project": "shop"}})
 
-    query: Query
+    query: QueryText
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     limit: int = Field(10, ge=1, le=100)
     collection: CollectionName | None = None
-    insight_type: TypeName | None = None
+    insight_type: InsightTypeName | None = None
     project: Label | None = None
-    min_quality: Share | None = None
+    min_quality: UnitInterval | None = None
     min_similarity: float | None = Field(
         None, ge=-1, le=1, description="Least cosine similarity of a hit, wherever there is a vector to compare."
     )
@@ -165,10 +176,10 @@ class StatisticsOut(Schema):
 
 def insight_out(row: dict[str, Any]) -> dict[str, Any]:
     """A row of memories, with the values of COLUMNS, as InsightOut."""
-    found = {name: row[column] for name, column in COLUMNS.items()}
+    found = {name: row[column] for name, column in INSIGHT_OUT_COLUMNS.items()}
     return found | {"embedded": found.pop("due") is None}
 
 
-def named(values: Sequence[Any]) -> dict[str, Any]:
+def insight_out_from_values(values: Sequence[Any]) -> dict[str, Any]:
     """The same of values in the order of COLUMNS."""
-    return insight_out(dict(zip(COLUMNS.values(), values, strict=True)))
+    return insight_out(dict(zip(INSIGHT_OUT_COLUMNS.values(), values, strict=True)))

@@ -12,9 +12,9 @@ from itertools import islice
 from memories.insights.models import InsightType
 from memories.insights.redaction import looks_secret
 
-TOPICS_AT_MOST, LONGEST_TOPIC = 8, 64
+MAX_EXTRACTED_TOPICS, MAX_TOPIC_LENGTH = 8, 64
 #: The words that speak for each type, in the order in which ties are decided: what bites comes first.
-SIGNS = {
+TYPE_WORDS = {
     InsightType.GOTCHA: (
         r"gotchas?|pitfalls?|traps?|caveats?|beware|watch out|careful|surpris\w+|unexpected\w*|silently|footguns?|bugs?"
         r"|breaks?|fails?|does not work|doesn't work"
@@ -31,7 +31,7 @@ SIGNS = {
         r"|adapters?|recipes?"
     ),
 }
-SIGN = {kind: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for kind, words in SIGNS.items()}
+TYPE_PATTERNS = {kind: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for kind, words in TYPE_WORDS.items()}
 TECHNOLOGIES = """
 api asyncio aws azure bash celery css django docker duckdb elasticsearch fastapi flask gcp git github go graphql grpc
 hnsw html http java javascript json jwt kafka kotlin kubernetes linux llm mongodb mysql nginx node numpy oauth pandas
@@ -39,7 +39,7 @@ pgvector php postgres postgresql prometheus psycopg pydantic pytest python rabbi
 sqlalchemy sqlite sql swift tcp terraform tls typescript unicode valkey vue websocket xml yaml
 """
 #: Long words that stand in texts about anything.
-EVERYDAY = """
+COMMON_LONG_WORDS = """
 about above across after again against almost along already although always among another around avoid because become
 before behind being below between beyond cannot could despite different doesn during either enough every everything
 first following found further given having however insight instead itself least makes making maybe means might needs
@@ -48,63 +48,69 @@ shall should since sometimes something still their theirs themselves there there
 though three through together toward under unless until using usually value wants well where whether which while whole
 whose within without works would write wrong yours
 """
-KNOWN, PLAIN = frozenset(TECHNOLOGIES.split()), frozenset(EVERYDAY.split())
-TICKED = re.compile(r"`([^`\n]{1,64})`")
+KNOWN_TECHNOLOGIES, TOPIC_STOP_WORDS = frozenset(TECHNOLOGIES.split()), frozenset(COMMON_LONG_WORDS.split())
+BACKTICKED_PATTERN = re.compile(r"`([^`\n]{1,64})`")
 # CamelCase, snake_case, dotted.names: what people call things in programs.
-NAME = re.compile(r"\b(?:[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*|[A-Za-z]\w*_\w+|[A-Za-z]\w+(?:\.[A-Za-z]\w+)+)\b")
-WORD = re.compile(r"[^\W\d_][\w+#]*")
-CODE = re.compile(r"`[^`\n]+`|^(?: {4}|\t)\S", re.MULTILINE)
-LIST = re.compile(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S", re.MULTILINE)
-HEDGE = re.compile(
+IDENTIFIER_PATTERN = re.compile(
+    r"\b(?:[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*|[A-Za-z]\w*_\w+|[A-Za-z]\w+(?:\.[A-Za-z]\w+)+)\b"
+)
+TOPIC_WORD_PATTERN = re.compile(r"[^\W\d_][\w+#]*")
+CODE_PATTERN = re.compile(r"`[^`\n]+`|^(?: {4}|\t)\S", re.MULTILINE)
+LIST_ITEM_PATTERN = re.compile(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S", re.MULTILINE)
+HEDGE_PATTERN = re.compile(
     r"\b(?:might|maybe|perhaps|probably|possibly|seems?|seemingly|apparently|unsure|not sure|guess|i think)\b",
     re.IGNORECASE,
 )
-EVIDENCE = re.compile(
+EVIDENCE_PATTERN = re.compile(
     r"\b(?:measured|verified|tested|confirmed|proven|reproduced|benchmark\w*|documented|according to|shows?|showed)\b",
     re.IGNORECASE,
 )
-REASON = re.compile(
+REASON_PATTERN = re.compile(
     r"\b(?:because|since|therefore|otherwise|so that|thus|hence|why|due to|which means)\b|→|=>", re.IGNORECASE
 )
-FIGURE = re.compile(r"\d")
+DIGIT_PATTERN = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class InsightScore:
     insight_type: str
     topics: list[str]
     confidence: float
     quality: float
 
 
-def judged(text: str) -> Judgement:
-    return Judgement(insight_type(text), topics(text), confidence(text), quality(text))
+def score_insight(text: str) -> InsightScore:
+    return InsightScore(classify_type(text), extract_topics(text), estimate_confidence(text), estimate_quality(text))
 
 
-def insight_type(text: str) -> str:
+def classify_type(text: str) -> str:
     """The type for which the most different words speak; of two the one that stands first in SIGNS; `general` when no
     word speaks for any."""
-    signs = {kind: len({sign.lower() for sign in words.findall(text)}) for kind, words in SIGN.items()}
+    signs = {kind: len({sign.lower() for sign in words.findall(text)}) for kind, words in TYPE_PATTERNS.items()}
     best = max(signs, key=signs.get)
     return best if signs[best] else InsightType.GENERAL
 
 
-def topics(text: str) -> list[str]:
+def extract_topics(text: str) -> list[str]:
     """Up to eight, in small letters: first what stands in back-ticks, then names of technologies and of things in
     programs, then words of five letters or more that occur twice. What is named on purpose says more than what is
     merely frequent. Nothing that looks like a secret."""
-    words = [word.lower() for word in WORD.findall(text)]
-    often = Counter(word for word in words if len(word) >= 5 and word.isalpha() and word not in PLAIN)
-    named = [*TICKED.findall(text), *(word for word in words if word in KNOWN), *NAME.findall(text)]
-    return chosen([*named, *(word for word, times in often.most_common() if times > 1)])
+    words = [word.lower() for word in TOPIC_WORD_PATTERN.findall(text)]
+    often = Counter(word for word in words if len(word) >= 5 and word.isalpha() and word not in TOPIC_STOP_WORDS)
+    named = [
+        *BACKTICKED_PATTERN.findall(text),
+        *(word for word in words if word in KNOWN_TECHNOLOGIES),
+        *IDENTIFIER_PATTERN.findall(text),
+    ]
+    return select_topics([*named, *(word for word, times in often.most_common() if times > 1)])
 
 
-def chosen(found: Iterable[str]) -> list[str]:
-    topics = (" ".join(name.lower().split()) for name in dict.fromkeys(found) if is_topic(name))
-    return list(islice(once(topics), TOPICS_AT_MOST))
+def select_topics(found: Iterable[str]) -> list[str]:
+    topics = (" ".join(name.lower().split()) for name in dict.fromkeys(found) if is_valid_topic(name))
+    return list(islice(iterate_unique(topics), MAX_EXTRACTED_TOPICS))
 
 
-def once(names: Iterable[str]) -> Iterator[str]:
+def iterate_unique(names: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
         if name not in seen:
@@ -112,34 +118,44 @@ def once(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def is_topic(name: str) -> bool:
-    return 2 <= len(name) <= LONGEST_TOPIC and any(map(str.isalnum, name)) and not looks_secret(name)
+def is_valid_topic(name: str) -> bool:
+    return 2 <= len(name) <= MAX_TOPIC_LENGTH and any(map(str.isalnum, name)) and not looks_secret(name)
 
 
-def confidence(text: str) -> float:
+def estimate_confidence(text: str) -> float:
     """How sure it is: 0.7, since somebody marked it as learned; 0.15 more for evidence (measured, tested, documented
     and the like) and 0.1 for code, which can be tried; 0.3 less when it is hedged (might, perhaps, it seems)."""
-    return share(0.7 + 0.15 * has(EVIDENCE, text) + 0.1 * has(CODE, text) - 0.3 * has(HEDGE, text))
+    return clamp_to_unit_interval(
+        0.7
+        + 0.15 * has_match(EVIDENCE_PATTERN, text)
+        + 0.1 * has_match(CODE_PATTERN, text)
+        - 0.3 * has_match(HEDGE_PATTERN, text)
+    )
 
 
-def quality(text: str) -> float:
+def estimate_quality(text: str) -> float:
     """How much it helps whoever reads it later: 0.25 for anything; 0.25 for 100 to 2,000 characters, long enough to
     explain and short enough to be read, or half of that from 60 and up to 5,000; 0.15 for a reason; 0.15 for code; 0.1
     for figures and 0.1 for a list or paragraphs. So a bare claim stays below 0.4, where unused insights are pruned."""
-    structured = has(LIST, text) or "\n\n" in text
-    parts = (0.15 * has(REASON, text), 0.15 * has(CODE, text), 0.1 * has(FIGURE, text), 0.1 * structured)
-    return share(0.25 + length_share(len(text)) + sum(parts))
+    structured = has_match(LIST_ITEM_PATTERN, text) or "\n\n" in text
+    parts = (
+        0.15 * has_match(REASON_PATTERN, text),
+        0.15 * has_match(CODE_PATTERN, text),
+        0.1 * has_match(DIGIT_PATTERN, text),
+        0.1 * structured,
+    )
+    return clamp_to_unit_interval(0.25 + score_length(len(text)) + sum(parts))
 
 
-def length_share(length: int) -> float:
+def score_length(length: int) -> float:
     if 100 <= length <= 2_000:
         return 0.25
     return 0.125 if 60 <= length <= 5_000 else 0.0
 
 
-def has(sign: re.Pattern, text: str) -> bool:
+def has_match(sign: re.Pattern, text: str) -> bool:
     return sign.search(text) is not None
 
 
-def share(value: float) -> float:
+def clamp_to_unit_interval(value: float) -> float:
     return round(min(max(value, 0.0), 1.0), 3)

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 
 # One pass over the insights, which are few beside the memories; JSON is written where the rows are.
-STATISTICS = """
+SELECT_INSIGHT_STATISTICS_SQL = """
 WITH mine AS MATERIALIZED (
     SELECT insight.insight_type, insight.collection, insight.projects, insight.quality, insight.usage_count,
            memory.confidence
@@ -29,8 +29,8 @@ SELECT json_build_object(
 """
 
 
-def statistics(namespace_id: int) -> dict[str, Any]:
+def fetch_statistics(namespace_id: int) -> dict[str, Any]:
     """StatisticsOut, in one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(STATISTICS, [namespace_id])
+        cursor.execute(SELECT_INSIGHT_STATISTICS_SQL, [namespace_id])
         return json.loads(cursor.fetchone()[0])

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from memories.insights.capture import adopt
+from memories.insights.capture import backfill_insights
 from memories.insights.retention import prune
 from sessions_app.models import Namespace
 
@@ -18,4 +18,4 @@ def prune_insights() -> int:
 def adopt_insights() -> int:
     """Give their rows to insights that came as mere memories, by an import above all; how many. Safe to run twice, in
     parallel, or late."""
-    return sum(adopt(pk) for pk in Namespace.objects.values_list("pk", flat=True))
+    return sum(backfill_insights(pk) for pk in Namespace.objects.values_list("pk", flat=True))

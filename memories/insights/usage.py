@@ -5,26 +5,27 @@ from uuid import UUID
 
 from django.db import connection
 
-from memories.insights.schemas import COLUMNS, named
+from memories.insights.schemas import INSIGHT_OUT_COLUMNS, insight_out_from_values
 
-PLACES = {"due__after": "(SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = memory.id)"}
-RETURNED = ", ".join(
-    PLACES.get(column) or (f"insight.{column[9:]}" if column.startswith("insight__") else f"memory.{column}")
-    for column in COLUMNS.values()
+COLUMN_EXPRESSIONS = {"due__after": "(SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = memory.id)"}
+RETURNED_COLUMNS_SQL = ", ".join(
+    COLUMN_EXPRESSIONS.get(column)
+    or (f"insight.{column[9:]}" if column.startswith("insight__") else f"memory.{column}")
+    for column in INSIGHT_OUT_COLUMNS.values()
 )
-USE = f"""
+RECORD_INSIGHT_USE_SQL = f"""
 UPDATE insights_insight insight
 SET usage_count = least(usage_count::bigint + 1, 2147483647)::integer, last_used_at = statement_timestamp()
 FROM memories_memory memory
 WHERE memory.id = %(memory)s AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
     AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
-RETURNING {RETURNED}
+RETURNING {RETURNED_COLUMNS_SQL}
 """
 
 
-def use(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
+def record_use(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
     """InsightOut after counting one use; None when there is no such insight."""
     with connection.cursor() as cursor:
-        cursor.execute(USE, {"namespace": namespace_id, "memory": memory_id})
+        cursor.execute(RECORD_INSIGHT_USE_SQL, {"namespace": namespace_id, "memory": memory_id})
         row = cursor.fetchone()
-    return row and named(row)
+    return row and insight_out_from_values(row)

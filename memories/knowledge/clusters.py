@@ -4,11 +4,11 @@ from typing import Any
 
 from django.db import connection
 
-from memories.knowledge.models import name_of
+from memories.knowledge.models import build_cluster_name
 from memories.knowledge.schemas.clusters import TaggedClusterOut
 
-AT_ONCE = 1_000
-SETTLE = """
+EMPTY_CLUSTER_BATCH_SIZE = 1_000
+CREATE_DUE_CLUSTERS_SQL = """
 WITH due AS (DELETE FROM knowledge_duecluster RETURNING namespace_id, memory_type, key)
 SELECT count(*) FROM (
     SELECT knowledge_need_cluster(due.namespace_id, due.memory_type, found.tags)
@@ -23,7 +23,7 @@ SELECT count(*) FROM (
 ) looked_at
 """
 # Cluster by cluster (that is what OFFSET does): joined, all memories would be read. The function asks again.
-REMOVE = f"""
+REMOVE_EMPTY_CLUSTERS_SQL = f"""
 SELECT count(*) FILTER (WHERE knowledge_leave_cluster(namespace_id, memory_type, key)) FROM (
     SELECT namespace_id, memory_type, key FROM knowledge_cluster cluster
     WHERE NOT told AND NOT EXISTS (
@@ -32,26 +32,26 @@ SELECT count(*) FILTER (WHERE knowledge_leave_cluster(namespace_id, memory_type,
           AND knowledge_key(memory.tags) = cluster.key AND cardinality(memory.tags) > 0
         OFFSET 0
     )
-    LIMIT {AT_ONCE}
+    LIMIT {EMPTY_CLUSTER_BATCH_SIZE}
 ) empty
 """
 
 
-def settle() -> int:
+def create_due_clusters() -> int:
     """Make the clusters that are due, if there are memories for them; how many were looked at. What somebody is making
     just now stays due."""
-    return counted(SETTLE)
+    return fetch_count(CREATE_DUE_CLUSTERS_SQL)
 
 
-def remove_empty() -> int:
+def remove_empty_clusters() -> int:
     """Remove clusters without memories of which nobody has said anything; how many."""
     total = 0
-    while removed := counted(REMOVE):
+    while removed := fetch_count(REMOVE_EMPTY_CLUSTERS_SQL):
         total += removed
     return total
 
 
-def counted(sql: str) -> int:
+def fetch_count(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchone()[0]
@@ -60,5 +60,5 @@ def counted(sql: str) -> int:
 CLUSTER_COLUMNS = tuple(TaggedClusterOut.model_fields)
 
 
-def cluster_out(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"name": row["name"] or name_of(row["memory_type"], row["tags"])}
+def to_cluster_out(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"name": row["name"] or build_cluster_name(row["memory_type"], row["tags"])}

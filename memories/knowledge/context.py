@@ -5,61 +5,61 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from memories.knowledge.clusters import CLUSTER_COLUMNS, cluster_out
+from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
 from memories.knowledge.models import Cluster, Preference
 from memories.knowledge.schemas.context import ContextualIn
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS
-from memories.models import NEWEST
-from memories.retrieval.recall import WEIGHED
-from memories.search.execute import find
+from memories.models import NEWEST_FIRST
+from memories.retrieval.recall import RECALL_RANKING
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
 from memory_site.core.http.fields import Label
 from sessions_app.models import Conversation, Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS
 
-PREFERENCES, MESSAGES, CLUSTERS = 100, 5, 5
+MAX_CONTEXT_PREFERENCES, MAX_CONTEXT_MESSAGES, MAX_CONTEXT_CLUSTERS = 100, 5, 5
 #: Of the clusters that share a word with the query the newest are weighed.
-CONSIDERED = 1_000
+MAX_CANDIDATE_CLUSTERS = 1_000
 
 
-def of_user_or_nobody(user_id: str) -> Q:
+def build_user_or_shared_filter(user_id: str) -> Q:
     return Q(user_id=None) | Q(user_id=user_id)
 
 
-class OfUserOrNobody(Filters):
+class UserOrSharedFilters(Filters):
     """A user's own memories, and what is known without being anybody's."""
 
     whose: Label
 
-    def labels(self) -> "OfUserOrNobody":
+    def labels(self) -> "UserOrSharedFilters":
         """An embedding row knows its user too."""
         return self
 
     def _each(self):
         yield from super()._each()
-        yield of_user_or_nobody(self.whose)
+        yield build_user_or_shared_filter(self.whose)
 
 
-def context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
+def build_context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
     """ContextualOut but for `degraded`. None when the conversation asked for is not there, or another user's."""
-    conversation = conversation_of(namespace_id, asked)
+    conversation = find_conversation(namespace_id, asked)
     if asked.conversation_id is not None and conversation is None:
         return None
     conversation_id, spoke = conversation or (None, None)
     user_id = asked.user_id or spoke
-    search = Search(asked.query, vector, model, asked.limit, ranking=WEIGHED)
+    search = Search(asked.query, vector, model, asked.limit, ranking=RECALL_RANKING)
     return {
         "context_type": asked.context_type,
         "time": timezone.now(),
-        "memories": find(namespace_id, user_id and OfUserOrNobody(whose=user_id), search),
-        "preferences": preferences_of(namespace_id, user_id) if user_id else [],
-        "messages": last_messages(namespace_id, conversation_id) if conversation_id else [],
-        "clusters": clusters_for(namespace_id, asked.query, user_id),
+        "memories": find_memories(namespace_id, user_id and UserOrSharedFilters(whose=user_id), search),
+        "preferences": fetch_preferences(namespace_id, user_id) if user_id else [],
+        "messages": fetch_last_messages(namespace_id, conversation_id) if conversation_id else [],
+        "clusters": fetch_clusters(namespace_id, asked.query, user_id),
     }
 
 
-def conversation_of(namespace_id: int, asked: ContextualIn) -> tuple | None:
+def find_conversation(namespace_id: int, asked: ContextualIn) -> tuple | None:
     """Id and user of the conversation that is named, or else the newest of the session, or else of the user."""
     rows = Conversation.objects.in_namespace(namespace_id)
     if asked.conversation_id is not None:
@@ -67,32 +67,32 @@ def conversation_of(namespace_id: int, asked: ContextualIn) -> tuple | None:
     elif asked.session_id is not None:
         rows = rows.filter(session_id=asked.session_id)
     elif asked.user_id is not None:
-        return newest(rows.filter(user_id=asked.user_id))
+        return fetch_newest(rows.filter(user_id=asked.user_id))
     else:
         return None
-    return newest(rows if asked.user_id is None else rows.filter(of_user_or_nobody(asked.user_id)))
+    return fetch_newest(rows if asked.user_id is None else rows.filter(build_user_or_shared_filter(asked.user_id)))
 
 
-def newest(conversations: QuerySet) -> tuple | None:
+def fetch_newest(conversations: QuerySet) -> tuple | None:
     return conversations.order_by("-started_at", "-id").values_list("id", "user_id").first()
 
 
-def preferences_of(namespace_id: int, user_id: str) -> list[dict[str, Any]]:
+def fetch_preferences(namespace_id: int, user_id: str) -> list[dict[str, Any]]:
     rows = Preference.objects.in_namespace(namespace_id).filter(user_id=user_id)
-    return list(rows.order_by("-updated_at", "-id").values(*PREFERENCE_COLUMNS)[:PREFERENCES])
+    return list(rows.order_by("-updated_at", "-id").values(*PREFERENCE_COLUMNS)[:MAX_CONTEXT_PREFERENCES])
 
 
-def last_messages(namespace_id: int, conversation_id: Any) -> list[dict[str, Any]]:
+def fetch_last_messages(namespace_id: int, conversation_id: Any) -> list[dict[str, Any]]:
     rows = Message.objects.in_namespace(namespace_id).filter(conversation_id=conversation_id)
-    return list(rows.order_by("-created_at", "-id").values(*MESSAGE_COLUMNS)[:MESSAGES])[::-1]
+    return list(rows.order_by("-created_at", "-id").values(*MESSAGE_COLUMNS)[:MAX_CONTEXT_MESSAGES])[::-1]
 
 
-def clusters_for(namespace_id: int, query: str, user_id: str | None) -> list[dict[str, Any]]:
+def fetch_clusters(namespace_id: int, query: str, user_id: str | None) -> list[dict[str, Any]]:
     """With a user, those of his memories and nobody's alone: the tags of somebody else's are not for him."""
-    matching = Cluster.objects.filter(namespace_id=namespace_id).speaking_of(query).order_by(*NEWEST)
-    rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:CONSIDERED])
+    matching = Cluster.objects.filter(namespace_id=namespace_id).matching_words(query).order_by(*NEWEST_FIRST)
+    rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:MAX_CANDIDATE_CLUSTERS])
     if user_id is not None:
-        rows = rows.of_members(of_user_or_nobody(user_id))
-    rows = rows.weighed().with_members()
-    foremost = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:CLUSTERS]
-    return [cluster_out(row) for row in foremost]
+        rows = rows.with_member_matching(build_user_or_shared_filter(user_id))
+    rows = rows.with_importance().with_members()
+    foremost = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
+    return [to_cluster_out(row) for row in foremost]

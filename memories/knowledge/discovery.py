@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from memories.knowledge.models import PatternType
-from memories.knowledge.schemas.patterns import EXAMPLE_LENGTH
+from memories.knowledge.schemas.patterns import MAX_EXAMPLE_LENGTH
 
 #: Fewer messages tell nothing.
-ENOUGH = 5
+MIN_MESSAGES = 5
 #: A topic has so many letters, and stands so often in the messages; the most frequent are told.
-SHORTEST, LONGEST, OFTEN, TOPICS = 4, 64, 2, 10
-QUESTIONS = 3
-EXAMPLES = 3
-WORD = re.compile(rf"[^\W\d_]{{{SHORTEST},}}")
+MIN_WORD_LENGTH, MAX_WORD_LENGTH, MIN_WORD_COUNT, MAX_TOPICS = 4, 64, 2, 10
+MIN_QUESTIONS = 3
+MAX_DISCOVERED_EXAMPLES = 3
+WORD_PATTERN = re.compile(rf"[^\W\d_]{{{MIN_WORD_LENGTH},}}")
 #: A question mark where a sentence ends, not in an address.
-QUESTION = re.compile(r"[?？؟](?=[\s\"'”’»)\]*_]|$)")
+QUESTION_PATTERN = re.compile(r"[?？؟](?=[\s\"'”’»)\]*_]|$)")
 #: English words of four letters and more that say nothing of what a text is about.
-SAYING_NOTHING = """
+STOP_WORD_LIST = """
 able about above across actually after again against almost alone along already also although always among another
 anybody anyone anything anyway around away back because been before behind being below besides best better between
 both came cannot come could couldn didn does doesn doing done down during each either else enough even ever every
@@ -34,19 +34,19 @@ through thus today together told tomorrow took toward towards tried tries trying
 very want wants wasn well went were weren what whatever when whenever where wherever whether which while whole whom
 whose will with within without won would wouldn yeah year years yesterday your yours yourself yourselves
 """
-STOP_WORDS = frozenset(SAYING_NOTHING.split())
+STOP_WORDS = frozenset(STOP_WORD_LIST.split())
 
 
-def discovered(messages: Sequence[str], user_id: str | None) -> list[dict[str, Any]]:
+def find_patterns(messages: Sequence[str], user_id: str | None) -> list[dict[str, Any]]:
     """Drafts of the patterns in a user's messages, oldest first; none of fewer than five."""
-    found = (common_topics(messages), question_pattern(messages)) if len(messages) >= ENOUGH else ()
+    found = (build_topics_pattern(messages), build_question_pattern(messages)) if len(messages) >= MIN_MESSAGES else ()
     return [draft | {"user_id": user_id} for draft in found if draft]
 
 
-def common_topics(messages: Sequence[str]) -> dict[str, Any] | None:
+def build_topics_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
     """Words that occur at least twice. The frequency is the number of messages with any of them."""
-    topics = dict(topics_of(messages))
-    having = [text for text in messages if not topics.keys().isdisjoint(words(text))]
+    topics = dict(rank_topics(messages))
+    having = [text for text in messages if not topics.keys().isdisjoint(extract_words(text))]
     if not topics:
         return None
     return {
@@ -55,28 +55,28 @@ def common_topics(messages: Sequence[str]) -> dict[str, Any] | None:
         "description": f"Often speaks of {', '.join(topics)}.",
         "frequency": len(having),
         "confidence": 0.8,
-        "examples": examples(messages),
+        "examples": pick_examples(messages),
         "metadata": {"topics": topics},
     }
 
 
-def topics_of(messages: Sequence[str]) -> list[tuple[str, int]]:
+def rank_topics(messages: Sequence[str]) -> list[tuple[str, int]]:
     """The most frequent words with how often they occur; equals in alphabetical order."""
-    counts = Counter(word for text in messages for word in words(text))
-    often = [(word, count) for word, count in counts.items() if count >= OFTEN]
-    return sorted(often, key=lambda each: (-each[1], each[0]))[:TOPICS]
+    counts = Counter(word for text in messages for word in extract_words(text))
+    often = [(word, count) for word, count in counts.items() if count >= MIN_WORD_COUNT]
+    return sorted(often, key=lambda each: (-each[1], each[0]))[:MAX_TOPICS]
 
 
-def words(text: str) -> list[str]:
+def extract_words(text: str) -> list[str]:
     """The words of four letters and more that may be a topic, in one form."""
-    found = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [word for word in found if len(word) <= LONGEST and word not in STOP_WORDS]
+    found = WORD_PATTERN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word for word in found if len(word) <= MAX_WORD_LENGTH and word not in STOP_WORDS]
 
 
-def question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
+def build_question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
     """The frequency is the number of messages that ask."""
-    questions = [text for text in messages if QUESTION.search(text)]
-    if len(questions) < QUESTIONS:
+    questions = [text for text in messages if QUESTION_PATTERN.search(text)]
+    if len(questions) < MIN_QUESTIONS:
         return None
     return {
         "pattern_type": PatternType.DECISION_PATTERN.value,
@@ -84,11 +84,11 @@ def question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
         "description": f"Asked a question in {len(questions)} of {len(messages)} messages.",
         "frequency": len(questions),
         "confidence": 0.7,
-        "examples": examples(questions),
+        "examples": pick_examples(questions),
         "metadata": {"questions": len(questions), "messages": len(messages)},
     }
 
 
-def examples(messages: Sequence[str]) -> list[str]:
+def pick_examples(messages: Sequence[str]) -> list[str]:
     """The first few, each once, cut to the length of an example."""
-    return list(dict.fromkeys(text.strip()[:EXAMPLE_LENGTH] for text in messages))[:EXAMPLES]
+    return list(dict.fromkeys(text.strip()[:MAX_EXAMPLE_LENGTH] for text in messages))[:MAX_DISCOVERED_EXAMPLES]

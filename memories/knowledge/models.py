@@ -11,18 +11,18 @@ from django.db.models import Case, Count, F, Func, OuterRef, Q, Subquery, TextFi
 from django.db.models.functions import Cast, Coalesce, Least, Length, Now
 from django.db.models.lookups import GreaterThan, LessThanOrEqual
 
-from memories.models import NEWEST, Memory, MemoryQuerySet
+from memories.models import NEWEST_FIRST, Memory, MemoryQuerySet
 from memories.types import MemoryType
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
 #: A cluster weighs a tenth for each member, and this much when it changed lately or when it did not; five at most.
-FOR_A_MEMBER, CHANGED, UNCHANGED, HEAVIEST = 0.1, 1.0, 0.5, 5.0
-LATELY = timedelta(days=7)
+MEMBER_WEIGHT, CHANGED_CLUSTER_WEIGHT, UNCHANGED_CLUSTER_WEIGHT, MAX_CLUSTER_IMPORTANCE = 0.1, 1.0, 0.5, 5.0
+RECENT_CHANGE_PERIOD = timedelta(days=7)
 #: More members than these weigh nothing.
-WEIGHED_MEMBERS = round(HEAVIEST / FOR_A_MEMBER)
-MEMBERS_TOLD = 20
-EXAMPLES_KEPT = 10
+MAX_WEIGHED_MEMBERS = round(MAX_CLUSTER_IMPORTANCE / MEMBER_WEIGHT)
+MAX_LISTED_MEMBERS = 20
+MAX_PATTERN_EXAMPLES = 10
 
 
 class HasTags(Func):
@@ -37,13 +37,13 @@ class TagsKey(Func):
     output_field = models.BinaryField()
 
 
-def members_of(namespace: Any, memory_type: Any, key: Any) -> MemoryQuerySet:
+def get_members_queryset(namespace: Any, memory_type: Any, key: Any) -> MemoryQuerySet:
     """The living memories of a type whose tags are those of the key, in whatever order."""
     rows = Memory.objects.alive().alias(tags_key=TagsKey("tags")).filter(HasTags("tags"))
     return rows.filter(namespace_id=namespace, memory_type=memory_type, tags_key=key)
 
 
-def counted(memories: MemoryQuerySet, most: int) -> Func:
+def count_up_to(memories: MemoryQuerySet, most: int) -> Func:
     """How many there are, counted to `most`. Asked row by row: EXISTS may be answered by reading all memories first."""
     ids = ArraySubquery(memories.values("pk")[:most])
     return Func(ids, function="cardinality", output_field=models.IntegerField())
@@ -51,43 +51,45 @@ def counted(memories: MemoryQuerySet, most: int) -> Func:
 
 class ClusterQuerySet(models.QuerySet):
     #: Which memories count as members: all there are, or those `of_members` was told.
-    counting = Q()
+    member_condition = Q()
 
     def _clone(self) -> "ClusterQuerySet":
         clone = super()._clone()
-        clone.counting = self.counting
+        clone.member_condition = self.member_condition
         return clone
 
     @property
     def members(self) -> MemoryQuerySet:
-        members = members_of(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
-        return members.filter(self.counting)
+        members = get_members_queryset(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
+        return members.filter(self.member_condition)
 
-    def of_members(self, counting: Q) -> "ClusterQuerySet":
+    def with_member_matching(self, counting: Q) -> "ClusterQuerySet":
         """Those with a member that counts; what is told of them from here on is of such members alone."""
         rows = self._clone()
-        rows.counting = counting
-        return rows.filter(GreaterThan(counted(rows.members, 1), 0))
+        rows.member_condition = counting
+        return rows.filter(GreaterThan(count_up_to(rows.members, 1), 0))
 
     def in_namespace(self, namespace_id: int) -> "ClusterQuerySet":
         """Every operation of a caller starts here. Of what has expired nothing is told."""
-        return self.filter(Q(told=True) | Q(GreaterThan(counted(self.members, 1), 0)), namespace_id=namespace_id)
+        return self.filter(Q(told=True) | Q(GreaterThan(count_up_to(self.members, 1), 0)), namespace_id=namespace_id)
 
-    def weighed(self) -> "ClusterQuerySet":
+    def with_importance(self) -> "ClusterQuerySet":
         """With `importance_score`, 0.5 to 5. A memory that came changed the cluster."""
-        since = Now() - LATELY
-        came = GreaterThan(counted(self.members.filter(created_at__gte=since), 1), 0)
-        changed = Case(When(Q(updated_at__gte=since) | Q(came), then=CHANGED), default=UNCHANGED)
-        weight = Cast(counted(self.members, WEIGHED_MEMBERS), models.FloatField()) * FOR_A_MEMBER + changed
-        return self.annotate(importance_score=Least(weight, HEAVIEST, output_field=models.FloatField()))
+        since = Now() - RECENT_CHANGE_PERIOD
+        came = GreaterThan(count_up_to(self.members.filter(created_at__gte=since), 1), 0)
+        changed = Case(
+            When(Q(updated_at__gte=since) | Q(came), then=CHANGED_CLUSTER_WEIGHT), default=UNCHANGED_CLUSTER_WEIGHT
+        )
+        weight = Cast(count_up_to(self.members, MAX_WEIGHED_MEMBERS), models.FloatField()) * MEMBER_WEIGHT + changed
+        return self.annotate(importance_score=Least(weight, MAX_CLUSTER_IMPORTANCE, output_field=models.FloatField()))
 
     def with_members(self) -> "ClusterQuerySet":
         """With `member_count` and `members`, the ids of the newest."""
         count = self.members.order_by().values(all=Value(1)).annotate(count=Count("*")).values("count")
-        newest = self.members.newest_first().values("pk")[:MEMBERS_TOLD]
+        newest = self.members.newest_first().values("pk")[:MAX_LISTED_MEMBERS]
         return self.annotate(member_count=Coalesce(Subquery(count), 0), members=ArraySubquery(newest))
 
-    def speaking_of(self, query: str) -> "ClusterQuerySet":
+    def matching_words(self, query: str) -> "ClusterQuerySet":
         """Those whose name, description, tags or topics share a word with the query."""
         return self.filter(words__overlap=Func(Value(query), function="knowledge_lexemes"))
 
@@ -132,17 +134,17 @@ class Cluster(models.Model):
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="cluster_confidence_is_0_to_1"),
         ]
         indexes = [
-            models.Index(F("namespace"), *NEWEST, name="cluster_newest"),
-            models.Index(*NEWEST, name="cluster_newest_of_all"),
+            models.Index(F("namespace"), *NEWEST_FIRST, name="cluster_newest"),
+            models.Index(*NEWEST_FIRST, name="cluster_newest_of_all"),
             GinIndex(F("tags"), name="cluster_tags", fastupdate=False),
             GinIndex(F("words"), name="cluster_words", fastupdate=False),
         ]
 
     def __str__(self) -> str:
-        return self.name or name_of(self.memory_type, self.tags)
+        return self.name or build_cluster_name(self.memory_type, self.tags)
 
 
-def name_of(memory_type: str, tags: list[str]) -> str:
+def build_cluster_name(memory_type: str, tags: list[str]) -> str:
     """What a cluster is called that nobody has named: "Business fact: acme, renewal"."""
     name = f"{memory_type.replace('_', ' ').capitalize()}: {', '.join(tags)}"
     return name if len(name) <= 255 else f"{name[:254]}…"
@@ -197,15 +199,17 @@ class Pattern(models.Model):
             models.CheckConstraint(condition=Q(pattern_type__in=PatternType.values), name="pattern_type_is_known"),
             models.CheckConstraint(condition=Q(frequency__gte=1), name="pattern_occurs"),
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="pattern_confidence_is_0_to_1"),
-            models.CheckConstraint(condition=Q(examples__len__lte=EXAMPLES_KEPT), name="pattern_examples_are_bounded"),
+            models.CheckConstraint(
+                condition=Q(examples__len__lte=MAX_PATTERN_EXAMPLES), name="pattern_examples_are_bounded"
+            ),
             models.CheckConstraint(
                 condition=LessThanOrEqual(Length(Cast("metadata", TextField())), 256 * 1024),
                 name="pattern_metadata_is_bounded",
             ),
         ]
         indexes = [
-            models.Index(F("namespace"), *NEWEST, name="pattern_newest"),
-            models.Index(*NEWEST, name="pattern_newest_of_all"),
+            models.Index(F("namespace"), *NEWEST_FIRST, name="pattern_newest"),
+            models.Index(*NEWEST_FIRST, name="pattern_newest_of_all"),
         ]
 
     def __str__(self) -> str:
@@ -238,8 +242,8 @@ class Preference(models.Model):
             ),
         ]
         indexes = [
-            models.Index(F("namespace"), *NEWEST, name="preference_newest"),
-            models.Index(*NEWEST, name="preference_newest_of_all"),
+            models.Index(F("namespace"), *NEWEST_FIRST, name="preference_newest"),
+            models.Index(*NEWEST_FIRST, name="preference_newest_of_all"),
         ]
 
     def __str__(self) -> str:

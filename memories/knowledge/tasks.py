@@ -9,13 +9,13 @@ from memories.models import Memory
 @shared_task
 def settle_clusters() -> int:
     """Make clusters that are missing; how many were looked at."""
-    return clusters.settle()
+    return clusters.create_due_clusters()
 
 
 @shared_task
 def remove_empty_clusters() -> int:
     """Remove clusters that nothing belongs to; how many."""
-    return clusters.remove_empty()
+    return clusters.remove_empty_clusters()
 
 
 @shared_task

@@ -10,20 +10,34 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.insights.models import DependencyType, ProjectDependency, ProjectGroup
-from memories.projects.schemas.projects import DependencyIn, Description, GroupIn, GroupPatch
-from memories.projects.visibility import masks_of
-from memory_site.core.admin.base import ConsoleList
+from memories.projects.schemas.projects import DependencyIn, GroupIn, GroupPatch, ProjectDescription
+from memories.projects.visibility import map_redacted_names
+from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.filters import ExactFilter
-from memory_site.core.admin.formatting import grouped, name_cell, pretty_json, shortened, spaced
-from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, MemberFilter, among_newest, choice
-from memory_site.core.admin.widgets import Json, listing, text_area
-from memory_site.core.http.fields import In, JsonObject
+from memory_site.core.admin.formatting import (
+    format_number,
+    render_json,
+    render_name_cell,
+    replace_underscores,
+    truncate,
+)
+from memory_site.core.admin.schema_forms import (
+    ArrayContainsFilter,
+    SchemaAdmin,
+    SchemaForm,
+    filter_newest,
+    make_choice_filter,
+)
+from memory_site.core.admin.widgets import JSONObjectField, make_tags_field, make_text_field
+from memory_site.core.http.fields import InputSchema, JsonObject
 from sessions_app.admin.shared import NamespaceFilter
 
-JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
-MEMBERS = '<span class="memory-beginning" title="{}"><b>{}</b> {}</span>'
-ENDS = ("source_project", "target_project")
-DEPENDENCY_TYPES = {
+DEPENDENCY_TEMPLATE = (
+    '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+)
+MEMBERS_TEMPLATE = '<span class="memory-beginning" title="{}"><b>{}</b> {}</span>'
+DEPENDENCY_ENDS = ("source_project", "target_project")
+DEPENDENCY_TYPE_COLOURS = {
     DependencyType.USES: "info",
     DependencyType.EXTENDS: "success",
     DependencyType.REFERENCES: "primary",
@@ -31,21 +45,21 @@ DEPENDENCY_TYPES = {
 }
 
 
-class DescribedForm(CheckedForm):
-    description = text_area()
-    metadata = Json()
+class ProjectForm(SchemaForm):
+    description = make_text_field()
+    metadata = JSONObjectField()
 
     def clean_description(self) -> str:
         return self.cleaned_data["description"] or ""
 
 
-class ProjectList(ConsoleList):
+class ProjectList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         self.queryset = self.queryset.defer("masks", "metadata")
         super().get_results(request)
 
 
-class ProjectAdmin(CheckedAdmin):
+class ProjectAdmin(SchemaAdmin):
     """What both pages share."""
 
     readonly_fields = ("created", "updated", "metadata_shown")
@@ -55,25 +69,25 @@ class ProjectAdmin(CheckedAdmin):
 
     @display(description="metadata")
     def metadata_shown(self, row: ProjectGroup | ProjectDependency) -> SafeString:
-        return pretty_json(row.metadata)
+        return render_json(row.metadata)
 
     @display(description="about", empty_value="-")
     def about(self, row: ProjectGroup | ProjectDependency) -> str | None:
-        return shortened(row.description[:200], 80) or None
+        return truncate(row.description[:200], 80) or None
 
 
 # Groups
 
 
-class GroupFilter(MemberFilter):
+class GroupProjectFilter(ArrayContainsFilter):
     title, parameter_name, column = "project", "project", "projects"
 
 
-class GroupForm(DescribedForm):
+class GroupForm(ProjectForm):
     whole, part = GroupIn, GroupPatch
     identity = ("namespace", "name")
     taken = "There is a group of this name already."
-    projects = listing(required=True)
+    projects = make_tags_field(required=True)
 
     class Meta:
         model = ProjectGroup
@@ -81,7 +95,7 @@ class GroupForm(DescribedForm):
 
     def implied(self) -> dict[str, Any]:
         """The names under which insights know its projects."""
-        return {"masks": masks_of(self.cleaned_data["projects"])} if "projects" in self.changed_data else {}
+        return {"masks": map_redacted_names(self.cleaned_data["projects"])} if "projects" in self.changed_data else {}
 
 
 @admin.register(ProjectGroup)
@@ -89,7 +103,7 @@ class GroupAdmin(ProjectAdmin):
     form = GroupForm
     list_display = ("called", "members", "about", "namespace", "updated")
     list_display_links = ("called",)
-    list_filter = (NamespaceFilter, GroupFilter)
+    list_filter = (NamespaceFilter, GroupProjectFilter)
     list_before_template = "admin/insights/projectgroup/list_intro.html"
     search_fields = ("name",)  # shows the box; get_search_results says what it does
     search_help_text = "Name, or a part of it"
@@ -103,22 +117,22 @@ class GroupAdmin(ProjectAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
-        return (among_newest(queryset, Q(name__icontains=text)) if text else queryset), False
+        return (filter_newest(queryset, Q(name__icontains=text)) if text else queryset), False
 
     @display(description="group")
     def called(self, group: ProjectGroup) -> SafeString:
-        return name_cell(group.name)
+        return render_name_cell(group.name)
 
     @display(description="projects")
     def members(self, group: ProjectGroup) -> SafeString:
         names = ", ".join(group.projects[:100])
-        return format_html(MEMBERS, names, grouped(len(group.projects)), shortened(names, 80))
+        return format_html(MEMBERS_TEMPLATE, names, format_number(len(group.projects)), truncate(names, 80))
 
 
 # Dependencies
 
 
-class EitherFilter(ExactFilter):
+class DependencyProjectFilter(ExactFilter):
     title, parameter_name = "project", "project"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
@@ -128,12 +142,12 @@ class EitherFilter(ExactFilter):
         return queryset.filter(Q(source_project=text) | Q(target_project=text)) if text else queryset
 
 
-class DependencyPatch(In):
-    description: Description = None
+class DependencyPatch(InputSchema):
+    description: ProjectDescription = None
     metadata: JsonObject = None
 
 
-class DependencyForm(DescribedForm):
+class DependencyForm(ProjectForm):
     whole, part = DependencyIn, DependencyPatch
     identity = ("namespace", "source_project", "target_project", "type")
     taken = "This dependency is known already."
@@ -144,8 +158,8 @@ class DependencyForm(DescribedForm):
 
     def implied(self) -> dict[str, Any]:
         """The names under which insights know the two."""
-        both = [self.cleaned_data[name] for name in ENDS if name in self.cleaned_data]
-        return {"masks": masks_of(both)} if both else {}
+        both = [self.cleaned_data[name] for name in DEPENDENCY_ENDS if name in self.cleaned_data]
+        return {"masks": map_redacted_names(both)} if both else {}
 
 
 @admin.register(ProjectDependency)
@@ -153,14 +167,14 @@ class DependencyAdmin(ProjectAdmin):
     form = DependencyForm
     list_display = ("joined", "kind", "about", "namespace", "updated")
     list_display_links = ("joined",)
-    list_filter = (NamespaceFilter, choice("type", DependencyType.values), EitherFilter)
+    list_filter = (NamespaceFilter, make_choice_filter("type", DependencyType.values), DependencyProjectFilter)
     list_before_template = "admin/insights/projectdependency/list_intro.html"
     search_fields = ("source_project",)  # shows the box; get_search_results says what it does
     search_help_text = "Either project, or a part of its name"
-    fixed = ("namespace", *ENDS, "type")
-    add_fieldsets = ((None, {"fields": ("namespace", ENDS, "type", "description", "metadata")}),)
+    fixed = ("namespace", *DEPENDENCY_ENDS, "type")
+    add_fieldsets = ((None, {"fields": ("namespace", DEPENDENCY_ENDS, "type", "description", "metadata")}),)
     fieldsets = (
-        (None, {"fields": (ENDS, ("type", "namespace"), "description", "metadata_shown")}),
+        (None, {"fields": (DEPENDENCY_ENDS, ("type", "namespace"), "description", "metadata_shown")}),
         ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
         ("Record", {"fields": (("created", "updated"),)}),
     )
@@ -168,12 +182,12 @@ class DependencyAdmin(ProjectAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
         either = Q(source_project__icontains=text) | Q(target_project__icontains=text)
-        return (among_newest(queryset, either) if text else queryset), False
+        return (filter_newest(queryset, either) if text else queryset), False
 
     @display(description="dependency")
     def joined(self, dependency: ProjectDependency) -> SafeString:
-        return format_html(JOINED, *(shortened(getattr(dependency, name), 60) for name in ENDS))
+        return format_html(DEPENDENCY_TEMPLATE, *(truncate(getattr(dependency, name), 60) for name in DEPENDENCY_ENDS))
 
-    @display(description="type", label=DEPENDENCY_TYPES)
+    @display(description="type", label=DEPENDENCY_TYPE_COLOURS)
     def kind(self, dependency: ProjectDependency) -> tuple[str, str]:
-        return dependency.type, spaced(dependency.type)
+        return dependency.type, replace_underscores(dependency.type)

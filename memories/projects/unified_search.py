@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from memories.projects.visibility import weighed
+from memories.projects.visibility import build_project_ranking
 from memories.search.query import Ranking
 
 #: What is not near to the project still counts, but a hit must be better by 1 / 0.7 to stand before the project's own.
-FARTHER = 0.7
-UNWEIGHED = Ranking(
+OTHER_PROJECT_WEIGHT = 0.7
+DEFAULT_RANKING = Ranking(
     joins="LEFT JOIN insights_insight insight ON insight.memory_id = memory.id",
     columns={
         "project": "coalesce(memory.repo_id, insight.projects[1])",
@@ -19,10 +19,10 @@ UNWEIGHED = Ranking(
 )
 
 
-def everything(namespace_id: int, project: str | None) -> Ranking:
-    order = UNWEIGHED if project is None else weighed(namespace_id, project, FARTHER)
+def build_unified_ranking(namespace_id: int, project: str | None) -> Ranking:
+    order = DEFAULT_RANKING if project is None else build_project_ranking(namespace_id, project, OTHER_PROJECT_WEIGHT)
     return replace(order, one_of="memory.content_hash")
 
 
-def labelled(hit: dict[str, Any]) -> dict[str, Any]:
+def add_source(hit: dict[str, Any]) -> dict[str, Any]:
     return hit | {"source": hit["memory"]["source_system"]}

@@ -29,33 +29,33 @@ from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import GreaterThanOrEqual
 from pgvector import HalfVector
 
-from memories.embeddings import Embedder, embedder_of
+from memories.embeddings import Embedder, get_embedder_for_model
 from memories.models import Memory
-from memories.retrieval.relevance import AGE, Relevance, relevance
-from memories.schemas import OUT_COLUMNS, memory_out
-from memories.search.execute import find
+from memories.retrieval.relevance import AGE_HOURS_SQL, Relevance, relevance_sql
+from memories.schemas import OUT_COLUMNS, to_memory_out
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
-from memories.search.query_embedding import query_vector
-from memories.search.words import PIECES
-from memories.tool_results.extract import other_form
-from memory_site.core.http.fields import Share, Tags
+from memories.search.query_embedding import get_query_vector
+from memories.search.words import QUOTED_OR_EXCLUDED
+from memories.tool_results.extract import convert_salesforce_id
+from memory_site.core.http.fields import Tags, UnitInterval
 
-WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}
-NONSENSE = (
+SCORE_WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}
+NONSENSE_QUERIES = (
     "zorgle fimbat", "kwexil drompo vantu", "asdf jkl", "blue spoon under seven clouds", "the quick brown fox",
     "xq zzt", "paper tiger marmalade", "hum glib tarrow nex", "sideways purple arithmetic",
     "velvet thunder ladder soup", "qaz wsx edc", "a of the and", "garden piano goose", "melp",
     "unbridled teacup parliament", "oonga bling",
 )  # fmt: skip
 # A clear meaning counts, a less clear one if it also stands out among the user's other memories.
-FOUND = """(
+MATCH_CONDITION_SQL = """(
     said.share >= 0.25 OR meant.clear >= 0.25
     OR (said.share >= 0.15 AND meant.clear >= 0.05) OR (meant.clear >= 0.15 AND hits.lead >= 0.8)
 )"""
 # By rarity among a thousand memories at least: among five, a word that stands in two of them would say next to nothing
 # beside one that stands nowhere.
-SAID = """CROSS JOIN LATERAL (
+QUERY_COVERAGE_JOIN = """CROSS JOIN LATERAL (
     SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
     FROM (
         SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
@@ -63,13 +63,13 @@ SAID = """CROSS JOIN LATERAL (
         FROM weighed
     ) words
 ) said"""
-CLEAR = """LEFT JOIN LATERAL (
+SIGNIFICANCE_JOIN = """LEFT JOIN LATERAL (
     SELECT (hits.similarity - level) / greatest(1 - level, 0.01) AS clear
     FROM (SELECT greatest({levels}) AS level FROM vectors WHERE vectors.id = memory.id OFFSET 0) nonsense
 ) meant ON true"""
-UNCLEAR = "CROSS JOIN (SELECT NULL::float8 AS clear) meant"
+NO_SIGNIFICANCE = "CROSS JOIN (SELECT NULL::float8 AS clear) meant"
 # From where the caller stands, two steps in both directions over what leads there most strongly.
-NEARBY = """LEFT JOIN (
+NEARNESS_JOIN = """LEFT JOIN (
     WITH steps AS NOT MATERIALIZED (
         SELECT from_memory_id AS here, to_memory_id AS there, greatest(strength, 1e-9) AS strength
         FROM graph_relationship WHERE namespace_id = %(namespace)s AND owner = %(owner)s
@@ -89,48 +89,48 @@ NEARBY = """LEFT JOIN (
         (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = id LIMIT 5000)
     ) reached GROUP BY id
 ) nearby ON nearby.memory_id = memory.id"""
-NOWHERE = "CROSS JOIN (SELECT 0::float8 AS nearness) nearby"
-DAYS = AGE.format(last_updated="memory.last_updated", created_at="memory.created_at") + " / 24"
-PARTS = f"""CROSS JOIN LATERAL (
+NO_ANCHORS = "CROSS JOIN (SELECT 0::float8 AS nearness) nearby"
+AGE_DAYS_SQL = AGE_HOURS_SQL.format(last_updated="memory.last_updated", created_at="memory.created_at") + " / 24"
+SCORE_PARTS_JOIN = f"""CROSS JOIN LATERAL (
     SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), said.share) END AS words,
            1 - exp(-least(greatest(hits.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
-           0.5::float8 ^ least({DAYS}, 60) AS recency,
+           0.5::float8 ^ least({AGE_DAYS_SQL}, 60) AS recency,
            greatest(memory.base_relevance, 1e-9) AS base_relevance,
-           {relevance("memory")} AS relevance
+           {relevance_sql("memory")} AS relevance
     OFFSET 0
 ) part"""
-SCORE = " + ".join(f"{weight} * part.{name}" for name, weight in WEIGHTS.items())
-COLUMNS = {name: f"part.{name}" for name in ("relevance", *WEIGHTS)}
+SCORE_SQL = " + ".join(f"{weight} * part.{name}" for name, weight in SCORE_WEIGHTS.items())
+RANKING_COLUMNS = {name: f"part.{name}" for name in ("relevance", *SCORE_WEIGHTS)}
 
 #: Of the words in a query, those that may be the id of an entity.
-TOKENS_AT_MOST = 200
-AROUND = ".,;:!?\"'()[]{}<>#`*"
+MAX_QUERY_TOKENS = 200
+SURROUNDING_PUNCTUATION = ".,;:!?\"'()[]{}<>#`*"
 # Amounts as they are written: 250,000 and $250000 and 250k; not inside a word.
-AMOUNT = re.compile(
+AMOUNT_PATTERN = re.compile(
     r"(?<![\w.,-])[$€£]?(?P<number>\d{1,3}(?:,\d{3})+|\d{4,12}|\d{1,6}(?=[km]\b))(?P<unit>[km]?)\b", re.IGNORECASE
 )
-UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+UNIT_FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 # Most queries name none, and for them this is all: the ORM's statement, of all columns, takes five times as long.
-NAMED = """
+SELECT_NAMED_ENTITIES_SQL = """
 SELECT id FROM memories_memory WHERE namespace_id = %s AND user_id = %s AND entity_id IS NOT NULL
 AND upper(entity_id) = ANY (ARRAY(SELECT upper(form) FROM unnest(%s::text[]) AS form))"""
-OCCURRING = """
+SELECT_OCCURRING_FORMS_SQL = """
 SELECT form FROM unnest(%s::text[]) AS form WHERE EXISTS (
     SELECT FROM memories_memory WHERE namespace_id = %s AND user_id = %s
     AND search_vector @@ phraseto_tsquery('english', memories_text(form))
 )"""
 
 
-class Wanted(Filters):
+class RetrievalFilters(Filters):
     """What a user's memories are narrowed down to before anything is looked for."""
 
     excluded_tags: Tags | None = None
     max_age_hours: float | None = None
-    min_relevance: Share | None = None
+    min_relevance: UnitInterval | None = None
 
-    def labels(self) -> "Wanted":
-        return Wanted(user_id=self.user_id, memory_types=self.memory_types)
+    def labels(self) -> "RetrievalFilters":
+        return RetrievalFilters(user_id=self.user_id, memory_types=self.memory_types)
 
     def _each(self):
         yield from super()._each()
@@ -143,23 +143,23 @@ class Wanted(Filters):
             yield Q(GreaterThanOrEqual(Relevance(), self.min_relevance))
 
 
-def vectors_of(query: str, model: str | None) -> list[Any]:
+def compute_query_vectors(query: str, model: str | None) -> list[Any]:
     """The vectors of the query and of the nonsense by which it is told whether a memory has its meaning. None of a
     query that is nothing but numbers and names with numbers: what is like them is not what was meant. Raises
     EmbeddingError."""
     plain = any(any(map(str.isalpha, word)) and not any(map(str.isdigit, word)) for word in query.split())
-    return [query_vector(query, model), *nonsense_by(embedder_of(model))] if plain else []
+    return [get_query_vector(query, model), *embed_nonsense(get_embedder_for_model(model))] if plain else []
 
 
 @lru_cache(maxsize=8)
-def nonsense_by(embedder: Embedder) -> tuple[HalfVector, ...]:
+def embed_nonsense(embedder: Embedder) -> tuple[HalfVector, ...]:
     """As it is sent: writing sixteen vectors anew took half a millisecond of every request."""
-    return tuple(HalfVector(query_vector(text, embedder.model)) for text in NONSENSE)
+    return tuple(HalfVector(get_query_vector(text, embedder.model)) for text in NONSENSE_QUERIES)
 
 
 def retrieve(
     namespace_id: int,
-    wanted: Wanted,
+    wanted: RetrievalFilters,
     query: str,
     vectors: Sequence[Any],
     model: str | None,
@@ -168,25 +168,30 @@ def retrieve(
 ) -> list[dict[str, Any]]:
     """RetrievedOut dictionaries, best first: the entities whose id the query names, then what it leads to, unless it
     is nothing but their ids. Two statements, a third for amounts, another where an id is named."""
-    named, only = entities(namespace_id, wanted, query)
+    named, only = find_named_entities(namespace_id, wanted, query)
     if only:
         return named[:limit]
     known = [hit["memory"]["id"] for hit in named]
-    order = ranking(namespace_id, wanted.user_id, [*near, *known], vectors[1:])
+    order = build_ranking(namespace_id, wanted.user_id, [*near, *known], vectors[1:])
     vector = vectors[0] if vectors else None
-    words = with_amounts(namespace_id, wanted.user_id, query)
-    found = find(namespace_id, wanted, Search(words, vector, model, limit, ranking=order))
-    return [*named, *(parted(hit) for hit in found if hit["memory"]["id"] not in known)][:limit]
+    words = expand_amounts(namespace_id, wanted.user_id, query)
+    found = find_memories(namespace_id, wanted, Search(words, vector, model, limit, ranking=order))
+    return [*named, *(nest_score_parts(hit) for hit in found if hit["memory"]["id"] not in known)][:limit]
 
 
-def ranking(namespace_id: int, owner: str, standing: Sequence[UUID], nonsense: Sequence[HalfVector]) -> Ranking:
+def build_ranking(namespace_id: int, owner: str, standing: Sequence[UUID], nonsense: Sequence[HalfVector]) -> Ranking:
     levels = ", ".join(f"-(vector <#> %(nonsense{number})s::halfvec)" for number in range(len(nonsense)))
-    joins = [SAID, CLEAR.format(levels=levels) if nonsense else UNCLEAR, NEARBY if standing else NOWHERE, PARTS]
+    joins = [
+        QUERY_COVERAGE_JOIN,
+        SIGNIFICANCE_JOIN.format(levels=levels) if nonsense else NO_SIGNIFICANCE,
+        NEARNESS_JOIN if standing else NO_ANCHORS,
+        SCORE_PARTS_JOIN,
+    ]
     return Ranking(
-        score=SCORE,
+        score=SCORE_SQL,
         joins=" ".join(joins),
-        keep=FOUND,
-        columns=COLUMNS,
+        keep=MATCH_CONDITION_SQL,
+        columns=RANKING_COLUMNS,
         parameters={
             **{f"nonsense{number}": vector for number, vector in enumerate(nonsense)},
             **{"namespace": namespace_id, "owner": owner, "standing": list(standing)},
@@ -195,63 +200,75 @@ def ranking(namespace_id: int, owner: str, standing: Sequence[UUID], nonsense: S
     )
 
 
-def parted(hit: dict[str, Any]) -> dict[str, Any]:
-    return hit | {"parts": {name: hit.pop(name) for name in WEIGHTS}}
+def nest_score_parts(hit: dict[str, Any]) -> dict[str, Any]:
+    return hit | {"parts": {name: hit.pop(name) for name in SCORE_WEIGHTS}}
 
 
-def entities(namespace_id: int, wanted: Wanted, query: str) -> tuple[list[dict[str, Any]], bool]:
+def find_named_entities(namespace_id: int, wanted: RetrievalFilters, query: str) -> tuple[list[dict[str, Any]], bool]:
     """The entities whose id stands in the query, as hits, and whether it says nothing else. Where an id is written
     exactly, those that differ in case are others."""
-    forms = {form for token in possible_ids(query) for form in (token, *other_form(token))}
-    keys = asked(NAMED, namespace_id, wanted.user_id, list(forms))
+    forms = {form for token in extract_candidate_ids(query) for form in (token, *convert_salesforce_id(token))}
+    keys = fetch_values(SELECT_NAMED_ENTITIES_SQL, namespace_id, wanted.user_id, list(forms))
     if not keys:
         return [], False
     rows = Memory.objects.in_namespace(namespace_id).matching(wanted).filter(pk__in=keys)
     found = list(rows.annotate(relevance=Relevance()).order_by("-updated_at").values(*OUT_COLUMNS, "relevance"))
     exact = {row["entity_id"].upper() for row in found if row["entity_id"] in forms}
     found = [row for row in found if row["entity_id"] in forms or row["entity_id"].upper() not in exact]
-    said = {form.upper() for row in found for form in (row["entity_id"], *other_form(row["entity_id"]))}
-    rest = [word for word in query.split() if word.strip(AROUND) and word.strip(AROUND).upper() not in said]
-    return [as_hit(row) for row in found], bool(found) and (not rest or query.strip().upper() in said)
+    said = {form.upper() for row in found for form in (row["entity_id"], *convert_salesforce_id(row["entity_id"]))}
+    rest = [
+        word
+        for word in query.split()
+        if word.strip(SURROUNDING_PUNCTUATION) and word.strip(SURROUNDING_PUNCTUATION).upper() not in said
+    ]
+    return [entity_to_hit(row) for row in found], bool(found) and (not rest or query.strip().upper() in said)
 
 
-def possible_ids(query: str) -> list[str]:
+def extract_candidate_ids(query: str) -> list[str]:
     """The query itself, its words, and the parts of what looks like an address."""
     words = [query, *query.split(), *re.split(r"[\s/=&?,;|]+", query)]
-    tokens = dict.fromkeys(token for word in words for token in (word.strip(), word.strip(AROUND)) if token)
-    return [token for token in tokens if len(token) <= 255][:TOKENS_AT_MOST]
+    tokens = dict.fromkeys(
+        token for word in words for token in (word.strip(), word.strip(SURROUNDING_PUNCTUATION)) if token
+    )
+    return [token for token in tokens if len(token) <= 255][:MAX_QUERY_TOKENS]
 
 
-def as_hit(row: dict[str, Any]) -> dict[str, Any]:
+def entity_to_hit(row: dict[str, Any]) -> dict[str, Any]:
     worth = row.pop("relevance")
     nothing = dict.fromkeys(("similarity", "text_rank", "parts"))
-    return {"memory": memory_out(row), "score": 1.0, "relevance": worth, "found_by": ["id"], **nothing}
+    return {"memory": to_memory_out(row), "score": 1.0, "relevance": worth, "found_by": ["id"], **nothing}
 
 
-def with_amounts(namespace_id: int, owner: str, query: str) -> str:
+def expand_amounts(namespace_id: int, owner: str, query: str) -> str:
     """The query with its amounts in those forms that occur in the user's memories: to full text 250,000 and 250000 are
     different words."""
-    parts = re.split(f"({PIECES.pattern})", query)  # the odd ones are quoted or excluded, and stay as they are
-    forms = {form for part in parts[::2] for amount in AMOUNT.finditer(part) for form in written(amount)}
+    parts = re.split(
+        f"({QUOTED_OR_EXCLUDED.pattern})", query
+    )  # the odd ones are quoted or excluded, and stay as they are
+    forms = {
+        form for part in parts[::2] for amount in AMOUNT_PATTERN.finditer(part) for form in list_amount_forms(amount)
+    }
     if not forms:
         return query
-    occurring = asked(OCCURRING, sorted(forms), namespace_id, owner)
-    parts[::2] = [AMOUNT.sub(lambda amount: rewritten(amount, occurring), part) for part in parts[::2]]
+    occurring = fetch_values(SELECT_OCCURRING_FORMS_SQL, sorted(forms), namespace_id, owner)
+    parts[::2] = [AMOUNT_PATTERN.sub(lambda amount: rewrite_amount(amount, occurring), part) for part in parts[::2]]
     return "".join(parts)
 
 
-def asked(sql: str, *parameters: Any) -> set[Any]:
+def fetch_values(sql: str, *parameters: Any) -> set[Any]:
     """The one column that a statement gives."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return {value for (value,) in cursor.fetchall()}
 
 
-def rewritten(amount: re.Match, occurring: set[str]) -> str:
-    return " ".join(form for form in written(amount) if form in occurring) or amount[0]
+def rewrite_amount(amount: re.Match, occurring: set[str]) -> str:
+    return " ".join(form for form in list_amount_forms(amount) if form in occurring) or amount[0]
 
 
-def written(amount: re.Match) -> list[str]:
-    number = int(amount["number"].replace(",", "")) * UNITS[amount["unit"].lower()]
-    short = [f"{number // UNITS[unit.lower()]}{unit}" for unit in "kKmM" if number % UNITS[unit.lower()] == 0]
+def list_amount_forms(amount: re.Match) -> list[str]:
+    number = int(amount["number"].replace(",", "")) * UNIT_FACTORS[amount["unit"].lower()]
+    short = [
+        f"{number // UNIT_FACTORS[unit.lower()]}{unit}" for unit in "kKmM" if number % UNIT_FACTORS[unit.lower()] == 0
+    ]
     return [f"{number}", f"{number:,}", *short] if number >= 1_000 else []

@@ -5,10 +5,10 @@ from typing import Any, Literal
 from ninja import Schema
 from pydantic import ConfigDict, Field, model_validator
 
-from memories.retrieval.task_decay import LONGEST_AGE
+from memories.retrieval.task_decay import MAX_AGE_HOURS
 from memories.schemas import HitOut, MemoryOut
-from memories.search.filters import Id, Kind
-from memory_site.core.http.fields import In, Label, Query, Share, Tags
+from memories.search.filters import MemoryTypeIn, UuidIn
+from memory_site.core.http.fields import InputSchema, Label, QueryText, Tags, UnitInterval
 
 
 class RecallHitOut(HitOut):
@@ -23,21 +23,21 @@ class RecallOut(Schema):
     took_ms: float
 
 
-class RetrieveIn(In):
+class RetrieveIn(InputSchema):
     """What to retrieve, and what it is narrowed down to before anything is looked for."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"query": "open deals with Acme", "max_age_hours": 720, "excluded_tags": ["old"]}}
     )
 
-    query: Query
+    query: QueryText
     limit: int = Field(10, ge=1, le=100)
-    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
-    max_age_hours: float | None = Field(None, ge=0, le=LONGEST_AGE, description="Since the memory was last told.")
+    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
+    max_age_hours: float | None = Field(None, ge=0, le=MAX_AGE_HOURS, description="Since the memory was last told.")
     required_tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
     excluded_tags: Tags | None = Field(None, min_length=1, description="None of these.")
-    min_relevance: Share | None = Field(None, description="Of relevance as it is now.")
-    near: list[Id] = Field([], max_length=100, description="Memories of the user where the caller stands.")
+    min_relevance: UnitInterval | None = Field(None, description="Of relevance as it is now.")
+    near: list[UuidIn] = Field([], max_length=100, description="Memories of the user where the caller stands.")
 
     def filters(self) -> dict[str, Any]:
         said = self.model_dump(include={"memory_types", "max_age_hours", "excluded_tags", "min_relevance"})
@@ -70,15 +70,15 @@ class RetrievedOut(Schema):
     took_ms: float
 
 
-class ForgetIn(In):
+class ForgetIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than_hours": 720, "dry_run": True}})
 
-    older_than_hours: float = Field(ge=0, le=LONGEST_AGE, description="Since the memory was last told.")
-    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64, description="Only these.")
+    older_than_hours: float = Field(ge=0, le=MAX_AGE_HOURS, description="Since the memory was last told.")
+    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64, description="Only these.")
     dry_run: bool = False
 
 
-class FinishTaskIn(In):
+class FinishTaskIn(InputSchema):
     """The task that is finished, by its session, its workflow, or both."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"session_id": "monday"}})
@@ -87,7 +87,7 @@ class FinishTaskIn(In):
     workflow_id: Label | None = None
 
     @model_validator(mode="after")
-    def some_task(self) -> "FinishTaskIn":
+    def require_task(self) -> "FinishTaskIn":
         if self.session_id is None and self.workflow_id is None:
             raise ValueError("session_id or workflow_id is required")
         return self

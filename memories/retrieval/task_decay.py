@@ -2,22 +2,22 @@
 
 from django.db import connection
 
-from memories.retrieval.relevance import LEAST
+from memories.retrieval.relevance import MIN_RELEVANCE
 from memories.types import MemoryType
 
-LONGEST_AGE = 24 * 366 * 200
+MAX_AGE_HOURS = 24 * 366 * 200
 #: What a task leaves behind that is of little use to anything else.
-OF_THE_TASK = (MemoryType.USER_SELECTION, MemoryType.SEARCH_RESULT, MemoryType.TEMPORARY_STATE)
-FACTOR = 0.5
+TASK_MEMORY_TYPES = (MemoryType.USER_SELECTION, MemoryType.SEARCH_RESULT, MemoryType.TEMPORARY_STATE)
+TASK_DECAY_FACTOR = 0.5
 # In the order of their ids, so that nobody is locked out. What lies below the least relevance is left as it is.
-LOWER = f"""
-UPDATE memories_memory AS memory SET base_relevance = base_relevance * {FACTOR}
+DECAY_TASK_MEMORIES_SQL = f"""
+UPDATE memories_memory AS memory SET base_relevance = base_relevance * {TASK_DECAY_FACTOR}
 FROM (
     SELECT id FROM memories_memory
     WHERE namespace_id = %(namespace)s AND user_id = %(user)s AND memory_type = ANY(%(types)s)
       AND (%(session)s::text IS NULL OR session_id = %(session)s)
       AND (%(workflow)s::text IS NULL OR workflow_id = %(workflow)s)
-      AND (expires_at IS NULL OR expires_at > statement_timestamp()) AND base_relevance > {LEAST}
+      AND (expires_at IS NULL OR expires_at > statement_timestamp()) AND base_relevance > {MIN_RELEVANCE}
     ORDER BY id FOR NO KEY UPDATE
 ) AS served
 WHERE memory.id = served.id
@@ -26,7 +26,7 @@ WHERE memory.id = served.id
 
 def finish_task(namespace_id: int, user_id: str, session_id: str | None, workflow_id: str | None) -> int:
     """Halve the base relevance of what served the task; of how many memories."""
-    task = {"session": session_id, "workflow": workflow_id, "types": [str(kind) for kind in OF_THE_TASK]}
+    task = {"session": session_id, "workflow": workflow_id, "types": [str(kind) for kind in TASK_MEMORY_TYPES]}
     with connection.cursor() as cursor:
-        cursor.execute(LOWER, {"namespace": namespace_id, "user": user_id, **task})
+        cursor.execute(DECAY_TASK_MEMORIES_SQL, {"namespace": namespace_id, "user": user_id, **task})
         return cursor.rowcount

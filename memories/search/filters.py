@@ -7,24 +7,24 @@ from django.db.models import Q
 from pydantic import BeforeValidator, Field
 
 from memories.types import MemoryType
-from memory_site.core.http.fields import In, JsonObject, Label, Moment, Tags
+from memory_site.core.http.fields import InputSchema, JsonObject, Label, Tags, Timestamp
 
 
-def written_id(value: object) -> object:
+def parse_uuid(value: object) -> object:
     return UUID(value) if isinstance(value, str) else value
 
 
-def written_kind(value: object) -> object:
+def parse_memory_type(value: object) -> object:
     if isinstance(value, str) and value not in set(MemoryType):
         raise ValueError(f"must be one of {', '.join(MemoryType)}")
     return MemoryType(value) if isinstance(value, str) else value
 
 
-Id = Annotated[UUID, BeforeValidator(written_id)]
-Kind = Annotated[MemoryType, BeforeValidator(written_kind)]
+UuidIn = Annotated[UUID, BeforeValidator(parse_uuid)]
+MemoryTypeIn = Annotated[MemoryType, BeforeValidator(parse_memory_type)]
 
 
-class Filters(In):
+class Filters(InputSchema):
     """Conditions that must all hold. Nothing of a request is expanded into ORM keywords: each field is named here."""
 
     user_id: Label | None = None
@@ -34,19 +34,19 @@ class Filters(In):
     session_id: Label | None = None
     source_system: Label | None = None
     entity_system: Label | None = None
-    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
+    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
     tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
     any_tags: Tags | None = Field(None, min_length=1, description="At least one of these.")
     min_importance: int | None = Field(None, ge=1, le=5)
     min_confidence: float | None = Field(None, ge=0, le=1)
-    created_after: Moment | None = Field(None, description="At this moment or later.")
-    created_before: Moment | None = Field(None, description="Before this moment.")
+    created_after: Timestamp | None = Field(None, description="At this moment or later.")
+    created_before: Timestamp | None = Field(None, description="Before this moment.")
     metadata: JsonObject | None = Field(None, description="Contained in the memory's metadata.")
     important: bool | None = Field(None, description="Whether `metadata.important` is true.")
-    ids: list[Id] | None = Field(None, min_length=1, max_length=1000)
+    ids: list[UuidIn] | None = Field(None, min_length=1, max_length=1000)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing is asked for; every metadata contains {}."""
         return all(value is None or value == {} for value in self.model_dump().values())
 

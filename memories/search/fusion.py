@@ -7,13 +7,13 @@ bound of 2 keeps an exact name ahead of a crowd of similar texts. Found on four 
 never below the better arm there; plain reciprocal rank fusion was, on two.
 """
 
-from memories.search.words import FOREMOST, RANKED
+from memories.search.words import RANKED_CTES, TOP_MATCHES_CTE
 
-CANDIDATES = {
+CANDIDATE_SQL = {
     (True, True): "SELECT id FROM foremost UNION SELECT id FROM near",
     (True, False): "SELECT id FROM foremost",
 }
-FUSED = """
+FUSED_HITS_CTE = """
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + coalesce(text_rank, 0))) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM near WHERE near.id = compared.id) AS by_meaning
@@ -26,23 +26,23 @@ hits AS MATERIALIZED (
         ) v ON true
     ) compared
 )"""
-WORDS_ALONE = """
+TEXT_HITS_CTE = """
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-text_rank) AS score, NULL::float8 AS similarity, text_rank, 0::float8 AS lead,
            false AS by_meaning
     FROM ranked
 )"""
-MEANING_ALONE = """
+VECTOR_HITS_CTE = """
 hits AS MATERIALIZED (
     SELECT id, least(greatest(similarity, 0), 1) AS score, similarity, NULL::float8 AS text_rank, true AS by_meaning
     FROM near
 )"""
 
 
-def hits(*, by_words: bool, by_meaning: bool) -> list[str]:
+def build_hit_ctes(*, by_words: bool, by_meaning: bool) -> list[str]:
     """The last parts of the statement: `hits` (id, score, similarity, text_rank, by_meaning), with words also `lead`,
     how far its meaning stands out."""
     if not by_words:
-        return [MEANING_ALONE]
-    candidates = f"candidates AS MATERIALIZED ({CANDIDATES[by_words, by_meaning]})"
-    return [FOREMOST, candidates, RANKED, FUSED if by_meaning else WORDS_ALONE]
+        return [VECTOR_HITS_CTE]
+    candidates = f"candidates AS MATERIALIZED ({CANDIDATE_SQL[by_words, by_meaning]})"
+    return [TOP_MATCHES_CTE, candidates, RANKED_CTES, FUSED_HITS_CTE if by_meaning else TEXT_HITS_CTE]

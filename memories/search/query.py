@@ -11,14 +11,14 @@ from typing import Any
 Sql = tuple[str, Sequence[Any]]
 
 # Candidates each arm proposes at least: twice as many changed no measured figure.
-LEAST_DEPTH = 50
+MIN_DEPTH = 50
 # There is always a row, so that the size of the scope is told even when nothing was found: its id is null then.
 # Behind a hit's columns: score, similarity, text rank, found by meaning, vectors near, rows of the scope, few of them.
-EXTRA_COLUMNS, NEAR = 7, -3
+EXTRA_COLUMN_COUNT, NEAR_COUNT_INDEX = 7, -3
 # In front of these, where only one of several is shown: how many there were in all.
-ALIKE = -EXTRA_COLUMNS - 1
+UNGROUPED_COUNT_INDEX = -EXTRA_COLUMN_COUNT - 1
 # How many each arm proposes where what is the same filled the places: licence texts stand in thousands of files.
-DEEP = 20_000
+DEEP_SEARCH_DEPTH = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Ranking:
     one_of: str | None = None
 
 
-PLAIN = Ranking()
+PLAIN_RANKING = Ranking()
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Search:
     model: str | None
     limit: int
     threshold: float | None = None
-    ranking: Ranking = PLAIN
+    ranking: Ranking = PLAIN_RANKING
     deep: bool = False
 
     @property
@@ -74,6 +74,6 @@ class Search:
     @property
     def depth(self) -> int:
         if self.deep:
-            return DEEP
+            return DEEP_SEARCH_DEPTH
         wanted = self.limit * self.ranking.candidates
-        return max(wanted, LEAST_DEPTH) if self.fused or self.ranking.candidates > 1 else wanted
+        return max(wanted, MIN_DEPTH) if self.fused or self.ranking.candidates > 1 else wanted

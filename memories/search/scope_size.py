@@ -7,14 +7,14 @@ from dataclasses import dataclass
 # Scopes with no more rows than this are scanned exactly: 2 to 4 µs a vector, where the index costs 2 to 5 ms and, the
 # fewer rows a filter keeps, recall. In a large table it is a share of the rows (what the index is worst at is a filter
 # that keeps few of very many), up to what a scan can do in about 50 ms.
-EXACT_AT_LEAST, EXACT_SHARE, EXACT_AT_MOST = 5_000, 20, 20_000
-REMEMBERED_SECONDS, REMEMBERED = 30.0, 10_000
+MIN_EXACT_ROWS, EXACT_ROWS_DIVISOR, MAX_EXACT_ROWS = 5_000, 20, 20_000
+SIZE_CACHE_SECONDS, MAX_CACHED_SIZES = 30.0, 10_000
 
 # `chosen` is what a filter on the wide rows keeps, cut off above the crossover, read once and used by the exact scan.
 # Above it the table's own estimate is good enough: only its logarithm counts.
-SIZE_UNKNOWN = f"""
+COUNTED_SIZE_CTES = f"""
 crossover AS MATERIALIZED (
-    SELECT reltuples, least(greatest({EXACT_AT_LEAST}, reltuples / {EXACT_SHARE}), {EXACT_AT_MOST})::int AS rows
+    SELECT reltuples, least(greatest({MIN_EXACT_ROWS}, reltuples / {EXACT_ROWS_DIVISOR}), {MAX_EXACT_ROWS})::int AS rows
     FROM pg_class WHERE oid = 'memories_memory'::regclass
 ),
 chosen AS MATERIALIZED (SELECT id FROM scope LIMIT (SELECT rows + 1 FROM crossover)),
@@ -22,37 +22,37 @@ size AS MATERIALIZED (
     SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.reltuples) END::float8 AS rows, n <= c.rows AS few
     FROM crossover c, (SELECT count(*) AS n FROM chosen) counted
 )"""
-SIZE_KNOWN = "size AS MATERIALIZED (SELECT %(rows)s::float8 AS rows, %(few)s::bool AS few)"
+KNOWN_SIZE_CTE = "size AS MATERIALIZED (SELECT %(rows)s::float8 AS rows, %(few)s::bool AS few)"
 
 
 @dataclass(frozen=True)
-class Size:
+class ScopeSize:
     """Rows of a scope, exact up to the crossover, and whether they are few enough to scan."""
 
     rows: float
     few: bool
 
 
-class Sizes:
+class ScopeSizeCache:
     """Sizes lately seen. Knowing one saves counting; a stale one costs time, never a hit."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, tuple[float, Size]] = {}
+        self._seen: dict[Hashable, tuple[float, ScopeSize]] = {}
 
-    def get(self, scope: Hashable) -> Size | None:
+    def get(self, scope: Hashable) -> ScopeSize | None:
         seen = self._seen.get(scope)
-        return seen[1] if seen and time.monotonic() - seen[0] < REMEMBERED_SECONDS else None
+        return seen[1] if seen and time.monotonic() - seen[0] < SIZE_CACHE_SECONDS else None
 
-    def note(self, scope: Hashable, size: Size) -> None:
-        if len(self._seen) >= REMEMBERED:
+    def note(self, scope: Hashable, size: ScopeSize) -> None:
+        if len(self._seen) >= MAX_CACHED_SIZES:
             self._seen.clear()
         self._seen[scope] = (time.monotonic(), size)
 
     def clear(self) -> None:
         self._seen.clear()
 
-    def forget(self, scope: Hashable) -> None:
+    def discard(self, scope: Hashable) -> None:
         self._seen.pop(scope, None)
 
 
-sizes = Sizes()
+scope_sizes = ScopeSizeCache()

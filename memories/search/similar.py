@@ -10,11 +10,11 @@ from pgvector.django import MaxInnerProduct
 from memories.models import Embedding
 
 #: Characters of a neighbour's content that are read.
-BEGINNING = 300
+MAX_PREVIEW_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class SimilarMemory:
     """A memory near another one; `similarity` is the cosine of their vectors."""
 
     id: UUID
@@ -24,16 +24,16 @@ class Neighbour:
     similarity: float
 
 
-def neighbours(embedding: Embedding, limit: int = 10) -> list[Neighbour]:
+def find_similar(embedding: Embedding, limit: int = 10) -> list[SimilarMemory]:
     """The living memories of the same namespace and model nearest to this vector, most similar first. One statement,
     which takes the vector from the table: it never travels."""
     vectors = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model)
     own = Subquery(Embedding.objects.filter(pk=embedding.pk).values("vector"))
     others = vectors.exclude(memory_id=embedding.memory_id)
     nearest = others.annotate(distance=MaxInnerProduct("vector", own)).order_by("distance")
-    rows = nearest.annotate(beginning=Left("memory__content", BEGINNING)).values_list(
+    rows = nearest.annotate(beginning=Left("memory__content", MAX_PREVIEW_LENGTH)).values_list(
         "memory_id", "beginning", "memory_type", "user_id", "distance"
     )[:limit]
-    found = [Neighbour(*row[:-1], similarity=-row[-1]) for row in rows]
+    found = [SimilarMemory(*row[:-1], similarity=-row[-1]) for row in rows]
     # The index gives its rows only roughly in order.
     return sorted(found, key=lambda each: -each.similarity)

@@ -12,27 +12,29 @@ limits bound the cost: however common its words, a query reads some thousands of
 import re
 
 # What must match whatever else does: quoted phrases and what is excluded. With a bare OR the phrases are alternatives.
-PIECES = re.compile(r'-?"[^"]*"|(?<!\S)-\S+')
-EXCLUDED = re.compile(r'(?<!\S)-(?:"[^"]*"|\S+)')
+QUOTED_OR_EXCLUDED = re.compile(r'-?"[^"]*"|(?<!\S)-\S+')
+EXCLUDED_TERM = re.compile(r'(?<!\S)-(?:"[^"]*"|\S+)')
 BARE_OR = re.compile(r"(?<!\S)or(?!\S)", re.IGNORECASE)
 
-SCOPE = "scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM ({rows}) AS given (id, words) {required})"
+SCOPE_CTE = (
+    "scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM ({rows}) AS given (id, words) {required})"
+)
 # A requirement of nothing but stop words is none.
-REQUIRED = """WHERE numnode(websearch_to_tsquery('english', memories_text(%(required)s))) = 0
+REQUIRED_FILTER_SQL = """WHERE numnode(websearch_to_tsquery('english', memories_text(%(required)s))) = 0
     OR words @@ websearch_to_tsquery('english', memories_text(%(required)s))"""
 
 
-def required(query: str | None) -> str | None:
+def extract_required(query: str | None) -> str | None:
     """The part of the query in web-search syntax that every hit must match; None when there is none."""
     if query is None:
         return None
-    if not BARE_OR.sub("", PIECES.sub("", query)).strip():
+    if not BARE_OR.sub("", QUOTED_OR_EXCLUDED.sub("", query)).strip():
         return query
-    pieces = (EXCLUDED if BARE_OR.search(PIECES.sub("", query)) else PIECES).findall(query)
+    pieces = (EXCLUDED_TERM if BARE_OR.search(QUOTED_OR_EXCLUDED.sub("", query)) else QUOTED_OR_EXCLUDED).findall(query)
     return " ".join(pieces) or None
 
 
-ARM = [
+TEXT_CTES = [
     # Nodes: phrases and compounds whole, and every lexeme alone; the longest are the most telling.
     r"""
 nodes AS MATERIALIZED (
@@ -105,15 +107,15 @@ matched AS MATERIALIZED (
 
 # 0.6079 = 6/π²: what ts_rank gives one occurrence, so that a text that has every node once comes to about 1. The second
 # term rewards having nearly all of what can be had, which is what someone who names a thing exactly wants.
-RANK = """({weight} / 0.6079::float8 * (usual / greatest({words}, 1)) ^ 0.35::float8 / possible) ^ 1.25::float8
+TEXT_RANK_SQL = """({weight} / 0.6079::float8 * (usual / greatest({words}, 1)) ^ 0.35::float8 / possible) ^ 1.25::float8
            + least({presence} / present, 1) ^ 4::float8"""
-FOREMOST = f"""
+TOP_MATCHES_CTE = f"""
 foremost AS MATERIALIZED (
     SELECT id FROM matched CROSS JOIN measure
-    ORDER BY {RANK.format(weight="weight", words="words", presence="presence")} DESC, id LIMIT %(depth)s
+    ORDER BY {TEXT_RANK_SQL.format(weight="weight", words="words", presence="presence")} DESC, id LIMIT %(depth)s
 )"""
 # The full rank of every candidate, whichever arm proposed it.
-RANKED = f"""
+RANKED_CTES = f"""
 opened AS MATERIALIZED (
     SELECT candidates.id, min(length(search_vector)) AS words,
            sum(idf * ts_rank('{{1,1,1,1}}', search_vector, node)) AS weight, sum(idf) AS presence
@@ -122,7 +124,7 @@ opened AS MATERIALIZED (
 ),
 ranked AS MATERIALIZED (
     SELECT id, {
-    RANK.format(
+    TEXT_RANK_SQL.format(
         weight="(coalesce(closed_weight, 0) + coalesce(opened.weight, 0))",
         words="matched.words, opened.words",
         presence="(coalesce(closed_presence, 0) + coalesce(opened.presence, 0))",

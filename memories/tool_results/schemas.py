@@ -5,18 +5,23 @@ from typing import Any
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from memories.schemas import Level, MemoryOut, UniqueTags
+from memories.schemas import ImportanceLevel, MemoryOut, UniqueTags
 from memories.types import Importance
-from memory_site.core.http.fields import FutureMoment, In, JsonObject, Label, Summary
+from memory_site.core.http.fields import FutureTimestamp, InputSchema, JsonObject, Label, Summary
 
-ACCOUNT = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
-EXAMPLE = {"user_id": "ada", "agent_id": "crm", "tool": "search_accounts", "result": {"records": [ACCOUNT]}}
+EXAMPLE_ACCOUNT = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
+TOOL_RESULT_EXAMPLE = {
+    "user_id": "ada",
+    "agent_id": "crm",
+    "tool": "search_accounts",
+    "result": {"records": [EXAMPLE_ACCOUNT]},
+}
 
 
-class ToolResultIn(In):
+class ToolResultIn(InputSchema):
     """What a tool gave. Only `agent_id`, `tool` and `result` are required."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": TOOL_RESULT_EXAMPLE})
 
     agent_id: Label
     tool: Label
@@ -28,8 +33,8 @@ class ToolResultIn(In):
     summary: Summary | None = Field(None, description="One is made when there is none.")
     metadata: JsonObject = {}
     tags: UniqueTags = []
-    importance: Level = Importance.MEDIUM.value
-    expires_at: FutureMoment | None = Field(None, description="Of the result; what is known of entities stays.")
+    importance: ImportanceLevel = Importance.MEDIUM.value
+    expires_at: FutureTimestamp | None = Field(None, description="Of the result; what is known of entities stays.")
 
 
 class ToolResultOut(Schema):

@@ -17,17 +17,17 @@ from pydantic_core import to_json
 
 from memories.graph.models import Erasure, PendingRelationship, Relationship, UserStatistics, UserTotal
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
-from memories.users.statistics import compact
-from memory_site.core.db.retry import surviving_deadlocks
+from memories.users.statistics import compact_totals
+from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import ApiKey, Conversation, IdempotentAnswer, Message, SessionLink, SessionMemory
 
 #: Kept by the database itself, of rows that are gone by then.
-DERIVED = (UserTotal, UserStatistics)
+DERIVED_MODELS = (UserTotal, UserStatistics)
 #: Of one with many memories it takes its time.
-PATIENTLY = "SET LOCAL statement_timeout = 0"
-UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+NO_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 0"
+UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Answers kept for retries that name him, or a row of his.
-NAMING = """
+SELECT_ANSWERS_NAMING_USER_SQL = """
 WITH his (id) AS MATERIALIZED ({ids}), sessions (name) AS MATERIALIZED ({names})
 SELECT answer.id FROM sessions_app_idempotentanswer answer JOIN sessions_app_apikey key ON key.id = answer.api_key_id
 WHERE key.namespace_id = %s AND (
@@ -37,61 +37,69 @@ WHERE key.namespace_id = %s AND (
 )
 """
 
-Rows = dict[str, QuerySet]
+RowsByKind = dict[str, QuerySet]
 
 
-def belongings(namespace_id: int, user_id: str) -> Rows:
+def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
     """What there is of a user, by name, in an order in which it can go: nothing is looked for by what has gone."""
     mine = {"namespace_id": namespace_id, "user_id": user_id}
     linked = {"namespace_id": namespace_id, "owner": user_id}
     rows = {
         "session_links": SessionLink.objects.filter(
-            his_alone("source_session_id", **mine) | his_alone("target_session_id", **mine), namespace=namespace_id
+            sessions_only_of("source_session_id", **mine) | sessions_only_of("target_session_id", **mine),
+            namespace=namespace_id,
         ),
-        "sessions": SessionMemory.objects.filter(his_alone("session_id", **mine), namespace=namespace_id),
+        "sessions": SessionMemory.objects.filter(sessions_only_of("session_id", **mine), namespace=namespace_id),
         "relationships": Relationship.objects.filter(**linked),
         "pending_relationships": PendingRelationship.objects.filter(**linked),
         "vectors": Embedding.objects.filter(**mine),
         "messages": Message.objects.filter(conversation__in=Conversation.objects.filter(**mine)),
-        **{named(model): of_memories(model, mine) for model in tables_of_memories()},
+        **{get_kind(model): filter_by_memories(model, mine) for model in list_memory_detail_models()},
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
-        **{named(model): model._base_manager.filter(**mine) for model in tables_of_users()},
+        **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
     }
-    about = {"kept_answers": answers_naming(namespace_id, user_id, rows), "console_log": log_entries(rows)}
+    about = {
+        "kept_answers": find_answers_naming_user(namespace_id, user_id, rows),
+        "console_log": find_log_entries(rows),
+    }
     return about | rows
 
 
-def tables_of_users() -> list[type[Model]]:
+def list_user_models() -> list[type[Model]]:
     """Every other table whose rows belong to users."""
-    known = (Memory, Embedding, Conversation, *DERIVED)
-    return [model for model in apps.get_models() if model not in known and {"namespace", "user_id"} <= columns(model)]
+    known = (Memory, Embedding, Conversation, *DERIVED_MODELS)
+    return [
+        model
+        for model in apps.get_models()
+        if model not in known and {"namespace", "user_id"} <= get_field_names(model)
+    ]
 
 
-def tables_of_memories() -> list[type[Model]]:
+def list_memory_detail_models() -> list[type[Model]]:
     """Every other table that says more of a memory, under its id."""
     known = (Embedding, DueEmbedding)
-    return [model for model in apps.get_models() if model not in known and says_more(model)]
+    return [model for model in apps.get_models() if model not in known and is_memory_detail(model)]
 
 
-def says_more(model: type[Model]) -> bool:
+def is_memory_detail(model: type[Model]) -> bool:
     key = model._meta.pk
-    return bool(key.one_to_one) and key.related_model is Memory and "namespace" in columns(model)
+    return bool(key.one_to_one) and key.related_model is Memory and "namespace" in get_field_names(model)
 
 
-def of_memories(model: type[Model], mine: dict[str, Any]) -> QuerySet:
+def filter_by_memories(model: type[Model], mine: dict[str, Any]) -> QuerySet:
     return model._base_manager.filter(pk__in=Memory.objects.filter(**mine).values("pk"))
 
 
-def columns(model: type[Model]) -> set[str]:
+def get_field_names(model: type[Model]) -> set[str]:
     return {field.name for field in model._meta.concrete_fields}
 
 
-def named(model: type[Model]) -> str:
+def get_kind(model: type[Model]) -> str:
     return str(model._meta.verbose_name_plural).replace(" ", "_")
 
 
-def his_alone(column: str, namespace_id: int, user_id: str) -> Q:
+def sessions_only_of(column: str, namespace_id: int, user_id: str) -> Q:
     """The column names a session that his memories and conversations name, and those of nobody else do."""
     mine, others = Q(), Q()
     for model in (Memory, Conversation):
@@ -102,11 +110,11 @@ def his_alone(column: str, namespace_id: int, user_id: str) -> Q:
     return mine & ~others
 
 
-def log_entries(rows: Rows) -> QuerySet:
+def find_log_entries(rows: RowsByKind) -> QuerySet:
     """What the console noted about these rows."""
     found = LogEntry.objects.none()
     for each in rows.values():
-        if not (has_id(each) or says_more(each.model)):
+        if not (has_id(each) or is_memory_detail(each.model)):
             continue
         label = {
             "content_type__app_label": each.model._meta.app_label,
@@ -121,64 +129,69 @@ def has_id(rows: QuerySet) -> bool:
     return hasattr(rows.model, "id")
 
 
-def answers_naming(namespace_id: int, user_id: str, rows: Rows) -> QuerySet:
+def find_answers_naming_user(namespace_id: int, user_id: str, rows: RowsByKind) -> QuerySet:
     ids = [each.values("id").query.sql_with_params() for each in rows.values() if has_id(each)]
     names, values = rows["sessions"].values("session_id").query.sql_with_params()
-    sql = NAMING.format(ids=" UNION ALL ".join(f"({sql})" for sql, _ in ids), names=names)
-    parameters = [value for _, each in ids for value in each] + [*values, namespace_id, to_json(user_id), f"({UUID})"]
+    sql = SELECT_ANSWERS_NAMING_USER_SQL.format(ids=" UNION ALL ".join(f"({sql})" for sql, _ in ids), names=names)
+    parameters = [value for _, each in ids for value in each] + [
+        *values,
+        namespace_id,
+        to_json(user_id),
+        f"({UUID_PATTERN})",
+    ]
     return IdempotentAnswer.objects.filter(pk__in=RawSQL(sql, parameters))  # noqa: S611
 
 
-@surviving_deadlocks
+@retry_on_deadlock
 def erase(namespace_id: int, user_id: str, by: str) -> dict[str, int]:
     """Erase a user, all or nothing: what was erased, by kind. Noted as an Erasure, whoever asked for it `by` name."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(PATIENTLY)
-        erased = delete_rows(belongings(namespace_id, user_id))
+        cursor.execute(NO_STATEMENT_TIMEOUT)
+        erased = delete_rows(collect_user_rows(namespace_id, user_id))
         if erased:
-            note(namespace_id, user_id, by, erased)
+            record_erasure(namespace_id, user_id, by, erased)
     if erased:
-        compact()  # his totals are none now, and their rows go
+        compact_totals()  # his totals are none now, and their rows go
     return erased
 
 
-def everything(namespace_id: int) -> Rows:
+def collect_namespace_rows(namespace_id: int) -> RowsByKind:
     """All that a namespace holds but its keys and its audit lines, by name."""
-    kept = (ApiKey, Erasure, Reembedding, *DERIVED)
-    tables = [model for model in apps.get_models() if model not in kept and "namespace" in columns(model)]
+    kept = (ApiKey, Erasure, Reembedding, *DERIVED_MODELS)
+    tables = [model for model in apps.get_models() if model not in kept and "namespace" in get_field_names(model)]
     answers = IdempotentAnswer.objects.filter(api_key__namespace_id=namespace_id)
-    return {named(model): model._base_manager.filter(namespace_id=namespace_id) for model in tables} | {
+    return {get_kind(model): model._base_manager.filter(namespace_id=namespace_id) for model in tables} | {
         "kept_answers": answers
     }
 
 
-def count_rows(tables: Rows) -> dict[str, int]:
+def count_rows(tables: RowsByKind) -> dict[str, int]:
     """How many rows of each kind; kinds without any are left out."""
     counted = {name: rows.count() for name, rows in tables.items()}
     return {name: number for name, number in counted.items() if number}
 
 
-def delete_rows(tables: Rows) -> dict[str, int]:
-    deleted = {name: gone(rows) for name, rows in tables.items()}
+def delete_rows(tables: RowsByKind) -> dict[str, int]:
+    deleted = {name: raw_delete(rows) for name, rows in tables.items()}
     return {name: number for name, number in deleted.items() if number}
 
 
-@surviving_deadlocks
-def erase_all(namespace_id: int) -> None:
+@retry_on_deadlock
+def erase_namespace(namespace_id: int) -> None:
     """Empty a namespace, all or nothing."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(PATIENTLY)
-        delete_rows(everything(namespace_id))
+        cursor.execute(NO_STATEMENT_TIMEOUT)
+        delete_rows(collect_namespace_rows(namespace_id))
 
 
-def gone(rows: QuerySet) -> int:
+def raw_delete(rows: QuerySet) -> int:
     return rows._raw_delete(rows.db)
 
 
-def note(namespace_id: int, user_id: str, by: str, erased: dict[str, Any]) -> None:
-    Erasure.objects.create(namespace_id=namespace_id, user_digest=digest(user_id), by=by, erased=erased)
+def record_erasure(namespace_id: int, user_id: str, by: str, erased: dict[str, Any]) -> None:
+    Erasure.objects.create(namespace_id=namespace_id, user_digest=hash_user_id(user_id), by=by, erased=erased)
 
 
-def digest(user_id: str) -> bytes:
+def hash_user_id(user_id: str) -> bytes:
     """SHA-256: tells whether a given user was erased, not who was."""
     return hashlib.sha256(user_id.encode()).digest()

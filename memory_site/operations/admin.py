@@ -26,8 +26,8 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from memory_site.core.admin.base import ConsoleAdmin, ReadAdmin
-from memory_site.core.admin.formatting import moment
+from memory_site.core.admin.base import BaseAdmin, ReadOnlyAdmin
+from memory_site.core.admin.formatting import format_datetime
 from memory_site.operations.models import Heartbeat
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -35,7 +35,7 @@ for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, Sola
 
 
 @admin.register(User)
-class UserAdmin(PlainUserAdmin, ConsoleAdmin):
+class UserAdmin(PlainUserAdmin, BaseAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -44,7 +44,7 @@ class UserAdmin(PlainUserAdmin, ConsoleAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(PlainGroupAdmin, ConsoleAdmin):
+class GroupAdmin(PlainGroupAdmin, BaseAdmin):
     compressed_fields = False
 
 
@@ -59,18 +59,18 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = TaskSelect()
 
 
-UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+INTERVAL_UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 
-def every(pause: timedelta) -> str:
+def format_interval(pause: timedelta) -> str:
     """A pause in its largest whole unit: 3600 seconds are "every hour"."""
     seconds = pause.total_seconds()
-    unit, length = next((pair for pair in UNITS.items() if seconds % pair[1] == 0), ("second", 1))
+    unit, length = next((pair for pair in INTERVAL_UNITS.items() if seconds % pair[1] == 0), ("second", 1))
     return f"every {unit}" if seconds == length else f"every {seconds / length:g} {unit}s"
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ConsoleAdmin):
+class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, BaseAdmin):
     form = PeriodicTaskForm
     date_hierarchy = None
     list_display = ("name", "enabled", "runs", "last_run", "total_run_count")
@@ -81,12 +81,12 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ConsoleAdmin):
     @display(description="runs")
     def runs(self, task: PeriodicTask) -> str:
         if task.interval:
-            return every(task.interval.schedule.run_every)
+            return format_interval(task.interval.schedule.run_every)
         return task.crontab.human_readable if task.crontab else str(task.scheduler)
 
     @display(description="last run", ordering="last_run_at", empty_value="never")
     def last_run(self, task: PeriodicTask) -> SafeString | None:
-        return moment(task.last_run_at)
+        return format_datetime(task.last_run_at)
 
     @admin.action(description="Run the selected tasks now")
     def run_tasks(self, request: HttpRequest, queryset: QuerySet) -> None:
@@ -96,7 +96,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ConsoleAdmin):
             messages.error(request, f"No worker could be asked: the broker is away ({error}).")
 
 
-class TasksOfSchedule(TabularInline):
+class ScheduleTasksInline(TabularInline):
     """Which tasks a schedule drives."""
 
     model = PeriodicTask
@@ -107,8 +107,8 @@ class TasksOfSchedule(TabularInline):
     show_change_link = True
 
 
-class ScheduleAdmin(ConsoleAdmin):
-    inlines = (TasksOfSchedule,)
+class ScheduleAdmin(BaseAdmin):
+    inlines = (ScheduleTasksInline,)
 
 
 @admin.register(IntervalSchedule, SolarSchedule, ClockedSchedule)
@@ -124,7 +124,7 @@ class CrontabAdmin(ScheduleAdmin):
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(ReadAdmin):
+class HeartbeatAdmin(ReadOnlyAdmin):
     """Written by the parts themselves, and only read here."""
 
     list_display = ("name", "seen")

@@ -49,4 +49,4 @@ QUESTIONS = [
 ]
 
 # About our own documents: a question, and the file that answers it.
-ABOUT_US = ("How many rows may a search scan exactly before it turns to the index?", "decisions.md")
+DOCUMENT_QUESTION = ("How many rows may a search scan exactly before it turns to the index?", "decisions.md")

@@ -22,19 +22,19 @@ from memories.embeddings import get_embedder
 from memories.models import Memory
 from memory_site.operations.models import Heartbeat
 from sessions_app.commands import first_line
-from sessions_app.encryption import HistoryUnreadable, Interaction, opened
+from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Namespace, SessionMemory
 
-PATIENCE_SECONDS = 3.0
-SILENCE = timedelta(seconds=40)  # two beats and a half
+CHECK_TIMEOUT_SECONDS = 3.0
+MAX_HEARTBEAT_AGE = timedelta(seconds=40)  # two beats and a half
 #: 0.8.2 ends an overflow in parallel index builds, 0.8.3 and 0.8.4 damage by vacuum.
-OLDEST_PGVECTOR = (0, 8, 4)
-OLDEST_POSTGRESQL = 150000
-LEAST_FREE = 0.05
-LOOKED_AT = 20
+MIN_PGVECTOR_VERSION = (0, 8, 4)
+MIN_POSTGRESQL_VERSION = 150000
+MIN_FREE_DISK_SHARE = 0.05
+MAX_SAMPLED_ROWS = 20
 
 
-class Status(IntEnum):
+class HealthStatus(IntEnum):
     HEALTHY = 0
     DEGRADED = 1
     UNHEALTHY = 2
@@ -45,7 +45,7 @@ class Component:
     """One part: how it is, in words too, how long it took to find out, and what mends it."""
 
     name: str
-    status: Status
+    status: HealthStatus
     message: str
     mend: str = ""
     latency_ms: float = 0.0
@@ -54,138 +54,149 @@ class Component:
         return asdict(self) | {"status": self.status.name.lower()}
 
 
-Finding = tuple[Status, str]
-START = "make run"
+CheckResult = tuple[HealthStatus, str]
+START_COMMAND = "make run"
 
 
-def database() -> Finding:
+def check_database() -> CheckResult:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version_num')::int, current_setting('server_version')")
         number, version = cursor.fetchone()
-    if number < OLDEST_POSTGRESQL:
-        return Status.UNHEALTHY, f"PostgreSQL {version} is too old: 15 is needed."
-    return Status.HEALTHY, f"PostgreSQL {version}"
+    if number < MIN_POSTGRESQL_VERSION:
+        return HealthStatus.UNHEALTHY, f"PostgreSQL {version} is too old: 15 is needed."
+    return HealthStatus.HEALTHY, f"PostgreSQL {version}"
 
 
-def pgvector() -> Finding:
+def check_pgvector() -> CheckResult:
     with connection.cursor() as cursor:
         cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
         row = cursor.fetchone()
     if row is None:
-        return Status.UNHEALTHY, "The extension vector is not installed."
-    if tuple(int(part) for part in re.findall(r"\d+", row[0])[:3]) < OLDEST_PGVECTOR:
-        return Status.UNHEALTHY, f"pgvector {row[0]} has known faults: 0.8.4 is needed."
-    return Status.HEALTHY, f"pgvector {row[0]}"
+        return HealthStatus.UNHEALTHY, "The extension vector is not installed."
+    if tuple(int(part) for part in re.findall(r"\d+", row[0])[:3]) < MIN_PGVECTOR_VERSION:
+        return HealthStatus.UNHEALTHY, f"pgvector {row[0]} has known faults: 0.8.4 is needed."
+    return HealthStatus.HEALTHY, f"pgvector {row[0]}"
 
 
-def migrations() -> Finding:
+def check_migrations() -> CheckResult:
     executor = MigrationExecutor(connection)
     missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    return (Status.UNHEALTHY, f"{missing} migrations are missing.") if missing else (Status.HEALTHY, "All applied.")
+    return (
+        (HealthStatus.UNHEALTHY, f"{missing} migrations are missing.")
+        if missing
+        else (HealthStatus.HEALTHY, "All applied.")
+    )
 
 
-def broker() -> Finding:
-    with broker_client() as client:
+def check_broker() -> CheckResult:
+    with get_broker_client() as client:
         version = client.info("server")["redis_version"]
-    return Status.HEALTHY, f"Answers (version {version})."
+    return HealthStatus.HEALTHY, f"Answers (version {version})."
 
 
-def broker_client() -> redis.Redis:
+def get_broker_client() -> redis.Redis:
     """A client of Celery's broker that gives up after two seconds."""
     url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
-def worker() -> Finding:
-    return heard_of("worker")
+def check_worker() -> CheckResult:
+    return check_heartbeat("worker")
 
 
-def beat() -> Finding:
-    return heard_of("beat")
+def check_beat() -> CheckResult:
+    return check_heartbeat("beat")
 
 
-def heard_of(name: str) -> Finding:
+def check_heartbeat(name: str) -> CheckResult:
     age = Heartbeat.objects.age(name)
     if age is None:
-        return Status.DEGRADED, "Was never seen."
+        return HealthStatus.DEGRADED, "Was never seen."
     seconds = f"{max(age.total_seconds(), 0):.0f} s ago"
-    return (Status.HEALTHY if age < SILENCE else Status.DEGRADED), f"Last seen {seconds}."
+    return (HealthStatus.HEALTHY if age < MAX_HEARTBEAT_AGE else HealthStatus.DEGRADED), f"Last seen {seconds}."
 
 
-def embedder() -> Finding:
+def check_embedder() -> CheckResult:
     get_embedder().ping()
-    return Status.HEALTHY, f"{get_embedder().model} answers."
+    return HealthStatus.HEALTHY, f"{get_embedder().model} answers."
 
 
-def backlog() -> Finding:
+def check_embedding_backlog() -> CheckResult:
     refused, waiting = Memory.objects.refused().count(), Memory.objects.waiting().count()
     if refused:
-        return Status.DEGRADED, f"{waiting} memories wait for their vector; the embedder refuses {refused}."
-    return Status.HEALTHY, f"{waiting} memories wait for their vector."
+        return HealthStatus.DEGRADED, f"{waiting} memories wait for their vector; the embedder refuses {refused}."
+    return HealthStatus.HEALTHY, f"{waiting} memories wait for their vector."
 
 
-def models() -> Finding:
+def check_embedding_models() -> CheckResult:
     """Whether the configured model serves everywhere: after a change the old one does, until all is embedded anew."""
     current = get_embedder().model
     others = Namespace.objects.exclude(embedding_model=None).exclude(embedding_model=current)
-    if names := list(others.values_list("name", flat=True)[:LOOKED_AT]):
-        return Status.DEGRADED, f"{', '.join(names)}: not by {current}, which is configured, but by the model before."
-    return Status.HEALTHY, f"{current} serves everywhere."
+    if names := list(others.values_list("name", flat=True)[:MAX_SAMPLED_ROWS]):
+        return (
+            HealthStatus.DEGRADED,
+            f"{', '.join(names)}: not by {current}, which is configured, but by the model before.",
+        )
+    return HealthStatus.HEALTHY, f"{current} serves everywhere."
 
 
-def histories() -> Finding:
+def check_histories() -> CheckResult:
     """Whether the sessions added to last can be read: a lost key is noticed here, and not by the next caller."""
-    latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[:LOOKED_AT]
-    closed = sum(not can_be_opened(interaction) for interaction in latest if interaction)
+    latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[
+        :MAX_SAMPLED_ROWS
+    ]
+    closed = sum(not can_decrypt(interaction) for interaction in latest if interaction)
     if closed:
-        return Status.DEGRADED, f"{closed} of the sessions added to last are encrypted, and no key opens them."
-    return Status.HEALTHY, "The sessions added to last can be read."
+        return HealthStatus.DEGRADED, f"{closed} of the sessions added to last are encrypted, and no key opens them."
+    return HealthStatus.HEALTHY, "The sessions added to last can be read."
 
 
-def can_be_opened(interaction: Interaction) -> bool:
+def can_decrypt(interaction: Interaction) -> bool:
     try:
-        return bool(opened(interaction))
+        return bool(decrypt(interaction))
     except HistoryUnreadable:
         return False
 
 
-def disk() -> Finding:
+def check_disk() -> CheckResult:
     place = settings.HOME.path if settings.EMBEDDED else Path(settings.BASE_DIR)
     usage = shutil.disk_usage(place)
     free = f"{usage.free / 2**30:.1f} GiB free"
-    return (Status.HEALTHY if usage.free / usage.total > LEAST_FREE else Status.DEGRADED), f"{free}."
+    return (
+        HealthStatus.HEALTHY if usage.free / usage.total > MIN_FREE_DISK_SHARE else HealthStatus.DEGRADED
+    ), f"{free}."
 
 
 # What to look at, what a failure to look means, and the command that mends it.
-CHECKS: dict[str, tuple[Callable[[], Finding], Status, str]] = {
-    "database": (database, Status.UNHEALTHY, START),
-    "pgvector": (pgvector, Status.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
-    "migrations": (migrations, Status.UNHEALTHY, "python manage.py migrate"),
-    "broker": (broker, Status.DEGRADED, START),
-    "worker": (worker, Status.DEGRADED, START),
-    "beat": (beat, Status.DEGRADED, START),
-    "embedder": (embedder, Status.DEGRADED, "see EMBEDDER in .env.example"),
-    "embedding": (backlog, Status.DEGRADED, "python manage.py embedding_status"),
-    "models": (models, Status.DEGRADED, "python manage.py reembed"),
-    "histories": (histories, Status.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
-    "disk": (disk, Status.DEGRADED, "free some space"),
+CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
+    "database": (check_database, HealthStatus.UNHEALTHY, START_COMMAND),
+    "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
+    "migrations": (check_migrations, HealthStatus.UNHEALTHY, "python manage.py migrate"),
+    "broker": (check_broker, HealthStatus.DEGRADED, START_COMMAND),
+    "worker": (check_worker, HealthStatus.DEGRADED, START_COMMAND),
+    "beat": (check_beat, HealthStatus.DEGRADED, START_COMMAND),
+    "embedder": (check_embedder, HealthStatus.DEGRADED, "see EMBEDDER in .env.example"),
+    "embedding": (check_embedding_backlog, HealthStatus.DEGRADED, "python manage.py embedding_status"),
+    "models": (check_embedding_models, HealthStatus.DEGRADED, "python manage.py reembed"),
+    "histories": (check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
+    "disk": (check_disk, HealthStatus.DEGRADED, "free some space"),
 }
-NEEDED_TO_SERVE = ("database", "pgvector", "migrations")
+READINESS_CHECKS = ("database", "pgvector", "migrations")
 
 
-def look(names: tuple[str, ...] = tuple(CHECKS)) -> list[Component]:
+def check_components(names: tuple[str, ...] = tuple(CHECKS)) -> list[Component]:
     """Look at the named parts side by side; nothing takes longer than PATIENCE_SECONDS."""
     found: dict[str, Component] = {}
-    threads = [threading.Thread(target=examine, args=(name, found), daemon=True) for name in names]
+    threads = [threading.Thread(target=run_check, args=(name, found), daemon=True) for name in names]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + CHECK_TIMEOUT_SECONDS
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-    return [found.get(name) or silent(name) for name in names]
+    return [found.get(name) or timed_out(name) for name in names]
 
 
-def examine(name: str, found: dict[str, Component]) -> None:
+def run_check(name: str, found: dict[str, Component]) -> None:
     check, when_failing, mend = CHECKS[name]
     started = time.perf_counter()
     try:
@@ -198,10 +209,12 @@ def examine(name: str, found: dict[str, Component]) -> None:
     found[name] = Component(name, status, message, mend if status else "", latency)
 
 
-def silent(name: str) -> Component:
+def timed_out(name: str) -> Component:
     _, when_failing, mend = CHECKS[name]
-    return Component(name, when_failing, f"No answer within {PATIENCE_SECONDS:.0f} s.", mend, PATIENCE_SECONDS * 1000)
+    return Component(
+        name, when_failing, f"No answer within {CHECK_TIMEOUT_SECONDS:.0f} s.", mend, CHECK_TIMEOUT_SECONDS * 1000
+    )
 
 
-def worst(components: list[Component]) -> Status:
-    return max((component.status for component in components), default=Status.HEALTHY)
+def worst_status(components: list[Component]) -> HealthStatus:
+    return max((component.status for component in components), default=HealthStatus.HEALTHY)

@@ -9,7 +9,7 @@ from django.db import Error, connection
 
 from memory_site.operations.models import Heartbeat
 
-PAUSE_SECONDS = 10
+HEARTBEAT_INTERVAL_SECONDS = 10
 
 
 @shared_task
@@ -21,15 +21,15 @@ def note_beat() -> None:
 @beat_init.connect
 def announce_beat(**kwargs: object) -> None:
     """At once, where the schedule of a new installation would let a whole period pass first."""
-    note_beat.apply_async(retry=False, expires=PAUSE_SECONDS)
+    note_beat.apply_async(retry=False, expires=HEARTBEAT_INTERVAL_SECONDS)
 
 
 @worker_ready.connect
-def start_heart(**kwargs: object) -> None:
-    threading.Thread(target=keep_beating, name="heart", daemon=True).start()
+def start_heartbeat(**kwargs: object) -> None:
+    threading.Thread(target=run_heartbeat, name="heart", daemon=True).start()
 
 
-def keep_beating() -> None:
+def run_heartbeat() -> None:
     while True:
         try:
             Heartbeat.objects.note("worker")
@@ -37,4 +37,4 @@ def keep_beating() -> None:
             pass  # the database is away; health says so without our help
         finally:
             connection.close()
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(HEARTBEAT_INTERVAL_SECONDS)

@@ -18,16 +18,16 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from memory_site.core.admin.base import COUNTED_AT_MOST, ConsoleAdmin
-from memory_site.core.admin.formatting import grouped, moment
+from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin
+from memory_site.core.admin.formatting import format_datetime, format_number
 from sessions_app.admin.shared import NamespaceFilter
 from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
 
 # By its relation: this app knows nothing of the memories that live in its namespaces.
-Memories = Namespace._meta.get_field("memories").related_model
-MEANINGS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
-STATES = {"usable": "success", "expired": "warning", "revoked": "danger"}
-NOT_TYPED = "Nothing was deleted: the name was not typed as it stands."
+MemoryModel = Namespace._meta.get_field("memories").related_model
+SCOPE_LABELS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
+STATE_COLOURS = {"usable": "success", "expired": "warning", "revoked": "danger"}
+NAME_NOT_TYPED = "Nothing was deleted: the name was not typed as it stands."
 
 
 class CappedCount(Subquery):
@@ -38,7 +38,7 @@ class CappedCount(Subquery):
 
 
 @admin.register(Namespace)
-class NamespaceAdmin(ConsoleAdmin):
+class NamespaceAdmin(BaseAdmin):
     list_display = ("name", "memories", "keys", "created")
     search_fields = ("name",)
     ordering = ("name",)
@@ -49,7 +49,7 @@ class NamespaceAdmin(ConsoleAdmin):
     delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        memories = Memories.objects.filter(namespace=OuterRef("pk")).values("pk")[: COUNTED_AT_MOST + 1]
+        memories = MemoryModel.objects.filter(namespace=OuterRef("pk")).values("pk")[: MAX_COUNTED_ROWS + 1]
         keys = ApiKey.objects.usable().filter(namespace=OuterRef("pk")).values("namespace").annotate(n=Count("pk"))
         return (
             super()
@@ -60,16 +60,16 @@ class NamespaceAdmin(ConsoleAdmin):
     @display(description="memories")
     def memories(self, namespace: Namespace) -> SafeString:
         count = namespace.memory_count
-        shown = grouped(count) if count <= COUNTED_AT_MOST else f"{grouped(COUNTED_AT_MOST)}+"
-        return link_to("memories_memory", namespace, shown)
+        shown = format_number(count) if count <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
+        return render_list_link("memories_memory", namespace, shown)
 
     @display(description="usable keys")
     def keys(self, namespace: Namespace) -> SafeString:
-        return link_to("sessions_app_apikey", namespace, namespace.key_count or 0)
+        return render_list_link("sessions_app_apikey", namespace, namespace.key_count or 0)
 
     @display(description="created", ordering="created_at")
     def created(self, namespace: Namespace) -> SafeString | None:
-        return moment(namespace.created_at)
+        return format_datetime(namespace.created_at)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -77,13 +77,13 @@ class NamespaceAdmin(ConsoleAdmin):
         """Deletes only when the name was typed."""
         namespace = self.get_object(request, object_id)
         if namespace and request.method == "POST" and request.POST.get("name") != namespace.name:
-            messages.error(request, NOT_TYPED)
+            messages.error(request, NAME_NOT_TYPED)
             return HttpResponseRedirect(request.path)
         return super().delete_view(request, object_id, extra_context)
 
     def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
         """Exact counts of what goes with it, by the database's own cascade."""
-        counted = {model: model.objects.filter(namespace__in=objs).count() for model in owned()}
+        counted = {model: model.objects.filter(namespace__in=objs).count() for model in find_owned_models()}
         counts = {str(model._meta.verbose_name_plural): count for model, count in counted.items() if count}
         return [str(namespace) for namespace in objs], counts, set(), []
 
@@ -94,22 +94,22 @@ class NamespaceAdmin(ConsoleAdmin):
         obj.delete()
 
 
-def owned() -> list[type[Model]]:
+def find_owned_models() -> list[type[Model]]:
     """What stands in a namespace, whichever app it is of. Rows that are another's, as vectors are, count with it: no id
     of their own tells them apart."""
     models = [each.related_model for each in Namespace._meta.get_fields(include_hidden=True) if each.one_to_many]
     return [model for model in models if model._meta.managed and hasattr(model, "id")]
 
 
-def link_to(model: str, namespace: Namespace, text: object) -> SafeString:
+def render_list_link(model: str, namespace: Namespace, text: object) -> SafeString:
     """The list of a model narrowed to one namespace."""
     address = reverse(f"admin:{model}_changelist")
     return format_html('<a href="{}?namespace={}" class="underline">{}</a>', address, namespace.pk, text)
 
 
-class KeyForm(forms.ModelForm):
+class ApiKeyForm(forms.ModelForm):
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, MEANINGS[scope]) for scope in SCOPES],
+        choices=[(scope, SCOPE_LABELS[scope]) for scope in SCOPES],
         initial=[READ, WRITE],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
@@ -125,19 +125,19 @@ class KeyForm(forms.ModelForm):
         return moment
 
 
-class RevokeForm(BaseDialogForm):
+class RevokeConfirmationForm(BaseDialogForm):
     """Nothing to fill in: sending it is the consent."""
 
 
-def state_of(key: ApiKey) -> str:
+def get_key_state(key: ApiKey) -> str:
     if key.revoked_at:
         return "revoked"
     return "expired" if key.expires_at and key.expires_at <= timezone.now() else "usable"
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ConsoleAdmin):
-    form = KeyForm
+class ApiKeyAdmin(BaseAdmin):
+    form = ApiKeyForm
     list_display = ("key", "name", "namespace", "allowed", "state", "last_used", "expires", "created")
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter,)
@@ -162,7 +162,7 @@ class ApiKeyAdmin(ConsoleAdmin):
         """Keys are revoked: a deleted one could not be told from one that never was."""
         return False
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: bool) -> None:
         if change:
             return super().save_model(request, obj, form, change)
         key, obj.token = ApiKey.objects.issue(
@@ -189,11 +189,11 @@ class ApiKeyAdmin(ConsoleAdmin):
         dialog={
             "title": "Revoke this key?",
             "description": "Whoever holds it is shut out within a second. This cannot be undone.",
-            "form_class": RevokeForm,
+            "form_class": RevokeConfirmationForm,
             "form_submit_text": "Revoke",
         },
     )
-    def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
+    def revoke(self, request: HttpRequest, form: RevokeConfirmationForm, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)
         if key and key.revoke():
             self.log_change(request, key, "Revoked.")
@@ -210,22 +210,22 @@ class ApiKeyAdmin(ConsoleAdmin):
     def allowed(self, key: ApiKey) -> list[str]:
         return key.scopes
 
-    @display(description="state", label=STATES)
+    @display(description="state", label=STATE_COLOURS)
     def state(self, key: ApiKey) -> str:
-        return state_of(key)
+        return get_key_state(key)
 
     @display(description="last used", empty_value="never")
     def last_used(self, key: ApiKey) -> SafeString | None:
-        return moment(key.last_used_at)
+        return format_datetime(key.last_used_at)
 
     @display(description="revoked")
     def revoked(self, key: ApiKey) -> SafeString | None:
-        return moment(key.revoked_at)
+        return format_datetime(key.revoked_at)
 
     @display(description="expires", empty_value="never")
     def expires(self, key: ApiKey) -> SafeString | None:
-        return moment(key.expires_at)
+        return format_datetime(key.expires_at)
 
     @display(description="created", ordering="created_at")
     def created(self, key: ApiKey) -> SafeString | None:
-        return moment(key.created_at)
+        return format_datetime(key.created_at)

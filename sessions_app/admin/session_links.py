@@ -14,19 +14,21 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from memory_site.core.admin.base import JoiningAdmin
-from memory_site.core.admin.formatting import shortened
-from memory_site.core.http.fields import visible
-from sessions_app.admin.shared import NamespaceFilter, living, page_of
+from memory_site.core.admin.base import LinkAdmin
+from memory_site.core.admin.formatting import truncate
+from memory_site.core.http.fields import check_visible
+from sessions_app.admin.shared import NamespaceFilter, get_session_url, select_live_session_pk
 from sessions_app.models import SessionLink
 from sessions_app.models.sessions import LinkType
-from sessions_app.schemas.sessions import addressable
+from sessions_app.schemas.sessions import check_session_id
 
-CONTEXT_LENGTH = 10_000
-LINKED = ("source_session_id", "target_session_id")
-JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
-TAKEN = "These two sessions are linked in this way already."
-LINK_TYPES = {
+MAX_LINK_CONTEXT_LENGTH = 10_000
+SESSION_ID_FIELDS = ("source_session_id", "target_session_id")
+LINK_HTML = (
+    '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+)
+DUPLICATE_LINK = "These two sessions are linked in this way already."
+LINK_TYPE_COLOURS = {
     LinkType.CONTINUATION: "success",
     LinkType.REFERENCE: "info",
     LinkType.DEPENDENCY: "warning",
@@ -34,8 +36,8 @@ LINK_TYPES = {
 }
 
 
-def with_living(links: QuerySet) -> QuerySet:
-    return links.annotate(**{f"{name}_pk": living(name) for name in LINKED})
+def annotate_live_sessions(links: QuerySet) -> QuerySet:
+    return links.annotate(**{f"{name}_pk": select_live_session_pk(name) for name in SESSION_ID_FIELDS})
 
 
 class LinkTypeFilter(DropdownFilter):
@@ -48,59 +50,59 @@ class LinkTypeFilter(DropdownFilter):
         return queryset.filter(link_type=self.value()) if self.value() in LinkType.values else queryset
 
 
-class LinkForm(forms.ModelForm):
+class SessionLinkForm(forms.ModelForm):
     context = forms.CharField(
         required=False,
-        max_length=CONTEXT_LENGTH,
+        max_length=MAX_LINK_CONTEXT_LENGTH,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
         help_text="Why they are linked.",
     )
 
     class Meta:
         model = SessionLink
-        fields = ("namespace", *LINKED, "link_type", "context")
+        fields = ("namespace", *SESSION_ID_FIELDS, "link_type", "context")
 
     def clean_source_session_id(self) -> str:
-        return seen(self.cleaned_data["source_session_id"])
+        return clean_session_id(self.cleaned_data["source_session_id"])
 
     def clean_target_session_id(self) -> str:
-        return seen(self.cleaned_data["target_session_id"])
+        return clean_session_id(self.cleaned_data["target_session_id"])
 
     def clean_context(self) -> str | None:
         return self.cleaned_data["context"].replace("\r\n", "\n") or None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        source, target = (cleaned.get(name) for name in LINKED)
+        source, target = (cleaned.get(name) for name in SESSION_ID_FIELDS)
         if source and source == target:
-            self.add_error(LINKED[1], "A session cannot be linked to itself.")
+            self.add_error(SESSION_ID_FIELDS[1], "A session cannot be linked to itself.")
         if not self.errors:
-            self._refuse_twin(cleaned)
+            self._reject_duplicate(cleaned)
         return cleaned
 
-    def _refuse_twin(self, cleaned: dict[str, Any]) -> None:
+    def _reject_duplicate(self, cleaned: dict[str, Any]) -> None:
         """Told before the promise is broken, with the link that stands in the way."""
-        identity = {name: cleaned[name] for name in (*LINKED, "link_type")}
+        identity = {name: cleaned[name] for name in (*SESSION_ID_FIELDS, "link_type")}
         identity["namespace"] = cleaned.get("namespace") or self.instance.namespace_id
         if twin := SessionLink.objects.exclude(pk=self.instance.pk).filter(**identity).only("pk").first():
             address = reverse("admin:sessions_app_sessionlink_change", args=[twin.pk])
-            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN, address))
+            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_LINK, address))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Without the namespace Django leaves the promise of uniqueness to the check above, which says it better."""
         return super()._get_validation_exclusions() | {"namespace"}
 
 
-def seen(text: str) -> str:
+def clean_session_id(text: str) -> str:
     try:
-        return addressable(visible(text))
+        return check_session_id(check_visible(text))
     except ValueError as error:
         raise forms.ValidationError(f"This {error}.") from error
 
 
 @admin.register(SessionLink)
-class SessionLinkAdmin(JoiningAdmin):
-    form = LinkForm
+class SessionLinkAdmin(LinkAdmin):
+    form = SessionLinkForm
     list_display = ("joined", "kind", "about", "namespace", "created")
     list_display_links = ("joined",)
     list_select_related = ("namespace",)
@@ -111,11 +113,11 @@ class SessionLinkAdmin(JoiningAdmin):
     search_help_text = "Either session's id, or how it begins"
     autocomplete_fields = ("namespace",)
     readonly_fields = ("sessions", "created", "updated")
-    add_fieldsets = ((None, {"fields": ("namespace", *LINKED, "link_type", "context")}),)
-    fields = ("namespace", *LINKED, "link_type", "context", "sessions", "created", "updated")
+    add_fieldsets = ((None, {"fields": ("namespace", *SESSION_ID_FIELDS, "link_type", "context")}),)
+    fields = ("namespace", *SESSION_ID_FIELDS, "link_type", "context", "sessions", "created", "updated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return with_living(SessionLink.objects.select_related("namespace"))
+        return annotate_live_sessions(SessionLink.objects.select_related("namespace"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: SessionLink | None = None) -> tuple[str, ...]:
         """A link keeps its namespace: the sessions it joins are there."""
@@ -128,16 +130,16 @@ class SessionLinkAdmin(JoiningAdmin):
 
     @display(description="link")
     def joined(self, link: SessionLink) -> SafeString:
-        ids = (shortened(each, 60) for each in (link.source_session_id, link.target_session_id))
-        return format_html(JOINED, *ids)
+        ids = (truncate(each, 60) for each in (link.source_session_id, link.target_session_id))
+        return format_html(LINK_HTML, *ids)
 
-    @display(description="type", label=LINK_TYPES)
+    @display(description="type", label=LINK_TYPE_COLOURS)
     def kind(self, link: SessionLink) -> str:
         return link.link_type
 
     @display(description="why", empty_value="-")
     def about(self, link: SessionLink) -> str | None:
-        return link.context and shortened(link.context[:200], 80)
+        return link.context and truncate(link.context[:200], 80)
 
     @display(description="sessions")
     def sessions(self, link: SessionLink) -> SafeString | str:
@@ -146,5 +148,5 @@ class SessionLinkAdmin(JoiningAdmin):
             (link.source_session_id_pk, link.source_session_id),
             (link.target_session_id_pk, link.target_session_id),
         )
-        found = [(page_of(pk), name) for pk, name in both if pk]
+        found = [(get_session_url(pk), name) for pk, name in both if pk]
         return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Neither is there now."

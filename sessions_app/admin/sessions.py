@@ -14,34 +14,34 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memory_site.core.admin.base import SpokenAdmin
-from memory_site.core.admin.formatting import grouped, moment, two_lines
-from sessions_app.admin.session_links import LINK_TYPES, with_living
-from sessions_app.admin.shared import NamespaceFilter, listed, page_of, spoken
-from sessions_app.admin.statistics import statistics
-from sessions_app.encryption import HistoryUnreadable, Interaction, opened
+from memory_site.core.admin.base import NoLookupAdmin
+from memory_site.core.admin.formatting import format_datetime, format_number, render_two_lines
+from sessions_app.admin.session_links import LINK_TYPE_COLOURS, annotate_live_sessions
+from sessions_app.admin.shared import NamespaceFilter, build_text_block, get_changelist_url, get_session_url
+from sessions_app.admin.statistics import statistics_view
+from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Conversation, SessionLink, SessionMemory
-from sessions_app.models.sessions import LONGEST_TTL_HOURS, SessionQuerySet, oldest
+from sessions_app.models.sessions import MAX_TTL_HOURS, SessionQuerySet, expiry_cutoff
 
 #: Links and conversations shown on a session's page; their lists show the rest.
-SHOWN = 20
+MAX_RELATED_ROWS = 20
 
 
-def exchange(stored: Interaction) -> list[dict[str, Any]]:
+def build_exchange_blocks(stored: Interaction) -> list[dict[str, Any]]:
     """Question and answer of a stored interaction; only its moment when nothing opens it."""
     at = stored["timestamp"][:19].replace("T", " ")
     try:
-        said = opened(stored)
+        said = decrypt(stored)
     except HistoryUnreadable:
-        return [spoken("sealed", None, at)]
-    return [spoken("user", said["query"], at), spoken("assistant", said["answer"], at)]
+        return [build_text_block("sealed", None, at)]
+    return [build_text_block("user", said["query"], at), build_text_block("assistant", said["answer"], at)]
 
 
 class SessionForm(forms.ModelForm):
     ttl_hours = forms.FloatField(
         label="Time to live, in hours",
         required=False,
-        max_value=LONGEST_TTL_HOURS,
+        max_value=MAX_TTL_HOURS,
         widget=UnfoldAdminTextInputWidget,
     )
 
@@ -67,7 +67,7 @@ class SessionForm(forms.ModelForm):
 
 
 @admin.register(SessionMemory)
-class SessionAdmin(SpokenAdmin):
+class SessionAdmin(NoLookupAdmin):
     form = SessionForm
     list_display = ("name", "namespace", "interactions", "time_to_live", "last_added")
     list_display_links = ("name",)
@@ -87,7 +87,7 @@ class SessionAdmin(SpokenAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Named as lists are, so that the side bar can lead there."""
-        view = self.admin_site.admin_view(partial(statistics, model_admin=self))
+        view = self.admin_site.admin_view(partial(statistics_view, model_admin=self))
         return [path("statistics/", view, name="sessions_app_sessionstatistics_changelist"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> SessionQuerySet:
@@ -104,11 +104,11 @@ class SessionAdmin(SpokenAdmin):
 
     @display(description="session")
     def name(self, session: SessionMemory) -> SafeString:
-        return two_lines(session.session_id)
+        return render_two_lines(session.session_id)
 
     @display(description="interactions")
     def interactions(self, session: SessionMemory) -> str:
-        return grouped(session.history_length)
+        return format_number(session.history_length)
 
     @display(description="time to live")
     def time_to_live(self, session: SessionMemory) -> SafeString:
@@ -118,15 +118,15 @@ class SessionAdmin(SpokenAdmin):
 
     @display(description="last added to")
     def last_added(self, session: SessionMemory) -> SafeString | None:
-        return moment(session.updated_at)
+        return format_datetime(session.updated_at)
 
     @display(description="begun")
     def begun(self, session: SessionMemory) -> SafeString | None:
-        return moment(session.created_at)
+        return format_datetime(session.created_at)
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if session := kwargs.get("obj"):
-            context |= facts(session)
+            context |= build_page_context(session)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: SessionMemory, form: SessionForm, change: bool) -> None:
@@ -136,14 +136,14 @@ class SessionAdmin(SpokenAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         sessions = SessionMemory.objects.filter(pk__in=[session.pk for session in objs]).with_length()
         interactions = sessions.aggregate(sum=Sum("history_length"))["sum"] or 0
-        shown = [format_html('<a href="{}">{}</a>', page_of(session.pk), session) for session in objs]
+        shown = [format_html('<a href="{}">{}</a>', get_session_url(session.pk), session) for session in objs]
         return shown, {"sessions": len(shown), "interactions": interactions}, set(), []
 
 
-def facts(session: SessionMemory) -> dict[str, Any]:
+def build_page_context(session: SessionMemory) -> dict[str, Any]:
     """What a session's page shows besides the form: what was said, its links in both directions, its conversations."""
-    stored = kept(session)
-    blocks = [block for interaction in stored for block in exchange(interaction)]
+    stored = fetch_live_interactions(session)
+    blocks = [block for interaction in stored for block in build_exchange_blocks(interaction)]
     both = {"namespace": session.namespace_id, "q": session.session_id}
     same = {"namespace": session.namespace_id, "session_id": session.session_id}
     conversations = Conversation.objects.filter(**same).defer("metadata").order_by("-started_at", "-id")
@@ -151,24 +151,28 @@ def facts(session: SessionMemory) -> dict[str, Any]:
         "blocks": blocks,
         "sealed": any("sealed" in interaction for interaction in stored),
         "unreadable": any(block["role"] == "sealed" for block in blocks),
-        "links": links_of(session),
-        "all_links": listed("sessionlink", **both),
-        "conversations": conversations[:SHOWN],
-        "all_conversations": listed("conversation", **same),
+        "links": fetch_links(session),
+        "all_links": get_changelist_url("sessionlink", **both),
+        "conversations": conversations[:MAX_RELATED_ROWS],
+        "all_conversations": get_changelist_url("conversation", **same),
     }
 
 
-def kept(session: SessionMemory) -> list[Interaction]:
+def fetch_live_interactions(session: SessionMemory) -> list[Interaction]:
     """The stored interactions that are not over, oldest first. Looking at them changes nothing."""
     most = Value(settings.MEMORY_MAX_CONTEXT_LENGTH)
-    history = Func(F("history"), oldest(), most, function="sessions_kept", output_field=JSONField())
+    history = Func(F("history"), expiry_cutoff(), most, function="sessions_kept", output_field=JSONField())
     return next(iter(SessionMemory.objects.filter(pk=session.pk).values_list(history, flat=True)), [])
 
 
-def links_of(session: SessionMemory) -> list[dict[str, Any]]:
+def fetch_links(session: SessionMemory) -> list[dict[str, Any]]:
     own = Q(source_session_id=session.session_id) | Q(target_session_id=session.session_id)
     links = SessionLink.objects.filter(own, namespace=session.namespace_id).order_by("-id")
     return [
-        {"link": link, "outwards": link.source_session_id == session.session_id, "colour": LINK_TYPES[link.link_type]}
-        for link in with_living(links)[:SHOWN]
+        {
+            "link": link,
+            "outwards": link.source_session_id == session.session_id,
+            "colour": LINK_TYPE_COLOURS[link.link_type],
+        }
+        for link in annotate_live_sessions(links)[:MAX_RELATED_ROWS]
     ]

@@ -17,16 +17,16 @@ from unfold.contrib.filters.forms import AutocompleteDropdownForm
 from sessions_app.models import Namespace, SessionMemory
 
 #: A text longer than this, in characters or in lines, is folded up.
-FOLDED_LENGTH, FOLDED_LINES = 1_200, 16
-BEGINNING = 500
+MAX_UNFOLDED_LENGTH, MAX_UNFOLDED_LINES = 1_200, 16
+PREVIEW_LENGTH = 500
 
 
-def asked_for(request: HttpRequest) -> Namespace | None:
+def get_requested_namespace(request: HttpRequest) -> Namespace | None:
     """The namespace named in the address, if one is. Raises ValidationError when there is no such."""
     return forms.ModelChoiceField(Namespace.objects.all(), required=False).clean(request.GET.get("namespace", ""))
 
 
-def namespace_field(request: HttpRequest, model_admin: ModelAdmin, chosen: Namespace | None) -> forms.Form:
+def build_namespace_form(request: HttpRequest, model_admin: ModelAdmin, chosen: Namespace | None) -> forms.Form:
     """Names are looked up while one is typed: there may be more namespaces than a menu can hold."""
     return AutocompleteDropdownForm(
         request=request,
@@ -47,10 +47,10 @@ class NamespaceFilter(admin.SimpleListFilter):
     def __init__(self, request: HttpRequest, params: dict, model: type, model_admin: ModelAdmin) -> None:
         super().__init__(request, params, model, model_admin)
         try:
-            self.chosen, self.known = asked_for(request), True
+            self.chosen, self.known = get_requested_namespace(request), True
         except forms.ValidationError:
             self.chosen, self.known = None, False
-        self.form = namespace_field(request, model_admin, self.chosen)
+        self.form = build_namespace_form(request, model_admin, self.chosen)
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
         return ()
@@ -67,23 +67,23 @@ class NamespaceFilter(admin.SimpleListFilter):
         return queryset.filter(namespace=self.chosen) if self.chosen else queryset
 
 
-def spoken(role: str, text: str | None, at: str, **more: Any) -> dict[str, Any]:
+def build_text_block(role: str, text: str | None, at: str, **more: Any) -> dict[str, Any]:
     """One block of an exchange as its template takes it; without a text only the moment is shown."""
-    long = text is not None and (len(text) > FOLDED_LENGTH or text.count("\n") >= FOLDED_LINES)
-    beginning = "\n".join(text[:BEGINNING].rsplit(None, 1)[0].splitlines()[:FOLDED_LINES]) if long else None
+    long = text is not None and (len(text) > MAX_UNFOLDED_LENGTH or text.count("\n") >= MAX_UNFOLDED_LINES)
+    beginning = "\n".join(text[:PREVIEW_LENGTH].rsplit(None, 1)[0].splitlines()[:MAX_UNFOLDED_LINES]) if long else None
     return {"role": role, "text": text, "beginning": beginning, "at": at, **more}
 
 
-def page_of(pk: UUID) -> str:
+def get_session_url(pk: UUID) -> str:
     return reverse("admin:sessions_app_sessionmemory_change", args=[pk])
 
 
-def listed(model: str, **parameters: object) -> str:
+def get_changelist_url(model: str, **parameters: object) -> str:
     """The address of a list, narrowed."""
     return f"{reverse(f'admin:sessions_app_{model}_changelist')}?{urlencode(parameters)}"
 
 
-def living(session_id: str) -> Subquery:
+def select_live_session_pk(session_id: str) -> Subquery:
     """The key of the session that a row names in this column, while it is there."""
     sessions = SessionMemory.objects.alive().filter(namespace=OuterRef("namespace"), session_id=OuterRef(session_id))
     return Subquery(sessions.values("pk"))

@@ -14,21 +14,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
-from memory_site.core.admin.formatting import grouped, moment, shortened
-from sessions_app.admin.shared import asked_for, namespace_field, page_of
-from sessions_app.analytics import analytics
+from memory_site.core.admin.formatting import format_datetime, format_number, truncate
+from sessions_app.admin.shared import build_namespace_form, get_requested_namespace, get_session_url
+from sessions_app.analytics import compute_analytics
 from sessions_app.models import Namespace, SessionMemory
 
-DAYS = 30
-NO_NAMESPACE = "There is no such namespace: these are the figures of all."
+CHART_DAYS = 30
+UNKNOWN_NAMESPACE = "There is no such namespace: these are the figures of all."
 
 
-def statistics(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
+def statistics_view(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
     """The page itself, for those who may look at sessions."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    namespace = chosen(request)
-    chooser = namespace_field(request, model_admin, namespace)
+    namespace = get_selected_namespace(request)
+    chooser = build_namespace_form(request, model_admin, namespace)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Session statistics",
@@ -36,39 +36,39 @@ def statistics(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
         "media": forms.Media(chooser.Media),
         "chosen": namespace,
         "most": settings.MEMORY_MAX_CONTEXT_LENGTH,
-        "days": DAYS,
-        **figures(namespace),
+        "days": CHART_DAYS,
+        **build_statistics(namespace),
     }
     return TemplateResponse(request, "admin/sessions_app/sessionmemory/statistics.html", context)
 
 
-def chosen(request: HttpRequest) -> Namespace | None:
+def get_selected_namespace(request: HttpRequest) -> Namespace | None:
     try:
-        return asked_for(request)
+        return get_requested_namespace(request)
     except forms.ValidationError:
-        messages.warning(request, NO_NAMESPACE)
+        messages.warning(request, UNKNOWN_NAMESPACE)
         return None
 
 
-def figures(namespace: Namespace | None) -> dict[str, Any]:
-    found = analytics(namespace and namespace.pk, DAYS)
+def build_statistics(namespace: Namespace | None) -> dict[str, Any]:
+    found = compute_analytics(namespace and namespace.pk, CHART_DAYS)
     return {
         "cards": [
-            ("Sessions", grouped(found["total_sessions"])),
-            ("Interactions", grouped(found["total_interactions"])),
-            ("Active in the last hour", grouped(found["active_last_hour"])),
+            ("Sessions", format_number(found["total_sessions"])),
+            ("Interactions", format_number(found["total_interactions"])),
+            ("Active in the last hour", format_number(found["active_last_hour"])),
             ("Average length", f"{found['average_length']:.1f}"),
         ],
-        "chart": chart(found["interactions_per_day"]) if found["total_interactions"] else None,
-        "busiest": busiest(found["busiest"]),
+        "chart": build_chart(found["interactions_per_day"]) if found["total_interactions"] else None,
+        "busiest": build_busiest_table(found["busiest"]),
     }
 
 
-def chart(per_day: list[dict[str, Any]]) -> str:
+def build_chart(per_day: list[dict[str, Any]]) -> str:
     """Every one of the last days, those without interactions too: a gap would look like no time at all."""
     counted = {str(each["day"]): each["interactions"] for each in per_day}
     today = timezone.now().date()
-    days = [str(today - timedelta(days=ago)) for ago in reversed(range(DAYS))]
+    days = [str(today - timedelta(days=ago)) for ago in reversed(range(CHART_DAYS))]
     bars = {
         "data": [counted.get(day, 0) for day in days],
         "label": "interactions",
@@ -80,7 +80,7 @@ def chart(per_day: list[dict[str, Any]]) -> str:
     return json.dumps({"labels": [day[5:] for day in days], "datasets": [bars]})
 
 
-def busiest(rows: list[dict[str, Any]]) -> dict[str, list]:
+def build_busiest_table(rows: list[dict[str, Any]]) -> dict[str, list]:
     """As the theme's table takes it, with links."""
     names = [row["session_id"] for row in rows]
     known = SessionMemory.objects.filter(namespace__in=[row["namespace_id"] for row in rows], session_id__in=names)
@@ -93,11 +93,13 @@ def busiest(rows: list[dict[str, Any]]) -> dict[str, list]:
         "rows": [
             [
                 format_html(
-                    '<a href="{}" class="spoken-name">{}</a>', page_of(session.pk), shortened(session.session_id, 60)
+                    '<a href="{}" class="spoken-name">{}</a>',
+                    get_session_url(session.pk),
+                    truncate(session.session_id, 60),
                 ),
                 session.namespace.name,
-                grouped(row["history_length"]),
-                moment(session.updated_at),
+                format_number(row["history_length"]),
+                format_datetime(session.updated_at),
             ]
             for row, session in found
             if session  # one may have been cleared since they were counted

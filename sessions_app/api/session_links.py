@@ -7,18 +7,18 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import surviving_deadlocks
-from memory_site.core.http.pagination import page
+from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionLink
-from sessions_app.schemas.session_links import Kind, LinkIn, LinkOut, LinkPage
+from sessions_app.schemas.session_links import LinkIn, LinkOut, LinkPage, LinkTypeName
 from sessions_app.schemas.sessions import SessionId
 
 router = Router(tags=["sessions"])
-LINK = """
+UPSERT_LINK_SQL = """
 INSERT INTO sessions_app_sessionlink AS kept
     (id, namespace_id, source_session_id, target_session_id, link_type, context)
 VALUES (%(id)s, %(namespace)s, %(source_session_id)s, %(target_session_id)s, %(link_type)s, %(context)s)
@@ -28,24 +28,24 @@ RETURNING *
 """
 
 
-COLUMNS = tuple(LinkOut.model_fields)
+LINK_COLUMNS = tuple(LinkOut.model_fields)
 
 
-@router.post("/session-links", auth=writes, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/session-links", auth=write_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def link_sessions(request: HttpRequest, payload: LinkIn):
     """Link two sessions, whether or not they are there: 201, or 200 when they were linked in that way already."""
     given = payload.model_dump() | {"id": uuid7(), "namespace": request.auth.namespace_id}
-    [link] = SessionLink.objects.raw(LINK, given)
-    return answer({name: getattr(link, name) for name in COLUMNS}, 201 if link.pk == given["id"] else 200)
+    [link] = SessionLink.objects.raw(UPSERT_LINK_SQL, given)
+    return json_response({name: getattr(link, name) for name in LINK_COLUMNS}, 201 if link.pk == given["id"] else 200)
 
 
-@router.get("/session-links", auth=reads, response={200: LinkPage, **PROBLEMS})
+@router.get("/session-links", auth=read_access, response={200: LinkPage, **PROBLEMS})
 def list_session_links(
     request: HttpRequest,
     session_id: SessionId | None = None,
-    link_type: Kind | None = None,
+    link_type: LinkTypeName | None = None,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
@@ -55,10 +55,10 @@ def list_session_links(
         rows = rows.filter(Q(source_session_id=session_id) | Q(target_session_id=session_id))
     if link_type is not None:
         rows = rows.filter(link_type=link_type)
-    return answer(page(rows, COLUMNS, limit, cursor, dict))
+    return json_response(paginate(rows, LINK_COLUMNS, limit, cursor, dict))
 
 
-@router.delete("/session-links/{link_id}", auth=writes, response={204: None, **PROBLEMS})
+@router.delete("/session-links/{link_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_session_link(request: HttpRequest, link_id: UUID):
     """Remove a link. The sessions stay as they are."""
     if not SessionLink.objects.in_namespace(request.auth.namespace_id).filter(pk=link_id).delete()[0]:

@@ -6,13 +6,13 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Body, Query, Router
 
-from memory_site.core.db.retry import surviving_deadlocks
-from memory_site.core.http.pagination import page
+from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
+from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app import history
-from sessions_app.analytics import analytics
-from sessions_app.auth import reads, writes
+from sessions_app.analytics import compute_analytics
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
@@ -33,10 +33,10 @@ from sessions_app.schemas.sessions import (
 from sessions_app.tasks import delete_outdated_sessions
 
 router = Router(tags=["sessions"])
-OUT_COLUMNS = ("id", "session_id", "updated_at", "ttl_hours", "history_length")
+SESSION_COLUMNS = ("id", "session_id", "updated_at", "ttl_hours", "history_length")
 
 
-def the_session(request: HttpRequest, session_id: str) -> SessionQuerySet:
+def get_session_queryset(request: HttpRequest, session_id: str) -> SessionQuerySet:
     """The caller's living session, if there is one."""
     return SessionMemory.objects.in_namespace(request.auth.namespace_id).filter(session_id=session_id)
 
@@ -45,71 +45,71 @@ def session_out(row: dict[str, Any]) -> dict[str, Any]:
     return {"last_updated": row.pop("updated_at"), "exists": True} | {k: row[k] for k in row if k != "id"}
 
 
-@router.get("/sessions", auth=reads, response={200: SessionPage, **PROBLEMS})
+@router.get("/sessions", auth=read_access, response={200: SessionPage, **PROBLEMS})
 def list_sessions(request: HttpRequest, limit: int = Query(100, ge=1, le=100), cursor: str | None = None):
     """Living sessions, the one added to last first."""
     rows = SessionMemory.objects.in_namespace(request.auth.namespace_id).with_length()
-    return answer(page(rows, OUT_COLUMNS, limit, cursor, session_out, moment="updated_at"))
+    return json_response(paginate(rows, SESSION_COLUMNS, limit, cursor, session_out, moment="updated_at"))
 
 
 # Above the addresses with an id, which would otherwise swallow them.
-@router.get("/sessions/analytics", auth=reads, response={200: AnalyticsOut, **PROBLEMS})
+@router.get("/sessions/analytics", auth=read_access, response={200: AnalyticsOut, **PROBLEMS})
 def session_analytics(request: HttpRequest):
     """Totals, the busiest sessions and interactions per day."""
-    found = analytics(request.auth.namespace_id)
+    found = compute_analytics(request.auth.namespace_id)
     for session in found["busiest"]:
         del session["namespace_id"]
         session["last_updated"] = datetime.fromisoformat(session["last_updated"])
-    return answer(found)
+    return json_response(found)
 
 
-@router.post("/sessions/cleanup", auth=writes, response={200: CleanupOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/sessions/cleanup", auth=write_access, response={200: CleanupOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def cleanup_sessions(request: HttpRequest, payload: CleanupIn | None = None):
     """Delete sessions that nobody has added to for long. Reads never wait for this: what is over is not shown.
     `max_age_hours` counts for every session, those with a time to live of their own too."""
     max_age_hours = payload and payload.max_age_hours
-    return answer({"deleted": delete_outdated_sessions(request.auth.namespace_id, max_age_hours)})
+    return json_response({"deleted": delete_outdated_sessions(request.auth.namespace_id, max_age_hours)})
 
 
-@router.post("/sessions/{path:session_id}/interactions", auth=writes, response={201: HistoryOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/sessions/{path:session_id}/interactions", auth=write_access, response={201: HistoryOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def add_interactions(request: HttpRequest, session_id: SessionId, payload: Body[Addition]):
     """Append one interaction or several; the session is made when there is none. Parallel additions are all kept, the
     newest 50 (MEMORY_MAX_CONTEXT_LENGTH) of a session stay."""
     several = payload.interactions if isinstance(payload, InteractionsIn) else [payload]
-    interactions = [each.interaction() for each in several]
+    interactions = [each.to_interaction() for each in several]
     length = history.add(request.auth.namespace_id, session_id, interactions, payload.ttl_hours)
-    return answer({"session_id": session_id, "history_length": length}, 201)
+    return json_response({"session_id": session_id, "history_length": length}, 201)
 
 
-@router.get("/sessions/{path:session_id}/context", auth=reads, response={200: ContextOut, **PROBLEMS})
+@router.get("/sessions/{path:session_id}/context", auth=read_access, response={200: ContextOut, **PROBLEMS})
 def session_context(request: HttpRequest, session_id: SessionId, limit: int = Query(5, ge=1, le=1000)):
     """The newest interactions that are not over, newest first; an unknown session has none."""
-    found = history.context(request.auth.namespace_id, session_id, limit)
-    return answer({"session_id": session_id, "interactions": found})
+    found = history.fetch_context(request.auth.namespace_id, session_id, limit)
+    return json_response({"session_id": session_id, "interactions": found})
 
 
-@router.get("/sessions/{path:session_id}", auth=reads, response={200: SessionOut, **PROBLEMS})
+@router.get("/sessions/{path:session_id}", auth=read_access, response={200: SessionOut, **PROBLEMS})
 def session_statistics(request: HttpRequest, session_id: SessionId):
     """How much a session holds; an unknown one holds nothing, and is no error."""
-    row = the_session(request, session_id).with_length().values(*OUT_COLUMNS).first()
+    row = get_session_queryset(request, session_id).with_length().values(*SESSION_COLUMNS).first()
     nothing = {"exists": False, "history_length": 0, "last_updated": None, "ttl_hours": None}
-    return answer(session_out(row) if row else {"session_id": session_id} | nothing)
+    return json_response(session_out(row) if row else {"session_id": session_id} | nothing)
 
 
-@router.patch("/sessions/{path:session_id}", auth=writes, response={200: SessionOut, **PROBLEMS})
-@surviving_deadlocks
+@router.patch("/sessions/{path:session_id}", auth=write_access, response={200: SessionOut, **PROBLEMS})
+@retry_on_deadlock
 def update_session(request: HttpRequest, session_id: SessionId, payload: SessionPatch):
     """Give a session a time to live of its own. That does not renew it."""
-    if not the_session(request, session_id).update(ttl_hours=payload.ttl_hours):
+    if not get_session_queryset(request, session_id).update(ttl_hours=payload.ttl_hours):
         raise Problem(404, "There is no such session.")
     return session_statistics(request, session_id)
 
 
-@router.delete("/sessions/{path:session_id}", auth=writes, response={200: ClearedOut, **PROBLEMS})
+@router.delete("/sessions/{path:session_id}", auth=write_access, response={200: ClearedOut, **PROBLEMS})
 def clear_session(request: HttpRequest, session_id: SessionId):
     """Forget a session at once."""
-    return answer({"cleared": bool(the_session(request, session_id).delete()[0])})
+    return json_response({"cleared": bool(get_session_queryset(request, session_id).delete()[0])})

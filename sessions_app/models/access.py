@@ -78,7 +78,7 @@ class ApiKeyQuerySet(models.QuerySet):
         key = self.usable().select_related("namespace").filter(pk=key_id[:16]).first()
         if key is None or not hmac.compare_digest(bytes(key.digest), digest(token)):
             return None
-        key.note_use()
+        key.record_use()
         return Caller(key.pk, key.namespace_id, frozenset(key.scopes), key.namespace.embedding_model)
 
 
@@ -115,7 +115,7 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"mem_{self.id}_…"
 
-    def note_use(self) -> None:
+    def record_use(self) -> None:
         """Remember the last use, to the minute, so that reading does not become writing."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > timedelta(minutes=1):

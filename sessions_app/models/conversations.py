@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from memory_site.core.db.fields import seconds_from
+from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from sessions_app.models.access import namespace_key
 
@@ -31,7 +31,7 @@ class Conversation(models.Model):
     user_id = models.CharField("user", max_length=255, null=True, blank=True)
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
-    duration_seconds = seconds_from("started_at", "ended_at")
+    duration_seconds = duration_field("started_at", "ended_at")
     message_count = models.PositiveIntegerField(db_default=0, editable=False)
     topics = ArrayField(models.CharField(max_length=128), default=list, blank=True)
     summary = models.TextField(null=True, blank=True)

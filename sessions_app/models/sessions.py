@@ -12,10 +12,10 @@ from memory_site.core.db.ids import uuid7
 from sessions_app.models.access import namespace_key
 
 #: Of a session's own time to live, or the server's: a hundred years, which an interval can hold.
-LONGEST_TTL_HOURS = 100 * 365 * 24
+MAX_TTL_HOURS = 100 * 365 * 24
 
 
-def oldest() -> ExpressionWrapper:
+def expiry_cutoff() -> ExpressionWrapper:
     """The moment up to which a session's interactions, and without a newer one the session itself, are gone."""
     hours = Coalesce(F("ttl_hours"), Value(settings.MEMORY_TTL_HOURS, models.FloatField()))
     return ExpressionWrapper(Now() - hours * Value(timedelta(hours=1)), models.DateTimeField())
@@ -24,14 +24,14 @@ def oldest() -> ExpressionWrapper:
 class SessionQuerySet(models.QuerySet):
     def alive(self) -> "SessionQuerySet":
         """Added to within their time to live: what every read starts from, so that nothing waits for the clean-up."""
-        return self.filter(updated_at__gt=oldest())
+        return self.filter(updated_at__gt=expiry_cutoff())
 
     def in_namespace(self, namespace_id: int) -> "SessionQuerySet":
         return self.filter(namespace_id=namespace_id).alive()
 
     def with_length(self) -> "SessionQuerySet":
         """With `history_length`, the number of interactions that are not over."""
-        kept = Func(F("history"), oldest(), Value(settings.MEMORY_MAX_CONTEXT_LENGTH), function="sessions_kept")
+        kept = Func(F("history"), expiry_cutoff(), Value(settings.MEMORY_MAX_CONTEXT_LENGTH), function="sessions_kept")
         return self.annotate(
             history_length=Func(kept, function="jsonb_array_length", output_field=models.IntegerField())
         )
@@ -39,7 +39,7 @@ class SessionQuerySet(models.QuerySet):
     def outdated(self, max_age_hours: float | None = None) -> "SessionQuerySet":
         """Not added to for so long, or for longer than their own time to live."""
         if max_age_hours is None:
-            return self.filter(updated_at__lte=oldest())
+            return self.filter(updated_at__lte=expiry_cutoff())
         return self.filter(updated_at__lte=Now() - timedelta(hours=max_age_hours))
 
 
@@ -63,7 +63,7 @@ class SessionMemory(models.Model):
             models.UniqueConstraint(fields=["namespace", "session_id"], name="session_is_kept_once"),
             models.CheckConstraint(condition=~Q(session_id=""), name="session_has_an_id"),
             models.CheckConstraint(
-                condition=Q(ttl_hours=None) | Q(ttl_hours__gt=0, ttl_hours__lte=LONGEST_TTL_HOURS),
+                condition=Q(ttl_hours=None) | Q(ttl_hours__gt=0, ttl_hours__lte=MAX_TTL_HOURS),
                 name="session_ttl_is_positive",
             ),
         ]

@@ -7,12 +7,21 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from memory_site.core.http.fields import Content, In, JsonObject, Label, PastMoment, Share, Summary, Tags
+from memory_site.core.http.fields import (
+    Content,
+    InputSchema,
+    JsonObject,
+    Label,
+    PastTimestamp,
+    Summary,
+    Tags,
+    UnitInterval,
+)
 from sessions_app.models.conversations import Role
 from sessions_app.schemas.sessions import SessionId
 
 
-class ConversationIn(In):
+class ConversationIn(InputSchema):
     """A conversation that starts. Everything may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "ada", "topics": ["harbour"]}})
@@ -21,12 +30,12 @@ class ConversationIn(In):
     user_id: Label | None = None
     topics: Tags = []
     summary: Summary | None = None
-    importance: Share = 0.5
+    importance: UnitInterval = 0.5
     metadata: JsonObject = {}
-    started_at: PastMoment | None = Field(None, description="For history brought in; now by default.")
+    started_at: PastTimestamp | None = Field(None, description="For history brought in; now by default.")
 
 
-class EndIn(In):
+class EndIn(InputSchema):
     """What is known in the end. What is not named stays."""
 
     model_config = ConfigDict(
@@ -37,10 +46,10 @@ class EndIn(In):
 
     summary: Summary | None = None
     topics: Tags | None = None
-    importance: Share | None = None
+    importance: UnitInterval | None = None
 
 
-class MessageIn(In):
+class MessageIn(InputSchema):
     """Something said. `remember` keeps it as a memory as well, when it is longer than 50 characters without the
     spaces around it."""
 
@@ -58,7 +67,7 @@ class MessageIn(In):
     content: Content
     agent_id: Label | None = None
     metadata: JsonObject = {}
-    created_at: PastMoment | None = Field(None, description="For history brought in; now by default.")
+    created_at: PastTimestamp | None = Field(None, description="For history brought in; now by default.")
     remember: bool = False
     memory_type: Literal["agent", "conversation"] = Field("agent", description="Of the memory, when there is one.")
 

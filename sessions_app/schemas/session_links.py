@@ -7,14 +7,14 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-from memory_site.core.http.fields import In, Summary
+from memory_site.core.http.fields import InputSchema, Summary
 from sessions_app.models.sessions import LinkType
 from sessions_app.schemas.sessions import SessionId
 
-Kind = Literal[*LinkType.values]
+LinkTypeName = Literal[*LinkType.values]
 
 
-class LinkIn(In):
+class LinkIn(InputSchema):
     """From one session to another. Linking the same two in the same way again renews the context."""
 
     model_config = ConfigDict(
@@ -25,7 +25,7 @@ class LinkIn(In):
 
     source_session_id: SessionId
     target_session_id: SessionId
-    link_type: Kind = LinkType.RELATED.value
+    link_type: LinkTypeName = LinkType.RELATED.value
     context: Summary | None = Field(None, description="Why they are linked; what is not said again stays.")
 
     @field_validator("target_session_id")
@@ -40,7 +40,7 @@ class LinkOut(Schema):
     id: UUID
     source_session_id: str
     target_session_id: str
-    link_type: Kind
+    link_type: LinkTypeName
     context: str | None
     created_at: datetime
     updated_at: datetime

@@ -7,57 +7,63 @@ from typing import Annotated, Any
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 
-from memory_site.core.http.fields import Content, In, Label, Moment
-from sessions_app.models.sessions import LONGEST_TTL_HOURS
+from memory_site.core.http.fields import Content, InputSchema, Label, Timestamp
+from sessions_app.models.sessions import MAX_TTL_HOURS
 
 #: Clocks differ; what lies further ahead would stand before everything that is said meanwhile.
-AHEAD_AT_MOST = timedelta(hours=1)
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MAX_CLOCK_SKEW = timedelta(hours=1)
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A session's id is part of the address, and these are addresses of their own.
 # So do a dot and two, which clients resolve before they ask.
-TAKEN = re.compile(r"analytics|cleanup|\.\.?|.*/(context|interactions|\.\.?)|\.\.?/.*|.*/\.\.?/.*", re.DOTALL)
-EXAMPLE = {"query": "When does the harbour open?", "answer": "At nine.", "timestamp": "2026-01-01T09:00:00Z"}
+RESERVED_SESSION_IDS = re.compile(
+    r"analytics|cleanup|\.\.?|.*/(context|interactions|\.\.?)|\.\.?/.*|.*/\.\.?/.*", re.DOTALL
+)
+INTERACTION_EXAMPLE = {
+    "query": "When does the harbour open?",
+    "answer": "At nine.",
+    "timestamp": "2026-01-01T09:00:00Z",
+}
 
 
-def addressable(session_id: str) -> str:
+def check_session_id(session_id: str) -> str:
     """The id, or ValueError when no request could name it."""
-    if CONTROL.search(session_id):
+    if CONTROL_CHARACTERS.search(session_id):
         raise ValueError("may not contain control characters")
-    if TAKEN.fullmatch(session_id):
+    if RESERVED_SESSION_IDS.fullmatch(session_id):
         raise ValueError("cannot be used in an address: an operation, or a relative path")
     if session_id.startswith("/") or session_id.endswith("/"):
         raise ValueError("may not begin or end with a slash")
     return session_id
 
 
-def not_far_ahead(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC) + AHEAD_AT_MOST:
+def check_clock_skew(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + MAX_CLOCK_SKEW:
         raise ValueError("may lie at most an hour in the future")
     return moment
 
 
-TimeToLive = Annotated[float, Field(gt=0, le=LONGEST_TTL_HOURS, description="Hours; may be a fraction.")]
-SessionId = Annotated[Label, AfterValidator(addressable)]
+TimeToLive = Annotated[float, Field(gt=0, le=MAX_TTL_HOURS, description="Hours; may be a fraction.")]
+SessionId = Annotated[Label, AfterValidator(check_session_id)]
 
 
-class InteractionIn(In):
+class InteractionIn(InputSchema):
     """One turn of a session: what was asked and what was answered."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": INTERACTION_EXAMPLE})
 
     query: Content
     answer: Content
-    timestamp: Annotated[Moment, AfterValidator(not_far_ahead)] | None = Field(
+    timestamp: Annotated[Timestamp, AfterValidator(check_clock_skew)] | None = Field(
         None, description="When it was; the server's time of arrival by default."
     )
 
-    def interaction(self) -> dict[str, Any]:
+    def to_interaction(self) -> dict[str, Any]:
         """As history.add takes it."""
         when = self.timestamp and self.timestamp.isoformat(timespec="microseconds")
         return {"query": self.query, "answer": self.answer, "timestamp": when}
 
 
-class AdditionIn(In):
+class AdditionIn(InputSchema):
     """What an addition may say of its session."""
 
     ttl_hours: TimeToLive | None = Field(
@@ -76,21 +82,23 @@ class InteractionsIn(AdditionIn):
     interactions: list[InteractionIn] = Field(min_length=1, max_length=1000)
 
 
-def form(body: Any) -> str:
+def get_addition_tag(body: Any) -> str:
     return "[many]" if isinstance(body, dict) and "interactions" in body else "[one]"
 
 
 # The brackets keep these two names out of the errors that callers see.
-Addition = Annotated[Annotated[OneIn, Tag("[one]")] | Annotated[InteractionsIn, Tag("[many]")], Discriminator(form)]
+Addition = Annotated[
+    Annotated[OneIn, Tag("[one]")] | Annotated[InteractionsIn, Tag("[many]")], Discriminator(get_addition_tag)
+]
 
 
-class SessionPatch(In):
+class SessionPatch(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"ttl_hours": 72}})
 
     ttl_hours: TimeToLive | None = Field(description="Hours an interaction stays; null for the server's default.")
 
 
-class CleanupIn(In):
+class CleanupIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"max_age_hours": 48}})
 
     max_age_hours: TimeToLive | None = Field(

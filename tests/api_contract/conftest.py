@@ -11,61 +11,84 @@ from memories.models import Memory
 from sessions_app.models import Conversation
 from tests.wire import SAMPLE_ID
 
-SECRET = "kumquat"
+SECRET_WORD = "kumquat"
 
 
 @pytest.fixture(autouse=True)
 def folder(settings, tmp_path) -> Path:
     """What the example of an ingestion names."""
     settings.INGESTION_ROOTS = [str(tmp_path)]
-    return folder_within(tmp_path)
+    return create_folder(tmp_path)
 
 
-def folder_within(root: Path) -> Path:
+def create_folder(root: Path) -> Path:
     folder = root / "checkouts" / "site"
     folder.mkdir(parents=True)
-    (folder / "harbour.md").write_text(f"The {SECRET} opens at nine.")
+    (folder / "harbour.md").write_text(f"The {SECRET_WORD} opens at nine.")
     return folder
 
 
 @pytest.fixture
 def ids(api, folder) -> dict[str, str]:
-    return rows_of(api, folder)
+    return create_rows(api, folder)
 
 
-def rows_of(api, folder: Path) -> dict[str, str]:
+def create_rows(api, folder: Path) -> dict[str, str]:
     """By the path parameter that names them; an operation with a new one must be added here."""
-    words = dict.fromkeys(("summary", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET)
+    words = dict.fromkeys(("summary", "agent_id", "workflow_id", "repo_id", "session_id"), SECRET_WORD)
     words["user_id"] = "our-user"
-    entity = dict.fromkeys(("system", "id", "type", "name"), SECRET)
+    entity = dict.fromkeys(("system", "id", "type", "name"), SECRET_WORD)
     memory = api.add(
-        f"Ada hides the {SECRET}.", **words, entity=entity, tags=[SECRET], metadata={"important": True, SECRET: SECRET}
+        f"Ada hides the {SECRET_WORD}.",
+        **words,
+        entity=entity,
+        tags=[SECRET_WORD],
+        metadata={"important": True, SECRET_WORD: SECRET_WORD},
     )
     # Two others are related: a memory that is cannot change its user, as it does in these tests.
-    third = api.add(f"The {SECRET} is ripe.", user_id="our-user", source_system=SECRET)
-    another = Memory(id=SAMPLE_ID, content=f"The {SECRET} is sweet.", user_id="our-user", source_system=SECRET)
+    third = api.add(f"The {SECRET_WORD} is ripe.", user_id="our-user", source_system=SECRET_WORD)
+    another = Memory(
+        id=SAMPLE_ID, content=f"The {SECRET_WORD} is sweet.", user_id="our-user", source_system=SECRET_WORD
+    )
     another.namespace = Memory.objects.get(pk=memory["id"]).namespace
     another.save(force_insert=True)
     said = {"namespace": another.namespace, "digest": bytes(32), "bands": [], "quality": 1}
-    Insight.objects.create(memory=another, topics=[SECRET], projects=[SECRET], **said)
-    Conversation.objects.create(id=SAMPLE_ID, namespace=another.namespace, summary=SECRET)
-    relationship = {"to_id": SAMPLE_ID, "type": "refines", "metadata": {SECRET: SECRET}}
+    Insight.objects.create(memory=another, topics=[SECRET_WORD], projects=[SECRET_WORD], **said)
+    Conversation.objects.create(id=SAMPLE_ID, namespace=another.namespace, summary=SECRET_WORD)
+    relationship = {"to_id": SAMPLE_ID, "type": "refines", "metadata": {SECRET_WORD: SECRET_WORD}}
     relationship = api.post(f"/memories/{third['id']}/relationships", relationship).json()
     tasks.embed_due()
-    api.post("/sessions/our-session/interactions", {"query": f"Where is the {SECRET}?", "answer": f"{SECRET} is here."})
-    conversation = api.post("/conversations", {"summary": SECRET, "user_id": SECRET, "session_id": SECRET}).json()
-    api.post(f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET}?"})
-    link = {"source_session_id": SECRET, "target_session_id": "our-session", "context": SECRET}
-    document = {"content": f"The {SECRET} is ripe.", "title": SECRET, "repo_id": SECRET, "metadata": {SECRET: SECRET}}
-    about = {"description": SECRET, "metadata": {SECRET: SECRET}}
-    group = {"name": SECRET, "projects": [SECRET]} | about
-    dependency = {"source_project": SECRET, "target_project": "ours", "type": "uses"} | about
-    pattern = {"pattern_type": "workflow", "key": SECRET, "examples": [SECRET], "user_id": "our-user"} | about
-    api.call("PUT", "/preferences/our-user/our-key", {"value": {SECRET: SECRET}, "source": SECRET})
+    api.post(
+        "/sessions/our-session/interactions",
+        {"query": f"Where is the {SECRET_WORD}?", "answer": f"{SECRET_WORD} is here."},
+    )
+    conversation = api.post(
+        "/conversations", {"summary": SECRET_WORD, "user_id": SECRET_WORD, "session_id": SECRET_WORD}
+    ).json()
+    api.post(
+        f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET_WORD}?"}
+    )
+    link = {"source_session_id": SECRET_WORD, "target_session_id": "our-session", "context": SECRET_WORD}
+    document = {
+        "content": f"The {SECRET_WORD} is ripe.",
+        "title": SECRET_WORD,
+        "repo_id": SECRET_WORD,
+        "metadata": {SECRET_WORD: SECRET_WORD},
+    }
+    about = {"description": SECRET_WORD, "metadata": {SECRET_WORD: SECRET_WORD}}
+    group = {"name": SECRET_WORD, "projects": [SECRET_WORD]} | about
+    dependency = {"source_project": SECRET_WORD, "target_project": "ours", "type": "uses"} | about
+    pattern = {"pattern_type": "workflow", "key": SECRET_WORD, "examples": [SECRET_WORD], "user_id": "our-user"} | about
+    api.call("PUT", "/preferences/our-user/our-key", {"value": {SECRET_WORD: SECRET_WORD}, "source": SECRET_WORD})
     started = api.post("/repositories/ours/ingestions", {"path": str(folder)}).json()
     ingest_due()
-    execution = {"adapter": SECRET, "repositories": [SECRET], "result": {SECRET: SECRET}, "error": SECRET}
-    execution |= dict.fromkeys(("summary", "user_id", "agent_id"), SECRET)
+    execution = {
+        "adapter": SECRET_WORD,
+        "repositories": [SECRET_WORD],
+        "result": {SECRET_WORD: SECRET_WORD},
+        "error": SECRET_WORD,
+    }
+    execution |= dict.fromkeys(("summary", "user_id", "agent_id"), SECRET_WORD)
     execution |= {"status": "pending", "started_at": "2019-01-01T00:00:00Z"}
     return {
         "repo_id": "of-the-caller",

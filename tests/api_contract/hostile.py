@@ -4,20 +4,20 @@ import base64
 import json
 
 
-def nested(levels: int) -> str:
+def build_nested(levels: int) -> str:
     return '{"a":' * levels + "1" + "}" * levels
 
 
-def numbers(count: int, number: str) -> str:
+def repeat_number(count: int, number: str) -> str:
     return f"[{','.join([number] * count)}]"
 
 
-def cursor(*parts: object) -> str:
+def encode_raw_cursor(*parts: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
 #: Not JSON at all, or JSON that says one thing to one reader and another to the next: never accepted anywhere.
-UNREADABLE = {
+UNREADABLE_BODIES = {
     "NaN": "NaN",
     "Infinity": "Infinity",
     "minus Infinity": "-Infinity",
@@ -32,11 +32,11 @@ UNREADABLE = {
     "single quotes": "'a'",
     "trailing comma": "[1,]",
     "comment": "1 /* one */",
-    "100,000 levels": nested(100_000),
+    "100,000 levels": build_nested(100_000),
     "100,000 brackets": "[" * 100_000,
 }
 #: Values that no field of ours accepts.
-NOWHERE = {
+UNSTORABLE_VALUES = {
     "NUL": r'"a\u0000b"',
     "lone surrogate": r'"\ud800"',
     "lone low surrogate": r'"a\udfffb"',
@@ -48,22 +48,22 @@ NOWHERE = {
     "infinite inside": '{"a": 1e400}',
     "null inside a list": "[null]",
     "list of lists": "[[]]",
-    "20 levels": nested(20),
+    "20 levels": build_nested(20),
     "300 keys": json.dumps({str(key): 1 for key in range(300)}),
     "70 kB inside": json.dumps({"a": "x" * 70_000}),
     "large integer inside": '{"a": 9007199254740992}',
     "100,001 letters": json.dumps("x" * 100_001),
-    "1,001 items": numbers(1001, '"00000000-0000-0000-0000-000000000000"'),
-    "767 numbers": numbers(767, "0.5"),
-    "769 numbers": numbers(769, "0.5"),
-    "768 zeros": numbers(768, "0"),
-    "768 numbers too large": numbers(768, "1e400"),
-    "768 integers too large": numbers(768, "1" + "0" * 400),
-    "768 times true": numbers(768, "true"),
-    "768 texts": numbers(768, '"1"'),
+    "1,001 items": repeat_number(1001, '"00000000-0000-0000-0000-000000000000"'),
+    "767 numbers": repeat_number(767, "0.5"),
+    "769 numbers": repeat_number(769, "0.5"),
+    "768 zeros": repeat_number(768, "0"),
+    "768 numbers too large": repeat_number(768, "1e400"),
+    "768 integers too large": repeat_number(768, "1" + "0" * 400),
+    "768 times true": repeat_number(768, "true"),
+    "768 texts": repeat_number(768, '"1"'),
 }
 #: Values that some fields accept and others refuse.
-DOUBTFUL = {
+UNUSUAL_VALUES = {
     "null": "null",
     "true": "true",
     "false": "false",
@@ -118,15 +118,15 @@ DOUBTFUL = {
     "empty object": "{}",
     "operator": '{"$where": "1", "__proto__": {"a": 1}, "content__contains": "x"}',
     "empty key": '{"": ""}',
-    "8 levels": nested(8),
+    "8 levels": build_nested(8),
     "1e308 inside": '{"a": [1e308, 5e-324, -0.0]}',
-    "768 ones": numbers(768, "1"),
-    "768 huge": numbers(768, "1e308"),
-    "768 tiny": numbers(768, "5e-324"),
+    "768 ones": repeat_number(768, "1"),
+    "768 huge": repeat_number(768, "1e308"),
+    "768 tiny": repeat_number(768, "5e-324"),
 }
 
 #: For query parameters and for ids in addresses, percent-encoded.
-ADDRESSES = {
+HOSTILE_PATHS = {
     "empty": "",
     "space": "%20",
     "NUL": "a%00b",
@@ -169,10 +169,10 @@ ADDRESSES = {
     "100,000 levels": "%5B" * 5_000,
     "list": "%5B%5D",
     "half a cursor": "WyJhZnRlciIs",
-    "cursor to the first moment": cursor("after", "0001-01-01T00:00:00+14:00", "0" * 32),
-    "cursor to the last moment": cursor("before", "9999-12-31T23:59:59-14:00", "0" * 32),
-    "cursor without offset": cursor("after", "2026-01-01T00:00:00", "0" * 32),
-    "cursor with numbers": cursor("after", 1, 2),
-    "cursor to nowhere": cursor("sideways", "2026-01-01T00:00:00Z", "0" * 32),
-    "cursor of one part": cursor("after"),
+    "cursor to the first moment": encode_raw_cursor("after", "0001-01-01T00:00:00+14:00", "0" * 32),
+    "cursor to the last moment": encode_raw_cursor("before", "9999-12-31T23:59:59-14:00", "0" * 32),
+    "cursor without offset": encode_raw_cursor("after", "2026-01-01T00:00:00", "0" * 32),
+    "cursor with numbers": encode_raw_cursor("after", 1, 2),
+    "cursor to nowhere": encode_raw_cursor("sideways", "2026-01-01T00:00:00Z", "0" * 32),
+    "cursor of one part": encode_raw_cursor("after"),
 }

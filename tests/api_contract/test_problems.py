@@ -7,11 +7,11 @@ import pytest
 from django.db import connection
 
 from memories.models import Memory
-from memory_site.core.http.parsing import TOO_LARGE
-from tests.wire import blamed, is_problem
+from memory_site.core.http.parsing import BODY_TOO_LARGE
+from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
-TEA = {"content": "tea"}
+TEA_MEMORY = {"content": "tea"}
 
 
 def test_a_problem_has_every_field(api):
@@ -26,7 +26,7 @@ def test_a_problem_has_every_field(api):
         "request_id": response["X-Request-ID"],
         "errors": response.json()["errors"],
     }
-    assert blamed(response) == {"content", "importance"}
+    assert list_blamed_fields(response) == {"content", "importance"}
     assert all(set(error) == {"field", "message"} and error["message"] for error in response.json()["errors"])
 
 
@@ -79,7 +79,11 @@ def test_pages_for_people_stay_pages(api):
 )
 def test_a_body_must_be_json_by_name(api, kind):
     response = api.client.generic(
-        "POST", "/api/v1/memories", json.dumps(TEA), content_type=kind, headers={"Authorization": f"Bearer {api.token}"}
+        "POST",
+        "/api/v1/memories",
+        json.dumps(TEA_MEMORY),
+        content_type=kind,
+        headers={"Authorization": f"Bearer {api.token}"},
     )
     assert is_problem(response, 415)
     assert Memory.objects.count() == 0
@@ -88,7 +92,11 @@ def test_a_body_must_be_json_by_name(api, kind):
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=x"])
 def test_json_may_be_named_in_any_manner(api, kind):
     response = api.client.generic(
-        "POST", "/api/v1/memories", json.dumps(TEA), content_type=kind, headers={"Authorization": f"Bearer {api.token}"}
+        "POST",
+        "/api/v1/memories",
+        json.dumps(TEA_MEMORY),
+        content_type=kind,
+        headers={"Authorization": f"Bearer {api.token}"},
     )
     assert response.status_code == 201
 
@@ -157,7 +165,7 @@ def test_what_is_not_json_is_a_400_that_says_why(api, body, reason):
 def test_what_is_not_valid_is_a_422_that_names_the_field(api, raw, field):
     response = api.raw("POST", "/memories", raw)
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
+    assert list_blamed_fields(response) == {field}
     assert Memory.objects.count() == 0
 
 
@@ -166,23 +174,23 @@ def test_what_is_not_valid_is_a_422_that_names_the_field(api, raw, field):
     [("content", 100_000), ("summary", 10_000), ("user_id", 255), ("source_system", 255)],
 )
 def test_texts_may_be_as_long_as_the_contract_says(api, field, limit):
-    assert api.post("/memories", TEA | {field: "x" * limit}).status_code == 201
-    assert blamed(api.post("/memories", TEA | {field: "x" * (limit + 1)})) == {field}
+    assert api.post("/memories", TEA_MEMORY | {field: "x" * limit}).status_code == 201
+    assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {field: "x" * (limit + 1)})) == {field}
 
 
 def test_lengths_are_counted_in_characters(api):
-    assert api.post("/memories", TEA | {"user_id": "🐈" * 255}).status_code == 201
+    assert api.post("/memories", TEA_MEMORY | {"user_id": "🐈" * 255}).status_code == 201
 
 
-def nested(levels: int) -> dict:
-    return {"a": nested(levels - 1)} if levels > 1 else {"a": 1}
+def build_nested(levels: int) -> dict:
+    return {"a": build_nested(levels - 1)} if levels > 1 else {"a": 1}
 
 
 @pytest.mark.parametrize("field", ["metadata", "data"])
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
-        (nested(8), nested(9)),
+        (build_nested(8), build_nested(9)),
         ({str(n): 1 for n in range(256)}, {str(n): 1 for n in range(257)}),
         ({"a": "x" * 65_000}, {"a": "x" * 66_000}),
         ({"a": ["é" * 30_000]}, {"a": ["é" * 33_000]}),
@@ -191,16 +199,16 @@ def nested(levels: int) -> dict:
     ids=["levels", "keys", "bytes", "wide bytes", "integers"],
 )
 def test_objects_may_be_as_large_as_the_contract_says(api, field, good, bad):
-    response = api.post("/memories", TEA | {field: good})
+    response = api.post("/memories", TEA_MEMORY | {field: good})
     assert response.status_code == 201
     assert response.json()[field] == good
-    assert blamed(api.post("/memories", TEA | {field: bad})) == {field}
+    assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {field: bad})) == {field}
 
 
 def test_tags_are_64_of_128_characters_at_most(api):
-    assert api.post("/memories", TEA | {"tags": [f"{n:0128}" for n in range(64)]}).status_code == 201
-    assert blamed(api.post("/memories", TEA | {"tags": [str(n) for n in range(65)]})) == {"tags"}
-    assert blamed(api.post("/memories", TEA | {"tags": ["x" * 129]})) == {"tags.0"}
+    assert api.post("/memories", TEA_MEMORY | {"tags": [f"{n:0128}" for n in range(64)]}).status_code == 201
+    assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {"tags": [str(n) for n in range(65)]})) == {"tags"}
+    assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {"tags": ["x" * 129]})) == {"tags.0"}
 
 
 @pytest.mark.parametrize(
@@ -208,16 +216,16 @@ def test_tags_are_64_of_128_characters_at_most(api):
 )
 @pytest.mark.parametrize("field", ["content", "user_id", "source_system"])
 def test_what_a_reader_would_not_see_is_blank(api, field, blank):
-    assert blamed(api.post("/memories", TEA | {field: blank})) == {field}
+    assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {field: blank})) == {field}
 
 
 def test_a_body_of_5_mb_is_read_and_a_larger_one_is_not(api):
     limit = 5 * 2**20
     for size, status in ((limit, 422), (limit + 1, 413)):
-        body = json.dumps(TEA | {"content": ""})
+        body = json.dumps(TEA_MEMORY | {"content": ""})
         response = api.raw("POST", "/memories", body.replace('""', f'"{"x" * (size - len(body))}"'))
         assert is_problem(response, status)
-    assert response.json()["detail"] == TOO_LARGE
+    assert response.json()["detail"] == BODY_TOO_LARGE
 
 
 def test_a_content_length_that_is_no_number_is_a_400(api):
@@ -225,7 +233,7 @@ def test_a_content_length_that_is_no_number_is_a_400(api):
         response = api.client.generic(
             "POST",
             "/api/v1/memories",
-            json.dumps(TEA),
+            json.dumps(TEA_MEMORY),
             content_type="application/json",
             headers={"Authorization": f"Bearer {api.token}"},
             CONTENT_LENGTH=length,
@@ -241,12 +249,12 @@ def test_an_unknown_parameter_is_refused_and_named(api):
     for method, path, body in (
         ("GET", "/memories", None),
         ("GET", f"/memories/{memory['id']}", None),
-        ("POST", "/memories", TEA),
+        ("POST", "/memories", TEA_MEMORY),
         ("DELETE", f"/memories/{memory['id']}", None),
     ):
         response = api.call(method, f"{path}?limt=5&user=ada", body)
         assert is_problem(response, 422)
-        assert blamed(response) == {"limt", "user"}
+        assert list_blamed_fields(response) == {"limt", "user"}
     assert Memory.objects.count() == 1
 
 

@@ -19,6 +19,6 @@ arguments = parser.parse_args()
 
 with tempfile.TemporaryDirectory(prefix="memory-site-bench-") as directory:
     os.environ |= {"DATA_DIR": str(Path(directory) / "data"), "DJANGO_SETTINGS_MODULE": "memory_site.settings"}
-    from tests.benchmarks.run import run
+    from tests.benchmarks.run import run_benchmarks
 
-    run(arguments)
+    run_benchmarks(arguments)

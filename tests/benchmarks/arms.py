@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rich.table import Table
 
-WARM_UP = 10
+WARM_UP_ROUNDS = 10
 Sql = tuple[str, Any]
 
 
@@ -38,20 +38,20 @@ class Operation:
 
 def measure(operations: list[Operation], title: str, url: str, token: str, server: int, rounds: int) -> Table:
     http = urllib3.PoolManager(headers={"Authorization": f"Bearer {token}"}, timeout=30)
-    with psycopg.connect(**parameters(), autocommit=True) as raw:
+    with psycopg.connect(**connection_parameters(), autocommit=True) as raw:
         raw.adapters.register_loader("jsonb", psycopg.types.string.TextLoader)
         raw.prepare_threshold = None
         for operation in operations:
             count_queries(operation, token)
-            for number in range(rounds + WARM_UP):
-                one_round(operation, number, raw, http, url)
+            for number in range(rounds + WARM_UP_ROUNDS):
+                run_round(operation, number, raw, http, url)
             for times in operation.times.values():
-                del times[:WARM_UP]
-            operation.cpu_ms = cpu_per_request(operation, rounds, http, url, server)
-    return table(operations, title)
+                del times[:WARM_UP_ROUNDS]
+            operation.cpu_ms = measure_cpu_per_request(operation, rounds, http, url, server)
+    return build_table(operations, title)
 
 
-def parameters() -> dict[str, Any]:
+def connection_parameters() -> dict[str, Any]:
     """The connection Django makes, with the same settings of the server."""
     database = settings.DATABASES["default"]
     return {
@@ -64,7 +64,7 @@ def parameters() -> dict[str, Any]:
     }
 
 
-def one_round(operation: Operation, number: int, raw: psycopg.Connection, http: urllib3.PoolManager, url: str) -> None:
+def run_round(operation: Operation, number: int, raw: psycopg.Connection, http: urllib3.PoolManager, url: str) -> None:
     for arm in ("service", "raw", "http") if number % 2 == 0 else ("http", "service", "raw"):
         wanted = operation.prepare(number, arm)
         if arm == "raw":
@@ -72,7 +72,7 @@ def one_round(operation: Operation, number: int, raw: psycopg.Connection, http: 
         elif arm == "service":
             work = partial(operation.service, wanted)
         else:
-            work = partial(ask, http, url, *operation.request(wanted))
+            work = partial(send_request, http, url, *operation.request(wanted))
         started = time.perf_counter()
         work()
         operation.times[arm].append((time.perf_counter() - started) * 1000)
@@ -83,7 +83,7 @@ def run_raw(raw: psycopg.Connection, statements: Sql | list[Sql]) -> None:
         raw.execute(*statement).fetchall()
 
 
-def ask(http: urllib3.PoolManager, url: str, method: str, path: str, body: dict | None) -> None:
+def send_request(http: urllib3.PoolManager, url: str, method: str, path: str, body: dict | None) -> None:
     response = (
         http.request(method, f"{url}/api/v1{path}", json=body) if body else http.request(method, f"{url}/api/v1{path}")
     )
@@ -102,16 +102,18 @@ def count_queries(operation: Operation, token: str) -> None:
     operation.queries = len(queries)
 
 
-def cpu_per_request(operation: Operation, rounds: int, http: urllib3.PoolManager, url: str, server: int) -> float:
+def measure_cpu_per_request(
+    operation: Operation, rounds: int, http: urllib3.PoolManager, url: str, server: int
+) -> float:
     """CPU milliseconds of the web server's processes for one request."""
     requests = [operation.request(operation.prepare(1_000_000 + number, "cpu")) for number in range(rounds)]
-    before = web_cpu(server)
+    before = read_web_cpu_seconds(server)
     for wanted in requests:
-        ask(http, url, *wanted)
-    return (web_cpu(server) - before) * 1000 / rounds
+        send_request(http, url, *wanted)
+    return (read_web_cpu_seconds(server) - before) * 1000 / rounds
 
 
-def web_cpu(server: int) -> float:
+def read_web_cpu_seconds(server: int) -> float:
     children = psutil.Process(server).children(recursive=True)
     web = [child for child in children if any("granian" in part for part in child.cmdline())]
     web += [child for one in web for child in one.children(recursive=True)]
@@ -119,7 +121,7 @@ def web_cpu(server: int) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def table(operations: list[Operation], title: str) -> Table:
+def build_table(operations: list[Operation], title: str) -> Table:
     columns = ("operation", "raw p50 ms", "service / raw", "http / raw", "http p50 ms", "http p95 ms", "SQL", "CPU ms")
     result = Table(*columns, title=f"{title}; medians of turns in one run; SQL and CPU for one request")
     for each in operations:

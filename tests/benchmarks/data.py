@@ -17,12 +17,12 @@ from sessions_app.models import Namespace
 
 CLUSTERS = 500
 #: Text embeddings fill far fewer directions than they have numbers: vectors are drawn in this many, then turned.
-LATENT = 64
+LATENT_DIMENSIONS = 64
 SPREAD, NOISE = 0.8, 0.3
-WORDS = 20_000
+VOCABULARY_SIZE = 20_000
 WORDS_PER_MEMORY = 40
 #: Share of the rows that carry metadata {"kept": share}, by name.
-SHARES = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5}
+METADATA_SHARES = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5}
 TYPES = [MemoryType.AGENT, MemoryType.CONVERSATION, MemoryType.RAG, MemoryType.TECHNICAL_KNOWLEDGE]
 NEAREST_INDEX = next(index for index in Embedding._meta.indexes if index.name == "embedding_nearest")
 
@@ -32,42 +32,44 @@ class Synthetic:
 
     def __init__(self, rows: int, seed: int = 7) -> None:
         self.rows, self.random = rows, np.random.default_rng(seed)
-        self.turn = self.random.standard_normal((LATENT, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
-        self.centres = self.random.standard_normal((CLUSTERS, LATENT), dtype=np.float32)
+        self.turn = self.random.standard_normal((LATENT_DIMENSIONS, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
+        self.centres = self.random.standard_normal((CLUSTERS, LATENT_DIMENSIONS), dtype=np.float32)
         # Zipf with exponent 1 over the vocabulary: a few words stand in most memories, most words in few.
-        weights = 1 / np.arange(1, WORDS + 1)
-        self.words = self.random.choice(WORDS, size=(rows, WORDS_PER_MEMORY), p=weights / weights.sum())
+        weights = 1 / np.arange(1, VOCABULARY_SIZE + 1)
+        self.words = self.random.choice(VOCABULARY_SIZE, size=(rows, WORDS_PER_MEMORY), p=weights / weights.sum())
         self.users = np.minimum(self.random.zipf(1.5, rows), 5000)
-        self.draws = self.random.random((rows, len(SHARES)))
+        self.draws = self.random.random((rows, len(METADATA_SHARES)))
 
     def vectors(self, count: int) -> np.ndarray:
         """(count, 768) float32 unit vectors around the centres."""
         latent = self.centres[self.random.integers(0, CLUSTERS, count)]
-        latent = latent + SPREAD * self.random.standard_normal((count, LATENT), dtype=np.float32)
+        latent = latent + SPREAD * self.random.standard_normal((count, LATENT_DIMENSIONS), dtype=np.float32)
         noise = self.random.standard_normal((count, DIMENSIONS), dtype=np.float32)
-        return unit(latent @ self.turn + NOISE * np.sqrt(LATENT / DIMENSIONS) * noise)
+        return normalize(latent @ self.turn + NOISE * np.sqrt(LATENT_DIMENSIONS / DIMENSIONS) * noise)
 
     def query(self, row: int, words: int = 4) -> str:
         """A few words of one memory, the rarer half."""
-        return " ".join(word(number) for number in sorted(self.words[row])[-words * 2 :: 2])
+        return " ".join(build_word(number) for number in sorted(self.words[row])[-words * 2 :: 2])
 
     def content(self, row: int) -> str:
-        return f"{row} " + " ".join(word(number) for number in self.words[row])
+        return f"{row} " + " ".join(build_word(number) for number in self.words[row])
 
     def metadata(self, row: int) -> dict:
         kept = [
-            name for name, share, draw in zip(SHARES, SHARES.values(), self.draws[row], strict=True) if draw < share
+            name
+            for name, share, draw in zip(METADATA_SHARES, METADATA_SHARES.values(), self.draws[row], strict=True)
+            if draw < share
         ]
         return {"kept": kept, "row": row}
 
 
-def word(number: int) -> str:
+def build_word(number: int) -> str:
     """A pronounceable word for a number; different numbers give different words and stems."""
     syllables = ["ka", "lo", "mi", "nu", "ra", "se", "ti", "vo", "wa", "xu"]
     return "".join(syllables[int(digit)] for digit in f"{number:05d}") + "q"
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def normalize(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -77,8 +79,8 @@ def load(namespace: Namespace, data: Synthetic, model: str) -> None:
     with connection.schema_editor() as editor:
         editor.remove_index(Embedding, NEAREST_INDEX)
     ids = [uuid7() for _ in range(data.rows)]
-    copy("memories_memory", MEMORY_COLUMNS, memory_rows(namespace.pk, data, ids))
-    copy("memories_embedding", EMBEDDING_COLUMNS, embedding_rows(namespace.pk, data, ids, model))
+    copy_rows("memories_memory", MEMORY_COLUMNS, generate_memory_rows(namespace.pk, data, ids))
+    copy_rows("memories_embedding", EMBEDDING_COLUMNS, generate_embedding_rows(namespace.pk, data, ids, model))
     DueEmbedding.objects.filter(memory__namespace=namespace).delete()
     print(f"{data.rows} memories copied in {time.perf_counter() - started:.0f} s", flush=True)
     started = time.perf_counter()
@@ -118,7 +120,7 @@ EMBEDDING_COLUMNS = {
 }
 
 
-def memory_rows(namespace_id: int, data: Synthetic, ids: list) -> Iterator[tuple]:
+def generate_memory_rows(namespace_id: int, data: Synthetic, ids: list) -> Iterator[tuple]:
     newest = datetime.now(UTC)
     for row, pk in enumerate(ids):
         moment = newest - timedelta(minutes=data.rows - row)
@@ -139,7 +141,7 @@ def memory_rows(namespace_id: int, data: Synthetic, ids: list) -> Iterator[tuple
         )
 
 
-def embedding_rows(namespace_id: int, data: Synthetic, ids: list, model: str) -> Iterator[tuple]:
+def generate_embedding_rows(namespace_id: int, data: Synthetic, ids: list, model: str) -> Iterator[tuple]:
     for start in range(0, len(ids), 1000):
         part = ids[start : start + 1000]
         for offset, (pk, vector) in enumerate(zip(part, data.vectors(len(part)), strict=True)):
@@ -147,7 +149,7 @@ def embedding_rows(namespace_id: int, data: Synthetic, ids: list, model: str) ->
             yield (pk, namespace_id, f"user-{data.users[row]}", TYPES[row % len(TYPES)], model, b"", HalfVector(vector))
 
 
-def copy(table: str, columns: dict[str, str], rows: Iterator[tuple]) -> None:
+def copy_rows(table: str, columns: dict[str, str], rows: Iterator[tuple]) -> None:
     """COPY in binary: text would cost twenty times as much for vectors."""
     connection.ensure_connection()
     register_vector(connection.connection)

@@ -18,16 +18,16 @@ from sessions_app.models import Namespace
 TURNS = 4
 
 
-def throughput(count: int) -> Table:
+def measure_throughput(count: int) -> Table:
     """Model and worker take turns, once what others have left to do is done."""
-    texts, embedder = texts_of_all_lengths(count), get_embedder()
+    texts, embedder = generate_texts(count), get_embedder()
     embed_due()
     title = f"embedding of {count} texts, texts per second"
     table = Table("turn", "model alone", "with queue and vectors kept", "share", title=title)
     for turn in range(TURNS):
-        alone = rate(count, lambda: embedder.embed(texts))
+        alone = measure_rate(count, lambda: embedder.embed(texts))
         add_all(Namespace.objects.create(name=f"embedding benchmark {turn}"), texts)
-        worker = rate(count, two_at_work)
+        worker = measure_rate(count, embed_with_two_workers)
         left = DueEmbedding.objects.count()
         share = f"{worker / alone:.2f}" + (f" ({left} left)" if left else "")
         table.add_row(str(turn + 1), f"{alone:.0f}", f"{worker:.0f}", share)
@@ -40,7 +40,7 @@ def add_all(namespace: Namespace, texts: list[str]) -> None:
         add_many(namespace.pk, part, get_embedder().model)
 
 
-def two_at_work() -> None:
+def embed_with_two_workers() -> None:
     """As in a worker: the second thread is rung for when there is much to do."""
     with ThreadPoolExecutor(2) as threads:
         for done in [threads.submit(embed_due_and_close) for _ in range(2)]:
@@ -54,13 +54,13 @@ def embed_due_and_close() -> None:
         connections.close_all()
 
 
-def texts_of_all_lengths(count: int) -> list[str]:
+def generate_texts(count: int) -> list[str]:
     """One to a dozen sentences each, no two the same."""
     choose = random.Random(11)
     return [f"{number}. " + " ".join(choose.sample(MEMORIES, choose.randint(1, 12))) for number in range(count)]
 
 
-def rate(count: int, work) -> float:
+def measure_rate(count: int, work) -> float:
     started = time.perf_counter()
     work()
     return count / (time.perf_counter() - started)

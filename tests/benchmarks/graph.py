@@ -6,20 +6,20 @@ from typing import Any
 from pgvector import HalfVector
 
 from memories.models import Memory
-from memories.retrieval.recall import USE, WEIGHED, note_use
-from memories.retrieval.retrieve import NONSENSE, Wanted, retrieve
-from memories.search.execute import COLUMNS, find, scope_of
+from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_access
+from memories.retrieval.retrieve import NONSENSE_QUERIES, RetrievalFilters, retrieve
+from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
-from memories.search.query import PLAIN, Ranking, Search
-from memories.search.scope_size import sizes
-from memories.search.statement import statement
+from memories.search.query import PLAIN_RANKING, Ranking, Search
+from memories.search.scope_size import scope_sizes
+from memories.search.statement import build_statement
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic
 
 
-def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
-    pk, vectors = namespace.pk, data.vectors(1000 + len(NONSENSE))
+def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+    pk, vectors = namespace.pk, data.vectors(1000 + len(NONSENSE_QUERIES))
     nonsense = [HalfVector(vector) for vector in vectors[1000:]]
     of_user = Filters(user_id="user-1")
 
@@ -27,13 +27,15 @@ def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> li
         return Search(data.query(number % data.rows), vectors[number % 1000].tolist(), model, 20, ranking=ranking)
 
     def search_sql(wanted: Search) -> Sql:
-        return statement(scope_of(pk, None, model), wanted, COLUMNS, sizes.get(next(iter(sizes._seen))))
+        return build_statement(
+            build_scope(pk, None, model), wanted, HIT_COLUMNS, scope_sizes.get(next(iter(scope_sizes._seen)))
+        )
 
     def recall(wanted: Search) -> None:
-        note_use([hit["memory"]["id"] for hit in find(pk, None, wanted)])
+        count_access([hit["memory"]["id"] for hit in find_memories(pk, None, wanted)])
 
     def search_of_user_sql(wanted: Search) -> Sql:
-        return statement(scope_of(pk, of_user, model), wanted, COLUMNS, None)
+        return build_statement(build_scope(pk, of_user, model), wanted, HIT_COLUMNS, None)
 
     def by_words(wanted: Search) -> dict:
         return {"query": wanted.query, "limit": 20}
@@ -52,28 +54,35 @@ def operations_on_graph(namespace: Namespace, data: Synthetic, model: str) -> li
 
     def retrieval(wanted: Search) -> list:
         found = [wanted.vector, *nonsense]
-        return retrieve(pk, Wanted(user_id="user-1"), wanted.query, found, model, [], 20)
+        return retrieve(pk, RetrievalFilters(user_id="user-1"), wanted.query, found, model, [], 20)
 
     return [
-        weighed("search 20, beside recall", PLAIN, lambda wanted: find(pk, None, wanted), "/memories/search"),
-        weighed("recall 20", WEIGHED, recall, "/memories/recall"),
+        weighed(
+            "search 20, beside recall",
+            PLAIN_RANKING,
+            lambda wanted: find_memories(pk, None, wanted),
+            "/memories/search",
+        ),
+        weighed("recall 20", RECALL_RANKING, recall, "/memories/recall"),
         Operation(
             "count 20 accesses",
             prepare=lambda number, arm: list(Memory.objects.order_by("?").values_list("pk", flat=True)[:20]),
-            sql=lambda ids: (f"{USE} RETURNING memory.id", [ids]),
-            service=note_use,
+            sql=lambda ids: (f"{COUNT_ACCESS_SQL} RETURNING memory.id", [ids]),
+            service=count_access,
             request=lambda ids: ("POST", "/memories/recall", {"query": "harbour", "mode": "text", "limit": 20}),
         ),
         Operation(
             "search 20 of a user, beside retrieve",
-            prepare=lambda number, arm: search(number, PLAIN),
+            prepare=lambda number, arm: search(number, PLAIN_RANKING),
             sql=search_of_user_sql,
-            service=lambda wanted: find(pk, of_user, wanted),
+            service=lambda wanted: find_memories(pk, of_user, wanted),
             request=lambda wanted: ("POST", "/memories/search", by_words(wanted) | {"filters": {"user_id": "user-1"}}),
         ),
         Operation(
             "retrieve 20",
-            prepare=lambda number, arm: search(number + data.rows // 2, PLAIN),  # queries that nobody asked before
+            prepare=lambda number, arm: search(
+                number + data.rows // 2, PLAIN_RANKING
+            ),  # queries that nobody asked before
             sql=search_of_user_sql,
             service=retrieval,
             request=lambda wanted: ("POST", "/users/user-1/retrieve", by_words(wanted)),

@@ -17,21 +17,21 @@ from django.db import connection, transaction
 from pgvector import HalfVector
 from rich.table import Table
 
-from ingestion.transfer.record_types import HEADER, VERSION
+from ingestion.transfer.record_types import EXPORT_VERSION, HEADER_KIND
 from memories.models import DueEmbedding, Embedding
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
-from tests.benchmarks.data import EMBEDDING_COLUMNS, MEMORY_COLUMNS, Synthetic, copy, memory_rows
+from tests.benchmarks.data import EMBEDDING_COLUMNS, MEMORY_COLUMNS, Synthetic, copy_rows, generate_memory_rows
 
 TURNS = 3
 
 
-def imports(rows: int, model: str) -> Table:
+def measure_imports(rows: int, model: str) -> Table:
     """Each turn brings the same rows into new namespaces, the arms in the other order. Both begin with empty tables and
     indexes, that of the nearest neighbours too: neither inserts into a larger one."""
     columns = ("turn", "COPY s", "import s", "COPY rows/s", "import rows/s", "import / COPY")
     table = Table(*columns, title=f"import of {rows:,} memories with their vectors, beside COPY into the same tables")
-    arms, ratios = {"copy": copied, "import": imported}, []
+    arms, ratios = {"copy": measure_copy, "import": measure_import}, []
     for turn in range(TURNS):
         times = {}
         for arm in ("copy", "import") if turn % 2 == 0 else ("import", "copy"):
@@ -39,7 +39,7 @@ def imports(rows: int, model: str) -> Table:
             work = arms[arm](namespace, Synthetic(rows, seed=100 + turn), model)
             with connection.cursor() as cursor:
                 cursor.execute("TRUNCATE memories_memory CASCADE")
-            times[arm] = seconds(work)
+            times[arm] = measure_seconds(work)
             assert not DueEmbedding.objects.filter(namespace=namespace).exists()
             assert Embedding.objects.filter(namespace=namespace).count() == rows
         ratios.append(times["copy"] / times["import"])
@@ -49,9 +49,9 @@ def imports(rows: int, model: str) -> Table:
     return table
 
 
-def copied(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], None]:
+def measure_copy(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], None]:
     ids = [uuid7() for _ in range(data.rows)]
-    memories = list(memory_rows(namespace.pk, data, ids))
+    memories = list(generate_memory_rows(namespace.pk, data, ids))
     vectors = [
         (pk, namespace.pk, row[6], row[4], model, hashlib.sha256(row[2].encode()).digest(), HalfVector(vector))
         for pk, row, vector in zip(ids, memories, data.vectors(data.rows), strict=True)
@@ -59,22 +59,28 @@ def copied(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], No
 
     def work() -> None:
         with transaction.atomic():
-            copy("memories_memory", MEMORY_COLUMNS, memories)
-            copy("memories_embedding", EMBEDDING_COLUMNS, vectors)
+            copy_rows("memories_memory", MEMORY_COLUMNS, memories)
+            copy_rows("memories_embedding", EMBEDDING_COLUMNS, vectors)
             DueEmbedding.objects.filter(namespace=namespace).delete()
 
     return work
 
 
-def imported(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], None]:
+def measure_import(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], None]:
     """The same rows as a file, which is not part of the time."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl", delete=False) as file:
-        header = {"kind": HEADER, "version": VERSION, "namespace": "x", "user": None, "embedding_model": model}
+        header = {
+            "kind": HEADER_KIND,
+            "version": EXPORT_VERSION,
+            "namespace": "x",
+            "user": None,
+            "embedding_model": model,
+        }
         header |= {"created_at": datetime.now(UTC).isoformat(), "counts": {"memory": data.rows}}
         file.write(json.dumps(header).encode() + b"\n")
         ids = [uuid7() for _ in range(data.rows)]
-        for row, vector in zip(memory_rows(namespace.pk, data, ids), data.vectors(data.rows), strict=True):
-            file.write(json.dumps(line(row, vector, model)).encode() + b"\n")
+        for row, vector in zip(generate_memory_rows(namespace.pk, data, ids), data.vectors(data.rows), strict=True):
+            file.write(json.dumps(format_line(row, vector, model)).encode() + b"\n")
 
     def work() -> None:
         call_command("import_memories", file.name, namespace=namespace.name, stdout=io.StringIO())
@@ -83,7 +89,7 @@ def imported(namespace: Namespace, data: Synthetic, model: str) -> Callable[[], 
     return work
 
 
-def line(row: tuple, vector: np.ndarray, model: str) -> dict:
+def format_line(row: tuple, vector: np.ndarray, model: str) -> dict:
     columns = dict(zip(MEMORY_COLUMNS, row, strict=True))
     del columns["namespace_id"]
     columns |= {name: columns[name].isoformat() for name in ("created_at", "updated_at")}
@@ -92,7 +98,7 @@ def line(row: tuple, vector: np.ndarray, model: str) -> dict:
     return {"kind": "memory", **columns, "vectors": [{"model": model, "vector": vector}]}
 
 
-def seconds(work: Callable[[], None]) -> float:
+def measure_seconds(work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

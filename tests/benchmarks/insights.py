@@ -8,46 +8,50 @@ from pgvector import HalfVector
 
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
 from memories.models import DueEmbedding, Memory
-from memories.projects.unified_search import everything, labelled
-from memories.projects.visibility import InSight, weighed
-from memories.search.execute import COLUMNS, find, scope_of
+from memories.projects.unified_search import add_source, build_unified_ranking
+from memories.projects.visibility import VisibleToProjectFilters, build_project_ranking
+from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
-from memories.search.scope_size import sizes
-from memories.search.statement import statement
+from memories.search.scope_size import scope_sizes
+from memories.search.statement import build_statement
 from memories.types import MemoryType
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
-from tests.benchmarks.data import EMBEDDING_COLUMNS, Synthetic, copy
+from tests.benchmarks.data import EMBEDDING_COLUMNS, Synthetic, copy_rows
 
-PROJECTS, INSIGHTS, TOLD, IN_A_GROUP = 100, 2_000, 3_000, 10
+PROJECTS, INSIGHTS, EXTRA_INSIGHTS, GROUP_SIZE = 100, 2_000, 3_000, 10
 
 
-def project(number: int) -> str:
+def project_name(number: int) -> str:
     return f"project {number % PROJECTS}"
 
 
-def fill(namespace: Namespace, data: Synthetic, model: str) -> None:
+def insert_insights(namespace: Namespace, data: Synthetic, model: str) -> None:
     """Insights of two projects each, memories of one each; groups of ten, and each project uses the one seven further
     on."""
     common = {"namespace": namespace, "source_system": "benchmark"}
-    texts = [f"{number} of projects {data.content(number % data.rows)}" for number in range(INSIGHTS + TOLD)]
+    texts = [f"{number} of projects {data.content(number % data.rows)}" for number in range(INSIGHTS + EXTRA_INSIGHTS)]
     made = [Memory(**common, content=text, memory_type=MemoryType.INSIGHT) for text in texts[:INSIGHTS]]
-    made += [Memory(**common, content=text, repo_id=project(n)) for n, text in enumerate(texts[INSIGHTS:])]
+    made += [Memory(**common, content=text, repo_id=project_name(n)) for n, text in enumerate(texts[INSIGHTS:])]
     Memory.objects.bulk_create(made, batch_size=1_000)
     vectors = zip(made, data.vectors(len(made)), strict=True)
-    rows = ((m.pk, namespace.pk, None, m.memory_type, model, digest(m), HalfVector(vector)) for m, vector in vectors)
-    copy("memories_embedding", EMBEDDING_COLUMNS, rows)
+    rows = (
+        (m.pk, namespace.pk, None, m.memory_type, model, compute_digest(m), HalfVector(vector)) for m, vector in vectors
+    )
+    copy_rows("memories_embedding", EMBEDDING_COLUMNS, rows)
     DueEmbedding.objects.filter(memory__in=made).delete()
     own = {"namespace": namespace, "quality": 0.5, "bands": []}
-    pairs = ([project(n), project(n * 3 + 1)] for n in range(INSIGHTS))
-    learned = [Insight(**own, memory=m, digest=digest(m), projects=pair) for m, pair in zip(made, pairs, strict=False)]
+    pairs = ([project_name(n), project_name(n * 3 + 1)] for n in range(INSIGHTS))
+    learned = [
+        Insight(**own, memory=m, digest=compute_digest(m), projects=pair) for m, pair in zip(made, pairs, strict=False)
+    ]
     Insight.objects.bulk_create(learned, batch_size=1_000)
-    groups = [[project(n) for n in range(start, start + IN_A_GROUP)] for start in range(0, PROJECTS, IN_A_GROUP)]
+    groups = [[project_name(n) for n in range(start, start + GROUP_SIZE)] for start in range(0, PROJECTS, GROUP_SIZE)]
     ProjectGroup.objects.bulk_create(
         ProjectGroup(namespace=namespace, name=f"from {each[0]}", projects=each) for each in groups
     )
-    ends = ((project(n), project(n + 7)) for n in range(PROJECTS))
+    ends = ((project_name(n), project_name(n + 7)) for n in range(PROJECTS))
     ProjectDependency.objects.bulk_create(
         ProjectDependency(namespace=namespace, source_project=a, target_project=b, type="uses") for a, b in ends
     )
@@ -55,12 +59,12 @@ def fill(namespace: Namespace, data: Synthetic, model: str) -> None:
         cursor.execute("VACUUM ANALYZE memories_memory, memories_embedding, insights_insight, insights_projectgroup")
 
 
-def digest(memory: Memory) -> bytes:
+def compute_digest(memory: Memory) -> bytes:
     return hashlib.sha256(memory.content.encode()).digest()
 
 
-def operations_on_insights(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
-    fill(namespace, data, model)
+def build_insight_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+    insert_insights(namespace, data, model)
     pk, vectors = namespace.pk, data.vectors(1000)
 
     def searching(name: str, path: str, ranking: Any, filters: Any, body: Any) -> Operation:
@@ -75,13 +79,13 @@ def operations_on_insights(namespace: Namespace, data: Synthetic, model: str) ->
 
         def service(asked: tuple[int, Search]) -> list[dict]:
             number, wanted = asked
-            return [labelled(hit) for hit in find(pk, filters(number), wanted)]
+            return [add_source(hit) for hit in find_memories(pk, filters(number), wanted)]
 
         def sql(asked: tuple[int, Search]) -> Sql:
             number, wanted = asked
-            scope = scope_of(pk, filters(number), model)
-            size = sizes.get((scope.memories[0], repr(scope.memories[1]), None))
-            return statement(scope, wanted, COLUMNS, size)
+            scope = build_scope(pk, filters(number), model)
+            size = scope_sizes.get((scope.memories[0], repr(scope.memories[1]), None))
+            return build_statement(scope, wanted, HIT_COLUMNS, size)
 
         def request(asked: tuple[int, Search]) -> tuple[str, str, dict]:
             number, wanted = asked
@@ -92,22 +96,28 @@ def operations_on_insights(namespace: Namespace, data: Synthetic, model: str) ->
     def everywhere(number: int) -> Filters:
         return Filters()
 
-    def in_sight(number: int) -> InSight:
-        return InSight(namespace_id=pk, project=project(number))
+    def in_sight(number: int) -> VisibleToProjectFilters:
+        return VisibleToProjectFilters(namespace_id=pk, project=project_name(number))
 
     def near(number: int) -> Ranking:
-        return everything(pk, project(number))
+        return build_unified_ranking(pk, project_name(number))
 
     def seen(number: int) -> Ranking:
-        return weighed(pk, project(number), 0)
+        return build_project_ranking(pk, project_name(number), 0)
 
     def named(number: int) -> dict:
-        return {"project": project(number)}
+        return {"project": project_name(number)}
 
     return [
-        searching("search everything, 20", "/search", lambda _: everything(pk, None), everywhere, lambda _: {}),
+        searching(
+            "search everything, 20", "/search", lambda _: build_unified_ranking(pk, None), everywhere, lambda _: {}
+        ),
         searching("search everything for a project, 20", "/search", near, everywhere, named),
         searching(
-            "search what a project sees, 20", "/projects/search", lambda n: weighed(pk, project(n), 0), in_sight, named
+            "search what a project sees, 20",
+            "/projects/search",
+            lambda n: build_project_ranking(pk, project_name(n), 0),
+            in_sight,
+            named,
         ),
     ]

@@ -4,22 +4,22 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from memories.add import ADD, WHOLE, add_one, draft
+from memories.add import ALL_COLUMNS, UPSERT_BY_CONTENT_SQL, add_one, make_draft
 from memories.models import Memory
-from memories.schemas import OUT_COLUMNS, MemoryIn, memory_out
-from memories.search.execute import COLUMNS, find, scope_of
+from memories.schemas import OUT_COLUMNS, MemoryIn, to_memory_out
+from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.scope_size import sizes
-from memories.search.statement import statement
-from memory_site.core.http.pagination import page
-from memory_site.core.http.responses import answer
+from memories.search.scope_size import scope_sizes
+from memories.search.statement import build_statement
+from memory_site.core.http.pagination import paginate
+from memory_site.core.http.responses import json_response
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic
 
 
-def operations_on_memories(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
     pk, vectors = namespace.pk, data.vectors(1000)
     mine = Memory.objects.in_namespace(pk)
     ids = list(mine.order_by("?").values_list("pk", flat=True)[:1000])
@@ -28,15 +28,18 @@ def operations_on_memories(namespace: Namespace, data: Synthetic, model: str) ->
         return MemoryIn(content=f"{arm} {number} {data.content(number % data.rows)}", user_id="bench", tags=["new"])
 
     def store_sql(wanted: MemoryIn) -> Sql:
-        return ADD + WHOLE, {"namespace": pk, "drafts": to_json([draft(wanted).columns]).decode()}
+        return UPSERT_BY_CONTENT_SQL + ALL_COLUMNS, {
+            "namespace": pk,
+            "drafts": to_json([make_draft(wanted).columns]).decode(),
+        }
 
     def search(number: int, hybrid: bool) -> Search:
         query = data.query(number % data.rows) if hybrid else None
         return Search(query, vectors[number % 1000].tolist(), model, 20)
 
     def search_sql(wanted: Search) -> Sql:
-        size = sizes.get(next(iter(sizes._seen)))  # known from the service's turn, which came first
-        return statement(scope_of(pk, None, model), wanted, COLUMNS, size)
+        size = scope_sizes.get(next(iter(scope_sizes._seen)))  # known from the service's turn, which came first
+        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, size)
 
     def search_body(wanted: Search) -> dict:
         mode = {"query": wanted.query, "mode": "hybrid"} if wanted.query else {"mode": "vector"}
@@ -47,7 +50,7 @@ def operations_on_memories(namespace: Namespace, data: Synthetic, model: str) ->
             name,
             prepare=lambda number, arm: search(number, hybrid),
             sql=search_sql,
-            service=lambda wanted: find(pk, None, wanted),
+            service=lambda wanted: find_memories(pk, None, wanted),
             request=lambda wanted: ("POST", "/memories/search", search_body(wanted)),
         )
 
@@ -66,14 +69,14 @@ def operations_on_memories(namespace: Namespace, data: Synthetic, model: str) ->
             "get",
             prepare=lambda number, arm: ids[number % len(ids)],
             sql=lambda key: one(key)[:1].query.sql_with_params(),
-            service=lambda key: memory_out(one(key).first()),
+            service=lambda key: to_memory_out(one(key).first()),
             request=lambda key: ("GET", f"/memories/{key}", None),
         ),
         Operation(
             "list 20",
             prepare=lambda number, arm: None,
             sql=lambda _: mine.newest_first().values(*OUT_COLUMNS)[:21].query.sql_with_params(),
-            service=lambda _: answer(page(mine.matching(Filters()), OUT_COLUMNS, 20, None, memory_out)),
+            service=lambda _: json_response(paginate(mine.matching(Filters()), OUT_COLUMNS, 20, None, to_memory_out)),
             request=lambda _: ("GET", "/memories", None),
         ),
         searching("vector search 20", hybrid=False),

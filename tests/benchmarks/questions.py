@@ -43,23 +43,23 @@ QUESTIONS = {
     "how are url patterns matched and resolved to views": "urls/resolvers.py",
     "where are html entities escaped when rendering templates": "utils/html.py",
 }
-NAMESPACE, FIRST, LOOKED_AT = "questions", 5, 20
+NAMESPACE, TOP_HITS, MAX_HITS = "questions", 5, 20
 #: Seconds after which vectors that are still to be made are not waited for.
-PATIENCE = 3_600
+TIMEOUT_SECONDS = 3_600
 
 
 def main() -> None:
-    with server() as url:
+    with run_server() as url:
         _, token = ApiKey.objects.issue(Namespace.objects.create(name=NAMESPACE))
-        reading, embedded = seconds(ingest), seconds(wait_for_vectors)
-        again = seconds(ingest)
-        places = {question: place(url, token, question) for question in QUESTIONS}
+        reading, embedded = measure_seconds(ingest_django), measure_seconds(wait_for_vectors)
+        again = measure_seconds(ingest_django)
+        places = {question: find_place(url, token, question) for question in QUESTIONS}
         texts = list(Memory.objects.values_list("content", flat=True))
-        Console(width=140).print(table(places, figures(texts, reading, reading + embedded, again)))
+        Console(width=140).print(build_table(places, format_figures(texts, reading, reading + embedded, again)))
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def run_server() -> Iterator[str]:
     """The product as its users start it: its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -74,38 +74,38 @@ def server() -> Iterator[str]:
         process.wait(30)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def ingest() -> None:
+def ingest_django() -> None:
     command = [sys.executable, "manage.py", "ingest", django.__path__[0], "--repo-id", "django"]
     subprocess.run([*command, "--namespace", NAMESPACE], cwd=settings.BASE_DIR, check=True)
 
 
 def wait_for_vectors() -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT_SECONDS
     while DueEmbedding.objects.exists():
         if time.monotonic() > until:
             sys.exit("The chunks were not embedded in time.")
         time.sleep(0.2)
 
 
-def place(url: str, token: str, question: str) -> int | None:
+def find_place(url: str, token: str, question: str) -> int | None:
     """Of the file that answers it, among the hits, counted from 1."""
-    body = {"query": question, "repo_id": "django", "top_k": LOOKED_AT}
+    body = {"query": question, "repo_id": "django", "top_k": MAX_HITS}
     headers = {"Authorization": f"Bearer {token}"}
     answer = urllib3.request("POST", f"{url}/api/v1/knowledge/query", json=body, headers=headers)
     paths = [hit["file_path"] for hit in answer.json()["results"]]
     return paths.index(QUESTIONS[question]) + 1 if QUESTIONS[question] in paths else None
 
 
-def figures(texts: list[str], reading: float, all_embedded: float, again: float) -> str:
+def format_figures(texts: list[str], reading: float, all_embedded: float, again: float) -> str:
     files, embedder = Ingestion.objects.earliest("created_at").documents_done, get_embedder()
     embedder.embed(texts[:1])  # the model is loaded
-    alone = seconds(lambda: embedder.embed(texts))
+    alone = measure_seconds(lambda: embedder.embed(texts))
     return (
         f"{files:,} files read in {reading:.1f} s, their {len(texts):,} chunks embedded after {all_embedded:.1f} s: "
         f"{files / all_embedded:.1f} files/s, {len(texts) / all_embedded:.1f} chunks/s. The model alone takes "
@@ -113,9 +113,9 @@ def figures(texts: list[str], reading: float, all_embedded: float, again: float)
     )
 
 
-def table(places: dict[str, int | None], caption: str) -> Table:
-    found = sum(place is not None and place <= FIRST for place in places.values())
-    title = f"{found} of {len(places)} among the first {FIRST}"
+def build_table(places: dict[str, int | None], caption: str) -> Table:
+    found = sum(place is not None and place <= TOP_HITS for place in places.values())
+    title = f"{found} of {len(places)} among the first {TOP_HITS}"
     result = Table("question", "expected file", "place", title=title, caption=caption, caption_justify="left")
     for question, place in places.items():
         result.add_row(question, QUESTIONS[question], "-" if place is None else str(place))

@@ -20,39 +20,39 @@ from memory_site.embedded.running_site import is_live  # noqa: E402
 from sessions_app.models import ApiKey, Namespace  # noqa: E402
 from tests.benchmarks.arms import measure  # noqa: E402
 from tests.benchmarks.data import Synthetic, load  # noqa: E402
-from tests.benchmarks.embedding import throughput  # noqa: E402
-from tests.benchmarks.graph import operations_on_graph  # noqa: E402
-from tests.benchmarks.imports import imports  # noqa: E402
-from tests.benchmarks.insights import operations_on_insights  # noqa: E402
-from tests.benchmarks.memories import operations_on_memories  # noqa: E402
-from tests.benchmarks.recall import recalls  # noqa: E402
-from tests.benchmarks.sessions import SESSIONS, fill, operations_on_sessions, written  # noqa: E402
-from tests.benchmarks.users import operations_on_users  # noqa: E402
+from tests.benchmarks.embedding import measure_throughput  # noqa: E402
+from tests.benchmarks.graph import build_graph_operations  # noqa: E402
+from tests.benchmarks.imports import measure_imports  # noqa: E402
+from tests.benchmarks.insights import build_insight_operations  # noqa: E402
+from tests.benchmarks.memories import build_memory_operations  # noqa: E402
+from tests.benchmarks.recall import measure_recall  # noqa: E402
+from tests.benchmarks.sessions import SESSIONS, build_session_operations, insert_sessions, measure_wal_bytes  # noqa: E402
+from tests.benchmarks.users import build_user_operations  # noqa: E402
 
 console = Console(width=140)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    with server() as (url, pid):
+def run_benchmarks(arguments: argparse.Namespace) -> None:
+    with run_server() as (url, pid):
         namespace = Namespace.objects.create(name="benchmark")
         _, token = ApiKey.objects.issue(namespace)
         data = Synthetic(arguments.rows)
         model = get_embedder().model
         load(namespace, data, model)
-        fill(namespace)
-        operations = [*operations_on_memories(namespace, data, model), *operations_on_graph(namespace, data, model)]
-        operations += [*operations_on_users(namespace, data, model), *operations_on_sessions(namespace)]
-        operations += operations_on_insights(namespace, data, model)
+        insert_sessions(namespace)
+        operations = [*build_memory_operations(namespace, data, model), *build_graph_operations(namespace, data, model)]
+        operations += [*build_user_operations(namespace, data, model), *build_session_operations(namespace)]
+        operations += build_insight_operations(namespace, data, model)
         title = f"{data.rows:,} memories, {SESSIONS:,} sessions"
         console.print(measure(operations, title, url, token, pid, arguments.rounds))
-        console.print(written(namespace))
-        console.print(recalls(namespace, data, model, arguments.searches))
-        console.print(throughput(arguments.texts))
-        console.print(imports(arguments.imported, model))
+        console.print(measure_wal_bytes(namespace))
+        console.print(measure_recall(namespace, data, model, arguments.searches))
+        console.print(measure_throughput(arguments.texts))
+        console.print(measure_imports(arguments.imported, model))
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, int]]:
+def run_server() -> Iterator[tuple[str, int]]:
     """The product as its users start it, without a worker: its address and the supervisor's process id."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -6,41 +6,41 @@ from random import Random
 from pgvector import HalfVector
 from pydantic_core import to_json
 
-from memories.add import ADD_ENTITY, CHANGED, WHOLE, add_one, draft
+from memories.add import ALL_COLUMNS, CONTENT_CHANGED, UPSERT_BY_ENTITY_SQL, add_one, make_draft
 from memories.graph.models import Relationship
-from memories.graph.traversal import RELATED, related
+from memories.graph.traversal import SELECT_RELATED_SQL, find_related
 from memories.models import DueEmbedding, Memory
-from memories.retrieval.retrieve import NONSENSE, Wanted, retrieve
+from memories.retrieval.retrieve import NONSENSE_QUERIES, RetrievalFilters, retrieve
 from memories.schemas import EntityIn, MemoryIn
-from memories.search.execute import COLUMNS as FOUND
-from memories.search.execute import scope_of
+from memories.search.execute import HIT_COLUMNS as FOUND
+from memories.search.execute import build_scope
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.statement import statement
-from memories.users.snapshot import LOAD, user_memories
+from memories.search.statement import build_statement
+from memories.users.snapshot import SELECT_USER_SNAPSHOT_SQL, load_user_snapshot
 from memory_site.operations.demo_data import MEMORIES
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
-from tests.benchmarks.data import EMBEDDING_COLUMNS, Synthetic, copy, word
+from tests.benchmarks.data import EMBEDDING_COLUMNS, Synthetic, build_word, copy_rows
 
 
-def needle(node: Memory) -> str:
+def build_query(node: Memory) -> str:
     return f"what was {node.content.partition(':')[0]} about?"
 
 
 USER, NODES, HUBS, ENTITIES = "navigator", 10_000, 10, 100
-STEPS, ENOUGH = 3, 100
+MAX_STEPS, MIN_RESULTS = 3, 100
 
 
-def grow(namespace: Namespace, data: Synthetic, model: str) -> list[Memory]:
+def create_user_graph(namespace: Namespace, data: Synthetic, model: str) -> list[Memory]:
     """A user with ten thousand memories, a word of its own in each: a chain through all of them, and ten hubs of a
     thousand each."""
     choose, whose = Random(1), {"namespace": namespace, "user_id": USER, "source_system": "benchmark"}
-    nodes = [Memory(**whose, content=f"{word(number)}: {choose.choice(MEMORIES)}") for number in range(NODES)]
+    nodes = [Memory(**whose, content=f"{build_word(number)}: {choose.choice(MEMORIES)}") for number in range(NODES)]
     Memory.objects.bulk_create(nodes, batch_size=1_000)
     made = zip(nodes, data.vectors(NODES), strict=True)
-    rows = ((m.pk, namespace.pk, USER, "agent", model, digest_of(m), HalfVector(vector)) for m, vector in made)
-    copy("memories_embedding", EMBEDDING_COLUMNS, rows)
+    rows = ((m.pk, namespace.pk, USER, "agent", model, compute_digest(m), HalfVector(vector)) for m, vector in made)
+    copy_rows("memories_embedding", EMBEDDING_COLUMNS, rows)
     DueEmbedding.objects.filter(memory__in=Memory.objects.filter(user_id=USER)).delete()
     ends = {(number, number + 1) for number in range(NODES - 1)} | {(n % HUBS, n) for n in range(HUBS, NODES)}
     between = {"namespace": namespace, "owner": USER, "type": "led_to"}
@@ -49,13 +49,13 @@ def grow(namespace: Namespace, data: Synthetic, model: str) -> list[Memory]:
     return nodes
 
 
-def digest_of(memory: Memory) -> bytes:
+def compute_digest(memory: Memory) -> bytes:
     return hashlib.sha256(memory.content.encode()).digest()
 
 
-def operations_on_users(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
-    pk, nodes = namespace.pk, grow(namespace, data, model)
-    vector, *nonsense = data.vectors(1 + len(NONSENSE))
+def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
+    pk, nodes = namespace.pk, create_user_graph(namespace, data, model)
+    vector, *nonsense = data.vectors(1 + len(NONSENSE_QUERIES))
     asked = [vector.tolist(), *map(HalfVector, nonsense)]
 
     def entity(number: int, arm: str) -> MemoryIn:
@@ -67,14 +67,14 @@ def operations_on_users(namespace: Namespace, data: Synthetic, model: str) -> li
         return nodes[(number * 7919) % NODES]
 
     def related_sql(node: Memory) -> Sql:
-        return RELATED, {"namespace": pk, "start": node.pk, "farthest": STEPS, "enough": ENOUGH}
+        return SELECT_RELATED_SQL, {"namespace": pk, "start": node.pk, "farthest": MAX_STEPS, "enough": MIN_RESULTS}
 
     def needle_sql(node: Memory) -> Sql:
-        search = Search(needle(node), asked[0], model, 10)
-        return statement(scope_of(pk, Filters(user_id=USER), model), search, FOUND, None)
+        search = Search(build_query(node), asked[0], model, 10)
+        return build_statement(build_scope(pk, Filters(user_id=USER), model), search, FOUND, None)
 
     def find_needle(node: Memory) -> None:
-        hits = retrieve(pk, Wanted(user_id=USER), needle(node), asked, model, [], 10)
+        hits = retrieve(pk, RetrievalFilters(user_id=USER), build_query(node), asked, model, [], 10)
         assert hits[0]["memory"]["id"] == node.pk
 
     return [
@@ -83,21 +83,21 @@ def operations_on_users(namespace: Namespace, data: Synthetic, model: str) -> li
             prepare=start,
             sql=needle_sql,
             service=find_needle,
-            request=lambda node: ("POST", f"/users/{USER}/retrieve", {"query": needle(node), "limit": 10}),
+            request=lambda node: ("POST", f"/users/{USER}/retrieve", {"query": build_query(node), "limit": 10}),
         ),
         Operation(
             "load 1,000 memories of a user",
             prepare=lambda number, arm: None,
-            sql=lambda _: (LOAD, {"namespace": pk, "user": USER}),
-            service=lambda _: user_memories(pk, USER),
+            sql=lambda _: (SELECT_USER_SNAPSHOT_SQL, {"namespace": pk, "user": USER}),
+            service=lambda _: load_user_snapshot(pk, USER),
             request=lambda _: ("GET", f"/users/{USER}/memories", None),
         ),
         Operation(
             "tell an entity again",
             prepare=entity,
             sql=lambda told: (
-                ADD_ENTITY + WHOLE + CHANGED,
-                {"namespace": pk, "drafts": to_json([draft(told).columns]).decode()},
+                UPSERT_BY_ENTITY_SQL + ALL_COLUMNS + CONTENT_CHANGED,
+                {"namespace": pk, "drafts": to_json([make_draft(told).columns]).decode()},
             ),
             service=lambda told: add_one(pk, told),
             request=lambda told: ("POST", "/memories", told.model_dump(mode="json", exclude_defaults=True)),
@@ -106,7 +106,11 @@ def operations_on_users(namespace: Namespace, data: Synthetic, model: str) -> li
             "100 related in 3 steps, of 10,000",
             prepare=start,
             sql=related_sql,
-            service=lambda node: related(pk, node.pk, STEPS, ENOUGH),
-            request=lambda node: ("GET", f"/memories/{node.pk}/related?max_distance={STEPS}&limit={ENOUGH}", None),
+            service=lambda node: find_related(pk, node.pk, MAX_STEPS, MIN_RESULTS),
+            request=lambda node: (
+                "GET",
+                f"/memories/{node.pk}/related?max_distance={MAX_STEPS}&limit={MIN_RESULTS}",
+                None,
+            ),
         ),
     ]

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from memory_site.core.http.pagination import AFTER, BEFORE, decoded, encoded
+from memory_site.core.http.pagination import AFTER, BEFORE, decode_cursor, encode_cursor
 from memory_site.core.http.problems import Problem
 
 
-def cursor(value: object) -> str:
+def encode_raw_cursor(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
@@ -19,32 +19,54 @@ def cursor(value: object) -> str:
 @pytest.mark.parametrize("microsecond", [0, 1, 123456, 999999])
 def test_a_cursor_keeps_direction_moment_and_id_exactly(direction, microsecond):
     row = {"created_at": datetime(2026, 3, 1, 12, 30, 15, microsecond, UTC), "id": uuid4()}
-    assert decoded(encoded(direction, row)) == (direction, row["created_at"], row["id"])
+    assert decode_cursor(encode_cursor(direction, row)) == (direction, row["created_at"], row["id"])
 
 
 def test_a_cursor_may_stand_in_an_address_as_it_is():
     for number in range(64):
-        text = encoded(AFTER, {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "id": UUID(int=number * 2**121)})
+        text = encode_cursor(AFTER, {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "id": UUID(int=number * 2**121)})
         assert text.replace("-", "").replace("_", "").isalnum()
 
 
 def test_the_offset_of_a_moment_does_not_matter():
     moment = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=5)))
-    assert decoded(encoded(AFTER, {"created_at": moment, "id": uuid4()}))[1] == moment
+    assert decode_cursor(encode_cursor(AFTER, {"created_at": moment, "id": uuid4()}))[1] == moment
 
 
-MOMENT, ID = "2026-01-01T00:00:00+00:00", str(UUID(int=1))
+SAMPLE_TIME, SAMPLE_ID = "2026-01-01T00:00:00+00:00", str(UUID(int=1))
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("x", "é", "🐈", "=", "====", "a b", "\0", "W10", "e30", "bnVsbA"),
-        *map(cursor, ([], {}, None, 1, "after", ["after"], ["after", MOMENT], ["after", MOMENT, ID, 1])),
-        *map(cursor, (["sideways", MOMENT, ID], [None, MOMENT, ID], [["after"], MOMENT, ID], [{}, MOMENT, ID])),
-        *map(cursor, (["after", "2026-01-01T00:00:00", ID], ["after", "now", ID], ["after", 1, ID])),
-        *map(cursor, (["after", MOMENT, "x"], ["after", MOMENT, 1], ["after", MOMENT, None], ["after", MOMENT, []])),
-        cursor(["after", MOMENT, ID])[:-3],
+        *map(
+            encode_raw_cursor,
+            ([], {}, None, 1, "after", ["after"], ["after", SAMPLE_TIME], ["after", SAMPLE_TIME, SAMPLE_ID, 1]),
+        ),
+        *map(
+            encode_raw_cursor,
+            (
+                ["sideways", SAMPLE_TIME, SAMPLE_ID],
+                [None, SAMPLE_TIME, SAMPLE_ID],
+                [["after"], SAMPLE_TIME, SAMPLE_ID],
+                [{}, SAMPLE_TIME, SAMPLE_ID],
+            ),
+        ),
+        *map(
+            encode_raw_cursor,
+            (["after", "2026-01-01T00:00:00", SAMPLE_ID], ["after", "now", SAMPLE_ID], ["after", 1, SAMPLE_ID]),
+        ),
+        *map(
+            encode_raw_cursor,
+            (
+                ["after", SAMPLE_TIME, "x"],
+                ["after", SAMPLE_TIME, 1],
+                ["after", SAMPLE_TIME, None],
+                ["after", SAMPLE_TIME, []],
+            ),
+        ),
+        encode_raw_cursor(["after", SAMPLE_TIME, SAMPLE_ID])[:-3],
         base64.urlsafe_b64encode(b"[" * 50_000).decode(),
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
     ],
@@ -52,6 +74,6 @@ MOMENT, ID = "2026-01-01T00:00:00+00:00", str(UUID(int=1))
 )
 def test_what_is_no_cursor_is_refused(text):
     with pytest.raises(Problem) as caught:
-        decoded(text)
+        decode_cursor(text)
     assert caught.value.status == 422
     assert caught.value.errors[0]["field"] == "cursor"

@@ -12,17 +12,17 @@ from celery import Celery
 from django.db import transaction
 from redis import Redis
 
-from memory_site.core.wakeup import SHORTEST_PAUSE, Bell
+from memory_site.core.wakeup import MIN_INTERVAL_SECONDS, TaskTrigger
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 
-QUEUE = "memory_site:memory_site"
+BROKER_QUEUE = "memory_site:memory_site"
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory) -> Iterator[Broker]:
     """A broker of our own, which may be frozen."""
-    home = Home(Path(tmp_path_factory.mktemp("bell")) / "home")
+    home = DataDirectory(Path(tmp_path_factory.mktemp("bell")) / "home")
     with home.lock():
         broker = Broker(home)
         broker.launch()
@@ -34,11 +34,11 @@ def broker(tmp_path_factory) -> Iterator[Broker]:
 @pytest.fixture
 def queue(broker: Broker) -> Iterator[Redis]:
     with Redis(unix_socket_path=str(broker.home.broker_socket), socket_timeout=5) as client:
-        client.delete(QUEUE)
+        client.delete(BROKER_QUEUE)
         yield client
 
 
-def bell_at(url: str) -> Bell:
+def build_bell(url: str) -> TaskTrigger:
     app = Celery("bells", set_as_current=False)
     app.config_from_object("django.conf:settings", namespace="CELERY")
     app.conf.broker_url = url
@@ -47,15 +47,15 @@ def bell_at(url: str) -> Bell:
     def task() -> None:
         """Never run: nobody works here."""
 
-    return Bell(task)
+    return TaskTrigger(task)
 
 
 @pytest.fixture
-def bell(broker: Broker) -> Bell:
-    return bell_at(broker.home.broker_url)
+def bell(broker: Broker) -> TaskTrigger:
+    return build_bell(broker.home.broker_url)
 
 
-def eventually(happens: Callable[[], object], seconds: float = 10) -> object:
+def wait_for(happens: Callable[[], object], seconds: float = 10) -> object:
     ends = time.monotonic() + seconds
     while not (found := happens()) and time.monotonic() < ends:
         time.sleep(0.01)
@@ -64,54 +64,54 @@ def eventually(happens: Callable[[], object], seconds: float = 10) -> object:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_message_arrives(bell, queue):
-    bell.ring()
-    assert eventually(lambda: queue.llen(QUEUE) == 1)
+    bell.notify_on_commit()
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_rings_after_the_commit_and_not_before(bell, queue):
     with transaction.atomic():
-        bell.ring()
-        time.sleep(3 * SHORTEST_PAUSE)
-        assert queue.llen(QUEUE) == 0
-    assert eventually(lambda: queue.llen(QUEUE) == 1)
+        bell.notify_on_commit()
+        time.sleep(3 * MIN_INTERVAL_SECONDS)
+        assert queue.llen(BROKER_QUEUE) == 0
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_rolled_back_rings_for_nobody(bell, queue):
     with pytest.raises(KeyError), transaction.atomic():
-        bell.ring()
+        bell.notify_on_commit()
         raise KeyError
-    time.sleep(3 * SHORTEST_PAUSE)
-    assert queue.llen(QUEUE) == 0
+    time.sleep(3 * MIN_INTERVAL_SECONDS)
+    assert queue.llen(BROKER_QUEUE) == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_however_often_it_is_rung_it_rings_ten_times_a_second_at_most(bell, queue):
     started, rung = time.monotonic(), 0
     while time.monotonic() - started < 0.5:
-        bell.ring()
+        bell.notify_on_commit()
         rung += 1
         time.sleep(0.001)
-    time.sleep(2 * SHORTEST_PAUSE)
+    time.sleep(2 * MIN_INTERVAL_SECONDS)
     elapsed = time.monotonic() - started
-    assert 2 <= queue.llen(QUEUE) <= elapsed / SHORTEST_PAUSE + 1
+    assert 2 <= queue.llen(BROKER_QUEUE) <= elapsed / MIN_INTERVAL_SECONDS + 1
     assert rung > 20
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_threads_share_one_bell(bell, queue):
     before = threading.active_count()
-    ringers = [threading.Thread(target=bell._want) for _ in range(20)]
+    ringers = [threading.Thread(target=bell._request) for _ in range(20)]
     for ringer in ringers:
         ringer.start()
     for ringer in ringers:
         ringer.join()
-    assert eventually(lambda: queue.llen(QUEUE) >= 1)
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) >= 1)
     assert threading.active_count() <= before + 1
 
 
-def milliseconds(call: Callable[[], object]) -> float:
+def measure_milliseconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return (time.perf_counter() - started) * 1000
@@ -119,24 +119,24 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_not_there_costs_nothing(tmp_path, caplog):
-    dead = bell_at(f"redis+socket://{tmp_path}/nobody.sock")
-    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
-    assert eventually(lambda: "Nobody could be woken" in caplog.text)
-    assert sum(milliseconds(dead.ring) for _ in range(20)) < 500
+    dead = build_bell(f"redis+socket://{tmp_path}/nobody.sock")
+    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
+    assert wait_for(lambda: "Nobody could be woken" in caplog.text)
+    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_frozen_broker_costs_nothing_and_is_rung_again_when_it_thaws(broker, bell, queue):
-    bell.ring()
-    assert eventually(lambda: queue.llen(QUEUE) == 1)
+    bell.notify_on_commit()
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
     os.kill(broker.pid, signal.SIGSTOP)
     try:
-        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
-        time.sleep(3 * SHORTEST_PAUSE)
-        assert sum(milliseconds(bell.ring) for _ in range(20)) < 500
+        assert sum(measure_milliseconds(bell.notify_on_commit) for _ in range(20)) < 500
+        time.sleep(3 * MIN_INTERVAL_SECONDS)
+        assert sum(measure_milliseconds(bell.notify_on_commit) for _ in range(20)) < 500
     finally:
         os.kill(broker.pid, signal.SIGCONT)
-    assert eventually(lambda: queue.llen(QUEUE) >= 2)
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) >= 2)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -145,18 +145,18 @@ def test_a_bell_that_cannot_even_be_rung_does_not_undo_the_store(bell, monkeypat
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_more_threads)
-    bell.ring()
+    bell.notify_on_commit()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_store_rings_once_for_the_worker_we_really_run(api, project_queue):
     api.add("tea")
-    assert eventually(lambda: project_queue.llen(QUEUE) >= 1)
-    assert b"memories.tasks.embed_due" in project_queue.lindex(QUEUE, 0)
+    assert wait_for(lambda: project_queue.llen(BROKER_QUEUE) >= 1)
+    assert b"memories.tasks.embed_due" in project_queue.lindex(BROKER_QUEUE, 0)
 
 
 @pytest.fixture
 def project_queue(settings) -> Iterator[Redis]:
     with Redis(unix_socket_path=str(settings.HOME.broker_socket), socket_timeout=5) as client:
-        client.delete(QUEUE)
+        client.delete(BROKER_QUEUE)
         yield client

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def directory():
 
 @pytest.fixture
 def home(directory):
-    return Home(directory / "home")
+    return DataDirectory(directory / "home")
 
 
 @pytest.fixture

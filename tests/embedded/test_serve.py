@@ -13,11 +13,11 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
-from memory_site.embedded.services import services
-from tests.embedded.waiting import eventually, gone
+from memory_site.embedded.services import ensure_services
+from tests.embedded.waiting import is_gone, wait_for
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -54,7 +54,7 @@ def serve(data, port):
         process.communicate()
 
 
-def until_ready(process):
+def wait_until_ready(process):
     said = []
     for line in process.stdout:
         said.append(line)
@@ -63,11 +63,11 @@ def until_ready(process):
     raise AssertionError(f"it ended: {said} {process.stderr.read()}")
 
 
-def children(process):
+def list_children(process):
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def status(port, path, **headers):
+def fetch_status(port, path, **headers):
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as response:
         return response.status
@@ -75,36 +75,36 @@ def status(port, path, **headers):
 
 def test_a_first_run_tells_key_and_password_once_and_writes_them_nowhere(serve, data, port):
     process = serve()
-    said = until_ready(process)
+    said = wait_until_ready(process)
     key = re.search(r"API key +(mem_\S+)", said)[1]
     password = re.search(r"Admin password +(\S+)", said)[1]
-    assert status(port, "/health/live") == 200
-    assert status(port, "/api/v1/docs") == 200
+    assert fetch_status(port, "/health/live") == 200
+    assert fetch_status(port, "/api/v1/docs") == 200
     assert {path.name for path in (data / "logs").iterdir()} >= {"web.log", "worker.log", "beat.log", "postgres.log"}
     everything = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
     assert password.encode() not in everything
     assert key.rpartition("_")[2].encode() not in everything
-    pids = [child.pid for child in children(process)]
+    pids = [child.pid for child in list_children(process)]
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
     assert process.stdout.read() == "stopped\n"
-    assert all(map(gone, pids))
+    assert all(map(is_gone, pids))
 
 
 def test_a_later_run_tells_where_things_are_and_no_key(serve, data, port):
     process = serve("--no-worker")
-    said = until_ready(process)
+    said = wait_until_ready(process)
     assert f"http://127.0.0.1:{port}/admin/" in said
     assert str(data) in said
     assert "key" not in said
-    assert not [child for child in children(process) if "celery" in " ".join(child.cmdline())]
+    assert not [child for child in list_children(process) if "celery" in " ".join(child.cmdline())]
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
 
 
 def test_a_second_serve_names_the_first(serve, port):
     first = serve("--no-worker")
-    until_ready(first)
+    wait_until_ready(first)
     second = serve()
     assert second.wait(30) == 2
     expected = f"already served by process {first.pid} at http://127.0.0.1:{port}."
@@ -133,15 +133,15 @@ def test_a_foreign_directory_is_one_sentence(serve, data, directory):
 
 def test_a_killed_serve_leaves_nothing_and_the_next_starts(serve, port):
     process = serve()
-    until_ready(process)
-    pids = [child.pid for child in children(process)]
+    wait_until_ready(process)
+    pids = [child.pid for child in list_children(process)]
     process.kill()
-    assert eventually(lambda: all(map(gone, pids)))
-    assert "ready" in until_ready(serve("--no-worker"))
+    assert wait_for(lambda: all(map(is_gone, pids)))
+    assert "ready" in wait_until_ready(serve("--no-worker"))
 
 
 def test_with_servers_of_your_own_it_starts_only_the_programs(serve, home, port):
-    with services(home):
+    with ensure_services(home):
         ours = {name.lower(): quote(value, safe="") for name, value in home.database.items()}
         environment = {
             "DATABASE_URL": "postgresql://{user}:{password}@/{name}?host={host}".format(**ours),
@@ -150,10 +150,10 @@ def test_with_servers_of_your_own_it_starts_only_the_programs(serve, home, port)
             "ALLOWED_HOSTS": "memory.example.org",
         }
         process = serve(**environment)
-        said = until_ready(process)
+        said = wait_until_ready(process)
         assert "API key" in said
         assert "Data" not in said
-        programs = [" ".join(child.cmdline()) for child in children(process)]
+        programs = [" ".join(child.cmdline()) for child in list_children(process)]
         assert not [line for line in programs if "postgres" in line or "valkey" in line]
         assert [line for line in programs if "worker" in line]
         process.send_signal(signal.SIGTERM)
@@ -176,16 +176,16 @@ def test_a_database_that_is_away_is_told_without_a_traceback(serve, directory):
 
 def test_a_killed_database_comes_back(serve, data, port):
     process = serve("--no-worker")
-    until_ready(process)
-    server = Postgres(Home(data))
+    wait_until_ready(process)
+    server = Postgres(DataDirectory(data))
     killed = int(server.pid_file.read_text().split()[0])
     os.kill(killed, signal.SIGKILL)
-    assert eventually(lambda: server.ready and int(server.pid_file.read_text().split()[0]) != killed)
-    assert status(port, "/health/ready") == 200
+    assert wait_for(lambda: server.ready and int(server.pid_file.read_text().split()[0]) != killed)
+    assert fetch_status(port, "/health/ready") == 200
 
 
 def test_a_thousand_clients_wait_their_turn(serve, port):
-    until_ready(serve("--no-worker"))
+    wait_until_ready(serve("--no-worker"))
     clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(1000)]
     for client in clients:
         client.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -204,4 +204,4 @@ def test_the_address_told_is_one_that_can_be_opened(host, near):
 
 @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8000), ("127.0.0.1", 70000), ("192.0.2.1", 8000)])
 def test_an_address_that_is_not_ours_has_a_reason(host, port):
-    assert Address(host, port).why_not_free()
+    assert Address(host, port).get_bind_error()

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.data_dir import AlreadyServed
+from memory_site.embedded.data_dir import DataDirectoryInUse
 from memory_site.embedded.postgres import Postgres
-from memory_site.embedded.services import services
-from tests.embedded.waiting import eventually
+from memory_site.embedded.services import ensure_services
+from tests.embedded.waiting import wait_for
 
-COMMAND = """
+SERVICES_SCRIPT = """
 import sys
 from memory_site.embedded.home import Home
 from memory_site.embedded.services import services
@@ -27,7 +27,7 @@ def command(home):
     started = []
 
     def command():
-        argv = [sys.executable, "-c", COMMAND, str(home.path)]
+        argv = [sys.executable, "-c", SERVICES_SCRIPT, str(home.path)]
         process = subprocess.Popen(argv, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process)
         return process
@@ -37,11 +37,11 @@ def command(home):
         process.stdin.close()
         process.wait(10)
         process.stdout.close()
-    assert eventually(lambda: not Postgres(home).ready)
+    assert wait_for(lambda: not Postgres(home).ready)
 
 
 def test_a_command_starts_what_it_needs_and_stops_it(home, connect):
-    with services(home), connect(home) as connection:
+    with ensure_services(home), connect(home) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
         assert Broker(home).ready
     assert not Postgres(home).ready
@@ -49,15 +49,15 @@ def test_a_command_starts_what_it_needs_and_stops_it(home, connect):
 
 
 def test_a_command_inside_a_command_uses_the_same_servers(home):
-    with services(home), services(home):
+    with ensure_services(home), ensure_services(home):
         assert Postgres(home).ready
 
 
 def test_a_command_waits_for_servers_that_another_process_is_starting(home, command):
     first = command()
     lock = home.path / "lock"
-    assert eventually(lambda: lock.exists() and str(first.pid) in lock.read_text())
-    with services(home):
+    assert wait_for(lambda: lock.exists() and str(first.pid) in lock.read_text())
+    with ensure_services(home):
         assert Postgres(home).ready
         assert first.poll() is None
 
@@ -65,7 +65,7 @@ def test_a_command_waits_for_servers_that_another_process_is_starting(home, comm
 def test_the_first_command_stops_the_servers_only_when_the_second_has_done(home, command, connect):
     first = command()
     assert first.stdout.readline() == "in\n"
-    with services(home), connect(home) as connection:
+    with ensure_services(home), connect(home) as connection:
         first.stdin.close()
         with pytest.raises(subprocess.TimeoutExpired):
             first.wait(0.5)
@@ -74,8 +74,8 @@ def test_the_first_command_stops_the_servers_only_when_the_second_has_done(home,
 
 
 def test_a_command_that_fails_stops_what_it_started(home):
-    with pytest.raises(LookupError), services(home):
+    with pytest.raises(LookupError), ensure_services(home):
         raise LookupError
     assert not Postgres(home).ready
-    with home.lock("http://x"), pytest.raises(AlreadyServed), home.lock():
+    with home.lock("http://x"), pytest.raises(DataDirectoryInUse), home.lock():
         pass

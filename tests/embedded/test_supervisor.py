@@ -9,16 +9,16 @@ import time
 
 import pytest
 
-from memory_site.embedded.processes import LOG_LIMIT, Child
-from memory_site.embedded.supervisor import Supervisor, Watched
-from tests.embedded.waiting import crash, eventually, gone
+from memory_site.embedded.processes import MAX_LOG_BYTES, Child
+from memory_site.embedded.supervisor import Supervisor, WatchedChild
+from tests.embedded.waiting import is_gone, kill_process, wait_for
 
-STUBBORN = (
+IGNORES_SIGTERM_SCRIPT = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True); time.sleep(600)"
 )
-POLITE = "import time; print('up', flush=True); time.sleep(600)"
+ENDS_ON_SIGTERM_SCRIPT = "import time; print('up', flush=True); time.sleep(600)"
 #: A supervisor in a process of its own, as `serve` has it: two programs and one server of the given kind.
-SUPERVISE = """
+SUPERVISE_SCRIPT = """
 import json, pathlib, signal, sys
 from memory_site.embedded.processes import Child
 from memory_site.embedded.supervisor import Supervisor
@@ -44,8 +44,8 @@ def supervise(directory):
     """Starts a supervisor of three children and returns it with their process ids."""
     started = []
 
-    def supervise(code=POLITE, death="SIGTERM"):
-        argv = [sys.executable, "-c", SUPERVISE, code, death, str(directory)]
+    def supervise(code=ENDS_ON_SIGTERM_SCRIPT, death="SIGTERM"):
+        argv = [sys.executable, "-c", SUPERVISE_SCRIPT, code, death, str(directory)]
         process = subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         pids = json.loads(process.stdout.readline())
         started.append((process, pids))
@@ -56,17 +56,17 @@ def supervise(directory):
         process.kill()
         process.communicate()
         for pid in pids:
-            if not gone(pid):
+            if not is_gone(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
-def seconds_until_ended(process):
+def measure_seconds_until_ended(process):
     started = time.monotonic()
     assert process.wait(60) == 0
     return time.monotonic() - started
 
 
-def child(directory, code, **options):
+def build_child(directory, code, **options):
     return Child("stand-in", [sys.executable, "-c", code], directory / "log", **options)
 
 
@@ -74,37 +74,37 @@ def child(directory, code, **options):
 def test_a_signal_stops_everything_at_once(supervise, request_to_stop):
     process, pids = supervise()
     process.send_signal(request_to_stop)
-    assert seconds_until_ended(process) < 3
+    assert measure_seconds_until_ended(process) < 3
     assert process.stdout.read() == "stopped\n"
-    assert all(map(gone, pids))
+    assert all(map(is_gone, pids))
 
 
 def test_children_that_ignore_the_request_are_ended_within_ten_seconds(supervise):
-    process, pids = supervise(STUBBORN)
+    process, pids = supervise(IGNORES_SIGTERM_SCRIPT)
     process.send_signal(signal.SIGINT)
-    assert 5 < seconds_until_ended(process) < 10
-    assert all(map(gone, pids))
+    assert 5 < measure_seconds_until_ended(process) < 10
+    assert all(map(is_gone, pids))
 
 
 def test_a_second_and_a_third_request_hurry(supervise):
-    process, pids = supervise(STUBBORN)
+    process, pids = supervise(IGNORES_SIGTERM_SCRIPT)
     process.send_signal(signal.SIGINT)
     server, *programs = pids
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    assert eventually(lambda: all(map(gone, programs)), 2)
+    assert wait_for(lambda: all(map(is_gone, programs)), 2)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    assert seconds_until_ended(process) < 2
-    assert gone(server)
+    assert measure_seconds_until_ended(process) < 2
+    assert is_gone(server)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
-@pytest.mark.parametrize(("code", "death"), [(POLITE, "SIGTERM"), (STUBBORN, "SIGKILL")])
+@pytest.mark.parametrize(("code", "death"), [(ENDS_ON_SIGTERM_SCRIPT, "SIGTERM"), (IGNORES_SIGTERM_SCRIPT, "SIGKILL")])
 def test_a_killed_supervisor_leaves_no_children(supervise, code, death):
     process, pids = supervise(code, death)
     process.kill()
-    assert eventually(lambda: all(map(gone, pids)), 5)
+    assert wait_for(lambda: all(map(is_gone, pids)), 5)
 
 
 def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor(supervise):
@@ -115,10 +115,10 @@ def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor(supervise):
 
 
 def test_a_child_that_dies_is_started_again(directory):
-    supervisor, stand_in = Supervisor(), child(directory, POLITE)
+    supervisor, stand_in = Supervisor(), build_child(directory, ENDS_ON_SIGTERM_SCRIPT)
     supervisor.add_program(stand_in)
     first = stand_in.pid
-    crash(stand_in)
+    kill_process(stand_in)
     started = time.monotonic()
     supervisor.watch(until=lambda: stand_in.running and stand_in.pid != first)
     assert 0.4 < time.monotonic() - started < 2
@@ -128,7 +128,7 @@ def test_a_child_that_dies_is_started_again(directory):
 
 def test_pauses_grow_while_a_child_keeps_dying_and_its_last_words_are_told(directory, caplog):
     supervisor = Supervisor()
-    supervisor.add_program(child(directory, "print('out of luck'); raise SystemExit(3)"))
+    supervisor.add_program(build_child(directory, "print('out of luck'); raise SystemExit(3)"))
     supervisor.watch(until=lambda: supervisor.deaths() == 3)
     supervisor.stop()
     told = [record.getMessage() for record in caplog.records]
@@ -139,14 +139,14 @@ def test_pauses_grow_while_a_child_keeps_dying_and_its_last_words_are_told(direc
 
 
 def test_a_pause_is_never_longer_than_half_a_minute(directory):
-    watched = Watched(child(directory, POLITE))
+    watched = WatchedChild(build_child(directory, ENDS_ON_SIGTERM_SCRIPT))
     watched.deaths, watched.launched_at = 50, time.monotonic()
     watched.check()
     assert watched.launch_at - time.monotonic() == pytest.approx(30, abs=1)
 
 
 def test_a_child_that_lived_for_a_while_is_forgiven(directory):
-    watched = Watched(child(directory, POLITE))
+    watched = WatchedChild(build_child(directory, ENDS_ON_SIGTERM_SCRIPT))
     watched.deaths, watched.launched_at = 7, time.monotonic() - 31
     watched.check()
     assert watched.deaths == 1
@@ -154,52 +154,50 @@ def test_a_child_that_lived_for_a_while_is_forgiven(directory):
 
 
 def test_a_program_that_is_not_there_does_not_end_the_supervisor(directory):
-    supervisor, stand_in = Supervisor(), child(directory, POLITE)
+    supervisor, stand_in = Supervisor(), build_child(directory, ENDS_ON_SIGTERM_SCRIPT)
     supervisor.add_program(stand_in)
     stand_in.argv = [str(directory / "missing")]
-    crash(stand_in)
+    kill_process(stand_in)
     supervisor.watch(until=lambda: supervisor.deaths() == 2)
     supervisor.stop()
 
 
 def test_what_a_dead_child_had_started_ends_too(directory):
-    code = (
-        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {POLITE!r}]).pid, flush=True); input()"
-    )
-    stand_in = child(directory, code)
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {ENDS_ON_SIGTERM_SCRIPT!r}]).pid, flush=True); input()"
+    stand_in = build_child(directory, code)
     stand_in.launch()
-    assert eventually(lambda: stand_in.last_lines())
+    assert wait_for(lambda: stand_in.last_lines())
     grandchild = int(stand_in.last_lines()[0])
-    watched = Watched(stand_in)
-    assert eventually(lambda: not stand_in.running)
+    watched = WatchedChild(stand_in)
+    assert wait_for(lambda: not stand_in.running)
     watched.check()
-    assert eventually(lambda: gone(grandchild))
+    assert wait_for(lambda: is_gone(grandchild))
 
 
 def test_a_log_that_has_grown_is_moved_aside_while_the_child_writes_on(directory):
-    code = f"import sys, time; print('x' * {LOG_LIMIT + 1}, flush=True); sys.stdin.read(); time.sleep(600)"
-    stand_in = child(directory, code)
+    code = f"import sys, time; print('x' * {MAX_LOG_BYTES + 1}, flush=True); sys.stdin.read(); time.sleep(600)"
+    stand_in = build_child(directory, code)
     stand_in.launch()
-    assert eventually(lambda: (directory / "log").stat().st_size > LOG_LIMIT)
-    stand_in.bound_log()
+    assert wait_for(lambda: (directory / "log").stat().st_size > MAX_LOG_BYTES)
+    stand_in.rotate_log()
     assert (directory / "log").stat().st_size == 0
-    assert (directory / "log.1").stat().st_size > LOG_LIMIT
+    assert (directory / "log.1").stat().st_size > MAX_LOG_BYTES
     stand_in.end()
     stand_in.argv = [sys.executable, "-c", "print('again')"]
     stand_in.launch()
-    assert eventually(lambda: stand_in.last_lines() == ["again"])
+    assert wait_for(lambda: stand_in.last_lines() == ["again"])
     stand_in.stop()
 
 
 def test_a_link_in_place_of_a_log_is_not_followed(directory):
     (directory / "log").symlink_to(directory / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        child(directory, POLITE).launch()
+        build_child(directory, ENDS_ON_SIGTERM_SCRIPT).launch()
     assert not (directory / "elsewhere").exists()
 
 
 def test_a_child_can_have_its_own_environment(directory):
-    stand_in = child(directory, "import os; print(os.environ['WORD'])", env={**os.environ, "WORD": "here"})
+    stand_in = build_child(directory, "import os; print(os.environ['WORD'])", env={**os.environ, "WORD": "here"})
     stand_in.launch()
-    assert eventually(lambda: stand_in.last_lines() == ["here"])
+    assert wait_for(lambda: stand_in.last_lines() == ["here"])
     stand_in.stop()

@@ -7,12 +7,12 @@ import time
 import psutil
 
 
-def crash(child):
+def kill_process(child):
     """Kill without a word; the child stays a zombie until its parent looks."""
     os.kill(child.pid, signal.SIGKILL)
 
 
-def gone(pid):
+def is_gone(pid):
     """Whether no such process runs; a zombie does not run."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -20,7 +20,7 @@ def gone(pid):
         return True
 
 
-def eventually(condition, seconds=10):
+def wait_for(condition, seconds=10):
     """Whether the condition comes to hold within that time."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ingestion.file_discovery import SUFFIXES
+from ingestion.file_discovery import DEFAULT_SUFFIXES
 from ingestion.models import Document, Ingestion
-from ingestion.pipeline import run
+from ingestion.pipeline import run_ingestion
 from ingestion.tasks import ingest_due
 from memories.models import Memory
 
@@ -27,8 +27,10 @@ def ingest(namespace, site):
     """Does a run to its end and gives its row, fresh from the database."""
 
     def go(folder=site, repo_id="site", namespace=namespace) -> Ingestion:
-        row = Ingestion.objects.create(namespace=namespace, repo_id=repo_id, path=str(folder), suffixes=list(SUFFIXES))
-        for _ in run(row):
+        row = Ingestion.objects.create(
+            namespace=namespace, repo_id=repo_id, path=str(folder), suffixes=list(DEFAULT_SUFFIXES)
+        )
+        for _ in run_ingestion(row):
             pass
         return Ingestion.objects.get(pk=row.pk)
 
@@ -48,7 +50,7 @@ def start(api, site):
     return go
 
 
-def kept(namespace, repo_id="site") -> list[tuple]:
+def snapshot_repository(namespace, repo_id="site") -> list[tuple]:
     """Everything a run leaves, without ids and times: chunks as (path, place, content, labels)."""
     documents = {
         row.pk: (row.path, bytes(row.digest), row.size, row.chunk_count)

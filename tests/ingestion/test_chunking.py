@@ -7,12 +7,12 @@ import time
 import pytest
 from semantic_text_splitter import TextSplitter
 
-from ingestion.chunking import LARGEST_PROGRAM, chunks
-from ingestion.splitters import OVERLAP, TOKENS
-from ingestion.splitters.semantic import VOCABULARY
-from memory_site.core.http.fields import CONTENT_LENGTH
+from ingestion.chunking import MAX_PROGRAM_LENGTH, split_into_chunks
+from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
+from ingestion.splitters.semantic import TIKTOKEN_MODEL
+from memory_site.core.http.fields import MAX_CONTENT_LENGTH
 from memory_site.settings import SPLITTERS
-from tests.stack.stack import MANAGE, clean_environment, manage
+from tests.stack.stack import MANAGE, build_environment, run_manage
 
 SENTENCE = "The committee met on day {} and went through the budget, the roof repairs and the summer fair. "
 PROSE = "\n".join(SENTENCE.format(number) for number in range(400))
@@ -33,10 +33,10 @@ TEXTS = {
     "long line": (f"above\n{'x,' * 8000}\nbelow\n", "yaml"),
     "short": ("tea", ""),
 }
-ANY = pytest.mark.parametrize(("text", "kind"), TEXTS.values(), ids=TEXTS)
+EVERY_TEXT = pytest.mark.parametrize(("text", "kind"), TEXTS.values(), ids=TEXTS)
 
 
-def llamaindex():
+def require_llamaindex():
     return pytest.importorskip("llama_index.core", reason="needs the extra llamaindex")
 
 
@@ -44,80 +44,80 @@ def llamaindex():
 def splitter(request, settings):
     """Each of them in turn."""
     if request.param == "llamaindex":
-        llamaindex()
+        require_llamaindex()
     settings.SPLITTER = SPLITTERS[request.param]
 
 
 #: Characters that two chunks share at most.
-LONGEST_OVERLAP = 200
+MAX_OVERLAP_LENGTH = 200
 
 
-def tokens(text: str) -> int:
+def count_tokens(text: str) -> int:
     """Counted by the vocabulary itself: the smallest size that keeps the text in one piece."""
     low, high = 1, 4 * len(text) + 1
     while low < high:
         middle = (low + high) // 2
-        pieces = TextSplitter.from_tiktoken_model(VOCABULARY, middle, trim=False).chunks(text)
+        pieces = TextSplitter.from_tiktoken_model(TIKTOKEN_MODEL, middle, trim=False).chunks(text)
         low, high = (low, middle) if len(pieces) == 1 else (middle + 1, high)
     return low
 
 
-def lines(text: str, first: int, last: int) -> str:
+def slice_lines(text: str, first: int, last: int) -> str:
     return "\n".join(text.split("\n")[first - 1 : last])
 
 
-@ANY
+@EVERY_TEXT
 def test_no_chunk_is_larger_than_1024_tokens(splitter, text, kind):
-    parts = chunks(text, kind)
-    one = TextSplitter.from_tiktoken_model(VOCABULARY, TOKENS, trim=False)
+    parts = split_into_chunks(text, kind)
+    one = TextSplitter.from_tiktoken_model(TIKTOKEN_MODEL, MAX_CHUNK_TOKENS, trim=False)
     assert parts
     assert all(len(one.chunks(part.content)) == 1 for part in parts)
-    assert all(len(part.content) <= CONTENT_LENGTH for part in parts)
+    assert all(len(part.content) <= MAX_CONTENT_LENGTH for part in parts)
 
 
-@ANY
+@EVERY_TEXT
 def test_its_lines_contain_a_chunk(splitter, text, kind):
-    for part in chunks(text, kind):
+    for part in split_into_chunks(text, kind):
         assert 1 <= part.start_line <= part.end_line <= text.count("\n") + 1
-        assert part.content.rstrip() in lines(text, part.start_line, part.end_line)
-        assert part.content.strip().split("\n")[0].strip() in lines(text, part.start_line, part.start_line)
-        assert part.content.strip().split("\n")[-1].strip() in lines(text, part.end_line, part.end_line)
+        assert part.content.rstrip() in slice_lines(text, part.start_line, part.end_line)
+        assert part.content.strip().split("\n")[0].strip() in slice_lines(text, part.start_line, part.start_line)
+        assert part.content.strip().split("\n")[-1].strip() in slice_lines(text, part.end_line, part.end_line)
 
 
-@ANY
+@EVERY_TEXT
 def test_nothing_is_lost(splitter, text, kind):
-    parts = chunks(text, kind)
+    parts = split_into_chunks(text, kind)
     places = {number for part in parts for number in range(part.start_line, part.end_line + 1)}
     assert {number for number, line in enumerate(text.split("\n"), 1) if line.strip()} <= places
     done = 0
     for content in (part.content.strip() for part in parts):
-        place = text.index(content, max(done - LONGEST_OVERLAP, 0))
+        place = text.index(content, max(done - MAX_OVERLAP_LENGTH, 0))
         assert "x,x," in content or not text[done:place].strip()
         done = place + len(content)
     assert not text[done:].strip()
 
 
-@ANY
+@EVERY_TEXT
 def test_chunks_are_numbered_in_their_order(splitter, text, kind):
-    parts = chunks(text, kind)
+    parts = split_into_chunks(text, kind)
     assert [part.position for part in parts] == list(range(len(parts)))
     assert [part.start_line for part in parts] == sorted(part.start_line for part in parts)
 
 
 def test_chunks_are_as_large_as_they_may_be(splitter):
-    assert max(tokens(part.content) for part in chunks(PROSE)[:3]) > TOKENS * 0.9
+    assert max(count_tokens(part.content) for part in split_into_chunks(PROSE)[:3]) > MAX_CHUNK_TOKENS * 0.9
 
 
 def test_chunks_of_continuous_text_overlap_by_20_tokens_at_most(splitter):
     words = " ".join(f"word{number}" for number in range(900))
-    first, second = chunks(words)[:2]
+    first, second = split_into_chunks(words)[:2]
     shared = max(size for size in range(200) if first.content.endswith(second.content[:size]))
     assert shared > 0
-    assert OVERLAP / 2 < tokens(second.content[:shared]) <= OVERLAP
+    assert CHUNK_OVERLAP_TOKENS / 2 < count_tokens(second.content[:shared]) <= CHUNK_OVERLAP_TOKENS
 
 
 def test_a_function_that_fits_is_not_cut():
-    parts = chunks(PROGRAM, "py")
+    parts = split_into_chunks(PROGRAM, "py")
     assert len(parts) > 5
     for number in range(20):
         whole = f"def sum_{number}(total, offset):\n{BODY}    return total"
@@ -125,14 +125,14 @@ def test_a_function_that_fits_is_not_cut():
 
 
 def test_a_chapter_that_fits_is_not_cut():
-    parts = chunks(MARKDOWN, "md")
+    parts = split_into_chunks(MARKDOWN, "md")
     for whole in CHAPTERS:
         assert any(whole.strip() in part.content for part in parts)
 
 
 def test_one_endless_line_is_cut_and_its_slices_share_some_characters(splitter):
     line = "".join(f"{number:07d}" for number in range(20_000))
-    parts = chunks(line, "txt")
+    parts = split_into_chunks(line, "txt")
     assert {(part.start_line, part.end_line) for part in parts} == {(1, 1)}
     places = [(line.index(part.content), len(part.content)) for part in parts]
     assert all(start <= before + size for (before, size), (start, _) in zip(places, places[1:], strict=False))
@@ -142,7 +142,7 @@ def test_one_endless_line_is_cut_and_its_slices_share_some_characters(splitter):
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\r\n \t\r\n", "\u200b\n\u3164", " " * 3000])
 def test_only_blank_lines_are_no_chunk(splitter, text):
-    assert [chunks(text, kind) for kind in ("", "md", "py")] == [[], [], []]
+    assert [split_into_chunks(text, kind) for kind in ("", "md", "py")] == [[], [], []]
 
 
 @pytest.mark.timeout(60)
@@ -154,7 +154,7 @@ def test_only_blank_lines_are_no_chunk(splitter, text):
 )
 def test_monstrous_text_takes_seconds(splitter, text, kind):
     started = time.monotonic()
-    parts = chunks(text, kind)
+    parts = split_into_chunks(text, kind)
     assert time.monotonic() - started < 10
     assert parts[0].content[0] == text[0]
     assert parts[-1].content[-1] == text[-1]
@@ -162,9 +162,9 @@ def test_monstrous_text_takes_seconds(splitter, text, kind):
 
 @pytest.mark.timeout(60)
 def test_a_program_that_a_program_wrote_takes_seconds(splitter):
-    text = ("abcdefghij" * 499 + "\n") * (LARGEST_PROGRAM // 4990 + 10)
+    text = ("abcdefghij" * 499 + "\n") * (MAX_PROGRAM_LENGTH // 4990 + 10)
     started = time.monotonic()
-    assert chunks(text, "py")
+    assert split_into_chunks(text, "py")
     assert time.monotonic() - started < 10
 
 
@@ -173,33 +173,35 @@ def test_a_program_that_a_program_wrote_takes_seconds(splitter):
 
 def test_llamaindex_cuts_where_llamaindex_cuts(settings):
     settings.SPLITTER = SPLITTERS["llamaindex"]
-    theirs = llamaindex().node_parser.SentenceSplitter(chunk_size=TOKENS, chunk_overlap=OVERLAP)
+    theirs = require_llamaindex().node_parser.SentenceSplitter(
+        chunk_size=MAX_CHUNK_TOKENS, chunk_overlap=CHUNK_OVERLAP_TOKENS
+    )
     for text, kind in (TEXTS[name] for name in ("prose", "wide", "program", "Markdown", "short")):
-        assert [part.content for part in chunks(text, kind)] == theirs.split_text(text)
+        assert [part.content for part in split_into_chunks(text, kind)] == theirs.split_text(text)
 
 
 def test_llamaindex_keeps_the_white_space_between_paragraphs(settings):
-    llamaindex()
+    require_llamaindex()
     settings.SPLITTER = SPLITTERS["llamaindex"]
     # Of more tokens than a chunk has: their sentences are cut apart, and join the sentences around them.
     paragraphs = ["\n".join(SENTENCE.format(f"{n}.{m}") for m in range(60)) for n in range(4)]
     text = "\n\n\n  ".join(paragraphs)
-    parts = chunks(text)
+    parts = split_into_chunks(text)
     assert any("\n\n\n  " in part.content for part in parts)
     assert all(part.content in text for part in parts)
 
 
 def test_what_llamaindex_finds_twice_is_told_where_it_stands_first(settings):
-    llamaindex()
+    require_llamaindex()
     settings.SPLITTER = SPLITTERS["llamaindex"]
-    parts = chunks("tea\n" * 5000 + "coffee")
+    parts = split_into_chunks("tea\n" * 5000 + "coffee")
     assert len(parts) > 3
     assert len({part.content for part in parts}) == 2
     assert [part.start_line for part in parts[:-1]] == [1] * (len(parts) - 1)
     assert parts[-1].end_line == 5001
 
 
-OFFLINE = """
+OFFLINE_SCRIPT = """
 import socket
 def refused(*_, **__):
     raise SystemExit("the network was asked for")
@@ -212,10 +214,12 @@ print(len(chunks("The harbour opens at nine.\\n" * 400)))
 
 
 def test_llamaindex_downloads_nothing(tmp_path):
-    llamaindex()
+    require_llamaindex()
     empty = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "NLTK_DATA", "DATA_DIR")}
-    env = clean_environment(**empty, SPLITTER="llamaindex", DJANGO_SETTINGS_MODULE="memory_site.settings")
-    done = subprocess.run([sys.executable, "-c", OFFLINE], env=env, cwd=MANAGE.parent, capture_output=True, text=True)
+    env = build_environment(**empty, SPLITTER="llamaindex", DJANGO_SETTINGS_MODULE="memory_site.settings")
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE_SCRIPT], env=env, cwd=MANAGE.parent, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
 
 
@@ -228,7 +232,7 @@ def test_llamaindex_downloads_nothing(tmp_path):
 )
 def test_a_splitter_that_is_not_there_stops_the_start(tmp_path, value, told):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None")
-    done = manage("check", SPLITTER=value, DATA_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
+    done = run_manage("check", SPLITTER=value, DATA_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
     assert told in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,24 +19,24 @@ from django.utils import timezone
 
 from ingestion.models import Document, WorkflowExecution
 from ingestion.transfer import importer
-from ingestion.transfer.record_types import KINDS
+from ingestion.transfer.record_types import RECORD_TYPES
 from memories import active_model, tasks
 from memories.graph.models import PendingRelationship, Relationship
-from memories.insights.capture import text_of_entity
-from memories.insights.deduplication import Text
+from memories.insights.capture import fingerprint_entity
+from memories.insights.deduplication import TextFingerprint
 from memories.insights.models import Insight, ProjectGroup
-from memories.insights.redaction import masked as masked_name
-from memories.insights.storage import InsightDraft, keep
+from memories.insights.redaction import redact_project_name as masked_name
+from memories.insights.storage import InsightDraft, save_insights
 from memories.models import DueEmbedding, Embedding, Memory
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
 
 pytestmark = pytest.mark.django_db
-UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TEXT = "# Harbour\n\nIt opens at nine.\n"
-LONG = "The strategy is to open the harbour at eight, which everybody agreed to yesterday."
+UUID_PATTERN = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+DOCUMENT_TEXT = "# Harbour\n\nIt opens at nine.\n"
+LONG_MESSAGE = "The strategy is to open the harbour at eight, which everybody agreed to yesterday."
 
 
-def link(one: dict, other: dict, **fields: object) -> None:
+def create_relationship(one: dict, other: dict, **fields: object) -> None:
     Relationship.objects.create(
         namespace=Namespace.objects.get(name="ours"), owner=one["user_id"] or "", from_memory_id=one["id"],
         to_memory_id=other["id"], **fields,
@@ -58,8 +58,8 @@ def ours(api, namespace):
     )
     bobs = api.add("Plain.", user_id="bob")
     api.add("Nobody's.", session_id="lost")
-    link(full, entity, type="produces", strength=0.3, metadata={"why": "so"})
-    link(entity, plain)
+    create_relationship(full, entity, type="produces", strength=0.3, metadata={"why": "so"})
+    create_relationship(entity, plain)
     whose = {"namespace": namespace, "owner": "ada", "from_memory_id": plain["id"]}
     PendingRelationship.objects.create(**whose, entity_system="crm", entity_id="2", type="led_to", reverse=True)
     for name in ("monday", "tuesday", "lost"):
@@ -71,13 +71,13 @@ def ours(api, namespace):
         assert api.post("/session-links", body).status_code == 201
     for user, session in (("ada", "tuesday"), ("bob", "lost")):
         talk = api.post("/conversations", {"user_id": user, "session_id": session, "topics": ["x"]}).json()
-        for words in ("Short.", f"{LONG} {user}"):
+        for words in ("Short.", f"{LONG_MESSAGE} {user}"):
             said = {"role": "user", "content": words, "remember": True, "metadata": {"n": 1}}
             assert api.post(f"/conversations/{talk['id']}/messages", said).status_code == 201
         api.post(f"/conversations/{talk['id']}/end")
         run = {"adapter": "prefect", "user_id": user, "repositories": ["site"], "result": {"pages": 3}}
         assert api.post("/workflows/nightly/executions", run).status_code == 201
-    said = {"content": f"Anchors hold best in clay. {LONG}", "projects": ["site", "quay"], "user_id": "bob"}
+    said = {"content": f"Anchors hold best in clay. {LONG_MESSAGE}", "projects": ["site", "quay"], "user_id": "bob"}
     insight = api.post("/insights", said | {"source_memory_id": plain["id"], "conversation_id": talk["id"]}).json()
     assert api.post(f"/insights/{insight['id']}/use").status_code == 200
     cluster = {"memory_type": "insight", "tags": ["a", "b"], "name": "Harbours", "topics": ["sea"]}
@@ -92,13 +92,16 @@ def ours(api, namespace):
     assert api.post("/projects/dependencies", lean).status_code == 201
     for title in ("First", None):
         assert (
-            api.post("/documents", {"content": TEXT + str(title), "title": title, "repo_id": title}).status_code < 300
+            api.post(
+                "/documents", {"content": DOCUMENT_TEXT + str(title), "title": title, "repo_id": title}
+            ).status_code
+            < 300
         )
     tasks.embed_due()
     Memory.objects.filter(pk=full["id"]).update(access_count=7, last_accessed_at=timezone.now(), base_relevance=0.25)
     Memory.objects.filter(pk=entity["id"]).update(update_count=3, last_updated=timezone.now())
     assert DueEmbedding.objects.count() == 0
-    for kind in KINDS.values():
+    for kind in RECORD_TYPES.values():
         assert kind.model.objects.exists(), kind.name
     assert bobs["id"] != plain["id"]
     return namespace
@@ -134,64 +137,67 @@ def refused(bring, capsys):
     """What is told of lines that cannot be imported; the database is as before."""
 
     def run(lines: list[bytes], namespace: str = "elsewhere") -> str:
-        before = everything()
+        before = load_everything()
         with pytest.raises(CommandError, match="Nothing was imported") as error:
             bring(lines, namespace)
         assert error.value.returncode == 1
-        assert everything() == before
+        assert load_everything() == before
         return f"{' '.join(capsys.readouterr().err.split())} {error.value}"
 
     return run
 
 
-def rows(model) -> list[tuple]:
+def load_rows(model) -> list[tuple]:
     return list(model.objects.order_by("pk").values_list())
 
 
-def everything() -> list[list[tuple]]:
-    return [rows(model) for model in (*[kind.model for kind in KINDS.values()], Embedding, DueEmbedding, Namespace)]
+def load_everything() -> list[list[tuple]]:
+    return [
+        load_rows(model)
+        for model in (*[kind.model for kind in RECORD_TYPES.values()], Embedding, DueEmbedding, Namespace)
+    ]
 
 
-def wipe() -> None:
-    for kind in KINDS.values():
+def delete_everything() -> None:
+    for kind in RECORD_TYPES.values():
         kind.model.objects.all().delete()
     assert not Embedding.objects.exists()
 
 
-def changed(lines: list[bytes], number: int, **values: object) -> list[bytes]:
+def with_changed_line(lines: list[bytes], number: int, **values: object) -> list[bytes]:
     """With the line of this number, the header's being 1, saying something else."""
     line = json.dumps(json.loads(lines[number - 1]) | values).encode() + b"\n"
     return [*lines[: number - 1], line, *lines[number:]]
 
 
-def number_of(lines: list[bytes], kind: str) -> int:
+def find_line_number(lines: list[bytes], kind: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if json.loads(line)["kind"] == kind)
 
 
-def ids_of(lines: list[bytes]) -> set[str]:
+def list_line_ids(lines: list[bytes]) -> set[str]:
     """An insight has its memory's."""
     told = [json.loads(line) for line in lines[1:]]
     return {each.get("id", each.get("memory_id")) for each in told}
 
 
-def without_ids(lines: list[bytes]) -> list[str]:
+def replace_ids(lines: list[bytes]) -> list[str]:
     """With every id told as the place where it stands first as an id, so that two exports compare."""
     text = b"".join(lines[1:]).decode()
     places: dict[str, str] = {}
     for number, line in enumerate(lines[1:]):
         if own := json.loads(line).get("id"):
             places[own] = f"row {number}"
-    return UUID.sub(lambda found: places.get(found[0], found[0]), text).splitlines()
+    return UUID_PATTERN.sub(lambda found: places.get(found[0], found[0]), text).splitlines()
 
 
-def nested(levels: int) -> dict:
+def build_nested(levels: int) -> dict:
     value: dict = {}
     for _ in range(levels - 1):
         value = {"a": value}
     return value
 
 
-def of(lines: list[bytes], kind: str) -> list[dict]:
+def select_lines(lines: list[bytes], kind: str) -> list[dict]:
     return [each for each in map(json.loads, lines) if each["kind"] == kind]
 
 
@@ -199,36 +205,42 @@ def of(lines: list[bytes], kind: str) -> list[dict]:
 
 
 def test_a_wiped_namespace_comes_back_byte_by_byte(ours, exported, bring):
-    lines, before = exported(), everything()
-    wipe()
+    lines, before = exported(), load_everything()
+    delete_everything()
     assert f"of {len(lines) - 1:,} lines are new" in bring(lines)
     assert exported()[1:] == lines[1:]
-    assert everything()[:-3] == before[:-3]
+    assert load_everything()[:-3] == before[:-3]
     assert DueEmbedding.objects.count() == 0
 
 
 def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported):
     lines = exported()
-    for name, kind in KINDS.items():
+    for name, kind in RECORD_TYPES.items():
         columns = {each.column for each in kind.model._meta.concrete_fields if not each.generated} - {"namespace_id"}
-        [line, *_] = of(lines, name)
+        [line, *_] = select_lines(lines, name)
         assert set(line) - {"kind", "vectors"} == columns - set(kind.derived)
-    assert [name for name in KINDS if KINDS[name].derived] == ["insight", "project_group", "project_dependency"]
+    assert [name for name in RECORD_TYPES if RECORD_TYPES[name].derived] == [
+        "insight",
+        "project_group",
+        "project_dependency",
+    ]
 
 
 def test_another_namespace_of_the_same_database_gets_the_same_under_ids_of_its_own(ours, elsewhere, exported, bring):
     lines, before = exported(), exported()
     bring(lines, "elsewhere")
     there = exported(namespace="elsewhere")
-    assert not ids_of(lines) & ids_of(there)
+    assert not list_line_ids(lines) & list_line_ids(there)
     # What is remembered of an execution is a text, and names the execution it was written of.
-    texts = {run["id"] for run in of(lines, "workflow_execution")}
-    assert [masked(line, texts) for line in without_ids(there)] == [masked(line, texts) for line in without_ids(lines)]
+    texts = {run["id"] for run in select_lines(lines, "workflow_execution")}
+    assert [mask_execution_id(line, texts) for line in replace_ids(there)] == [
+        mask_execution_id(line, texts) for line in replace_ids(lines)
+    ]
     assert exported()[1:] == before[1:]
     assert DueEmbedding.objects.count() == 0
 
 
-def masked(line: str, executions: set[str]) -> str:
+def mask_execution_id(line: str, executions: set[str]) -> str:
     """Without the id in the text of an execution's memory."""
     return re.sub(r"Execution (row \d+|[0-9a-f-]{36})\.", "Execution.", line)
 
@@ -255,9 +267,9 @@ def test_references_lead_to_the_copies(ours, elsewhere, exported, bring):
 def test_twice_is_once(ours, elsewhere, exported, bring, namespace_name):
     lines = exported()
     bring(lines, namespace_name)
-    before = everything()
+    before = load_everything()
     assert bring(lines, namespace_name) == f"0 of {len(lines) - 1} lines are new: nothing.\n"
-    assert everything() == before
+    assert load_everything() == before
 
 
 def test_what_is_there_already_is_kept_and_joined_to(ours, elsewhere, exported, bring):
@@ -310,7 +322,7 @@ def test_more_than_a_batch(api, namespace, exported, bring):
     )
     tasks.embed_due()
     lines = exported()
-    wipe()
+    delete_everything()
     assert bring(lines).startswith("2,345 of 2,345 lines are new: 2,345 memory")
     assert exported()[1:] == lines[1:]
     assert not DueEmbedding.objects.exists()
@@ -320,28 +332,28 @@ def test_more_than_a_batch(api, namespace, exported, bring):
 
 
 def test_what_is_derived_is_made_anew_whatever_a_line_says(api, ours, exported, bring):
-    lines, before = exported(), everything()
+    lines, before = exported(), load_everything()
     masks = {"a secret": masked_name("a secret")}
     assert list(ProjectGroup.objects.values_list("masks", flat=True)) == [masks]
-    wipe()
+    delete_everything()
     for number, line in enumerate(lines, 1):
         if (kind := json.loads(line)["kind"]) in ("project_group", "project_dependency"):
-            lines = changed(lines, number, masks={"site": "another", "a secret": "a secret"})
+            lines = with_changed_line(lines, number, masks={"site": "another", "a secret": "a secret"})
         elif kind == "insight":
-            lines = changed(lines, number, digest="\\x00", bands=[1])
+            lines = with_changed_line(lines, number, digest="\\x00", bands=[1])
     bring(lines)
-    assert everything()[:-3] == before[:-3]
-    again = {"content": f"anchors HOLD best in clay {LONG}"}
+    assert load_everything()[:-3] == before[:-3]
+    again = {"content": f"anchors HOLD best in clay {LONG_MESSAGE}"}
     assert api.post("/insights", again).status_code == 200
 
 
 def test_an_insight_is_known_by_the_text_its_memory_has_here(ours, elsewhere, exported, bring):
     lines = exported()
     number = next(n for n, line in enumerate(lines, 1) if b"Anchors" in line)
-    wipe()
-    bring(changed(lines, number, content="Ropes do not hold at all.", vectors=[]))
+    delete_everything()
+    bring(with_changed_line(lines, number, content="Ropes do not hold at all.", vectors=[]))
     insight = Insight.objects.get(memory__content__startswith="Ropes")
-    text = Text.of("ropes do not hold at all")
+    text = TextFingerprint.of("ropes do not hold at all")
     assert (bytes(insight.digest), insight.bands) == (text.digest, text.bands)
 
 
@@ -350,16 +362,16 @@ def test_an_entity_that_is_an_insight_is_known_by_its_id_here(api, namespace, el
     api.add("Acme", user_id="ada", entity=entity, memory_type="insight")
     bring(exported(), "elsewhere")
     there = Insight.objects.get(namespace=elsewhere)
-    assert bytes(there.digest) == text_of_entity(there.pk).digest
+    assert bytes(there.digest) == fingerprint_entity(there.pk).digest
     assert there.bands == []
 
 
 def test_an_insight_that_is_known_under_another_memory_stays_one(ours, elsewhere, exported, bring):
     """Its memory comes, and is one that says the same."""
-    text = f"ANCHORS hold best in clay. {LONG}"
-    keep(elsewhere.pk, [InsightDraft(text, user_id="carl")])
+    text = f"ANCHORS hold best in clay. {LONG_MESSAGE}"
+    save_insights(elsewhere.pk, [InsightDraft(text, user_id="carl")])
     lines = exported()
-    assert f"{len(of(lines, 'insight')) - 1} insight" in bring(lines, "elsewhere")
+    assert f"{len(select_lines(lines, 'insight')) - 1} insight" in bring(lines, "elsewhere")
     there = Memory.objects.filter(namespace=elsewhere, content__icontains="anchors hold")
     assert dict(there.values_list("user_id", "insight__digest"))["bob"] is None
     assert there.exclude(insight=None).get().user_id == "carl"
@@ -367,16 +379,16 @@ def test_an_insight_that_is_known_under_another_memory_stays_one(ours, elsewhere
 
 def test_two_insights_of_a_file_that_have_come_to_say_the_same_are_one(api, namespace, elsewhere, exported, bring):
     for content in ("Anchors hold in clay.", "Ropes are made of hemp."):
-        keep(namespace.pk, [InsightDraft(content, user_id=content[0])])
+        save_insights(namespace.pk, [InsightDraft(content, user_id=content[0])])
     lines = exported()
     number = next(n for n, line in enumerate(lines, 1) if b"Ropes" in line)
-    told = bring(changed(lines, number, content="anchors hold in clay"), "elsewhere")
+    told = bring(with_changed_line(lines, number, content="anchors hold in clay"), "elsewhere")
     assert "2 memory, 1 insight" in told
     assert Insight.objects.filter(namespace=elsewhere).count() == 1
 
 
 def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api, namespace, exported, bring):
-    keep(namespace.pk, [InsightDraft("Anchors hold in clay.")])
+    save_insights(namespace.pk, [InsightDraft("Anchors hold in clay.")])
     lines = exported()
     Memory.objects.get().revise(memory_type="agent")
     assert bring(lines).startswith("0 of 2 lines are new")
@@ -385,25 +397,25 @@ def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api,
 
 def test_an_insight_whose_memory_is_none_is_refused(ours, elsewhere, exported, refused):
     lines = exported()
-    plain = next(each["id"] for each in of(lines, "memory") if each["memory_type"] == "agent")
-    number = number_of(lines, "insight")
-    told = refused(changed(lines, number, memory_id=plain))
+    plain = next(each["id"] for each in select_lines(lines, "memory") if each["memory_type"] == "agent")
+    number = find_line_number(lines, "insight")
+    told = refused(with_changed_line(lines, number, memory_id=plain))
     assert f"line {number:,}: memory_id names a memory that is no insight" in told
 
 
 def test_names_of_projects_that_look_secret_are_masked_on_their_way(ours, elsewhere, exported, bring):
     lines = exported()
-    number = number_of(lines, "insight")
+    number = find_line_number(lines, "insight")
     mask = masked_name("my api token")
-    bring(changed(lines, number, projects=["quay", "my api token", mask]), "elsewhere")
+    bring(with_changed_line(lines, number, projects=["quay", "my api token", mask]), "elsewhere")
     assert Insight.objects.filter(namespace=elsewhere, projects=["quay", mask]).exists()
     assert not Insight.objects.filter(projects__contains=["my api token"]).exists()
 
 
 def test_the_use_of_an_insight_is_counted_as_far_as_it_goes(api, ours, exported, bring):
     lines = exported()
-    wipe()
-    bring(changed(lines, number_of(lines, "insight"), usage_count=2**31 - 1))
+    delete_everything()
+    bring(with_changed_line(lines, find_line_number(lines, "insight"), usage_count=2**31 - 1))
     most = Insight.objects.get(usage_count=2**31 - 1)
     answer = api.post(f"/insights/{most.pk}/use")
     assert (answer.status_code, answer.json()["usage_count"]) == (200, 2**31 - 1)
@@ -423,21 +435,21 @@ def test_of_one_user_only_what_is_his(ours, exported):
     lines = exported("--user", "ada")
     assert json.loads(lines[0])["user"] == "ada"
     kinds = ("memory", "conversation", "workflow_execution")
-    assert {each["user_id"] for kind in kinds for each in of(lines, kind)} == {"ada"}
-    [talk] = of(lines, "conversation")
-    assert {each["conversation_id"] for each in of(lines, "message")} == {talk["id"]}
-    assert len(of(lines, "message")) == 2
-    assert {each["session_id"] for each in of(lines, "session")} == {"monday", "tuesday"}
-    assert [each["target_session_id"] for each in of(lines, "session_link")] == ["tuesday"]
-    assert len(of(lines, "relationship")) == 2
-    assert len(of(lines, "pending_relationship")) == 1
-    assert of(lines, "document") == []
-    assert all(each["vectors"] for each in of(lines, "memory"))
+    assert {each["user_id"] for kind in kinds for each in select_lines(lines, kind)} == {"ada"}
+    [talk] = select_lines(lines, "conversation")
+    assert {each["conversation_id"] for each in select_lines(lines, "message")} == {talk["id"]}
+    assert len(select_lines(lines, "message")) == 2
+    assert {each["session_id"] for each in select_lines(lines, "session")} == {"monday", "tuesday"}
+    assert [each["target_session_id"] for each in select_lines(lines, "session_link")] == ["tuesday"]
+    assert len(select_lines(lines, "relationship")) == 2
+    assert len(select_lines(lines, "pending_relationship")) == 1
+    assert select_lines(lines, "document") == []
+    assert all(each["vectors"] for each in select_lines(lines, "memory"))
 
 
 def test_one_user_comes_back_byte_by_byte(ours, exported, bring):
     lines = exported("--user", "ada")
-    wipe()
+    delete_everything()
     bring(lines)
     assert exported("--user", "ada")[1:] == lines[1:]
     assert exported()[1:] == lines[1:]
@@ -457,16 +469,18 @@ def test_a_text_of_several_documents_is_exported_once_with_its_user(ours, export
         fields = {"memory_type": "rag", "source_system": "ingestion", "user_id": "ada", "document_id": each.pk}
         Memory.objects.create(namespace=ours, content="The same.", **fields)
         Memory.objects.create(namespace=ours, content=f"Not the same: {each.path}", **fields)
-    assert [each["content"] for each in of(exported(), "memory")].count("The same.") == 2
+    assert [each["content"] for each in select_lines(exported(), "memory")].count("The same.") == 2
     lines = exported("--user", "ada")
-    contents = [each["content"] for each in of(lines, "memory")]
+    contents = [each["content"] for each in select_lines(lines, "memory")]
     assert contents.count("The same.") == 1
     assert {f"Not the same: {n}.md" for n in range(2)} <= set(contents)
     bring(lines, "elsewhere")
     assert Memory.objects.filter(namespace=elsewhere, user_id="ada").count() == len(contents)
     Memory.objects.create(namespace=ours, content="The same.", memory_type="rag", user_id="ada", source_system="mine")
     assert [
-        each["source_system"] for each in of(exported("--user", "ada"), "memory") if each["content"] == "The same."
+        each["source_system"]
+        for each in select_lines(exported("--user", "ada"), "memory")
+        if each["content"] == "The same."
     ] == ["mine"]
 
 
@@ -475,7 +489,9 @@ def test_what_names_another_users_memory_does_not_bring_it(ours, exported, bring
     Message.objects.filter(conversation__user_id="ada").update(memory_id=bobs.pk)
     WorkflowExecution.objects.filter(user_id="ada").update(memory=bobs)
     lines = exported("--user", "ada")
-    assert {each["memory_id"] for kind in ("message", "workflow_execution") for each in of(lines, kind)} == {None}
+    assert {each["memory_id"] for kind in ("message", "workflow_execution") for each in select_lines(lines, kind)} == {
+        None
+    }
     bring(lines, "elsewhere")
 
 
@@ -487,15 +503,17 @@ def test_nothing_of_another_namespace_is_exported(ours, outsider, exported):
 
 def test_what_is_over_is_left_out_with_all_that_hangs_on_it(ours, exported, bring, elsewhere):
     past = timezone.now() - timedelta(hours=1)
-    gone = Memory.objects.filter(content="Plain.", user_id="ada") | Memory.objects.filter(content__startswith=LONG)
+    gone = Memory.objects.filter(content="Plain.", user_id="ada") | Memory.objects.filter(
+        content__startswith=LONG_MESSAGE
+    )
     gone.update(expires_at=past)
     SessionMemory.objects.filter(session_id="monday").update(updated_at=past - timedelta(days=2))
     lines = exported()
-    assert {each["content"] for each in of(lines, "memory")}.isdisjoint({"Plain. ada", f"{LONG} ada"})
-    assert len(of(lines, "relationship")) == 1
-    assert of(lines, "pending_relationship") == []
-    assert {each["memory_id"] for each in of(lines, "message")} == {None}
-    assert {each["session_id"] for each in of(lines, "session")} == {"tuesday", "lost"}
+    assert {each["content"] for each in select_lines(lines, "memory")}.isdisjoint({"Plain. ada", f"{LONG_MESSAGE} ada"})
+    assert len(select_lines(lines, "relationship")) == 1
+    assert select_lines(lines, "pending_relationship") == []
+    assert {each["memory_id"] for each in select_lines(lines, "message")} == {None}
+    assert {each["session_id"] for each in select_lines(lines, "session")} == {"tuesday", "lost"}
     bring(lines, "elsewhere")
 
 
@@ -512,7 +530,7 @@ def test_an_expired_twin_makes_way(ours, elsewhere, exported, bring):
 
 
 def test_vectors_are_float16_of_unit_length_as_others_read_them(ours, exported):
-    for memory in of(exported(), "memory"):
+    for memory in select_lines(exported(), "memory"):
         [made] = memory["vectors"]
         assert made["model"] == "hashing-1"
         numbers = np.frombuffer(base64.b64decode(made["vector"]), "<f2")
@@ -527,8 +545,8 @@ def test_of_several_models_the_vectors_of_the_one_that_serves_are_kept(ours, exp
                        | {"model": "another"})]
         )  # fmt: skip
     lines, count = exported(), Embedding.objects.count()
-    assert [len(each["vectors"]) for each in of(lines, "memory")].count(2) == 3
-    wipe()
+    assert [len(each["vectors"]) for each in select_lines(lines, "memory")].count(2) == 3
+    delete_everything()
     bring(lines)
     assert Embedding.objects.filter(model="hashing-1").count() == Embedding.objects.count() == count - 3
     assert not DueEmbedding.objects.exists()
@@ -539,8 +557,8 @@ def test_of_several_models_the_vectors_of_the_one_that_serves_are_kept(ours, exp
 def test_a_memory_edited_since_it_was_embedded_comes_without_its_vector_and_is_due(ours, exported, bring):
     Memory.objects.get(content="Nobody's.").revise(content="Somebody's.")
     lines = exported()
-    assert ["vectors" in each for each in of(lines, "memory") if each["content"] == "Somebody's."] == [False]
-    wipe()
+    assert ["vectors" in each for each in select_lines(lines, "memory") if each["content"] == "Somebody's."] == [False]
+    delete_everything()
     bring(lines)
     assert [due.memory.content for due in DueEmbedding.objects.all()] == ["Somebody's."]
     assert tasks.embed_due() == 1
@@ -550,14 +568,14 @@ def test_vectors_of_a_model_that_does_not_serve_here_are_left_out(ours, exported
     Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
     lines = exported()
     bring(lines, "elsewhere")
-    assert DueEmbedding.objects.filter(namespace=elsewhere).count() == len(of(lines, "memory"))
+    assert DueEmbedding.objects.filter(namespace=elsewhere).count() == len(select_lines(lines, "memory"))
     assert not Embedding.objects.filter(namespace=elsewhere).exists()
     assert "The vectors of hashing-1 are left out: another serves this namespace" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("header", ["hashing-1", "openai/text-embedding-3-small", None])
 def test_a_namespace_without_a_model_is_served_by_the_configured_one(ours, exported, bring, elsewhere, header):
-    bring(changed(exported(), 1, embedding_model=header), "elsewhere")
+    bring(with_changed_line(exported(), 1, embedding_model=header), "elsewhere")
     elsewhere.refresh_from_db()
     assert elsewhere.embedding_model == "hashing-1"
     assert not DueEmbedding.objects.filter(namespace=elsewhere).exists()
@@ -573,7 +591,7 @@ def test_no_file_brings_a_namespace_to_a_model_that_is_not_configured(ours, expo
     assert elsewhere.embedding_model is None
     assert not Embedding.objects.filter(namespace=elsewhere).exists()
     assert f"The vectors of {remote} are left out: hashing-1 serves" in capsys.readouterr().err
-    assert tasks.embed_due() == len(of(lines, "memory"))
+    assert tasks.embed_due() == len(select_lines(lines, "memory"))
     assert {each.model for each in Embedding.objects.filter(namespace=elsewhere)} == {"hashing-1"}
 
 
@@ -586,36 +604,36 @@ def test_without_vectors_no_model_is_decided(ours, exported, bring, elsewhere):
 
 @pytest.mark.django_db(transaction=True)
 def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(ours, elsewhere, exported, bring, monkeypatch):
-    keep, lines, tried = importer.Import.keep, exported(), []
+    keep, lines, tried = importer.NamespaceImport.keep, exported(), []
 
     def decide() -> bool:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '2s'")
-            return active_model.decide([elsewhere.pk], "hashing-1")
+            return active_model.set_initial_model([elsewhere.pk], "hashing-1")
         finally:
             connection.close()
 
-    def keep_while_somebody_embeds(self: importer.Import, batch: list) -> list:
+    def keep_while_somebody_embeds(self: importer.NamespaceImport, batch: list) -> list:
         wrong = keep(self, batch)
         with ThreadPoolExecutor(1) as other:
             tried.append(other.submit(decide).result())
         return wrong
 
-    monkeypatch.setattr(importer.Import, "keep", keep_while_somebody_embeds)
+    monkeypatch.setattr(importer.NamespaceImport, "keep", keep_while_somebody_embeds)
     bring(lines, "elsewhere")
     assert tried[0] is True
 
 
 def test_a_namespace_that_gets_another_model_meanwhile_refuses_the_file(ours, elsewhere, exported, bring, monkeypatch):
-    lines, keep = exported(), importer.Import.keep
+    lines, keep = exported(), importer.NamespaceImport.keep
 
-    def keep_and_switch(self: importer.Import, batch: list) -> list:
+    def keep_and_switch(self: importer.NamespaceImport, batch: list) -> list:
         wrong = keep(self, batch)
         Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
         return wrong
 
-    monkeypatch.setattr(importer.Import, "keep", keep_and_switch)
+    monkeypatch.setattr(importer.NamespaceImport, "keep", keep_and_switch)
     with pytest.raises(CommandError, match="Another model has come to serve .* Nothing was imported"):
         bring(lines, "elsewhere")
     assert not Memory.objects.filter(namespace=elsewhere).exists()
@@ -629,13 +647,13 @@ def test_sealed_histories_are_exported_open_and_sealed_again_where_there_are_key
     call_command("reencrypt_sessions", stdout=io.StringIO())
     assert "sealed" in SessionMemory.objects.first().history[0]
     lines = exported()
-    wipe()
+    delete_everything()
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     bring(lines)
     assert all(list(stored) == ["sealed", "timestamp"] for stored in SessionMemory.objects.first().history)
     assert [each["answer"] for each in api.get("/sessions/monday/context").json()["interactions"]][0] == "Yes."
     settings.SESSION_ENCRYPTION_KEYS = []
-    wipe()
+    delete_everything()
     bring(lines)
     assert exported()[1:] == lines[1:]
 
@@ -671,7 +689,7 @@ def test_stdout_leads_into_stdin(ours, elsewhere, capsysbinary, monkeypatch, exp
     assert written.splitlines()[1:] == [line.rstrip(b"\n") for line in exported()[1:]]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written)))
     call_command("import_memories", "-", namespace="elsewhere", stdout=io.StringIO())
-    assert without_ids(exported(namespace="elsewhere"))[0] == without_ids(exported())[0]
+    assert replace_ids(exported(namespace="elsewhere"))[0] == replace_ids(exported())[0]
 
 
 @pytest.mark.timeout(60)
@@ -700,28 +718,28 @@ def test_an_empty_namespace_is_a_header(namespace, exported, bring):
 
 
 def test_a_dry_run_keeps_nothing(ours, elsewhere, exported, bring):
-    lines, before = exported(), everything()
+    lines, before = exported(), load_everything()
     assert f"{len(lines) - 1} of {len(lines) - 1} lines would be new: 2 document, " in bring(
         lines, "elsewhere", dry_run=True
     )
-    assert everything() == before
+    assert load_everything() == before
 
 
 @pytest.mark.parametrize("command", ["export_memories", "import_memories"])
 def test_interrupted_nothing_is_left(ours, elsewhere, exported, bring, monkeypatch, tmp_path, command):
-    lines, before = exported(), everything()
+    lines, before = exported(), load_everything()
     (tmp_path / "export.jsonl").unlink()
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ingestion.transfer.importer.FOLLOW", None)
-    monkeypatch.setattr(importer.Import, "finish", interrupted)
-    monkeypatch.setattr("ingestion.transfer.exporter.with_open_history", interrupted)
+    monkeypatch.setattr("ingestion.transfer.importer.UPDATE_METADATA_IDS_SQL", None)
+    monkeypatch.setattr(importer.NamespaceImport, "finish", interrupted)
+    monkeypatch.setattr("ingestion.transfer.exporter.decrypt_history", interrupted)
     with pytest.raises(CommandError) as error:
         exported() if command == "export_memories" else bring(lines, "elsewhere")
     assert error.value.returncode == 130
-    assert everything() == before
+    assert load_everything() == before
     assert not (tmp_path / "export.jsonl").exists()
 
 
@@ -747,8 +765,8 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
         ("memory", {"content": None}, "content"),
         ("memory", {"content": " "}, "content: may not be blank"),
         ("memory", {"content": "x" * 200_001}, "content: Value should have at most 200000 items"),
-        ("memory", {"data": nested(33)}, "data: may be nested at most 32 levels deep"),
-        ("memory", {"metadata": nested(900)}, "metadata: may be nested at most 32 levels deep"),
+        ("memory", {"data": build_nested(33)}, "data: may be nested at most 32 levels deep"),
+        ("memory", {"metadata": build_nested(900)}, "metadata: may be nested at most 32 levels deep"),
         ("memory", {"data": {"n": 10**4000}}, "data: numbers must be finite"),
         ("memory", {"data": {"a": ["x" * 300_000]}}, "data: may take at most 262,144 characters"),
         ("memory", {"data": {"a\0": 1}}, "data: may not contain NUL"),
@@ -766,7 +784,7 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
         ("memory", {"access_count": 2**31}, "access_count: Input should be less than or equal to"),
         ("memory", {"summary": "x" * 10_001}, "summary: Value should have at most 10000 items"),
         ("message", {"created_at": "2199-01-01T00:00:00Z"}, "created_at: may lie at most an hour in the future"),
-        ("message", {"metadata": nested(40)}, "metadata: may be nested at most 32 levels deep"),
+        ("message", {"metadata": build_nested(40)}, "metadata: may be nested at most 32 levels deep"),
         ("session", {"ttl_hours": 0}, "ttl_hours: Input should be greater than 0"),
         ("session", {"session_id": "../x"}, "session_id: cannot be used in an address"),
         (
@@ -808,8 +826,8 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
 )  # fmt: skip
 def test_a_wrong_line_is_named(ours, elsewhere, exported, refused, kind, values, reason):
     lines = exported()
-    number = number_of(lines, kind)
-    told = refused(changed(lines, number, **values))
+    number = find_line_number(lines, kind)
+    told = refused(with_changed_line(lines, number, **values))
     assert f"line {number:,}: " in told
     assert reason in told
     assert "1 line is wrong." in told
@@ -823,22 +841,24 @@ def test_a_line_that_is_none_is_named(ours, elsewhere, exported, refused, line):
 
 def test_all_wrong_lines_of_a_batch_are_named(ours, elsewhere, exported, refused):
     lines = exported()
-    first = number_of(lines, "memory")
-    told = refused(changed(changed(lines, first, importance=9), first + 2, importance=0))
+    first = find_line_number(lines, "memory")
+    told = refused(with_changed_line(with_changed_line(lines, first, importance=9), first + 2, importance=0))
     assert f"line {first:,}: " in told and f"line {first + 2:,}: " in told and f"line {first + 1:,}: " not in told
     assert "2 lines are wrong" in told
 
 
 def test_an_id_that_stands_twice_is_named(ours, elsewhere, exported, refused):
     lines = exported()
-    number = number_of(lines, "conversation")
-    told = refused(changed(lines, number + 1, id=json.loads(lines[number - 1])["id"]))
+    number = find_line_number(lines, "conversation")
+    told = refused(with_changed_line(lines, number + 1, id=json.loads(lines[number - 1])["id"]))
     assert f"line {number + 1:,}: its id stands on an earlier line too" in told
 
 
 @pytest.mark.parametrize(("values", "reason"), [({"version": 2}, "version"), ({"counts": {"x": 1}}, "counts")])
 def test_a_header_that_cannot_be_understood_is_refused(ours, elsewhere, exported, refused, values, reason):
-    assert f"line 1: this is not the header of an export: {reason}" in refused(changed(exported(), 1, **values))
+    assert f"line 1: this is not the header of an export: {reason}" in refused(
+        with_changed_line(exported(), 1, **values)
+    )
 
 
 def test_without_its_header_it_is_no_export(ours, elsewhere, exported, refused):
@@ -847,16 +867,16 @@ def test_without_its_header_it_is_no_export(ours, elsewhere, exported, refused):
 
 def test_the_bounds_leave_room_for_what_is_made_here(ours, elsewhere, exported, bring):
     lines = exported()
-    number = number_of(lines, "memory")
-    values = {"content": "x " * 100_000, "data": nested(32), "expires_at": "2199-01-01T00:00:00Z"}
+    number = find_line_number(lines, "memory")
+    values = {"content": "x " * 100_000, "data": build_nested(32), "expires_at": "2199-01-01T00:00:00Z"}
     values |= {"metadata": {"a": "x" * 260_000}, "tags": [f"tag {n}" for n in range(256)], "user_id": "x" * 255}
     values |= {"created_at": (timezone.now() + timedelta(minutes=50)).isoformat()}
-    lines = changed(lines, number, **values, vectors=[])
+    lines = with_changed_line(lines, number, **values, vectors=[])
     lines = [each for each in lines if json.loads(each)["kind"] in ("export", "document", "memory")]
     header = json.loads(lines[0])
-    lines = changed(lines, 1, counts={kind: header["counts"][kind] for kind in ("document", "memory")})
+    lines = with_changed_line(lines, 1, counts={kind: header["counts"][kind] for kind in ("document", "memory")})
     bring(lines, "elsewhere")
-    assert Memory.objects.get(namespace=elsewhere, user_id="x" * 255).data == nested(32)
+    assert Memory.objects.get(namespace=elsewhere, user_id="x" * 255).data == build_nested(32)
 
 
 def test_columns_may_be_missing_and_have_their_defaults_then(elsewhere, bring):

@@ -6,152 +6,162 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.file_discovery import LARGEST_FILE, File, NotIngestible, files, is_checkout, read, text_of
-from tests.ingestion.folders import LIST, checkout, closed, fill, git, unprivileged
+from ingestion.file_discovery import (
+    MAX_FILE_BYTES,
+    NotIngestible,
+    SourceFile,
+    decode_text,
+    find_files,
+    is_checkout,
+    read_file,
+)
+from tests.ingestion.folders import LIST_SCRIPT, create_checkout, run_git, run_unprivileged, unlistable, write_files
 
-EITHER = pytest.mark.parametrize("make", [checkout, fill], ids=["with git", "without git"])
+WITH_AND_WITHOUT_GIT = pytest.mark.parametrize("make", [create_checkout, write_files], ids=["with git", "without git"])
 
 
-def paths(root: Path, *suffixes: str) -> list[str]:
-    return [file.path for file in (files(root, suffixes) if suffixes else files(root))]
+def list_paths(root: Path, *suffixes: str) -> list[str]:
+    return [file.path for file in (find_files(root, suffixes) if suffixes else find_files(root))]
 
 
-def taken(root: Path, path: str) -> bytes:
-    return read(File(path, root / path), root)
+def read_path(root: Path, path: str) -> bytes:
+    return read_file(SourceFile(path, root / path), root)
 
 
-def refusal(root: Path, path: str) -> str:
+def read_refused(root: Path, path: str) -> str:
     with pytest.raises(NotIngestible) as caught:
-        taken(root, path)
+        read_path(root, path)
     return str(caught.value)
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_only_the_suffixes_are_taken_in_the_order_of_their_paths(tmp_path, make):
     make(tmp_path, {"b.py": "", "a/c.md": "", "a/d.pyc": "", "E.TXT": "", "f": "", "py": "", "g.yaml": "", "h.yml": ""})
-    assert paths(tmp_path) == ["E.TXT", "a/c.md", "b.py", "g.yaml", "h.yml"]
-    assert paths(tmp_path, ".pyc", ".MD") == ["a/c.md", "a/d.pyc"]
+    assert list_paths(tmp_path) == ["E.TXT", "a/c.md", "b.py", "g.yaml", "h.yml"]
+    assert list_paths(tmp_path, ".pyc", ".MD") == ["a/c.md", "a/d.pyc"]
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_some_folders_are_never_read(tmp_path, make):
     make(tmp_path, {f"{name}/x.md": "" for name in ("__pycache__", "a/node_modules/b", "a")})
-    fill(tmp_path, {".git/x.md": ""})
-    assert paths(tmp_path) == ["a/x.md"]
+    write_files(tmp_path, {".git/x.md": ""})
+    assert list_paths(tmp_path) == ["a/x.md"]
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_what_is_ignored_is_not_taken(tmp_path, make):
     rules = {".gitignore": "build/\n*.txt\n!keep.txt\n/only.md\n", "docs/.gitignore": "*.md\n!index.md\n!b.txt\n"}
     ignored = ("build/a.md", "a.txt", "only.md", "docs/other.md", "docs/a.txt", "docs/build/a.md")
     kept = ("keep.txt", "sub/only.md", "sub/keep.txt", "docs/index.md", "docs/b.txt")
     make(tmp_path, rules | dict.fromkeys(ignored + kept, ""))
-    assert paths(tmp_path) == sorted(kept)
+    assert list_paths(tmp_path) == sorted(kept)
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_lines_that_are_no_pattern_do_no_harm(tmp_path, make):
     make(tmp_path, {".gitignore": b"!\n\\\na\\\n\xff\n[\n# b.md\nc.md\n", "b.md": "", "c.md": ""})
-    assert paths(tmp_path) == ["b.md"]
+    assert list_paths(tmp_path) == ["b.md"]
 
 
 def test_rules_that_are_a_pipe_do_not_keep_us(tmp_path):
-    fill(tmp_path, {"a.md": ""})
+    write_files(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / ".gitignore")
-    assert paths(tmp_path) == ["a.md"]
+    assert list_paths(tmp_path) == ["a.md"]
 
 
 def test_files_that_git_does_not_know_yet_are_taken(tmp_path):
-    checkout(tmp_path, {"old.md": ""})
-    fill(tmp_path, {"new.md": ""})
-    assert paths(tmp_path) == ["new.md", "old.md"]
+    create_checkout(tmp_path, {"old.md": ""})
+    write_files(tmp_path, {"new.md": ""})
+    assert list_paths(tmp_path) == ["new.md", "old.md"]
 
 
 def test_files_that_are_tracked_but_deleted_are_not_there(tmp_path):
-    checkout(tmp_path, {"a.md": "", "b.md": ""})
+    create_checkout(tmp_path, {"a.md": "", "b.md": ""})
     (tmp_path / "a.md").unlink()
-    assert paths(tmp_path) == ["b.md"]
+    assert list_paths(tmp_path) == ["b.md"]
 
 
 def test_a_part_of_a_checkout_is_read_by_its_rules(tmp_path):
-    checkout(tmp_path, {".gitignore": "*.txt\n", "part/a.md": "", "part/b.txt": "", "other.md": ""})
+    create_checkout(tmp_path, {".gitignore": "*.txt\n", "part/a.md": "", "part/b.txt": "", "other.md": ""})
     assert is_checkout(tmp_path / "part")
-    assert paths(tmp_path / "part") == ["a.md"]
+    assert list_paths(tmp_path / "part") == ["a.md"]
 
 
 def test_a_folder_that_the_checkout_around_it_ignores_is_read(tmp_path):
-    checkout(tmp_path, {".gitignore": "vendored/\n", "vendored/a.md": "", "vendored/.gitignore": "b.md\n"})
-    fill(tmp_path, {"vendored/b.md": ""})
-    assert paths(tmp_path / "vendored") == ["a.md"]
+    create_checkout(tmp_path, {".gitignore": "vendored/\n", "vendored/a.md": "", "vendored/.gitignore": "b.md\n"})
+    write_files(tmp_path, {"vendored/b.md": ""})
+    assert list_paths(tmp_path / "vendored") == ["a.md"]
 
 
 def test_a_checkout_that_git_cannot_list_is_refused_and_not_half_read(tmp_path, monkeypatch):
-    checkout(tmp_path / "site", {"a.md": ""})
+    create_checkout(tmp_path / "site", {"a.md": ""})
     real = shutil.which("git")
-    fake = fill(tmp_path, {"bin/git": f'#!/bin/sh\ncase "$*" in *ls-files*) exit 128;; esac\nexec {real} "$@"\n'})
+    fake = write_files(
+        tmp_path, {"bin/git": f'#!/bin/sh\ncase "$*" in *ls-files*) exit 128;; esac\nexec {real} "$@"\n'}
+    )
     (fake / "bin/git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake / 'bin'}:{os.environ['PATH']}")
     with pytest.raises(NotIngestible, match="git cannot list"):
-        files(tmp_path / "site")
+        find_files(tmp_path / "site")
 
 
 def test_without_git_the_rules_are_read_from_the_disk(tmp_path, monkeypatch):
-    checkout(tmp_path, {".gitignore": "b.md\n", "a.md": ""})
-    fill(tmp_path, {"b.md": ""})
+    create_checkout(tmp_path, {".gitignore": "b.md\n", "a.md": ""})
+    write_files(tmp_path, {"b.md": ""})
     monkeypatch.setenv("PATH", "")
-    assert paths(tmp_path) == ["a.md"]
+    assert list_paths(tmp_path) == ["a.md"]
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_links_out_of_the_folder_are_refused(tmp_path, make):
-    fill(tmp_path, {"secret.md": "secret", "near/secret.md": "secret"})
+    write_files(tmp_path, {"secret.md": "secret", "near/secret.md": "secret"})
     root = make(tmp_path / "root", {"a.md": ""}) and tmp_path / "root"
     (root / "absolute.md").symlink_to(tmp_path / "secret.md")
     (root / "relative.md").symlink_to("../secret.md")
     (root / "folder").symlink_to(tmp_path / "near")
-    assert paths(root) == ["a.md", "absolute.md", "relative.md"]
+    assert list_paths(root) == ["a.md", "absolute.md", "relative.md"]
     for path in ("absolute.md", "relative.md", "folder/secret.md"):
-        assert refusal(root, path) == "It is a link that leads out of the folder."
+        assert read_refused(root, path) == "It is a link that leads out of the folder."
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_links_inside_are_taken_and_loops_and_dangling_ones_are_told(tmp_path, make):
     root = make(tmp_path / "root", {"a.md": "tea", "deep/b.md": ""}) and tmp_path / "root"
     links = {"link.md": "a.md", "one.md": "two.md", "two.md": "one.md", "gone.md": "nowhere.md", "deep/up": ".."}
     for name, target in links.items():
         (root / name).symlink_to(target)
     (root / "folder.md").symlink_to("deep")
-    found = set(paths(root))
+    found = set(list_paths(root))
     assert {"a.md", "deep/b.md", "link.md", "one.md", "two.md", "gone.md"} <= found
     assert not any("up/" in path for path in found)
-    assert taken(root, "link.md") == b"tea"
-    assert refusal(root, "one.md").startswith("It cannot be read")
-    assert refusal(root, "gone.md") == "It cannot be read: No such file or directory."
-    assert refusal(root, "folder.md") == "It is not a file."
+    assert read_path(root, "link.md") == b"tea"
+    assert read_refused(root, "one.md").startswith("It cannot be read")
+    assert read_refused(root, "gone.md") == "It cannot be read: No such file or directory."
+    assert read_refused(root, "folder.md") == "It is not a file."
 
 
 def test_a_link_into_git_s_own_folder_is_refused(tmp_path):
-    checkout(tmp_path, {"a.md": ""})
+    create_checkout(tmp_path, {"a.md": ""})
     (tmp_path / "config.md").symlink_to(".git/config")
-    assert refusal(tmp_path, "config.md") == "It is a link to what is never read."
+    assert read_refused(tmp_path, "config.md") == "It is a link to what is never read."
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 @pytest.mark.timeout(20)
 def test_a_pipe_keeps_nobody_waiting(tmp_path, make):
     make(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / "x.md")
-    assert "a.md" in paths(tmp_path)
-    assert refusal(tmp_path, "x.md") == "It is not a file."
+    assert "a.md" in list_paths(tmp_path)
+    assert read_refused(tmp_path, "x.md") == "It is not a file."
 
 
 def test_2_mb_are_taken_and_no_more(tmp_path):
-    fill(tmp_path, {"a.md": b"a" * LARGEST_FILE, "b.md": b"a" * (LARGEST_FILE + 1)})
-    assert len(taken(tmp_path, "a.md")) == LARGEST_FILE
-    assert refusal(tmp_path, "b.md") == "It is larger than 2 MB."
+    write_files(tmp_path, {"a.md": b"a" * MAX_FILE_BYTES, "b.md": b"a" * (MAX_FILE_BYTES + 1)})
+    assert len(read_path(tmp_path, "a.md")) == MAX_FILE_BYTES
+    assert read_refused(tmp_path, "b.md") == "It is larger than 2 MB."
 
 
-READ = """
+READ_SCRIPT = """
 import sys
 from pathlib import Path
 from ingestion.walk import *
@@ -165,48 +175,48 @@ except NotIngestible as error:
 
 
 def test_a_file_without_permission_is_told(tmp_path):
-    fill(tmp_path, {"a.md": ""})
+    write_files(tmp_path, {"a.md": ""})
     (tmp_path / "a.md").chmod(0)
-    assert unprivileged(READ, tmp_path) == "It cannot be read: Permission denied.\n"
+    assert run_unprivileged(READ_SCRIPT, tmp_path) == "It cannot be read: Permission denied.\n"
 
 
 def test_a_folder_that_cannot_be_entered_is_told(tmp_path):
-    fill(tmp_path, {"closed/inner/a.md": ""})
-    with closed(tmp_path / "closed"):
-        told = unprivileged(READ, tmp_path / "closed" / "inner")
+    write_files(tmp_path, {"closed/inner/a.md": ""})
+    with unlistable(tmp_path / "closed"):
+        told = run_unprivileged(READ_SCRIPT, tmp_path / "closed" / "inner")
     assert told == "The folder cannot be read: Permission denied.\n"
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 @pytest.mark.parametrize("rights", [0, 0o100])
 def test_folders_that_cannot_be_listed_stand_for_what_is_in_them(tmp_path, make, rights):
     make(tmp_path, {".gitignore": "out/\n", "a.md": "", "in/b.md": "", "in/deep/c.md": "", "inn/d.md": ""})
-    fill(tmp_path, {"out/e.md": "", "__pycache__/f.md": "", "new/g.md": ""})
-    with closed(*[tmp_path / name for name in ("in", "out", "__pycache__", "new")], rights=rights):
-        told = unprivileged(LIST, tmp_path)
+    write_files(tmp_path, {"out/e.md": "", "__pycache__/f.md": "", "new/g.md": ""})
+    with unlistable(*[tmp_path / name for name in ("in", "out", "__pycache__", "new")], rights=rights):
+        told = run_unprivileged(LIST_SCRIPT, tmp_path)
     assert told.split() == ["a.md", "in/", "inn/d.md", "new/"]
-    assert refusal(tmp_path, "in/") == "It is a folder that cannot be listed."
+    assert read_refused(tmp_path, "in/") == "It is a folder that cannot be listed."
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_files_that_may_be_listed_but_not_looked_at_are_told_one_by_one(tmp_path, make):
     make(tmp_path, {"a.md": "", "in/b.md": ""})
-    with closed(tmp_path / "in", rights=0o400):
-        told = unprivileged(LIST, tmp_path), unprivileged(READ, tmp_path)
+    with unlistable(tmp_path / "in", rights=0o400):
+        told = run_unprivileged(LIST_SCRIPT, tmp_path), run_unprivileged(READ_SCRIPT, tmp_path)
     assert told == ("a.md in/b.md\n", "It cannot be read: Permission denied.\n")
 
 
 def test_a_root_that_cannot_be_listed_is_told(tmp_path):
-    fill(tmp_path, {"a.md": ""})
-    with closed(tmp_path, rights=0o100):
-        told = unprivileged(READ, tmp_path)
+    write_files(tmp_path, {"a.md": ""})
+    with unlistable(tmp_path, rights=0o100):
+        told = run_unprivileged(READ_SCRIPT, tmp_path)
     assert told == "The folder cannot be read: Permission denied.\n"
 
 
 def test_a_checkout_inside_of_a_checkout_is_not_taken_for_a_closed_folder(tmp_path):
-    checkout(tmp_path, {"a.md": ""})
-    checkout(tmp_path / "inner", {"b.md": ""})
-    assert paths(tmp_path) == ["a.md"]
+    create_checkout(tmp_path, {"a.md": ""})
+    create_checkout(tmp_path / "inner", {"b.md": ""})
+    assert list_paths(tmp_path) == ["a.md"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +225,7 @@ def test_a_checkout_inside_of_a_checkout_is_not_taken_for_a_closed_folder(tmp_pa
     ids=["empty", "with a mark of its order", "wide", "Windows"],
 )
 def test_utf_8_is_text(content, text):
-    assert text_of(content) == text
+    assert decode_text(content) == text
 
 
 @pytest.mark.parametrize(
@@ -224,53 +234,56 @@ def test_utf_8_is_text(content, text):
 )
 def test_what_is_no_text_is_told(content, reason):
     with pytest.raises(NotIngestible, match=reason):
-        text_of(content)
+        decode_text(content)
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_strange_names_are_found_as_they_are(tmp_path, make):
     names = ["a b.md", "line\nbreak.md", '"quoted".md', "ünï.md", os.fsdecode(b"\xff.md"), "-option.md", "\x1b[2J.md"]
     make(tmp_path, dict.fromkeys(names, "tea"))
-    assert sorted(paths(tmp_path)) == sorted(names)
-    assert all(taken(tmp_path, name) == b"tea" for name in names)
+    assert sorted(list_paths(tmp_path)) == sorted(names)
+    assert all(read_path(tmp_path, name) == b"tea" for name in names)
 
 
 def test_a_folder_that_is_none_is_told(tmp_path):
-    fill(tmp_path, {"file.md": ""})
+    write_files(tmp_path, {"file.md": ""})
     for path, reason in [("gone", "There is no such folder."), ("file.md", "This is not a folder.")]:
         with pytest.raises(NotIngestible, match=reason):
-            files(tmp_path / path)
+            find_files(tmp_path / path)
     with pytest.raises(NotIngestible, match="The folder cannot be read: File name too long"):
-        files(tmp_path / ("x" * 300))
+        find_files(tmp_path / ("x" * 300))
 
 
-@EITHER
+@WITH_AND_WITHOUT_GIT
 def test_an_empty_folder_has_no_files(tmp_path, make):
     make(tmp_path, {})
-    assert paths(tmp_path) == []
+    assert list_paths(tmp_path) == []
 
 
 def test_a_hostile_checkout_runs_nothing_of_its_own(tmp_path):
-    root, mark = checkout(tmp_path / "root", {"a.md": "tea", ".gitattributes": "*.md filter=evil diff=evil\n"}), "ran"
-    script = fill(tmp_path, {"evil.sh": f"#!/bin/sh\ntouch {tmp_path / mark}\ncat\n"}) / "evil.sh"
+    root, mark = (
+        create_checkout(tmp_path / "root", {"a.md": "tea", ".gitattributes": "*.md filter=evil diff=evil\n"}),
+        "ran",
+    )
+    script = write_files(tmp_path, {"evil.sh": f"#!/bin/sh\ntouch {tmp_path / mark}\ncat\n"}) / "evil.sh"
     script.chmod(0o755)
     names = ("core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "filter.evil.clean")
     names += ("filter.evil.smudge", "filter.evil.process", "diff.evil.textconv", "credential.helper")
     for name in names:
-        git(root, "config", name, str(script))
+        run_git(root, "config", name, str(script))
     for name in ("ls-files", "check-ignore"):
-        git(root, "config", f"alias.{name}", f"!{script}")
-    git(root, "config", "core.hooksPath", str(tmp_path))
+        run_git(root, "config", f"alias.{name}", f"!{script}")
+    run_git(root, "config", "core.hooksPath", str(tmp_path))
     os.utime(root / "a.md", (1, 1))
-    assert paths(root) == ["a.md"]
+    assert list_paths(root) == ["a.md"]
     assert not (tmp_path / mark).exists()
 
 
 def test_the_hostile_checkout_would_run_it_for_others(tmp_path):
     """What the test above relies on: git does what the configuration names."""
-    root = checkout(tmp_path / "root", {"a.md": "tea"})
-    script = fill(tmp_path, {"evil.sh": f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n"}) / "evil.sh"
+    root = create_checkout(tmp_path / "root", {"a.md": "tea"})
+    script = write_files(tmp_path, {"evil.sh": f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n"}) / "evil.sh"
     script.chmod(0o755)
-    git(root, "config", "core.fsmonitor", str(script))
-    git(root, "ls-files", "--others")
+    run_git(root, "config", "core.fsmonitor", str(script))
+    run_git(root, "ls-files", "--others")
     assert (tmp_path / "ran").exists()

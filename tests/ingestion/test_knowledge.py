@@ -5,26 +5,26 @@ import pytest
 from ingestion.models import Document
 from memories import tasks
 from memories.models import Memory
-from tests.ingestion.folders import fill
-from tests.wire import conforms, fingerprint, is_problem, operations
+from tests.ingestion.folders import write_files
+from tests.wire import conforms_to_any, fingerprint_tables, is_problem, list_operations
 
 pytestmark = pytest.mark.django_db
-ANSWER = next(each.answers["200"] for each in operations() if each.path == "/knowledge/query")
+ANSWER_SCHEMA = next(each.answers["200"] for each in list_operations() if each.path == "/knowledge/query")
 
 
-def ask(api, query: str, **fields) -> dict:
+def query_knowledge(api, query: str, **fields) -> dict:
     answer = api.post("/knowledge/query", {"query": query, **fields})
     assert answer.status_code == 200, answer.content
-    assert conforms(answer.json(), ANSWER)
+    assert conforms_to_any(answer.json(), ANSWER_SCHEMA)
     return answer.json()
 
 
 def test_a_hit_names_its_file_and_lines(api, site, ingest):
     text = "# Harbour\n\n" + "Ships wait. " * 300 + "\n\n# Kettle\n\nThe blue kettle\nwhistles at nine.\n"
-    fill(site, {"docs/house.md": text, "other.md": "Nothing of the kind."})
+    write_files(site, {"docs/house.md": text, "other.md": "Nothing of the kind."})
     ingest()
     tasks.embed_due()
-    [hit, *_] = ask(api, "when does the blue kettle whistle?")["results"]
+    [hit, *_] = query_knowledge(api, "when does the blue kettle whistle?")["results"]
     assert (hit["repo_id"], hit["file_path"]) == ("site", "docs/house.md")
     lines = text.split("\n")[hit["start_line"] - 1 : hit["end_line"]]
     assert "The blue kettle" in lines
@@ -33,43 +33,45 @@ def test_a_hit_names_its_file_and_lines(api, site, ingest):
 
 
 def test_only_what_was_read_is_asked(api, site, ingest):
-    fill(site, {"a.md": "The harbour opens at nine."})
+    write_files(site, {"a.md": "The harbour opens at nine."})
     ingest()
     api.add("The harbour opens at ten.")
     api.add("The harbour opens at eleven.", memory_type="insight", repo_id="site")
     tasks.embed_due()
-    assert [hit["file_path"] for hit in ask(api, "when does the harbour open?", top_k=50)["results"]] == ["a.md"]
+    assert [hit["file_path"] for hit in query_knowledge(api, "when does the harbour open?", top_k=50)["results"]] == [
+        "a.md"
+    ]
 
 
 def test_the_repository_is_chosen_inside_the_search(api, namespace, site, ingest):
     """Five hundred chunks of another repository are nearer by words and by meaning."""
     texts = [{"content": f"kettle kettle {number}", "memory_type": "rag", "repo_id": "near"} for number in range(500)]
     assert api.post("/memories/bulk", {"memories": texts}).status_code == 201
-    fill(site, {f"{number}.md": f"Of many things, number {number}, one was a kettle." for number in range(25)})
+    write_files(site, {f"{number}.md": f"Of many things, number {number}, one was a kettle." for number in range(25)})
     ingest()
     tasks.embed_due()
-    hits = ask(api, "kettle kettle", repo_id="site", top_k=20)["results"]
+    hits = query_knowledge(api, "kettle kettle", repo_id="site", top_k=20)["results"]
     assert len({hit["memory"]["id"] for hit in hits}) == 20
     assert {hit["repo_id"] for hit in hits} == {"site"}
-    assert {hit["repo_id"] for hit in ask(api, "kettle kettle", top_k=20)["results"]} == {"near"}
-    assert ask(api, "kettle kettle", repo_id="nobody's", top_k=20)["results"] == []
+    assert {hit["repo_id"] for hit in query_knowledge(api, "kettle kettle", top_k=20)["results"]} == {"near"}
+    assert query_knowledge(api, "kettle kettle", repo_id="nobody's", top_k=20)["results"] == []
 
 
 def test_top_k_is_5_unless_said_otherwise(api, site, ingest):
-    fill(site, {f"{number}.md": f"tea number {number}" for number in range(60)})
+    write_files(site, {f"{number}.md": f"tea number {number}" for number in range(60)})
     ingest()
     tasks.embed_due()
-    assert len(ask(api, "tea")["results"]) == 5
-    assert len(ask(api, "tea", top_k=50)["results"]) == 50
+    assert len(query_knowledge(api, "tea")["results"]) == 5
+    assert len(query_knowledge(api, "tea", top_k=50)["results"]) == 50
     for top_k in (0, 51, "5", 1.5, None):
         assert is_problem(api.post("/knowledge/query", {"query": "tea", "top_k": top_k}), 422)
 
 
 def test_words_answer_while_the_embedder_is_away(api, site, ingest, embedder):
-    fill(site, {"a.md": "The blue kettle whistles.", "b.md": "Nothing."})
+    write_files(site, {"a.md": "The blue kettle whistles.", "b.md": "Nothing."})
     ingest()
     embedder("Away")
-    told = ask(api, "kettle")
+    told = query_knowledge(api, "kettle")
     assert told["degraded"] is True
     assert [hit["file_path"] for hit in told["results"]] == ["a.md"]
 
@@ -79,31 +81,31 @@ def test_metadata_of_any_kind_keeps_the_answer_as_documented(api):
     api.add("a kettle", memory_type="rag", metadata=odd)
     api.add("another kettle", memory_type="rag", metadata=odd | {"file_path": "k.md", "start_line": 3})
     api.post("/documents", {"content": "one more kettle", "metadata": {"file_path": ["x"]}})
-    hits = ask(api, "kettle")["results"]
+    hits = query_knowledge(api, "kettle")["results"]
     assert {hit["file_path"] for hit in hits} == {None, "k.md"}
     assert len(hits) == 3
 
 
 def test_a_question_changes_nothing_and_a_reader_may_ask(api, reader, site, ingest):
-    fill(site, {"a.md": "tea"})
+    write_files(site, {"a.md": "tea"})
     ingest()
     tasks.embed_due()
-    before = fingerprint()
-    assert len(ask(reader, "tea")["results"]) == 1
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert len(query_knowledge(reader, "tea")["results"]) == 1
+    assert fingerprint_tables() == before
 
 
 def test_what_was_deleted_answers_no_more(api, site, ingest):
-    fill(site, {"a.md": "a kettle", "b.md": "tea"})
+    write_files(site, {"a.md": "a kettle", "b.md": "tea"})
     ingest()
     tasks.embed_due()
     document = Document.objects.get(path="a.md")
     assert api.delete(f"/documents/{document.pk}").status_code == 204
-    assert [hit["file_path"] for hit in ask(api, "kettle", top_k=50)["results"]] == ["b.md"]
+    assert [hit["file_path"] for hit in query_knowledge(api, "kettle", top_k=50)["results"]] == ["b.md"]
     assert Memory.objects.count() == 1
 
 
 def test_an_outsider_is_told_nothing(outsider, site, ingest):
-    fill(site, {"a.md": "a kettle"})
+    write_files(site, {"a.md": "a kettle"})
     ingest()
-    assert ask(outsider, "kettle", repo_id="site")["results"] == []
+    assert query_knowledge(outsider, "kettle", repo_id="site")["results"] == []

@@ -13,45 +13,45 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from ingestion.models import Document, WorkflowExecution
-from ingestion.workflows import ROWS_AT_MOST, report
+from ingestion.workflows import MAX_REPORT_ROWS, fetch_report
 from memories.models import Memory
 from sessions_app.models import Namespace
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-PATH, LIST = "/workflows/nightly/executions", "/admin/ingestion/workflowexecution/"
-REPORT = f"{LIST}report/"
+EXECUTIONS_PATH, LIST_URL = "/workflows/nightly/executions", "/admin/ingestion/workflowexecution/"
+REPORT_URL = f"{LIST_URL}report/"
 NINE, FIVE_LATER = "2026-01-01T09:00:00Z", "2026-01-01T09:05:00Z"
-TIMES = {"started_at": NINE, "finished_at": FIVE_LATER}
-FULL = {
+START_AND_END = {"started_at": NINE, "finished_at": FIVE_LATER}
+FULL_EXECUTION = {
     **{"adapter": "langgraph", "status": "failed", "agent_id": "planner", "user_id": "ada", "repositories": ["site"]},
-    **{"result": {"pages": 3, "ü": [None]}, "error": "The harbour was closed.", **TIMES},
+    **{"result": {"pages": 3, "ü": [None]}, "error": "The harbour was closed.", **START_AND_END},
 }
-FULL_METADATA = {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
-SCRIPT = "<script>alert(1)</script>"
+MAX_METADATA = {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
+SCRIPT_TAG = "<script>alert(1)</script>"
 
 
-def ran(api, workflow: str = "nightly", **fields: object) -> dict:
+def add_execution(api, workflow: str = "nightly", **fields: object) -> dict:
     response = api.post(f"/workflows/{workflow}/executions", {"adapter": "prefect", **fields})
     assert response.status_code == 201, response.content
     return response.json()
 
 
-def patch(api, execution: dict, **fields: object):
+def patch_execution(api, execution: dict, **fields: object):
     return api.patch(f"/workflows/{execution['workflow_id']}/executions/{execution['id']}", fields)
 
 
-def became(api, execution: dict, **fields: object) -> dict:
-    response = patch(api, execution, **fields)
+def update_execution(api, execution: dict, **fields: object) -> dict:
+    response = patch_execution(api, execution, **fields)
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def shown(api, execution: dict) -> dict:
+def get_execution(api, execution: dict) -> dict:
     return api.get(f"/workflows/{execution['workflow_id']}/executions/{execution['id']}").json()
 
 
-def memory_of(api, execution: dict) -> dict:
+def get_memory(api, execution: dict) -> dict:
     return api.get(f"/memories/{execution['memory_id']}").json()
 
 
@@ -70,23 +70,23 @@ def refusing():
 
 
 def test_an_execution_is_kept_with_everything_that_is_said_of_it(api, namespace):
-    execution = ran(api, **FULL)
+    execution = add_execution(api, **FULL_EXECUTION)
     row = WorkflowExecution.objects.get()
     assert row.namespace == namespace
     assert abs(row.created_at - timezone.now()) < timedelta(seconds=10)
     assert datetime.fromisoformat(execution.pop("created_at")) == row.created_at
     assert execution == {
-        **{"id": str(row.pk), "workflow_id": "nightly", "duration_seconds": 300.0, **FULL},
+        **{"id": str(row.pk), "workflow_id": "nightly", "duration_seconds": 300.0, **FULL_EXECUTION},
         **{"memory_id": str(Memory.objects.get().pk)},
     }
 
 
 def test_an_execution_is_remembered_with_its_labels_and_its_result(api):
-    execution = ran(api, **FULL)
-    memory = memory_of(api, execution)
+    execution = add_execution(api, **FULL_EXECUTION)
+    memory = get_memory(api, execution)
     assert {name: memory[name] for name in ("memory_type", "source_system", "workflow_id", "repo_id", "data")} == {
         **{"memory_type": "workflow", "source_system": "langgraph", "workflow_id": "nightly", "repo_id": "site"},
-        **{"data": FULL["result"]},
+        **{"data": FULL_EXECUTION["result"]},
     }
     assert (memory["agent_id"], memory["user_id"]) == ("planner", "ada")
     assert memory["metadata"] == {"execution_id": execution["id"], "status": "failed"}
@@ -98,18 +98,18 @@ def test_an_execution_is_remembered_with_its_labels_and_its_result(api):
 
 
 def test_little_need_be_said_of_an_execution(api):
-    execution = ran(api)
+    execution = add_execution(api)
     assert execution["started_at"] == execution["finished_at"]
     assert (execution["status"], execution["duration_seconds"], execution["repositories"]) == ("completed", 0, [])
     assert execution["result"] is execution["error"] is execution["agent_id"] is execution["user_id"] is None
-    memory = memory_of(api, execution)
+    memory = get_memory(api, execution)
     assert memory["data"] is memory["repo_id"] is None
     assert memory["content"].startswith("Workflow nightly by prefect, completed at 20")
 
 
 def test_a_summary_is_remembered_before_the_facts(api):
-    execution = ran(api, summary="All pages were built anew.", **TIMES)
-    content = memory_of(api, execution)["content"]
+    execution = add_execution(api, summary="All pages were built anew.", **START_AND_END)
+    content = get_memory(api, execution)["content"]
     assert content.startswith(
         "All pages were built anew.\n\nWorkflow nightly by prefect, completed at 2026-01-01 09:05:00"
     )
@@ -117,34 +117,34 @@ def test_a_summary_is_remembered_before_the_facts(api):
 
 @pytest.mark.parametrize("summary", [{}, {"summary": "All is well."}])
 def test_two_runs_of_which_the_same_is_said_are_two_memories(api, summary):
-    first, second = ran(api, **TIMES, **summary), ran(api, **TIMES, **summary)
+    first, second = add_execution(api, **START_AND_END, **summary), add_execution(api, **START_AND_END, **summary)
     assert first["memory_id"] != second["memory_id"]
     assert Memory.objects.count() == WorkflowExecution.objects.count() == 2
 
 
 def test_of_several_repositories_none_is_the_memory_s_and_repeats_are_dropped(api):
-    execution = ran(api, repositories=["site", "docs", "site"])
+    execution = add_execution(api, repositories=["site", "docs", "site"])
     assert execution["repositories"] == ["site", "docs"]
-    assert memory_of(api, execution)["repo_id"] is None
-    assert "on site, docs" in memory_of(api, execution)["content"]
+    assert get_memory(api, execution)["repo_id"] is None
+    assert "on site, docs" in get_memory(api, execution)["content"]
 
 
 def test_what_is_not_to_be_remembered_is_only_kept(api):
-    assert ran(api, remember=False)["memory_id"] is None
+    assert add_execution(api, remember=False)["memory_id"] is None
     assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (1, 0)
 
 
 def test_the_longest_that_can_be_said_is_kept_and_remembered(api):
     repositories = [f"{number:02}" + "ß" * 253 for number in range(64)]
     long = {"error": "e" * 10_000, "summary": "s" * 10_000, "result": {"a": "x" * 65_000}, "agent_id": "ß" * 255}
-    execution = ran(api, adapter="ß" * 255, repositories=repositories, **long)
-    assert shown(api, execution) == execution
-    assert "s" * 10_000 in memory_of(api, execution)["content"]
+    execution = add_execution(api, adapter="ß" * 255, repositories=repositories, **long)
+    assert get_execution(api, execution) == execution
+    assert "s" * 10_000 in get_memory(api, execution)["content"]
 
 
 def test_a_workflow_may_have_slashes_in_its_name(api):
-    execution = ran(api, "deploy/nightly")
-    assert shown(api, execution) == execution
+    execution = add_execution(api, "deploy/nightly")
+    assert get_execution(api, execution) == execution
     assert api.get("/workflows/deploy/nightly/executions").json()["results"] == [execution]
 
 
@@ -166,11 +166,11 @@ def test_a_workflow_may_have_slashes_in_its_name(api):
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
-    before = fingerprint()
-    response = api.post(PATH, {"adapter": "prefect", field: value})
+    before = fingerprint_tables()
+    response = api.post(EXECUTIONS_PATH, {"adapter": "prefect", field: value})
     assert is_problem(response, 422)
-    assert {name.split(".")[0] for name in blamed(response)} == {field}
-    assert fingerprint() == before
+    assert {name.split(".")[0] for name in list_blamed_fields(response)} == {field}
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.parametrize(
@@ -179,33 +179,33 @@ def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
         ("error", {"status": "failed"}),
         ("finished_at", {"started_at": FIVE_LATER, "finished_at": NINE}),
         ("finished_at", {"status": "running", "finished_at": FIVE_LATER}),
-        ("finished_at", {"status": "pending", **TIMES}),
+        ("finished_at", {"status": "pending", **START_AND_END}),
     ],
 )
 def test_facts_that_do_not_fit_together_are_refused(api, field, said):
-    before = fingerprint()
-    response = api.post(PATH, {"adapter": "prefect", **said})
+    before = fingerprint_tables()
+    response = api.post(EXECUTIONS_PATH, {"adapter": "prefect", **said})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
-    assert fingerprint() == before
+    assert list_blamed_fields(response) == {field}
+    assert fingerprint_tables() == before
 
 
 def test_a_clock_that_is_a_little_ahead_does_no_harm(api):
     ahead = timezone.now() + timedelta(minutes=5)
-    execution = ran(api, started_at=ahead.isoformat())
+    execution = add_execution(api, started_at=ahead.isoformat())
     assert datetime.fromisoformat(execution["finished_at"]) == datetime.fromisoformat(execution["started_at"]) == ahead
 
 
 def test_only_an_end_is_told_and_the_start_is_not_later(api):
-    assert ran(api, finished_at=NINE)["started_at"] == NINE
+    assert add_execution(api, finished_at=NINE)["started_at"] == NINE
 
 
 @pytest.mark.parametrize("table", ["memories_memory", "ingestion_workflowexecution"])
 def test_an_execution_and_its_memory_are_kept_both_or_neither(api, refusing, table):
     refusing(table)
-    before = fingerprint()
-    assert is_problem(api.post(PATH, FULL), 422)
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert is_problem(api.post(EXECUTIONS_PATH, FULL_EXECUTION), 422)
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.parametrize(
@@ -220,27 +220,27 @@ def test_an_execution_and_its_memory_are_kept_both_or_neither(api, refusing, tab
     ],
 )
 def test_the_database_itself_refuses_what_does_not_fit(api, wrong):
-    ran(api, **TIMES)
+    add_execution(api, **START_AND_END)
     with pytest.raises(IntegrityError), transaction.atomic():
         WorkflowExecution.objects.update(**wrong)
 
 
 def test_the_execution_stays_when_its_memory_is_deleted(api):
-    execution = ran(api)
+    execution = add_execution(api)
     assert api.delete(f"/memories/{execution['memory_id']}").status_code == 204
-    assert shown(api, execution) == execution | {"memory_id": None}
-    assert became(api, execution, result={"a": 1}) == execution | {"memory_id": None, "result": {"a": 1}}
+    assert get_execution(api, execution) == execution | {"memory_id": None}
+    assert update_execution(api, execution, result={"a": 1}) == execution | {"memory_id": None, "result": {"a": 1}}
     assert Memory.objects.count() == 0
 
 
 def test_executions_go_with_their_namespace(api, namespace):
-    ran(api)
+    add_execution(api)
     namespace.delete()
     assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (0, 0)
 
 
 def test_an_idempotency_key_replays_the_execution(api):
-    answers = [api.post(PATH, FULL, **{"Idempotency-Key": "once"}) for _ in range(2)]
+    answers = [api.post(EXECUTIONS_PATH, FULL_EXECUTION, **{"Idempotency-Key": "once"}) for _ in range(2)]
     assert answers[0].content == answers[1].content
     assert WorkflowExecution.objects.count() == 1
 
@@ -249,16 +249,16 @@ def test_an_idempotency_key_replays_the_execution(api):
 
 
 def test_an_execution_goes_from_pending_to_its_end_and_its_memory_with_it(api):
-    execution = ran(api, status="pending", started_at=NINE, summary="Nightly pages.")
+    execution = add_execution(api, status="pending", started_at=NINE, summary="Nightly pages.")
     assert execution["finished_at"] is execution["duration_seconds"] is None
-    assert "pending since 2026-01-01 09:00:00 UTC" in memory_of(api, execution)["content"]
-    running = became(api, execution, status="running")
+    assert "pending since 2026-01-01 09:00:00 UTC" in get_memory(api, execution)["content"]
+    running = update_execution(api, execution, status="running")
     assert running == execution | {"status": "running"}
-    assert "running since 2026-01-01 09:00:00 UTC" in memory_of(api, execution)["content"]
-    ended = became(api, execution, status="completed", finished_at=FIVE_LATER, result={"pages": 3})
+    assert "running since 2026-01-01 09:00:00 UTC" in get_memory(api, execution)["content"]
+    ended = update_execution(api, execution, status="completed", finished_at=FIVE_LATER, result={"pages": 3})
     changed = {"finished_at": FIVE_LATER, "duration_seconds": 300.0, "result": {"pages": 3}}
-    assert ended == execution | {"status": "completed"} | changed == shown(api, execution)
-    memory = memory_of(api, execution)
+    assert ended == execution | {"status": "completed"} | changed == get_execution(api, execution)
+    memory = get_memory(api, execution)
     assert memory["content"] == (
         "Nightly pages.\n\nWorkflow nightly by prefect, completed at 2026-01-01 09:05:00 UTC, after 300.0 s."
         f" Execution {execution['id']}."
@@ -269,11 +269,11 @@ def test_an_execution_goes_from_pending_to_its_end_and_its_memory_with_it(api):
 
 
 def test_an_end_that_nobody_told_is_now(api):
-    execution = ran(api, status="running")
-    ended = became(api, execution, status="failed", error="It fell over.")
+    execution = add_execution(api, status="running")
+    ended = update_execution(api, execution, status="failed", error="It fell over.")
     assert abs(datetime.fromisoformat(ended["finished_at"]) - timezone.now()) < timedelta(seconds=10)
-    assert "Error: It fell over." in memory_of(api, execution)["content"]
-    assert became(api, execution, status="failed") == ended
+    assert "Error: It fell over." in get_memory(api, execution)["content"]
+    assert update_execution(api, execution, status="failed") == ended
 
 
 @pytest.mark.parametrize(
@@ -285,10 +285,10 @@ def test_an_end_that_nobody_told_is_now(api):
     ],
 )
 def test_an_execution_never_goes_back(api, now, then):
-    execution = ran(api, status=now, error="why")
-    before = fingerprint()
-    assert is_problem(patch(api, execution, status=then), 409)
-    assert fingerprint() == before
+    execution = add_execution(api, status=now, error="why")
+    before = fingerprint_tables()
+    assert is_problem(patch_execution(api, execution, status=then), 409)
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.parametrize(
@@ -304,116 +304,121 @@ def test_an_execution_never_goes_back(api, now, then):
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(api, field, changes):
-    execution = ran(api, status="running", started_at=NINE)
-    before = fingerprint()
-    response = patch(api, execution, **changes)
+    execution = add_execution(api, status="running", started_at=NINE)
+    before = fingerprint_tables()
+    response = patch_execution(api, execution, **changes)
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
-    assert fingerprint() == before
+    assert list_blamed_fields(response) == {field}
+    assert fingerprint_tables() == before
 
 
 def test_a_failure_cannot_be_left_without_its_error(api):
-    execution = ran(api, **FULL)
-    assert blamed(patch(api, execution, error=None)) == {"error"}
-    assert became(api, execution, result=None) == execution | {"result": None}
-    assert memory_of(api, execution)["data"] is None
+    execution = add_execution(api, **FULL_EXECUTION)
+    assert list_blamed_fields(patch_execution(api, execution, error=None)) == {"error"}
+    assert update_execution(api, execution, result=None) == execution | {"result": None}
+    assert get_memory(api, execution)["data"] is None
 
 
 def test_what_is_not_named_stays(api):
-    execution = ran(api, **FULL)
-    assert became(api, execution) == execution
-    assert memory_of(api, execution)["data"] == FULL["result"]
+    execution = add_execution(api, **FULL_EXECUTION)
+    assert update_execution(api, execution) == execution
+    assert get_memory(api, execution)["data"] == FULL_EXECUTION["result"]
 
 
 def test_what_somebody_wrote_into_the_memory_stays(api):
-    execution = ran(api, status="running")
+    execution = add_execution(api, status="running")
     rewritten = {"content": "Ada looked after it.", "data": {"by": "hand"}, "metadata": {"seen": True}}
     api.patch(f"/memories/{execution['memory_id']}", rewritten)
-    became(api, execution, status="completed")
-    memory = memory_of(api, execution)
+    update_execution(api, execution, status="completed")
+    memory = get_memory(api, execution)
     assert (memory["content"], memory["data"]) == (rewritten["content"], rewritten["data"])
     assert memory["metadata"] == {"seen": True, "execution_id": execution["id"], "status": "completed"}
 
 
 def test_an_expired_memory_is_left_alone(api):
-    execution = ran(api, status="running")
+    execution = add_execution(api, status="running")
     Memory.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert became(api, execution, status="completed")["status"] == "completed"
+    assert update_execution(api, execution, status="completed")["status"] == "completed"
     assert Memory.objects.get().metadata["status"] == "running"
 
 
 def test_when_the_memory_cannot_follow_nothing_changes(api):
-    execution = ran(api, status="running")
-    Memory.objects.update(metadata=FULL_METADATA)
-    before = fingerprint()
-    assert is_problem(patch(api, execution, status="completed"), 422)
-    assert fingerprint() == before
+    execution = add_execution(api, status="running")
+    Memory.objects.update(metadata=MAX_METADATA)
+    before = fingerprint_tables()
+    assert is_problem(patch_execution(api, execution, status="completed"), 422)
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_ends_told_at_once_one_holds(api):
-    execution = ran(api, status="running")
+    execution = add_execution(api, status="running")
     ends = [{"status": "completed"}, {"status": "failed", "error": "It fell over."}] * 3
-    answers = at_once([partial(patch, api, execution, **end) for end in ends])
+    answers = run_at_once([partial(patch_execution, api, execution, **end) for end in ends])
     won = {answer.json()["status"] for answer in answers if answer.status_code == 200}
     assert {answer.status_code for answer in answers} == {200, 409}
-    assert won == {shown(api, execution)["status"]} == {memory_of(api, execution)["metadata"]["status"]}
+    assert won == {get_execution(api, execution)["status"]} == {get_memory(api, execution)["metadata"]["status"]}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_execution_may_end_while_its_memory_is_deleted(api):
     for _ in range(5):
-        execution = ran(api, status="running")
-        calls = [partial(patch, api, execution, status="completed")]
+        execution = add_execution(api, status="running")
+        calls = [partial(patch_execution, api, execution, status="completed")]
         calls += [partial(api.delete, f"/memories/{execution['memory_id']}")]
-        assert [answer.status_code for answer in at_once(calls)] == [200, 204]
-        assert (shown(api, execution)["status"], shown(api, execution)["memory_id"]) == ("completed", None)
+        assert [answer.status_code for answer in run_at_once(calls)] == [200, 204]
+        assert (get_execution(api, execution)["status"], get_execution(api, execution)["memory_id"]) == (
+            "completed",
+            None,
+        )
 
 
 # Reading
 
 
 def test_executions_are_listed_newest_first_page_by_page_and_by_status(api):
-    made = [ran(api, status=status, error="why") for status in ("completed", "failed", "running", "completed")]
-    ran(api, "weekly")
-    assert api.get(PATH).json()["results"] == made[::-1]
-    assert api.get(f"{PATH}?status=completed").json()["results"] == [made[3], made[0]]
-    assert api.get(f"{PATH}?status=pending").json()["results"] == []
-    first = api.get(f"{PATH}?limit=3").json()
-    second = api.get(f"{PATH}?limit=3&cursor={first['next']}").json()
+    made = [
+        add_execution(api, status=status, error="why") for status in ("completed", "failed", "running", "completed")
+    ]
+    add_execution(api, "weekly")
+    assert api.get(EXECUTIONS_PATH).json()["results"] == made[::-1]
+    assert api.get(f"{EXECUTIONS_PATH}?status=completed").json()["results"] == [made[3], made[0]]
+    assert api.get(f"{EXECUTIONS_PATH}?status=pending").json()["results"] == []
+    first = api.get(f"{EXECUTIONS_PATH}?limit=3").json()
+    second = api.get(f"{EXECUTIONS_PATH}?limit=3&cursor={first['next']}").json()
     assert first["results"] + second["results"] == made[::-1]
     assert api.get("/workflows/never/executions").json()["results"] == []
 
 
 def test_an_execution_is_found_only_under_its_own_workflow(api):
-    execution = ran(api)
+    execution = add_execution(api)
     assert is_problem(api.get(f"/workflows/weekly/executions/{execution['id']}"), 404)
-    assert is_problem(patch(api, execution | {"workflow_id": "weekly"}, result={}), 404)
-    assert is_problem(api.get(f"{PATH}/{uuid4()}"), 404)
-    assert is_problem(api.get(f"{PATH}/x"), 404, 422)
+    assert is_problem(patch_execution(api, execution | {"workflow_id": "weekly"}, result={}), 404)
+    assert is_problem(api.get(f"{EXECUTIONS_PATH}/{uuid4()}"), 404)
+    assert is_problem(api.get(f"{EXECUTIONS_PATH}/x"), 404, 422)
 
 
 def test_an_outsider_sees_nothing_and_changes_nothing(api, outsider, reader):
-    execution = ran(api, repositories=["site"])
-    before = fingerprint()
-    assert outsider.get(PATH).json()["results"] == outsider.get("/workflows/report").json()["results"] == []
-    assert is_problem(outsider.get(f"{PATH}/{execution['id']}"), 404)
-    assert is_problem(patch(outsider, execution, result={"a": 1}), 404)
-    assert is_problem(patch(reader, execution, result={"a": 1}), 403)
-    assert is_problem(reader.post(PATH, {"adapter": "prefect"}), 403)
-    assert reader.get(PATH).json()["results"] == [execution]
-    assert fingerprint() == before
+    execution = add_execution(api, repositories=["site"])
+    before = fingerprint_tables()
+    assert outsider.get(EXECUTIONS_PATH).json()["results"] == outsider.get("/workflows/report").json()["results"] == []
+    assert is_problem(outsider.get(f"{EXECUTIONS_PATH}/{execution['id']}"), 404)
+    assert is_problem(patch_execution(outsider, execution, result={"a": 1}), 404)
+    assert is_problem(patch_execution(reader, execution, result={"a": 1}), 403)
+    assert is_problem(reader.post(EXECUTIONS_PATH, {"adapter": "prefect"}), 403)
+    assert reader.get(EXECUTIONS_PATH).json()["results"] == [execution]
+    assert fingerprint_tables() == before
 
 
 def test_the_statements_are_bounded(api, takes):
     for _ in range(2):
         with takes(4):  # SAVEPOINT, memory, execution, RELEASE
-            execution = ran(api, repositories=["a", "b"])
+            execution = add_execution(api, repositories=["a", "b"])
     with takes(3):  # SAVEPOINT, execution, RELEASE
-        ran(api, remember=False)
+        add_execution(api, remember=False)
     with takes(7):  # SAVEPOINT, memory, execution, both changed, RELEASE, what is there now
-        became(api, execution, result={"a": 1})
-    for path in (PATH, f"{PATH}/{execution['id']}", "/workflows/report"):
+        update_execution(api, execution, result={"a": 1})
+    for path in (EXECUTIONS_PATH, f"{EXECUTIONS_PATH}/{execution['id']}", "/workflows/report"):
         with takes(1):
             api.get(path)
 
@@ -421,7 +426,7 @@ def test_the_statements_are_bounded(api, takes):
 # The report
 
 
-def document(namespace: Namespace, repo_id: str, path: str, chunks: int) -> None:
+def create_document(namespace: Namespace, repo_id: str, path: str, chunks: int) -> None:
     values = {"repo_id": repo_id, "path": path, "digest": path.encode(), "size": 1, "chunk_count": chunks}
     Document.objects.create(namespace=namespace, **values)
 
@@ -429,9 +434,9 @@ def document(namespace: Namespace, repo_id: str, path: str, chunks: int) -> None
 def test_the_report_joins_workflows_agents_and_repositories(api, namespace):
     elsewhere = Namespace.objects.create(name="elsewhere")
     for path, chunks in (("a", 3), ("b", 4)):
-        document(namespace, "site", path, chunks)
-    document(namespace, "other", "a", 100)
-    document(elsewhere, "site", "a", 100)
+        create_document(namespace, "site", path, chunks)
+    create_document(namespace, "other", "a", 100)
+    create_document(elsewhere, "site", "a", 100)
     start = timezone.now().replace(microsecond=0) - timedelta(days=2)
 
     def at(hours: int, seconds: int) -> dict[str, str]:
@@ -439,12 +444,12 @@ def test_the_report_joins_workflows_agents_and_repositories(api, namespace):
         return {"started_at": began.isoformat(), "finished_at": (began + timedelta(seconds=seconds)).isoformat()}
 
     agent = {"agent_id": "planner"}
-    ran(api, **at(0, 10), **agent, repositories=["site", "docs"])
-    ran(api, **at(1, 20), **agent, repositories=["site"], status="failed", error="why")
-    ran(api, **at(2, 60), **agent, repositories=["site"], adapter="airflow")
-    ran(api, status="running", started_at=(start + timedelta(hours=3)).isoformat())
-    ran(api, "weekly", **at(4, 1))
-    ran(api, "old", started_at=(start - timedelta(days=40)).isoformat(), repositories=["site"])
+    add_execution(api, **at(0, 10), **agent, repositories=["site", "docs"])
+    add_execution(api, **at(1, 20), **agent, repositories=["site"], status="failed", error="why")
+    add_execution(api, **at(2, 60), **agent, repositories=["site"], adapter="airflow")
+    add_execution(api, status="running", started_at=(start + timedelta(hours=3)).isoformat())
+    add_execution(api, "weekly", **at(4, 1))
+    add_execution(api, "old", started_at=(start - timedelta(days=40)).isoformat(), repositories=["site"])
     names = ("workflow_id", "adapter", "agent_id", "repo_id", "executions", "completed", "failed", "average_seconds")
     rows = api.get("/workflows/report").json()["results"]
     assert [tuple(row[name] for name in (*names, "documents", "chunks")) for row in rows] == [
@@ -467,18 +472,18 @@ def test_the_report_takes_a_number_of_days(api, days):
 def test_the_report_reaches_back_a_century_and_has_1000_rows_at_most(api, namespace):
     moment = datetime(2000, 1, 1, tzinfo=UTC)
     times = {"started_at": moment, "finished_at": moment, "namespace": namespace, "adapter": "prefect"}
-    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(ROWS_AT_MOST + 1)]
+    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(MAX_REPORT_ROWS + 1)]
     WorkflowExecution.objects.bulk_create(rows)
     found = api.get("/workflows/report?days=36500").json()["results"]
-    assert [row["workflow_id"] for row in found] == [row.workflow_id for row in rows[:ROWS_AT_MOST]]
+    assert [row["workflow_id"] for row in found] == [row.workflow_id for row in rows[:MAX_REPORT_ROWS]]
 
 
 # The command
 
 
 def test_the_command_prints_the_report(capsys, api, namespace):
-    ran(api, repositories=["site"], agent_id="planner")
-    document(namespace, "site", "a", 3)
+    add_execution(api, repositories=["site"], agent_id="planner")
+    create_document(namespace, "site", "a", 3)
     call_command("workflow_report", "--namespace", "ours", "--format", "json")
     rows = json.loads(capsys.readouterr().out)
     assert rows == api.get("/workflows/report").json()["results"]
@@ -490,7 +495,7 @@ def test_the_command_prints_the_report(capsys, api, namespace):
 
 
 def test_the_command_looks_back_so_many_days(capsys, api):
-    ran(api, started_at=(timezone.now() - timedelta(days=40)).isoformat())
+    add_execution(api, started_at=(timezone.now() - timedelta(days=40)).isoformat())
     call_command("workflow_report", "--namespace", "ours", "--format", "json")
     assert json.loads(capsys.readouterr().out) == []
     call_command("workflow_report", "--namespace", "ours", "--format", "json", "--days", "41")
@@ -514,8 +519,8 @@ def console(client, django_user_model):
     return client
 
 
-def listed(console, **parameters: object) -> list[WorkflowExecution]:
-    response = console.get(LIST, parameters)
+def list_rows(console, **parameters: object) -> list[WorkflowExecution]:
+    response = console.get(LIST_URL, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return list(response.context["cl"].result_list)
 
@@ -523,96 +528,96 @@ def listed(console, **parameters: object) -> list[WorkflowExecution]:
 def test_the_list_shows_the_newest_first_and_takes_the_same_statements_for_many(
     console, api, django_assert_num_queries
 ):
-    ran(api, **FULL)
-    ran(api, SCRIPT.replace("/", "-"), adapter=SCRIPT, repositories=[SCRIPT], agent_id=SCRIPT)
-    text = console.get(LIST).content.decode()
+    add_execution(api, **FULL_EXECUTION)
+    add_execution(api, SCRIPT_TAG.replace("/", "-"), adapter=SCRIPT_TAG, repositories=[SCRIPT_TAG], agent_id=SCRIPT_TAG)
+    text = console.get(LIST_URL).content.decode()
     assert all(words in text for words in ("nightly", "langgraph", "planner", "site", "failed", "5 min"))
     assert "<script>alert" not in text
     for number in range(60):
-        ran(api, f"w{number}", remember=False)
+        add_execution(api, f"w{number}", remember=False)
     with django_assert_num_queries(4):  # session, user, count, page
-        rows = listed(console)
+        rows = list_rows(console)
     assert [row.workflow_id for row in rows] == [f"w{number}" for number in range(59, 9, -1)]
 
 
 def test_executions_are_narrowed_by_namespace_and_status(console, api, outsider, namespace):
-    ours, theirs = UUID(ran(api)["id"]), UUID(ran(outsider, status="failed", error="why")["id"])
-    assert [row.pk for row in listed(console)] == [theirs, ours]
-    assert [row.pk for row in listed(console, namespace=namespace.pk)] == [ours]
-    assert [row.pk for row in listed(console, status="failed")] == [theirs]
-    assert listed(console, namespace=namespace.pk, status="failed") == []
-    assert console.get(LIST, {"error__icontains": "a"}).status_code == 400
+    ours, theirs = UUID(add_execution(api)["id"]), UUID(add_execution(outsider, status="failed", error="why")["id"])
+    assert [row.pk for row in list_rows(console)] == [theirs, ours]
+    assert [row.pk for row in list_rows(console, namespace=namespace.pk)] == [ours]
+    assert [row.pk for row in list_rows(console, status="failed")] == [theirs]
+    assert list_rows(console, namespace=namespace.pk, status="failed") == []
+    assert console.get(LIST_URL, {"error__icontains": "a"}).status_code == 400
 
 
 def test_a_page_shows_everything_and_changes_nothing(console, api):
-    execution = ran(api, **FULL | {"error": SCRIPT, "result": {"pages": SCRIPT}})
-    page = f"{LIST}{execution['id']}/change/"
+    execution = add_execution(api, **FULL_EXECUTION | {"error": SCRIPT_TAG, "result": {"pages": SCRIPT_TAG}})
+    page = f"{LIST_URL}{execution['id']}/change/"
     text = console.get(page).content.decode()
     assert f"/admin/memories/memory/{execution['memory_id']}/change/" in text
     assert all(words in text for words in ("nightly", "langgraph", "planner", "ada", "5 min", "json-light", "pages"))
     assert "<script>alert" not in text
-    before = fingerprint()
+    before = fingerprint_tables()
     assert console.post(page, {"workflow_id": "other"}).status_code == 403
-    assert console.get(f"{LIST}add/").status_code == 403
-    assert fingerprint() == before
+    assert console.get(f"{LIST_URL}add/").status_code == 403
+    assert fingerprint_tables() == before
 
 
 def test_a_page_without_a_result_or_a_memory_says_so(console, api):
-    execution = ran(api, status="running", remember=False)
-    response = console.get(f"{LIST}{execution['id']}/change/")
+    execution = add_execution(api, status="running", remember=False)
+    response = console.get(f"{LIST_URL}{execution['id']}/change/")
     assert response.status_code == 200
     assert "/admin/memories/memory/0" not in response.content.decode()
 
 
 def test_deleting_a_record_leaves_the_memory(console, api):
-    execution = ran(api)
-    console.post(f"{LIST}{execution['id']}/delete/", {"post": "yes"})
+    execution = add_execution(api)
+    console.post(f"{LIST_URL}{execution['id']}/delete/", {"post": "yes"})
     assert (WorkflowExecution.objects.count(), Memory.objects.count()) == (0, 1)
 
 
 def test_only_who_may_sees_executions(client, api, django_user_model):
-    ran(api)
+    add_execution(api)
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     client.force_login(clerk)
-    assert client.get(LIST).status_code == 403
+    assert client.get(LIST_URL).status_code == 403
     clerk.user_permissions.set(Permission.objects.filter(codename="view_workflowexecution"))
-    response = client.get(LIST)
+    response = client.get(LIST_URL)
     assert response.status_code == 200
     assert "Workflow runs" in response.content.decode()
 
 
 def test_the_report_of_one_namespace_is_one_statement(api, namespace, django_assert_num_queries):
-    ran(api, repositories=["a", "b"])
+    add_execution(api, repositories=["a", "b"])
     with django_assert_num_queries(1):
-        assert len(report(namespace.pk, 30)) == 2
+        assert len(fetch_report(namespace.pk, 30)) == 2
 
 
 # The console's report
 
 
-def reported(console, **parameters: object) -> list[list]:
+def list_report_rows(console, **parameters: object) -> list[list]:
     """The rows of the page's table."""
-    response = console.get(REPORT, parameters)
+    response = console.get(REPORT_URL, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return response.context["report"]["rows"]
 
 
-def bare(cell: str) -> str:
+def strip_markup(cell: str) -> str:
     """Without markup."""
     return re.sub("<[^>]*>", "", cell)
 
 
-def links(cells: list[str]) -> list[str]:
+def find_links(cells: list[str]) -> list[str]:
     return re.findall('href="([^"]*)"', "".join(cells).replace("&amp;", "&"))
 
 
 def test_the_page_tells_of_each_workflow_agent_and_repository(console, api, namespace):
     start = timezone.now() - timedelta(days=2)
     times = {"started_at": start.isoformat(), "finished_at": (start + timedelta(seconds=90)).isoformat()}
-    ran(api, **times, agent_id="planner", repositories=["site", "docs"])
-    ran(api, **times, agent_id="planner", repositories=["site"], status="failed", error="why")
-    ran(api, status="running")
-    rows = [[bare(cell) for cell in row] for row in reported(console, namespace=namespace.pk)]
+    add_execution(api, **times, agent_id="planner", repositories=["site", "docs"])
+    add_execution(api, **times, agent_id="planner", repositories=["site"], status="failed", error="why")
+    add_execution(api, status="running")
+    rows = [[strip_markup(cell) for cell in row] for row in list_report_rows(console, namespace=namespace.pk)]
     day = f"{start:%Y-%m-%d %H:%M}"
     assert rows == [
         ["nightly", "prefect", "-", "-", "1", "0", "-", rows[0][7]],
@@ -623,85 +628,89 @@ def test_the_page_tells_of_each_workflow_agent_and_repository(console, api, name
 
 def test_the_figures_lead_to_exactly_the_runs_behind_them(console, api, outsider, namespace):
     for owner in Namespace.objects.all():
-        document(owner, "site", "a", 3)
+        create_document(owner, "site", "a", 3)
     old = (timezone.now() - timedelta(days=40)).isoformat()
     for agent_id in (None, "planner", "a&b=c"):
         for repositories in ([], ["site"], ["site", "docs"]):
             for caller, more in ((api, {}), (outsider, {}), (api, {"adapter": "airflow"}), (api, {"started_at": old})):
-                ran(caller, remember=False, agent_id=agent_id, repositories=repositories, **more)
-    ran(api, remember=False, agent_id="planner", repositories=["site"], status="failed", error="why")
-    rows = reported(console, days=30)
+                add_execution(caller, remember=False, agent_id=agent_id, repositories=repositories, **more)
+    add_execution(api, remember=False, agent_id="planner", repositories=["site"], status="failed", error="why")
+    rows = list_report_rows(console, days=30)
     assert len(rows) == 27
     for row in rows:
-        runs, *failed = links(row)
+        runs, *failed = find_links(row)
         page = console.get(runs).context["cl"]
-        assert str(page.result_count) == bare(row[4])
+        assert str(page.result_count) == strip_markup(row[4])
         assert page.has_active_filters
-        assert [console.get(link).context["cl"].result_count for link in failed] == [int(bare(row[5]))] * len(failed)
-    assert sum(len(links(row)) for row in rows) == 28
+        assert [console.get(link).context["cl"].result_count for link in failed] == [int(strip_markup(row[5]))] * len(
+            failed
+        )
+    assert sum(len(find_links(row)) for row in rows) == 28
 
 
 def test_the_page_is_narrowed_by_namespace_and_days(console, api, outsider, namespace):
-    ran(api, "ours", started_at=(timezone.now() - timedelta(days=40)).isoformat())
-    ran(outsider, "theirs")
-    assert [(bare(row[0]), bare(row[-1])) for row in reported(console)] == [("theirs", "theirs")]
-    assert [bare(row[0]) for row in reported(console, days=90)] == ["theirs", "ours"]
-    assert [bare(row[0]) for row in reported(console, days=90, namespace=namespace.pk)] == ["ours"]
-    empty = console.get(REPORT, {"namespace": namespace.pk}).content.decode()
+    add_execution(api, "ours", started_at=(timezone.now() - timedelta(days=40)).isoformat())
+    add_execution(outsider, "theirs")
+    assert [(strip_markup(row[0]), strip_markup(row[-1])) for row in list_report_rows(console)] == [
+        ("theirs", "theirs")
+    ]
+    assert [strip_markup(row[0]) for row in list_report_rows(console, days=90)] == ["theirs", "ours"]
+    assert [strip_markup(row[0]) for row in list_report_rows(console, days=90, namespace=namespace.pk)] == ["ours"]
+    empty = console.get(REPORT_URL, {"namespace": namespace.pk}).content.decode()
     assert "No workflow was run in this time in ours." in empty
 
 
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "1\0", "-1", "0", ""])
 def test_wrong_words_in_the_address_mean_all_namespaces_and_30_days(console, api, value):
-    ran(api)
-    ran(api, started_at=(timezone.now() - timedelta(days=40)).isoformat(), adapter="airflow")
-    assert len(reported(console, namespace=value, days=value)) == 1
+    add_execution(api)
+    add_execution(api, started_at=(timezone.now() - timedelta(days=40)).isoformat(), adapter="airflow")
+    assert len(list_report_rows(console, namespace=value, days=value)) == 1
 
 
 def test_names_are_escaped_and_shortened(console, api):
-    ran(api, SCRIPT.replace("/", "-"), adapter=SCRIPT, repositories=[SCRIPT], agent_id="x" * 255)
-    text = console.get(REPORT).content.decode()
+    add_execution(api, SCRIPT_TAG.replace("/", "-"), adapter=SCRIPT_TAG, repositories=[SCRIPT_TAG], agent_id="x" * 255)
+    text = console.get(REPORT_URL).content.decode()
     assert "<script>alert" not in text
     assert "x" * 59 + "…" in text
 
 
 def test_the_page_takes_the_same_statements_for_one_row_and_for_many(console, api, django_assert_num_queries):
-    ran(api, remember=False)
+    add_execution(api, remember=False)
     with django_assert_num_queries(4):  # session, user, report, names of namespaces
-        reported(console)
+        list_report_rows(console)
     for number in range(20):
-        ran(api, f"w{number}", remember=False)
+        add_execution(api, f"w{number}", remember=False)
     with django_assert_num_queries(4):
-        assert len(reported(console)) == 21
+        assert len(list_report_rows(console)) == 21
 
 
 def test_a_report_that_was_cut_says_so(console, namespace):
     times = {"started_at": timezone.now(), "finished_at": timezone.now(), "namespace": namespace, "adapter": "prefect"}
-    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(ROWS_AT_MOST)]
+    rows = [WorkflowExecution(workflow_id=f"w{number:04}", **times) for number in range(MAX_REPORT_ROWS)]
     WorkflowExecution.objects.bulk_create(rows[1:])
-    assert "rows with the newest runs are shown" not in console.get(REPORT).content.decode()
+    assert "rows with the newest runs are shown" not in console.get(REPORT_URL).content.decode()
     rows[0].save(force_insert=True)
-    assert "Only the 1\u202f000 rows with the newest runs are shown" in console.get(REPORT).content.decode()
+    assert "Only the 1\u202f000 rows with the newest runs are shown" in console.get(REPORT_URL).content.decode()
 
 
 def test_only_who_may_see_executions_sees_the_report(client, api, django_user_model):
-    ran(api)
+    add_execution(api)
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     client.force_login(clerk)
-    assert client.get(REPORT).status_code == 403
-    assert REPORT not in client.get("/admin/").content.decode()
+    assert client.get(REPORT_URL).status_code == 403
+    assert REPORT_URL not in client.get("/admin/").content.decode()
     clerk.user_permissions.set(Permission.objects.filter(codename="view_workflowexecution"))
-    assert client.get(REPORT).status_code == 200
-    assert REPORT in client.get("/admin/").content.decode()
-    assert client.get(LIST).content.decode().count(REPORT) == 2  # side bar and list
+    assert client.get(REPORT_URL).status_code == 200
+    assert REPORT_URL in client.get("/admin/").content.decode()
+    assert client.get(LIST_URL).content.decode().count(REPORT_URL) == 2  # side bar and list
     client.logout()
-    assert client.get(REPORT).status_code == 302
+    assert client.get(REPORT_URL).status_code == 302
 
 
 @pytest.mark.parametrize("name", ["workflow_id", "adapter", "agent_id", "repo_id", "without", "days", "namespace"])
-@pytest.mark.parametrize("value", ["a\0b", SCRIPT, "x" * 5000, "{", "²", "-1"])
+@pytest.mark.parametrize("value", ["a\0b", SCRIPT_TAG, "x" * 5000, "{", "²", "-1"])
 def test_no_filter_breaks_the_list(console, api, name, value):
-    ran(api)
-    response = console.get(LIST, {name: value})
+    add_execution(api)
+    response = console.get(LIST_URL, {name: value})
     assert response.status_code == 200
-    assert SCRIPT not in response.content.decode()
+    assert SCRIPT_TAG not in response.content.decode()

@@ -13,10 +13,10 @@ from django.utils import timezone
 from memories import tasks
 from memories.models import Embedding, Memory
 from memories.types import MemoryType
-from tests.wire import at_once, blamed, is_problem
+from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-EVERYTHING = {
+ALL_FIELDS = {
     "content": "Ada prefers answers in bullet points.",
     "summary": "Bullet points for Ada",
     "data": {"style": "bullets", "seen": [1, 2.5, None, True]},
@@ -33,10 +33,10 @@ EVERYTHING = {
     "tags": ["style", "Ünïcode"],
     "entity": {"system": "jira", "id": "A-1", "type": "ticket", "name": "The first"},
 }
-ONE = [1.0] + [0.0] * 767
+UNIT_VECTOR = [1.0] + [0.0] * 767
 
 
-def moment(text: str) -> datetime:
+def parse_moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
@@ -52,15 +52,15 @@ def test_only_the_content_is_required(api):
 
 
 def test_everything_that_is_said_is_kept(api):
-    response = api.post("/memories", EVERYTHING)
+    response = api.post("/memories", ALL_FIELDS)
     assert response.status_code == 201
     told = response.json()
-    assert {name: told[name] for name in EVERYTHING} == EVERYTHING
+    assert {name: told[name] for name in ALL_FIELDS} == ALL_FIELDS
     assert api.get(f"/memories/{told['id']}").json() | {"created": True} == told
 
 
 def test_every_column_is_really_filled(api, namespace):
-    api.post("/memories", EVERYTHING | {"expires_at": "2190-01-01T00:00:00Z"})
+    api.post("/memories", ALL_FIELDS | {"expires_at": "2190-01-01T00:00:00Z"})
     row = Memory.objects.get()
     assert (row.namespace, row.user_id, row.agent_id, row.workflow_id) == (namespace, "ada", "writer", "letters")
     assert (row.repo_id, row.session_id, row.source_system) == ("site", "monday", "agno")
@@ -71,7 +71,7 @@ def test_every_column_is_really_filled(api, namespace):
         "The first",
     )
     assert (row.importance, row.confidence, row.tags) == (5, 0.75, ["style", "Ünïcode"])
-    assert (row.data, row.metadata) == (EVERYTHING["data"], EVERYTHING["metadata"])
+    assert (row.data, row.metadata) == (ALL_FIELDS["data"], ALL_FIELDS["metadata"])
     assert row.expires_at == datetime(2190, 1, 1, tzinfo=UTC)
     assert row.due.after <= timezone.now()
 
@@ -107,7 +107,7 @@ def test_the_types_are_exactly_those_of_the_contract():
 def test_an_unknown_type_is_refused(api, kind):
     response = api.post("/memories", {"content": "anything", "memory_type": kind})
     assert is_problem(response, 422)
-    assert blamed(response) == {"memory_type"}
+    assert list_blamed_fields(response) == {"memory_type"}
 
 
 def test_it_takes_one_statement_after_authentication(api, takes):
@@ -207,7 +207,7 @@ def test_a_repeat_keeps_the_greatest_importance_and_confidence(api, first, secon
 
 def test_a_repeat_refreshes_updated_at_and_keeps_created_at(api):
     first, second = api.add("tea"), api.add("tea")
-    assert moment(second["updated_at"]) > moment(first["updated_at"])
+    assert parse_moment(second["updated_at"]) > parse_moment(first["updated_at"])
     assert second["created_at"] == first["created_at"]
 
 
@@ -215,7 +215,7 @@ def test_a_repeat_keeps_the_later_expiry(api):
     soon, late = "2150-01-01T00:00:00Z", "2160-01-01T00:00:00Z"
     for given in (late, soon):
         merged = api.add("tea", expires_at=given)
-    assert moment(merged["expires_at"]) == moment(late)
+    assert parse_moment(merged["expires_at"]) == parse_moment(late)
     assert api.add("tea")["expires_at"] is None
     assert api.add("tea", expires_at=soon)["expires_at"] is None
 
@@ -242,7 +242,7 @@ def test_an_expired_twin_is_replaced_by_a_new_memory(api):
 @pytest.mark.django_db(transaction=True)
 def test_fifty_at_once_make_one_memory(api):
     adds = [partial(api.post, "/memories", {"content": "tea", "tags": [f"tag {n}"]}) for n in range(50)]
-    answers = at_once(adds)
+    answers = run_at_once(adds)
     assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert len(Memory.objects.get().tags) == 50
@@ -252,7 +252,7 @@ def test_fifty_at_once_make_one_memory(api):
 def test_many_at_once_replace_an_expired_twin_once(api):
     old = api.add("tea")["id"]
     Memory.objects.update(expires_at=timezone.now())
-    answers = at_once([partial(api.post, "/memories", {"content": "tea"})] * 16)
+    answers = run_at_once([partial(api.post, "/memories", {"content": "tea"})] * 16)
     assert sorted(answer.status_code for answer in answers) == [200] * 15 + [201]
     assert str(Memory.objects.get().pk) != old
 
@@ -262,7 +262,7 @@ def test_many_at_once_replace_an_expired_twin_once(api):
 
 def test_ttl_seconds_say_when_it_expires(api):
     memory = api.add("tea", ttl_seconds=3600)
-    assert abs(moment(memory["expires_at"]) - timezone.now() - timedelta(hours=1)) < timedelta(seconds=20)
+    assert abs(parse_moment(memory["expires_at"]) - timezone.now() - timedelta(hours=1)) < timedelta(seconds=20)
 
 
 def test_ttl_and_expiry_may_not_both_be_given(api):
@@ -272,32 +272,32 @@ def test_ttl_and_expiry_may_not_both_be_given(api):
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, True, "60", 2**53])
 def test_a_ttl_is_a_whole_number_of_seconds(api, seconds):
-    assert blamed(api.post("/memories", {"content": "tea", "ttl_seconds": seconds})) == {"ttl_seconds"}
+    assert list_blamed_fields(api.post("/memories", {"content": "tea", "ttl_seconds": seconds})) == {"ttl_seconds"}
 
 
 @pytest.mark.parametrize("when", ["2020-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "2190-01-01T00:00:00", "2190-01-01"])
 def test_it_expires_in_the_future(api, when):
-    assert blamed(api.post("/memories", {"content": "tea", "expires_at": when})) == {"expires_at"}
+    assert list_blamed_fields(api.post("/memories", {"content": "tea", "expires_at": when})) == {"expires_at"}
 
 
 def test_history_can_be_brought_in(api):
     memory = api.add("tea", created_at="2019-12-31T23:30:00-01:00")
-    assert moment(memory["created_at"]) == datetime(2020, 1, 1, 0, 30, tzinfo=UTC)
-    assert moment(memory["updated_at"]) > moment(memory["created_at"])
+    assert parse_moment(memory["created_at"]) == datetime(2020, 1, 1, 0, 30, tzinfo=UTC)
+    assert parse_moment(memory["updated_at"]) > parse_moment(memory["created_at"])
 
 
 @pytest.mark.parametrize("when", ["2199-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2020-01-01T00:00:00", 1577836800])
 def test_history_lies_between_2000_and_now(api, when):
-    assert blamed(api.post("/memories", {"content": "tea", "created_at": when})) == {"created_at"}
+    assert list_blamed_fields(api.post("/memories", {"content": "tea", "created_at": when})) == {"created_at"}
 
 
 # Its own vector
 
 
 def test_a_memory_with_its_own_vector_is_embedded_at_once(api):
-    memory = api.add("anything", vector=ONE)
+    memory = api.add("anything", vector=UNIT_VECTOR)
     assert memory["embedded"] is True
-    [hit] = api.search(None, vector=ONE, mode="vector")["results"]
+    [hit] = api.search(None, vector=UNIT_VECTOR, mode="vector")["results"]
     assert hit["memory"]["id"] == memory["id"]
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
     assert tasks.embed_due() == 0
@@ -332,24 +332,26 @@ def test_a_vector_of_any_length_is_welcome(api, number):
 def test_a_vector_that_is_none_is_refused(api, raw):
     response = api.raw("POST", "/memories", f'{{"content": "anything", "vector": {raw}}}')
     assert is_problem(response, 400, 422)
-    assert response.status_code == 400 or {field.partition(".")[0] for field in blamed(response)} == {"vector"}
+    assert response.status_code == 400 or {field.partition(".")[0] for field in list_blamed_fields(response)} == {
+        "vector"
+    }
     assert Memory.objects.count() == 0
 
 
 def test_a_vector_may_come_with_a_repeat(api):
     first = api.add("anything")
-    second = api.add("anything", vector=ONE)
+    second = api.add("anything", vector=UNIT_VECTOR)
     assert (second["id"], second["created"], second["embedded"]) == (first["id"], False, True)
     assert tasks.embed_due() == 0
     replaced = api.add("anything", vector=[0.0, 1.0] + [0.0] * 766)
     assert replaced["id"] == first["id"]
-    [hit] = api.search(None, vector=ONE, mode="vector")["results"]
+    [hit] = api.search(None, vector=UNIT_VECTOR, mode="vector")["results"]
     assert hit["similarity"] == pytest.approx(0, abs=1e-3)
 
 
 def test_a_vector_costs_three_statements_more(api, takes):
     with takes(4):  # SAVEPOINT, INSERT, vector, RELEASE
-        api.add("anything", vector=ONE)
+        api.add("anything", vector=UNIT_VECTOR)
 
 
 # Waiting
@@ -390,7 +392,7 @@ def test_waiting_for_a_text_the_embedder_refuses_ends_at_once(api, embedder):
 # The database keeps its promises
 
 
-def row(namespace, **fields) -> Memory:
+def build_memory(namespace, **fields) -> Memory:
     return Memory(namespace=namespace, **({"content": "tea", "source_system": "test"} | fields))
 
 
@@ -413,7 +415,7 @@ def row(namespace, **fields) -> Memory:
 )
 def test_the_database_refuses(namespace, constraint, fields):
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
-        Memory.objects.bulk_create([row(namespace, **fields)])
+        Memory.objects.bulk_create([build_memory(namespace, **fields)])
 
 
 def test_every_check_of_the_model_is_in_the_database():
@@ -424,7 +426,7 @@ def test_every_check_of_the_model_is_in_the_database():
 
 
 def test_the_database_accepts_every_type_and_importance(namespace):
-    rows = [row(namespace, memory_type=kind, importance=level) for kind in MemoryType for level in (1, 5)]
+    rows = [build_memory(namespace, memory_type=kind, importance=level) for kind in MemoryType for level in (1, 5)]
     for number, each in enumerate(rows):
         each.content = f"number {number}"
     assert len(Memory.objects.bulk_create(rows)) == 40
@@ -432,17 +434,17 @@ def test_the_database_accepts_every_type_and_importance(namespace):
 
 @pytest.mark.parametrize("user", [None, "ada"])
 def test_the_database_keeps_the_same_content_once(namespace, user):
-    Memory.objects.bulk_create([row(namespace, user_id=user)])
+    Memory.objects.bulk_create([build_memory(namespace, user_id=user)])
     with pytest.raises(IntegrityError, match="memory_is_kept_once"), transaction.atomic():
-        Memory.objects.bulk_create([row(namespace, user_id=user)])
+        Memory.objects.bulk_create([build_memory(namespace, user_id=user)])
 
 
 @pytest.mark.parametrize("user", [None, "ada"])
 def test_the_database_keeps_one_memory_of_an_entity(namespace, user):
     entity = {"user_id": user, "entity_system": "jira", "entity_id": "A-1"}
-    Memory.objects.bulk_create([row(namespace, **entity)])
+    Memory.objects.bulk_create([build_memory(namespace, **entity)])
     with pytest.raises(IntegrityError, match="entity_has_one_memory"), transaction.atomic():
-        Memory.objects.bulk_create([row(namespace, content="coffee", **entity)])
+        Memory.objects.bulk_create([build_memory(namespace, content="coffee", **entity)])
 
 
 def test_the_database_knows_the_namespace(namespace):
@@ -451,14 +453,14 @@ def test_the_database_knows_the_namespace(namespace):
 
 
 def test_the_database_refuses_a_vector_of_another_width(namespace):
-    Memory.objects.bulk_create([row(namespace)])
+    Memory.objects.bulk_create([build_memory(namespace)])
     memory = Memory.objects.get()
     with pytest.raises(DataError, match="768"), transaction.atomic():
         Embedding.objects.write("any", [(memory.pk, bytes(memory.content_hash), [1.0] * 767)])
 
 
 def test_the_database_makes_hash_and_words_itself(namespace):
-    [memory] = Memory.objects.bulk_create([row(namespace, content="grüner Tee")])
+    [memory] = Memory.objects.bulk_create([build_memory(namespace, content="grüner Tee")])
     memory.refresh_from_db()
     first = bytes(memory.content_hash)
     Memory.objects.update(content="black coffee")

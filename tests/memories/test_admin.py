@@ -12,16 +12,16 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from memory_site.core.admin.base import COUNTED_AT_MOST
+from memory_site.core.admin.base import MAX_COUNTED_ROWS
 from memory_site.core.admin.formatting import THIN_SPACE
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/memories/memory/"
-LIST_STATEMENTS = 4  # session, user, count, page
+LIST_URL = "/admin/memories/memory/"
+MAX_LIST_STATEMENTS = 4  # session, user, count, page
 
 
-def page_of(pk) -> str:
+def get_page_url(pk) -> str:
     return reverse("admin:memories_memory_change", args=[pk])
 
 
@@ -29,7 +29,7 @@ def page_of(pk) -> str:
 def console(client, django_user_model):
     """The signed-in operator's browser."""
 
-    def get(path: str = LIST, **parameters):
+    def get(path: str = LIST_URL, **parameters):
         response = client.get(path, parameters)
         assert response.status_code == 200, (response.status_code, response.content[:300])
         return response
@@ -40,17 +40,17 @@ def console(client, django_user_model):
     return client
 
 
-def texts(response) -> list[str]:
+def list_beginnings(response) -> list[str]:
     return [
         unescape(each) for each in re.findall(r'class="memory-beginning" title="([^"]*)"', response.content.decode())
     ]
 
 
-def notes(response) -> str:
+def join_messages(response) -> str:
     return " ".join(str(message) for message in response.context["messages"])
 
 
-def form_of(response) -> dict[str, str]:
+def read_form(response) -> dict[str, str]:
     """What a browser would send back untouched: every line end as two characters."""
     form = response.context["adminform"].form
     data = {}
@@ -65,8 +65,8 @@ def form_of(response) -> dict[str, str]:
     return data
 
 
-def save(console, pk, **changes):
-    return console.post(page_of(pk), form_of(console.page(page_of(pk))) | changes)
+def save_form(console, pk, **changes):
+    return console.post(get_page_url(pk), read_form(console.page(get_page_url(pk))) | changes)
 
 
 # The list
@@ -75,17 +75,17 @@ def save(console, pk, **changes):
 def test_the_list_shows_the_newest_first(console, api):
     api.add("the older one", created_at="2024-01-01T00:00:00Z")
     api.add("the newer one")
-    assert texts(console.page()) == ["the newer one", "the older one"]
+    assert list_beginnings(console.page()) == ["the newer one", "the older one"]
 
 
 def test_the_list_takes_the_same_statements_for_one_row_and_for_fifty(console, api, django_assert_num_queries):
     api.add("one")
-    with django_assert_num_queries(LIST_STATEMENTS):
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
         console.page()
     for number in range(60):
         api.add(f"memory {number}", user_id=f"user {number}")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(texts(console.page())) == 50
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_beginnings(console.page())) == 50
 
 
 def test_the_list_reads_neither_whole_contents_nor_json(console, api):
@@ -102,8 +102,8 @@ def test_the_list_reads_neither_whole_contents_nor_json(console, api):
 def test_expired_memories_are_not_there(console, api):
     gone = api.add("short-lived")["id"]
     Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
-    assert texts(console.page()) == []
-    assert console.get(page_of(gone)).status_code == 302
+    assert list_beginnings(console.page()) == []
+    assert console.get(get_page_url(gone)).status_code == 302
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_the_list_is_narrowed(console, api, embedder, parameters, expected):
     api.add("of June", created_at="2020-06-01T00:00:00Z")
     api.add("poison")
     tasks.embed_due()
-    shown = texts(console.page(**parameters))
+    shown = list_beginnings(console.page(**parameters))
     assert (len(shown) if isinstance(expected, int) else sorted(shown)) == expected
 
 
 def test_memories_are_narrowed_to_a_namespace(console, api, outsider, namespace):
     api.add("ours")
     outsider.add("theirs")
-    assert texts(console.page(namespace=namespace.pk)) == ["ours"]
+    assert list_beginnings(console.page(namespace=namespace.pk)) == ["ours"]
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_memories_are_narrowed_to_a_namespace(console, api, outsider, namespace)
 def test_a_value_that_cannot_be_one_matches_nothing_and_says_why(console, api, parameters):
     api.add("something")
     response = console.page(**parameters)
-    assert texts(response) == []
-    assert notes(response).startswith("Nothing can match")
+    assert list_beginnings(response) == []
+    assert join_messages(response).startswith("Nothing can match")
 
 
 def test_no_other_condition_can_be_put_into_the_address(console):
-    assert console.get(LIST, {"content__regex": "(a+)+$"}).status_code == 400
+    assert console.get(LIST_URL, {"content__regex": "(a+)+$"}).status_code == 400
 
 
 def test_a_large_list_is_counted_only_so_far(console, namespace):
@@ -179,12 +179,12 @@ def test_a_large_list_is_counted_only_so_far(console, namespace):
             " importance, confidence, tags, created_at, updated_at, access_count)"
             " SELECT gen_random_uuid(), %s, n::text, '{}', 'agent', 'test', 'ada', 3, 1, '{}', now(), now(), 0"
             " FROM generate_series(1, %s) n",
-            [namespace.pk, COUNTED_AT_MOST + 5],
+            [namespace.pk, MAX_COUNTED_ROWS + 5],
         )
         cursor.execute("ANALYZE memories_memory")
     assert f"about 10{THIN_SPACE}000" in console.page().content.decode()
     assert f"10{THIN_SPACE}000+" in console.page(user_id="ada").content.decode()
-    assert len(texts(console.page(user_id="ada", p=COUNTED_AT_MOST // 50))) == 50
+    assert len(list_beginnings(console.page(user_id="ada", p=MAX_COUNTED_ROWS // 50))) == 50
 
 
 # The search box
@@ -197,7 +197,7 @@ def test_it_finds_by_words_and_by_meaning_best_first(console, api):
     tasks.embed_due()
     hits = api.search("harbour masters", limit=100)["results"]
     response = console.page(q="harbour masters")
-    assert texts(response) == [hit["memory"]["content"] for hit in hits]
+    assert list_beginnings(response) == [hit["memory"]["content"] for hit in hits]
     first = response.content.decode().partition("memory-score")[2]
     assert first.startswith(f'">{hits[0]["score"]:.2f}<')
     assert first.partition("memory-arm")[2].startswith('">both<')
@@ -208,7 +208,7 @@ def test_a_search_takes_two_statements_more_than_the_list_at_most(console, api, 
         api.add(f"harbour {number}")
     tasks.embed_due()
     console.page(q="harbour")
-    with django_assert_max_num_queries(LIST_STATEMENTS + 2):
+    with django_assert_max_num_queries(MAX_LIST_STATEMENTS + 2):
         console.page(q="harbour")
 
 
@@ -216,7 +216,7 @@ def test_hits_stand_in_the_order_of_their_score_even_after_sorting_the_list(cons
     api.add("harbour harbour")
     api.add("tea in the harbour of another town")
     tasks.embed_due()
-    assert texts(console.page(q="harbour", o="7")) == texts(console.page(q="harbour"))
+    assert list_beginnings(console.page(q="harbour", o="7")) == list_beginnings(console.page(q="harbour"))
 
 
 def test_the_side_sheet_holds_inside_the_search(console, api, outsider, namespace):
@@ -225,27 +225,27 @@ def test_the_side_sheet_holds_inside_the_search(console, api, outsider, namespac
     api.add("a harbour", user_id="ada")
     outsider.add("a harbour", user_id="ada")
     tasks.embed_due()
-    assert texts(console.page(q="harbour", user_id="ada", namespace=namespace.pk)) == ["a harbour"]
+    assert list_beginnings(console.page(q="harbour", user_id="ada", namespace=namespace.pk)) == ["a harbour"]
 
 
 def test_an_id_finds_its_memory(console, api):
     api.add("another")
     memory = api.add("this one")
-    assert texts(console.page(q=f" {memory['id']} ")) == ["this one"]
+    assert list_beginnings(console.page(q=f" {memory['id']} ")) == ["this one"]
 
 
 def test_a_text_that_only_looks_like_an_id_is_searched_for(console, api):
     text = "01890000-0000-7000-8000-000000000000"
     api.add(f"see {text}")
-    assert texts(console.page(q=text)) == [f"see {text}"]
+    assert list_beginnings(console.page(q=text)) == [f"see {text}"]
 
 
 def test_without_the_embedder_it_finds_by_words_and_says_so(console, api, embedder):
     api.add("the harbour of Porto")
     embedder("Away")
     response = console.page(q="harbour")
-    assert texts(response) == ["the harbour of Porto"]
-    assert "by words only" in notes(response)
+    assert list_beginnings(response) == ["the harbour of Porto"]
+    assert "by words only" in join_messages(response)
     assert "words" in response.content.decode()
 
 
@@ -261,8 +261,8 @@ def test_no_query_breaks_it(console, api, query):
 def test_only_the_beginning_of_a_long_query_is_searched_for(console, api):
     api.add("the harbour of Porto")
     response = console.page(q="harbour " * 1000)
-    assert texts(response) == ["the harbour of Porto"]
-    assert "4096" in notes(response)
+    assert list_beginnings(response) == ["the harbour of Porto"]
+    assert "4096" in join_messages(response)
 
 
 # The palette
@@ -273,7 +273,7 @@ def test_the_palette_finds_memories(console, api):
     tasks.embed_due()
     found = console.page("/admin/search/", s="harbour", extended=1).content.decode()
     assert "the harbour of Porto" in found
-    assert page_of(memory["id"]) in found
+    assert get_page_url(memory["id"]) in found
 
 
 def test_the_palette_shows_nothing_to_who_may_not_see_memories(client, api, django_user_model):
@@ -288,7 +288,7 @@ def test_the_palette_shows_nothing_to_who_may_not_see_memories(client, api, djan
 def test_the_page_shows_the_facts_of_the_vector_but_never_the_vector(console, api):
     memory = api.add("the harbour of Porto", data={"city": "Porto"})
     tasks.embed_due()
-    text = console.page(page_of(memory["id"])).content.decode()
+    text = console.page(get_page_url(memory["id"])).content.decode()
     assert "hashing-1" in text
     assert "768" in text
     assert "of the content as it stands" in text
@@ -301,12 +301,12 @@ def test_the_page_takes_a_constant_number_of_statements(console, api, django_ass
     tasks.embed_due()
     # Session, user, memory, its namespace, facts of the vector, neighbours, relationships, those that wait.
     with django_assert_num_queries(8):
-        console.page(page_of(memory["id"]))
+        console.page(get_page_url(memory["id"]))
     for number in range(30):
         api.add(f"the harbour of Porto {number}", tags=["a", "b"])
     tasks.embed_due()
     with django_assert_num_queries(8):
-        console.page(page_of(memory["id"]))
+        console.page(get_page_url(memory["id"]))
 
 
 def test_the_nearest_memories_are_of_the_same_namespace(console, api, outsider):
@@ -316,10 +316,10 @@ def test_the_nearest_memories_are_of_the_same_namespace(console, api, outsider):
     expired = api.add("the harbour of Porto once")
     tasks.embed_due()
     Memory.objects.filter(pk=expired["id"]).update(expires_at=timezone.now())
-    found = console.page(page_of(memory["id"])).context["neighbours"]
+    found = console.page(get_page_url(memory["id"])).context["neighbours"]
     assert [str(each.id) for each in found] == [near["id"], far["id"]]
     assert found[0].similarity > found[1].similarity
-    assert theirs["id"] not in console.page(page_of(memory["id"])).content.decode()
+    assert theirs["id"] not in console.page(get_page_url(memory["id"])).content.decode()
 
 
 def test_vectors_of_another_model_are_no_neighbours(console, api, embedder):
@@ -329,28 +329,28 @@ def test_vectors_of_another_model_are_no_neighbours(console, api, embedder):
     Namespace.objects.update(embedding_model="another")
     again = api.add("the harbour of Porto again")
     tasks.embed_due()
-    assert console.page(page_of(memory["id"])).context["embedding"] is None
-    assert console.page(page_of(again["id"])).context["neighbours"] == []
+    assert console.page(get_page_url(memory["id"])).context["embedding"] is None
+    assert console.page(get_page_url(again["id"])).context["neighbours"] == []
 
 
 def test_a_refused_memory_says_why(console, api, embedder):
     embedder("Refusing")
     memory = api.add("poison")
     tasks.embed_due()
-    assert "It tastes of almonds." in console.page(page_of(memory["id"])).content.decode()
+    assert "It tastes of almonds." in console.page(get_page_url(memory["id"])).content.decode()
     assert "refused" in console.page().content.decode()
 
 
 def test_json_is_readable_and_harmless(console, api):
     memory = api.add("x", data={"city": "Kraków", "note": "</div><script>alert(1)</script>"}, metadata={"n": 1})
-    text = console.page(page_of(memory["id"])).content.decode()
+    text = console.page(get_page_url(memory["id"])).content.decode()
     assert "Kraków" in text
     assert "<script>alert" not in text
 
 
 def test_its_history_can_be_read(console, api):
     memory = api.add("text")
-    save(console, memory["id"], summary="short")
+    save_form(console, memory["id"], summary="short")
     history = console.page(reverse("admin:memories_memory_history", args=[memory["id"]])).content.decode()
     assert re.search(r"Changed [Ss]ummary", history)
 
@@ -359,9 +359,9 @@ def test_labels_lead_to_the_like(console, api, namespace):
     memory = api.add("one", user_id="ada & co", tags=["red, blue"])
     api.add("two", user_id="ada & co")
     api.add("three", tags=["red, blue"])
-    links = {link["name"]: link["address"] for link in console.page(page_of(memory["id"])).context["links"]}
-    assert texts(console.page(LIST + links["user"])) == ["two", "one"]
-    assert texts(console.page(LIST + links["tag"])) == ["three", "one"]
+    links = {link["name"]: link["address"] for link in console.page(get_page_url(memory["id"])).context["links"]}
+    assert list_beginnings(console.page(LIST_URL + links["user"])) == ["two", "one"]
+    assert list_beginnings(console.page(LIST_URL + links["tag"])) == ["three", "one"]
 
 
 # Changing, adding, deleting
@@ -378,12 +378,12 @@ def test_a_memory_that_is_an_insight_leads_to_what_it_says_as_one(console, api):
 def test_new_content_makes_a_new_vector_due(console, api):
     memory = api.add("the old text")
     tasks.embed_due()
-    assert save(console, memory["id"], content="the new text").status_code == 302
+    assert save_form(console, memory["id"], content="the new text").status_code == 302
     kept = Memory.objects.get(pk=memory["id"])
     assert (kept.content, kept.due.tries) == ("the new text", 0)
-    assert "of older content" in console.page(page_of(memory["id"])).content.decode()
+    assert "of older content" in console.page(get_page_url(memory["id"])).content.decode()
     assert tasks.embed_due() == 1
-    assert "of the content as it stands" in console.page(page_of(memory["id"])).content.decode()
+    assert "of the content as it stands" in console.page(get_page_url(memory["id"])).content.decode()
 
 
 def test_saving_untouched_changes_nothing(console, api):
@@ -398,7 +398,7 @@ def test_saving_untouched_changes_nothing(console, api):
     )
     tasks.embed_due()
     before = Memory.objects.filter(pk=memory["id"]).values().get()
-    assert save(console, memory["id"]).status_code == 302
+    assert save_form(console, memory["id"]).status_code == 302
     assert Memory.objects.filter(pk=memory["id"]).values().get() == before
 
 
@@ -411,7 +411,7 @@ def test_every_field_can_be_changed(console, api):
         "data": '{"a": {"b": null}}', "metadata": '{"c": "ü"}', "expires_at_0": "2150-01-01",
         "expires_at_1": "00:00:00",
     }  # fmt: skip
-    assert save(console, memory["id"], **changes).status_code == 302
+    assert save_form(console, memory["id"], **changes).status_code == 302
     stored = api.get(f"/memories/{memory['id']}").json()
     assert stored["entity"] == {"system": "jira", "id": "A-1", "type": "Issue", "name": "Login"}
     assert (stored["data"], stored["metadata"], stored["tags"]) == ({"a": {"b": None}}, {"c": "ü"}, ["a", "b"])
@@ -426,7 +426,7 @@ def test_what_is_emptied_is_gone(console, api):
     entity = {"system": "jira", "id": "A-1"}
     memory = api.add("text", summary="s", user_id="ada", tags=["a"], data={"a": 1}, metadata={"b": 1}, entity=entity)
     emptied = dict.fromkeys(("summary", "user_id", "tags", "data", "metadata", "entity_system", "entity_id"), "")
-    assert save(console, memory["id"], **emptied).status_code == 302
+    assert save_form(console, memory["id"], **emptied).status_code == 302
     stored = api.get(f"/memories/{memory['id']}").json()
     assert [stored[name] for name in ("summary", "user_id", "data", "entity")] == [None] * 4
     assert (stored["tags"], stored["metadata"]) == ([], {})
@@ -460,7 +460,7 @@ def test_what_is_emptied_is_gone(console, api):
 def test_what_the_api_refuses_is_an_error_of_the_form(console, api, field, value):
     memory = api.add("text")
     extra = {"expires_at_1": "00:00"} if field == "expires_at_0" else {}
-    response = save(console, memory["id"], **{field: value}, **extra)
+    response = save_form(console, memory["id"], **{field: value}, **extra)
     assert response.status_code == 200
     assert response.context["errors"]
     assert api.get(f"/memories/{memory['id']}").json()["updated_at"] == memory["updated_at"]
@@ -468,20 +468,20 @@ def test_what_the_api_refuses_is_an_error_of_the_form(console, api, field, value
 
 def test_a_duplicate_is_an_error_of_the_form_that_leads_to_the_other(console, api):
     first, second = api.add("one"), api.add("two")
-    response = save(console, second["id"], content="one")
+    response = save_form(console, second["id"], content="one")
     assert response.status_code == 200
-    assert page_of(first["id"]) in str(response.context["adminform"].form.errors["content"])
+    assert get_page_url(first["id"]) in str(response.context["adminform"].form.errors["content"])
 
 
 def test_an_entity_has_one_memory(console, api):
     api.add("one", entity={"system": "jira", "id": "A-1"})
     second = api.add("two")
-    response = save(console, second["id"], entity_system="jira", entity_id="A-1")
+    response = save_form(console, second["id"], entity_system="jira", entity_id="A-1")
     assert response.status_code == 200
     assert "entity_id" in response.context["adminform"].form.errors
 
 
-def filled(namespace: Namespace, **changes: str) -> dict[str, str]:
+def build_form(namespace: Namespace, **changes: str) -> dict[str, str]:
     return {
         "namespace": str(namespace.pk), "content": "by hand", "memory_type": "agent", "importance": "3",
         "confidence": "1", "source_system": "admin", "metadata": "",
@@ -489,8 +489,10 @@ def filled(namespace: Namespace, **changes: str) -> dict[str, str]:
 
 
 def test_a_memory_is_added(console, api, namespace):
-    assert console.page(LIST + "add/")
-    response = console.post(LIST + "add/", filled(namespace, content="by hand\r\nand more", tags="a", data='{"a": 1}'))
+    assert console.page(LIST_URL + "add/")
+    response = console.post(
+        LIST_URL + "add/", build_form(namespace, content="by hand\r\nand more", tags="a", data='{"a": 1}')
+    )
     assert response.status_code == 302
     memory = Memory.objects.get()
     assert (memory.content, memory.tags, memory.data, memory.metadata) == ("by hand\nand more", ["a"], {"a": 1}, {})
@@ -500,7 +502,7 @@ def test_a_memory_is_added(console, api, namespace):
 
 def test_adding_what_is_there_is_an_error_of_the_form(console, api, namespace):
     api.add("by hand")
-    response = console.post(LIST + "add/", filled(namespace))
+    response = console.post(LIST_URL + "add/", build_form(namespace))
     assert response.status_code == 200
     assert "remembered already" in str(response.context["adminform"].form.errors["content"])
 
@@ -508,14 +510,14 @@ def test_adding_what_is_there_is_an_error_of_the_form(console, api, namespace):
 def test_an_expired_twin_is_in_nobodys_way(console, api, namespace):
     gone = api.add("by hand")
     Memory.objects.filter(pk=gone["id"]).update(expires_at=timezone.now())
-    assert console.post(LIST + "add/", filled(namespace)).status_code == 302
+    assert console.post(LIST_URL + "add/", build_form(namespace)).status_code == 302
     assert Memory.objects.get().content == "by hand"
 
 
 def test_a_memory_may_become_what_an_expired_one_was(console, api):
     gone, memory = api.add("one"), api.add("two")
     Memory.objects.filter(pk=gone["id"]).update(expires_at=timezone.now())
-    assert save(console, memory["id"], content="one").status_code == 302
+    assert save_form(console, memory["id"], content="one").status_code == 302
     assert Memory.objects.get().content == "one"
 
 
@@ -533,10 +535,10 @@ def test_several_are_deleted_after_they_were_shown(console, api):
     ids = [api.add(f"memory {number}")["id"] for number in range(3)]
     tasks.embed_due()
     chosen = {"action": "delete_selected", "_selected_action": ids[:2]}
-    response = console.post(LIST, chosen)
+    response = console.post(LIST_URL, chosen)
     assert "memory 1" in response.content.decode()
     assert dict(response.context["model_count"]) == {"memories": 2, "vectors": 2}
-    assert console.post(LIST, chosen | {"post": "yes"}).status_code == 302
+    assert console.post(LIST_URL, chosen | {"post": "yes"}).status_code == 302
     assert [str(pk) for pk in Memory.objects.values_list("pk", flat=True)] == ids[2:]
     assert [str(pk) for pk in Embedding.objects.values_list("memory_id", flat=True)] == ids[2:]
 
@@ -546,7 +548,7 @@ def test_who_may_only_look_can_change_nothing(client, api, django_user_model):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_memory"))
     client.force_login(clerk)
-    assert client.get(LIST).status_code == 200
-    assert client.get(page_of(memory["id"])).status_code == 200
-    assert client.post(page_of(memory["id"]), {"content": "other"}).status_code == 403
-    assert client.get(LIST + "add/").status_code == 403
+    assert client.get(LIST_URL).status_code == 200
+    assert client.get(get_page_url(memory["id"])).status_code == 200
+    assert client.post(get_page_url(memory["id"]), {"content": "other"}).status_code == 403
+    assert client.get(LIST_URL + "add/").status_code == 403

@@ -7,13 +7,13 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from tests.wire import at_once, blamed, is_problem
+from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-ONE = [1.0] + [0.0] * 767
+UNIT_VECTOR = [1.0] + [0.0] * 767
 
 
-def bulk(api, *memories: dict | str) -> dict:
+def add_bulk(api, *memories: dict | str) -> dict:
     items = [{"content": each} if isinstance(each, str) else each for each in memories]
     response = api.post("/memories/bulk", {"memories": items})
     assert response.status_code == 201, response.content
@@ -22,21 +22,21 @@ def bulk(api, *memories: dict | str) -> dict:
 
 def test_the_ids_come_in_the_order_given(api):
     contents = [f"number {number}" for number in (5, 3, 9, 1, 7)]
-    answer = bulk(api, *contents)
+    answer = add_bulk(api, *contents)
     assert (answer["created"], answer["existing"]) == (5, 0)
     assert [api.get(f"/memories/{each}").json()["content"] for each in answer["ids"]] == contents
 
 
 def test_what_was_there_is_told_by_its_old_id(api):
     old = api.add("tea", tags=["old"])["id"]
-    answer = bulk(api, "coffee", {"content": "tea", "tags": ["new"]}, "milk")
+    answer = add_bulk(api, "coffee", {"content": "tea", "tags": ["new"]}, "milk")
     assert (answer["created"], answer["existing"]) == (2, 1)
     assert answer["ids"][1] == old
     assert api.get(f"/memories/{old}").json()["tags"] == ["old", "new"]
 
 
 def test_repeats_inside_a_bulk_are_one_memory(api):
-    answer = bulk(
+    answer = add_bulk(
         api,
         {"content": "tea", "tags": ["a"], "importance": 2},
         "coffee",
@@ -52,26 +52,28 @@ def test_repeats_inside_a_bulk_are_one_memory(api):
 
 
 def test_a_later_repeat_wins_over_an_earlier_one(api):
-    answer = bulk(api, *({"content": "tea", "metadata": {"last": number}} for number in range(5)))
+    answer = add_bulk(api, *({"content": "tea", "metadata": {"last": number}} for number in range(5)))
     assert api.get(f"/memories/{answer['ids'][0]}").json()["metadata"] == {"last": 4}
 
 
 def test_sending_it_again_creates_nothing(api):
-    first = bulk(api, "tea", "coffee")
-    assert bulk(api, "tea", "coffee") == {"created": 0, "existing": 2, "ids": first["ids"]}
+    first = add_bulk(api, "tea", "coffee")
+    assert add_bulk(api, "tea", "coffee") == {"created": 0, "existing": 2, "ids": first["ids"]}
 
 
 @pytest.mark.parametrize("bad", [{"content": " "}, {"content": "x", "importance": 9}, {}, "text", {"x": 1}], ids=str)
 def test_one_bad_item_stops_all_and_is_named_by_its_position(api, bad):
     response = api.post("/memories/bulk", {"memories": [{"content": "tea"}, {"content": "coffee"}, bad]})
     assert is_problem(response, 422)
-    assert {field.rsplit(".", 1)[0] if field.count(".") > 1 else field for field in blamed(response)} == {"memories.2"}
+    assert {field.rsplit(".", 1)[0] if field.count(".") > 1 else field for field in list_blamed_fields(response)} == {
+        "memories.2"
+    }
     assert Memory.objects.count() == 0
 
 
 def test_every_bad_item_is_named(api):
     response = api.post("/memories/bulk", {"memories": [{"content": ""}, {"content": "tea"}, {"content": "\0"}]})
-    assert blamed(response) == {"memories.0.content", "memories.2.content"}
+    assert list_blamed_fields(response) == {"memories.0.content", "memories.2.content"}
 
 
 def test_an_answer_names_a_hundred_faults_at_most(api):
@@ -90,27 +92,27 @@ def test_a_conflict_in_the_database_stops_all(api):
 
 def test_a_thousand_take_as_many_statements_as_one(api, takes):
     with takes(3):  # SAVEPOINT, INSERT, RELEASE
-        bulk(api, "tea")
+        add_bulk(api, "tea")
     with takes(3):
-        answer = bulk(api, *(f"number {number}" for number in range(1000)))
+        answer = add_bulk(api, *(f"number {number}" for number in range(1000)))
     assert answer["created"] == len(set(answer["ids"])) == 1000
 
 
 def test_mere_repeats_cost_no_statement(api, takes):
     with takes(3):
-        bulk(api, *(f"number {number % 300}" for number in range(900)))
+        add_bulk(api, *(f"number {number % 300}" for number in range(900)))
     assert Memory.objects.count() == 300
 
 
 def test_repeats_that_say_something_new_take_one_more_statement_each(api, takes):
     with takes(5):
-        bulk(api, *({"content": "again", "tags": [tag]} for tag in ("one", "two", "three")))
+        add_bulk(api, *({"content": "again", "tags": [tag]} for tag in ("one", "two", "three")))
     assert sorted(Memory.objects.get().tags) == ["one", "three", "two"]
 
 
 def test_vectors_take_one_more_statement(api, takes):
     with takes(4):
-        bulk(api, *({"content": f"number {number}", "vector": ONE} for number in range(100)))
+        add_bulk(api, *({"content": f"number {number}", "vector": UNIT_VECTOR} for number in range(100)))
     assert Embedding.objects.count() == 100
     assert tasks.embed_due() == 0
 
@@ -119,14 +121,14 @@ def test_vectors_take_one_more_statement(api, takes):
 def test_1_to_1000_are_accepted(api, count):
     response = api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(count)]})
     assert is_problem(response, 422)
-    assert blamed(response) == {"memories"}
+    assert list_blamed_fields(response) == {"memories"}
     assert Memory.objects.count() == 0
 
 
 def test_expired_twins_are_replaced(api):
-    old = bulk(api, "tea", "coffee")["ids"]
+    old = add_bulk(api, "tea", "coffee")["ids"]
     Memory.objects.filter(content="tea").update(expires_at=timezone.now())
-    answer = bulk(api, "coffee", "tea")
+    answer = add_bulk(api, "coffee", "tea")
     assert (answer["created"], answer["existing"]) == (1, 1)
     assert answer["ids"][0] == old[1]
     assert answer["ids"][1] != old[0]
@@ -137,7 +139,7 @@ def test_expired_twins_are_replaced(api):
 def test_two_bulks_of_the_same_contents_in_opposite_order_both_succeed(api):
     items = [{"content": f"number {number}"} for number in range(500)]
     orders = [items, items[::-1]] * 3
-    answers = at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in orders])
+    answers = run_at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in orders])
     assert [answer.status_code for answer in answers] == [201] * 6
     assert sum(answer.json()["created"] for answer in answers) == 500
     assert len({tuple(sorted(answer.json()["ids"])) for answer in answers}) == 1
@@ -149,7 +151,7 @@ def test_two_bulks_that_replace_the_same_expired_twins_both_succeed(api):
     items = [{"content": f"number {number}"} for number in range(200)]
     api.post("/memories/bulk", {"memories": items})
     Memory.objects.update(expires_at=timezone.now())
-    answers = at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in (items, items[::-1])])
+    answers = run_at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in (items, items[::-1])])
     assert [answer.status_code for answer in answers] == [201, 201]
     assert Memory.objects.alive().count() == Memory.objects.count() == 200
 
@@ -158,7 +160,7 @@ def test_a_content_said_in_too_many_ways_is_refused(api):
     memories = [{"content": "again", "metadata": {"turn": turn}} for turn in range(30)]
     response = api.post("/memories/bulk", {"memories": memories})
     assert is_problem(response, 422)
-    assert blamed(response) == {"memories"}
+    assert list_blamed_fields(response) == {"memories"}
     assert not Memory.objects.exists()
 
 
@@ -168,5 +170,5 @@ def test_bulks_of_the_same_contents_survive_a_worker_and_deletes(api):
     body = {"memories": [{"content": f"number {number}"} for number in range(150)]}
     work = [partial(api.post, "/memories/bulk", body) for _ in range(6)]
     work += [partial(api.post, "/memories/delete", {"filters": {"source_system": "api"}}) for _ in range(3)]
-    answers = at_once([*work, tasks.embed_due, tasks.embed_due])
+    answers = run_at_once([*work, tasks.embed_due, tasks.embed_due])
     assert {answer.status_code for answer in answers if hasattr(answer, "status_code")} <= {200, 201}

@@ -14,21 +14,21 @@ from memories.types import MemoryType
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
-HERE = ("--namespace", "ours")
-LISTINGS = pytest.mark.parametrize("command", ["recent", "counts", "embedding_status"])
+NAMESPACE_OPTION = ("--namespace", "ours")
+EVERY_LISTING = pytest.mark.parametrize("command", ["recent", "counts", "embedding_status"])
 
 
-def run(capsys, *words: object) -> tuple[str, str]:
+def run_command(capsys, *words: object) -> tuple[str, str]:
     """What the command says on stdout and on stderr."""
     call_command(*map(str, words))
     return capsys.readouterr()
 
 
-def rows(capsys, command: str, *words: object) -> list[dict]:
-    return json.loads(run(capsys, command, *HERE, "--format", "json", *words).out)
+def run_listing(capsys, command: str, *words: object) -> list[dict]:
+    return json.loads(run_command(capsys, command, *NAMESPACE_OPTION, "--format", "json", *words).out)
 
 
-def refusal(*words: object) -> CommandError:
+def run_refused_command(*words: object) -> CommandError:
     with pytest.raises(CommandError) as caught:
         call_command(*map(str, words))
     return caught.value
@@ -38,7 +38,7 @@ def refusal(*words: object) -> CommandError:
 
 
 def test_what_is_remembered_is_embedded_and_its_id_printed(capsys, api):
-    out, err = run(capsys, "remember", *HERE, "Ada likes tea.")
+    out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "Ada likes tea.")
     memory = api.get(f"/memories/{out.strip()}").json()
     assert (memory["content"], memory["source_system"], memory["embedded"]) == ("Ada likes tea.", "command line", True)
     assert err == "Kept, embedded.\n"
@@ -46,22 +46,24 @@ def test_what_is_remembered_is_embedded_and_its_id_printed(capsys, api):
 
 def test_everything_about_it_can_be_said(capsys, api):
     words = ("--type", "rag", "--user", "ada", "--tag", "a", "--tag", "b", "--importance", "5")
-    memory = api.get(f"/memories/{run(capsys, 'remember', *HERE, 'tea', *words).out.strip()}").json()
+    memory = api.get(
+        f"/memories/{run_command(capsys, 'remember', *NAMESPACE_OPTION, 'tea', *words).out.strip()}"
+    ).json()
     assert (memory["memory_type"], memory["user_id"], memory["tags"], memory["importance"]) == (
         *("rag", "ada", ["a", "b"], 5),
     )
 
 
 def test_the_same_again_says_so(capsys, api):
-    first = run(capsys, "remember", *HERE, "tea").out
-    out, err = run(capsys, "remember", *HERE, "tea")
+    first = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea").out
+    out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea")
     assert out == first
     assert err.startswith("Was there already")
 
 
 def test_without_an_embedder_it_is_kept_all_the_same(capsys, api, embedder):
     embedder("Away")
-    out, err = run(capsys, "remember", *HERE, "tea")
+    out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea")
     assert err == "Kept, not yet embedded.\n"
     assert api.get(f"/memories/{out.strip()}").status_code == 200
 
@@ -82,7 +84,7 @@ def test_without_an_embedder_it_is_kept_all_the_same(capsys, api, embedder):
     ids=lambda value: str(value)[:40],
 )
 def test_what_cannot_be_remembered_is_refused_in_a_sentence(namespace, words, named):
-    error = refusal("remember", *HERE, *words)
+    error = run_refused_command("remember", *NAMESPACE_OPTION, *words)
     assert error.returncode in (1, 2)  # the parser's own refusals carry no code when called from Python
     assert named in str(error)
     assert Memory.objects.count() == 0
@@ -95,7 +97,7 @@ def test_recent_lists_the_newest_first(capsys, api):
     api.add("second", user_id="ada")
     api.add("first", created_at=(timezone.now() - timedelta(days=2)).isoformat())
     api.add("too old", created_at=(timezone.now() - timedelta(days=31)).isoformat())
-    listed = rows(capsys, "recent")
+    listed = run_listing(capsys, "recent")
     assert [row["content"] for row in listed] == ["second", "first"]
     assert set(listed[0]) == {"id", "created_at", "memory_type", "user_id", "content"}
 
@@ -104,7 +106,7 @@ def test_recent_lists_the_newest_first(capsys, api):
 def test_recent_lists_as_many_as_are_asked_for(capsys, api, limit, count):
     for number in range(3):
         api.add(f"number {number}")
-    assert len(rows(capsys, "recent", "--limit", limit)) == count
+    assert len(run_listing(capsys, "recent", "--limit", limit)) == count
 
 
 def test_counts_are_by_type_or_by_user(capsys, api):
@@ -113,11 +115,11 @@ def test_counts_are_by_type_or_by_user(capsys, api):
     api.add("three", memory_type="rag")
     tasks.embed_due()
     api.add("four", memory_type="rag", user_id="ben")
-    assert {row["memory_type"]: (row["memories"], row["embedded"]) for row in rows(capsys, "counts")} == {
+    assert {row["memory_type"]: (row["memories"], row["embedded"]) for row in run_listing(capsys, "counts")} == {
         "agent": (2, 2),
         "rag": (2, 1),
     }
-    by_user = rows(capsys, "counts", "--by", "user")
+    by_user = run_listing(capsys, "counts", "--by", "user")
     assert [(row["user_id"], row["memories"]) for row in by_user] == [("ada", 2), ("ben", 1), (None, 1)]
 
 
@@ -131,7 +133,7 @@ def test_embedding_status_tells_models_backlog_and_refusals(capsys, api, embedde
     api.add("two")
     tasks.embed_due()
     api.add("three")
-    told = {(row["what"], row["note"]): row["memories"] for row in rows(capsys, "embedding_status")}
+    told = {(row["what"], row["note"]): row["memories"] for row in run_listing(capsys, "embedding_status")}
     assert told == {
         ("model new", "searches meet these"): 1,
         ("model old", "of another model: searches do not meet these"): 1,
@@ -145,20 +147,20 @@ def test_entities_are_listed_by_system_and_user(capsys, api):
         entity = {"system": system, "id": number, "type": "thing", "name": f"thing {number}"}
         api.add(f"{system} {number}", entity=entity, user_id=user)
     api.add("no entity")
-    listed = rows(capsys, "entities")
+    listed = run_listing(capsys, "entities")
     assert [row["entity_id"] for row in listed] == ["001", "A-2", "A-1"]
     assert listed[0]["entity_name"] == "thing 001"
-    assert [row["entity_id"] for row in rows(capsys, "entities", "--system", "jira")] == ["A-2", "A-1"]
-    assert [row["entity_id"] for row in rows(capsys, "entities", "--user", "ada", "--limit", "1")] == ["001"]
+    assert [row["entity_id"] for row in run_listing(capsys, "entities", "--system", "jira")] == ["A-2", "A-1"]
+    assert [row["entity_id"] for row in run_listing(capsys, "entities", "--user", "ada", "--limit", "1")] == ["001"]
 
 
 def test_summaries_are_found_by_pattern(capsys, api):
     api.add("one", summary="Won the Acme deal")
     api.add("two", summary="Lost the Bravo deal")
     api.add("three")
-    assert [row["summary"] for row in rows(capsys, "summaries")] == ["Lost the Bravo deal", "Won the Acme deal"]
-    assert [row["summary"] for row in rows(capsys, "summaries", "^won .* deal$")] == ["Won the Acme deal"]
-    error = refusal("summaries", *HERE, "(")
+    assert [row["summary"] for row in run_listing(capsys, "summaries")] == ["Lost the Bravo deal", "Won the Acme deal"]
+    assert [row["summary"] for row in run_listing(capsys, "summaries", "^won .* deal$")] == ["Won the Acme deal"]
+    error = run_refused_command("summaries", *NAMESPACE_OPTION, "(")
     assert (str(error), error.returncode) == ("This is no regular expression: (", 2)
 
 
@@ -167,22 +169,25 @@ def test_a_literal_search_looks_inside_content_summary_and_data(capsys, api):
     api.add("two", summary="1000 of the Harbour")
     api.add("three", data={"deep": {"place": ["harbour 100%"]}})
     api.add("nothing of it")
-    found = rows(capsys, "search", "HARBOUR", "--literal")
+    found = run_listing(capsys, "search", "HARBOUR", "--literal")
     assert [row["content"] for row in found] == ["three", "two", "100% of the harbour"]
-    assert [row["content"] for row in rows(capsys, "search", "100%", "--literal")] == ["three", "100% of the harbour"]
+    assert [row["content"] for row in run_listing(capsys, "search", "100%", "--literal")] == [
+        "three",
+        "100% of the harbour",
+    ]
 
 
-@LISTINGS
+@EVERY_LISTING
 def test_json_lines_are_one_object_a_line(capsys, api, command):
     api.add("tea\nand coffee")
-    out = run(capsys, command, *HERE, "--format", "jsonl").out
-    assert [json.loads(line) for line in out.splitlines()] == rows(capsys, command)
+    out = run_command(capsys, command, *NAMESPACE_OPTION, "--format", "jsonl").out
+    assert [json.loads(line) for line in out.splitlines()] == run_listing(capsys, command)
 
 
-@LISTINGS
+@EVERY_LISTING
 def test_a_table_is_for_people(capsys, api, command):
     api.add("tea [bold]and[/bold] coffee " + "x" * 300, user_id="ada")
-    out = run(capsys, command, *HERE).out
+    out = run_command(capsys, command, *NAMESPACE_OPTION).out
     assert len(out.splitlines()) >= 2
     assert "[bold]" in out or command != "recent"
     assert "x" * 200 not in out
@@ -190,24 +195,24 @@ def test_a_table_is_for_people(capsys, api, command):
 
 @pytest.mark.parametrize("command", ["recent", "counts"])
 def test_nothing_is_told_as_nothing(capsys, namespace, command):
-    assert rows(capsys, command) == []
-    assert run(capsys, command, *HERE, "--format", "jsonl").out == ""
-    out, err = run(capsys, command, *HERE)
+    assert run_listing(capsys, command) == []
+    assert run_command(capsys, command, *NAMESPACE_OPTION, "--format", "jsonl").out == ""
+    out, err = run_command(capsys, command, *NAMESPACE_OPTION)
     assert (out, err) == ("", "Nothing.\n")
 
 
-@LISTINGS
+@EVERY_LISTING
 def test_another_namespace_is_not_told(capsys, api, outsider, command):
     outsider.add("theirs")
-    assert "theirs" not in run(capsys, command, *HERE).out
-    assert sum(row.get("memories", 1) for row in rows(capsys, command)) == 0
+    assert "theirs" not in run_command(capsys, command, *NAMESPACE_OPTION).out
+    assert sum(row.get("memories", 1) for row in run_listing(capsys, command)) == 0
 
 
 @pytest.mark.parametrize("command", ["recent", "counts"])
 def test_what_has_expired_is_not_told(capsys, api, command):
     api.add("tea")
     Memory.objects.update(expires_at=timezone.now())
-    assert rows(capsys, command) == []
+    assert run_listing(capsys, command) == []
 
 
 # show
@@ -215,22 +220,22 @@ def test_what_has_expired_is_not_told(capsys, api, command):
 
 def test_a_memory_is_shown_whole(capsys, api):
     memory = api.add("tea", metadata={"ü": 1}, entity={"system": "jira", "id": "A-1"})
-    out = run(capsys, "show", *HERE, memory["id"]).out
+    out = run_command(capsys, "show", *NAMESPACE_OPTION, memory["id"]).out
     assert json.loads(out) == api.get(f"/memories/{memory['id']}").json()
     assert "ü" in out
 
 
 def test_what_is_not_there_is_a_failure(namespace):
-    assert refusal("show", *HERE, uuid4()).returncode == 1
+    assert run_refused_command("show", *NAMESPACE_OPTION, uuid4()).returncode == 1
 
 
 def test_what_is_not_ours_is_not_shown(api, outsider):
-    assert refusal("show", *HERE, outsider.add("theirs")["id"]).returncode == 1
+    assert run_refused_command("show", *NAMESPACE_OPTION, outsider.add("theirs")["id"]).returncode == 1
 
 
 @pytest.mark.parametrize("text", ["x", "", "00000000-0000-0000-0000-00000000000g"])
 def test_what_is_no_id_is_wrong_use(namespace, text):
-    error = refusal("show", *HERE, text)
+    error = run_refused_command("show", *NAMESPACE_OPTION, text)
     assert error.returncode == 2
     assert repr(text) in str(error)
 
@@ -242,18 +247,18 @@ def test_what_is_no_id_is_wrong_use(namespace, text):
     "words", [("recent",), ("counts",), ("embedding_status",), ("show", UUID(int=7)), ("remember", "tea")], ids=str
 )
 def test_an_unknown_namespace_is_wrong_use_and_the_known_ones_are_named(namespace, words):
-    error = refusal(*words, "--namespace", "nowhere")
+    error = run_refused_command(*words, "--namespace", "nowhere")
     assert error.returncode == 2
     assert "'nowhere'" in str(error)
     assert "ours" in str(error)
 
 
-@LISTINGS
+@EVERY_LISTING
 def test_an_unknown_format_is_refused(namespace, command):
-    assert "xml" in str(refusal(command, *HERE, "--format", "xml"))
+    assert "xml" in str(run_refused_command(command, *NAMESPACE_OPTION, "--format", "xml"))
 
 
 @pytest.mark.parametrize("kind", list(MemoryType))
 def test_every_type_can_be_remembered(capsys, api, kind):
-    run(capsys, "remember", *HERE, "tea", "--type", kind)
+    run_command(capsys, "remember", *NAMESPACE_OPTION, "tea", "--type", kind)
     assert Memory.objects.get().memory_type == kind

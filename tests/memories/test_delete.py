@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from tests.wire import blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
 
 
-def forget(api, dry_run: bool = False, **filters: object) -> dict:
+def delete_memories(api, dry_run: bool = False, **filters: object) -> dict:
     response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
     assert response.status_code == 200, response.content
     return response.json()
@@ -31,7 +31,7 @@ def three(api) -> list[str]:
     return ids
 
 
-def left() -> set[str]:
+def load_ids() -> set[str]:
     memories = {str(pk) for pk in Memory.objects.values_list("pk", flat=True)}
     assert {str(pk) for pk in Embedding.objects.values_list("memory_id", flat=True)} == memories
     return memories
@@ -40,7 +40,7 @@ def left() -> set[str]:
 def test_a_memory_and_its_vector_are_gone_at_once(api, three):
     response = api.delete(f"/memories/{three[0]}")
     assert (response.status_code, response.content) == (204, b"")
-    assert left() == set(three[1:])
+    assert load_ids() == set(three[1:])
     assert is_problem(api.get(f"/memories/{three[0]}"), 404)
     for mode in ("hybrid", "vector", "text"):
         found = {hit["memory"]["id"] for hit in api.search("Ada likes tea", mode=mode)["results"]}
@@ -52,15 +52,15 @@ def test_it_takes_one_statement_after_authentication(api, three, takes):
     with takes(1):
         api.delete(f"/memories/{three[0]}")
     with takes(1):
-        forget(api, user_id="ada")
+        delete_memories(api, user_id="ada")
     with takes(1):
-        forget(api, dry_run=True, user_id="ben")
+        delete_memories(api, dry_run=True, user_id="ben")
 
 
 def test_the_vector_goes_however_the_memory_is_deleted(three):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM memories_memory WHERE user_id = 'ada'")
-    assert left() == {three[2]}
+    assert load_ids() == {three[2]}
 
 
 def test_everything_goes_with_the_namespace(api, outsider, namespace, three):
@@ -69,7 +69,7 @@ def test_everything_goes_with_the_namespace(api, outsider, namespace, three):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM sessions_app_apikey WHERE namespace_id = %s", [namespace.pk])
         cursor.execute("DELETE FROM sessions_app_namespace WHERE id = %s", [namespace.pk])
-    assert left() == {theirs["id"]}
+    assert load_ids() == {theirs["id"]}
 
 
 def test_what_is_not_there_is_404(api):
@@ -77,9 +77,9 @@ def test_what_is_not_there_is_404(api):
 
 
 def test_what_is_not_ours_is_404(api, outsider, three):
-    before = fingerprint()
+    before = fingerprint_tables()
     assert is_problem(outsider.delete(f"/memories/{three[0]}"), 404)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_what_has_expired_is_404(api, three):
@@ -91,25 +91,25 @@ def test_what_has_expired_is_404(api, three):
 
 
 def test_only_what_matches_is_deleted(api, three):
-    assert forget(api, user_id="ada") == {"matched": 2, "deleted": 2}
-    assert left() == {three[2]}
+    assert delete_memories(api, user_id="ada") == {"matched": 2, "deleted": 2}
+    assert load_ids() == {three[2]}
 
 
 def test_all_filters_must_hold(api, three):
-    assert forget(api, user_id="ada", tags=["taste"]) == {"matched": 1, "deleted": 1}
-    assert left() == {*three[1:]}
+    assert delete_memories(api, user_id="ada", tags=["taste"]) == {"matched": 1, "deleted": 1}
+    assert load_ids() == {*three[1:]}
 
 
 def test_a_dry_run_counts_and_deletes_nothing(api, three):
-    before = fingerprint()
-    assert forget(api, dry_run=True, user_id="ada") == {"matched": 2, "deleted": 0}
-    assert fingerprint() == before
-    assert forget(api, user_id="ada")["deleted"] == 2
+    before = fingerprint_tables()
+    assert delete_memories(api, dry_run=True, user_id="ada") == {"matched": 2, "deleted": 0}
+    assert fingerprint_tables() == before
+    assert delete_memories(api, user_id="ada")["deleted"] == 2
 
 
 def test_what_matches_nothing_deletes_nothing(api, three):
-    assert forget(api, user_id="nobody") == {"matched": 0, "deleted": 0}
-    assert left() == set(three)
+    assert delete_memories(api, user_id="nobody") == {"matched": 0, "deleted": 0}
+    assert load_ids() == set(three)
 
 
 @pytest.mark.parametrize("filters", [{}, {"user_id": None}, {"metadata": {}}, {"ids": None, "metadata": {}}], ids=str)
@@ -117,29 +117,29 @@ def test_what_matches_nothing_deletes_nothing(api, three):
 def test_a_delete_without_a_filter_is_refused(api, three, filters, dry_run):
     response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
     assert is_problem(response, 422)
-    assert blamed(response) == {"filters"}
-    assert left() == set(three)
+    assert list_blamed_fields(response) == {"filters"}
+    assert load_ids() == set(three)
 
 
 @pytest.mark.parametrize("body", [{}, {"dry_run": False}, {"filters": None}, [], None, {"filters": []}], ids=str)
 def test_a_delete_that_names_no_filters_is_refused(api, three, body):
     assert is_problem(api.post("/memories/delete", body), 400, 415, 422)
-    assert left() == set(three)
+    assert load_ids() == set(three)
 
 
 @pytest.mark.parametrize("filters", [{"ids": []}, {"tags": []}, {"any_tags": []}, {"memory_types": []}], ids=str)
 def test_an_empty_list_is_no_filter(api, three, filters):
     assert is_problem(api.post("/memories/delete", {"filters": filters}), 422)
-    assert left() == set(three)
+    assert load_ids() == set(three)
 
 
 def test_what_has_expired_is_not_counted(api, three):
     Memory.objects.filter(pk=three[0]).update(expires_at=timezone.now())
-    assert forget(api, user_id="ada") == {"matched": 1, "deleted": 1}
+    assert delete_memories(api, user_id="ada") == {"matched": 1, "deleted": 1}
 
 
 def test_an_outsiders_filter_reaches_nothing_of_ours(api, outsider, three):
     outsider.add("theirs", user_id="ada")
-    assert forget(outsider, user_id="ada") == {"matched": 1, "deleted": 1}
-    assert forget(outsider, ids=three) == {"matched": 0, "deleted": 0}
-    assert left() == set(three)
+    assert delete_memories(outsider, user_id="ada") == {"matched": 1, "deleted": 1}
+    assert delete_memories(outsider, ids=three) == {"matched": 0, "deleted": 0}
+    assert load_ids() == set(three)

@@ -10,12 +10,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from memories import tasks
-from memories.embedding_queue import SET_ASIDE, TRIES, TRIES_IN_COMPANY
+from memories.embedding_queue import MAX_BATCHED_ATTEMPTS, MAX_EMBEDDING_ATTEMPTS, QUARANTINE_PERIOD
 from memories.embeddings import get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
 from tests.embedders import POISON
-from tests.embedding_servers import free_port
-from tests.wire import at_once
+from tests.embedding_servers import find_free_port
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +24,7 @@ def add_all(api, *contents: str) -> list[str]:
     return api.post("/memories/bulk", {"memories": [{"content": content} for content in contents]}).json()["ids"]
 
 
-def leases_end() -> None:
+def expire_leases() -> None:
     DueEmbedding.objects.update(after=timezone.now())
 
 
@@ -76,39 +76,39 @@ def test_long_texts_are_claimed_within_the_budget(api, embedder):
     long = [f"{number} " + "word " * 9_000 for number in range(5)]
     add_all(api, *long, "short")
     claims = []
-    while (made := tasks.embed_some(DueEmbedding.objects.alive())) is not None:
+    while (made := tasks.claim_and_embed(DueEmbedding.objects.alive())) is not None:
         claims.append(made)
     assert sum(claims) == 6
-    assert max(claims) * 45_000 <= tasks.CHARACTERS_AT_MOST + 45_000
+    assert max(claims) * 45_000 <= tasks.MAX_CLAIMED_CHARACTERS + 45_000
     assert len(claims) >= 3
     assert len(watched.texts) == 6
 
 
 def test_a_text_larger_than_the_budget_goes_alone(api, monkeypatch):
-    monkeypatch.setattr(tasks, "CHARACTERS_AT_MOST", 10)
+    monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
     add_all(api, "longer than the whole budget", "short", "brief")
     assert tasks.embed_due() == 3
 
 
 def test_at_most_so_many_are_claimed_at_once(api, monkeypatch):
-    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 2)
+    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 2)
     add_all(api, *[f"number {number}" for number in range(5)])
-    claims = [tasks.embed_some(DueEmbedding.objects.alive()) for _ in range(4)]
+    claims = [tasks.claim_and_embed(DueEmbedding.objects.alive()) for _ in range(4)]
     assert claims == [2, 2, 1, None]
 
 
 def test_what_was_claimed_too_much_costs_no_try(api, monkeypatch, embedder):
-    monkeypatch.setattr(tasks, "CHARACTERS_AT_MOST", 10)
+    monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
     embedder("Watched")
     add_all(api, "longer than the budget", "another long one")
-    tasks.embed_some(DueEmbedding.objects.alive())
+    tasks.claim_and_embed(DueEmbedding.objects.alive())
     [waiting] = DueEmbedding.objects.waiting()
     assert waiting.tries == 0
     assert waiting.after <= timezone.now()
 
 
 def test_the_oldest_goes_first(api, embedder, monkeypatch):
-    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 1)
+    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 1)
     watched = embedder("Watched")
     for content in ("first", "second", "third"):
         api.add(content)
@@ -132,7 +132,7 @@ def test_a_crashed_worker_costs_only_its_lease(api):
     add_all(api, "the harbour")
     DueEmbedding.objects.alive().claim(10, 1_000, tasks.LEASE)
     assert tasks.embed_due() == 0
-    leases_end()
+    expire_leases()
     assert tasks.embed_due() == 1
     assert not DueEmbedding.objects.exists()
 
@@ -147,12 +147,12 @@ def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
-    monkeypatch.setattr(tasks, "CLAIMED_AT_MOST", 5)
+    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 5)
     both = threading.Barrier(2, timeout=20)
     watched = embedder("Watched", meanwhile=lambda texts: both.wait() if len(watched.seen) <= 2 else None)
     contents = [f"number {number}" for number in range(40)]
     add_all(api, *contents)
-    assert sum(at_once([tasks.embed_due] * 2)) == 40
+    assert sum(run_at_once([tasks.embed_due] * 2)) == 40
     assert sorted(watched.texts) == sorted(contents)
     assert Embedding.objects.count() == 40
 
@@ -161,7 +161,7 @@ def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
 def test_a_claim_does_not_wait_for_another(api):
     add_all(api, *[f"number {number}" for number in range(30)])
     lease = timedelta(seconds=60)
-    claims = at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
+    claims = run_at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
     taken = [row.pk for claim in claims for row in claim]
     assert len(taken) == len(set(taken))
 
@@ -169,7 +169,7 @@ def test_a_claim_does_not_wait_for_another(api):
 # What happens meanwhile
 
 
-def elsewhere(change) -> None:
+def run_in_thread(change) -> None:
     """Does it on another connection, as another process would."""
 
     def run():
@@ -190,10 +190,10 @@ def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
     watched = embedder(
         "Watched",
         meanwhile=lambda texts: (
-            elsewhere(lambda: api.patch(f"/memories/{memory['id']}", edit)) if texts == ["the old words"] else None
+            run_in_thread(lambda: api.patch(f"/memories/{memory['id']}", edit)) if texts == ["the old words"] else None
         ),
     )
-    assert tasks.embed_some(DueEmbedding.objects.alive()) == 0
+    assert tasks.claim_and_embed(DueEmbedding.objects.alive()) == 0
     assert Embedding.objects.count() == 0
     assert api.get(f"/memories/{memory['id']}").json()["embedded"] is False
     assert tasks.embed_due() == 1
@@ -205,7 +205,7 @@ def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
 @pytest.mark.django_db(transaction=True)
 def test_a_memory_deleted_during_embedding_stays_deleted(api, embedder):
     memory = api.add("the harbour")
-    embedder("Watched", meanwhile=lambda texts: elsewhere(lambda: api.delete(f"/memories/{memory['id']}")))
+    embedder("Watched", meanwhile=lambda texts: run_in_thread(lambda: api.delete(f"/memories/{memory['id']}")))
     assert tasks.embed_due() == 0
     assert (Memory.objects.count(), Embedding.objects.count()) == (0, 0)
 
@@ -215,7 +215,7 @@ def test_labels_changed_during_embedding_reach_the_vector(api, embedder):
     memory = api.add("the harbour", user_id="ada")
     embedder(
         "Watched",
-        meanwhile=lambda texts: elsewhere(lambda: api.patch(f"/memories/{memory['id']}", {"user_id": "ben"})),
+        meanwhile=lambda texts: run_in_thread(lambda: api.patch(f"/memories/{memory['id']}", {"user_id": "ben"})),
     )
     assert tasks.embed_due() == 1
     assert Embedding.objects.get().user_id == "ben"
@@ -230,7 +230,7 @@ def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedd
     assert tasks.embed_due() == 2
     refused = DueEmbedding.objects.get(memory__content__contains=POISON)
     assert refused.error == "It tastes of almonds."
-    assert refused.after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    assert refused.after > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
     summary = api.get("/summary").json()
     assert (summary["embedding_backlog"], summary["embedding_refused"]) == (0, 1)
@@ -249,7 +249,7 @@ def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     embedder("Watched")
-    DueEmbedding.objects.update(after=F("after") - SET_ASIDE)
+    DueEmbedding.objects.update(after=F("after") - QUARANTINE_PERIOD)
     assert tasks.embed_due() == 1
     assert not DueEmbedding.objects.exists()
 
@@ -272,16 +272,16 @@ def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, set
             "default": {
                 "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
                 "MODEL": "nomic-embed-text",
-                "OPTIONS": {"base_url": f"http://127.0.0.1:{free_port()}"},
+                "OPTIONS": {"base_url": f"http://127.0.0.1:{find_free_port()}"},
             }
         }
     add_all(api, "the harbour", "a lighthouse")
-    for _ in range(TRIES + 2):
+    for _ in range(MAX_EMBEDDING_ATTEMPTS + 2):
         assert tasks.embed_due() == 0
         for row in DueEmbedding.objects.all():
             assert (row.tries, row.error) == (0, "")
             assert timezone.now() < row.after < timezone.now() + 2 * tasks.OUTAGE_PAUSE
-        leases_end()
+        expire_leases()
     embedder("Watched")
     assert tasks.embed_due() == 2
 
@@ -300,16 +300,16 @@ def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder
     embedder("Deadly")
     add_all(api, "the harbour", POISON, "a lighthouse")
     deaths = 0
-    for _ in range(2 * TRIES):
+    for _ in range(2 * MAX_EMBEDDING_ATTEMPTS):
         try:
             tasks.embed_due()
         except SystemExit:
             deaths += 1
-            leases_end()
-    assert deaths == TRIES
+            expire_leases()
+    assert deaths == MAX_EMBEDDING_ATTEMPTS
     poison = DueEmbedding.objects.get(memory__content=POISON)
-    assert str(TRIES) in poison.error
-    assert poison.after > timezone.now() + SET_ASIDE - timedelta(minutes=5)
+    assert str(MAX_EMBEDDING_ATTEMPTS) in poison.error
+    assert poison.after > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
 
 
@@ -317,19 +317,19 @@ def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, 
     embedder("Failing")
     add_all(api, "the harbour", POISON, "a lighthouse")
     assert tasks.embed_due() == 2
-    for tried in range(1, TRIES + 1):
+    for tried in range(1, MAX_EMBEDDING_ATTEMPTS + 1):
         poison = DueEmbedding.objects.get(memory__content=POISON)
         assert (poison.tries, poison.error) == (tried, "")
         assert poison.after > timezone.now()
-        leases_end()
+        expire_leases()
         assert tasks.embed_due() == 0
-    assert str(TRIES) in DueEmbedding.objects.get(memory__content=POISON).error
+    assert str(MAX_EMBEDDING_ATTEMPTS) in DueEmbedding.objects.get(memory__content=POISON).error
 
 
 def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", POISON, "a lighthouse")
-    DueEmbedding.objects.filter(memory__content=POISON).update(tries=TRIES_IN_COMPANY)
+    DueEmbedding.objects.filter(memory__content=POISON).update(tries=MAX_BATCHED_ATTEMPTS)
     assert tasks.embed_due() == 3
     assert [batch for batch in watched.seen if POISON in batch] == [[POISON]]
 

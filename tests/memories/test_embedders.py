@@ -14,9 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from memories.embeddings import EmbedderUnavailable, TextRefused, get_embedder, onnx_files
 from memories.embeddings.base import Embedder
 from memories.embeddings.hashing import HashingEmbedder
-from memories.embeddings.known_models import known_model
-from memories.embeddings.onnx import OnnxEmbedder, divided, packed
-from memories.embeddings.onnx_files import BUNDLED_MODEL, bundled_files
+from memories.embeddings.known_models import find_known_model
+from memories.embeddings.onnx import OnnxEmbedder, pack_windows, split_into_windows
+from memories.embeddings.onnx_files import BUNDLED_MODEL, find_bundled_files
 
 FILLER = "The committee met on Tuesday and went through the budget, the roof repairs and the summer fair. "
 NEEDLE = "The password of the coffee machine is written under the blue kettle."
@@ -44,7 +44,7 @@ def embedder(request) -> Embedder:
 @pytest.fixture
 def own_model(tmp_path):
     """A directory with a model as it comes from a hub, and settings as given."""
-    files = bundled_files()
+    files = find_bundled_files()
     shutil.copy(files.weights, tmp_path / "model.onnx")
     shutil.copy(files.tokenizer, tmp_path / "tokenizer.json")
 
@@ -118,8 +118,8 @@ def test_an_option_nobody_knows_is_an_error():
 
 def test_names_are_recognised_however_a_server_writes_them():
     names = ["nomic-embed-text:latest", "nomic-ai/nomic-embed-text-v1.5", "text-embedding-nomic-embed-text-v1.5@q8_0"]
-    assert {known_model(name).query_prefix for name in names} == {"search_query: "}
-    assert not known_model("all-minilm").has_prefixes
+    assert {find_known_model(name).query_prefix for name in names} == {"search_query: "}
+    assert not find_known_model("all-minilm").has_prefixes
 
 
 # Hashing
@@ -205,7 +205,7 @@ def test_nothing_is_loaded_before_the_first_text():
 @pytest.mark.parametrize("count", [1, 253, 254, 255, 476, 477, 1000, 12_345])
 def test_windows_overlap_leave_nothing_out_and_are_of_one_length(count):
     tokens = list(range(count))
-    windows = divided(tokens, 254)
+    windows = split_into_windows(tokens, 254)
     assert max(map(len, windows)) <= 254
     assert sorted({token for window in windows for token in window}) == tokens
     for window, following in zip(windows, windows[1:], strict=False):
@@ -215,7 +215,7 @@ def test_windows_overlap_leave_nothing_out_and_are_of_one_length(count):
 
 def test_runs_of_the_network_stay_within_the_token_budget():
     windows = [(at, [0] * length) for at, length in enumerate([256, 3, 100, 20, 120, 5, 256, 11])]
-    batches = list(packed(windows))
+    batches = list(pack_windows(windows))
     assert sorted(at for batch in batches for at, _ in batch) == list(range(8))
     assert all(len(batch) * max(len(ids) for _, ids in batch) <= 256 for batch in batches)
 
@@ -245,17 +245,17 @@ def test_a_model_of_one_s_own_gives_the_same_vectors_under_a_name_of_its_own(onn
 def test_other_rules_make_another_model(own_model):
     identities = [OnnxEmbedder("mine", directory=own_model()).model]
     identities += [OnnxEmbedder("mine", directory=own_model(sentence_bert_config={"max_seq_length": 128})).model]
-    identities += [OnnxEmbedder("mine", directory=own_model(**{"1_Pooling__config": CLS})).model]
+    identities += [OnnxEmbedder("mine", directory=own_model(**{"1_Pooling__config": CLS_POOLING})).model]
     prompts = {"prompts": {"query": "query: ", "document": "passage: "}}
     identities += [OnnxEmbedder("mine", directory=own_model(config_sentence_transformers=prompts)).model]
     assert len(set(identities)) == 4
 
 
-CLS = {"word_embedding_dimension": 384, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+CLS_POOLING = {"word_embedding_dimension": 384, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
 
 
 def test_the_window_and_the_pooling_are_read_from_beside_the_model(own_model):
-    directory = own_model(config={"max_position_embeddings": 128}, **{"1_Pooling__config": CLS})
+    directory = own_model(config={"max_position_embeddings": 128}, **{"1_Pooling__config": CLS_POOLING})
     own = OnnxEmbedder("mine", directory=directory)
     assert (own.files.window, own.files.pooling) == (128, "cls")
     assert max(map(len, own.network.windows(FILLER * 20))) <= 128
@@ -310,12 +310,12 @@ def test_a_file_that_is_no_model_is_an_outage(own_model, file):
 # The configured embedder
 
 
-def configured(backend: str, model: str = "hashing-1", **options: object) -> dict:
+def build_settings(backend: str, model: str = "hashing-1", **options: object) -> dict:
     return {"BACKEND": f"memories.embeddings.{backend}", "MODEL": model, "OPTIONS": options}
 
 
 def test_the_configured_embedder_is_made_once(settings):
-    settings.EMBEDDINGS = {"default": configured("hashing.HashingEmbedder")}
+    settings.EMBEDDINGS = {"default": build_settings("hashing.HashingEmbedder")}
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: get_embedder(), range(32)))
     assert isinstance(made[0], HashingEmbedder)
@@ -323,18 +323,21 @@ def test_the_configured_embedder_is_made_once(settings):
 
 
 def test_other_settings_make_another_embedder(settings):
-    settings.EMBEDDINGS = {"default": configured("hashing.HashingEmbedder"), "other": configured("onnx.OnnxEmbedder")}
+    settings.EMBEDDINGS = {
+        "default": build_settings("hashing.HashingEmbedder"),
+        "other": build_settings("onnx.OnnxEmbedder"),
+    }
     first = get_embedder()
     assert isinstance(get_embedder("other"), OnnxEmbedder)
-    settings.EMBEDDINGS = {"default": configured("hashing.HashingEmbedder", "hashing-2")}
+    settings.EMBEDDINGS = {"default": build_settings("hashing.HashingEmbedder", "hashing-2")}
     assert get_embedder() is not first
     assert get_embedder().model == "hashing-2"
 
 
 def test_a_wrong_configuration_says_what_is_wrong(settings):
     settings.EMBEDDINGS = {
-        "nowhere": configured("nowhere.NoEmbedder"),
-        "option": configured("hashing.HashingEmbedder", colour="blue"),
+        "nowhere": build_settings("nowhere.NoEmbedder"),
+        "option": build_settings("hashing.HashingEmbedder", colour="blue"),
         "bare": {"MODEL": "m"},
     }
     for alias, word in [("nowhere", "nowhere"), ("option", "colour"), ("bare", "BACKEND"), ("missing", "missing")]:
@@ -342,7 +345,7 @@ def test_a_wrong_configuration_says_what_is_wrong(settings):
             get_embedder(alias)
 
 
-FORKING = """
+FORKING_SCRIPT = """
 import os
 from django.conf import settings
 settings.configure(EMBEDDINGS={"default": {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "%s"}})
@@ -358,5 +361,5 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_a_forked_worker_makes_its_own_embedder(settings):
-    command = [sys.executable, "-W", "ignore", "-c", FORKING % BUNDLED_MODEL]
+    command = [sys.executable, "-W", "ignore", "-c", FORKING_SCRIPT % BUNDLED_MODEL]
     assert subprocess.run(command, cwd=settings.BASE_DIR, timeout=60).returncode == 0

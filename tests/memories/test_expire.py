@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from memory_site.core.http.pagination import AFTER, encoded
+from memory_site.core.http.pagination import AFTER, encode_cursor
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def test_it_is_not_listed(api, expired, query):
 
 
 def test_its_cursor_still_leads_on(api, expired):
-    cursor = encoded(AFTER, Memory.objects.filter(pk=expired["id"]).values("created_at", "id").get())
+    cursor = encode_cursor(AFTER, Memory.objects.filter(pk=expired["id"]).values("created_at", "id").get())
     assert api.get(f"/memories?cursor={cursor}").json()["results"] == []
 
 
@@ -77,7 +77,7 @@ def test_the_expired_are_removed_with_their_vectors(api, expired):
 
 
 def test_they_are_removed_in_batches(api, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 4)
+    monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 4)
     api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(10)]})
     Memory.objects.update(expires_at=timezone.now())
     with django_assert_num_queries(4):  # 4, 4, 2, none

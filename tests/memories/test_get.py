@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from memories.schemas import MemoryOut
-from tests.wire import fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
 
@@ -34,9 +34,9 @@ def test_it_takes_one_statement_after_authentication(api, takes):
 
 def test_reading_changes_nothing(api):
     memory = api.add("tea")
-    before = fingerprint()
+    before = fingerprint_tables()
     api.get(f"/memories/{memory['id']}")
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_what_is_not_there_is_404(api):

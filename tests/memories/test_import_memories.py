@@ -31,7 +31,7 @@ def bring(namespace, tmp_path, capsys):
     return run
 
 
-def contents() -> list[str]:
+def load_contents() -> list[str]:
     return sorted(Memory.objects.values_list("content", flat=True))
 
 
@@ -113,7 +113,7 @@ def test_every_wrong_line_is_counted_and_the_first_ones_told(bring, capsys):
 
 def test_a_dry_run_keeps_nothing(bring):
     assert bring({"content": "one"}, dry_run=True)[0] == "1 lines are right; 1 memories would be new.\n"
-    assert contents() == []
+    assert load_contents() == []
 
 
 def test_a_dry_run_decides_no_model(bring, namespace):
@@ -137,4 +137,4 @@ def test_a_missing_file_is_one_sentence(namespace):
 def test_stdin_is_read(namespace, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"content": "one"}\n')))
     call_command("import_memories", "-", namespace="ours", stdout=io.StringIO())
-    assert contents() == ["one"]
+    assert load_contents() == ["one"]

@@ -11,24 +11,24 @@ from django.utils import timezone
 from memories.models import Memory
 from memories.search.filters import Filters
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.pagination import AFTER, beyond
-from tests.wire import blamed, is_problem
+from memory_site.core.http.pagination import AFTER, build_keyset_filter
+from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
 
 
-def listed(api, **parameters: object) -> dict:
+def list_memories(api, **parameters: object) -> dict:
     parameters = {name: value for name, value in parameters.items() if value is not None}
     response = api.get(f"/memories?{urlencode(parameters, doseq=True)}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def contents(page: dict) -> list[str]:
+def list_contents(page: dict) -> list[str]:
     return [memory["content"] for memory in page["results"]]
 
 
-def number(api, count: int, **fields: object) -> None:
+def add_numbered(api, count: int, **fields: object) -> None:
     items = [{"content": f"number {each}", **fields} for each in range(count)]
     assert api.post("/memories/bulk", {"memories": items}).status_code == 201
 
@@ -36,47 +36,47 @@ def number(api, count: int, **fields: object) -> None:
 def test_the_newest_comes_first(api):
     for content, year in (("middle", 2015), ("oldest", 2010), ("newest", 2020)):
         api.add(content, created_at=f"{year}-01-01T00:00:00Z")
-    assert contents(listed(api)) == ["newest", "middle", "oldest"]
+    assert list_contents(list_memories(api)) == ["newest", "middle", "oldest"]
 
 
 def test_a_listed_memory_is_the_whole_memory(api):
     memory = api.add("tea", tags=["a"], metadata={"b": 1}, entity={"system": "jira", "id": "A-1"})
-    assert listed(api)["results"] == [api.get(f"/memories/{memory['id']}").json()]
+    assert list_memories(api)["results"] == [api.get(f"/memories/{memory['id']}").json()]
 
 
 def test_an_empty_list_has_no_other_pages(api):
-    assert listed(api) == {"results": [], "next": None, "previous": None}
+    assert list_memories(api) == {"results": [], "next": None, "previous": None}
 
 
 def test_twenty_are_listed_by_default(api):
-    number(api, 25)
-    assert len(listed(api)["results"]) == 20
+    add_numbered(api, 25)
+    assert len(list_memories(api)["results"]) == 20
 
 
 @pytest.mark.parametrize("limit", [1, 99, 100])
 def test_as_many_are_listed_as_are_asked_for(api, limit):
-    number(api, 101)
-    assert len(listed(api, limit=limit)["results"]) == limit
+    add_numbered(api, 101)
+    assert len(list_memories(api, limit=limit)["results"]) == limit
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "1.5", "", "1e1", "null"])
 def test_the_limit_lies_between_1_and_100(api, limit):
     response = api.get(f"/memories?limit={limit}")
     assert is_problem(response, 422)
-    assert blamed(response) == {"limit"}
+    assert list_blamed_fields(response) == {"limit"}
 
 
 def test_it_takes_one_statement_after_authentication(api, takes):
-    number(api, 5)
+    add_numbered(api, 5)
     with takes(1):
-        page = listed(api, limit=2)
+        page = list_memories(api, limit=2)
     with takes(1):
-        listed(api, limit=2, cursor=page["next"], tags=["a"], metadata='{"a": 1}')
+        list_memories(api, limit=2, cursor=page["next"], tags=["a"], metadata='{"a": 1}')
 
 
 # Filters
 
-KINDS = {
+FILTER_VALUES = {
     "user_id": "ada",
     "agent_id": "writer",
     "workflow_id": "letters",
@@ -93,7 +93,7 @@ def two(api) -> None:
     metadata = {"important": True, "team": {"name": "blue", "size": 3}, "list": [1, 2]}
     api.add(
         "one",
-        **KINDS,
+        **FILTER_VALUES,
         entity=entity,
         memory_type="rag",
         tags=["a", "b"],
@@ -108,8 +108,8 @@ def two(api) -> None:
 @pytest.mark.parametrize(
     "filters",
     [
-        *({name: value} for name, value in KINDS.items()),
-        KINDS,
+        *({name: value} for name, value in FILTER_VALUES.items()),
+        FILTER_VALUES,
         {"entity_system": "jira"},
         {"memory_types": "rag"},
         {"memory_types": ["insight", "rag"]},
@@ -131,7 +131,7 @@ def two(api) -> None:
     ids=str,
 )
 def test_filters_keep_what_matches(api, two, filters):
-    assert contents(listed(api, **filters)) == ["one"]
+    assert list_contents(list_memories(api, **filters)) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_filters_keep_what_matches(api, two, filters):
     ids=str,
 )
 def test_filters_leave_out_what_does_not_match(api, two, filters):
-    assert contents(listed(api, **filters)) == ["other"]
+    assert list_contents(list_memories(api, **filters)) == ["other"]
 
 
 @pytest.mark.parametrize(
@@ -166,23 +166,23 @@ def test_filters_leave_out_what_does_not_match(api, two, filters):
     ids=str,
 )
 def test_filters_that_match_nothing_list_nothing(api, two, filters):
-    assert listed(api, **filters)["results"] == []
+    assert list_memories(api, **filters)["results"] == []
 
 
 def test_created_after_includes_the_moment_itself(api, two):
-    assert contents(listed(api, created_after="2015-06-01T00:00:00Z")) == ["other", "one"]
+    assert list_contents(list_memories(api, created_after="2015-06-01T00:00:00Z")) == ["other", "one"]
 
 
 def test_ids_list_what_they_name(api):
     ids = [api.add(f"number {each}")["id"] for each in range(4)]
-    assert contents(listed(api, ids=[ids[0], ids[2]])) == ["number 2", "number 0"]
+    assert list_contents(list_memories(api, ids=[ids[0], ids[2]])) == ["number 2", "number 0"]
 
 
 def test_filters_and_pages_go_together(api):
-    number(api, 7, user_id="ada")
-    number(api, 7, user_id="ben")
-    page = listed(api, user_id="ada", limit=5)
-    rest = listed(api, user_id="ada", limit=5, cursor=page["next"])
+    add_numbered(api, 7, user_id="ada")
+    add_numbered(api, 7, user_id="ben")
+    page = list_memories(api, user_id="ada", limit=5)
+    rest = list_memories(api, user_id="ada", limit=5, cursor=page["next"])
     assert len(page["results"]) == 5
     assert len(rest["results"]) == 2
     assert {memory["user_id"] for memory in page["results"] + rest["results"]} == {"ada"}
@@ -206,71 +206,71 @@ def test_filters_and_pages_go_together(api):
 def test_a_wrong_filter_is_refused_and_named(api, query):
     response = api.get(f"/memories?{query}")
     assert is_problem(response, 422)
-    assert {field.partition(".")[0] for field in blamed(response)} == {query.partition("=")[0]}
+    assert {field.partition(".")[0] for field in list_blamed_fields(response)} == {query.partition("=")[0]}
 
 
 # Pages
 
 
-def walk(api, start: dict, direction: str, **parameters: object) -> list[list[str]]:
-    pages, page = [contents(start)], start
+def walk_pages(api, start: dict, direction: str, **parameters: object) -> list[list[str]]:
+    pages, page = [list_contents(start)], start
     while page[direction]:
-        page = listed(api, cursor=page[direction], **parameters)
-        pages.append(contents(page))
+        page = list_memories(api, cursor=page[direction], **parameters)
+        pages.append(list_contents(page))
     return pages
 
 
 @pytest.mark.parametrize("limit", [1, 3, 5, 7, 10])
 def test_pages_lead_through_everything_and_back_even_at_one_moment(api, limit):
-    number(api, 15, created_at="2020-01-01T00:00:00Z")
-    everything = contents(listed(api, limit=100))
+    add_numbered(api, 15, created_at="2020-01-01T00:00:00Z")
+    everything = list_contents(list_memories(api, limit=100))
     assert len(set(everything)) == 15
-    first = listed(api, limit=limit)
+    first = list_memories(api, limit=limit)
     assert first["previous"] is None
-    forward = walk(api, first, "next", limit=limit)
+    forward = walk_pages(api, first, "next", limit=limit)
     assert [content for page in forward for content in page] == everything
     assert all(len(page) == limit for page in forward[:-1])
     last = first
     while last["next"]:
-        last = listed(api, cursor=last["next"], limit=limit)
-    back = walk(api, last, "previous", limit=limit)
+        last = list_memories(api, cursor=last["next"], limit=limit)
+    back = walk_pages(api, last, "previous", limit=limit)
     assert back == forward[::-1]
 
 
 def test_what_is_added_meanwhile_moves_no_page(api):
     for each in range(6):
         api.add(f"number {each}")
-    first = listed(api, limit=3)
+    first = list_memories(api, limit=3)
     for each in range(4):
         api.add(f"later {each}")
-    second = listed(api, limit=3, cursor=first["next"])
-    assert contents(first) + contents(second) == [f"number {each}" for each in range(5, -1, -1)]
-    assert contents(listed(api, limit=3, cursor=second["previous"])) == contents(first)
+    second = list_memories(api, limit=3, cursor=first["next"])
+    assert list_contents(first) + list_contents(second) == [f"number {each}" for each in range(5, -1, -1)]
+    assert list_contents(list_memories(api, limit=3, cursor=second["previous"])) == list_contents(first)
 
 
 def test_what_is_deleted_meanwhile_moves_no_page(api):
     ids = [api.add(f"number {each}")["id"] for each in range(6)]
-    first = listed(api, limit=2)
+    first = list_memories(api, limit=2)
     api.delete(f"/memories/{ids[4]}")  # the row that the cursor names
     api.delete(f"/memories/{ids[3]}")
-    assert contents(listed(api, limit=2, cursor=first["next"])) == ["number 2", "number 1"]
+    assert list_contents(list_memories(api, limit=2, cursor=first["next"])) == ["number 2", "number 1"]
 
 
 def test_going_back_past_what_was_added_finds_it(api):
     for each in range(3):
         api.add(f"number {each}")
-    second = listed(api, limit=1, cursor=listed(api, limit=1)["next"])
+    second = list_memories(api, limit=1, cursor=list_memories(api, limit=1)["next"])
     api.add("later")
-    first = listed(api, limit=1, cursor=second["previous"])
-    assert contents(first) == ["number 2"]
-    assert contents(listed(api, limit=1, cursor=first["previous"])) == ["later"]
+    first = list_memories(api, limit=1, cursor=second["previous"])
+    assert list_contents(first) == ["number 2"]
+    assert list_contents(list_memories(api, limit=1, cursor=first["previous"])) == ["later"]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "W10", "WyJhZnRlciJd", "bnVsbA", "🐈", "%00", "x" * 5000])
 def test_a_cursor_that_is_not_ours_is_refused(api, cursor):
     response = api.get(f"/memories?cursor={cursor}")
     assert is_problem(response, 422) or cursor == ""
-    assert blamed(response) == ({"cursor"} if cursor else set())
+    assert list_blamed_fields(response) == ({"cursor"} if cursor else set())
 
 
 # The indexes that make it fast
@@ -296,22 +296,26 @@ def many(namespace) -> None:
         cursor.execute("ANALYZE memories_memory")
 
 
-def plan(rows) -> str:
+def explain(rows) -> str:
     return rows.explain()
 
 
 def test_a_list_reads_the_index_of_the_newest(many, namespace):
     rows = Memory.objects.in_namespace(namespace.pk).newest_first()
-    for each in (rows, rows.recent(), rows.filter(beyond(AFTER, timezone.now() - timedelta(minutes=900), uuid7()))):
-        assert "Index Scan using memory_newest" in plan(each[:21])
-        assert "Sort" not in plan(each[:21])
+    for each in (
+        rows,
+        rows.recent(),
+        rows.filter(build_keyset_filter(AFTER, timezone.now() - timedelta(minutes=900), uuid7())),
+    ):
+        assert "Index Scan using memory_newest" in explain(each[:21])
+        assert "Sort" not in explain(each[:21])
 
 
 def test_a_list_of_the_important_reads_their_own_index(many, namespace):
     rows = Memory.objects.in_namespace(namespace.pk)
     for each in (rows.important(), rows.matching(Filters(important=True)).newest_first()):
-        assert "using memory_important" in plan(each[:21])
-        assert "Sort" not in plan(each[:21])
+        assert "using memory_important" in explain(each[:21])
+        assert "Sort" not in explain(each[:21])
         assert each.count() == 60
 
 

@@ -16,11 +16,11 @@ from memories import extract, tasks
 from memories.models import Memory
 from memories.types import Importance
 from sessions_app.models import Message
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-LONG = "Ada told us that the harbour in Bergen opens at nine."
-SHORT = "x" * 50
+LONG_MESSAGE = "Ada told us that the harbour in Bergen opens at nine."
+SHORT_MESSAGE = "x" * 50
 
 
 @pytest.fixture
@@ -28,31 +28,31 @@ def conversation(api) -> str:
     return api.post("/conversations", {"session_id": "monday", "user_id": "ada"}).json()["id"]
 
 
-def say(api, conversation: str, content: str = "why?", role: str = "user", **more: object):
+def post_message(api, conversation: str, content: str = "why?", role: str = "user", **more: object):
     return api.post(f"/conversations/{conversation}/messages", {"role": role, "content": content, **more})
 
 
-def said(api, conversation: str, content: str = "why?", **more: object) -> dict:
-    response = say(api, conversation, content, **more)
+def add_message(api, conversation: str, content: str = "why?", **more: object) -> dict:
+    response = post_message(api, conversation, content, **more)
     assert response.status_code == 201, response.content
     return response.json()
 
 
-def listed(api, conversation: str, **parameters: object) -> dict:
+def list_messages(api, conversation: str, **parameters: object) -> dict:
     response = api.get(f"/conversations/{conversation}/messages?{urlencode(parameters)}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def contents(page: dict) -> list[str]:
+def list_contents(page: dict) -> list[str]:
     return [each["content"] for each in page["results"]]
 
 
-def count(api, conversation: str) -> int:
+def get_message_count(api, conversation: str) -> int:
     return api.get(f"/conversations/{conversation}").json()["message_count"]
 
 
-def end(api, conversation: str):
+def end_conversation(api, conversation: str):
     return api.post(f"/conversations/{conversation}/end", {})
 
 
@@ -60,7 +60,7 @@ def end(api, conversation: str):
 
 
 def test_a_message_is_kept_and_counted(api, conversation, namespace):
-    message = said(api, conversation, "why?")
+    message = add_message(api, conversation, "why?")
     assert abs(datetime.fromisoformat(message.pop("created_at")) - datetime.now(UTC)) < timedelta(seconds=10)
     row = Message.objects.get()
     assert (row.namespace, row.content) == (namespace, "why?")
@@ -68,7 +68,7 @@ def test_a_message_is_kept_and_counted(api, conversation, namespace):
         **{"id": str(row.pk), "conversation_id": conversation, "role": "user", "agent_id": None, "content": "why?"},
         **{"metadata": {}, "memory_id": None, "insights": []},
     }
-    assert count(api, conversation) == 1
+    assert get_message_count(api, conversation) == 1
 
 
 def test_everything_that_is_said_is_kept(api, conversation):
@@ -77,16 +77,16 @@ def test_everything_that_is_said_is_kept(api, conversation):
         "metadata": {"nested": {"ü": "✓", "none": None}, "percent": "%s %% %(id)s"},
         "created_at": "2020-01-01T09:00:00.123456Z",
     }
-    message = said(api, conversation, "  Because.\n", role="assistant", **fields)
+    message = add_message(api, conversation, "  Because.\n", role="assistant", **fields)
     assert {name: message[name] for name in fields} == fields
     assert (message["content"], message["role"]) == ("  Because.\n", "assistant")
     del message["insights"]
-    assert listed(api, conversation)["results"] == [message]
+    assert list_messages(api, conversation)["results"] == [message]
 
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
 def test_four_may_speak(api, conversation, role):
-    assert said(api, conversation, role=role)["role"] == role
+    assert add_message(api, conversation, role=role)["role"] == role
 
 
 @pytest.mark.parametrize(
@@ -104,63 +104,66 @@ def test_four_may_speak(api, conversation, role):
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_not_valid_is_refused_by_its_name(api, conversation, field, value):
-    before = fingerprint()
+    before = fingerprint_tables()
     path = f"/conversations/{conversation}/messages"
     response = api.post(path, {"role": "user", "content": "why?", field: value})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
-    assert fingerprint() == before
+    assert list_blamed_fields(response) == {field}
+    assert fingerprint_tables() == before
 
 
 def test_the_longest_content_is_kept_and_remembered(api, conversation):
-    message = said(api, conversation, "goal " * 20_000, remember=True)
+    message = add_message(api, conversation, "goal " * 20_000, remember=True)
     assert len(Message.objects.get().content) == 100_000
     assert Memory.objects.get().pk == UUID(message["memory_id"])
 
 
 def test_a_conversation_that_is_not_ours_is_404_and_stays_as_it_is(api, outsider, reader, conversation):
-    before = fingerprint()
-    assert is_problem(say(outsider, conversation, LONG, remember=True), 404)
-    assert is_problem(say(api, str(uuid4()), LONG, remember=True), 404)
-    assert is_problem(say(reader, conversation, LONG, remember=True), 403)
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert is_problem(post_message(outsider, conversation, LONG_MESSAGE, remember=True), 404)
+    assert is_problem(post_message(api, str(uuid4()), LONG_MESSAGE, remember=True), 404)
+    assert is_problem(post_message(reader, conversation, LONG_MESSAGE, remember=True), 403)
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.parametrize("remember", [False, True])
 def test_nothing_is_said_in_a_conversation_that_has_ended(api, outsider, conversation, remember):
-    said(api, conversation)
-    end(api, conversation)
-    before = fingerprint()
-    assert is_problem(say(api, conversation, LONG, remember=remember), 409)
-    assert is_problem(say(outsider, conversation, LONG, remember=remember), 404)
-    assert fingerprint() == before
+    add_message(api, conversation)
+    end_conversation(api, conversation)
+    before = fingerprint_tables()
+    assert is_problem(post_message(api, conversation, LONG_MESSAGE, remember=remember), 409)
+    assert is_problem(post_message(outsider, conversation, LONG_MESSAGE, remember=remember), 404)
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_20_said_at_once_each_is_counted_once(api, conversation):
-    texts = [f"{LONG} Number {number // 2}." for number in range(20)]
-    work = [partial(say, api, conversation, text, remember=bool(n % 4)) for n, text in enumerate(texts)]
-    answers = at_once(work)
+    texts = [f"{LONG_MESSAGE} Number {number // 2}." for number in range(20)]
+    work = [partial(post_message, api, conversation, text, remember=bool(n % 4)) for n, text in enumerate(texts)]
+    answers = run_at_once(work)
     assert {answer.status_code for answer in answers} == {201}
-    assert count(api, conversation) == Message.objects.count() == 20
+    assert get_message_count(api, conversation) == Message.objects.count() == 20
     assert Memory.objects.count() == len({texts[n] for n in range(20) if n % 4})
-    arrival = [each["created_at"] for each in listed(api, conversation, limit=100)["results"]]
+    arrival = [each["created_at"] for each in list_messages(api, conversation, limit=100)["results"]]
     assert arrival == sorted(set(arrival))
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("remember", [False, True])
 def test_what_is_said_while_it_ends_is_said_before_the_end_or_not_at_all(api, conversation, remember):
-    work = [partial(say, api, conversation, f"{LONG} Number {each}.", remember=remember) for each in range(14)]
-    ended, *answers = at_once([partial(end, api, conversation), *work])
+    work = [
+        partial(post_message, api, conversation, f"{LONG_MESSAGE} Number {each}.", remember=remember)
+        for each in range(14)
+    ]
+    ended, *answers = run_at_once([partial(end_conversation, api, conversation), *work])
     assert {answer.status_code for answer in answers} <= {201, 409}
     kept = [answer.json()["created_at"] for answer in answers if answer.status_code == 201]
-    assert count(api, conversation) == Message.objects.count() == ended.json()["message_count"] == len(kept)
+    assert get_message_count(api, conversation) == Message.objects.count() == ended.json()["message_count"] == len(kept)
     assert Memory.objects.count() == (len(kept) if remember else 0)
     assert all(moment <= ended.json()["ended_at"] for moment in kept)
 
 
-def behind(change: str, call: Callable):
+def call_behind_change(change: str, call: Callable):
     """The answer to a call that had to wait for a change of its conversation, and the moment that was over."""
     held, waited, over = threading.Event(), [], []
 
@@ -175,42 +178,42 @@ def behind(change: str, call: Callable):
             cursor.execute("SELECT clock_timestamp()")
             over.extend(cursor.fetchone())
 
-    _, answer = at_once([hold, lambda: held.wait(20) and call()])
+    _, answer = run_at_once([hold, lambda: held.wait(20) and call()])
     assert waited
     return answer, over[0]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_who_waits_while_the_conversation_ends_finds_it_closed(api, conversation):
-    answer, _ = behind("ended_at = now()", partial(say, api, conversation))
+    answer, _ = call_behind_change("ended_at = now()", partial(post_message, api, conversation))
     assert is_problem(answer, 409)
-    assert count(api, conversation) == Message.objects.count() == 0
+    assert get_message_count(api, conversation) == Message.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_order_of_times_is_the_order_of_arrival(api, conversation):
-    answer, over = behind("message_count = 7", partial(say, api, conversation))
+    answer, over = call_behind_change("message_count = 7", partial(post_message, api, conversation))
     assert datetime.fromisoformat(answer.json()["created_at"]) >= over
-    assert count(api, conversation) == 8
-    answer, over = behind("message_count = 9", partial(end, api, conversation))
+    assert get_message_count(api, conversation) == 8
+    answer, over = call_behind_change("message_count = 9", partial(end_conversation, api, conversation))
     assert datetime.fromisoformat(answer.json()["ended_at"]) >= over
 
 
 def test_a_message_takes_one_statement_and_a_remembered_one_three(api, conversation, takes):
     with takes(1):
-        said(api, conversation)
+        add_message(api, conversation)
     with takes(1):
-        said(api, conversation, SHORT, remember=True)
+        add_message(api, conversation, SHORT_MESSAGE, remember=True)
     for _ in range(2):
         with takes(5):  # SAVEPOINT, message, memory, its id, RELEASE
-            said(api, conversation, LONG, remember=True)
+            add_message(api, conversation, LONG_MESSAGE, remember=True)
 
 
 def test_an_idempotency_key_replays_the_message(api, conversation):
     answers = [
         api.post(
             f"/conversations/{conversation}/messages",
-            {"role": "user", "content": LONG, "remember": True},
+            {"role": "user", "content": LONG_MESSAGE, "remember": True},
             **{"Idempotency-Key": "the same"},
         )
         for _ in range(2)
@@ -218,7 +221,7 @@ def test_an_idempotency_key_replays_the_message(api, conversation):
     assert answers[0].content == answers[1].content
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[1]["Idempotency-Replayed"] == "true"
-    assert count(api, conversation) == Message.objects.count() == Memory.objects.count() == 1
+    assert get_message_count(api, conversation) == Message.objects.count() == Memory.objects.count() == 1
 
 
 def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
@@ -229,7 +232,7 @@ def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
         **{"Idempotency-Key": "a"},
     )
     first = request()
-    end(api, conversation)
+    end_conversation(api, conversation)
     assert (request().status_code, request().content) == (201, first.content)
 
 
@@ -237,10 +240,10 @@ def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
 
 
 def test_a_remembered_message_becomes_a_memory(api, conversation):
-    message = said(api, conversation, LONG, agent_id="writer", metadata={"own": 1}, remember=True)
+    message = add_message(api, conversation, LONG_MESSAGE, agent_id="writer", metadata={"own": 1}, remember=True)
     memory = api.get(f"/memories/{message['memory_id']}").json()
     expected = {
-        "content": LONG,
+        "content": LONG_MESSAGE,
         "memory_type": "agent",
         "source_system": "conversation",
         "user_id": "ada",
@@ -256,87 +259,101 @@ def test_a_remembered_message_becomes_a_memory(api, conversation):
 
 def test_a_conversation_without_labels_makes_a_memory_without_labels(api):
     conversation = api.post("/conversations", {}).json()["id"]
-    memory = api.get(f"/memories/{said(api, conversation, LONG, remember=True)['memory_id']}").json()
+    memory = api.get(f"/memories/{add_message(api, conversation, LONG_MESSAGE, remember=True)['memory_id']}").json()
     assert (memory["user_id"], memory["session_id"], memory["agent_id"]) == (None, None, None)
 
 
 def test_the_memory_may_be_of_type_conversation(api, conversation):
-    message = said(api, conversation, LONG, remember=True, memory_type="conversation")
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True, memory_type="conversation")
     assert api.get(f"/memories/{message['memory_id']}").json()["memory_type"] == "conversation"
 
 
 def test_what_was_said_long_ago_is_remembered_as_of_then(api, conversation):
-    message = said(api, conversation, LONG, remember=True, created_at="2020-01-01T09:00:00Z")
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True, created_at="2020-01-01T09:00:00Z")
     assert api.get(f"/memories/{message['memory_id']}").json()["created_at"] == "2020-01-01T09:00:00Z"
 
 
 def test_nothing_is_remembered_unasked(api, conversation):
-    assert said(api, conversation, LONG)["memory_id"] is None
+    assert add_message(api, conversation, LONG_MESSAGE)["memory_id"] is None
     assert not Memory.objects.exists()
 
 
-@pytest.mark.parametrize("content", [SHORT, f"   {SHORT}\n\n   ", "x"], ids=len)
+@pytest.mark.parametrize("content", [SHORT_MESSAGE, f"   {SHORT_MESSAGE}\n\n   ", "x"], ids=len)
 def test_what_is_not_longer_than_50_characters_is_not_remembered(api, conversation, content):
-    assert said(api, conversation, content, remember=True)["memory_id"] is None
+    assert add_message(api, conversation, content, remember=True)["memory_id"] is None
     assert not Memory.objects.exists()
 
 
 def test_51_characters_are_remembered(api, conversation):
-    assert said(api, conversation, f" {SHORT}y ", remember=True)["memory_id"] is not None
+    assert add_message(api, conversation, f" {SHORT_MESSAGE}y ", remember=True)["memory_id"] is not None
 
 
-WORDS = ["strategy", "goal", "important", "priority", "plan", "decision"]
-PLURALS = ["strategies", "goals", "priorities", "plans", "decisions"]
-NO_WORDS = ["goalkeeper", "explanation", "planet", "unimportant", "prior", "decisive", "planning", "strategic", "a"]
+IMPORTANT_WORDS = ["strategy", "goal", "important", "priority", "plan", "decision"]
+IMPORTANT_PLURALS = ["strategies", "goals", "priorities", "plans", "decisions"]
+UNIMPORTANT_WORDS = [
+    "goalkeeper",
+    "explanation",
+    "planet",
+    "unimportant",
+    "prior",
+    "decisive",
+    "planning",
+    "strategic",
+    "a",
+]
 
 
-@pytest.mark.parametrize("word", [*WORDS, *PLURALS, "GOAL", "Important", "«plan»", "plan.", "(Decision)"])
+@pytest.mark.parametrize(
+    "word", [*IMPORTANT_WORDS, *IMPORTANT_PLURALS, "GOAL", "Important", "«plan»", "plan.", "(Decision)"]
+)
 def test_what_speaks_of_weighty_things_is_of_medium_importance(api, conversation, word):
-    message = said(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
+    message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
     assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.MEDIUM
 
 
-@pytest.mark.parametrize("word", NO_WORDS)
+@pytest.mark.parametrize("word", UNIMPORTANT_WORDS)
 def test_other_words_are_of_low_importance(api, conversation, word):
-    message = said(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
+    message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
     assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.LOW
 
 
 def test_the_same_content_again_is_the_same_memory(api, conversation):
-    first, second = (said(api, conversation, LONG, role=role, remember=True) for role in ("user", "assistant"))
+    first, second = (
+        add_message(api, conversation, LONG_MESSAGE, role=role, remember=True) for role in ("user", "assistant")
+    )
     assert first["memory_id"] == second["memory_id"]
     memory = Memory.objects.get()
     assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"]}
-    assert Message.objects.filter(memory_id=memory.pk).count() == count(api, conversation) == 2
+    assert Message.objects.filter(memory_id=memory.pk).count() == get_message_count(api, conversation) == 2
 
 
 def test_it_unites_with_a_memory_that_was_there(api, conversation):
-    old = api.add(LONG, user_id="ada", tags=["harbour"], metadata={"own": 1})
-    message = said(api, conversation, LONG, remember=True)
+    old = api.add(LONG_MESSAGE, user_id="ada", tags=["harbour"], metadata={"own": 1})
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert message["memory_id"] == old["id"]
     memory = Memory.objects.get()
     assert (memory.tags, memory.metadata["own"], memory.session_id) == (["harbour"], 1, "monday")
 
 
 def test_an_expired_twin_makes_room(api, conversation):
-    old = said(api, conversation, LONG, remember=True)["memory_id"]
+    old = add_message(api, conversation, LONG_MESSAGE, remember=True)["memory_id"]
     Memory.objects.update(expires_at=timezone.now())
-    new = said(api, conversation, LONG, remember=True)["memory_id"]
+    new = add_message(api, conversation, LONG_MESSAGE, remember=True)["memory_id"]
     assert new != old
     assert str(Memory.objects.get().pk) == new
-    assert [each["memory_id"] for each in listed(api, conversation)["results"]] == [None, new]
+    assert [each["memory_id"] for each in list_messages(api, conversation)["results"]] == [None, new]
 
 
 def test_a_message_outlives_its_memory(api, conversation):
-    message = said(api, conversation, LONG, remember=True)
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert api.delete(f"/memories/{message['memory_id']}").status_code == 204
     del message["insights"]
-    assert listed(api, conversation)["results"] == [message | {"memory_id": None}]
-    assert count(api, conversation) == 1
+    assert list_messages(api, conversation)["results"] == [message | {"memory_id": None}]
+    assert get_message_count(api, conversation) == 1
 
 
 def test_it_is_found_by_its_words_at_once_and_by_its_meaning_when_it_is_embedded(api, conversation):
-    message = said(api, conversation, LONG, remember=True)
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert [hit["memory"]["id"] for hit in api.search("harbour Bergen", mode="text")["results"]] == [
         message["memory_id"]
     ]
@@ -348,120 +365,124 @@ def test_it_is_found_by_its_words_at_once_and_by_its_meaning_when_it_is_embedded
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether a transaction was open each time a worker was to be woken."""
     rung = []
-    monkeypatch.setattr(tasks.bell, "_want", lambda: rung.append(connection.in_atomic_block))
+    monkeypatch.setattr(tasks.embedding_trigger, "_want", lambda: rung.append(connection.in_atomic_block))
     return rung
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_is_woken_after_the_commit_when_there_is_something_to_embed(api, conversation, rung):
-    said(api, conversation, LONG)
-    said(api, conversation, SHORT, remember=True)
+    add_message(api, conversation, LONG_MESSAGE)
+    add_message(api, conversation, SHORT_MESSAGE, remember=True)
     assert rung == []
-    said(api, conversation, LONG, remember=True)
+    add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert rung == [False]
 
 
-def full() -> dict:
+def build_max_metadata() -> dict:
     """Metadata that can take no more: what the database keeps of one memory is bounded."""
     return {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_when_remembering_fails_nothing_of_the_message_stays(api, conversation, rung):
-    api.add(LONG, user_id="ada")
-    Memory.objects.update(metadata=full())
+    api.add(LONG_MESSAGE, user_id="ada")
+    Memory.objects.update(metadata=build_max_metadata())
     rung.clear()
-    before = fingerprint()
-    assert is_problem(say(api, conversation, LONG, remember=True), 422)
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert is_problem(post_message(api, conversation, LONG_MESSAGE, remember=True), 422)
+    assert fingerprint_tables() == before
     assert rung == []
-    assert said(api, conversation, LONG)["memory_id"] is None
-    assert count(api, conversation) == 1
+    assert add_message(api, conversation, LONG_MESSAGE)["memory_id"] is None
+    assert get_message_count(api, conversation) == 1
 
 
 # Insights
 
 
-MARKED = f"★ Insight ─────\n{LONG}\n─────"
+MARKED_MESSAGE = f"★ Insight ─────\n{LONG_MESSAGE}\n─────"
 
 
 def test_insights_are_taken_out_of_what_is_remembered_and_of_nothing_else(api, conversation):
-    assert said(api, conversation, MARKED)["insights"] == []
-    assert said(api, conversation, LONG, remember=True)["insights"] == []
+    assert add_message(api, conversation, MARKED_MESSAGE)["insights"] == []
+    assert add_message(api, conversation, LONG_MESSAGE, remember=True)["insights"] == []
     assert not Memory.objects.filter(memory_type="insight").exists()
-    [pk] = said(api, conversation, MARKED, remember=True)["insights"]
+    [pk] = add_message(api, conversation, MARKED_MESSAGE, remember=True)["insights"]
     insight = Memory.objects.get(memory_type="insight")
-    assert (str(insight.pk), insight.content) == (pk, LONG)
+    assert (str(insight.pk), insight.content) == (pk, LONG_MESSAGE)
     assert (insight.user_id, insight.session_id) == ("ada", "monday")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_when_taking_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
     monkeypatch.setattr(extract, "add", lambda *args: Memory.objects.get(pk=uuid4()))
-    before = fingerprint()
-    assert say(api, conversation, MARKED, remember=True).status_code == 500
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert post_message(api, conversation, MARKED_MESSAGE, remember=True).status_code == 500
+    assert fingerprint_tables() == before
     assert rung == []
 
 
 # Reading
 
 
-def number(api, conversation: str, amount: int, **fields: object) -> None:
+def add_numbered(api, conversation: str, amount: int, **fields: object) -> None:
     for each in range(amount):
-        said(api, conversation, f"number {each}", **fields)
+        add_message(api, conversation, f"number {each}", **fields)
 
 
 def test_the_oldest_comes_first_unless_the_newest_is_asked_for(api, conversation):
-    number(api, conversation, 3)
-    said(api, conversation, "long ago", created_at="2020-01-01T00:00:00Z")
+    add_numbered(api, conversation, 3)
+    add_message(api, conversation, "long ago", created_at="2020-01-01T00:00:00Z")
     texts = ["long ago", "number 0", "number 1", "number 2"]
-    assert contents(listed(api, conversation)) == contents(listed(api, conversation, order="oldest")) == texts
-    assert contents(listed(api, conversation, order="newest")) == texts[::-1]
+    assert (
+        list_contents(list_messages(api, conversation))
+        == list_contents(list_messages(api, conversation, order="oldest"))
+        == texts
+    )
+    assert list_contents(list_messages(api, conversation, order="newest")) == texts[::-1]
 
 
 @pytest.mark.parametrize("fields", [{}, {"created_at": "2020-01-01T00:00:00Z"}], ids=["moments", "one moment"])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_pages_lead_through_everything_and_back(api, conversation, order, limit, fields):
-    number(api, conversation, 7, **fields)
-    pages = [listed(api, conversation, limit=limit, order=order)]
+    add_numbered(api, conversation, 7, **fields)
+    pages = [list_messages(api, conversation, limit=limit, order=order)]
     while cursor := pages[-1]["next"]:
-        pages.append(listed(api, conversation, limit=limit, order=order, cursor=cursor))
+        pages.append(list_messages(api, conversation, limit=limit, order=order, cursor=cursor))
     texts = [f"number {each}" for each in range(7)]
-    assert sum(map(contents, pages), []) == (texts if order == "oldest" else texts[::-1])
+    assert sum(map(list_contents, pages), []) == (texts if order == "oldest" else texts[::-1])
     back = [pages[-1]]
     while cursor := back[-1]["previous"]:
-        back.append(listed(api, conversation, limit=limit, order=order, cursor=cursor))
-    assert [contents(page) for page in back[::-1]] == [contents(page) for page in pages]
+        back.append(list_messages(api, conversation, limit=limit, order=order, cursor=cursor))
+    assert [list_contents(page) for page in back[::-1]] == [list_contents(page) for page in pages]
 
 
 def test_what_is_said_meanwhile_comes_on_a_later_page(api, conversation):
-    number(api, conversation, 3)
-    first = listed(api, conversation, limit=2)
-    said(api, conversation, "meanwhile")
-    assert contents(listed(api, conversation, limit=2, cursor=first["next"])) == ["number 2", "meanwhile"]
+    add_numbered(api, conversation, 3)
+    first = list_messages(api, conversation, limit=2)
+    add_message(api, conversation, "meanwhile")
+    assert list_contents(list_messages(api, conversation, limit=2, cursor=first["next"])) == ["number 2", "meanwhile"]
 
 
 def test_only_messages_of_this_conversation_are_listed(api, conversation):
     other = api.post("/conversations", {}).json()["id"]
-    said(api, conversation, "here")
-    said(api, other, "there")
-    assert contents(listed(api, conversation)) == ["here"]
+    add_message(api, conversation, "here")
+    add_message(api, other, "there")
+    assert list_contents(list_messages(api, conversation)) == ["here"]
 
 
 def test_a_conversation_without_messages_has_an_empty_list(api, conversation):
-    assert listed(api, conversation) == {"results": [], "next": None, "previous": None}
+    assert list_messages(api, conversation) == {"results": [], "next": None, "previous": None}
 
 
 def test_what_is_said_can_be_read_after_the_end(api, reader, conversation):
-    said(api, conversation, "here")
-    end(api, conversation)
-    assert contents(listed(reader, conversation)) == ["here"]
+    add_message(api, conversation, "here")
+    end_conversation(api, conversation)
+    assert list_contents(list_messages(reader, conversation)) == ["here"]
 
 
 def test_the_messages_of_a_conversation_that_is_not_ours_are_404(api, outsider, conversation):
-    said(api, conversation)
+    add_message(api, conversation)
     assert is_problem(outsider.get(f"/conversations/{conversation}/messages"), 404)
     assert is_problem(api.get(f"/conversations/{uuid4()}/messages"), 404)
 
@@ -470,13 +491,13 @@ def test_the_messages_of_a_conversation_that_is_not_ours_are_404(api, outsider, 
 def test_a_parameter_that_is_not_valid_is_named(api, conversation, query):
     response = api.get(f"/conversations/{conversation}/messages?{query}")
     assert is_problem(response, 422)
-    assert blamed(response) == {query.split("=")[0]}
+    assert list_blamed_fields(response) == {query.split("=")[0]}
 
 
 def test_reading_takes_one_statement(api, conversation, takes):
-    number(api, conversation, 3)
+    add_numbered(api, conversation, 3)
     for order in ("oldest", "newest"):
         with takes(1):
-            page = listed(api, conversation, limit=2, order=order)
+            page = list_messages(api, conversation, limit=2, order=order)
         with takes(1):
-            listed(api, conversation, limit=2, order=order, cursor=page["next"])
+            list_messages(api, conversation, limit=2, order=order, cursor=page["next"])

@@ -10,22 +10,22 @@ from django.db import connection
 from memories import embeddings, reembedding, tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
-from memories.reembedding import NothingToDo, begin, run, switch
-from memories.search.query_embedding import forget_queries
-from memory_site.core.db.locks import AlreadyAtWork, alone
+from memories.reembedding import ModelAlreadyActive, get_or_start_run, run_reembedding, switch_model
+from memories.search.query_embedding import clear_query_cache
+from memory_site.core.db.locks import AlreadyRunning, advisory_lock
 from sessions_app import auth
 from tests.embedders import POISON
 
 pytestmark = pytest.mark.django_db
-OLD, NEW = "hashing-1", "newer"
+OLD_MODEL, NEW_MODEL = "hashing-1", "newer"
 CONTENTS = ["the harbour of Porto", "a lighthouse in the fog", "fourteen barrels of olives", "a letter from Lisbon"]
 
 
 @pytest.fixture(autouse=True)
 def no_farewell(monkeypatch):
     """Nobody searches meanwhile here, except where a test says so."""
-    monkeypatch.setattr(reembedding, "FAREWELL", 0)
-    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 0)
+    monkeypatch.setattr(reembedding, "CUTOVER_GRACE_SECONDS", 0)
+    monkeypatch.setattr(auth, "AUTH_CACHE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -40,19 +40,19 @@ def kept(api) -> list[str]:
 def configured(settings):
     """Has the server configured with another model, of which the old one can still be made."""
 
-    def configure(name: str = "tests.embedders.Watched", model: str = NEW, **options):
-        hashing = {"BACKEND": "memories.embeddings.hashing.HashingEmbedder", "MODEL": OLD, "OPTIONS": {}}
+    def configure(name: str = "tests.embedders.Watched", model: str = NEW_MODEL, **options):
+        hashing = {"BACKEND": "memories.embeddings.hashing.HashingEmbedder", "MODEL": OLD_MODEL, "OPTIONS": {}}
         new = {"BACKEND": name, "MODEL": model, "OPTIONS": options}
         settings.EMBEDDINGS = {"default": new, "hashing": hashing}
         embeddings._embedders.clear()
-        forget_queries()
+        clear_query_cache()
         return get_embedder()
 
     return configure
 
 
 @contextmanager
-def at_work_elsewhere(name: str):
+def lock_held_elsewhere(name: str):
     """Another connection holds the lock."""
     other = connection.copy()
     try:
@@ -63,21 +63,21 @@ def at_work_elsewhere(name: str):
         other.close()
 
 
-def models(ids=None) -> set[str]:
+def load_models(ids=None) -> set[str]:
     rows = Embedding.objects.filter(memory__in=ids) if ids else Embedding.objects.all()
     return set(rows.values_list("model", flat=True))
 
 
-def to_the_end(namespace) -> Reembedding:
+def run_to_end(namespace) -> Reembedding:
     namespace.refresh_from_db()
-    done = begin(namespace, get_embedder().model)
-    for state in run(done):
+    done = get_or_start_run(namespace, get_embedder().model)
+    for state in run_reembedding(done):
         done = state
     done.refresh_from_db()
     return done
 
 
-def by_meaning(api, query: str) -> list[str]:
+def search_by_vector(api, query: str) -> list[str]:
     answer = api.search(query, mode="vector", limit=1)
     return [hit["memory"]["content"] for hit in answer["results"]]
 
@@ -90,7 +90,7 @@ def test_the_first_vector_decides_which_model_serves(api, namespace):
     api.add("the harbour")
     tasks.embed_due()
     namespace.refresh_from_db()
-    assert namespace.embedding_model == OLD
+    assert namespace.embedding_model == OLD_MODEL
 
 
 def test_an_embedder_that_never_answered_decides_nothing(api, namespace, embedder):
@@ -104,28 +104,28 @@ def test_an_embedder_that_never_answered_decides_nothing(api, namespace, embedde
 def test_a_given_vector_decides_as_well(api, namespace):
     api.add("the harbour", vector=[1.0] + [0.0] * 767)
     namespace.refresh_from_db()
-    assert namespace.embedding_model == OLD
+    assert namespace.embedding_model == OLD_MODEL
 
 
 def test_after_a_change_of_configuration_the_old_vectors_serve(api, kept, configured):
     watched = configured()
     answer = api.search("the harbour of Porto")
     assert (answer["degraded"], answer["results"][0]["found_by"]) == (False, ["meaning", "words"])
-    assert by_meaning(api, "lighthouse in the fog") == [CONTENTS[1]]
+    assert search_by_vector(api, "lighthouse in the fog") == [CONTENTS[1]]
     api.add("a newcomer with a suitcase")
     tasks.embed_due()
-    assert by_meaning(api, "newcomer with a suitcase") == ["a newcomer with a suitcase"]
-    assert (models(), watched.seen) == ({OLD}, [])
-    assert api.get("/summary").json()["embedding_model"] == OLD
+    assert search_by_vector(api, "newcomer with a suitcase") == ["a newcomer with a suitcase"]
+    assert (load_models(), watched.seen) == ({OLD_MODEL}, [])
+    assert api.get("/summary").json()["embedding_model"] == OLD_MODEL
 
 
 def test_without_the_old_embedder_words_serve_and_nothing_is_lost(api, kept, embedder):
-    embedder("Constant", model=NEW)
+    embedder("Constant", model=NEW_MODEL)
     answer = api.search("harbour")
     assert (answer["degraded"], [hit["found_by"] for hit in answer["results"]]) == (True, [["words"]])
     api.add("a newcomer")
     assert tasks.embed_due() == 0
-    assert (models(), DueEmbedding.objects.count()) == ({OLD}, 1)
+    assert (load_models(), DueEmbedding.objects.count()) == ({OLD_MODEL}, 1)
 
 
 def test_another_model_may_serve_another_namespace(api, outsider, kept, configured, elsewhere):
@@ -133,9 +133,9 @@ def test_another_model_may_serve_another_namespace(api, outsider, kept, configur
     outsider.add("their harbour")
     tasks.embed_due()
     theirs = Embedding.objects.exclude(memory__in=kept).get()
-    assert (theirs.model, models(kept)) == (NEW, {OLD})
-    assert by_meaning(outsider, "their harbour") == ["their harbour"]
-    assert by_meaning(api, CONTENTS[0]) == [CONTENTS[0]]
+    assert (theirs.model, load_models(kept)) == (NEW_MODEL, {OLD_MODEL})
+    assert search_by_vector(outsider, "their harbour") == ["their harbour"]
+    assert search_by_vector(api, CONTENTS[0]) == [CONTENTS[0]]
 
 
 # The run
@@ -143,24 +143,24 @@ def test_another_model_may_serve_another_namespace(api, outsider, kept, configur
 
 def test_every_vector_is_made_anew_and_the_old_ones_go(api, namespace, kept, configured):
     configured()
-    done = to_the_end(namespace)
+    done = run_to_end(namespace)
     assert (done.memories_done, done.memories_total, done.memories_refused, done.error) == (4, 4, 0, "")
     assert done.created_at <= done.switched_at <= done.finished_at
-    assert (models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW}, 4, 0)
-    assert [by_meaning(api, content) for content in CONTENTS] == [[content] for content in CONTENTS]
-    assert api.get("/summary").json()["embedding_model"] == NEW
+    assert (load_models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW_MODEL}, 4, 0)
+    assert [search_by_vector(api, content) for content in CONTENTS] == [[content] for content in CONTENTS]
+    assert api.get("/summary").json()["embedding_model"] == NEW_MODEL
 
 
 def test_the_old_vectors_serve_all_the_while(api, namespace, kept, configured, monkeypatch):
-    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     watched = configured("tests.embedders.Watched")
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states)
     before = api.search(CONTENTS[2])["results"]
     for _, state in zip(range(3), states, strict=False):
         assert state.switched_at is None
-        assert models() == {OLD, NEW}
+        assert load_models() == {OLD_MODEL, NEW_MODEL}
         assert api.search(CONTENTS[2])["results"] == before
         assert api.get("/summary").json()["reembedding"]["memories_done"] == state.memories_done
     assert len(watched.texts) == 3
@@ -170,9 +170,9 @@ def test_the_old_vectors_serve_all_the_while(api, namespace, kept, configured, m
 def test_vectors_of_two_models_never_meet(api, namespace, kept, configured):
     configured("tests.embedders.Constant")
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states)
-    assert models() == {OLD, NEW}
+    assert load_models() == {OLD_MODEL, NEW_MODEL}
     hits = api.search(CONTENTS[0], mode="vector", limit=10)["results"]
     assert len(hits) == 4
     assert hits[0]["similarity"] > 0.99 > 0.9 > hits[1]["similarity"]
@@ -184,7 +184,7 @@ def test_vectors_of_two_models_never_meet(api, namespace, kept, configured):
 def test_what_comes_and_changes_meanwhile_is_not_missed(api, namespace, kept, configured):
     configured()
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states)
     api.add("a newcomer with a suitcase")
     api.patch(f"/memories/{kept[0]}", {"content": "the harbour of Genoa"})
@@ -192,18 +192,18 @@ def test_what_comes_and_changes_meanwhile_is_not_missed(api, namespace, kept, co
     for _ in states:
         pass
     tasks.embed_due()
-    assert (models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW}, 4, 0)
-    assert by_meaning(api, "a newcomer with a suitcase") == ["a newcomer with a suitcase"]
-    assert by_meaning(api, "the harbour of Genoa") == ["the harbour of Genoa"]
+    assert (load_models(), Embedding.objects.count(), DueEmbedding.objects.count()) == ({NEW_MODEL}, 4, 0)
+    assert search_by_vector(api, "a newcomer with a suitcase") == ["a newcomer with a suitcase"]
+    assert search_by_vector(api, "the harbour of Genoa") == ["the harbour of Genoa"]
 
 
 def test_a_late_vector_of_the_old_model_is_not_kept(api, namespace, kept, configured):
     configured()
     memory = Memory.objects.get(pk=api.add("late")["id"])
-    to_the_end(namespace)
+    run_to_end(namespace)
     tasks.embed_due()
-    assert Embedding.objects.write(OLD, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
-    assert models([memory.pk]) == {NEW}
+    assert Embedding.objects.write(OLD_MODEL, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    assert load_models([memory.pk]) == {NEW_MODEL}
 
 
 def test_a_worker_caught_by_the_switch_leaves_its_memory_due(api, namespace, kept, configured):
@@ -212,45 +212,45 @@ def test_a_worker_caught_by_the_switch_leaves_its_memory_due(api, namespace, kep
     memory = Memory.objects.get(pk=api.add("caught")["id"])
     DueEmbedding.objects.all().claim(10, 1_000, tasks.LEASE)
     namespace.refresh_from_db()
-    row = begin(namespace, NEW)
-    switch(row)
-    assert Embedding.objects.write(OLD, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    row = get_or_start_run(namespace, NEW_MODEL)
+    switch_model(row)
+    assert Embedding.objects.write(OLD_MODEL, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
     assert DueEmbedding.objects.filter(memory=memory).exists()
     assert tasks.embed_due() == 5
-    assert models([memory.pk]) == {NEW}
+    assert load_models([memory.pk]) == {NEW_MODEL}
 
 
 def test_a_run_that_was_ended_goes_on_where_it_was(namespace, kept, configured, monkeypatch):
-    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     watched = configured()
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states), next(states)
     states.close()
-    assert to_the_end(namespace).memories_done == 4
+    assert run_to_end(namespace).memories_done == 4
     assert sorted(watched.texts) == sorted(CONTENTS)
     assert Reembedding.objects.count() == 1
 
 
 def test_a_run_ended_after_the_switch_only_removes_what_is_left(namespace, kept, configured, monkeypatch):
-    monkeypatch.setattr(reembedding, "REMOVED_AT_ONCE", 1)
+    monkeypatch.setattr(reembedding, "DELETE_BATCH_SIZE", 1)
     watched = configured()
     namespace.refresh_from_db()
-    row = begin(namespace, NEW)
-    for state in run(row):
+    row = get_or_start_run(namespace, NEW_MODEL)
+    for state in run_reembedding(row):
         if state.switched_at is not None:
             break
-    assert Embedding.objects.of_model(OLD).count() in (3, 4)
+    assert Embedding.objects.of_model(OLD_MODEL).count() in (3, 4)
     assert tasks.reembed_due() == 1
     row.refresh_from_db()
-    assert (models(), row.finished_at is not None, len(watched.texts)) == ({NEW}, True, 4)
+    assert (load_models(), row.finished_at is not None, len(watched.texts)) == ({NEW_MODEL}, True, 4)
 
 
 def test_a_text_the_new_model_refuses_stays_findable_by_words(api, namespace, kept, configured):
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     configured("tests.embedders.Refusing")
-    assert to_the_end(namespace).memories_refused == 1
+    assert run_to_end(namespace).memories_refused == 1
     tasks.embed_due()
     assert DueEmbedding.objects.get().error == "It tastes of almonds."
     assert [hit["found_by"] for hit in api.search("poison well")["results"]] == [["words"]]
@@ -258,66 +258,66 @@ def test_a_text_the_new_model_refuses_stays_findable_by_words(api, namespace, ke
 
 
 def test_a_text_only_the_old_model_refused_is_found_by_meaning_now(api, namespace, embedder, configured):
-    embedder("Refusing", model=OLD)
+    embedder("Refusing", model=OLD_MODEL)
     api.add("a lighthouse")
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     configured()
-    to_the_end(namespace)
+    run_to_end(namespace)
     assert (Embedding.objects.count(), DueEmbedding.objects.count()) == (2, 0)
 
 
 def test_a_new_embedder_that_is_away_leaves_all_as_it_was(api, namespace, kept, configured):
     configured("tests.embedders.Away")
     namespace.refresh_from_db()
-    row = begin(namespace, NEW)
+    row = get_or_start_run(namespace, NEW_MODEL)
     with pytest.raises(EmbedderUnavailable):
-        list(run(row))
+        list(run_reembedding(row))
     assert tasks.reembed_due() == 0
     row.refresh_from_db()
     assert (row.finished_at, row.memories_done, row.error != "") == (None, 0, True)
-    assert by_meaning(api, CONTENTS[0]) == [CONTENTS[0]]
+    assert search_by_vector(api, CONTENTS[0]) == [CONTENTS[0]]
     configured()
     assert tasks.reembed_due() == 1
-    assert models() == {NEW}
+    assert load_models() == {NEW_MODEL}
 
 
 def test_other_namespaces_are_left_alone(api, outsider, namespace, kept, configured):
     outsider.add("their harbour")
     tasks.embed_due()
     configured()
-    to_the_end(namespace)
-    assert models(kept) == {NEW}
-    assert set(Embedding.objects.exclude(memory__in=kept).values_list("model", flat=True)) == {OLD}
-    assert by_meaning(outsider, "their harbour") == ["their harbour"]
+    run_to_end(namespace)
+    assert load_models(kept) == {NEW_MODEL}
+    assert set(Embedding.objects.exclude(memory__in=kept).values_list("model", flat=True)) == {OLD_MODEL}
+    assert search_by_vector(outsider, "their harbour") == ["their harbour"]
 
 
 def test_no_transaction_is_open_while_the_new_model_works(namespace, kept, configured):
     seen = []
     configured(meanwhile=lambda texts: seen.append(Reembedding.objects.get().memories_total))
-    to_the_end(namespace)
+    run_to_end(namespace)
     assert seen == [4]
 
 
 def test_two_are_never_at_one_namespace(namespace, kept, configured):
     configured()
     namespace.refresh_from_db()
-    row = begin(namespace, NEW)
-    with at_work_elsewhere(f"reembedding {namespace.pk}"):
-        with pytest.raises(AlreadyAtWork):
-            list(run(row))
-        with pytest.raises(AlreadyAtWork):
-            begin(namespace, "a third model")
-    assert begin(namespace, NEW) == row
+    row = get_or_start_run(namespace, NEW_MODEL)
+    with lock_held_elsewhere(f"reembedding {namespace.pk}"):
+        with pytest.raises(AlreadyRunning):
+            list(run_reembedding(row))
+        with pytest.raises(AlreadyRunning):
+            get_or_start_run(namespace, "a third model")
+    assert get_or_start_run(namespace, NEW_MODEL) == row
 
 
 def test_a_run_to_a_model_nobody_wants_any_more_is_called_off(namespace, kept, configured):
     configured("tests.embedders.Away", model="a typing mistake")
     namespace.refresh_from_db()
-    mistaken = begin(namespace, "a typing mistake")
+    mistaken = get_or_start_run(namespace, "a typing mistake")
     configured()
     assert tasks.reembed_due() == 0
-    assert begin(namespace, NEW).pk != mistaken.pk
+    assert get_or_start_run(namespace, NEW_MODEL).pk != mistaken.pk
     mistaken.refresh_from_db()
     assert (mistaken.finished_at is not None, mistaken.error) == (True, "Called off.")
 
@@ -325,39 +325,39 @@ def test_a_run_to_a_model_nobody_wants_any_more_is_called_off(namespace, kept, c
 def test_going_back_to_the_model_that_serves_calls_the_run_off(namespace, kept, configured):
     configured()
     namespace.refresh_from_db()
-    begin(namespace, NEW)
-    with pytest.raises(NothingToDo):
-        begin(namespace, OLD)
+    get_or_start_run(namespace, NEW_MODEL)
+    with pytest.raises(ModelAlreadyActive):
+        get_or_start_run(namespace, OLD_MODEL)
     assert not Reembedding.objects.filter(finished_at=None).exists()
     assert tasks.reembed_due() == 0
-    assert models() == {OLD}
+    assert load_models() == {OLD_MODEL}
 
 
 def test_the_command_calls_off_and_removes_what_was_made(capsys, namespace, kept, configured, monkeypatch):
-    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     configured()
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states), next(states)
     states.close()
-    assert models() == {OLD, NEW}
-    assert command(capsys, "--stop") == "1 were called off.\n"
-    assert (models(), Reembedding.objects.get().finished_at is not None) == ({OLD}, True)
-    assert command(capsys, "--stop") == "0 were called off.\n"
+    assert load_models() == {OLD_MODEL, NEW_MODEL}
+    assert run_reembed(capsys, "--stop") == "1 were called off.\n"
+    assert (load_models(), Reembedding.objects.get().finished_at is not None) == ({OLD_MODEL}, True)
+    assert run_reembed(capsys, "--stop") == "0 were called off.\n"
 
 
 def test_there_is_nothing_to_do_twice(namespace, kept, configured):
     configured()
-    to_the_end(namespace)
+    run_to_end(namespace)
     namespace.refresh_from_db()
-    with pytest.raises(NothingToDo):
-        begin(namespace, NEW)
+    with pytest.raises(ModelAlreadyActive):
+        get_or_start_run(namespace, NEW_MODEL)
 
 
 # The command
 
 
-def command(capsys, *words: str) -> str:
+def run_reembed(capsys, *words: str) -> str:
     call_command("reembed", *words)
     return capsys.readouterr().out
 
@@ -366,19 +366,19 @@ def test_the_command_does_every_namespace_that_another_model_serves(capsys, api,
     outsider.add("their harbour")
     tasks.embed_due()
     configured()
-    assert command(capsys) == (
+    assert run_reembed(capsys) == (
         "ours: 4 memories have vectors of newer, 0 were refused.\n"
         "theirs: 1 memories have vectors of newer, 0 were refused.\n"
     )
-    assert models() == {NEW}
-    assert command(capsys) == "Every vector is of the configured model. Nothing to do.\n"
+    assert load_models() == {NEW_MODEL}
+    assert run_reembed(capsys) == "Every vector is of the configured model. Nothing to do.\n"
 
 
 def test_the_command_may_leave_it_to_a_worker(capsys, api, kept, configured):
     configured()
-    assert "A worker embeds 1 namespaces anew" in command(capsys, "--background")
+    assert "A worker embeds 1 namespaces anew" in run_reembed(capsys, "--background")
     assert tasks.reembed_due() == 1
-    assert models() == {NEW}
+    assert load_models() == {NEW_MODEL}
 
 
 def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configured):
@@ -393,9 +393,9 @@ def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configure
     assert caught.value.returncode == 130
     watched.meanwhile = len
     assert tasks.reembed_due() == 0
-    assert models() == {OLD}
+    assert load_models() == {OLD_MODEL}
     call_command("reembed")
-    assert models() == {NEW}
+    assert load_models() == {NEW_MODEL}
 
 
 def test_an_embedder_that_is_away_is_told(kept, configured):
@@ -410,10 +410,10 @@ def test_a_namespace_that_is_not_there_is_told(kept, configured):
 
 
 def test_the_state_of_a_run_is_told(capsys, kept, namespace, configured, monkeypatch):
-    monkeypatch.setattr(reembedding, "MEMORIES", 1)
+    monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     configured()
     namespace.refresh_from_db()
-    states = run(begin(namespace, NEW))
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states)
     call_command("embedding_status", "--namespace", "ours", "--format", "json")
     told = {row["what"]: (row["memories"], row["note"]) for row in json.loads(capsys.readouterr().out)}
@@ -423,7 +423,7 @@ def test_the_state_of_a_run_is_told(capsys, kept, namespace, configured, monkeyp
 
 
 def test_work_is_done_by_one_at_a_time_and_the_lock_goes_with_the_block():
-    with alone("a test"):
+    with advisory_lock("a test"):
         pass
-    with alone("a test"):
+    with advisory_lock("a test"):
         pass

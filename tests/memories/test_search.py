@@ -8,14 +8,14 @@ import memories.search.query
 from memories import tasks
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
-from memories.search.execute import nearest_ids
+from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
-from memories.search.scope_size import EXACT_AT_LEAST, EXACT_AT_MOST, SIZE_UNKNOWN
-from tests.embedding_servers import free_port
-from tests.wire import fingerprint, is_problem
+from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
+from tests.embedding_servers import find_free_port
+from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
-MODES = pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+EVERY_MODE = pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
 HARBOUR = "The harbour of Lowick opens at nine on weekdays."
 LIGHTHOUSE = "The lighthouse keeper feeds two grey cats."
 INVOICE = "Invoice INV-20391 was paid by the Lowick council."
@@ -30,11 +30,11 @@ def four(api) -> dict[str, str]:
     return found
 
 
-def contents(answer: dict) -> list[str]:
+def list_contents(answer: dict) -> list[str]:
     return [hit["memory"]["content"] for hit in answer["results"]]
 
 
-def unit(*numbers: float) -> list[float]:
+def build_unit_vector(*numbers: float) -> list[float]:
     vector = np.zeros(768)
     vector[: len(numbers)] = numbers
     return (vector / np.linalg.norm(vector)).tolist()
@@ -43,23 +43,23 @@ def unit(*numbers: float) -> list[float]:
 def add_vectors(api, count: int, **fields: object) -> None:
     """Memories whose vectors turn away from the first axis step by step; number 0 is the nearest to it."""
     items = [
-        {"content": f"step {n} {fields}", "vector": unit(np.cos(n / count), np.sin(n / count)), **fields}
+        {"content": f"step {n} {fields}", "vector": build_unit_vector(np.cos(n / count), np.sin(n / count)), **fields}
         for n in range(count)
     ]
     assert api.post("/memories/bulk", {"memories": items}).status_code == 201
 
 
-def steps(answer: dict) -> list[int]:
-    return [int(content.split()[1]) for content in contents(answer)]
+def list_steps(answer: dict) -> list[int]:
+    return [int(content.split()[1]) for content in list_contents(answer)]
 
 
 # What comes back
 
 
-@MODES
+@EVERY_MODE
 def test_the_best_comes_first(api, four, mode):
     answer = api.search("when does the harbour of Lowick open", mode=mode)
-    assert contents(answer)[0] == HARBOUR
+    assert list_contents(answer)[0] == HARBOUR
     scores = [hit["score"] for hit in answer["results"]]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
@@ -112,17 +112,17 @@ def test_explain_says_how_large_the_scope_was(api, four):
     assert "explain" not in api.search("harbour")["results"][0]
 
 
-@MODES
+@EVERY_MODE
 def test_searching_changes_nothing(api, four, mode):
-    before = fingerprint()
+    before = fingerprint_tables()
     api.search("harbour", mode=mode)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
-@MODES
+@EVERY_MODE
 def test_it_takes_one_statement_after_authentication(api, four, takes, mode):
     with takes(1):
-        assert contents(api.search("the harbour of Lowick", mode=mode))
+        assert list_contents(api.search("the harbour of Lowick", mode=mode))
     with takes(1):
         api.search("the harbour of Lowick", mode=mode, filters={"tags": ["none"], "metadata": {"a": 1}})
 
@@ -150,7 +150,7 @@ def test_it_takes_one_statement_after_authentication(api, four, takes, mode):
     ],
 )
 def test_words_are_searched_as_on_the_web(api, four, query, found):
-    assert set(contents(api.search(query, mode="text"))) == found
+    assert set(list_contents(api.search(query, mode="text"))) == found
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_words_are_searched_as_on_the_web(api, four, query, found):
 def test_a_question_finds_its_answer_though_not_every_word_occurs(api, four, question):
     expected = {"harbour": HARBOUR, "lighthouse": LIGHTHOUSE, "invoice": INVOICE}
     best = next(content for word, content in expected.items() if word in question)
-    assert contents(api.search(question, mode="text"))[0] == best
-    assert contents(api.search(question))[0] == best
+    assert list_contents(api.search(question, mode="text"))[0] == best
+    assert list_contents(api.search(question))[0] == best
 
 
 @pytest.mark.parametrize(("identifier", "content"), [("INV-20391", INVOICE), ("getUserName", CODE)])
@@ -173,8 +173,8 @@ def test_an_exact_identifier_is_found_among_similar_ones(api, four, identifier, 
     others = [{"content": f"Invoice INV-{number} was paid by the council, getUser({number})."} for number in range(40)]
     api.post("/memories/bulk", {"memories": others})
     tasks.embed_due()
-    assert contents(api.search(identifier))[0] == content
-    assert contents(api.search(identifier, mode="text"))[0] == content
+    assert list_contents(api.search(identifier))[0] == content
+    assert list_contents(api.search(identifier, mode="text"))[0] == content
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_an_exact_identifier_is_found_among_similar_ones(api, four, identifier, 
         "-a",
     ],
 )
-@MODES
+@EVERY_MODE
 def test_no_query_is_too_odd(api, four, query, mode):
     api.search(query, mode=mode)
 
@@ -207,7 +207,13 @@ def test_a_query_is_1_to_4096_visible_characters(api, query):
 
 
 def test_something_must_be_looked_for(api):
-    for body in ({}, {"mode": "vector"}, {"mode": "text"}, {"mode": "text", "vector": unit(1)}, {"filters": {}}):
+    for body in (
+        {},
+        {"mode": "vector"},
+        {"mode": "text"},
+        {"mode": "text", "vector": build_unit_vector(1)},
+        {"filters": {}},
+    ):
         assert is_problem(api.post("/memories/search", body), 422)
 
 
@@ -217,28 +223,28 @@ def test_something_must_be_looked_for(api):
 def test_a_vector_of_the_caller_spares_the_embedder(api, embedder):
     add_vectors(api, 10)
     embedder("Away")
-    assert steps(api.search(None, vector=unit(1), limit=3)) == [0, 1, 2]
-    assert steps(api.search(None, vector=unit(0, 1), mode="vector", limit=2)) == [9, 8]
+    assert list_steps(api.search(None, vector=build_unit_vector(1), limit=3)) == [0, 1, 2]
+    assert list_steps(api.search(None, vector=build_unit_vector(0, 1), mode="vector", limit=2)) == [9, 8]
 
 
 def test_words_and_a_vector_may_come_together(api, four, embedder):
     embedder("Away")
-    answer = api.search("harbour", vector=unit(1), mode="hybrid")
+    answer = api.search("harbour", vector=build_unit_vector(1), mode="hybrid")
     assert answer["degraded"] is False
-    assert contents(answer)[0] == HARBOUR
+    assert list_contents(answer)[0] == HARBOUR
 
 
 def test_the_threshold_cuts_off_what_is_not_near(api):
     add_vectors(api, 10)
     limit = np.cos(0.45)
-    assert steps(api.search(None, vector=unit(1), mode="vector", threshold=limit)) == [0, 1, 2, 3, 4]
-    assert api.search(None, vector=unit(-1), mode="vector", threshold=0.5)["results"] == []
-    assert len(api.search(None, vector=unit(-1), mode="vector", threshold=-1)["results"]) == 10
+    assert list_steps(api.search(None, vector=build_unit_vector(1), mode="vector", threshold=limit)) == [0, 1, 2, 3, 4]
+    assert api.search(None, vector=build_unit_vector(-1), mode="vector", threshold=0.5)["results"] == []
+    assert len(api.search(None, vector=build_unit_vector(-1), mode="vector", threshold=-1)["results"]) == 10
 
 
 def test_the_threshold_spares_what_the_words_found(api, four):
     answer = api.search("harbour", threshold=1)
-    assert contents(answer) == [HARBOUR]
+    assert list_contents(answer) == [HARBOUR]
 
 
 @pytest.mark.parametrize("threshold", [1.01, -1.01, "0.5", True])
@@ -256,7 +262,7 @@ def test_vectors_of_another_model_are_never_met(api, four, embedder):
 # Limit
 
 
-@MODES
+@EVERY_MODE
 @pytest.mark.parametrize("limit", [1, 7, 20, 100])
 def test_as_many_are_returned_as_are_asked_for_and_exist(api, mode, limit):
     api.post("/memories/bulk", {"memories": [{"content": f"harbour number {number}"} for number in range(120)]})
@@ -266,7 +272,7 @@ def test_as_many_are_returned_as_are_asked_for_and_exist(api, mode, limit):
 
 def test_ten_are_returned_by_default(api):
     add_vectors(api, 12)
-    assert len(api.search(None, vector=unit(1))["results"]) == 10
+    assert len(api.search(None, vector=build_unit_vector(1))["results"]) == 10
 
 
 @pytest.mark.parametrize("limit", [0, 101, -1, 1.5, "10", None])
@@ -274,7 +280,7 @@ def test_the_limit_lies_between_1_and_100(api, limit):
     assert is_problem(api.post("/memories/search", {"query": "a", "limit": limit}), 422)
 
 
-@MODES
+@EVERY_MODE
 def test_no_memory_comes_twice(api, four, mode):
     ids = [hit["memory"]["id"] for hit in api.search("the harbour keeper of Lowick", mode=mode)["results"]]
     assert len(ids) == len(set(ids))
@@ -282,7 +288,7 @@ def test_no_memory_comes_twice(api, four, mode):
 
 # Filters
 
-FILTERS = [
+FILTER_CASES = [
     ({"user_id": "ada"}, {"user_id": "ada"}),
     ({"agent_id": "ada"}, {"agent_id": "ada"}),
     ({"workflow_id": "w"}, {"workflow_id": "w"}),
@@ -303,8 +309,8 @@ FILTERS = [
 ]
 
 
-@MODES
-@pytest.mark.parametrize(("filters", "fields"), FILTERS, ids=str)
+@EVERY_MODE
+@pytest.mark.parametrize(("filters", "fields"), FILTER_CASES, ids=str)
 def test_filters_are_inside_both_arms(api, mode, filters, fields):
     """Sixty rows that match better and are filtered away cost the one that stays nothing."""
     noise = [{"content": f"the harbour, number {number}", "confidence": 0.5} for number in range(60)]
@@ -315,13 +321,13 @@ def test_filters_are_inside_both_arms(api, mode, filters, fields):
     assert [hit["memory"]["id"] for hit in answer["results"]] == [kept["id"]]
 
 
-@MODES
+@EVERY_MODE
 def test_ids_are_a_filter_too(api, four, mode):
     answer = api.search("harbour lighthouse Lowick", mode=mode, filters={"ids": [four[LIGHTHOUSE]]})
-    assert contents(answer) == [LIGHTHOUSE]
+    assert list_contents(answer) == [LIGHTHOUSE]
 
 
-@MODES
+@EVERY_MODE
 def test_empty_filters_filter_nothing(api, four, mode):
     assert api.search("lowick", mode=mode, filters={})["results"] == api.search("lowick", mode=mode)["results"]
 
@@ -335,7 +341,7 @@ def nobody_listens(settings) -> None:
         "default": {
             "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
             "MODEL": "hashing-1",
-            "OPTIONS": {"base_url": f"http://127.0.0.1:{free_port()}"},
+            "OPTIONS": {"base_url": f"http://127.0.0.1:{find_free_port()}"},
         }
     }
 
@@ -343,7 +349,7 @@ def nobody_listens(settings) -> None:
 def test_hybrid_answers_from_the_words_when_the_embedder_is_away(api, four, nobody_listens):
     answer = api.search("when does the harbour open")
     assert answer["degraded"] is True
-    assert contents(answer)[0] == HARBOUR
+    assert list_contents(answer)[0] == HARBOUR
     assert answer["results"][0]["found_by"] == ["words"]
     assert answer["results"][0]["similarity"] is None
 
@@ -356,14 +362,14 @@ def test_a_search_by_meaning_alone_says_that_it_cannot(api, four, nobody_listens
 
 def test_a_search_by_words_alone_never_misses_the_embedder(api, four, nobody_listens):
     answer = api.search("harbour", mode="text")
-    assert (answer["degraded"], contents(answer)) == (False, [HARBOUR])
+    assert (answer["degraded"], list_contents(answer)) == (False, [HARBOUR])
 
 
 def test_a_query_the_embedder_refuses_is_searched_by_its_words(api, four, embedder):
     embedder("Refusing")
     api.add("poison in the well")
     answer = api.search("poison")
-    assert (answer["degraded"], contents(answer)) == (True, ["poison in the well"])
+    assert (answer["degraded"], list_contents(answer)) == (True, ["poison in the well"])
     assert is_problem(api.post("/memories/search", {"query": "poison", "mode": "vector"}), 422)
 
 
@@ -383,29 +389,29 @@ def everything_is_large(monkeypatch, db) -> None:
     just being cleaned away, it would find its way through less."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE memories_embedding")
-    ten = SIZE_UNKNOWN.replace(f"{EXACT_AT_LEAST},", "10,").replace(f"{EXACT_AT_MOST})", "10)")
+    ten = COUNTED_SIZE_CTES.replace(f"{MIN_EXACT_ROWS},", "10,").replace(f"{MAX_EXACT_ROWS})", "10)")
     assert ten.count("10") == 2
     monkeypatch.setattr(memories.search.query, "SIZE_UNKNOWN", ten)
 
 
-def by_index(answer: dict) -> bool:
+def used_index(answer: dict) -> bool:
     return not answer["results"][0]["explain"]["exact"]
 
 
 def test_a_small_scope_is_searched_exactly(api, everything_is_large):
     add_vectors(api, 10)
-    assert not by_index(api.search(None, vector=unit(1), explain=True))
+    assert not used_index(api.search(None, vector=build_unit_vector(1), explain=True))
 
 
 @pytest.mark.parametrize("query", [None, "step"])
 def test_a_large_scope_still_returns_all_that_are_asked_for(api, everything_is_large, query):
     add_vectors(api, 150)
-    first, second = (api.search(query, vector=unit(1), limit=100, explain=True) for _ in range(2))
-    assert by_index(first)
-    assert by_index(second)
+    first, second = (api.search(query, vector=build_unit_vector(1), limit=100, explain=True) for _ in range(2))
+    assert used_index(first)
+    assert used_index(second)
     assert len(first["results"]) == len(second["results"]) == 100
     if query is None:
-        assert steps(first) == steps(second) == list(range(100))
+        assert list_steps(first) == list_steps(second) == list(range(100))
 
 
 def test_the_second_search_of_a_large_scope_does_not_count_again(api, everything_is_large, takes):
@@ -413,7 +419,7 @@ def test_the_second_search_of_a_large_scope_does_not_count_again(api, everything
     texts = []
     for _ in range(2):
         with takes(1) as captured:
-            api.search(None, vector=unit(1))
+            api.search(None, vector=build_unit_vector(1))
         texts.append(captured.captured_queries[0]["sql"])
     assert "pg_class" in texts[0]
     assert "pg_class" not in texts[1]
@@ -426,7 +432,10 @@ def test_both_paths_agree(api, namespace, filters):
     add_vectors(api, 150, user_id="ada", tags=["t"], importance=5)
     add_vectors(api, 150, user_id="ben")
     filters = filters and Filters(**filters)
-    found = [nearest_ids(namespace.pk, filters, unit(1, 0.2), "hashing-1", 20, exact=exact) for exact in (True, False)]
+    found = [
+        find_nearest_ids(namespace.pk, filters, build_unit_vector(1, 0.2), "hashing-1", 20, exact=exact)
+        for exact in (True, False)
+    ]
     assert list(found[0]) == list(found[1])
     assert list(found[0].values()) == pytest.approx(list(found[1].values()), abs=1e-6)
     assert len(found[0]) == 20
@@ -437,29 +446,29 @@ def test_a_filter_that_keeps_few_of_many_loses_none_of_them(api, everything_is_l
     add_vectors(api, 15, tags=["rare"], user_id="ada", created_at="2020-01-01T00:00:00Z")
     for filters in ({"tags": ["rare"]}, {"user_id": "ada"}, {"created_before": "2021-01-01T00:00:00Z"}):
         for _ in range(2):
-            answer = api.search(None, vector=unit(-1), limit=15, filters=filters, explain=True)
-            assert by_index(answer)
-            assert steps(answer) == list(range(14, -1, -1))
+            answer = api.search(None, vector=build_unit_vector(-1), limit=15, filters=filters, explain=True)
+            assert used_index(answer)
+            assert list_steps(answer) == list(range(14, -1, -1))
 
 
 def test_when_the_index_falls_short_the_rest_is_looked_up_exactly(api, everything_is_large, takes):
     add_vectors(api, 50)
     Embedding.objects.exclude(memory__content__startswith="step 4 ").delete()
     with takes(2):
-        answer = api.search(None, vector=unit(1), limit=10)
-    assert steps(answer) == [4]
+        answer = api.search(None, vector=build_unit_vector(1), limit=10)
+    assert list_steps(answer) == [4]
 
 
 def test_a_scope_that_shrank_is_searched_all_the_same(api, everything_is_large):
     add_vectors(api, 50)
-    api.search(None, vector=unit(1))
+    api.search(None, vector=build_unit_vector(1))
     Memory.objects.exclude(content__startswith="step 7 ").delete()
-    assert steps(api.search(None, vector=unit(1))) == [7]
+    assert list_steps(api.search(None, vector=build_unit_vector(1))) == [7]
 
 
 def test_the_sixtieth_search_is_as_good_as_the_first(api, everything_is_large):
     add_vectors(api, 200)
-    answers = [steps(api.search(None, vector=unit(1, 0.3), limit=20)) for _ in range(60)]
+    answers = [list_steps(api.search(None, vector=build_unit_vector(1, 0.3), limit=20)) for _ in range(60)]
     assert all(answer == answers[0] for answer in answers)
     assert len(answers[0]) == 20
 

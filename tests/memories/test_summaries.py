@@ -4,16 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.summaries import LONGEST, summary_of
+from memories.summaries import MAX_SUMMARY_LENGTH, build_summary
 from memories.types import MemoryType
 
-DEEP: dict = {}
-DEEP["result"] = {"result": DEEP}
-NAMES = ["name", "results", "items", "total", "query", "selected", "options", "action", "state", "entity_data", "tool"]
-KEYS = st.sampled_from(NAMES) | st.text(max_size=20)
-JSON = st.recursive(
+DEEP_VALUE: dict = {}
+DEEP_VALUE["result"] = {"result": DEEP_VALUE}
+KNOWN_KEYS = [
+    "name",
+    "results",
+    "items",
+    "total",
+    "query",
+    "selected",
+    "options",
+    "action",
+    "state",
+    "entity_data",
+    "tool",
+]
+JSON_KEYS = st.sampled_from(KNOWN_KEYS) | st.text(max_size=20)
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(JSON_KEYS, inner, max_size=5),
     max_leaves=30,
 )
 
@@ -42,25 +54,30 @@ JSON = st.recursive(
     ids=str,
 )
 def test_what_it_says(kind, data, line):
-    assert summary_of(kind, data) == line
+    assert build_summary(kind, data) == line
 
 
 def test_a_title_stands_before_it():
-    assert summary_of("domain_entity", {"Amount": 5}, "Opportunity Big") == "Opportunity Big: Amount 5"
-    assert summary_of("domain_entity", {}, "Opportunity Big") == "Opportunity Big"
+    assert build_summary("domain_entity", {"Amount": 5}, "Opportunity Big") == "Opportunity Big: Amount 5"
+    assert build_summary("domain_entity", {}, "Opportunity Big") == "Opportunity Big"
 
 
-def is_a_line(line: str) -> bool:
-    return 0 < len(line) <= LONGEST and len(line.splitlines()) == 1 and "\0" not in line and line.encode() is not None
+def is_one_line(line: str) -> bool:
+    return (
+        0 < len(line) <= MAX_SUMMARY_LENGTH
+        and len(line.splitlines()) == 1
+        and "\0" not in line
+        and line.encode() is not None
+    )
 
 
-@given(kind=st.sampled_from([*map(str, MemoryType), "other"]), data=JSON, title=st.text(max_size=300))
+@given(kind=st.sampled_from([*map(str, MemoryType), "other"]), data=JSON_VALUES, title=st.text(max_size=300))
 def test_it_is_always_one_line(kind, data, title):
-    assert is_a_line(summary_of(kind, data, title))
+    assert is_one_line(build_summary(kind, data, title))
 
 
-ODD = [
-    DEEP,
+ODD_VALUES = [
+    DEEP_VALUE,
     {"result": 10**5000},
     {1: 2, None: [], (1, 2): {}},
     {"a": object()},
@@ -75,6 +92,6 @@ ODD = [
 
 
 @pytest.mark.parametrize("kind", list(MemoryType))
-@pytest.mark.parametrize("data", ODD, ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize("data", ODD_VALUES, ids=lambda data: type(data).__name__)
 def test_nothing_is_too_odd(kind, data):
-    assert is_a_line(summary_of(kind, data))
+    assert is_one_line(build_summary(kind, data))

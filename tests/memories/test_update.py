@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -22,13 +22,13 @@ def tea(api) -> dict:
     return memory
 
 
-def change(api, memory: dict, **fields: object) -> dict:
+def update_memory(api, memory: dict, **fields: object) -> dict:
     response = api.patch(f"/memories/{memory['id']}", fields)
     assert response.status_code == 200, response.content
     return response.json()
 
 
-CHANGES = {
+FIELD_CHANGES = {
     "content": "Ada likes black tea.",
     "summary": "Black tea",
     "data": {"x": [1]},
@@ -48,9 +48,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("field", CHANGES)
+@pytest.mark.parametrize("field", FIELD_CHANGES)
 def test_only_the_named_field_changes(api, tea, field):
-    changed = change(api, tea, **{field: CHANGES[field]})
+    changed = update_memory(api, tea, **{field: FIELD_CHANGES[field]})
     before = api.get(f"/memories/{tea['id']}").json()
     assert changed == before
     unchanged = {name: value for name, value in tea.items() if name in changed and name != field}
@@ -58,29 +58,29 @@ def test_only_the_named_field_changes(api, tea, field):
     assert {name: changed[name] for name in unchanged if name not in apart} == {
         name: value for name, value in unchanged.items() if name not in apart
     }
-    assert changed[field] == CHANGES[field]
+    assert changed[field] == FIELD_CHANGES[field]
     assert datetime.fromisoformat(changed["updated_at"]) > datetime.fromisoformat(tea["updated_at"])
 
 
 def test_everything_can_change_at_once(api, tea):
-    changed = change(api, tea, **CHANGES)
-    assert {name: changed[name] for name in CHANGES} == CHANGES
+    changed = update_memory(api, tea, **FIELD_CHANGES)
+    assert {name: changed[name] for name in FIELD_CHANGES} == FIELD_CHANGES
     assert changed["id"] == tea["id"]
 
 
-@pytest.mark.parametrize("field", [field for field in CHANGES if field != "content"])
+@pytest.mark.parametrize("field", [field for field in FIELD_CHANGES if field != "content"])
 def test_nothing_but_the_content_embeds_anew(api, tea, field):
-    assert change(api, tea, **{field: CHANGES[field]})["embedded"] is True
+    assert update_memory(api, tea, **{field: FIELD_CHANGES[field]})["embedded"] is True
     assert tasks.embed_due() == 0
 
 
 def test_the_same_content_does_not_embed_anew(api, tea):
-    assert change(api, tea, content=tea["content"])["embedded"] is True
+    assert update_memory(api, tea, content=tea["content"])["embedded"] is True
 
 
 def test_new_content_makes_a_vector_due_and_the_old_one_serves_until_then(api, tea):
     old = Embedding.objects.get().vector
-    assert change(api, tea, content="The harbour opens at nine.")["embedded"] is False
+    assert update_memory(api, tea, content="The harbour opens at nine.")["embedded"] is False
     [hit] = api.search("Ada likes green tea", mode="vector")["results"]
     assert hit["memory"]["content"] == "The harbour opens at nine."
     assert hit["similarity"] > 0.9
@@ -93,7 +93,7 @@ def test_new_content_makes_a_vector_due_and_the_old_one_serves_until_then(api, t
 
 
 def test_new_words_are_found_at_once_and_old_ones_no_more(api, tea):
-    change(api, tea, content="The harbour opens at nine.", summary="Boats", data={"k": "lighthouse"})
+    update_memory(api, tea, content="The harbour opens at nine.", summary="Boats", data={"k": "lighthouse"})
     for word in ("harbour", "boats", "lighthouse"):
         assert len(api.search(word, mode="text")["results"]) == 1
     assert api.search("green", mode="text")["results"] == []
@@ -101,7 +101,7 @@ def test_new_words_are_found_at_once_and_old_ones_no_more(api, tea):
 
 def test_an_outdated_vector_is_never_written_over_a_newer_one(api, tea):
     old_hash = bytes(Memory.objects.get().content_hash)
-    change(api, tea, content="The harbour opens at nine.")
+    update_memory(api, tea, content="The harbour opens at nine.")
     tasks.embed_due()
     assert Embedding.objects.write("hashing-1", [(Memory.objects.get().pk, old_hash, [1.0] + [0.0] * 767)]) == 0
     assert api.search("The harbour opens at nine.", mode="vector")["results"][0]["similarity"] > 0.99
@@ -115,9 +115,9 @@ def test_an_outdated_vector_is_never_written_over_a_newer_one(api, tea):
     ["summary", "data", "user_id", "agent_id", "workflow_id", "repo_id", "session_id", "entity", "expires_at"],
 )
 def test_null_empties_what_may_be_empty(api, field):
-    memory = api.add("tea", **{field: CHANGES[field]})
+    memory = api.add("tea", **{field: FIELD_CHANGES[field]})
     assert memory[field] is not None
-    assert change(api, memory, **{field: None})[field] is None
+    assert update_memory(api, memory, **{field: None})[field] is None
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,24 @@ def test_null_empties_what_may_be_empty(api, field):
 def test_null_is_refused_where_there_is_always_a_value(api, tea, field):
     response = api.patch(f"/memories/{tea['id']}", {field: None})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
+    assert list_blamed_fields(response) == {field}
 
 
 @pytest.mark.parametrize("field", ["id", "created_at", "updated_at", "embedded", "vector", "ttl_seconds", "namespace"])
 def test_what_is_not_the_callers_to_change_is_refused(api, tea, field):
-    before = fingerprint()
+    before = fingerprint_tables()
     response = api.patch(f"/memories/{tea['id']}", {field: tea.get(field)})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
-    assert fingerprint() == before
+    assert list_blamed_fields(response) == {field}
+    assert fingerprint_tables() == before
 
 
 def test_tags_are_kept_once(api, tea):
-    assert change(api, tea, tags=["b", "a", "b"])["tags"] == ["b", "a"]
+    assert update_memory(api, tea, tags=["b", "a", "b"])["tags"] == ["b", "a"]
 
 
 def test_an_empty_change_is_none(api, tea):
-    changed = change(api, tea)
+    changed = update_memory(api, tea)
     assert {name: changed[name] for name in changed if name not in ("updated_at", "embedded")} == {
         name: tea[name] for name in changed if name not in ("updated_at", "embedded")
     }
@@ -157,9 +157,9 @@ def test_an_empty_change_is_none(api, tea):
 )
 def test_a_change_into_another_memory_is_a_conflict(api, tea, twin):
     api.add(**{"content": tea["content"], "user_id": "ada"} | twin)
-    before = fingerprint()
+    before = fingerprint_tables()
     assert is_problem(api.patch(f"/memories/{tea['id']}", twin), 409)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_a_change_into_another_entity_is_a_conflict(api, tea):
@@ -173,9 +173,9 @@ def test_what_is_not_there_is_404(api):
 
 
 def test_what_is_not_ours_is_404(api, outsider, tea):
-    before = fingerprint()
+    before = fingerprint_tables()
     assert is_problem(outsider.patch(f"/memories/{tea['id']}", {"importance": 1}), 404)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_what_has_expired_is_404(api, tea):
@@ -188,10 +188,10 @@ def test_what_has_expired_is_404(api, tea):
 
 @pytest.mark.parametrize("field", ["user_id", "memory_type", "repo_id", "expires_at"])
 def test_labels_follow_the_memory_at_once(api, tea, field):
-    change(api, tea, **{field: CHANGES[field]})
+    update_memory(api, tea, **{field: FIELD_CHANGES[field]})
     memory, vector = Memory.objects.get(), Embedding.objects.get()
     assert getattr(vector, field) == getattr(memory, field) is not None
-    change(api, tea, **{field: tea[field]})
+    update_memory(api, tea, **{field: tea[field]})
     memory, vector = Memory.objects.get(), Embedding.objects.get()
     assert getattr(vector, field) == getattr(memory, field)
 
@@ -204,7 +204,7 @@ def test_labels_follow_a_bare_update_too(api, tea):
 
 
 def test_a_search_by_meaning_sees_the_new_label_at_once(api, tea):
-    change(api, tea, user_id="ben")
+    update_memory(api, tea, user_id="ben")
     assert api.search("tea", mode="vector", filters={"user_id": "ada"})["results"] == []
     assert len(api.search("tea", mode="vector", filters={"user_id": "ben"})["results"]) == 1
 
@@ -216,7 +216,7 @@ def test_labels_that_stay_do_not_rewrite_the_vector(api, tea):
             return cursor.fetchone()[0]
 
     before = version()
-    change(api, tea, user_id="ada", importance=4, tags=["x"])
+    update_memory(api, tea, user_id="ada", importance=4, tags=["x"])
     assert version() == before
 
 
@@ -227,7 +227,7 @@ def test_labels_that_stay_do_not_rewrite_the_vector(api, tea):
 def test_changes_of_different_fields_at_the_same_moment_are_all_kept(api):
     memory = api.add("tea")
     fields = {"user_id": "ada", "agent_id": "a", "repo_id": "r", "session_id": "s", "importance": 5, "tags": ["t"]}
-    answers = at_once([partial(change, api, memory, **{name: value}) for name, value in fields.items()])
+    answers = run_at_once([partial(update_memory, api, memory, **{name: value}) for name, value in fields.items()])
     assert len(answers) == 6
     kept = api.get(f"/memories/{memory['id']}").json()
     assert {name: kept[name] for name in fields} == fields
@@ -235,4 +235,4 @@ def test_changes_of_different_fields_at_the_same_moment_are_all_kept(api):
 
 def test_it_takes_three_statements(api, tea, takes):
     with takes(5):  # SAVEPOINT, SELECT … FOR UPDATE, UPDATE, SELECT, RELEASE
-        change(api, tea, importance=4)
+        update_memory(api, tea, importance=4)

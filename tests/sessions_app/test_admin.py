@@ -18,9 +18,9 @@ from sessions_app.models import ApiKey, Namespace
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db
-NAMESPACES, KEYS = "/admin/sessions_app/namespace/", "/admin/sessions_app/apikey/"
-KEY = {"name": "bot", "scopes": ["read", "write"]}
-TOKEN = re.compile(r"mem_[0-9a-f]{8}_[\w-]{20,}")
+NAMESPACES_URL, KEYS_URL = "/admin/sessions_app/namespace/", "/admin/sessions_app/apikey/"
+KEY_FORM = {"name": "bot", "scopes": ["read", "write"]}
+TOKEN_PATTERN = re.compile(r"mem_[0-9a-f]{8}_[\w-]{20,}")
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def filled(namespace, api, outsider) -> Namespace:
     return namespace
 
 
-def delete_page(namespace: Namespace) -> str:
+def get_delete_url(namespace: Namespace) -> str:
     return reverse("admin:sessions_app_namespace_delete", args=[namespace.pk])
 
 
-def new_key(console, namespace: Namespace, **fields: object):
-    return console.post(KEYS + "add/", KEY | {"namespace": namespace.pk} | fields)
+def post_new_key(console, namespace: Namespace, **fields: object):
+    return console.post(KEYS_URL + "add/", KEY_FORM | {"namespace": namespace.pk} | fields)
 
 
 # Namespaces
@@ -59,47 +59,47 @@ def new_key(console, namespace: Namespace, **fields: object):
 
 def test_the_list_tells_how_much_a_namespace_holds(console, filled, django_assert_num_queries):
     with django_assert_num_queries(4):  # session, user, count, page
-        text = console.get(NAMESPACES).content.decode()
+        text = console.get(NAMESPACES_URL).content.decode()
     assert f'?namespace={filled.pk}" class="underline">2</a>' in text
     for number in range(20):
         Namespace.objects.create(name=f"namespace {number}")
     with django_assert_num_queries(4):
-        console.get(NAMESPACES)
+        console.get(NAMESPACES_URL)
 
 
 def test_a_namespace_is_made_and_renamed(console, namespace):
-    assert console.post(NAMESPACES + "add/", {"name": "new"}).status_code == 302
-    assert console.post(NAMESPACES + "add/", {"name": "new"}).status_code == 200
+    assert console.post(NAMESPACES_URL + "add/", {"name": "new"}).status_code == 302
+    assert console.post(NAMESPACES_URL + "add/", {"name": "new"}).status_code == 200
     page = reverse("admin:sessions_app_namespace_change", args=[namespace.pk])
     assert console.post(page, {"name": "renamed"}).status_code == 302
     assert set(Namespace.objects.values_list("name", flat=True)) == {"new", "renamed"}
 
 
 def test_deleting_a_namespace_shows_what_is_in_it(console, filled):
-    response = console.get(delete_page(filled))
+    response = console.get(get_delete_url(filled))
     assert dict(response.context["model_count"]) == {"memories": 2, "API keys": 1}
     add(filled.pk, "monday", [{"query": "why?", "answer": "because"}])
-    response = console.get(delete_page(filled))
+    response = console.get(get_delete_url(filled))
     assert dict(response.context["model_count"]) == {"memories": 2, "sessions": 1, "API keys": 1}
 
 
 @pytest.mark.parametrize("typed", ["", "OURS", "theirs", None])
 def test_nothing_is_deleted_until_the_name_is_typed(console, filled, typed):
     data = {"post": "yes"} | ({} if typed is None else {"name": typed})
-    assert console.post(delete_page(filled), data).status_code == 302
+    assert console.post(get_delete_url(filled), data).status_code == 302
     assert Namespace.objects.filter(pk=filled.pk).exists()
     assert Memory.objects.filter(namespace=filled).count() == 2
 
 
 def test_deleting_a_namespace_deletes_everything_in_it_and_nothing_else(console, filled):
-    assert console.post(delete_page(filled), {"post": "yes", "name": filled.name}).status_code == 302
+    assert console.post(get_delete_url(filled), {"post": "yes", "name": filled.name}).status_code == 302
     assert not Namespace.objects.filter(pk=filled.pk).exists()
     assert [memory.content for memory in Memory.objects.all()] == ["theirs"]
     assert Embedding.objects.count() == ApiKey.objects.count() == 1
 
 
 def test_namespaces_cannot_be_deleted_in_passing(console, filled):
-    console.post(NAMESPACES, {"action": "delete_selected", "_selected_action": [filled.pk], "post": "yes"})
+    console.post(NAMESPACES_URL, {"action": "delete_selected", "_selected_action": [filled.pk], "post": "yes"})
     assert Namespace.objects.filter(pk=filled.pk).exists()
 
 
@@ -107,20 +107,20 @@ def test_namespaces_cannot_be_deleted_in_passing(console, filled):
 
 
 def test_a_new_key_is_shown_once_and_opens_its_namespace(console, namespace):
-    response = new_key(console, namespace)
+    response = post_new_key(console, namespace)
     assert response.status_code == 200
     assert "no-store" in response["Cache-Control"]
-    (token,) = set(TOKEN.findall(response.content.decode()))
+    (token,) = set(TOKEN_PATTERN.findall(response.content.decode()))
     assert Api(token).add("by the new key")
     assert Memory.objects.get().namespace == namespace
 
 
 def test_the_token_is_kept_nowhere(console, namespace):
-    response = new_key(console, namespace)
-    (token,) = set(TOKEN.findall(response.content.decode()))
+    response = post_new_key(console, namespace)
+    (token,) = set(TOKEN_PATTERN.findall(response.content.decode()))
     key = ApiKey.objects.get()
     secret = token.split("_", 2)[2]
-    pages = [KEYS, reverse("admin:sessions_app_apikey_change", args=[key.pk]), "/admin/"]
+    pages = [KEYS_URL, reverse("admin:sessions_app_apikey_change", args=[key.pk]), "/admin/"]
     seen = [console.get(page).content.decode() for page in pages]
     seen += [console.get(reverse("admin:sessions_app_apikey_history", args=[key.pk])).content.decode()]
     seen += [str(session.get_decoded()) for session in Session.objects.all()] + [str(console.cookies)]
@@ -129,7 +129,7 @@ def test_the_token_is_kept_nowhere(console, namespace):
 
 
 def test_scopes_and_expiry_are_chosen(console, namespace):
-    new_key(console, namespace, scopes=["read"], expires_at_0="2150-01-01", expires_at_1="00:00")
+    post_new_key(console, namespace, scopes=["read"], expires_at_0="2150-01-01", expires_at_1="00:00")
     key = ApiKey.objects.get()
     assert (key.scopes, key.expires_at.year) == (["read"], 2150)
 
@@ -146,7 +146,7 @@ def test_scopes_and_expiry_are_chosen(console, namespace):
     ],
 )
 def test_a_key_that_cannot_be_is_an_error_of_the_form(console, namespace, wrong):
-    response = console.post(KEYS + "add/", KEY | {"namespace": namespace.pk} | wrong)
+    response = console.post(KEYS_URL + "add/", KEY_FORM | {"namespace": namespace.pk} | wrong)
     assert response.status_code == 200
     assert response.context["errors"]
     assert not ApiKey.objects.exists()
@@ -167,11 +167,11 @@ def test_revoking_asks_first_and_shuts_the_holder_out(console, namespace):
     assert "Revoke this key?" in console.get(page).content.decode()
     assert Api(token).get("/memories").status_code == 200
     response = console.post(page, {"_form_submitted": "True"})
-    assert response["HX-Redirect"] == KEYS
+    assert response["HX-Redirect"] == KEYS_URL
     key.refresh_from_db()
     assert key.revoked_at is not None
     assert ApiKey.objects.caller(token) is None
-    assert "revoked" in console.get(KEYS).content.decode()
+    assert "revoked" in console.get(KEYS_URL).content.decode()
 
 
 def test_keys_cannot_be_deleted(console, namespace):
@@ -193,27 +193,27 @@ def test_who_may_only_look_cannot_revoke(client, namespace, django_user_model):
 def test_the_list_of_keys_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
     ApiKey.objects.issue(namespace)
     with django_assert_num_queries(4):
-        console.get(KEYS)
+        console.get(KEYS_URL)
     for number in range(30):
         expires = timezone.now() - timedelta(days=1) if number % 2 else None
         ApiKey.objects.issue(Namespace.objects.create(name=f"n{number}"), expires_at=expires)
     with django_assert_num_queries(4):
-        assert "expired" in console.get(KEYS).content.decode()
+        assert "expired" in console.get(KEYS_URL).content.decode()
 
 
 def test_keys_are_narrowed_to_a_namespace(console, namespace):
     ApiKey.objects.issue(namespace, name="ours")
     ApiKey.objects.issue(Namespace.objects.create(name="other"), name="of another")
-    text = console.get(KEYS, {"namespace": namespace.pk}).content.decode()
+    text = console.get(KEYS_URL, {"namespace": namespace.pk}).content.decode()
     assert "ours" in text
     assert "of another" not in text
-    assert console.get(KEYS, {"namespace": "x"}).status_code == 200
+    assert console.get(KEYS_URL, {"namespace": "x"}).status_code == 200
 
 
 # The console as a whole
 
 
-MADE_ELSEWHERE = (
+MODELS_WITHOUT_ADD = (
     "heartbeat",
     "sessionmemory",
     "conversation",
@@ -224,7 +224,7 @@ MADE_ELSEWHERE = (
     "cluster",
 )
 # Pages to look at, with nothing behind them to be added to.
-LOOKED_AT = ("usertotal",)
+READ_ONLY_MODELS = ("usertotal",)
 
 
 def test_every_page_opens(console, namespace, operator):
@@ -241,8 +241,8 @@ def test_every_page_opens(console, namespace, operator):
         assert console.get(page).status_code == 200, page
         assert console.get(page + "add/", {"namespace": "no number"}).status_code < 500, page
         add, model = console.get(page + "add/").status_code, page.strip("/").split("/")[-1]
-        made_elsewhere = any(name in page for name in MADE_ELSEWHERE)
-        assert add == (404 if model in LOOKED_AT else 403 if made_elsewhere else 200), page
+        made_elsewhere = any(name in page for name in MODELS_WITHOUT_ADD)
+        assert add == (404 if model in READ_ONLY_MODELS else 403 if made_elsewhere else 200), page
     for row in (interval, crontab, nightly, operator, namespace):
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
         assert console.get(reverse(name, args=[row.pk])).status_code == 200, name

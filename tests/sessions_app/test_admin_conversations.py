@@ -13,16 +13,16 @@ from django.utils import timezone
 from memories.models import Memory
 from sessions_app import history
 from sessions_app.admin import conversations as pages
-from sessions_app.admin.conversations import lasting
+from sessions_app.admin.conversations import format_duration
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/sessions_app/conversation/"
-LIST_STATEMENTS = 4  # session, user, count, page
-SCRIPT = "<script>alert(1)</script>"
+LIST_URL = "/admin/sessions_app/conversation/"
+MAX_LIST_STATEMENTS = 4  # session, user, count, page
+SCRIPT_TAG = "<script>alert(1)</script>"
 
 
-def talk(namespace: Namespace, *said: str, **fields: object) -> Conversation:
+def create_conversation(namespace: Namespace, *said: str, **fields: object) -> Conversation:
     """A conversation of these messages, by user and assistant in turns."""
     conversation = Conversation.objects.create(namespace=namespace, message_count=len(said), **fields)
     start = timezone.now() - timedelta(hours=1)
@@ -39,18 +39,18 @@ def talk(namespace: Namespace, *said: str, **fields: object) -> Conversation:
     return conversation
 
 
-def page_of(row, what: str = "change") -> str:
+def get_page_url(row, what: str = "change") -> str:
     return reverse(f"admin:sessions_app_conversation_{what}", args=[row.pk])
 
 
-def text_of(console, path: str = LIST, **parameters: object) -> str:
+def fetch_page_text(console, path: str = LIST_URL, **parameters: object) -> str:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return response.content.decode()
 
 
-def shown(console, **parameters: object) -> list[Conversation]:
-    response = console.get(LIST, parameters)
+def list_rows(console, **parameters: object) -> list[Conversation]:
+    response = console.get(LIST_URL, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return list(response.context["cl"].result_list)
 
@@ -60,12 +60,16 @@ def shown(console, **parameters: object) -> list[Conversation]:
 
 def test_the_list_shows_the_newest_first_by_summary_or_first_words(console, namespace):
     now = timezone.now()
-    talk(namespace, "the first words\nof many", "an answer", started_at=now - timedelta(days=1))
-    talk(namespace, "not these", summary=f"in short {SCRIPT}", started_at=now)
-    talk(namespace, started_at=now - timedelta(days=2))
-    assert [each.beginning for each in shown(console)] == [f"in short {SCRIPT}", "the first words\nof many", None]
-    text = text_of(console)
-    assert SCRIPT not in text
+    create_conversation(namespace, "the first words\nof many", "an answer", started_at=now - timedelta(days=1))
+    create_conversation(namespace, "not these", summary=f"in short {SCRIPT_TAG}", started_at=now)
+    create_conversation(namespace, started_at=now - timedelta(days=2))
+    assert [each.beginning for each in list_rows(console)] == [
+        f"in short {SCRIPT_TAG}",
+        "the first words\nof many",
+        None,
+    ]
+    text = fetch_page_text(console)
+    assert SCRIPT_TAG not in text
     assert "the first words of many" in text
     assert "Nothing was said yet" in text
 
@@ -86,35 +90,35 @@ def test_the_list_shows_the_newest_first_by_summary_or_first_words(console, name
     ],
 )
 def test_durations_are_told_as_people_read_them(seconds, words):
-    assert lasting(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_the_list_tells_durations_and_which_are_open(console, namespace):
     start = timezone.now() - timedelta(days=1)
-    talk(namespace, started_at=start, ended_at=start + timedelta(seconds=200))
-    talk(namespace)
-    text = text_of(console)
+    create_conversation(namespace, started_at=start, ended_at=start + timedelta(seconds=200))
+    create_conversation(namespace)
+    text = fetch_page_text(console)
     assert "3 min 20 s" in text
     assert re.search(r'class="spoken-open">open<', text)
 
 
 def test_the_list_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
-    talk(namespace, "one")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console)
+    create_conversation(namespace, "one")
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console)
     for number in range(60):
-        talk(Namespace.objects.create(name=f"n{number}"), f"message {number}", session_id=f"s{number}")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console)) == 50
-    with django_assert_num_queries(LIST_STATEMENTS + 1):
-        assert len(shown(console, q="message")) == 50
+        create_conversation(Namespace.objects.create(name=f"n{number}"), f"message {number}", session_id=f"s{number}")
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console)) == 50
+    with django_assert_num_queries(MAX_LIST_STATEMENTS + 1):
+        assert len(list_rows(console, q="message")) == 50
 
 
 def test_the_list_reads_neither_whole_summaries_nor_messages(console, namespace):
-    talk(namespace, "a" * 5000, summary="b" * 5000)
-    talk(namespace, "a" * 5000)
+    create_conversation(namespace, "a" * 5000, summary="b" * 5000)
+    create_conversation(namespace, "a" * 5000)
     with CaptureQueriesContext(connection) as statements:
-        rows = shown(console)
+        rows = list_rows(console)
     assert [len(each.beginning) for each in rows] == [160, 160]
     cut = re.sub(r'LEFT\([^)]*"(?:summary|content)"', "", statements[-1]["sql"])
     assert '"summary"' not in cut
@@ -123,32 +127,34 @@ def test_the_list_reads_neither_whole_summaries_nor_messages(console, namespace)
 
 def test_conversations_are_narrowed(console, namespace, elsewhere):
     now = timezone.now()
-    ours = talk(namespace, user_id="ada", session_id="chat", started_at=now - timedelta(days=1), ended_at=now)
-    theirs = talk(elsewhere, user_id="bram")
-    assert shown(console, namespace=namespace.pk) == [ours]
-    assert shown(console, state="open") == [theirs]
-    assert shown(console, state="ended") == [ours]
-    assert shown(console, user_id="bram") == [theirs]
-    assert shown(console, session_id="chat") == [ours]
-    assert shown(console, session_id="cha") == []
-    assert len(shown(console, state="", user_id="", session_id="", namespace="")) == 2
+    ours = create_conversation(
+        namespace, user_id="ada", session_id="chat", started_at=now - timedelta(days=1), ended_at=now
+    )
+    theirs = create_conversation(elsewhere, user_id="bram")
+    assert list_rows(console, namespace=namespace.pk) == [ours]
+    assert list_rows(console, state="open") == [theirs]
+    assert list_rows(console, state="ended") == [ours]
+    assert list_rows(console, user_id="bram") == [theirs]
+    assert list_rows(console, session_id="chat") == [ours]
+    assert list_rows(console, session_id="cha") == []
+    assert len(list_rows(console, state="", user_id="", session_id="", namespace="")) == 2
 
 
 @pytest.mark.parametrize(
     "parameters", [{"namespace": "²"}, {"namespace": "9" * 40}, {"user_id": "a\0"}, {"session_id": "x" * 5000}]
 )
 def test_a_value_that_cannot_be_one_matches_nothing(console, namespace, parameters):
-    talk(namespace, user_id="a")
-    assert shown(console, **parameters) == []
+    create_conversation(namespace, user_id="a")
+    assert list_rows(console, **parameters) == []
 
 
 def test_no_other_condition_can_be_put_into_the_address(console):
-    assert console.get(LIST, {"messages__content__icontains": "a"}).status_code == 400
+    assert console.get(LIST_URL, {"messages__content__icontains": "a"}).status_code == 400
 
 
 def test_an_empty_list_says_why(console, namespace):
-    assert "No agent has begun a conversation yet." in text_of(console)
-    assert "No conversation is like this." in text_of(console, state="open")
+    assert "No agent has begun a conversation yet." in fetch_page_text(console)
+    assert "No conversation is like this." in fetch_page_text(console, state="open")
 
 
 # The search box
@@ -169,44 +175,44 @@ def test_an_empty_list_says_why(console, namespace):
     ],
 )
 def test_words_are_found_in_summary_topics_or_one_message(console, namespace, query, expected):
-    talk(namespace, "When?", user_id="summed up", summary="Harbour festival")
-    talk(namespace, "When?", "The harbour opens at nine.", user_id="told")
-    talk(namespace, "Hm.", user_id="sorted", topics=["people", "harbour"])
-    talk(namespace, "100% of a_b, back\\slash, ünder", user_id="odd")
-    assert {each.user_id for each in shown(console, q=query)} == expected
+    create_conversation(namespace, "When?", user_id="summed up", summary="Harbour festival")
+    create_conversation(namespace, "When?", "The harbour opens at nine.", user_id="told")
+    create_conversation(namespace, "Hm.", user_id="sorted", topics=["people", "harbour"])
+    create_conversation(namespace, "100% of a_b, back\\slash, ünder", user_id="odd")
+    assert {each.user_id for each in list_rows(console, q=query)} == expected
 
 
 def test_a_search_holds_inside_the_filters(console, namespace, elsewhere, monkeypatch):
-    monkeypatch.setattr(pages, "SEARCHED", 1)
-    ours = talk(namespace, "harbour", started_at=timezone.now() - timedelta(days=1))
-    talk(elsewhere, "harbour")
-    assert shown(console, q="harbour", namespace=namespace.pk) == [ours]
+    monkeypatch.setattr(pages, "MAX_SEARCHED_CONVERSATIONS", 1)
+    ours = create_conversation(namespace, "harbour", started_at=timezone.now() - timedelta(days=1))
+    create_conversation(elsewhere, "harbour")
+    assert list_rows(console, q="harbour", namespace=namespace.pk) == [ours]
 
 
 def test_a_search_looks_only_so_far(console, namespace, monkeypatch):
-    monkeypatch.setattr(pages, "SEARCHED", 2)
+    monkeypatch.setattr(pages, "MAX_SEARCHED_CONVERSATIONS", 2)
     for day in range(3):
-        talk(namespace, "harbour", started_at=timezone.now() - timedelta(days=day))
-    assert len(shown(console, q="harbour")) == 2
-    talk(namespace, "needle", *["straw"] * pages.MESSAGES_SEARCHED)
-    assert shown(console, q="needle") == []
-    assert len(shown(console, q="straw")) == 1
-    talk(namespace, "beginning " + "x" * pages.CHARACTERS_SEARCHED + " end")
-    assert len(shown(console, q="beginning")) == 1
-    assert shown(console, q="end") == []
+        create_conversation(namespace, "harbour", started_at=timezone.now() - timedelta(days=day))
+    assert len(list_rows(console, q="harbour")) == 2
+    create_conversation(namespace, "needle", *["straw"] * pages.MAX_SEARCHED_MESSAGES)
+    assert list_rows(console, q="needle") == []
+    assert len(list_rows(console, q="straw")) == 1
+    create_conversation(namespace, "beginning " + "x" * pages.MAX_SEARCHED_CHARACTERS + " end")
+    assert len(list_rows(console, q="beginning")) == 1
+    assert list_rows(console, q="end") == []
 
 
 def test_a_search_says_what_it_searched(console, namespace):
-    text = " ".join(text_of(console, q="harbour").split())
+    text = " ".join(fetch_page_text(console, q="harbour").split())
     assert "newest 1 000 conversations" in text
     assert "of the last 100 messages of each the first 10 000 characters" in text
-    assert "Only the first 10 words" in text_of(console, q="word " * 11)
+    assert "Only the first 10 words" in fetch_page_text(console, q="word " * 11)
 
 
-@pytest.mark.parametrize("query", ["a\0b", SCRIPT, "x" * 5000, "\\", "%", "☃", "word " * 2000, "{}", "%s {newest}"])
+@pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "%", "☃", "word " * 2000, "{}", "%s {newest}"])
 def test_no_query_breaks_it(console, namespace, query):
-    talk(namespace, "harbour")
-    assert SCRIPT not in text_of(console, q=query)
+    create_conversation(namespace, "harbour")
+    assert SCRIPT_TAG not in fetch_page_text(console, q=query)
 
 
 # One conversation's page
@@ -215,16 +221,16 @@ def test_no_query_breaks_it(console, namespace, query):
 def test_the_page_shows_facts_and_messages_in_the_order_they_were_said(console, namespace):
     history.add(namespace.pk, "chat", [{"query": "q", "answer": "a"}])
     memory = Memory.objects.create(namespace=namespace, content="kept", memory_type="agent", source_system="test")
-    row = talk(
-        namespace, "When?", f"At nine.\n{SCRIPT}", session_id="chat", summary="Hours", topics=["harbour <b>"],
-        metadata={"note": "</div>" + SCRIPT},
+    row = create_conversation(
+        namespace, "When?", f"At nine.\n{SCRIPT_TAG}", session_id="chat", summary="Hours", topics=["harbour <b>"],
+        metadata={"note": "</div>" + SCRIPT_TAG},
     )  # fmt: skip
     Message.objects.filter(role="assistant").update(agent_id="planner", memory_id=memory.pk)
-    response = console.get(page_of(row))
+    response = console.get(get_page_url(row))
     blocks = response.context["blocks"]
     assert [(block["role"], block["text"], block["agent"]) for block in blocks] == [
         ("user", "When?", None),
-        ("assistant", f"At nine.\n{SCRIPT}", "planner"),
+        ("assistant", f"At nine.\n{SCRIPT_TAG}", "planner"),
     ]
     text = response.content.decode()
     assert reverse("admin:memories_memory_change", args=[memory.pk]) in text
@@ -234,56 +240,64 @@ def test_the_page_shows_facts_and_messages_in_the_order_they_were_said(console, 
     assert "spoken-assistant" in text
     assert "Hours" in text
     assert "harbour &lt;b&gt;" in text
-    assert SCRIPT not in text
+    assert SCRIPT_TAG not in text
 
 
 def test_messages_stand_on_pages_of_a_hundred(console, namespace):
-    row = talk(namespace, *[f"message {number}." for number in range(205)])
-    texts = [block["text"] for block in console.get(page_of(row)).context["blocks"]]
+    row = create_conversation(namespace, *[f"message {number}." for number in range(205)])
+    texts = [block["text"] for block in console.get(get_page_url(row)).context["blocks"]]
     assert (len(texts), texts[0], texts[-1]) == (100, "message 0.", "message 99.")
-    assert [block["text"] for block in console.get(page_of(row), {"page": 3}).context["blocks"]][-1] == "message 204."
-    assert "101–200 of 205" in text_of(console, page_of(row), page=2)
+    assert [block["text"] for block in console.get(get_page_url(row), {"page": 3}).context["blocks"]][
+        -1
+    ] == "message 204."
+    assert "101–200 of 205" in fetch_page_text(console, get_page_url(row), page=2)
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 40, "\0"])
 def test_no_number_of_a_page_breaks_it(console, namespace, number):
-    assert "only this" in text_of(console, page_of(talk(namespace, "only this")), page=number)
+    assert "only this" in fetch_page_text(
+        console, get_page_url(create_conversation(namespace, "only this")), page=number
+    )
 
 
 def test_the_page_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
-    row = talk(namespace, "one", session_id="chat")
-    console.get(page_of(row))  # after which its content type is known
+    row = create_conversation(namespace, "one", session_id="chat")
+    console.get(get_page_url(row))  # after which its content type is known
     with django_assert_num_queries(5):  # session, user, the row, count, messages
-        console.get(page_of(row))
-    row = talk(namespace, *["more"] * 150, session_id="chat")
+        console.get(get_page_url(row))
+    row = create_conversation(namespace, *["more"] * 150, session_id="chat")
     with django_assert_num_queries(5):
-        console.get(page_of(row))
+        console.get(get_page_url(row))
 
 
 def test_a_conversation_of_nothing_says_so(console, namespace):
-    assert "Nothing was said in this conversation yet." in text_of(console, page_of(talk(namespace)))
+    assert "Nothing was said in this conversation yet." in fetch_page_text(
+        console, get_page_url(create_conversation(namespace))
+    )
 
 
 def test_of_a_session_that_is_over_only_the_name_is_shown(console, namespace):
-    assert "chat (its history is over)" in text_of(console, page_of(talk(namespace, session_id="chat")))
+    assert "chat (its history is over)" in fetch_page_text(
+        console, get_page_url(create_conversation(namespace, session_id="chat"))
+    )
 
 
 # Deleting
 
 
 def test_conversations_are_neither_made_nor_changed_by_hand(console, namespace):
-    row = talk(namespace, "one", summary="as it was")
-    assert console.get(LIST + "add/").status_code == 403
-    assert console.post(page_of(row), {"summary": "other"}).status_code == 403
+    row = create_conversation(namespace, "one", summary="as it was")
+    assert console.get(LIST_URL + "add/").status_code == 403
+    assert console.post(get_page_url(row), {"summary": "other"}).status_code == 403
     row.refresh_from_db()
     assert row.summary == "as it was"
 
 
 def test_deleting_says_how_many_messages_go_and_keeps_the_memories(console, namespace):
     memory = Memory.objects.create(namespace=namespace, content="kept", memory_type="agent", source_system="test")
-    row, other = talk(namespace, "one", "two", "three"), talk(namespace, "another")
+    row, other = create_conversation(namespace, "one", "two", "three"), create_conversation(namespace, "another")
     Message.objects.filter(conversation=row).update(memory_id=memory.pk)
-    path = page_of(row, "delete")
+    path = get_page_url(row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"conversations": 1, "messages": 3}
     assert "Memories that messages were remembered as are kept." in response.content.decode()
@@ -295,13 +309,13 @@ def test_deleting_says_how_many_messages_go_and_keeps_the_memories(console, name
 
 
 def test_several_are_deleted_after_exact_counts_were_shown(console, namespace):
-    rows = [talk(namespace, *["said"] * (number + 1), summary=SCRIPT) for number in range(3)]
+    rows = [create_conversation(namespace, *["said"] * (number + 1), summary=SCRIPT_TAG) for number in range(3)]
     chosen = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]]}
-    response = console.post(LIST, chosen)
+    response = console.post(LIST_URL, chosen)
     assert dict(response.context["model_count"]) == {"conversations": 2, "messages": 5}
-    assert SCRIPT not in response.content.decode()
+    assert SCRIPT_TAG not in response.content.decode()
     assert Conversation.objects.count() == 3
-    assert console.post(LIST, chosen | {"post": "yes"}).status_code == 302
+    assert console.post(LIST_URL, chosen | {"post": "yes"}).status_code == 302
     assert Conversation.objects.get() == rows[0]
     assert Message.objects.count() == 1
 
@@ -310,19 +324,19 @@ def test_several_are_deleted_after_exact_counts_were_shown(console, namespace):
 
 
 def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model):
-    row = talk(namespace, "one")
+    row = create_conversation(namespace, "one")
     client.force_login(django_user_model.objects.create(username="clerk", is_staff=True))
-    for path in (LIST, page_of(row), page_of(row, "delete")):
+    for path in (LIST_URL, get_page_url(row), get_page_url(row, "delete")):
         assert client.get(path).status_code == 403, path
-    assert LIST not in client.get("/admin/").content.decode()
+    assert LIST_URL not in client.get("/admin/").content.decode()
 
 
 def test_who_may_only_look_can_delete_nothing(client, namespace, django_user_model):
-    row = talk(namespace, "one")
+    row = create_conversation(namespace, "one")
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_conversation"))
     client.force_login(clerk)
-    assert "one" in text_of(client, page_of(row))
-    assert client.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403
-    client.post(LIST, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
+    assert "one" in fetch_page_text(client, get_page_url(row))
+    assert client.post(get_page_url(row, "delete"), {"post": "yes"}).status_code == 403
+    client.post(LIST_URL, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
     assert Conversation.objects.count() == 1

@@ -15,43 +15,43 @@ from sessions_app import history
 from sessions_app.models import Conversation, Namespace, SessionLink, SessionMemory
 
 pytestmark = pytest.mark.django_db
-SESSIONS, LINKS = "/admin/sessions_app/sessionmemory/", "/admin/sessions_app/sessionlink/"
-STATISTICS = SESSIONS + "statistics/"
-LIST_STATEMENTS = 4  # session, user, count, page
-SCRIPT = "<script>alert(1)</script>"
+SESSIONS_URL, LINKS_URL = "/admin/sessions_app/sessionmemory/", "/admin/sessions_app/sessionlink/"
+STATISTICS_URL = SESSIONS_URL + "statistics/"
+MAX_LIST_STATEMENTS = 4  # session, user, count, page
+SCRIPT_TAG = "<script>alert(1)</script>"
 
 
-def session(namespace: Namespace, name: str = "chat", *said: tuple[str, str]) -> SessionMemory:
+def create_session(namespace: Namespace, name: str = "chat", *said: tuple[str, str]) -> SessionMemory:
     interactions = [{"query": query, "answer": answer} for query, answer in said or [("a question", "an answer")]]
     history.add(namespace.pk, name, interactions)
     return SessionMemory.objects.get(namespace=namespace, session_id=name)
 
 
-def link(namespace: Namespace, source: str = "chat", target: str = "other", **fields: str) -> SessionLink:
+def create_link(namespace: Namespace, source: str = "chat", target: str = "other", **fields: str) -> SessionLink:
     return SessionLink.objects.create(namespace=namespace, source_session_id=source, target_session_id=target, **fields)
 
 
-def page(model: str, row, what: str = "change") -> str:
+def get_admin_url(model: str, row, what: str = "change") -> str:
     return reverse(f"admin:sessions_app_{model}_{what}", args=[row.pk])
 
 
-def page_of(row: SessionMemory) -> str:
-    return page("sessionmemory", row)
+def get_session_url(row: SessionMemory) -> str:
+    return get_admin_url("sessionmemory", row)
 
 
-def text_of(console, path: str, **parameters: object) -> str:
+def fetch_page_text(console, path: str, **parameters: object) -> str:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return response.content.decode()
 
 
-def shown(console, path: str = SESSIONS, **parameters: object) -> list:
+def list_rows(console, path: str = SESSIONS_URL, **parameters: object) -> list:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return list(response.context["cl"].result_list)
 
 
-def clerk_of(client, django_user_model, *permissions: str):
+def create_clerk(client, django_user_model, *permissions: str):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(clerk)
@@ -62,39 +62,39 @@ def clerk_of(client, django_user_model, *permissions: str):
 
 
 def test_the_list_shows_living_sessions_the_one_added_to_last_first(console, namespace):
-    session(namespace, "first")
-    session(namespace, "second")
-    over = session(namespace, "over")
+    create_session(namespace, "first")
+    create_session(namespace, "second")
+    over = create_session(namespace, "over")
     SessionMemory.objects.filter(pk=over.pk).update(updated_at=timezone.now() - timedelta(hours=25))
-    session(namespace, "first", ("another", "one"))
-    assert [(each.session_id, each.history_length) for each in shown(console)] == [("first", 2), ("second", 1)]
-    assert console.get(page_of(over)).status_code == 302
+    create_session(namespace, "first", ("another", "one"))
+    assert [(each.session_id, each.history_length) for each in list_rows(console)] == [("first", 2), ("second", 1)]
+    assert console.get(get_session_url(over)).status_code == 302
 
 
 def test_the_list_tells_each_ones_time_to_live(console, namespace, settings):
     settings.MEMORY_TTL_HOURS = 36.0
-    session(namespace)
-    own = session(namespace, "own")
+    create_session(namespace)
+    own = create_session(namespace, "own")
     SessionMemory.objects.filter(pk=own.pk).update(ttl_hours=1.5)
-    text = text_of(console, SESSIONS)
+    text = fetch_page_text(console, SESSIONS_URL)
     assert "default (36 h)" in text
     assert "1.5 h" in text
 
 
 def test_the_list_takes_the_same_statements_for_one_session_and_for_many(console, namespace, django_assert_num_queries):
-    session(namespace)
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console)
+    create_session(namespace)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console)
     for number in range(60):
-        session(namespace, f"session {number}")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console)) == 50
+        create_session(namespace, f"session {number}")
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console)) == 50
 
 
 def test_the_list_reads_no_history_and_counts_without_one(console, namespace):
-    session(namespace)
+    create_session(namespace)
     with CaptureQueriesContext(connection) as statements:
-        shown(console)
+        list_rows(console)
     count, rows = statements[-2]["sql"], statements[-1]["sql"]
     assert "history" not in count
     assert "sessions_kept(" in rows
@@ -113,80 +113,80 @@ def test_the_list_reads_no_history_and_counts_without_one(console, namespace):
 )
 def test_a_session_is_found_by_the_beginning_of_its_id(console, namespace, typed, expected):
     for name in ("chat-1", "chat-12", "%"):
-        session(namespace, name)
-    assert [each.session_id for each in shown(console, q=typed)] == expected
+        create_session(namespace, name)
+    assert [each.session_id for each in list_rows(console, q=typed)] == expected
 
 
 def test_sessions_are_narrowed_to_a_namespace(console, namespace, elsewhere):
-    session(namespace, "ours")
-    session(elsewhere, "theirs")
-    assert [each.session_id for each in shown(console, namespace=namespace.pk)] == ["ours"]
-    assert len(shown(console, namespace="")) == 2
+    create_session(namespace, "ours")
+    create_session(elsewhere, "theirs")
+    assert [each.session_id for each in list_rows(console, namespace=namespace.pk)] == ["ours"]
+    assert len(list_rows(console, namespace="")) == 2
 
 
-@pytest.mark.parametrize("path", [SESSIONS, LINKS])
+@pytest.mark.parametrize("path", [SESSIONS_URL, LINKS_URL])
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "-1", "1\0", "999999"])
 def test_a_namespace_that_is_not_there_holds_nothing(console, namespace, path, value):
-    session(namespace)
-    link(namespace)
-    assert shown(console, path, namespace=value) == []
+    create_session(namespace)
+    create_link(namespace)
+    assert list_rows(console, path, namespace=value) == []
 
 
-@pytest.mark.parametrize("path", [SESSIONS, LINKS])
-@pytest.mark.parametrize("query", ["a\0b", SCRIPT, "x" * 5000, "\\", "☃"])
+@pytest.mark.parametrize("path", [SESSIONS_URL, LINKS_URL])
+@pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "☃"])
 def test_no_query_breaks_a_list(console, namespace, path, query):
-    session(namespace)
-    assert SCRIPT not in text_of(console, path, q=query)
+    create_session(namespace)
+    assert SCRIPT_TAG not in fetch_page_text(console, path, q=query)
 
 
 def test_no_other_condition_can_be_put_into_the_address(console):
-    assert console.get(SESSIONS, {"history__icontains": "a"}).status_code == 400
-    assert console.get(LINKS, {"context__regex": "(a+)+$"}).status_code == 400
+    assert console.get(SESSIONS_URL, {"history__icontains": "a"}).status_code == 400
+    assert console.get(LINKS_URL, {"context__regex": "(a+)+$"}).status_code == 400
 
 
 def test_an_empty_list_says_why(console, namespace):
-    assert "There is no session yet." in text_of(console, SESSIONS)
-    assert "No living session is like this." in text_of(console, SESSIONS, q="nothing")
-    assert "No session is linked to another yet." in text_of(console, LINKS)
+    assert "There is no session yet." in fetch_page_text(console, SESSIONS_URL)
+    assert "No living session is like this." in fetch_page_text(console, SESSIONS_URL, q="nothing")
+    assert "No session is linked to another yet." in fetch_page_text(console, LINKS_URL)
 
 
 # One session's page
 
 
 def test_the_page_shows_what_was_said_oldest_first(console, namespace):
-    row = session(namespace, "chat", ("When?", "At nine.\nOr later."), (f"And {SCRIPT}?", "No."))
-    response = console.get(page_of(row))
+    row = create_session(namespace, "chat", ("When?", "At nine.\nOr later."), (f"And {SCRIPT_TAG}?", "No."))
+    response = console.get(get_session_url(row))
     blocks = response.context["blocks"]
     assert [(block["role"], block["text"]) for block in blocks] == [
         ("user", "When?"),
         ("assistant", "At nine.\nOr later."),
-        ("user", f"And {SCRIPT}?"),
+        ("user", f"And {SCRIPT_TAG}?"),
         ("assistant", "No."),
     ]
     text = response.content.decode()
     assert "At nine.\nOr later." in text
     assert "&lt;script&gt;alert(1)" in text
-    assert SCRIPT not in text
+    assert SCRIPT_TAG not in text
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", blocks[0]["at"])
     assert "Encrypted" not in text
 
 
 def test_long_texts_are_folded_up_and_short_ones_are_not(console, namespace):
-    row = session(namespace, "chat", ("short", "word " * 1000), ("lines\n" * 30, "x" * 2000))
-    blocks = console.get(page_of(row)).context["blocks"]
+    row = create_session(namespace, "chat", ("short", "word " * 1000), ("lines\n" * 30, "x" * 2000))
+    blocks = console.get(get_session_url(row)).context["blocks"]
     assert [bool(block["beginning"]) for block in blocks] == [False, True, True, True]
     assert all(len(block["beginning"]) <= 500 for block in blocks[1:])
-    assert text_of(console, page_of(row)).count("<details") == 3
+    assert fetch_page_text(console, get_session_url(row)).count("<details") == 3
 
 
 def test_looking_at_a_session_changes_nothing_and_shows_nothing_that_is_over(console, namespace):
-    row = session(namespace)
+    row = create_session(namespace)
     old = "2020-01-01T00:00:00.000000+00:00"
     SessionMemory.objects.filter(pk=row.pk).update(
         history=[{"query": "long ago", "answer": "x", "timestamp": old}, *row.history]
     )
     before = SessionMemory.objects.filter(pk=row.pk).values().get()
-    text = text_of(console, page_of(row))
+    text = fetch_page_text(console, get_session_url(row))
     assert "a question" in text
     assert "long ago" not in text
     assert SessionMemory.objects.filter(pk=row.pk).values().get() == before
@@ -194,18 +194,18 @@ def test_looking_at_a_session_changes_nothing_and_shows_nothing_that_is_over(con
 
 def test_an_encrypted_history_is_shown_with_a_lock(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    text = text_of(console, page_of(session(namespace, "chat", ("a secret", "kept"))))
+    text = fetch_page_text(console, get_session_url(create_session(namespace, "chat", ("a secret", "kept"))))
     assert "Encrypted at rest." in text
     assert "a secret" in text
 
 
 def test_of_a_history_that_no_key_opens_only_the_times_are_shown(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    row = session(namespace, "chat", ("a secret", "kept"))
+    row = create_session(namespace, "chat", ("a secret", "kept"))
     sealed = row.history[0]["sealed"]
     for keys in ([], [Fernet.generate_key().decode()]):
         settings.SESSION_ENCRYPTION_KEYS = keys
-        text = text_of(console, page_of(row))
+        text = fetch_page_text(console, get_session_url(row))
         assert "None of the server's keys opens this history" in text
         assert row.history[0]["timestamp"][:19].replace("T", " ") in text
         assert sealed[:20] not in text
@@ -214,51 +214,51 @@ def test_of_a_history_that_no_key_opens_only_the_times_are_shown(console, namesp
 
 def test_what_another_key_sealed_does_not_hide_the_rest(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    session(namespace, "chat", ("lost", "with its key"))
+    create_session(namespace, "chat", ("lost", "with its key"))
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    row = session(namespace, "chat", ("a later question", "a later answer"))
-    blocks = console.get(page_of(row)).context["blocks"]
+    row = create_session(namespace, "chat", ("a later question", "a later answer"))
+    blocks = console.get(get_session_url(row)).context["blocks"]
     assert [block["text"] for block in blocks] == [None, "a later question", "a later answer"]
 
 
 def test_the_page_leads_to_links_in_both_directions_and_to_conversations(console, namespace, elsewhere):
-    row, other = session(namespace), session(namespace, "other")
-    links = [link(namespace, "chat", "other"), link(namespace, "gone", "chat", context=SCRIPT)]
-    link(namespace, "other", "gone")
-    link(elsewhere, "chat", "other")
+    row, other = create_session(namespace), create_session(namespace, "other")
+    links = [create_link(namespace, "chat", "other"), create_link(namespace, "gone", "chat", context=SCRIPT_TAG)]
+    create_link(namespace, "other", "gone")
+    create_link(elsewhere, "chat", "other")
     mine = Conversation.objects.create(namespace=namespace, session_id="chat", summary="ours")
     Conversation.objects.create(namespace=elsewhere, session_id="chat", summary="theirs")
-    response = console.get(page_of(row))
+    response = console.get(get_session_url(row))
     assert {each["link"].pk for each in response.context["links"]} == {each.pk for each in links}
     text = response.content.decode()
-    assert page_of(other) in text
+    assert get_session_url(other) in text
     assert "gone (over)" in text
-    assert page("conversation", mine) in text
+    assert get_admin_url("conversation", mine) in text
     assert "theirs" not in text
-    assert SCRIPT not in text
-    assert len(shown(console, response.context["all_links"])) == 2
-    assert [each.pk for each in shown(console, response.context["all_conversations"])] == [mine.pk]
+    assert SCRIPT_TAG not in text
+    assert len(list_rows(console, response.context["all_links"])) == 2
+    assert [each.pk for each in list_rows(console, response.context["all_conversations"])] == [mine.pk]
 
 
 def test_the_page_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
-    row = session(namespace)
-    link(namespace)
+    row = create_session(namespace)
+    create_link(namespace)
     Conversation.objects.create(namespace=namespace, session_id="chat")
-    console.get(page_of(row))  # after which its content type is known
+    console.get(get_session_url(row))  # after which its content type is known
     with django_assert_num_queries(6):  # session, user, the row, its history, links, conversations
-        console.get(page_of(row))
+        console.get(get_session_url(row))
     for number in range(30):
-        session(namespace, "chat", (f"question {number}", "answer"))
-        session(namespace, f"session {number}")
-        link(namespace, "chat", f"session {number}")
+        create_session(namespace, "chat", (f"question {number}", "answer"))
+        create_session(namespace, f"session {number}")
+        create_link(namespace, "chat", f"session {number}")
         Conversation.objects.create(namespace=namespace, session_id="chat")
     with django_assert_num_queries(6):
-        console.get(page_of(row))
+        console.get(get_session_url(row))
 
 
 def test_a_session_of_nothing_says_so(console, namespace):
     row = SessionMemory.objects.create(namespace=namespace, session_id="silent")
-    text = text_of(console, page_of(row))
+    text = fetch_page_text(console, get_session_url(row))
     assert "Nothing is kept of what was said" in text
     assert "No other session is linked to this one." in text
     assert "No conversation belongs to this session." in text
@@ -269,17 +269,17 @@ def test_a_session_of_nothing_says_so(console, namespace):
 
 @pytest.mark.parametrize(("typed", "kept"), [("48", 48), ("0.5", 0.5), ("", None), ("876000", 876_000)])
 def test_a_time_to_live_is_given_and_nothing_else_is_touched(console, namespace, typed, kept):
-    row = session(namespace)
+    row = create_session(namespace)
     before = SessionMemory.objects.filter(pk=row.pk).values().get()
     sent = {"ttl_hours": typed, "session_id": "other", "history": "[]"}
-    assert console.post(page_of(row), sent).status_code == 302
+    assert console.post(get_session_url(row), sent).status_code == 302
     assert SessionMemory.objects.filter(pk=row.pk).values().get() == before | {"ttl_hours": kept}
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "nan", "inf", "876001", "1e400", "soon", "\0"])
 def test_a_time_to_live_that_cannot_be_is_an_error_of_the_form(console, namespace, typed):
-    row = session(namespace)
-    response = console.post(page_of(row), {"ttl_hours": typed})
+    row = create_session(namespace)
+    response = console.post(get_session_url(row), {"ttl_hours": typed})
     assert response.status_code == 200
     assert response.context["errors"]
     row.refresh_from_db()
@@ -287,24 +287,27 @@ def test_a_time_to_live_that_cannot_be_is_an_error_of_the_form(console, namespac
 
 
 def test_saving_untouched_changes_nothing(console, namespace):
-    row = session(namespace)
+    row = create_session(namespace)
     SessionMemory.objects.filter(pk=row.pk).update(ttl_hours=1234567.0 / 7)
-    bound = console.get(page_of(row)).context["adminform"].form["ttl_hours"]
-    assert console.post(page_of(row), {"ttl_hours": str(bound.value())}).status_code == 302
+    bound = console.get(get_session_url(row)).context["adminform"].form["ttl_hours"]
+    assert console.post(get_session_url(row), {"ttl_hours": str(bound.value())}).status_code == 302
     row.refresh_from_db()
     assert row.ttl_hours == 1234567.0 / 7
 
 
 def test_no_session_is_made_by_hand(console, namespace):
-    assert console.get(SESSIONS + "add/").status_code == 403
-    assert console.post(SESSIONS + "add/", {"session_id": "x"}).status_code == 403
+    assert console.get(SESSIONS_URL + "add/").status_code == 403
+    assert console.post(SESSIONS_URL + "add/", {"session_id": "x"}).status_code == 403
 
 
 def test_clearing_says_how_much_goes_and_lets_it_go(console, namespace):
-    row, other = session(namespace, "chat", ("a", "b"), ("c", "d"), ("e", "f")), session(namespace, "other")
-    link(namespace)
+    row, other = (
+        create_session(namespace, "chat", ("a", "b"), ("c", "d"), ("e", "f")),
+        create_session(namespace, "other"),
+    )
+    create_link(namespace)
     Conversation.objects.create(namespace=namespace, session_id="chat")
-    path = page("sessionmemory", row, "delete")
+    path = get_admin_url("sessionmemory", row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"sessions": 1, "interactions": 3}
     assert "This clears the session" in response.content.decode()
@@ -315,59 +318,61 @@ def test_clearing_says_how_much_goes_and_lets_it_go(console, namespace):
 
 
 def test_several_are_cleared_after_exact_counts_were_shown(console, namespace):
-    rows = [session(namespace, f"chat {number}", *[("q", "a")] * (number + 1)) for number in range(3)]
+    rows = [create_session(namespace, f"chat {number}", *[("q", "a")] * (number + 1)) for number in range(3)]
     chosen = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]]}
-    response = console.post(SESSIONS, chosen)
+    response = console.post(SESSIONS_URL, chosen)
     assert dict(response.context["model_count"]) == {"sessions": 2, "interactions": 5}
     assert SessionMemory.objects.count() == 3
-    assert console.post(SESSIONS, chosen | {"post": "yes"}).status_code == 302
+    assert console.post(SESSIONS_URL, chosen | {"post": "yes"}).status_code == 302
     assert SessionMemory.objects.get() == rows[0]
 
 
 # Links
 
 
-def form_of(namespace: Namespace, **changes: object) -> dict[str, object]:
+def build_form(namespace: Namespace, **changes: object) -> dict[str, object]:
     sent = {"namespace": namespace.pk, "source_session_id": "a", "target_session_id": "b", "link_type": "reference"}
     return sent | {"context": ""} | changes
 
 
 def test_links_are_listed_newest_first_found_by_either_id_and_narrowed_by_type(console, namespace, elsewhere):
-    first = link(namespace, "chat-1", "chat-2", link_type="reference")
-    second = link(elsewhere, "web-1", "chat-1", context=SCRIPT)
-    assert shown(console, LINKS) == [second, first]
-    assert shown(console, LINKS, q="chat-1") == [second, first]
-    assert shown(console, LINKS, q="chat-2") == [first]
-    assert shown(console, LINKS, link_type="reference") == [first]
-    assert shown(console, LINKS, namespace=elsewhere.pk) == [second]
-    assert shown(console, LINKS, link_type="nothing") == [second, first]
-    assert SCRIPT not in text_of(console, LINKS)
+    first = create_link(namespace, "chat-1", "chat-2", link_type="reference")
+    second = create_link(elsewhere, "web-1", "chat-1", context=SCRIPT_TAG)
+    assert list_rows(console, LINKS_URL) == [second, first]
+    assert list_rows(console, LINKS_URL, q="chat-1") == [second, first]
+    assert list_rows(console, LINKS_URL, q="chat-2") == [first]
+    assert list_rows(console, LINKS_URL, link_type="reference") == [first]
+    assert list_rows(console, LINKS_URL, namespace=elsewhere.pk) == [second]
+    assert list_rows(console, LINKS_URL, link_type="nothing") == [second, first]
+    assert SCRIPT_TAG not in fetch_page_text(console, LINKS_URL)
 
 
 def test_the_list_of_links_takes_the_same_statements_for_one_and_for_many(
     console, namespace, django_assert_num_queries
 ):
-    link(namespace)
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console, LINKS)
+    create_link(namespace)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console, LINKS_URL)
     for number in range(60):
-        link(Namespace.objects.create(name=f"n{number}"))
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console, LINKS)) == 50
+        create_link(Namespace.objects.create(name=f"n{number}"))
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console, LINKS_URL)) == 50
 
 
 def test_a_link_is_added_changed_and_deleted(console, namespace):
-    assert console.get(LINKS + "add/").status_code == 200
-    assert console.post(LINKS + "add/", form_of(namespace, context="why\r\nnot")).status_code == 302
+    assert console.get(LINKS_URL + "add/").status_code == 200
+    assert console.post(LINKS_URL + "add/", build_form(namespace, context="why\r\nnot")).status_code == 302
     row = SessionLink.objects.get()
     assert (row.source_session_id, row.target_session_id, row.link_type, row.context) == (
         "a", "b", "reference", "why\nnot",
     )  # fmt: skip
-    assert console.post(page("sessionlink", row), form_of(namespace, target_session_id="c")).status_code == 302
+    assert (
+        console.post(get_admin_url("sessionlink", row), build_form(namespace, target_session_id="c")).status_code == 302
+    )
     changed = SessionLink.objects.get()
     assert (changed.pk, changed.target_session_id, changed.context) == (row.pk, "c", None)
     assert changed.updated_at > changed.created_at == row.created_at
-    path = page("sessionlink", row, "delete")
+    path = get_admin_url("sessionlink", row, "delete")
     assert dict(console.get(path).context["model_count"]) == {"session links": 1}
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert not SessionLink.objects.exists()
@@ -388,20 +393,20 @@ def test_a_link_is_added_changed_and_deleted(console, namespace):
     ],
 )
 def test_a_link_that_cannot_be_is_an_error_of_the_form(console, namespace, wrong):
-    response = console.post(LINKS + "add/", form_of(namespace) | wrong)
+    response = console.post(LINKS_URL + "add/", build_form(namespace) | wrong)
     assert response.status_code == 200
     assert response.context["errors"]
     assert not SessionLink.objects.exists()
 
 
 def test_two_sessions_are_linked_once_in_each_way(console, namespace, elsewhere):
-    first = link(namespace, "a", "b", link_type="reference")
-    response = console.post(LINKS + "add/", form_of(namespace))
+    first = create_link(namespace, "a", "b", link_type="reference")
+    response = console.post(LINKS_URL + "add/", build_form(namespace))
     assert response.status_code == 200
-    assert page("sessionlink", first) in str(response.context["adminform"].form.non_field_errors())
-    assert console.post(LINKS + "add/", form_of(elsewhere)).status_code == 302
-    second = link(namespace, "a", "c", link_type="reference")
-    response = console.post(page("sessionlink", second), form_of(namespace))
+    assert get_admin_url("sessionlink", first) in str(response.context["adminform"].form.non_field_errors())
+    assert console.post(LINKS_URL + "add/", build_form(elsewhere)).status_code == 302
+    second = create_link(namespace, "a", "c", link_type="reference")
+    response = console.post(get_admin_url("sessionlink", second), build_form(namespace))
     assert response.status_code == 200
     assert "linked in this way already" in str(response.context["adminform"].form.non_field_errors())
     second.refresh_from_db()
@@ -409,20 +414,20 @@ def test_two_sessions_are_linked_once_in_each_way(console, namespace, elsewhere)
 
 
 def test_a_link_made_meanwhile_is_told_and_never_an_error_of_the_server(console, namespace, monkeypatch):
-    link(namespace, "a", "b", link_type="reference")
-    monkeypatch.setattr("sessions_app.admin.session_links.LinkForm._refuse_twin", lambda *_: None)
-    response = console.post(LINKS + "add/", form_of(namespace), follow=True)
+    create_link(namespace, "a", "b", link_type="reference")
+    monkeypatch.setattr("sessions_app.admin.session_links.SessionLinkForm._refuse_twin", lambda *_: None)
+    response = console.post(LINKS_URL + "add/", build_form(namespace), follow=True)
     assert response.status_code == 200
     assert "Somebody else was faster" in response.content.decode()
     assert SessionLink.objects.count() == 1
 
 
 def test_a_link_keeps_its_namespace_and_leads_to_the_sessions_that_live(console, namespace, elsewhere):
-    living = session(namespace)
-    row = link(namespace)
-    text = text_of(console, page("sessionlink", row))
-    assert page_of(living) in text
-    console.post(page("sessionlink", row), form_of(elsewhere))
+    living = create_session(namespace)
+    row = create_link(namespace)
+    text = fetch_page_text(console, get_admin_url("sessionlink", row))
+    assert get_session_url(living) in text
+    console.post(get_admin_url("sessionlink", row), build_form(elsewhere))
     row.refresh_from_db()
     assert row.namespace == namespace
 
@@ -431,21 +436,21 @@ def test_a_link_keeps_its_namespace_and_leads_to_the_sessions_that_live(console,
 
 
 def test_the_statistics_tell_totals_days_and_the_busiest(console, namespace, elsewhere):
-    busy = session(namespace, f"busy {SCRIPT}", ("a", "b"), ("c", "d"))
-    session(elsewhere, "quiet")
-    response = console.get(STATISTICS)
+    busy = create_session(namespace, f"busy {SCRIPT_TAG}", ("a", "b"), ("c", "d"))
+    create_session(elsewhere, "quiet")
+    response = console.get(STATISTICS_URL)
     assert [figure for _, figure in response.context["cards"]] == ["2", "3", "2", "1.5"]
     text = response.content.decode()
-    assert page_of(busy) in text
-    assert SCRIPT not in text
+    assert get_session_url(busy) in text
+    assert SCRIPT_TAG not in text
     assert f"{timezone.now():%m-%d}" in response.context["chart"]
     assert [row[2] for row in response.context["busiest"]["rows"]] == ["2", "1"]
 
 
 def test_the_statistics_are_narrowed_to_a_namespace(console, namespace, elsewhere):
-    session(namespace, "ours")
-    session(elsewhere, "theirs")
-    response = console.get(STATISTICS, {"namespace": elsewhere.pk})
+    create_session(namespace, "ours")
+    create_session(elsewhere, "theirs")
+    response = console.get(STATISTICS_URL, {"namespace": elsewhere.pk})
     assert response.context["cards"][0] == ("Sessions", "1")
     text = response.content.decode()
     assert "theirs" in text
@@ -454,25 +459,25 @@ def test_the_statistics_are_narrowed_to_a_namespace(console, namespace, elsewher
 
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "1\0", "999999"])
 def test_statistics_of_a_namespace_that_is_not_there_are_those_of_all_and_say_so(console, namespace, value):
-    session(namespace)
-    response = console.get(STATISTICS, {"namespace": value})
+    create_session(namespace)
+    response = console.get(STATISTICS_URL, {"namespace": value})
     assert response.status_code == 200
     assert "There is no such namespace" in response.content.decode()
     assert response.context["cards"][0] == ("Sessions", "1")
 
 
 def test_the_statistics_take_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
-    session(namespace)
+    create_session(namespace)
     with django_assert_num_queries(4):  # session, user, figures, the busiest
-        console.get(STATISTICS)
+        console.get(STATISTICS_URL)
     for number in range(20):
-        session(Namespace.objects.create(name=f"n{number}"))
+        create_session(Namespace.objects.create(name=f"n{number}"))
     with django_assert_num_queries(4):
-        assert len(console.get(STATISTICS).context["busiest"]["rows"]) == 10
+        assert len(console.get(STATISTICS_URL).context["busiest"]["rows"]) == 10
 
 
 def test_statistics_of_nothing_say_so(console, namespace):
-    text = text_of(console, STATISTICS, namespace=namespace.pk)
+    text = fetch_page_text(console, STATISTICS_URL, namespace=namespace.pk)
     assert f"Nothing was said yet in {namespace}" in text
     assert f"There is no living session in {namespace}." in text
 
@@ -481,23 +486,30 @@ def test_statistics_of_nothing_say_so(console, namespace):
 
 
 def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model):
-    row, linked = session(namespace), link(namespace)
-    client = clerk_of(client, django_user_model)
-    for path in (SESSIONS, STATISTICS, page_of(row), LINKS, page("sessionlink", linked), LINKS + "add/"):
+    row, linked = create_session(namespace), create_link(namespace)
+    client = create_clerk(client, django_user_model)
+    for path in (
+        SESSIONS_URL,
+        STATISTICS_URL,
+        get_session_url(row),
+        LINKS_URL,
+        get_admin_url("sessionlink", linked),
+        LINKS_URL + "add/",
+    ):
         assert client.get(path).status_code == 403, path
-    text = text_of(client, "/admin/")
-    assert SESSIONS not in text
-    assert LINKS not in text
+    text = fetch_page_text(client, "/admin/")
+    assert SESSIONS_URL not in text
+    assert LINKS_URL not in text
 
 
 def test_who_may_only_look_can_change_nothing(client, namespace, django_user_model):
-    row, linked = session(namespace), link(namespace)
-    client = clerk_of(client, django_user_model, "view_sessionmemory", "view_sessionlink")
-    for path in (SESSIONS, STATISTICS, page_of(row), LINKS, page("sessionlink", linked)):
+    row, linked = create_session(namespace), create_link(namespace)
+    client = create_clerk(client, django_user_model, "view_sessionmemory", "view_sessionlink")
+    for path in (SESSIONS_URL, STATISTICS_URL, get_session_url(row), LINKS_URL, get_admin_url("sessionlink", linked)):
         assert client.get(path).status_code == 200, path
-    assert STATISTICS in text_of(client, "/admin/")
-    assert client.post(page_of(row), {"ttl_hours": "1"}).status_code == 403
-    assert client.post(page("sessionmemory", row, "delete"), {"post": "yes"}).status_code == 403
-    assert client.post(page("sessionlink", linked), form_of(namespace)).status_code == 403
-    client.post(SESSIONS, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
+    assert STATISTICS_URL in fetch_page_text(client, "/admin/")
+    assert client.post(get_session_url(row), {"ttl_hours": "1"}).status_code == 403
+    assert client.post(get_admin_url("sessionmemory", row, "delete"), {"post": "yes"}).status_code == 403
+    assert client.post(get_admin_url("sessionlink", linked), build_form(namespace)).status_code == 403
+    client.post(SESSIONS_URL, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
     assert SessionMemory.objects.filter(ttl_hours=None).count() == SessionLink.objects.count() == 1

@@ -12,7 +12,7 @@ from sessions_app.models import SCOPES, ApiKey
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
-READ, WRITE = ("GET", "/memories", None), ("POST", "/memories", {"content": "tea"})
+READ_REQUEST, WRITE_REQUEST = ("GET", "/memories", None), ("POST", "/memories", {"content": "tea"})
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def holder(api, namespace):
 )
 def test_a_key_opens_what_its_scopes_say(holder, scopes, reads, writes):
     caller = holder(scopes=scopes)
-    assert caller.call(*READ).status_code == reads
-    assert caller.call(*WRITE).status_code == writes
+    assert caller.call(*READ_REQUEST).status_code == reads
+    assert caller.call(*WRITE_REQUEST).status_code == writes
 
 
 def test_the_missing_scope_is_named(holder):
-    response = holder(scopes=("read",)).call(*WRITE)
+    response = holder(scopes=("read",)).call(*WRITE_REQUEST)
     assert is_problem(response, 403)
     assert "'write'" in response.json()["detail"]
 
@@ -84,18 +84,18 @@ def test_a_new_key_reads_and_writes_and_does_not_administer(namespace):
     ],
 )
 def test_a_token_that_is_not_quite_right_opens_nothing(api, change):
-    response = type(api)(None).call(*READ, Authorization=f"Bearer {change(api.token)}")
+    response = type(api)(None).call(*READ_REQUEST, Authorization=f"Bearer {change(api.token)}")
     assert is_problem(response, 401)
     assert response["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearerx", "mem"])
 def test_another_scheme_opens_nothing(api, scheme):
-    assert is_problem(type(api)(None).call(*READ, Authorization=f"{scheme} {api.token}".strip()), 401)
+    assert is_problem(type(api)(None).call(*READ_REQUEST, Authorization=f"{scheme} {api.token}".strip()), 401)
 
 
 def test_the_scheme_may_be_written_in_any_case(api):
-    assert type(api)(None).call(*READ, Authorization=f"bearer {api.token}").status_code == 200
+    assert type(api)(None).call(*READ_REQUEST, Authorization=f"bearer {api.token}").status_code == 200
 
 
 def test_a_token_in_the_address_opens_nothing(api, stranger):
@@ -105,19 +105,19 @@ def test_a_token_in_the_address_opens_nothing(api, stranger):
 def test_the_secret_of_another_key_opens_nothing(api, namespace):
     other = ApiKey.objects.issue(namespace)[1]
     mixed = api.token[:13] + other[13:]
-    assert is_problem(type(api)(mixed).call(*READ), 401)
+    assert is_problem(type(api)(mixed).call(*READ_REQUEST), 401)
 
 
 def test_a_token_is_stored_nowhere(namespace):
     key, token = ApiKey.objects.issue(namespace)
-    auth.caller_of(token)
+    auth.find_caller(token)
     secret = token.rpartition("_")[2] if token.count("_") == 2 else token[13:]
     with connection.cursor() as cursor:
         cursor.execute("SELECT t::text FROM sessions_app_apikey t")
         stored = str(cursor.fetchall())
     assert key.id in stored
     assert secret not in stored
-    assert secret not in repr(auth._known)
+    assert secret not in repr(auth._auth_cache)
     assert secret not in repr(vars(key)) + str(key)
 
 
@@ -132,38 +132,38 @@ def test_two_keys_are_never_alike(namespace):
 
 def test_an_expired_key_opens_nothing(holder):
     caller = holder(expires_at=timezone.now() - timedelta(seconds=1))
-    assert is_problem(caller.call(*READ), 401)
+    assert is_problem(caller.call(*READ_REQUEST), 401)
 
 
 def test_a_key_that_has_still_time_opens(holder):
-    assert holder(expires_at=timezone.now() + timedelta(minutes=1)).call(*READ).status_code == 200
+    assert holder(expires_at=timezone.now() + timedelta(minutes=1)).call(*READ_REQUEST).status_code == 200
 
 
-def refused_after(caller) -> float:
+def measure_seconds_until_refused(caller) -> float:
     """Seconds until the caller is refused."""
     started = time.monotonic()
-    while caller.call(*READ).status_code == 200:
+    while caller.call(*READ_REQUEST).status_code == 200:
         assert time.monotonic() - started < 5
         time.sleep(0.01)
     return time.monotonic() - started
 
 
 def test_a_revocation_is_noticed_within_a_second_by_a_process_that_knew_the_key(api):
-    assert api.call(*READ).status_code == 200
+    assert api.call(*READ_REQUEST).status_code == 200
     assert ApiKey.objects.get().revoke() is True  # says nothing to the cache, as in another process
-    assert refused_after(api) < 1
+    assert measure_seconds_until_refused(api) < 1
 
 
 def test_an_expiry_is_noticed_within_a_second_too(holder):
     caller = holder(expires_at=timezone.now() + timedelta(seconds=0.3))
-    assert caller.call(*READ).status_code == 200
-    assert refused_after(caller) < 1.3
+    assert caller.call(*READ_REQUEST).status_code == 200
+    assert measure_seconds_until_refused(caller) < 1.3
 
 
 def test_a_key_of_a_deleted_namespace_opens_nothing(api, namespace):
-    api.call(*READ)
+    api.call(*READ_REQUEST)
     namespace.delete()
-    assert refused_after(api) < 1
+    assert measure_seconds_until_refused(api) < 1
 
 
 def test_revoking_twice_is_no_harm(api):
@@ -171,43 +171,43 @@ def test_revoking_twice_is_no_harm(api):
 
 
 def test_narrower_scopes_are_noticed_within_a_second(api):
-    api.call(*READ)
+    api.call(*READ_REQUEST)
     ApiKey.objects.update(scopes=["write"])
-    assert refused_after(api) < 1
+    assert measure_seconds_until_refused(api) < 1
 
 
 # What it costs
 
 
 def test_a_caller_is_looked_up_at_most_twice_a_second(api, django_assert_num_queries):
-    api.call(*READ)
+    api.call(*READ_REQUEST)
     with django_assert_num_queries(3):
         for _ in range(3):
-            api.call(*READ)
+            api.call(*READ_REQUEST)
 
 
 def test_a_wrong_token_is_not_remembered(api):
     for number in range(50):
-        type(api)(f"mem_{number:08}_x").call(*READ)
-    assert auth._known == {}
+        type(api)(f"mem_{number:08}_x").call(*READ_REQUEST)
+    assert auth._auth_cache == {}
 
 
 def test_what_is_remembered_has_a_limit(api, holder, monkeypatch):
-    monkeypatch.setattr(auth, "KNOWN_AT_MOST", 3)
+    monkeypatch.setattr(auth, "MAX_CACHED_TOKENS", 3)
     for _ in range(10):
-        assert holder().call(*READ).status_code == 200
-        assert len(auth._known) <= 3
+        assert holder().call(*READ_REQUEST).status_code == 200
+        assert len(auth._auth_cache) <= 3
 
 
 def test_the_last_use_is_noted_to_the_minute(api, django_assert_num_queries):
     assert ApiKey.objects.get().last_used_at is None
-    api.call(*READ)
+    api.call(*READ_REQUEST)
     first = ApiKey.objects.get().last_used_at
     assert timezone.now() - first < timedelta(seconds=20)
-    auth._known.clear()
+    auth._auth_cache.clear()
     with django_assert_num_queries(2):  # the key, the list
-        api.call(*READ)
+        api.call(*READ_REQUEST)
     ApiKey.objects.update(last_used_at=first - timedelta(minutes=2))
-    auth._known.clear()
-    api.call(*READ)
+    auth._auth_cache.clear()
+    api.call(*READ_REQUEST)
     assert ApiKey.objects.get().last_used_at > first

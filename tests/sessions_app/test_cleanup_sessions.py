@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from sessions_app import history, tasks
 from sessions_app.models import Namespace, SessionMemory
-from tests.wire import at_once
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
-SAID = [{"query": "why?", "answer": "because"}]
+INTERACTIONS = [{"query": "why?", "answer": "because"}]
 
 
 @pytest.fixture
@@ -23,24 +23,24 @@ def theirs(db) -> Namespace:
     return Namespace.objects.create(name="theirs")
 
 
-def add(namespace: Namespace, session: str, *, hours_ago: float = 0, ttl_hours: float | None = None) -> None:
-    history.add(namespace.pk, session, SAID)
+def add_session(namespace: Namespace, session: str, *, hours_ago: float = 0, ttl_hours: float | None = None) -> None:
+    history.add(namespace.pk, session, INTERACTIONS)
     moment = timezone.now() - timedelta(hours=hours_ago)
     SessionMemory.objects.filter(namespace=namespace, session_id=session).update(updated_at=moment, ttl_hours=ttl_hours)
 
 
-def left() -> set[str]:
+def load_session_ids() -> set[str]:
     return set(SessionMemory.objects.values_list("session_id", flat=True))
 
 
-def run(capsys, *words: object) -> str:
+def run_cleanup(capsys, *words: object) -> str:
     call_command("cleanup_sessions", *map(str, words))
     out, err = capsys.readouterr()
     assert err == ""
     return out
 
 
-def refusal(*words: object) -> CommandError:
+def run_refused_command(*words: object) -> CommandError:
     with pytest.raises(CommandError) as caught:
         call_command("cleanup_sessions", *map(str, words))
     return caught.value
@@ -50,53 +50,53 @@ def refusal(*words: object) -> CommandError:
 
 
 def test_each_goes_by_its_own_time_to_live(namespace):
-    add(namespace, "young", hours_ago=23)
-    add(namespace, "over", hours_ago=25)
-    add(namespace, "long", hours_ago=25, ttl_hours=48)
-    add(namespace, "short", hours_ago=2, ttl_hours=1)
+    add_session(namespace, "young", hours_ago=23)
+    add_session(namespace, "over", hours_ago=25)
+    add_session(namespace, "long", hours_ago=25, ttl_hours=48)
+    add_session(namespace, "short", hours_ago=2, ttl_hours=1)
     assert tasks.delete_outdated_sessions() == 2
-    assert left() == {"young", "long"}
+    assert load_session_ids() == {"young", "long"}
 
 
 def test_an_age_goes_for_all_alike(namespace):
-    add(namespace, "young", hours_ago=1, ttl_hours=0.5)
-    add(namespace, "long", hours_ago=3, ttl_hours=48)
+    add_session(namespace, "young", hours_ago=1, ttl_hours=0.5)
+    add_session(namespace, "long", hours_ago=3, ttl_hours=48)
     assert tasks.delete_outdated_sessions(max_age_hours=2) == 1
-    assert left() == {"young"}
+    assert load_session_ids() == {"young"}
 
 
 def test_by_default_every_namespace_is_cleaned_and_on_demand_one(namespace, theirs):
     for each in (namespace, theirs):
-        add(each, f"of {each.name}", hours_ago=25)
+        add_session(each, f"of {each.name}", hours_ago=25)
     assert tasks.delete_outdated_sessions(namespace.pk) == 1
-    assert left() == {"of theirs"}
+    assert load_session_ids() == {"of theirs"}
     assert tasks.delete_outdated_sessions() == 1
 
 
 def test_a_second_time_there_is_nothing_to_do(namespace):
-    add(namespace, "over", hours_ago=25)
+    add_session(namespace, "over", hours_ago=25)
     assert [tasks.delete_outdated_sessions() for _ in range(2)] == [1, 0]
 
 
 def test_they_go_in_batches_of_one_statement_each(namespace, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 4)
+    monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 4)
     for number in range(10):
-        add(namespace, f"{number}", hours_ago=25)
+        add_session(namespace, f"{number}", hours_ago=25)
     with django_assert_num_queries(4):  # 4, 4, 2, none
         assert tasks.delete_outdated_sessions() == 10
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_at_once_delete_each_session_once(namespace, monkeypatch):
-    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 3)
+    monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 3)
     for number in range(40):
-        add(namespace, f"{number}", hours_ago=25)
-    add(namespace, "young")
-    assert sum(at_once([tasks.delete_outdated_sessions] * 3)) == 40
-    assert left() == {"young"}
+        add_session(namespace, f"{number}", hours_ago=25)
+    add_session(namespace, "young")
+    assert sum(run_at_once([tasks.delete_outdated_sessions] * 3)) == 40
+    assert load_session_ids() == {"young"}
 
 
-def somebody_waits_for_a_lock() -> bool:
+def is_lock_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])
@@ -105,24 +105,24 @@ def somebody_waits_for_a_lock() -> bool:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("renew", "max_age_hours"), [("add", None), ("add", 24), ("ttl", None)])
 def test_a_session_renewed_between_selection_and_deletion_stays(namespace, renew, max_age_hours):
-    add(namespace, "renewed", hours_ago=25)
-    add(namespace, "over", hours_ago=25)
+    add_session(namespace, "renewed", hours_ago=25)
+    add_session(namespace, "over", hours_ago=25)
     deleted = []
     cleaning = partial(tasks.delete_outdated_sessions, None, max_age_hours)
-    thread = threading.Thread(target=lambda: deleted.extend(at_once([cleaning])))
+    thread = threading.Thread(target=lambda: deleted.extend(run_at_once([cleaning])))
     with transaction.atomic():
         if renew == "add":
-            history.add(namespace.pk, "renewed", SAID)
+            history.add(namespace.pk, "renewed", INTERACTIONS)
         else:
             SessionMemory.objects.filter(session_id="renewed").update(ttl_hours=48)
         thread.start()
         deadline = time.monotonic() + 10
-        while not somebody_waits_for_a_lock():
+        while not is_lock_awaited():
             assert time.monotonic() < deadline
             time.sleep(0.01)
     thread.join(20)
     assert deleted == [1]
-    assert left() == {"renewed"}
+    assert load_session_ids() == {"renewed"}
 
 
 # The command
@@ -130,41 +130,41 @@ def test_a_session_renewed_between_selection_and_deletion_stays(namespace, renew
 
 def test_the_command_tells_how_many_were_deleted(capsys, namespace, theirs):
     for each in (namespace, theirs):
-        add(each, "young")
-        add(each, "over", hours_ago=25)
-    assert run(capsys, "--namespace", "ours") == "1 sessions were deleted.\n"
+        add_session(each, "young")
+        add_session(each, "over", hours_ago=25)
+    assert run_cleanup(capsys, "--namespace", "ours") == "1 sessions were deleted.\n"
     assert SessionMemory.objects.filter(namespace=theirs).count() == 2
-    assert run(capsys) == "1 sessions were deleted.\n"
-    assert left() == {"young"}
+    assert run_cleanup(capsys) == "1 sessions were deleted.\n"
+    assert load_session_ids() == {"young"}
 
 
 def test_an_age_is_asked_for(capsys, namespace):
-    add(namespace, "young", hours_ago=1)
-    add(namespace, "old", hours_ago=2)
-    assert run(capsys, "--max-age-hours", 1.5) == "1 sessions were deleted.\n"
-    assert left() == {"young"}
+    add_session(namespace, "young", hours_ago=1)
+    add_session(namespace, "old", hours_ago=2)
+    assert run_cleanup(capsys, "--max-age-hours", 1.5) == "1 sessions were deleted.\n"
+    assert load_session_ids() == {"young"}
 
 
 def test_a_dry_run_only_counts(capsys, namespace, theirs):
     for each in (namespace, theirs):
-        add(each, "over", hours_ago=25)
-    assert run(capsys, "--dry-run") == "2 sessions would be deleted.\n"
-    assert run(capsys, "--dry-run", "--namespace", "ours") == "1 sessions would be deleted.\n"
-    assert run(capsys, "--dry-run", "--max-age-hours", 26) == "0 sessions would be deleted.\n"
+        add_session(each, "over", hours_ago=25)
+    assert run_cleanup(capsys, "--dry-run") == "2 sessions would be deleted.\n"
+    assert run_cleanup(capsys, "--dry-run", "--namespace", "ours") == "1 sessions would be deleted.\n"
+    assert run_cleanup(capsys, "--dry-run", "--max-age-hours", 26) == "0 sessions would be deleted.\n"
     assert SessionMemory.objects.count() == 2
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "-inf", "1e300"])
 def test_an_age_that_cannot_be_is_wrong_use(namespace, hours):
-    add(namespace, "over", hours_ago=25)
-    error = refusal(f"--max-age-hours={hours}")
+    add_session(namespace, "over", hours_ago=25)
+    error = run_refused_command(f"--max-age-hours={hours}")
     assert error.returncode == 2
     assert "--max-age-hours must be above 0" in str(error)
-    assert left() == {"over"}
+    assert load_session_ids() == {"over"}
 
 
 @pytest.mark.parametrize("name", ["nowhere", ""])
 def test_an_unknown_namespace_is_wrong_use_and_nothing_is_deleted(namespace, name):
-    add(namespace, "over", hours_ago=25)
-    assert refusal("--namespace", name).returncode == 2
-    assert left() == {"over"}
+    add_session(namespace, "over", hours_ago=25)
+    assert run_refused_command("--namespace", name).returncode == 2
+    assert load_session_ids() == {"over"}

@@ -13,20 +13,20 @@ from tests.wire import is_problem
 pytestmark = pytest.mark.django_db
 
 
-def run(capsys, *words: object) -> tuple[str, str]:
+def run_command(capsys, *words: object) -> tuple[str, str]:
     """What the command says on stdout and on stderr."""
     call_command(*map(str, words))
     return capsys.readouterr()
 
 
-def refusal(*words: object) -> CommandError:
+def run_refused_command(*words: object) -> CommandError:
     with pytest.raises(CommandError) as caught:
         call_command(*map(str, words))
     return caught.value
 
 
 def test_a_key_is_printed_alone_on_stdout_and_opens_its_namespace(capsys, api):
-    out, err = run(capsys, "create_api_key", "--namespace", "team")
+    out, err = run_command(capsys, "create_api_key", "--namespace", "team")
     token = out.strip()
     assert out == f"{token}\n"
     assert token.startswith("mem_")
@@ -38,7 +38,7 @@ def test_a_key_is_printed_alone_on_stdout_and_opens_its_namespace(capsys, api):
 
 
 def test_a_second_key_opens_the_same_namespace(capsys, api):
-    tokens = [run(capsys, "create_api_key", "--namespace", "team").out.strip() for _ in range(2)]
+    tokens = [run_command(capsys, "create_api_key", "--namespace", "team").out.strip() for _ in range(2)]
     first, second = map(type(api), tokens)
     assert second.get(f"/memories/{first.add('tea')['id']}").status_code == 200
     assert Namespace.objects.filter(name="team").count() == 1
@@ -46,7 +46,7 @@ def test_a_second_key_opens_the_same_namespace(capsys, api):
 
 def test_a_key_may_be_named_limited_and_made_to_expire(capsys, api):
     words = ("--scopes", "read", "read", "--name", "for the dashboard", "--expires-in-days", 30)
-    token = run(capsys, "create_api_key", "--namespace", "team", *words).out.strip()
+    token = run_command(capsys, "create_api_key", "--namespace", "team", *words).out.strip()
     key = ApiKey.objects.get(namespace__name="team")
     assert (key.scopes, key.name) == (["read"], "for the dashboard")
     assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
@@ -54,7 +54,7 @@ def test_a_key_may_be_named_limited_and_made_to_expire(capsys, api):
 
 
 def test_by_default_a_key_reads_and_writes_for_ever(capsys):
-    run(capsys, "create_api_key", "--namespace", "team")
+    run_command(capsys, "create_api_key", "--namespace", "team")
     key = ApiKey.objects.get(namespace__name="team")
     assert (key.scopes, key.expires_at) == (["read", "write"], None)
 
@@ -73,7 +73,7 @@ def test_by_default_a_key_reads_and_writes_for_ever(capsys):
     ids=lambda words: " ".join(words)[:40],
 )
 def test_what_cannot_be_is_wrong_use(words):
-    assert refusal("create_api_key", *words).returncode == 2
+    assert run_refused_command("create_api_key", *words).returncode == 2
     assert ApiKey.objects.count() == 0
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_is_wrong_use(words):
     "words", [(), ("--namespace", "team", "--scopes", "root"), ("--namespace", "team", "--scopes")]
 )
 def test_what_the_parser_refuses_is_an_error(words):
-    refusal("create_api_key", *words)
+    run_refused_command("create_api_key", *words)
     assert ApiKey.objects.count() == 0
 
 
@@ -89,24 +89,24 @@ def test_what_the_parser_refuses_is_an_error(words):
 def test_a_revoked_key_opens_nothing(capsys, api, how):
     key = ApiKey.objects.get()
     assert api.get("/memories").status_code == 200
-    out = run(capsys, "revoke_api_key", {"token": api.token, "id": key.id, "mem_id": f"mem_{key.id}"}[how]).out
+    out = run_command(capsys, "revoke_api_key", {"token": api.token, "id": key.id, "mem_id": f"mem_{key.id}"}[how]).out
     assert out == f"mem_{key.id}_… is revoked.\n"
-    auth._known.clear()
+    auth._auth_cache.clear()
     assert is_problem(api.get("/memories"), 401)
 
 
 def test_revoking_again_says_so(capsys, api):
-    run(capsys, "revoke_api_key", api.token)
-    assert "was revoked before" in run(capsys, "revoke_api_key", api.token).out
+    run_command(capsys, "revoke_api_key", api.token)
+    assert "was revoked before" in run_command(capsys, "revoke_api_key", api.token).out
 
 
 def test_the_secret_is_not_repeated(capsys, api):
-    out, err = run(capsys, "revoke_api_key", api.token)
+    out, err = run_command(capsys, "revoke_api_key", api.token)
     assert api.token[13:] not in out + err
 
 
 @pytest.mark.parametrize("key", ["nobody", "mem_nobody_x", "", "mem_", "x" * 1000, "é"])
 def test_an_unknown_key_is_wrong_use(api, key):
-    error = refusal("revoke_api_key", key)
+    error = run_refused_command("revoke_api_key", key)
     assert error.returncode == 2
     assert ApiKey.objects.get().revoked_at is None

@@ -10,10 +10,10 @@ from django.db import connection
 from django.db.models import F
 
 from sessions_app.models import Conversation, SessionMemory
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-EVERYTHING = {
+ALL_FIELDS = {
     "session_id": "monday",
     "user_id": "ada",
     "topics": ["harbour", "Ünïcode"],
@@ -24,41 +24,41 @@ EVERYTHING = {
 }
 
 
-def start(api, **fields: object) -> dict:
+def start_conversation(api, **fields: object) -> dict:
     response = api.post("/conversations", fields)
     assert response.status_code == 201, response.content
     return response.json()
 
 
-def end(api, conversation: dict, **fields: object) -> dict:
+def end_conversation(api, conversation: dict, **fields: object) -> dict:
     response = api.post(f"/conversations/{conversation['id']}/end", fields)
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def listed(api, **parameters: object) -> dict:
+def list_conversations(api, **parameters: object) -> dict:
     response = api.get(f"/conversations?{urlencode(parameters)}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def ids(page: dict) -> list[str]:
+def list_ids(page: dict) -> list[str]:
     return [each["id"] for each in page["results"]]
 
 
-def moment(text: str) -> datetime:
+def parse_moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
 def is_now(text: str) -> bool:
-    return abs(moment(text) - datetime.now(UTC)) < timedelta(seconds=10)
+    return abs(parse_moment(text) - datetime.now(UTC)) < timedelta(seconds=10)
 
 
 # Starting
 
 
 def test_nothing_needs_to_be_said(api, namespace):
-    conversation = start(api)
+    conversation = start_conversation(api)
     assert is_now(conversation.pop("started_at"))
     assert Conversation.objects.get().namespace == namespace
     assert conversation.pop("id") == str(Conversation.objects.get().pk)
@@ -69,14 +69,14 @@ def test_nothing_needs_to_be_said(api, namespace):
 
 
 def test_everything_that_is_said_is_kept(api):
-    conversation = start(api, **EVERYTHING)
-    assert {name: conversation[name] for name in EVERYTHING} == EVERYTHING
+    conversation = start_conversation(api, **ALL_FIELDS)
+    assert {name: conversation[name] for name in ALL_FIELDS} == ALL_FIELDS
     assert api.get(f"/conversations/{conversation['id']}").json() == conversation
 
 
 def test_a_null_is_as_good_as_nothing(api):
     nothing = dict.fromkeys(("session_id", "user_id", "summary", "started_at"))
-    assert is_now(start(api, **nothing)["started_at"])
+    assert is_now(start_conversation(api, **nothing)["started_at"])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_null_is_as_good_as_nothing(api):
 def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
     response = api.post("/conversations", {field: value})
     assert is_problem(response, 422)
-    assert {name.split(".")[0] for name in blamed(response)} == {field}
+    assert {name.split(".")[0] for name in list_blamed_fields(response)} == {field}
     assert not Conversation.objects.exists()
 
 
@@ -103,21 +103,21 @@ def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
     "fields", [{"topics": ["x" * 128] * 64}, {"summary": "x" * 10_000}, {"importance": 0}], ids=len
 )
 def test_the_largest_is_accepted(api, fields):
-    start(api, **fields)
+    start_conversation(api, **fields)
 
 
 def test_a_conversation_may_not_start_in_the_future(api):
     soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
-    assert blamed(api.post("/conversations", {"started_at": soon})) == {"started_at"}
+    assert list_blamed_fields(api.post("/conversations", {"started_at": soon})) == {"started_at"}
 
 
 def test_starting_takes_one_statement(api, takes):
     with takes(1):
-        start(api, **EVERYTHING)
+        start_conversation(api, **ALL_FIELDS)
 
 
 def test_an_idempotency_key_starts_one_conversation(api):
-    answers = [api.post("/conversations", EVERYTHING, **{"Idempotency-Key": "a"}) for _ in range(2)]
+    answers = [api.post("/conversations", ALL_FIELDS, **{"Idempotency-Key": "a"}) for _ in range(2)]
     assert answers[0].json() == answers[1].json()
     assert Conversation.objects.count() == 1
 
@@ -126,58 +126,68 @@ def test_an_idempotency_key_starts_one_conversation(api):
 
 
 def test_what_is_not_there_or_not_ours_is_404(api, outsider):
-    conversation = start(api)
+    conversation = start_conversation(api)
     assert is_problem(api.get(f"/conversations/{uuid4()}"), 404)
     assert is_problem(outsider.get(f"/conversations/{conversation['id']}"), 404)
 
 
 def test_the_one_started_last_comes_first(api):
-    middle, oldest, newest = (start(api, started_at=f"{year}-01-01T00:00:00Z") for year in (2015, 2010, 2020))
-    assert ids(listed(api)) == [newest["id"], middle["id"], oldest["id"]]
+    middle, oldest, newest = (
+        start_conversation(api, started_at=f"{year}-01-01T00:00:00Z") for year in (2015, 2010, 2020)
+    )
+    assert list_ids(list_conversations(api)) == [newest["id"], middle["id"], oldest["id"]]
 
 
 def test_a_listed_conversation_is_the_whole_conversation(api):
-    conversation = start(api, **EVERYTHING)
-    assert listed(api) == {"results": [conversation], "next": None, "previous": None}
+    conversation = start_conversation(api, **ALL_FIELDS)
+    assert list_conversations(api) == {"results": [conversation], "next": None, "previous": None}
 
 
 def test_filters_must_all_hold(api):
-    both, session, user = start(api, session_id="s", user_id="u"), start(api, session_id="s"), start(api, user_id="u")
-    assert ids(listed(api, session_id="s", user_id="u")) == [both["id"]]
-    assert ids(listed(api, session_id="s")) == [session["id"], both["id"]]
-    assert ids(listed(api, user_id="u")) == [user["id"], both["id"]]
-    assert listed(api, user_id="U")["results"] == []
+    both, session, user = (
+        start_conversation(api, session_id="s", user_id="u"),
+        start_conversation(api, session_id="s"),
+        start_conversation(api, user_id="u"),
+    )
+    assert list_ids(list_conversations(api, session_id="s", user_id="u")) == [both["id"]]
+    assert list_ids(list_conversations(api, session_id="s")) == [session["id"], both["id"]]
+    assert list_ids(list_conversations(api, user_id="u")) == [user["id"], both["id"]]
+    assert list_conversations(api, user_id="U")["results"] == []
 
 
 def test_pages_lead_through_everything_and_back(api):
     same = "2020-01-01T00:00:00Z"
     for _ in range(5):
-        start(api, started_at=same)
-    pages = [listed(api, limit=2)]
+        start_conversation(api, started_at=same)
+    pages = [list_conversations(api, limit=2)]
     while cursor := pages[-1]["next"]:
-        pages.append(listed(api, limit=2, cursor=cursor))
+        pages.append(list_conversations(api, limit=2, cursor=cursor))
     assert [len(page["results"]) for page in pages] == [2, 2, 1]
-    assert sum(map(ids, pages), []) == ids(listed(api))
-    assert ids(listed(api, limit=2, cursor=pages[2]["previous"])) == ids(pages[1])
+    assert sum(map(list_ids, pages), []) == list_ids(list_conversations(api))
+    assert list_ids(list_conversations(api, limit=2, cursor=pages[2]["previous"])) == list_ids(pages[1])
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "user_id=", "session_id=%00", "topics=a"])
 def test_a_parameter_that_is_not_valid_is_named(api, query):
     response = api.get(f"/conversations?{query}")
     assert is_problem(response, 422)
-    assert blamed(response) == {query.split("=")[0]}
+    assert list_blamed_fields(response) == {query.split("=")[0]}
 
 
 def test_an_outsider_lists_only_his_own(api, outsider):
-    start(api, user_id="ada")
-    theirs = start(outsider, user_id="ada")
-    assert ids(listed(outsider)) == ids(listed(outsider, user_id="ada")) == [theirs["id"]]
+    start_conversation(api, user_id="ada")
+    theirs = start_conversation(outsider, user_id="ada")
+    assert (
+        list_ids(list_conversations(outsider))
+        == list_ids(list_conversations(outsider, user_id="ada"))
+        == [theirs["id"]]
+    )
 
 
 def test_reading_takes_one_statement(api, takes):
-    conversation = start(api, **EVERYTHING)
+    conversation = start_conversation(api, **ALL_FIELDS)
     with takes(1):
-        listed(api, session_id="monday", user_id="ada")
+        list_conversations(api, session_id="monday", user_id="ada")
     with takes(1):
         api.get(f"/conversations/{conversation['id']}")
 
@@ -186,50 +196,52 @@ def test_reading_takes_one_statement(api, takes):
 
 
 def test_the_duration_is_null_while_it_is_open_and_right_afterwards(api):
-    conversation = start(api, started_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    conversation = start_conversation(api, started_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
     assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] is None
-    ended = end(api, conversation)
+    ended = end_conversation(api, conversation)
     assert is_now(ended["ended_at"])
     assert 3600 <= ended["duration_seconds"] < 3610
-    lasted = moment(ended["ended_at"]) - moment(ended["started_at"])
+    lasted = parse_moment(ended["ended_at"]) - parse_moment(ended["started_at"])
     assert ended["duration_seconds"] == pytest.approx(lasted.total_seconds(), abs=1e-6)
     assert api.get(f"/conversations/{conversation['id']}").json() == ended
 
 
 def test_the_database_computes_the_duration(api):
-    conversation = end(api, start(api))
+    conversation = end_conversation(api, start_conversation(api))
     Conversation.objects.update(ended_at=F("started_at") + timedelta(seconds=90.25))
     assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] == 90.25
 
 
 def test_the_end_may_say_what_it_was_about(api):
-    ended = end(api, start(api, **EVERYTHING), summary="In short.", topics=["tea"], importance=0)
+    ended = end_conversation(
+        api, start_conversation(api, **ALL_FIELDS), summary="In short.", topics=["tea"], importance=0
+    )
     assert (ended["summary"], ended["topics"], ended["importance"]) == ("In short.", ["tea"], 0)
-    assert (ended["metadata"], ended["user_id"]) == (EVERYTHING["metadata"], "ada")
+    assert (ended["metadata"], ended["user_id"]) == (ALL_FIELDS["metadata"], "ada")
 
 
 @pytest.mark.parametrize("body", ["{}", "null", '{"summary": null, "topics": null, "importance": null}'])
 def test_what_the_end_does_not_say_stays(api, body):
-    conversation = start(api, **EVERYTHING)
+    conversation = start_conversation(api, **ALL_FIELDS)
     response = api.raw("POST", f"/conversations/{conversation['id']}/end", body)
     assert response.status_code == 200, response.content
-    assert {name: response.json()[name] for name in EVERYTHING} == EVERYTHING
+    assert {name: response.json()[name] for name in ALL_FIELDS} == ALL_FIELDS
     assert is_now(response.json()["ended_at"])
 
 
 def test_ending_twice_keeps_the_first_end(api):
-    first = end(api, start(api), summary="first")
-    assert end(api, first) == first
-    again = end(api, first, topics=["tea"])
+    first = end_conversation(api, start_conversation(api), summary="first")
+    assert end_conversation(api, first) == first
+    again = end_conversation(api, first, topics=["tea"])
     assert again == first | {"topics": ["tea"]}
 
 
 def test_the_end_never_lies_before_the_start(api):
-    conversation = start(api)
+    conversation = start_conversation(api)
     ahead = datetime.now(UTC) + timedelta(hours=1)
     Conversation.objects.update(started_at=ahead)
-    ended = end(api, conversation)
-    assert moment(ended["ended_at"]) == moment(ended["started_at"]) == ahead
+    ended = end_conversation(api, conversation)
+    assert parse_moment(ended["ended_at"]) == parse_moment(ended["started_at"]) == ahead
     assert ended["duration_seconds"] == 0
 
 
@@ -237,29 +249,29 @@ def test_the_end_never_lies_before_the_start(api):
     "body", [{"summary": ""}, {"topics": "a"}, {"importance": 2}, {"ended_at": "2020-01-01T00:00:00Z"}, []], ids=str
 )
 def test_an_end_that_is_not_valid_ends_nothing(api, body):
-    conversation = start(api)
+    conversation = start_conversation(api)
     assert is_problem(api.post(f"/conversations/{conversation['id']}/end", body), 422)
     assert Conversation.objects.get().ended_at is None
 
 
 def test_an_outsider_ends_nothing(api, outsider, reader):
-    conversation, before = start(api), fingerprint()
+    conversation, before = start_conversation(api), fingerprint_tables()
     for caller, status in ((outsider, 404), (reader, 403)):
         assert is_problem(caller.post(f"/conversations/{conversation['id']}/end", {"summary": "x"}), status)
     assert is_problem(api.post(f"/conversations/{uuid4()}/end", {}), 404)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_ending_takes_one_statement(api, takes):
-    conversation = start(api)
+    conversation = start_conversation(api)
     with takes(1):
-        end(api, conversation, summary="In short.")
+        end_conversation(api, conversation, summary="In short.")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_ends_at_once_all_tell_the_same(api):
-    path = f"/conversations/{start(api)['id']}/end"
-    answers = at_once([partial(api.post, path, {}) for _ in range(8)])
+    path = f"/conversations/{start_conversation(api)['id']}/end"
+    answers = run_at_once([partial(api.post, path, {}) for _ in range(8)])
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["ended_at"] for answer in answers}) == 1
 
@@ -269,7 +281,7 @@ def test_of_many_ends_at_once_all_tell_the_same(api):
 
 def test_no_clean_up_of_sessions_removes_a_conversation(api):
     api.post("/sessions/monday/interactions", {"query": "why?", "answer": "because"})
-    conversation = start(api, session_id="monday")
+    conversation = start_conversation(api, session_id="monday")
     path = f"/conversations/{conversation['id']}/messages"
     message = api.post(path, {"role": "user", "content": "why?"}).json()
     SessionMemory.objects.update(updated_at=F("updated_at") - timedelta(days=365))
@@ -280,9 +292,9 @@ def test_no_clean_up_of_sessions_removes_a_conversation(api):
 
 
 def test_everything_goes_with_the_namespace(api, outsider, namespace):
-    path = f"/conversations/{start(api)['id']}/messages"
+    path = f"/conversations/{start_conversation(api)['id']}/messages"
     api.post(path, {"role": "user", "content": "why?"})
-    theirs = start(outsider)
+    theirs = start_conversation(outsider)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM sessions_app_apikey WHERE namespace_id = %s", [namespace.pk])
         cursor.execute("DELETE FROM sessions_app_namespace WHERE id = %s", [namespace.pk])

@@ -3,64 +3,64 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from memory_site.operations.health import Status, histories
+from memory_site.operations.health import HealthStatus, check_histories
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
-OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
-SECRET = "where the kumquats are"
-TURN = {"query": f"tell me {SECRET}", "answer": f"this is {SECRET}"}
+OLD_KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(3))
+SECRET_TEXT = "where the kumquats are"
+SECRET_TURN = {"query": f"tell me {SECRET_TEXT}", "answer": f"this is {SECRET_TEXT}"}
 
 
-def add(api):
-    return api.post("/sessions/monday/interactions", TURN)
+def add_turn(api):
+    return api.post("/sessions/monday/interactions", SECRET_TURN)
 
 
-def stored() -> str:
+def fetch_stored_history() -> str:
     return str(SessionMemory.objects.get().history)
 
 
-def said(api) -> list[dict]:
+def fetch_turns(api) -> list[dict]:
     found = api.get("/sessions/monday/context").json()["interactions"]
-    return [{name: each[name] for name in TURN} for each in found]
+    return [{name: each[name] for name in SECRET_TURN} for each in found]
 
 
 def test_without_keys_nothing_is_sealed(api):
-    add(api)
-    assert SECRET in stored()
+    add_turn(api)
+    assert SECRET_TEXT in fetch_stored_history()
 
 
 def test_with_a_key_nothing_readable_is_stored(api, settings):
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    assert add(api).json()["history_length"] == 1
-    assert SECRET not in stored()
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    assert add_turn(api).json()["history_length"] == 1
+    assert SECRET_TEXT not in fetch_stored_history()
     assert SessionMemory.objects.get().history[0].keys() == {"sealed", "timestamp"}
-    assert said(api) == [TURN]
+    assert fetch_turns(api) == [SECRET_TURN]
 
 
 def test_plain_and_sealed_interactions_of_one_session_are_read_together(api, settings):
-    add(api)
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    add(api)
-    assert said(api) == [TURN, TURN]
+    add_turn(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    add_turn(api)
+    assert fetch_turns(api) == [SECRET_TURN, SECRET_TURN]
 
 
 def test_an_old_key_still_opens_and_the_first_one_seals(api, settings):
-    settings.SESSION_ENCRYPTION_KEYS = [OLD]
-    add(api)
-    settings.SESSION_ENCRYPTION_KEYS = [NEW, OLD]
-    add(api)
-    assert said(api) == [TURN, TURN]
+    settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
+    add_turn(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY, OLD_KEY]
+    add_turn(api)
+    assert fetch_turns(api) == [SECRET_TURN, SECRET_TURN]
     first, second = SessionMemory.objects.get().history
-    assert Fernet(OLD).decrypt(first["sealed"])
-    assert Fernet(NEW).decrypt(second["sealed"])
+    assert Fernet(OLD_KEY).decrypt(first["sealed"])
+    assert Fernet(NEW_KEY).decrypt(second["sealed"])
 
 
-@pytest.mark.parametrize("keys", [[], [OTHER]], ids=["no key", "another key"])
+@pytest.mark.parametrize("keys", [[], [OTHER_KEY]], ids=["no key", "another key"])
 def test_what_cannot_be_opened_is_an_error_and_never_an_answer(api, settings, keys):
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    add(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    add_turn(api)
     token = SessionMemory.objects.get().history[0]["sealed"]
     settings.SESSION_ENCRYPTION_KEYS = keys
     response = api.get("/sessions/monday/context")
@@ -71,8 +71,8 @@ def test_what_cannot_be_opened_is_an_error_and_never_an_answer(api, settings, ke
 
 
 def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    add(api)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    add_turn(api)
     session = SessionMemory.objects.get()
     token = session.history[0]["sealed"]
     session.history[0]["sealed"] = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
@@ -81,16 +81,16 @@ def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
 
 
 def test_a_caller_cannot_pass_something_off_as_sealed(api, settings):
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    assert is_problem(api.post("/sessions/monday/interactions", TURN | {"sealed": "x"}), 422)
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    assert is_problem(api.post("/sessions/monday/interactions", SECRET_TURN | {"sealed": "x"}), 422)
 
 
-@pytest.mark.parametrize("keys", [[], [OTHER]], ids=["no key", "another key"])
+@pytest.mark.parametrize("keys", [[], [OTHER_KEY]], ids=["no key", "another key"])
 def test_a_lost_key_is_noticed_by_health(api, settings, keys):
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    add(api)
-    assert histories() == (Status.HEALTHY, "The sessions added to last can be read.")
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    add_turn(api)
+    assert check_histories() == (HealthStatus.HEALTHY, "The sessions added to last can be read.")
     settings.SESSION_ENCRYPTION_KEYS = keys
-    status, message = histories()
-    assert status == Status.DEGRADED
+    status, message = check_histories()
+    assert status == HealthStatus.DEGRADED
     assert message.startswith("1 of the sessions")

@@ -26,23 +26,23 @@ from django.db.models import F
 from redis import Redis
 
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 from sessions_app import history
 from sessions_app.management.commands import import_sessions
 from sessions_app.models import Namespace, SessionMemory
-from tests.stack.stack import MANAGE, clean_environment
-from tests.wire import at_once
+from tests.stack.stack import MANAGE, build_environment
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC).replace(microsecond=0)
-HERE = ("--namespace", "ours")
+NAMESPACE_OPTION = ("--namespace", "ours")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Broker]:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
-        with Broker(Home(Path(directory) / "home")) as broker:
+        with Broker(DataDirectory(Path(directory) / "home")) as broker:
             yield broker
 
 
@@ -59,40 +59,40 @@ def old(server) -> Iterator[Redis]:
         yield client
 
 
-def ago(**distance: float) -> str:
+def format_time_ago(**distance: float) -> str:
     return (NOW - timedelta(**distance)).isoformat()
 
 
-def said(query: str, answer: str = "yes", **more: object) -> dict:
+def build_interaction(query: str, answer: str = "yes", **more: object) -> dict:
     return {"query": query, "answer": answer, **more}
 
 
-def push(old: Redis, key: str, *interactions: object) -> None:
+def push_interactions(old: Redis, key: str, *interactions: object) -> None:
     old.rpush(key, *map(json.dumps, interactions))
 
 
-def run(capsys, url: str, *words: object) -> tuple[str, str]:
+def run_import(capsys, url: str, *words: object) -> tuple[str, str]:
     """What the command says on stdout and on stderr."""
-    call_command("import_sessions", url, *HERE, *map(str, words))
+    call_command("import_sessions", url, *NAMESPACE_OPTION, *map(str, words))
     return capsys.readouterr()
 
 
-def refusal(url: str, *words: object) -> CommandError:
+def run_refused_command(url: str, *words: object) -> CommandError:
     with pytest.raises(CommandError) as caught:
-        call_command("import_sessions", url, *HERE, *map(str, words))
+        call_command("import_sessions", url, *NAMESPACE_OPTION, *map(str, words))
     return caught.value
 
 
-def held(namespace: Namespace, session: str) -> list[dict]:
+def load_history(namespace: Namespace, session: str) -> list[dict]:
     """Oldest first."""
-    return history.context(namespace.pk, session, 1000)[::-1]
+    return history.fetch_context(namespace.pk, session, 1000)[::-1]
 
 
-def queries(namespace: Namespace, session: str) -> list[str]:
-    return [each["query"] for each in held(namespace, session)]
+def list_queries(namespace: Namespace, session: str) -> list[str]:
+    return [each["query"] for each in load_history(namespace, session)]
 
 
-def figures(out: str) -> list[int]:
+def parse_summary(out: str) -> list[int]:
     """Of the summary: sessions, added, there, too old, surplus, skipped."""
     words = out.replace(",", "").split()
     return [int(word) for word in words if word.isdigit()]
@@ -102,10 +102,16 @@ def figures(out: str) -> list[int]:
 
 
 def test_a_list_is_brought_over_with_its_times(capsys, namespace, old, url):
-    push(old, "session:monday", said("one", "1", timestamp=ago(hours=2)), said("two", "2", timestamp=ago(hours=1)))
-    out, err = run(capsys, url)
+    push_interactions(
+        old,
+        "session:monday",
+        build_interaction("one", "1", timestamp=format_time_ago(hours=2)),
+        build_interaction("two", "2", timestamp=format_time_ago(hours=1)),
+    )
+    out, err = run_import(capsys, url)
     assert [
-        (each["query"], each["answer"], datetime.fromisoformat(each["timestamp"])) for each in held(namespace, "monday")
+        (each["query"], each["answer"], datetime.fromisoformat(each["timestamp"]))
+        for each in load_history(namespace, "monday")
     ] == [("one", "1", NOW - timedelta(hours=2)), ("two", "2", NOW - timedelta(hours=1))]
     assert out == (
         "1 sessions: 2 interactions added, 0 already there, 0 too old, 0 more than a session keeps; 0 skipped.\n"
@@ -115,46 +121,77 @@ def test_a_list_is_brought_over_with_its_times(capsys, namespace, old, url):
 
 
 def test_a_string_that_holds_an_array_is_brought_over(capsys, namespace, old, url):
-    old.set("session:monday", json.dumps([said("one", timestamp=ago(hours=2)), said("two", timestamp=ago(hours=1))]))
-    run(capsys, url)
-    assert queries(namespace, "monday") == ["one", "two"]
+    old.set(
+        "session:monday",
+        json.dumps(
+            [
+                build_interaction("one", timestamp=format_time_ago(hours=2)),
+                build_interaction("two", timestamp=format_time_ago(hours=1)),
+            ]
+        ),
+    )
+    run_import(capsys, url)
+    assert list_queries(namespace, "monday") == ["one", "two"]
 
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["oldest first", "newest first"])
 def test_times_decide_and_among_equal_ones_the_direction_of_the_list(capsys, namespace, old, url, turn):
-    times = [ago(hours=3), ago(hours=2), ago(hours=2), ago(hours=2), ago(hours=1)]
-    push(old, "session:monday", *[said(f"number {n}", timestamp=time) for n, time in enumerate(times)][::turn])
-    run(capsys, url)
-    assert queries(namespace, "monday") == [f"number {n}" for n in range(5)]
+    times = [
+        format_time_ago(hours=3),
+        format_time_ago(hours=2),
+        format_time_ago(hours=2),
+        format_time_ago(hours=2),
+        format_time_ago(hours=1),
+    ]
+    push_interactions(
+        old,
+        "session:monday",
+        *[build_interaction(f"number {n}", timestamp=time) for n, time in enumerate(times)][::turn],
+    )
+    run_import(capsys, url)
+    assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
 
 
 def test_without_times_the_given_order_stays_and_the_time_is_that_of_the_import(capsys, namespace, old, url):
-    push(old, "session:monday", *[said(f"number {n}") for n in range(5)])
-    run(capsys, url)
-    assert queries(namespace, "monday") == [f"number {n}" for n in range(5)]
-    assert datetime.now(UTC) - datetime.fromisoformat(held(namespace, "monday")[0]["timestamp"]) < timedelta(minutes=1)
+    push_interactions(old, "session:monday", *[build_interaction(f"number {n}") for n in range(5)])
+    run_import(capsys, url)
+    assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
+    assert datetime.now(UTC) - datetime.fromisoformat(load_history(namespace, "monday")[0]["timestamp"]) < timedelta(
+        minutes=1
+    )
 
 
 def test_those_without_a_time_stay_beside_their_neighbours(capsys, namespace, old, url):
-    first, last = said("b", timestamp=ago(hours=3)), said("d", timestamp=ago(hours=1))
-    push(old, "session:monday", said("a"), first, said("c"), last, said("e", timestamp=None))
-    run(capsys, url)
-    assert queries(namespace, "monday") == ["a", "b", "c", "d", "e"]
+    first, last = (
+        build_interaction("b", timestamp=format_time_ago(hours=3)),
+        build_interaction("d", timestamp=format_time_ago(hours=1)),
+    )
+    push_interactions(
+        old,
+        "session:monday",
+        build_interaction("a"),
+        first,
+        build_interaction("c"),
+        last,
+        build_interaction("e", timestamp=None),
+    )
+    run_import(capsys, url)
+    assert list_queries(namespace, "monday") == ["a", "b", "c", "d", "e"]
 
 
 def test_those_without_a_time_come_before_what_was_said_here(capsys, namespace, old, url):
-    history.add(namespace.pk, "monday", [said("here")])
-    push(old, "session:monday", said("a"), said("b"))
-    run(capsys, url)
-    assert queries(namespace, "monday") == ["a", "b", "here"]
+    history.add(namespace.pk, "monday", [build_interaction("here")])
+    push_interactions(old, "session:monday", build_interaction("a"), build_interaction("b"))
+    run_import(capsys, url)
+    assert list_queries(namespace, "monday") == ["a", "b", "here"]
 
 
 @pytest.mark.parametrize(
     "written",
     [
-        ago(hours=1),
-        ago(hours=1).replace("+00:00", "Z"),
-        ago(hours=1).removesuffix("+00:00"),
+        format_time_ago(hours=1),
+        format_time_ago(hours=1).replace("+00:00", "Z"),
+        format_time_ago(hours=1).removesuffix("+00:00"),
         (NOW - timedelta(hours=1)).astimezone(timezone(timedelta(hours=5))).isoformat(),
         (NOW - timedelta(hours=1)).timestamp(),
         int((NOW - timedelta(hours=1)).timestamp()),
@@ -163,48 +200,50 @@ def test_those_without_a_time_come_before_what_was_said_here(capsys, namespace, 
 )
 @pytest.mark.parametrize("form", ["list", "string"])
 def test_times_may_be_written_in_many_ways(capsys, namespace, old, url, written, form):
-    one = said("one", timestamp=written)
-    old.set("session:monday", json.dumps([one])) if form == "string" else push(old, "session:monday", one)
-    run(capsys, url)
-    assert [each["timestamp"] for each in held(namespace, "monday")] == [f"{ago(hours=1)[:19]}.000000+00:00"]
+    one = build_interaction("one", timestamp=written)
+    old.set("session:monday", json.dumps([one])) if form == "string" else push_interactions(old, "session:monday", one)
+    run_import(capsys, url)
+    assert [each["timestamp"] for each in load_history(namespace, "monday")] == [
+        f"{format_time_ago(hours=1)[:19]}.000000+00:00"
+    ]
 
 
 def test_pattern_and_prefix_are_chosen(capsys, namespace, old, url):
     for key in ("chat/1", "chat/2/é", "session:3", "chat"):
-        push(old, key, said(key))
-    run(capsys, url, "--pattern", "chat/*", "--prefix", "chat/")
+        push_interactions(old, key, build_interaction(key))
+    run_import(capsys, url, "--pattern", "chat/*", "--prefix", "chat/")
     assert set(SessionMemory.objects.values_list("session_id", flat=True)) == {"1", "2/é"}
 
 
 def test_fields_nobody_knows_are_left_behind(capsys, namespace, old, url):
-    push(old, "session:monday", said("one", model="gpt", tokens=[1]))
-    run(capsys, url)
-    assert held(namespace, "monday")[0].keys() == {"query", "answer", "timestamp"}
+    push_interactions(old, "session:monday", build_interaction("one", model="gpt", tokens=[1]))
+    run_import(capsys, url)
+    assert load_history(namespace, "monday")[0].keys() == {"query", "answer", "timestamp"}
 
 
 @pytest.mark.parametrize("form", ["unix://{path}", "redis+socket://{path}", "redis+socket://{path}?virtual_host=0"])
 def test_the_address_may_be_spelled_as_celery_does(capsys, namespace, old, server, form):
-    push(old, "session:monday", said("one"))
-    run(capsys, form.format(path=quote(str(server.home.broker_socket))))
-    assert queries(namespace, "monday") == ["one"]
+    push_interactions(old, "session:monday", build_interaction("one"))
+    run_import(capsys, form.format(path=quote(str(server.home.broker_socket))))
+    assert list_queries(namespace, "monday") == ["one"]
 
 
 def test_another_database_of_the_server_is_another_one(capsys, namespace, old, url):
-    push(old, "session:monday", said("one"))
-    assert figures(run(capsys, f"{url}?db=3").out)[0] == 0
+    push_interactions(old, "session:monday", build_interaction("one"))
+    assert parse_summary(run_import(capsys, f"{url}?db=3").out)[0] == 0
 
 
 def test_the_other_server_is_left_as_it_was(capsys, namespace, old, url):
-    push(old, "session:monday", said("one"))
+    push_interactions(old, "session:monday", build_interaction("one"))
     before = old.dump("session:monday")
-    run(capsys, url)
+    run_import(capsys, url)
     assert old.keys() == [b"session:monday"]
     assert old.dump("session:monday") == before
 
 
 def test_only_the_named_namespace_is_added_to(capsys, api, namespace, outsider, old, url):
-    push(old, "session:monday", said("one"))
-    run(capsys, url)
+    push_interactions(old, "session:monday", build_interaction("one"))
+    run_import(capsys, url)
     assert outsider.get("/sessions").json()["results"] == []
     assert api.get("/sessions/monday/context").json()["interactions"][0]["query"] == "one"
 
@@ -217,93 +256,116 @@ def test_only_the_named_namespace_is_added_to(capsys, api, namespace, outsider, 
 def test_running_it_twice_adds_nothing_twice(capsys, settings, namespace, old, url, dated, sealed):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()] if sealed else []
     times = {"all": (3, 2, 1, 1), "none": (None,) * 4, "some": (None, 2, None, 1)}[dated]
-    push(old, "session:monday", *[said(f"{n}", timestamp=time and ago(hours=time)) for n, time in enumerate(times)])
-    run(capsys, url)
+    push_interactions(
+        old,
+        "session:monday",
+        *[build_interaction(f"{n}", timestamp=time and format_time_ago(hours=time)) for n, time in enumerate(times)],
+    )
+    run_import(capsys, url)
     before = SessionMemory.objects.values().get()
-    assert figures(run(capsys, url).out) == [1, 0, 4, 0, 0, 0]
+    assert parse_summary(run_import(capsys, url).out) == [1, 0, 4, 0, 0, 0]
     assert SessionMemory.objects.values().get() == before
-    assert queries(namespace, "monday") == ["0", "1", "2", "3"]
+    assert list_queries(namespace, "monday") == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("time", [None, ago(hours=1)], ids=["without time", "with time"])
+@pytest.mark.parametrize("time", [None, format_time_ago(hours=1)], ids=["without time", "with time"])
 def test_the_same_said_twice_is_brought_over_twice_and_only_once(capsys, namespace, old, url, time):
-    push(old, "session:monday", *[said("and now?", timestamp=time)] * 2)
-    assert figures(run(capsys, url).out)[1] == 2
-    assert figures(run(capsys, url).out)[1:3] == [0, 2]
-    assert queries(namespace, "monday") == ["and now?"] * 2
+    push_interactions(old, "session:monday", *[build_interaction("and now?", timestamp=time)] * 2)
+    assert parse_summary(run_import(capsys, url).out)[1] == 2
+    assert parse_summary(run_import(capsys, url).out)[1:3] == [0, 2]
+    assert list_queries(namespace, "monday") == ["and now?"] * 2
 
 
 def test_the_same_words_at_another_time_are_another_interaction(capsys, namespace, old, url):
-    history.add(namespace.pk, "monday", [said("one")])
-    push(old, "session:monday", said("one", timestamp=ago(hours=1)))
-    assert figures(run(capsys, url).out)[1] == 1
+    history.add(namespace.pk, "monday", [build_interaction("one")])
+    push_interactions(old, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
+    assert parse_summary(run_import(capsys, url).out)[1] == 1
 
 
 @pytest.mark.parametrize("dated", [True, False])
 def test_only_what_is_new_there_is_added_the_next_time(capsys, namespace, old, url, dated):
-    turns = [said(f"{n}", **({"timestamp": ago(minutes=10 - n)} if dated else {})) for n in range(5)]
-    push(old, "session:monday", *turns[:3])
-    run(capsys, url)
-    history.add(namespace.pk, "monday", [said("here")])
-    push(old, "session:monday", *turns[3:])
-    assert figures(run(capsys, url).out) == [1, 2, 3, 0, 0, 0]
-    assert queries(namespace, "monday") == ["0", "1", "2", "3", "4", "here"]
+    turns = [
+        build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=10 - n)} if dated else {})) for n in range(5)
+    ]
+    push_interactions(old, "session:monday", *turns[:3])
+    run_import(capsys, url)
+    history.add(namespace.pk, "monday", [build_interaction("here")])
+    push_interactions(old, "session:monday", *turns[3:])
+    assert parse_summary(run_import(capsys, url).out) == [1, 2, 3, 0, 0, 0]
+    assert list_queries(namespace, "monday") == ["0", "1", "2", "3", "4", "here"]
 
 
 @pytest.mark.parametrize("dated", [True, False])
 def test_of_too_many_the_newest_stay_and_the_others_are_not_brought_back(capsys, settings, namespace, old, url, dated):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 5
-    push(
-        old, "session:monday", *[said(f"{n}", **({"timestamp": ago(minutes=9 - n)} if dated else {})) for n in range(8)]
+    push_interactions(
+        old,
+        "session:monday",
+        *[
+            build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=9 - n)} if dated else {}))
+            for n in range(8)
+        ],
     )
-    assert figures(run(capsys, url).out) == [1, 5, 0, 0, 3, 0]
-    history.add(namespace.pk, "monday", [said("here"), said("and here")])
+    assert parse_summary(run_import(capsys, url).out) == [1, 5, 0, 0, 3, 0]
+    history.add(namespace.pk, "monday", [build_interaction("here"), build_interaction("and here")])
     expected = ["5", "6", "7", "here", "and here"]
-    assert queries(namespace, "monday") == expected
+    assert list_queries(namespace, "monday") == expected
     for _ in range(2):
-        assert figures(run(capsys, url).out) == [1, 0, 3, 0, 5, 0]
-        assert queries(namespace, "monday") == expected
+        assert parse_summary(run_import(capsys, url).out) == [1, 0, 3, 0, 5, 0]
+        assert list_queries(namespace, "monday") == expected
 
 
 # What is too old
 
 
 def test_what_is_too_old_is_counted_and_not_there(capsys, namespace, old, url):
-    push(old, "session:monday", said("old", timestamp=ago(hours=25)), said("young", timestamp=ago(hours=23)))
-    push(old, "session:sunday", said("older", timestamp=ago(days=3)))
-    assert figures(run(capsys, url).out) == [2, 1, 0, 2, 0, 0]
-    assert queries(namespace, "monday") == ["young"]
+    push_interactions(
+        old,
+        "session:monday",
+        build_interaction("old", timestamp=format_time_ago(hours=25)),
+        build_interaction("young", timestamp=format_time_ago(hours=23)),
+    )
+    push_interactions(old, "session:sunday", build_interaction("older", timestamp=format_time_ago(days=3)))
+    assert parse_summary(run_import(capsys, url).out) == [2, 1, 0, 2, 0, 0]
+    assert list_queries(namespace, "monday") == ["young"]
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
 def test_a_time_to_live_is_given_before_anything_is_dropped(capsys, namespace, old, url):
-    push(old, "session:monday", said("old", timestamp=ago(hours=70)), said("older", timestamp=ago(hours=73)))
-    assert figures(run(capsys, url, "--ttl-hours", 72).out) == [1, 1, 0, 1, 0, 0]
-    assert queries(namespace, "monday") == ["old"]
+    push_interactions(
+        old,
+        "session:monday",
+        build_interaction("old", timestamp=format_time_ago(hours=70)),
+        build_interaction("older", timestamp=format_time_ago(hours=73)),
+    )
+    assert parse_summary(run_import(capsys, url, "--ttl-hours", 72).out) == [1, 1, 0, 1, 0, 0]
+    assert list_queries(namespace, "monday") == ["old"]
     assert SessionMemory.objects.get().ttl_hours == 72
 
 
 @pytest.mark.parametrize(("own", "given", "then"), [(None, 72, 72), (48, 72, 72), (96, 72, 96), (None, 12, None)])
 def test_a_session_that_is_there_lives_no_shorter_than_before(capsys, namespace, old, url, own, given, then):
-    history.add(namespace.pk, "monday", [said("here", timestamp=f"{ago(hours=20)[:19]}.000000+00:00")])
+    history.add(
+        namespace.pk, "monday", [build_interaction("here", timestamp=f"{format_time_ago(hours=20)[:19]}.000000+00:00")]
+    )
     SessionMemory.objects.update(ttl_hours=own)
-    push(old, "session:monday", said("one", timestamp=ago(hours=1)))
-    run(capsys, url, "--ttl-hours", given)
+    push_interactions(old, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
+    run_import(capsys, url, "--ttl-hours", given)
     assert SessionMemory.objects.get().ttl_hours == then
-    assert queries(namespace, "monday") == ["here", "one"]
+    assert list_queries(namespace, "monday") == ["here", "one"]
 
 
 def test_a_session_that_is_over_begins_anew(capsys, namespace, old, url):
-    history.add(namespace.pk, "monday", [said("over")])
+    history.add(namespace.pk, "monday", [build_interaction("over")])
     SessionMemory.objects.update(updated_at=NOW - timedelta(hours=25))
-    push(old, "session:monday", said("one"))
-    run(capsys, url, "--ttl-hours", 72)
-    assert queries(namespace, "monday") == ["one"]
+    push_interactions(old, "session:monday", build_interaction("one"))
+    run_import(capsys, url, "--ttl-hours", 72)
+    assert list_queries(namespace, "monday") == ["one"]
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e9"])
 def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
-    error = refusal(url, "--ttl-hours", hours)
+    error = run_refused_command(url, "--ttl-hours", hours)
     assert error.returncode == 2
     assert "--ttl-hours must be above 0" in str(error)
 
@@ -323,29 +385,32 @@ def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
         ('{"query": "a\\u0000b", "answer": "x"}', "NUL"),
         ('{"query": "\\ud800", "answer": "x"}', "index 1"),
         ('{"query": 5, "answer": "x"}', "query"),
-        (json.dumps(said("x", "y" * 100_001)), "answer"),
-        (json.dumps(said("x", timestamp="yesterday")), "timestamp"),
-        (json.dumps(said("x", timestamp=True)), "timestamp"),
-        (json.dumps(said("x", timestamp=float("nan"))), "timestamp"),
-        (json.dumps(said("x", timestamp=1e300)), "timestamp: must lie between 2000 and 2200"),
-        (json.dumps(said("x", timestamp=10**400)), "index 1"),
-        (json.dumps(said("x", timestamp=1_700_000_000_000)), "timestamp"),
-        (json.dumps(said("x", timestamp=0)), "timestamp: must lie between 2000 and 2200"),
-        (json.dumps(said("x", timestamp="2199-01-01T00:00:00Z")), "timestamp: may lie at most an hour in the future"),
+        (json.dumps(build_interaction("x", "y" * 100_001)), "answer"),
+        (json.dumps(build_interaction("x", timestamp="yesterday")), "timestamp"),
+        (json.dumps(build_interaction("x", timestamp=True)), "timestamp"),
+        (json.dumps(build_interaction("x", timestamp=float("nan"))), "timestamp"),
+        (json.dumps(build_interaction("x", timestamp=1e300)), "timestamp: must lie between 2000 and 2200"),
+        (json.dumps(build_interaction("x", timestamp=10**400)), "index 1"),
+        (json.dumps(build_interaction("x", timestamp=1_700_000_000_000)), "timestamp"),
+        (json.dumps(build_interaction("x", timestamp=0)), "timestamp: must lie between 2000 and 2200"),
+        (
+            json.dumps(build_interaction("x", timestamp="2199-01-01T00:00:00Z")),
+            "timestamp: may lie at most an hour in the future",
+        ),
         (b'{"query": "\xff", "answer": "x"}', "index 1"),
         ("[" * 100_000, "index 1"),
     ],
     ids=lambda value: str(value)[:50],
 )
 def test_a_bad_interaction_keeps_its_whole_session_out_and_no_other(capsys, namespace, old, url, bad, told):
-    push(old, "session:bad", said("fine"))
+    push_interactions(old, "session:bad", build_interaction("fine"))
     old.rpush("session:bad", bad)
     for key in ("session:aaa", "session:zzz"):
-        push(old, key, said("fine"))
-    error = refusal(url)
+        push_interactions(old, key, build_interaction("fine"))
+    error = run_refused_command(url)
     out, err = capsys.readouterr()
     assert error.returncode == 1
-    assert figures(out) == [2, 2, 0, 0, 0, 1]
+    assert parse_summary(out) == [2, 2, 0, 0, 0, 1]
     [line] = [line for line in err.splitlines() if "session:bad" in line]
     assert "index 1" in line
     assert told in line
@@ -367,14 +432,14 @@ def test_a_bad_interaction_keeps_its_whole_session_out_and_no_other(capsys, name
 )
 def test_a_bad_string_is_told(capsys, namespace, old, url, bad, told):
     old.set("session:bad", bad)
-    assert refusal(url).returncode == 1
+    assert run_refused_command(url).returncode == 1
     assert told in capsys.readouterr().err
     assert SessionMemory.objects.count() == 0
 
 
 def test_many_bad_interactions_of_one_session_are_told_in_few_lines(capsys, namespace, old, url):
     old.rpush("session:bad", *["x"] * 1000)
-    refusal(url)
+    run_refused_command(url)
     err = capsys.readouterr().err
     assert "and 990 more" in err
     assert len(err.splitlines()) < 20
@@ -392,10 +457,10 @@ def test_many_bad_interactions_of_one_session_are_told_in_few_lines(capsys, name
 )
 def test_a_value_of_another_type_is_told(capsys, namespace, old, url, fill):
     fill(old)
-    push(old, "session:monday", said("one"))
-    assert refusal(url).returncode == 1
+    push_interactions(old, "session:monday", build_interaction("one"))
+    assert run_refused_command(url).returncode == 1
     assert "'session:bad': it holds a " in capsys.readouterr().err
-    assert queries(namespace, "monday") == ["one"]
+    assert list_queries(namespace, "monday") == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -413,58 +478,63 @@ def test_a_value_of_another_type_is_told(capsys, namespace, old, url, fill):
     ids=repr,
 )
 def test_a_key_that_gives_no_session_id_is_told(capsys, namespace, old, url, key, told):
-    push(old, key, said("one"))
-    push(old, "session:monday", said("one"))
-    assert refusal(url, "--pattern", "*").returncode == 1
+    push_interactions(old, key, build_interaction("one"))
+    push_interactions(old, "session:monday", build_interaction("one"))
+    assert run_refused_command(url, "--pattern", "*").returncode == 1
     out, err = capsys.readouterr()
     assert told in err
     assert "\x1b" not in err
-    assert figures(out)[0] == 1
+    assert parse_summary(out)[0] == 1
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
 def test_a_session_that_no_key_opens_is_left_alone_and_told(capsys, settings, namespace, old, url):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    history.add(namespace.pk, "closed", [said("here")])
+    history.add(namespace.pk, "closed", [build_interaction("here")])
     before = SessionMemory.objects.values().get()
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     for key in ("session:closed", "session:open"):
-        push(old, key, said("one"))
-    assert refusal(url, "--ttl-hours", 72).returncode == 1
+        push_interactions(old, key, build_interaction("one"))
+    assert run_refused_command(url, "--ttl-hours", 72).returncode == 1
     assert "'session:closed': " in (err := capsys.readouterr().err)
     assert "SESSION_ENCRYPTION_KEYS" in err
     assert SessionMemory.objects.values().get(session_id="closed") == before
-    assert queries(namespace, "open") == ["one"]
+    assert list_queries(namespace, "open") == ["one"]
 
 
 # Trying it first
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(capsys, namespace, old, url):
-    history.add(namespace.pk, "monday", [said("here")])
-    push(old, "session:monday", said("two", timestamp=ago(days=2)), said("one", timestamp=ago(hours=1)))
-    push(old, "session:tuesday", said("one"))
+    history.add(namespace.pk, "monday", [build_interaction("here")])
+    push_interactions(
+        old,
+        "session:monday",
+        build_interaction("two", timestamp=format_time_ago(days=2)),
+        build_interaction("one", timestamp=format_time_ago(hours=1)),
+    )
+    push_interactions(old, "session:tuesday", build_interaction("one"))
     before = list(SessionMemory.objects.values())
-    dry = run(capsys, url, "--dry-run", "--ttl-hours", 30).out
+    dry = run_import(capsys, url, "--dry-run", "--ttl-hours", 30).out
     assert list(SessionMemory.objects.values()) == before
     assert "would be added" in dry
-    assert figures(dry) == figures(run(capsys, url, "--ttl-hours", 30).out) == [2, 2, 0, 1, 0, 0]
+    assert parse_summary(dry) == parse_summary(run_import(capsys, url, "--ttl-hours", 30).out) == [2, 2, 0, 1, 0, 0]
 
 
 def test_nothing_to_import_is_told_as_nothing(capsys, namespace, old, url):
-    assert figures(run(capsys, url).out) == [0] * 6
+    assert parse_summary(run_import(capsys, url).out) == [0] * 6
 
 
 # At the same time
 
 
-def waits_for_a_lock() -> bool:
+def is_lock_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])
 
 
-def until(condition, seconds: float = 10) -> bool:
+def wait_for(condition, seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -475,28 +545,37 @@ def until(condition, seconds: float = 10) -> bool:
 @pytest.mark.parametrize("exists", [True, False], ids=["a session that is there", "a new one"])
 def test_what_is_added_meanwhile_is_not_lost(namespace, old, url, exists):
     if exists:
-        history.add(namespace.pk, "monday", [said("before", timestamp=f"{ago(hours=2)[:19]}.000000+00:00")])
-    push(old, "session:monday", said("imported", timestamp=ago(hours=1)))
+        history.add(
+            namespace.pk,
+            "monday",
+            [build_interaction("before", timestamp=f"{format_time_ago(hours=2)[:19]}.000000+00:00")],
+        )
+    push_interactions(old, "session:monday", build_interaction("imported", timestamp=format_time_ago(hours=1)))
     with transaction.atomic():
-        history.add(namespace.pk, "monday", [said("meanwhile")])
-        importing = threading.Thread(target=partial(at_once, [lambda: call_command("import_sessions", url, *HERE)]))
+        history.add(namespace.pk, "monday", [build_interaction("meanwhile")])
+        importing = threading.Thread(
+            target=partial(run_at_once, [lambda: call_command("import_sessions", url, *NAMESPACE_OPTION)])
+        )
         importing.start()
-        assert until(waits_for_a_lock)
+        assert wait_for(is_lock_awaited)
     importing.join(20)
-    assert queries(namespace, "monday") == ["before"] * exists + ["imported", "meanwhile"]
+    assert list_queries(namespace, "monday") == ["before"] * exists + ["imported", "meanwhile"]
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("dated", [True, False])
 def test_two_imports_at_once_and_someone_who_adds_get_along(namespace, old, url, dated):
     for session in range(10):
-        turns = [said(f"{n}", **({"timestamp": ago(minutes=9 - n)} if dated else {})) for n in range(5)]
-        push(old, f"session:{session}", *turns)
-    importing = lambda: call_command("import_sessions", url, *HERE)  # noqa: E731
-    adding = lambda: [history.add(namespace.pk, f"{n % 10}", [said("here")]) for n in range(30)]  # noqa: E731
-    at_once([importing, importing, adding])
+        turns = [
+            build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=9 - n)} if dated else {}))
+            for n in range(5)
+        ]
+        push_interactions(old, f"session:{session}", *turns)
+    importing = lambda: call_command("import_sessions", url, *NAMESPACE_OPTION)  # noqa: E731
+    adding = lambda: [history.add(namespace.pk, f"{n % 10}", [build_interaction("here")]) for n in range(30)]  # noqa: E731
+    run_at_once([importing, importing, adding])
     for session in range(10):
-        assert sorted(queries(namespace, f"{session}")) == ["0", "1", "2", "3", "4", "here", "here", "here"]
+        assert sorted(list_queries(namespace, f"{session}")) == ["0", "1", "2", "3", "4", "here", "here", "here"]
 
 
 # A server that is not there
@@ -516,20 +595,20 @@ def test_two_imports_at_once_and_someone_who_adds_get_along(namespace, old, url,
     ],
 )
 def test_what_is_no_address_is_wrong_use(namespace, bad):
-    error = refusal(bad)
+    error = run_refused_command(bad)
     assert error.returncode == 2
     assert "not the address of a Redis or Valkey server" in str(error)
 
 
 @pytest.mark.parametrize("options", ["db=x", "colour=red", "socket_timeout=soon"])
 def test_options_the_client_does_not_know_are_wrong_use(namespace, old, url, options):
-    assert refusal(f"{url}?{options}").returncode == 2
+    assert run_refused_command(f"{url}?{options}").returncode == 2
 
 
 @pytest.mark.parametrize("nowhere", ["redis://127.0.0.1:1", "unix:///nowhere", "rediss://:secret@127.0.0.1:1/0"])
 def test_a_server_that_is_not_there_is_a_sentence(namespace, nowhere):
     started = time.monotonic()
-    error = refusal(nowhere)
+    error = run_refused_command(nowhere)
     assert error.returncode == 1
     assert str(error).startswith("The server cannot be used: ")
     assert "secret" not in str(error)
@@ -540,7 +619,7 @@ def test_a_wrong_password_is_a_sentence(namespace, old, url):
     old.config_set("requirepass", "right")
     try:
         for address in (url, url.replace("unix://", "unix://:wrong@")):
-            error = refusal(address)
+            error = run_refused_command(address)
             assert error.returncode == 1
             assert "wrong" not in str(error)
     finally:
@@ -548,13 +627,13 @@ def test_a_wrong_password_is_a_sentence(namespace, old, url):
 
 
 def test_the_right_password_opens(capsys, namespace, old, url):
-    push(old, "session:monday", said("one"))
+    push_interactions(old, "session:monday", build_interaction("one"))
     old.config_set("requirepass", "a b")
     try:
-        run(capsys, url.replace("unix://", "unix://:a%20b@"))
+        run_import(capsys, url.replace("unix://", "unix://:a%20b@"))
     finally:
         old.config_set("requirepass", "")
-    assert queries(namespace, "monday") == ["one"]
+    assert list_queries(namespace, "monday") == ["one"]
 
 
 def test_a_frozen_server_is_not_waited_for(monkeypatch, namespace, server, url):
@@ -563,7 +642,7 @@ def test_a_frozen_server_is_not_waited_for(monkeypatch, namespace, server, url):
     process.suspend()
     try:
         started = time.monotonic()
-        assert refusal(url).returncode == 1
+        assert run_refused_command(url).returncode == 1
         assert time.monotonic() - started < 3
     finally:
         process.resume()
@@ -573,8 +652,8 @@ def test_a_server_that_goes_away_in_the_middle_is_a_sentence_that_says_how_far_i
     capsys, monkeypatch, namespace, old, url
 ):
     for n in range(4):
-        push(old, f"session:{n}", said("one"))
-    monkeypatch.setattr(import_sessions, "READ_AT_ONCE", 2)
+        push_interactions(old, f"session:{n}", build_interaction("one"))
+    monkeypatch.setattr(import_sessions, "READ_BATCH_SIZE", 2)
     merge, merged = import_sessions.merge, []
 
     def cut_off(**given):
@@ -588,7 +667,7 @@ def test_a_server_that_goes_away_in_the_middle_is_a_sentence_that_says_how_far_i
 
     monkeypatch.setattr(import_sessions, "merge", cut_off)
     try:
-        error = refusal(url)
+        error = run_refused_command(url)
     finally:
         old.config_set("requirepass", "")
     assert error.returncode == 1
@@ -597,42 +676,47 @@ def test_a_server_that_goes_away_in_the_middle_is_a_sentence_that_says_how_far_i
 
 
 def test_an_unknown_namespace_is_wrong_use(namespace, old, url):
-    assert refusal(url, "--namespace", "nowhere").returncode == 2
+    assert run_refused_command(url, "--namespace", "nowhere").returncode == 2
 
 
 # Much
 
 
-def filled(old: Redis, sessions: int = 300, interactions: int = 10_000) -> None:
+def fill_redis(old: Redis, sessions: int = 300, interactions: int = 10_000) -> None:
     with old.pipeline(transaction=False) as pipeline:
         for n in range(interactions):
-            turn = said(f"question {n}", f"answer {n} " + "x" * 50, timestamp=ago(seconds=20_000 - n))
+            turn = build_interaction(
+                f"question {n}", f"answer {n} " + "x" * 50, timestamp=format_time_ago(seconds=20_000 - n)
+            )
             pipeline.rpush(f"session:{n % sessions:03}", json.dumps(turn))
         pipeline.execute()
 
 
-def beside(url: str, namespace: str, **streams: object) -> subprocess.Popen:
+def start_command(url: str, namespace: str, **streams: object) -> subprocess.Popen:
     """The command in a process of its own, on the database of the tests."""
     ours = connection.settings_dict
     place = f"host={quote(ours['HOST'], safe='')}&port={ours['PORT']}"
     address = f"postgresql://{ours['USER']}:{quote(ours['PASSWORD'])}@/{ours['NAME']}?{place}"
-    env = clean_environment(DATABASE_URL=address, REDIS_URL="redis://127.0.0.1:1", SECRET_KEY="imported" * 8)
+    env = build_environment(DATABASE_URL=address, REDIS_URL="redis://127.0.0.1:1", SECRET_KEY="imported" * 8)
     words = [sys.executable, str(MANAGE), "import_sessions", url, "--namespace", namespace]
     return subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, **streams)
 
 
-def on_a_terminal(url: str, namespace: str) -> tuple[str, str]:
+def run_on_terminal(url: str, namespace: str) -> tuple[str, str]:
     """What the command says on stdout, and on a stderr that is a terminal."""
     ours, theirs = pty.openpty()
-    with open(ours, "rb", buffering=0) as terminal, beside(url, namespace, stdout=subprocess.PIPE, stderr=theirs) as it:
+    with (
+        open(ours, "rb", buffering=0) as terminal,
+        start_command(url, namespace, stdout=subprocess.PIPE, stderr=theirs) as it,
+    ):
         os.close(theirs)
-        bar = b"".join(iter(partial(what_comes, terminal), b""))
+        bar = b"".join(iter(partial(read_terminal, terminal), b""))
         out = it.stdout.read().decode()
     assert it.returncode == 0
     return out, bar.decode()
 
 
-def what_comes(terminal: RawIOBase) -> bytes:
+def read_terminal(terminal: RawIOBase) -> bytes:
     with suppress(OSError):  # what a terminal says when nobody writes to it any more
         return terminal.read(65536)
     return b""
@@ -641,30 +725,30 @@ def what_comes(terminal: RawIOBase) -> bytes:
 @pytest.mark.django_db(transaction=True)
 def test_an_interruption_is_made_good_by_running_it_again(namespace, old, url):
     """With a bar on a terminal, undisturbed, in one namespace; in two runs in the other."""
-    filled(old)
+    fill_redis(old)
     undisturbed = Namespace.objects.create(name="undisturbed")
-    out, bar = on_a_terminal(url, "undisturbed")
-    assert figures(out) == [300, 10_000, 0, 0, 0, 0]
+    out, bar = run_on_terminal(url, "undisturbed")
+    assert parse_summary(out) == [300, 10_000, 0, 0, 0, 0]
     assert "300/300" in bar
     assert "/s" in bar
 
-    history.add(namespace.pk, "150", [said("here")])
+    history.add(namespace.pk, "150", [build_interaction("here")])
     with transaction.atomic():
         SessionMemory.objects.select_for_update().get(namespace=namespace)
-        cut = beside(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert until(waits_for_a_lock, 30)
+        cut = start_command(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert wait_for(is_lock_awaited, 30)
         cut.send_signal(signal.SIGINT)
         _, err = cut.communicate(timeout=20)
     assert cut.returncode == 130
     assert err == "CommandError: Stopped: 150 of 300 sessions are done. Running it again goes on.\n"
     assert SessionMemory.objects.filter(namespace=namespace).count() == 151
 
-    again = beside(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    again = start_command(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0
     assert "300 of 300 sessions are done, in" in err
-    assert sum(figures(out)[1:3]) == 10_000
-    [here] = [each for each in held(namespace, "150") if each["query"] == "here"]
+    assert sum(parse_summary(out)[1:3]) == 10_000
+    [here] = [each for each in load_history(namespace, "150") if each["query"] == "here"]
     states = [
         {
             session: [each for each in stored if each != here]

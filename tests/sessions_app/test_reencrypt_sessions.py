@@ -11,39 +11,39 @@ from django.db import connection, transaction
 from sessions_app import history
 from sessions_app.management.commands import reencrypt_sessions
 from sessions_app.models import SessionMemory
-from tests.wire import at_once
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
-OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
+OLD_KEY, NEW_KEY, LOST_KEY = (Fernet.generate_key().decode() for _ in range(3))
 
 
-def run(capsys, *words: str) -> tuple[str, str]:
+def run_reencrypt(capsys, *words: str) -> tuple[str, str]:
     """What the command says on stdout and on stderr."""
     call_command("reencrypt_sessions", *words)
     return capsys.readouterr()
 
 
-def refusal(*words: str) -> CommandError:
+def run_refused_command(*words: str) -> CommandError:
     with pytest.raises(CommandError) as caught:
         call_command("reencrypt_sessions", *words)
     return caught.value
 
 
-def add(namespace, session: str, *queries: str) -> None:
+def add_history(namespace, session: str, *queries: str) -> None:
     history.add(namespace.pk, session, [{"query": query, "answer": f"{query}!"} for query in queries])
 
 
-def said(namespace, session: str) -> list[tuple]:
+def load_interactions(namespace, session: str) -> list[tuple]:
     """Oldest first: query, answer and time."""
-    found = history.context(namespace.pk, session, 1000)[::-1]
+    found = history.fetch_context(namespace.pk, session, 1000)[::-1]
     return [(each["query"], each["answer"], each["timestamp"]) for each in found]
 
 
-def stored(session: str) -> list[dict]:
+def fetch_stored_history(session: str) -> list[dict]:
     return SessionMemory.objects.get(session_id=session).history
 
 
-def sealed_by(key: str, each: dict) -> bool:
+def is_encrypted_with(key: str, each: dict) -> bool:
     try:
         return bool(Fernet(key).decrypt(each.get("sealed", "")))
     except InvalidToken:
@@ -53,97 +53,97 @@ def sealed_by(key: str, each: dict) -> bool:
 @pytest.fixture
 def mixed(namespace, settings):
     """What a session says whose interactions are plain, sealed with the old key, and sealed with the new one."""
-    add(namespace, "mixed", "plain 1", "plain 2")
-    settings.SESSION_ENCRYPTION_KEYS = [OLD]
-    add(namespace, "mixed", "old 1", "old 2")
-    settings.SESSION_ENCRYPTION_KEYS = [NEW, OLD]
-    add(namespace, "mixed", "new")
-    return said(namespace, "mixed")
+    add_history(namespace, "mixed", "plain 1", "plain 2")
+    settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
+    add_history(namespace, "mixed", "old 1", "old 2")
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY, OLD_KEY]
+    add_history(namespace, "mixed", "new")
+    return load_interactions(namespace, "mixed")
 
 
 def test_everything_is_sealed_with_the_first_key_and_the_old_one_may_go(capsys, namespace, settings, mixed):
     before = SessionMemory.objects.values().get()
-    assert run(capsys).out == "1 sessions sealed, 0 were already, 0 skipped.\n"
-    assert [sealed_by(NEW, each) for each in stored("mixed")] == [True] * 5
+    assert run_reencrypt(capsys).out == "1 sessions sealed, 0 were already, 0 skipped.\n"
+    assert [is_encrypted_with(NEW_KEY, each) for each in fetch_stored_history("mixed")] == [True] * 5
     after = SessionMemory.objects.values().get()
     assert after | {"history": 0} == before | {"history": 0}
     assert after["history"][4] == before["history"][4]
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    assert said(namespace, "mixed") == mixed
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    assert load_interactions(namespace, "mixed") == mixed
     assert [query for query, *_ in mixed] == ["plain 1", "plain 2", "old 1", "old 2", "new"]
 
 
 def test_all_are_opened_for_good_and_the_keys_may_go(capsys, namespace, settings, mixed):
     before = SessionMemory.objects.values().get()
-    assert run(capsys, "--plain").out == "1 sessions opened, 0 were already, 0 skipped.\n"
+    assert run_reencrypt(capsys, "--plain").out == "1 sessions opened, 0 were already, 0 skipped.\n"
     settings.SESSION_ENCRYPTION_KEYS = []
-    assert said(namespace, "mixed") == mixed
-    assert all(each.keys() == {"query", "answer", "timestamp"} for each in stored("mixed"))
+    assert load_interactions(namespace, "mixed") == mixed
+    assert all(each.keys() == {"query", "answer", "timestamp"} for each in fetch_stored_history("mixed"))
     assert SessionMemory.objects.values().get() | {"history": 0} == before | {"history": 0}
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
 def test_a_second_time_there_is_nothing_to_do(capsys, mixed, words):
-    run(capsys, *words)
-    before = stored("mixed")
-    out, err = run(capsys, *words)
+    run_reencrypt(capsys, *words)
+    before = fetch_stored_history("mixed")
+    out, err = run_reencrypt(capsys, *words)
     assert ", 1 were already, 0 skipped." in out
     assert err.startswith("1 of 1 sessions are done, in")
-    assert stored("mixed") == before
+    assert fetch_stored_history("mixed") == before
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
 def test_a_dry_run_only_counts(capsys, mixed, words):
     before = list(SessionMemory.objects.values())
-    assert run(capsys, "--dry-run", *words).out.startswith("1 sessions would be ")
+    assert run_reencrypt(capsys, "--dry-run", *words).out.startswith("1 sessions would be ")
     assert list(SessionMemory.objects.values()) == before
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
 def test_what_no_key_opens_is_told_and_left_as_it_is_and_the_others_are_done(capsys, namespace, settings, words):
-    settings.SESSION_ENCRYPTION_KEYS = [OLD]
-    add(namespace, "first", "one")
-    add(namespace, "lost", "one")
-    settings.SESSION_ENCRYPTION_KEYS = [LOST]
-    add(namespace, "lost", "two")
-    settings.SESSION_ENCRYPTION_KEYS = [OLD]
-    add(namespace, "last", "one")
-    settings.SESSION_ENCRYPTION_KEYS = [NEW, OLD]
+    settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
+    add_history(namespace, "first", "one")
+    add_history(namespace, "lost", "one")
+    settings.SESSION_ENCRYPTION_KEYS = [LOST_KEY]
+    add_history(namespace, "lost", "two")
+    settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
+    add_history(namespace, "last", "one")
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY, OLD_KEY]
     before = SessionMemory.objects.values().get(session_id="lost")
-    error = refusal(*words)
+    error = run_refused_command(*words)
     out, err = capsys.readouterr()
     assert error.returncode == 1
     assert out.startswith("2 sessions ")
     assert "0 were already, 1 skipped." in out
     assert "'lost' in the namespace 'ours': " in err
     assert SessionMemory.objects.values().get(session_id="lost") == before
-    settings.SESSION_ENCRYPTION_KEYS = [] if words else [NEW]
-    assert [said(namespace, each)[0][0] for each in ("first", "last")] == ["one", "one"]
+    settings.SESSION_ENCRYPTION_KEYS = [] if words else [NEW_KEY]
+    assert [load_interactions(namespace, each)[0][0] for each in ("first", "last")] == ["one", "one"]
 
 
 def test_without_keys_there_is_nothing_to_seal_with(namespace):
-    add(namespace, "monday", "one")
-    error = refusal()
+    add_history(namespace, "monday", "one")
+    error = run_refused_command()
     assert error.returncode == 2
     assert "SESSION_ENCRYPTION_KEYS is empty" in str(error)
-    assert "sealed" not in stored("monday")[0]
+    assert "sealed" not in fetch_stored_history("monday")[0]
 
 
 def test_sessions_of_every_namespace_and_those_that_are_over_are_sealed(capsys, namespace, outsider, settings):
-    add(namespace, "monday", "one")
+    add_history(namespace, "monday", "one")
     outsider.post("/sessions/tuesday/interactions", {"query": "one", "answer": "two"})
     SessionMemory.objects.filter(session_id="monday").update(updated_at="2020-01-01T00:00:00Z")
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    assert run(capsys).out.startswith("2 sessions sealed, ")
-    assert sealed_by(NEW, stored("monday")[0])
-    assert sealed_by(NEW, stored("tuesday")[0])
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    assert run_reencrypt(capsys).out.startswith("2 sessions sealed, ")
+    assert is_encrypted_with(NEW_KEY, fetch_stored_history("monday")[0])
+    assert is_encrypted_with(NEW_KEY, fetch_stored_history("tuesday")[0])
 
 
 def test_an_interruption_keeps_what_was_done_and_the_next_run_does_the_rest(capsys, monkeypatch, namespace, settings):
     for number in range(6):
-        add(namespace, f"{number}", "one")
-    settings.SESSION_ENCRYPTION_KEYS = [NEW]
-    as_wanted, seen = reencrypt_sessions.as_wanted, []
+        add_history(namespace, f"{number}", "one")
+    settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
+    as_wanted, seen = reencrypt_sessions.reencrypt_interaction, []
 
     def interrupted(*given):
         seen.append(given)
@@ -151,16 +151,18 @@ def test_an_interruption_keeps_what_was_done_and_the_next_run_does_the_rest(caps
             raise KeyboardInterrupt
         return as_wanted(*given)
 
-    monkeypatch.setattr(reencrypt_sessions, "as_wanted", interrupted)
-    error = refusal()
+    monkeypatch.setattr(reencrypt_sessions, "reencrypt_interaction", interrupted)
+    error = run_refused_command()
     assert error.returncode == 130
     assert "3 of 6 sessions are done" in str(error)
-    assert [sealed_by(NEW, stored(f"{number}")[0]) for number in range(6)] == [True] * 3 + [False] * 3
-    assert run(capsys).out == "3 sessions sealed, 3 were already, 0 skipped.\n"
-    assert all(sealed_by(NEW, stored(f"{number}")[0]) for number in range(6))
+    assert [is_encrypted_with(NEW_KEY, fetch_stored_history(f"{number}")[0]) for number in range(6)] == [True] * 3 + [
+        False
+    ] * 3
+    assert run_reencrypt(capsys).out == "3 sessions sealed, 3 were already, 0 skipped.\n"
+    assert all(is_encrypted_with(NEW_KEY, fetch_stored_history(f"{number}")[0]) for number in range(6))
 
 
-def somebody_waits_for_a_lock() -> bool:
+def is_lock_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])
@@ -168,31 +170,33 @@ def somebody_waits_for_a_lock() -> bool:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_added_meanwhile_is_not_lost(namespace, settings, mixed):
-    thread = threading.Thread(target=lambda: at_once([lambda: call_command("reencrypt_sessions")]))
+    thread = threading.Thread(target=lambda: run_at_once([lambda: call_command("reencrypt_sessions")]))
     with transaction.atomic():
-        add(namespace, "mixed", "meanwhile")
+        add_history(namespace, "mixed", "meanwhile")
         thread.start()
         deadline = time.monotonic() + 10
-        while not somebody_waits_for_a_lock():
+        while not is_lock_awaited():
             assert time.monotonic() < deadline
             time.sleep(0.01)
     thread.join(20)
-    assert all(sealed_by(NEW, each) for each in stored("mixed"))
-    assert said(namespace, "mixed")[:-1] == mixed
-    assert said(namespace, "mixed")[-1][0] == "meanwhile"
+    assert all(is_encrypted_with(NEW_KEY, each) for each in fetch_stored_history("mixed"))
+    assert load_interactions(namespace, "mixed")[:-1] == mixed
+    assert load_interactions(namespace, "mixed")[-1][0] == "meanwhile"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_additions_during_several_runs_are_all_kept(namespace, settings, mixed):
     def adding() -> None:
         for number in range(20):
-            add(namespace, "mixed", f"number {number}")
+            add_history(namespace, "mixed", f"number {number}")
 
     def sealing() -> None:
         for words in [(), ("--plain",)] * 5:
             call_command("reencrypt_sessions", *words)
 
-    at_once([adding, sealing])
+    run_at_once([adding, sealing])
     call_command("reencrypt_sessions")
-    assert [query for query, *_ in said(namespace, "mixed")[5:]] == [f"number {number}" for number in range(20)]
-    assert all(sealed_by(NEW, each) for each in stored("mixed"))
+    assert [query for query, *_ in load_interactions(namespace, "mixed")[5:]] == [
+        f"number {number}" for number in range(20)
+    ]
+    assert all(is_encrypted_with(NEW_KEY, each) for each in fetch_stored_history("mixed"))

@@ -8,33 +8,33 @@ import pytest
 
 from sessions_app.models import SessionLink
 from sessions_app.models.sessions import LinkType
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
 
 
-def body(source: str = "tuesday", target: str = "monday", **more: object) -> dict:
+def build_body(source: str = "tuesday", target: str = "monday", **more: object) -> dict:
     return {"source_session_id": source, "target_session_id": target, **more}
 
 
-def link(api, *ends: str, **more: object) -> dict:
-    response = api.post("/session-links", body(*ends, **more))
+def add_link(api, *ends: str, **more: object) -> dict:
+    response = api.post("/session-links", build_body(*ends, **more))
     assert response.status_code in (200, 201), response.content
     return response.json()
 
 
-def listed(api, **parameters: object) -> dict:
+def list_links(api, **parameters: object) -> dict:
     response = api.get(f"/session-links?{urlencode(parameters)}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def ids(page: dict) -> list[str]:
+def list_ids(page: dict) -> list[str]:
     return [each["id"] for each in page["results"]]
 
 
 def test_a_new_link_is_201_and_related_by_default(api, namespace):
-    response = api.post("/session-links", body())
+    response = api.post("/session-links", build_body())
     assert response.status_code == 201
     told, kept = response.json(), SessionLink.objects.get()
     assert (kept.namespace, str(kept.pk)) == (namespace, told["id"])
@@ -44,8 +44,8 @@ def test_a_new_link_is_201_and_related_by_default(api, namespace):
 
 
 def test_linking_again_is_200_and_renews_the_context(api):
-    first = link(api, context="the same question")
-    response = api.post("/session-links", body(context="the answer to it"))
+    first = add_link(api, context="the same question")
+    response = api.post("/session-links", build_body(context="the answer to it"))
     assert response.status_code == 200
     again = response.json()
     assert again["context"] == "the answer to it"
@@ -55,25 +55,25 @@ def test_linking_again_is_200_and_renews_the_context(api):
 
 
 def test_a_context_that_is_not_said_again_stays(api):
-    link(api, context="the same question")
-    assert link(api)["context"] == link(api, context=None)["context"] == "the same question"
+    add_link(api, context="the same question")
+    assert add_link(api)["context"] == add_link(api, context=None)["context"] == "the same question"
 
 
 def test_each_type_and_each_direction_is_a_link_of_its_own(api):
-    links = [link(api, link_type=kind) for kind in LinkType.values] + [link(api, "monday", "tuesday")]
+    links = [add_link(api, link_type=kind) for kind in LinkType.values] + [add_link(api, "monday", "tuesday")]
     assert len({each["id"] for each in links}) == SessionLink.objects.count() == 5
 
 
 def test_namespaces_do_not_share_links(api, outsider):
-    ours, theirs = link(api, context="ours"), link(outsider)
+    ours, theirs = add_link(api, context="ours"), add_link(outsider)
     assert theirs["id"] != ours["id"]
     assert theirs["context"] is None
 
 
 def test_a_session_is_not_linked_to_itself(api):
-    response = api.post("/session-links", body("monday", "monday"))
+    response = api.post("/session-links", build_body("monday", "monday"))
     assert is_problem(response, 422)
-    assert blamed(response) == {"target_session_id"}
+    assert list_blamed_fields(response) == {"target_session_id"}
     assert not SessionLink.objects.exists()
 
 
@@ -89,39 +89,41 @@ def test_a_session_is_not_linked_to_itself(api):
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
-    response = api.post("/session-links", body() | {field: value})
+    response = api.post("/session-links", build_body() | {field: value})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
+    assert list_blamed_fields(response) == {field}
     assert not SessionLink.objects.exists()
 
 
 def test_the_longest_is_accepted(api):
     wide = "".join(chr(0x20000 + 97 * number) for number in range(255))
-    link(api, wide, wide[::-1], context="x" * 10_000)
+    add_link(api, wide, wide[::-1], context="x" * 10_000)
 
 
 @pytest.mark.parametrize("field", ["source_session_id", "target_session_id"])
 def test_both_ends_are_needed(api, field):
-    ends = body()
+    ends = build_body()
     del ends[field]
-    assert blamed(api.post("/session-links", ends)) == {field}
+    assert list_blamed_fields(api.post("/session-links", ends)) == {field}
 
 
 def test_linking_takes_one_statement_new_or_not(api, takes):
     for _ in range(2):
         with takes(1):
-            link(api, context="x")
+            add_link(api, context="x")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_links_made_at_once_are_one(api):
-    answers = at_once([partial(api.post, "/session-links", body(context=f"from {each}")) for each in range(8)])
+    answers = run_at_once(
+        [partial(api.post, "/session-links", build_body(context=f"from {each}")) for each in range(8)]
+    )
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
     assert len({answer.json()["id"] for answer in answers}) == SessionLink.objects.count() == 1
 
 
 def test_an_idempotency_key_replays_the_first_answer(api):
-    answers = [api.post("/session-links", body(), **{"Idempotency-Key": "a"}) for _ in range(2)]
+    answers = [api.post("/session-links", build_body(), **{"Idempotency-Key": "a"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
 
 
@@ -129,59 +131,59 @@ def test_an_idempotency_key_replays_the_first_answer(api):
 
 
 def test_the_newest_comes_first_and_either_end_counts(api):
-    first, second = link(api, "monday", "tuesday"), link(api, "tuesday", "wednesday")
-    link(api, "thursday", "friday")
-    assert listed(api, session_id="tuesday")["results"] == [second, first]
-    assert ids(listed(api, session_id="monday")) == [first["id"]]
-    assert len(listed(api)["results"]) == 3
-    assert listed(api, session_id="sunday")["results"] == []
+    first, second = add_link(api, "monday", "tuesday"), add_link(api, "tuesday", "wednesday")
+    add_link(api, "thursday", "friday")
+    assert list_links(api, session_id="tuesday")["results"] == [second, first]
+    assert list_ids(list_links(api, session_id="monday")) == [first["id"]]
+    assert len(list_links(api)["results"]) == 3
+    assert list_links(api, session_id="sunday")["results"] == []
 
 
 def test_only_links_of_one_type_are_listed(api):
-    needed = link(api, link_type="dependency")
-    link(api, link_type="reference")
-    assert ids(listed(api, link_type="dependency")) == [needed["id"]]
-    assert listed(api, link_type="dependency", session_id="friday")["results"] == []
+    needed = add_link(api, link_type="dependency")
+    add_link(api, link_type="reference")
+    assert list_ids(list_links(api, link_type="dependency")) == [needed["id"]]
+    assert list_links(api, link_type="dependency", session_id="friday")["results"] == []
 
 
 def test_pages_lead_through_everything_and_back(api):
     for number in range(5):
-        link(api, "monday", f"number {number}")
-    pages = [listed(api, limit=2)]
+        add_link(api, "monday", f"number {number}")
+    pages = [list_links(api, limit=2)]
     while cursor := pages[-1]["next"]:
-        pages.append(listed(api, limit=2, cursor=cursor))
-    assert sum(map(ids, pages), []) == ids(listed(api))
-    assert ids(listed(api, limit=2, cursor=pages[1]["previous"])) == ids(pages[0])
+        pages.append(list_links(api, limit=2, cursor=cursor))
+    assert sum(map(list_ids, pages), []) == list_ids(list_links(api))
+    assert list_ids(list_links(api, limit=2, cursor=pages[1]["previous"])) == list_ids(pages[0])
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "link_type=parent", "session_id=", "source=a"])
 def test_a_parameter_that_is_not_valid_is_named(api, query):
     response = api.get(f"/session-links?{query}")
     assert is_problem(response, 422)
-    assert blamed(response) == {query.split("=")[0]}
+    assert list_blamed_fields(response) == {query.split("=")[0]}
 
 
 def test_listing_takes_one_statement(api, takes):
-    link(api)
+    add_link(api)
     with takes(1):
-        listed(api, session_id="monday", link_type="related")
+        list_links(api, session_id="monday", link_type="related")
 
 
 # Removing
 
 
 def test_a_link_is_removed_once(api):
-    path = f"/session-links/{link(api)['id']}"
+    path = f"/session-links/{add_link(api)['id']}"
     assert (api.delete(path).status_code, SessionLink.objects.count()) == (204, 0)
     assert is_problem(api.delete(path), 404)
     assert is_problem(api.delete(f"/session-links/{uuid4()}"), 404)
 
 
 def test_who_is_not_one_of_us_sees_and_removes_nothing(api, outsider, reader):
-    mine, before = link(api), fingerprint()
-    assert listed(outsider)["results"] == listed(outsider, session_id="monday")["results"] == []
+    mine, before = add_link(api), fingerprint_tables()
+    assert list_links(outsider)["results"] == list_links(outsider, session_id="monday")["results"] == []
     assert is_problem(outsider.delete(f"/session-links/{mine['id']}"), 404)
     assert is_problem(reader.delete(f"/session-links/{mine['id']}"), 403)
-    assert is_problem(reader.post("/session-links", body("friday")), 403)
-    assert ids(listed(reader)) == [mine["id"]]
-    assert fingerprint() == before
+    assert is_problem(reader.post("/session-links", build_body("friday")), 403)
+    assert list_ids(list_links(reader)) == [mine["id"]]
+    assert fingerprint_tables() == before

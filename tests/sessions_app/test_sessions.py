@@ -13,32 +13,32 @@ from django.utils import timezone
 
 from sessions_app import history
 from sessions_app.models import SessionMemory
-from tests.wire import at_once, blamed, is_problem
+from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
 
 
-def ago(**distance: float) -> str:
+def format_time_ago(**distance: float) -> str:
     return (datetime.now(UTC) - timedelta(**distance)).isoformat()
 
 
-def add(api, session: str, query: str = "why?", answer: str = "because", **more: str):
+def add_interaction(api, session: str, query: str = "why?", answer: str = "because", **more: str):
     body = {"query": query, "answer": answer, **more}
     return api.post(f"/sessions/{quote(session, safe='')}/interactions", body)
 
 
-def context(api, session: str, limit: int = 5) -> list[dict]:
+def get_context(api, session: str, limit: int = 5) -> list[dict]:
     response = api.get(f"/sessions/{quote(session, safe='')}/context?limit={limit}")
     assert response.status_code == 200, response.content
     return response.json()["interactions"]
 
 
-def queries(api, session: str, limit: int = 5) -> list[str]:
-    return [each["query"] for each in context(api, session, limit)]
+def list_queries(api, session: str, limit: int = 5) -> list[str]:
+    return [each["query"] for each in get_context(api, session, limit)]
 
 
-def age(session: str, **distance: float) -> None:
+def backdate(session: str, **distance: float) -> None:
     """As if nothing had been added for so long."""
     SessionMemory.objects.filter(session_id=session).update(updated_at=timezone.now() - timedelta(**distance))
 
@@ -47,16 +47,16 @@ def age(session: str, **distance: float) -> None:
 
 
 def test_an_interaction_is_kept(api, namespace):
-    response = add(api, "monday", "why?", "because")
+    response = add_interaction(api, "monday", "why?", "because")
     assert (response.status_code, response.json()) == (201, {"session_id": "monday", "history_length": 1})
-    [found] = context(api, "monday")
+    [found] = get_context(api, "monday")
     assert (found["query"], found["answer"]) == ("why?", "because")
     assert abs(datetime.fromisoformat(found["timestamp"]) - datetime.now(UTC)) < timedelta(seconds=10)
     assert SessionMemory.objects.get().namespace == namespace
 
 
 def test_what_is_stored_is_an_array_of_three_fields_with_times_in_utc(api):
-    add(api, "monday", timestamp=(NOW - timedelta(hours=1)).astimezone().isoformat())
+    add_interaction(api, "monday", timestamp=(NOW - timedelta(hours=1)).astimezone().isoformat())
     [stored] = SessionMemory.objects.get().history
     assert stored.keys() == {"query", "answer", "timestamp"}
     assert stored["timestamp"] == (NOW - timedelta(hours=1)).isoformat(timespec="microseconds")
@@ -64,57 +64,57 @@ def test_what_is_stored_is_an_array_of_three_fields_with_times_in_utc(api):
 
 def test_five_given_times_come_back_newest_first(api):
     for hours in (3, 1, 5, 2, 4):
-        add(api, "monday", f"{hours} hours ago", timestamp=ago(hours=hours))
-    assert queries(api, "monday") == [f"{hours} hours ago" for hours in (1, 2, 3, 4, 5)]
+        add_interaction(api, "monday", f"{hours} hours ago", timestamp=format_time_ago(hours=hours))
+    assert list_queries(api, "monday") == [f"{hours} hours ago" for hours in (1, 2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 5])
 def test_a_limit_is_exact(api, limit):
     for number in range(6):
-        add(api, "monday", f"number {number}")
-    assert queries(api, "monday", limit) == [f"number {5 - each}" for each in range(limit)]
+        add_interaction(api, "monday", f"number {number}")
+    assert list_queries(api, "monday", limit) == [f"number {5 - each}" for each in range(limit)]
 
 
 def test_five_come_without_a_limit(api):
-    several(api, "monday", 8)
+    add_interactions(api, "monday", 8)
     assert len(api.get("/sessions/monday/context").json()["interactions"]) == 5
 
 
-def several(api, session: str, count: int):
+def add_interactions(api, session: str, count: int):
     interactions = [{"query": f"number {number}", "answer": "yes"} for number in range(count)]
     return api.post(f"/sessions/{session}/interactions", {"interactions": interactions})
 
 
 @pytest.mark.parametrize("limit", [5, 10, 25])
 def test_fifty_added_at_once_come_back_in_their_order(api, limit):
-    assert several(api, "monday", 50).json()["history_length"] == 50
-    assert queries(api, "monday", limit) == [f"number {49 - each}" for each in range(limit)]
+    assert add_interactions(api, "monday", 50).json()["history_length"] == 50
+    assert list_queries(api, "monday", limit) == [f"number {49 - each}" for each in range(limit)]
 
 
 def test_a_session_keeps_the_newest_fifty(api):
-    assert several(api, "monday", 60).json()["history_length"] == 50
-    assert add(api, "monday", "one more").json()["history_length"] == 50
-    found = queries(api, "monday", 100)
+    assert add_interactions(api, "monday", 60).json()["history_length"] == 50
+    assert add_interaction(api, "monday", "one more").json()["history_length"] == 50
+    found = list_queries(api, "monday", 100)
     assert found == ["one more", *[f"number {number}" for number in range(59, 10, -1)]]
 
 
 def test_the_number_kept_is_a_setting(api, settings):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 3
-    assert several(api, "monday", 5).json()["history_length"] == 3
+    assert add_interactions(api, "monday", 5).json()["history_length"] == 3
 
 
 def test_an_old_interaction_brought_in_late_takes_no_newer_one_away(api):
-    several(api, "monday", 50)
-    add(api, "monday", "an hour ago", timestamp=ago(hours=1))
-    assert "an hour ago" not in queries(api, "monday", 100)
-    assert len(queries(api, "monday", 100)) == 50
+    add_interactions(api, "monday", 50)
+    add_interaction(api, "monday", "an hour ago", timestamp=format_time_ago(hours=1))
+    assert "an hour ago" not in list_queries(api, "monday", 100)
+    assert len(list_queries(api, "monday", 100)) == 50
 
 
 def test_sessions_do_not_touch_each_other(api, outsider):
-    add(api, "monday", "ours")
-    add(api, "tuesday", "ours too")
-    add(outsider, "monday", "theirs")
-    assert [queries(api, "monday"), queries(api, "tuesday"), queries(outsider, "monday")] == [
+    add_interaction(api, "monday", "ours")
+    add_interaction(api, "tuesday", "ours too")
+    add_interaction(outsider, "monday", "theirs")
+    assert [list_queries(api, "monday"), list_queries(api, "tuesday"), list_queries(outsider, "monday")] == [
         ["ours"], ["ours too"], ["theirs"],
     ]  # fmt: skip
 
@@ -122,9 +122,9 @@ def test_sessions_do_not_touch_each_other(api, outsider):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [5, 50])
 def test_parallel_additions_are_all_kept_in_the_order_of_their_arrival(api, count):
-    at_once([lambda number=number: add(api, "monday", f"number {number}") for number in range(count)])
-    stamps = [each["timestamp"] for each in context(api, "monday", 100)]
-    assert sorted(queries(api, "monday", 100)) == sorted(f"number {number}" for number in range(count))
+    run_at_once([lambda number=number: add_interaction(api, "monday", f"number {number}") for number in range(count)])
+    stamps = [each["timestamp"] for each in get_context(api, "monday", 100)]
+    assert sorted(list_queries(api, "monday", 100)) == sorted(f"number {number}" for number in range(count))
     assert stamps == sorted(set(stamps), reverse=True)
 
 
@@ -134,10 +134,10 @@ def test_two_hundred_over_eight_connections_are_all_kept(api, settings):
 
     def twenty_five(caller: int) -> None:
         for number in range(25):
-            assert add(api, "monday", f"{caller} says {number}").status_code == 201
+            assert add_interaction(api, "monday", f"{caller} says {number}").status_code == 201
 
-    at_once([lambda caller=caller: twenty_five(caller) for caller in range(8)])
-    found = queries(api, "monday", 1000)
+    run_at_once([lambda caller=caller: twenty_five(caller) for caller in range(8)])
+    found = list_queries(api, "monday", 1000)
     assert len(found) == len(set(found)) == 200
     for caller in range(8):
         assert [each for each in found if each.startswith(f"{caller} ")] == [
@@ -149,15 +149,15 @@ def test_two_hundred_over_eight_connections_are_all_kept(api, settings):
 def test_a_retry_with_the_same_key_adds_nothing(api):
     body = {"query": "why?", "answer": "because"}
     key = {"Idempotency-Key": "the same"}
-    answers = at_once([lambda: api.post("/sessions/monday/interactions", body, **key).json()] * 4)
+    answers = run_at_once([lambda: api.post("/sessions/monday/interactions", body, **key).json()] * 4)
     assert answers == [{"session_id": "monday", "history_length": 1}] * 4
-    assert len(context(api, "monday")) == 1
+    assert len(get_context(api, "monday")) == 1
 
 
 @pytest.mark.parametrize("session", ["a", "user:1/chat 2", "Ünïcode ☕", "x" * 255, "ü" * 255, "100%", "a/b/c", "?#&"])
 def test_any_visible_id_names_a_session(api, session):
-    assert add(api, session).json()["session_id"] == session
-    assert len(context(api, session)) == 1
+    assert add_interaction(api, session).json()["session_id"] == session
+    assert len(get_context(api, session)) == 1
     assert api.get(f"/sessions/{quote(session, safe='')}").json()["exists"] is True
     assert api.delete(f"/sessions/{quote(session, safe='')}").json() == {"cleared": True}
 
@@ -183,7 +183,7 @@ def test_any_visible_id_names_a_session(api, session):
     ],
 )
 def test_an_id_that_names_nothing_is_refused(api, session):
-    response = add(api, session)
+    response = add_interaction(api, session)
     assert is_problem(response, 404, 422), response.content
     assert not SessionMemory.objects.exists()
 
@@ -206,7 +206,7 @@ def test_an_id_that_names_nothing_is_refused(api, session):
 def test_a_wrong_field_is_named(api, changed, field):
     response = api.post("/sessions/monday/interactions", {"query": "why?", "answer": "because"} | changed)
     assert is_problem(response, 422)
-    assert field in blamed(response)
+    assert field in list_blamed_fields(response)
     assert not SessionMemory.objects.exists()
 
 
@@ -215,13 +215,13 @@ def test_one_wrong_interaction_refuses_them_all(api):
         "/sessions/monday/interactions", {"interactions": [{"query": "why?", "answer": "so"}, {"query": "what?"}]}
     )
     assert is_problem(response, 422)
-    assert blamed(response) == {"interactions.1.answer"}
+    assert list_blamed_fields(response) == {"interactions.1.answer"}
     assert not SessionMemory.objects.exists()
 
 
 def test_ninety_thousand_characters_are_kept(api):
-    add(api, "monday", "x" * 90_000, "y" * 90_000)
-    [found] = context(api, "monday")
+    add_interaction(api, "monday", "x" * 90_000, "y" * 90_000)
+    [found] = get_context(api, "monday")
     assert (found["query"], found["answer"]) == ("x" * 90_000, "y" * 90_000)
 
 
@@ -233,47 +233,47 @@ def test_an_unknown_session_has_no_context(api):
 
 
 def test_what_is_older_than_a_day_is_gone_and_what_is_younger_stays(api):
-    add(api, "monday", "yesterday", timestamp=ago(hours=25))
-    add(api, "monday", "just now", timestamp=ago(minutes=30))
-    assert queries(api, "monday") == ["just now"]
+    add_interaction(api, "monday", "yesterday", timestamp=format_time_ago(hours=25))
+    add_interaction(api, "monday", "just now", timestamp=format_time_ago(minutes=30))
+    assert list_queries(api, "monday") == ["just now"]
     assert api.get("/sessions/monday").json()["history_length"] == 1
 
 
 def test_reading_removes_what_is_over_and_renews_nothing(api):
-    several(api, "monday", 3)
+    add_interactions(api, "monday", 3)
     session = SessionMemory.objects.get()
     session.history[0]["timestamp"] = (NOW - timedelta(hours=25)).isoformat(timespec="microseconds")
     session.save(update_fields=["history"])
     assert api.get("/sessions/monday").json()["history_length"] == 2
-    assert queries(api, "monday") == ["number 2", "number 1"]
+    assert list_queries(api, "monday") == ["number 2", "number 1"]
     kept = SessionMemory.objects.get()
     assert ([each["query"] for each in kept.history], kept.updated_at) == (["number 1", "number 2"], session.updated_at)
 
 
 def test_an_old_time_does_not_turn_the_session_back(api):
-    add(api, "monday")
+    add_interaction(api, "monday")
     before = SessionMemory.objects.get().updated_at
-    add(api, "monday", timestamp=ago(hours=20))
+    add_interaction(api, "monday", timestamp=format_time_ago(hours=20))
     assert SessionMemory.objects.get().updated_at >= before
 
 
 def test_a_session_may_have_a_time_to_live_of_its_own(api):
-    add(api, "monday", "yesterday's", timestamp=ago(hours=20))
-    add(api, "monday", "lately", timestamp=ago(minutes=30))
+    add_interaction(api, "monday", "yesterday's", timestamp=format_time_ago(hours=20))
+    add_interaction(api, "monday", "lately", timestamp=format_time_ago(minutes=30))
     before = SessionMemory.objects.get().updated_at
     answer = api.patch("/sessions/monday", {"ttl_hours": 1}).json()
     assert (answer["ttl_hours"], answer["history_length"]) == (1, 1)
-    assert queries(api, "monday") == ["lately"]
-    add(api, "monday", "30 hours ago", timestamp=ago(hours=30))
-    assert queries(api, "monday") == ["lately"]
+    assert list_queries(api, "monday") == ["lately"]
+    add_interaction(api, "monday", "30 hours ago", timestamp=format_time_ago(hours=30))
+    assert list_queries(api, "monday") == ["lately"]
     api.patch("/sessions/monday", {"ttl_hours": 72})
-    add(api, "monday", "30 hours ago", timestamp=ago(hours=30))
-    assert queries(api, "monday") == ["lately", "30 hours ago"]
+    add_interaction(api, "monday", "30 hours ago", timestamp=format_time_ago(hours=30))
+    assert list_queries(api, "monday") == ["lately", "30 hours ago"]
     assert SessionMemory.objects.get().updated_at >= before
 
 
 def test_setting_a_time_to_live_does_not_renew(api):
-    add(api, "monday")
+    add_interaction(api, "monday")
     before = SessionMemory.objects.get().updated_at
     api.patch("/sessions/monday", {"ttl_hours": 72})
     assert SessionMemory.objects.get().updated_at == before
@@ -282,7 +282,7 @@ def test_setting_a_time_to_live_does_not_renew(api):
 
 @pytest.mark.parametrize("hours", [0, -1, 1e9, "24", True])
 def test_a_time_to_live_is_a_positive_number_of_hours(api, hours):
-    add(api, "monday")
+    add_interaction(api, "monday")
     assert is_problem(api.patch("/sessions/monday", {"ttl_hours": hours}), 422)
 
 
@@ -291,16 +291,16 @@ def test_an_unknown_session_has_no_time_to_live(api):
 
 
 def test_the_usual_time_to_live_is_a_setting(api, settings):
-    add(api, "monday", "two hours ago", timestamp=ago(hours=2))
+    add_interaction(api, "monday", "two hours ago", timestamp=format_time_ago(hours=2))
     settings.MEMORY_TTL_HOURS = 1.5
-    assert queries(api, "monday") == []
+    assert list_queries(api, "monday") == []
 
 
 def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
-    add(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
+    add_interaction(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
-    age("monday", hours=3)
-    assert context(api, "monday") == []
+    backdate("monday", hours=3)
+    assert get_context(api, "monday") == []
     assert api.get("/sessions/monday").json()["exists"] is False
     assert api.get("/sessions").json()["results"] == []
     assert api.get("/sessions/analytics").json()["total_sessions"] == 0
@@ -309,27 +309,27 @@ def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
 
 
 def test_a_session_that_is_over_begins_anew(api):
-    add(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
+    add_interaction(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
-    age("monday", hours=3)
-    assert add(api, "monday", "new").json()["history_length"] == 1
-    assert queries(api, "monday") == ["new"]
+    backdate("monday", hours=3)
+    assert add_interaction(api, "monday", "new").json()["history_length"] == 1
+    assert list_queries(api, "monday") == ["new"]
     assert api.get("/sessions/monday").json()["ttl_hours"] is None
 
 
 def test_clearing_says_whether_there_was_something(api):
-    add(api, "monday")
+    add_interaction(api, "monday")
     assert [api.delete("/sessions/monday").json()["cleared"] for _ in range(2)] == [True, False]
-    assert context(api, "monday") == []
+    assert get_context(api, "monday") == []
 
 
 def test_clean_up_counts_what_it_deletes(api, outsider):
     for session in ("new", "old", "older", "long"):
-        add(api, session)
-    add(outsider, "theirs")
+        add_interaction(api, session)
+    add_interaction(outsider, "theirs")
     api.patch("/sessions/long", {"ttl_hours": 1000})
     for session, hours in {"old": 30, "older": 60, "long": 60, "theirs": 60}.items():
-        age(session, hours=hours)
+        backdate(session, hours=hours)
     assert api.post("/sessions/cleanup", {"max_age_hours": 100}).json() == {"deleted": 0}
     assert api.post("/sessions/cleanup", {}).json() == {"deleted": 2}
     assert api.post("/sessions/cleanup", {"max_age_hours": 48}).json() == {"deleted": 1}
@@ -340,7 +340,7 @@ def test_clean_up_counts_what_it_deletes(api, outsider):
 
 
 def test_statistics_of_known_and_unknown_sessions(api):
-    several(api, "monday", 3)
+    add_interactions(api, "monday", 3)
     known, unknown = api.get("/sessions/monday").json(), api.get("/sessions/tuesday").json()
     assert (known["session_id"], known["exists"], known["history_length"]) == ("monday", True, 3)
     assert datetime.fromisoformat(known["last_updated"]) == SessionMemory.objects.get().updated_at
@@ -351,8 +351,8 @@ def test_statistics_of_known_and_unknown_sessions(api):
 
 def test_the_list_has_the_session_added_to_last_first(api, outsider):
     for session in ("a", "b", "c", "a"):
-        add(api, session)
-    add(outsider, "theirs")
+        add_interaction(api, session)
+    add_interaction(outsider, "theirs")
     first = api.get("/sessions?limit=2").json()
     rest = api.get(f"/sessions?limit=2&cursor={first['next']}").json()
     assert [each["session_id"] for each in first["results"] + rest["results"]] == ["a", "c", "b"]
@@ -361,11 +361,11 @@ def test_the_list_has_the_session_added_to_last_first(api, outsider):
 
 
 def test_analytics_count_what_is_there(api, outsider):
-    several(api, "busy", 4)
-    add(api, "quiet", timestamp=ago(hours=30))
-    add(api, "quiet", timestamp=(NOW - timedelta(hours=23)).isoformat())
-    age("quiet", hours=2)
-    several(outsider, "theirs", 9)
+    add_interactions(api, "busy", 4)
+    add_interaction(api, "quiet", timestamp=format_time_ago(hours=30))
+    add_interaction(api, "quiet", timestamp=(NOW - timedelta(hours=23)).isoformat())
+    backdate("quiet", hours=2)
+    add_interactions(outsider, "theirs", 9)
     found = api.get("/sessions/analytics").json()
     assert (found["total_sessions"], found["total_interactions"]) == (2, 5)
     assert (found["active_last_hour"], found["average_length"]) == (1, 2.5)
@@ -397,14 +397,14 @@ def test_analytics_of_nothing(api):
     ids=str,
 )
 def test_one_statement_after_authentication(api, method, path, body):
-    several(api, "monday", 50)
+    add_interactions(api, "monday", 50)
     with CaptureQueriesContext(connection) as found:
         assert api.call(method, path, body).status_code < 300
     assert len(found) == 1, json.dumps([each["sql"][:80] for each in found])
 
 
 def test_the_list_reads_an_index(api, namespace):
-    add(api, "monday")
+    add_interaction(api, "monday")
     rows = SessionMemory.objects.in_namespace(namespace.pk).order_by(F("updated_at").desc(), F("id").desc())[:20]
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
@@ -413,8 +413,8 @@ def test_the_list_reads_an_index(api, namespace):
 
 
 def test_histories_can_be_asked_what_they_contain(api):
-    add(api, "monday", "the harbour")
-    add(api, "tuesday", "a lighthouse")
+    add_interaction(api, "monday", "the harbour")
+    add_interaction(api, "tuesday", "a lighthouse")
     asked = SessionMemory.objects.filter(history__contains=[{"query": "the harbour"}])
     assert [each.session_id for each in asked] == ["monday"]
     with connection.cursor() as cursor:
@@ -426,31 +426,31 @@ def test_histories_can_be_asked_what_they_contain(api):
 
 
 def test_a_time_to_live_may_come_with_the_first_interaction(api):
-    response = add(api, "monday", "two days ago", timestamp=ago(hours=48), ttl_hours=72)
+    response = add_interaction(api, "monday", "two days ago", timestamp=format_time_ago(hours=48), ttl_hours=72)
     assert response.json()["history_length"] == 1
     assert api.get("/sessions/monday").json()["ttl_hours"] == 72
-    assert add(api, "monday", "now").json()["history_length"] == 2
+    assert add_interaction(api, "monday", "now").json()["history_length"] == 2
     assert api.get("/sessions/monday").json()["ttl_hours"] == 72
 
 
 def test_a_later_addition_may_change_the_time_to_live(api):
-    several(api, "monday", 2)
-    add(api, "monday", "three hours ago", timestamp=ago(hours=3))
-    assert len(queries(api, "monday")) == 3
+    add_interactions(api, "monday", 2)
+    add_interaction(api, "monday", "three hours ago", timestamp=format_time_ago(hours=3))
+    assert len(list_queries(api, "monday")) == 3
     body = {"interactions": [{"query": "now", "answer": "yes"}], "ttl_hours": 2}
     assert api.post("/sessions/monday/interactions", body).json()["history_length"] == 3
-    assert "three hours ago" not in queries(api, "monday")
+    assert "three hours ago" not in list_queries(api, "monday")
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e9, "24"])
 def test_a_wrong_time_to_live_adds_nothing(api, hours):
-    assert is_problem(add(api, "monday", ttl_hours=hours), 422)
+    assert is_problem(add_interaction(api, "monday", ttl_hours=hours), 422)
     assert not SessionMemory.objects.exists()
 
 
 def test_clean_up_needs_no_body(api):
-    add(api, "monday")
-    age("monday", hours=30)
+    add_interaction(api, "monday")
+    backdate("monday", hours=30)
     assert api.post("/sessions/cleanup").json() == {"deleted": 1}
 
 
@@ -459,15 +459,17 @@ def test_clean_up_needs_no_body(api):
 
 def test_of_more_than_four_megabytes_the_oldest_go(api):
     for number in range(16):
-        add(api, "monday", f"number {number}", "☕" * 100_000)
-    found = queries(api, "monday", 100)
+        add_interaction(api, "monday", f"number {number}", "☕" * 100_000)
+    found = list_queries(api, "monday", 100)
     assert found == [f"number {number}" for number in range(15, -1, -1)][: len(found)]
-    assert 4 * 2**20 - 400_000 < sum(len(each["answer"].encode()) for each in context(api, "monday", 100)) < 4 * 2**20
+    assert (
+        4 * 2**20 - 400_000 < sum(len(each["answer"].encode()) for each in get_context(api, "monday", 100)) < 4 * 2**20
+    )
 
 
 def test_one_interaction_is_kept_however_large(api):
-    add(api, "monday", "☕" * 100_000, "☕" * 100_000)
-    assert len(context(api, "monday")) == 1
+    add_interaction(api, "monday", "☕" * 100_000, "☕" * 100_000)
+    assert len(get_context(api, "monday")) == 1
 
 
 @pytest.mark.django_db(transaction=True)

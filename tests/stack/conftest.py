@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.stack import Stack, running, short_directory
+from tests.stack.stack import Stack, create_short_directory, running_stack
 
 #: What the tests measured, in words and seconds.
-FIGURES: list[tuple[str, float]] = []
+MEASUREMENTS: list[tuple[str, float]] = []
 
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """With the embedding model of a fresh installation. For tests that leave it as well as they found it."""
-    with running(EMBEDDER="onnx") as stack:
+    with running_stack(EMBEDDER="onnx") as stack:
         yield stack
 
 
@@ -28,9 +28,9 @@ def shaken() -> Iterator[Stack]:
     What a killed worker had claimed is free again after five seconds, and a request waits two for the database. It
     may read folders from its INGESTION_ROOTS.
     """
-    with short_directory() as root:
+    with create_short_directory() as root:
         faults = {"EMBEDDING_LEASE": "5", "PG_POOL_TIMEOUT": "2", "INGESTION_ROOTS": str(root)}
-        with running(EMBEDDER="onnx", **faults) as stack:
+        with running_stack(EMBEDDER="onnx", **faults) as stack:
             yield stack
 
 
@@ -67,23 +67,23 @@ class Abandoned:
 
 @pytest.fixture(scope="package")
 def abandoned() -> Iterator[Abandoned]:
-    with short_directory() as directory:
+    with create_short_directory() as directory:
         abandoned = Abandoned(Stack(directory))
-        abandoned.runs.append(one_run(abandoned.stack, signal.SIGINT, lambda: remember(abandoned)))
-        abandoned.runs.append(one_run(abandoned.stack, signal.SIGTERM, lambda: look_again(abandoned)))
+        abandoned.runs.append(run_once(abandoned.stack, signal.SIGINT, lambda: add_memory(abandoned)))
+        abandoned.runs.append(run_once(abandoned.stack, signal.SIGTERM, lambda: fetch_memory_again(abandoned)))
         yield abandoned
 
 
-def remember(abandoned: Abandoned) -> None:
+def add_memory(abandoned: Abandoned) -> None:
     answer = abandoned.stack.call("POST", "/memories?wait=true", {"content": "Left behind in an empty house."})
     abandoned.memory = {name: value for name, value in answer.json().items() if name != "created"}
 
 
-def look_again(abandoned: Abandoned) -> None:
+def fetch_memory_again(abandoned: Abandoned) -> None:
     abandoned.memory_after_restart = abandoned.stack.call("GET", f"/memories/{abandoned.memory['id']}").json()
 
 
-def one_run(stack: Stack, request: signal.Signals, meanwhile: Callable[[], None]) -> Run:
+def run_once(stack: Stack, request: signal.Signals, meanwhile: Callable[[], None]) -> Run:
     begun = time.monotonic()
     try:
         started = time.monotonic() - begun if stack.start() else 0
@@ -98,11 +98,11 @@ def one_run(stack: Stack, request: signal.Signals, meanwhile: Callable[[], None]
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str, float], None]:
     """Keeps a figure for the summary at the end of the run."""
-    return lambda what, seconds: FIGURES.append((what, seconds))
+    return lambda what, seconds: MEASUREMENTS.append((what, seconds))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if FIGURES:
+    if MEASUREMENTS:
         terminalreporter.section("measured")
-        for what, seconds in FIGURES:
+        for what, seconds in MEASUREMENTS:
             terminalreporter.write_line(f"{seconds:8.3f} s  {what}")

@@ -17,15 +17,15 @@ import psutil
 import psycopg
 import urllib3
 
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.settings import Environment
-from tests.embedding_servers import free_port
+from tests.embedding_servers import find_free_port
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 #: Seconds for things that are not what a test is about.
-START_PATIENCE, STOP_PATIENCE, COMMAND_PATIENCE = 120, 20, 180
+START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
 #: What in its command line tells a child of `serve`; the first word of some is a whole path.
-PARTS: dict[str, Callable[[list[str]], bool]] = {
+PROCESS_MATCHERS: dict[str, Callable[[list[str]], bool]] = {
     "web": lambda words: "granian" in words,
     "worker": lambda words: "celery" in words and "worker" in words,
     "beat": lambda words: "celery" in words and "beat" in words,
@@ -34,17 +34,17 @@ PARTS: dict[str, Callable[[list[str]], bool]] = {
 }
 
 
-def clean_environment(**ours: str) -> dict[str, str]:
+def build_environment(**ours: str) -> dict[str, str]:
     """This process's environment with none of the product's variables but those given."""
     known = {name.upper() for name in Environment.model_fields}
     return {name: value for name, value in os.environ.items() if name not in known} | ours
 
 
-def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def run_manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run a management command to its end."""
     argv = [sys.executable, str(MANAGE), *arguments]
-    env = clean_environment(**environment)
-    return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=COMMAND_PATIENCE)
+    env = build_environment(**environment)
+    return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float:
@@ -57,12 +57,12 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float
     return time.monotonic() - started
 
 
-def processes_of(directory: Path) -> list[psutil.Process]:
+def find_processes(directory: Path) -> list[psutil.Process]:
     """Who works in the directory, was told of it, or names it in its command line: whoever their parent is."""
-    return [process for process in psutil.process_iter() if _belongs(process, str(directory))]
+    return [process for process in psutil.process_iter() if _belongs_to(process, str(directory))]
 
 
-def _belongs(process: psutil.Process, directory: str) -> bool:
+def _belongs_to(process: psutil.Process, directory: str) -> bool:
     try:
         if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -78,7 +78,7 @@ class Stack:
     def __init__(self, directory: Path, **environment: str) -> None:
         self.data = directory / "data"
         self.environment = environment | {"DATA_DIR": str(self.data)}
-        self.port = free_port()
+        self.port = find_free_port()
         self.output, self.errors = directory / "stdout", directory / "stderr"
         self.process: subprocess.Popen | None = None
         self.key = self.password = ""
@@ -97,10 +97,10 @@ class Stack:
         """Run until it says that it is ready; keep the key and the password when it tells them."""
         with self.output.open("w") as output, self.errors.open("w") as errors:
             argv = [sys.executable, str(MANAGE), "serve", "--port", str(self.port)]
-            env = clean_environment(**self.environment)
+            env = build_environment(**self.environment)
             self.process = subprocess.Popen(argv, env=env, cwd="/", stdout=output, stderr=errors)
         try:
-            wait_until(lambda: "ready in" in self.said or self.ended, START_PATIENCE, "serve is ready")
+            wait_until(lambda: "ready in" in self.said or self.ended, START_TIMEOUT_SECONDS, "serve is ready")
             assert not self.ended, self.errors.read_text()
         except AssertionError:
             self.process.kill()
@@ -123,11 +123,11 @@ class Stack:
         if not self.ended:
             self.process.send_signal(request)
             try:
-                self.process.wait(STOP_PATIENCE)
+                self.process.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        left = processes_of(self.data)
+        left = find_processes(self.data)
         told = [str(process) for process in left]
         for process in left:
             process.kill()
@@ -174,7 +174,7 @@ class Stack:
     def connect(self) -> psycopg.Connection:
         """A connection of our own to its database."""
         names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
-        database = Home(self.data).database
+        database = DataDirectory(self.data).database
         return psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}, autocommit=True)
 
     def rows(self, sql: str) -> list[tuple]:
@@ -186,7 +186,7 @@ class Stack:
         """The child that is the web server, the worker, beat, postgres or the broker, if it runs."""
         for child in psutil.Process(self.process.pid).children():
             try:
-                if child.status() != psutil.STATUS_ZOMBIE and PARTS[name](child.cmdline() or [""]):
+                if child.status() != psutil.STATUS_ZOMBIE and PROCESS_MATCHERS[name](child.cmdline() or [""]):
                     return child
             except psutil.NoSuchProcess:
                 continue
@@ -222,9 +222,9 @@ class Stack:
 
 
 @contextmanager
-def running(**environment: str) -> Iterator[Stack]:
+def running_stack(**environment: str) -> Iterator[Stack]:
     """A stack of its own that is gone afterwards, with everybody it started."""
-    with short_directory() as directory:
+    with create_short_directory() as directory:
         stack = Stack(directory, **environment)
         left: Sequence[str] = ()
         try:
@@ -235,7 +235,7 @@ def running(**environment: str) -> Iterator[Stack]:
 
 
 @contextmanager
-def short_directory() -> Iterator[Path]:
+def create_short_directory() -> Iterator[Path]:
     """Short, because a Unix socket's path has little room."""
     path = Path(tempfile.mkdtemp(prefix="stack-"))
     try:

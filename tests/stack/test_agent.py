@@ -4,20 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.embedding_servers import free_port
+from tests.embedding_servers import find_free_port
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "agent.py"
+EXAMPLE_PATH = Path(__file__).resolve().parents[2] / "examples" / "agent.py"
 TASK = "publish the release notes"
 LESSON = "Build the changelog before you publish"
 
 
-def told(url: str, key: str, project: str, task: str = TASK) -> subprocess.CompletedProcess:
-    words = [sys.executable, str(EXAMPLE), "--url", url, "--key", key, "--project", project, task]
+def run_agent(url: str, key: str, project: str, task: str = TASK) -> subprocess.CompletedProcess:
+    words = [sys.executable, str(EXAMPLE_PATH), "--url", url, "--key", key, "--project", project, task]
     return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
-def said(stack, project: str, task: str = TASK) -> str:
-    done = told(stack.url, stack.key, project, task)
+def run_agent_output(stack, project: str, task: str = TASK) -> str:
+    done = run_agent(stack.url, stack.key, project, task)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -25,16 +25,16 @@ def said(stack, project: str, task: str = TASK) -> str:
 def test_it_learns_and_so_do_the_projects_that_depend_on_it(stack):
     link = {"source_project": "billing", "target_project": "shop", "type": "uses"}
     assert stack.call("POST", "/projects/dependencies", link).status == 201
-    first, again = said(stack, "shop"), said(stack, "shop")
+    first, again = run_agent_output(stack, "shop"), run_agent_output(stack, "shop")
     assert first.startswith(f"Done at the second attempt. I learned: {LESSON}")
     assert again.startswith(f"Done at the first attempt. I knew, from shop: {LESSON}")
-    assert said(stack, "billing").startswith(f"Done at the first attempt. I knew, from shop: {LESSON}")
-    assert said(stack, "a stranger's").startswith("Done at the second attempt.")
+    assert run_agent_output(stack, "billing").startswith(f"Done at the first attempt. I knew, from shop: {LESSON}")
+    assert run_agent_output(stack, "a stranger's").startswith("Done at the second attempt.")
 
 
 def test_what_helped_is_counted_and_kept_once(stack):
-    said(stack, "counted", "restore last night's backup")
-    said(stack, "counted", "restore last night's backup")
+    run_agent_output(stack, "counted", "restore last night's backup")
+    run_agent_output(stack, "counted", "restore last night's backup")
     found = stack.call("POST", "/insights/search", {"query": "*", "project": "counted"}).json()["results"]
     [insight] = [each["insight"] for each in found]
     assert insight["content"].startswith("Stop the workers before you restore")
@@ -42,17 +42,17 @@ def test_what_helped_is_counted_and_kept_once(stack):
 
 
 def test_another_task_is_told_nothing_of_it(stack):
-    said(stack, "apart")
-    assert said(stack, "apart", "water the plants") == "Done at the first attempt.\n"
+    run_agent_output(stack, "apart")
+    assert run_agent_output(stack, "apart", "water the plants") == "Done at the first attempt.\n"
 
 
 def test_without_a_site_it_says_so():
-    done = told(f"http://127.0.0.1:{free_port()}", "mem_x_y", "nowhere")
+    done = run_agent(f"http://127.0.0.1:{find_free_port()}", "mem_x_y", "nowhere")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Memory Site does not answer" in done.stderr
 
 
 def test_a_wrong_key_is_told(stack):
-    done = told(stack.url, "mem_x_y", "nowhere")
+    done = run_agent(stack.url, "mem_x_y", "nowhere")
     assert done.returncode == 1
     assert "/projects/search: " in done.stderr

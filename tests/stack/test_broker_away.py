@@ -6,11 +6,11 @@ import time
 from tests.stack.stack import wait_until
 
 #: What a store may take while the broker is away, against its usual time: the factor, and seconds for a busy machine.
-FACTOR, LEEWAY = 3, 0.02
-FEW, MANY = 40, 120
+MAX_SLOWDOWN, LEEWAY_SECONDS = 3, 0.02
+BASELINE_COUNT, OUTAGE_COUNT = 40, 120
 
 
-def store(stack, name, count):
+def store_memories(stack, name, count):
     """Store so many memories one after the other; the median seconds one took, and the longest."""
     taken = []
     for number in range(count):
@@ -21,38 +21,38 @@ def store(stack, name, count):
     return statistics.median(taken), max(taken)
 
 
-def rest(stack):
+def wait_until_embedded(stack):
     """Seconds until every vector is made; the worker has nothing left to do then."""
     return wait_until(lambda: stack.backlog == 0, 90, "everything is embedded")
 
 
 def test_a_killed_broker_is_not_missed(shaken, measured):
-    usual, _ = store(shaken, "as usual", FEW)
-    rest(shaken)
+    usual, _ = store_memories(shaken, "as usual", BASELINE_COUNT)
+    wait_until_embedded(shaken)
     killed = shaken.kill("broker")
-    away, longest = store(shaken, "the broker is killed", MANY)
+    away, longest = store_memories(shaken, "the broker is killed", OUTAGE_COUNT)
     back = wait_until(lambda: shaken.is_back("broker", killed), 20, "the supervisor starts the broker again")
     measured("a store as usual, median", usual)
     measured("a store with a killed broker, median", away)
     measured("a store with a killed broker, longest", longest)
-    measured("from a killed broker, after the last store, to all vectors", back + rest(shaken))
-    assert away < FACTOR * usual + LEEWAY
+    measured("from a killed broker, after the last store, to all vectors", back + wait_until_embedded(shaken))
+    assert away < MAX_SLOWDOWN * usual + LEEWAY_SECONDS
 
 
 def test_a_frozen_broker_is_not_missed(shaken, measured):
-    usual, _ = store(shaken, "as usual again", FEW)
-    rest(shaken)
+    usual, _ = store_memories(shaken, "as usual again", BASELINE_COUNT)
+    wait_until_embedded(shaken)
     with shaken.frozen("broker"):
-        away, longest = store(shaken, "the broker is frozen", MANY)
+        away, longest = store_memories(shaken, "the broker is frozen", OUTAGE_COUNT)
         started = time.monotonic()
         health = shaken.health()
         told = time.monotonic() - started
-        later, _ = store(shaken, "the broker is frozen still", FEW)
+        later, _ = store_memories(shaken, "the broker is frozen still", BASELINE_COUNT)
     measured("a store with a frozen broker, median", away)
     measured("a store with a frozen broker, longest", longest)
     measured("health with a frozen broker", told)
-    measured("from a frozen broker's return to all vectors", rest(shaken))
-    assert max(away, later) < FACTOR * usual + LEEWAY
+    measured("from a frozen broker's return to all vectors", wait_until_embedded(shaken))
+    assert max(away, later) < MAX_SLOWDOWN * usual + LEEWAY_SECONDS
     assert (health["all"], health["broker"], health["database"]) == ("degraded", "degraded", "healthy")
     assert told < 5
 

@@ -11,17 +11,17 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from memory_site.embedded.data_dir import Home
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres
 from tests.stack.stack import wait_until
 
 CLIENTS, KILLS = 6, 2
 #: Seconds between a client's stores, of undisturbed storing around each death, and the longest any answer may take.
-PAUSE, QUIET, BOUND = 0.02, 0.8, 10
+PAUSE_SECONDS, QUIET_SECONDS, MAX_ANSWER_SECONDS = 0.02, 0.8, 10
 #: Seconds until a client that tries again does so no more.
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 #: Seconds: an outage after which it matters how patiently a broken connection is tried again, and how soon it must be.
-AWAY, SOON = 9, 2
+OUTAGE_SECONDS, RECOVERY_SECONDS = 9, 2
 
 
 class Storm:
@@ -42,14 +42,14 @@ class Storm:
             if self.over.is_set():
                 return
             behave(f"Client {number}, memory {count}, {uuid.uuid4()}.")
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
 
     def give_up(self, content):
         self.store(content)
 
     def try_again(self, content):
         """As a careful client does: the same key until there is an answer."""
-        key, until = str(uuid.uuid4()), time.monotonic() + PATIENCE
+        key, until = str(uuid.uuid4()), time.monotonic() + TIMEOUT_SECONDS
         while (answer := self.store(content, Idempotency_Key=key)).status == 503 and time.monotonic() < until:
             time.sleep(0.2)
         self.retried[content] = answer
@@ -66,7 +66,7 @@ class Storm:
 
 
 @contextmanager
-def blowing(storm):
+def run_storm(storm):
     with ThreadPoolExecutor(CLIENTS) as pool:
         clients = [pool.submit(storm.client, number) for number in range(CLIENTS)]
         try:
@@ -78,7 +78,7 @@ def blowing(storm):
 
 
 @contextmanager
-def nobody_to_help(stack):
+def frozen_supervisor(stack):
     """The supervisor is frozen: what dies stays dead."""
     stack.process.send_signal(signal.SIGSTOP)
     try:
@@ -90,20 +90,20 @@ def nobody_to_help(stack):
 @pytest.fixture(scope="module")
 def storm(shaken, measured):
     storm = Storm(shaken)
-    with blowing(storm):
+    with run_storm(storm):
         for _ in range(KILLS):
-            time.sleep(QUIET)
+            time.sleep(QUIET_SECONDS)
             killed, acknowledged = shaken.kill("postgres"), len(storm.journal) + CLIENTS
             back = wait_until(lambda killed=killed: shaken.is_back("postgres", killed), 30, "postgres runs again")
             back += wait_until(lambda n=acknowledged: len(storm.journal) > n, 60, "memories are stored again")
             measured("from a killed database to stored memories", back)
-        time.sleep(QUIET)
+        time.sleep(QUIET_SECONDS)
     measured(f"the longest of {storm.tries} answers, {len(storm.failures)} of them 503", storm.longest)
     storm.kept = dict(shaken.rows("SELECT id::text, content FROM memories_memory WHERE content LIKE 'Client %'"))
     return storm
 
 
-def is_a_problem(answer):
+def is_unavailable_problem(answer):
     return (
         answer.status == 503
         and answer.headers["Content-Type"] == "application/problem+json"
@@ -127,8 +127,8 @@ def test_nothing_is_stored_twice(storm):
 
 
 def test_every_failure_is_a_problem_document_in_bounded_time(storm):
-    assert [answer.data for answer in storm.failures if not is_a_problem(answer)] == []
-    assert storm.longest < BOUND
+    assert [answer.data for answer in storm.failures if not is_unavailable_problem(answer)] == []
+    assert storm.longest < MAX_ANSWER_SECONDS
 
 
 def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time(shaken, measured):
@@ -139,24 +139,24 @@ def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time
     def store(number):
         return seconds(lambda: shaken.call("POST", "/memories", {"content": f"Never kept, {number}."}))
 
-    with nobody_to_help(shaken), ThreadPoolExecutor(CLIENTS) as pool:
+    with frozen_supervisor(shaken), ThreadPoolExecutor(CLIENTS) as pool:
         killed, away_since = shaken.kill("postgres"), time.monotonic()
         stores = [pool.submit(store, number) for number in range(CLIENTS)]
         live, live_took = seconds(lambda: shaken.page("/health/live"))
         answers = [each.result() for each in stores]
         ready, ready_took = seconds(lambda: shaken.page("/health/ready"))
         health, health_took = seconds(lambda: shaken.page("/health", shaken.key))
-        wait_until(lambda: time.monotonic() - away_since > AWAY, AWAY, "the outage is long enough")
+        wait_until(lambda: time.monotonic() - away_since > OUTAGE_SECONDS, OUTAGE_SECONDS, "the outage is long enough")
     measured("a store without a database, longest", max(took for _, took in answers))
     measured("health/live, ready and health without a database, longest", max(live_took, ready_took, health_took))
-    assert all(is_a_problem(answer) for answer, _ in answers)
+    assert all(is_unavailable_problem(answer) for answer, _ in answers)
     assert (live.status, ready.status, health.status) == (200, 503, 503)
     assert max(live_took, ready_took, health_took, *(took for _, took in answers)) < 5
     wait_until(lambda: shaken.is_back("postgres", killed), 30, "postgres runs again")
-    wait_until(lambda: Postgres(Home(shaken.data)).ready, 30, "postgres answers again")
+    wait_until(lambda: Postgres(DataDirectory(shaken.data)).ready, 30, "postgres answers again")
     back = wait_until(lambda: store(0)[0].status in (200, 201), 60, "memories are stored again")
-    measured(f"from the return of a database that was away for {AWAY} s to a store", back)
-    assert back < SOON
+    measured(f"from the return of a database that was away for {OUTAGE_SECONDS} s to a store", back)
+    assert back < RECOVERY_SECONDS
 
 
 def test_a_stuck_child_of_the_dead_server_does_not_keep_the_next_one_away(shaken, measured):

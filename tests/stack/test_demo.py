@@ -3,10 +3,10 @@
 import pytest
 
 from memory_site.operations.demo_data import MEMORIES, QUESTIONS
-from tests.stack.stack import manage, processes_of, short_directory
+from tests.stack.stack import create_short_directory, find_processes, run_manage
 
 
-def is_shown(told):
+def is_demo_output(told):
     answers, _, rest = told.partition("A session remembers")
     session, _, knowledge = rest.partition("documents:")
     return (
@@ -19,15 +19,15 @@ def is_shown(told):
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_it_asks_a_running_site(stack, time):
-    told = manage("demo", **stack.environment)
+    told = run_manage("demo", **stack.environment)
     assert told.returncode == 0, told.stderr
-    assert is_shown(told.stdout)
+    assert is_demo_output(told.stdout)
     assert stack.page("/health/ready").status == 200
 
 
 def test_it_starts_a_site_of_its_own_and_stops_it():
-    with short_directory() as directory:
-        told = manage("demo", DATA_DIR=str(directory / "data"))
+    with create_short_directory() as directory:
+        told = run_manage("demo", DATA_DIR=str(directory / "data"))
         assert told.returncode == 0, told.stderr
-        assert is_shown(told.stdout)
-        assert processes_of(directory) == []
+        assert is_demo_output(told.stdout)
+        assert find_processes(directory) == []

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from tests.embedding_servers import EmbeddingServer, free_port, hangs, works
-from tests.stack.stack import running, wait_until
+from tests.embedding_servers import EmbeddingServer, answer_vectors, find_free_port, hang
+from tests.stack.stack import running_stack, wait_until
 
 #: Seconds: a search that waits for the embedder, one that knows better by now, and until vectors follow on their own.
-PATIENT, AT_ONCE, FOLLOWING = 8, 1.5, 60
-SENTENCE = "The ferry to the island leaves at dawn."
+SLOW_ANSWER_SECONDS, FAST_ANSWER_SECONDS, FOLLOW_UP_SECONDS = 8, 1.5, 60
+FERRY_SENTENCE = "The ferry to the island leaves at dawn."
 
 
 class ServerAt(EmbeddingServer):
@@ -26,53 +26,53 @@ class ServerAt(EmbeddingServer):
 
 @pytest.fixture(scope="module")
 def port():
-    return free_port()
+    return find_free_port()
 
 
 @pytest.fixture(scope="module")
 def remote(port):
     """A site whose embedder is a server that nobody has started yet, with a memory that waits for its vector."""
     base = f"http://127.0.0.1:{port}/v1"
-    with running(EMBEDDER="openai", EMBEDDING_MODEL="some-model", OPENAI_BASE_URL=base) as remote:
-        assert remote.add(SENTENCE)["embedded"] is False
+    with running_stack(EMBEDDER="openai", EMBEDDING_MODEL="some-model", OPENAI_BASE_URL=base) as remote:
+        assert remote.add(FERRY_SENTENCE)["embedded"] is False
         yield remote
 
 
-def search(stack, query, **fields):
+def timed_search(stack, query, **fields):
     """The answer, and the seconds it took."""
     started = time.monotonic()
     answer = stack.call("POST", "/memories/search", {"query": query, **fields})
     return answer, time.monotonic() - started
 
 
-def words_alone_found_it(answer):
+def found_by_words_only(answer):
     found = answer.json()
     return (
         answer.status == 200
         and found["degraded"] is True
-        and [(hit["memory"]["content"], hit["found_by"]) for hit in found["results"]] == [(SENTENCE, ["words"])]
+        and [(hit["memory"]["content"], hit["found_by"]) for hit in found["results"]] == [(FERRY_SENTENCE, ["words"])]
     )
 
 
 def test_a_server_that_is_down_leaves_the_words(remote):
-    answer, took = search(remote, "island ferry")
-    assert words_alone_found_it(answer)
-    assert took < AT_ONCE
+    answer, took = timed_search(remote, "island ferry")
+    assert found_by_words_only(answer)
+    assert took < FAST_ANSWER_SECONDS
 
 
 def test_a_search_by_meaning_alone_is_told_to_come_back(remote):
-    answer, took = search(remote, "island ferry", mode="vector")
+    answer, took = timed_search(remote, "island ferry", mode="vector")
     assert answer.status == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
-    assert took < AT_ONCE
+    assert took < FAST_ANSWER_SECONDS
 
 
 def test_whoever_waits_for_a_vector_is_answered_without_it(remote):
     started = time.monotonic()
     answer = remote.call("POST", "/memories?wait=true", {"content": "Nobody can embed this now."})
     assert (answer.status, answer.json()["embedded"]) == (201, False)
-    assert time.monotonic() - started < PATIENT
+    assert time.monotonic() - started < SLOW_ANSWER_SECONDS
 
 
 def test_health_says_that_the_embedder_is_away(remote):
@@ -82,25 +82,25 @@ def test_health_says_that_the_embedder_is_away(remote):
 
 def test_a_server_that_hangs_is_waited_for_once(remote, port, measured):
     time.sleep(5)  # until the site asks again, after the time when it was down
-    with ServerAt(port, hangs):
-        first, waited = search(remote, "island ferry")
-        second, at_once = search(remote, "ferry island")
+    with ServerAt(port, hang):
+        first, waited = timed_search(remote, "island ferry")
+        second, at_once = timed_search(remote, "ferry island")
         assert remote.add("Stored while the embedder hangs.")["embedded"] is False
     measured("a search with a hanging embedder, the first", waited)
     measured("a search with a hanging embedder, the second", at_once)
-    assert words_alone_found_it(first)
-    assert words_alone_found_it(second)
-    assert waited < PATIENT
-    assert at_once < AT_ONCE
+    assert found_by_words_only(first)
+    assert found_by_words_only(second)
+    assert waited < SLOW_ANSWER_SECONDS
+    assert at_once < FAST_ANSWER_SECONDS
 
 
 def test_vectors_follow_by_themselves_when_the_server_is_back(remote, port, measured):
-    with ServerAt(port, works):
-        followed = wait_until(lambda: remote.backlog == 0, FOLLOWING, "everything is embedded")
+    with ServerAt(port, answer_vectors):
+        followed = wait_until(lambda: remote.backlog == 0, FOLLOW_UP_SECONDS, "everything is embedded")
         measured("from an embedder's return to all vectors", followed)
-        found = remote.search(SENTENCE)
+        found = remote.search(FERRY_SENTENCE)
         assert found["degraded"] is False
-        assert found["results"][0]["memory"]["content"] == SENTENCE
+        assert found["results"][0]["memory"]["content"] == FERRY_SENTENCE
         assert found["results"][0]["found_by"] == ["meaning", "words"]
         assert remote.summary()["embedding_refused"] == 0
         wait_until(lambda: remote.health()["all"] == "healthy", 30, "everything is healthy")

@@ -4,40 +4,40 @@ from pathlib import Path
 
 from tests.stack.stack import wait_until
 
-COUNT = 200
-SECTION = (
+FILE_COUNT = 200
+SECTION_TEXT = (
     "## Section {}\n\n" + "It was written down so that nobody has to ask for it again at the yearly meeting.\n\n" * 20
 )
-ROWS = """
+SELECT_CHUNKS_SQL = """
 SELECT d.path, encode(d.digest, 'hex'), d.size, d.chunk_count, m.content, m.metadata - 'document_id', m.memory_type,
     m.source_system
 FROM ingestion_document d JOIN memories_memory m ON m.document_id = d.id AND m.repo_id = d.repo_id
 WHERE d.repo_id = '{}' ORDER BY d.path, m.content
 """
-SIXTY_SECONDS_PASS = "UPDATE ingestion_ingestion SET heard_of_at = heard_of_at - interval '61 s' RETURNING id"
-TRIES = "SELECT tries FROM ingestion_ingestion WHERE repo_id = 'disturbed'"
+EXPIRE_HEARTBEAT_SQL = "UPDATE ingestion_ingestion SET heard_of_at = heard_of_at - interval '61 s' RETURNING id"
+SELECT_ATTEMPTS_SQL = "SELECT tries FROM ingestion_ingestion WHERE repo_id = 'disturbed'"
 
 
-def start(stack, folder: Path, repo_id: str) -> str:
+def start_ingestion(stack, folder: Path, repo_id: str) -> str:
     answer = stack.call("POST", f"/repositories/{repo_id}/ingestions", {"path": str(folder)})
     assert answer.status == 202, answer.data
     return answer.headers["Location"].removeprefix("/api/v1")
 
 
-def told(stack, location: str) -> dict:
+def get_ingestion(stack, location: str) -> dict:
     return stack.call("GET", location).json()
 
 
 def is_done(stack, location: str) -> bool:
-    return told(stack, location)["status"] == "completed"
+    return get_ingestion(stack, location)["status"] == "completed"
 
 
-def is_caught_in_the_middle(stack) -> bool:
+def freeze_worker_midway(stack) -> bool:
     """Freeze the worker; let it go on when it has not begun. Afterwards it is too late."""
     worker = stack.part("worker")
     worker.suspend()
     [[documents]] = stack.rows("SELECT count(*) FROM ingestion_document WHERE repo_id = 'disturbed'")
-    if 10 < documents < COUNT:
+    if 10 < documents < FILE_COUNT:
         return True
     worker.resume()
     return False
@@ -46,24 +46,26 @@ def is_caught_in_the_middle(stack) -> bool:
 def test_a_run_ends_as_if_its_worker_had_not_been_killed(shaken, measured):
     folder = Path(shaken.environment["INGESTION_ROOTS"]) / "site"
     folder.mkdir()
-    for number in range(COUNT):
-        (folder / f"{number:03}.md").write_text(f"# File {number}\n\n{SECTION.format(number)}{SECTION.format('last')}")
-    disturbed = start(shaken, folder, "disturbed")
-    wait_until(lambda: is_caught_in_the_middle(shaken), 60, "the worker is in the middle of the run")
+    for number in range(FILE_COUNT):
+        (folder / f"{number:03}.md").write_text(
+            f"# File {number}\n\n{SECTION_TEXT.format(number)}{SECTION_TEXT.format('last')}"
+        )
+    disturbed = start_ingestion(shaken, folder, "disturbed")
+    wait_until(lambda: freeze_worker_midway(shaken), 60, "the worker is in the middle of the run")
     killed = shaken.kill("worker")
     back = wait_until(lambda: shaken.is_back("worker", killed), 20, "the supervisor starts a worker again")
-    half = told(shaken, disturbed)
+    half = get_ingestion(shaken, disturbed)
     assert half["status"] == "in_progress"
-    shaken.rows(SIXTY_SECONDS_PASS)
-    undisturbed = start(shaken, folder, "undisturbed")  # which wakes the worker
+    shaken.rows(EXPIRE_HEARTBEAT_SQL)
+    undisturbed = start_ingestion(shaken, folder, "undisturbed")  # which wakes the worker
     done = back + wait_until(lambda: is_done(shaken, disturbed), 60, "the run is taken up and completed")
-    measured(f"from a worker killed in the middle of {COUNT} documents to the run's end, silence left out", done)
+    measured(f"from a worker killed in the middle of {FILE_COUNT} documents to the run's end, silence left out", done)
     wait_until(lambda: is_done(shaken, undisturbed), 60, "the other run is completed")
-    end = told(shaken, disturbed)
-    assert (end["documents_total"], end["documents_done"]) == (COUNT, COUNT)
-    assert 0 < end["documents_changed"] < COUNT
-    assert shaken.rows(TRIES) == [(2,)]
-    rows = shaken.rows(ROWS.format("disturbed"))
-    assert len(rows) >= COUNT
-    assert rows == shaken.rows(ROWS.format("undisturbed"))
+    end = get_ingestion(shaken, disturbed)
+    assert (end["documents_total"], end["documents_done"]) == (FILE_COUNT, FILE_COUNT)
+    assert 0 < end["documents_changed"] < FILE_COUNT
+    assert shaken.rows(SELECT_ATTEMPTS_SQL) == [(2,)]
+    rows = shaken.rows(SELECT_CHUNKS_SQL.format("disturbed"))
+    assert len(rows) >= FILE_COUNT
+    assert rows == shaken.rows(SELECT_CHUNKS_SQL.format("undisturbed"))
     shaken.rows("DELETE FROM ingestion_document RETURNING id")  # so that nobody waits for all these vectors

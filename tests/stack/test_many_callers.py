@@ -9,7 +9,7 @@ import urllib3
 CLIENTS, ROUNDS = 200, 10
 
 
-def agent(stack, number, start):
+def run_client(stack, number, start):
     """Ten requests over one connection: store, search, get, again and again. What was not right."""
     wrong = []
     headers = {"Authorization": f"Bearer {stack.key}"}
@@ -35,6 +35,6 @@ def test_nobody_sees_an_error(stack, measured):
     start = threading.Barrier(CLIENTS)
     started = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as threads:
-        wrong = [each for found in threads.map(lambda n: agent(stack, n, start), range(CLIENTS)) for each in found]
+        wrong = [each for found in threads.map(lambda n: run_client(stack, n, start), range(CLIENTS)) for each in found]
     measured(f"{CLIENTS * ROUNDS} requests of {CLIENTS} clients", time.monotonic() - started)
     assert wrong == []

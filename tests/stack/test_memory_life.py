@@ -6,15 +6,15 @@ import pytest
 
 from tests.stack.stack import wait_until
 
-ABSOLUTE_ADDRESS = re.compile(rb"""(?:https?:)?//[^\s"'<>]+""")
-ASSET = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
-PARTS = {
+ABSOLUTE_URL_PATTERN = re.compile(rb"""(?:https?:)?//[^\s"'<>]+""")
+ASSET_PATTERN = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
+HEALTH_CHECKS = {
     *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
     "disk",
 }
 
 
-def ids(found):
+def list_ids(found):
     return [hit["memory"]["id"] for hit in found["results"]]
 
 
@@ -35,7 +35,7 @@ def test_a_memory_is_found_by_its_meaning_once_a_worker_has_seen_it(stack, measu
     waited = wait_until(lambda: is_embedded(stack, memory["id"]), 20, "the memory is embedded")
     measured("from store to vector", waited)
     found = stack.search("boats that run late in bad weather", mode="vector", limit=3)
-    assert memory["id"] in ids(found)
+    assert memory["id"] in list_ids(found)
     assert found["degraded"] is False
 
 
@@ -44,7 +44,7 @@ def test_whoever_waits_is_answered_when_the_vector_is_there(stack):
     assert answer.status == 201
     memory = answer.json()
     assert memory["embedded"] is True
-    assert memory["id"] in ids(stack.search("pet gets lunch", mode="vector", limit=3))
+    assert memory["id"] in list_ids(stack.search("pet gets lunch", mode="vector", limit=3))
 
 
 def test_whoever_waits_is_answered_even_when_no_worker_is_there(stack):
@@ -59,16 +59,16 @@ def test_new_content_is_found_by_its_own_meaning(stack):
     assert changed.status == 200
     assert changed.json()["embedded"] is False
     wait_until(lambda: is_embedded(stack, memory["id"]), 20, "the new content is embedded")
-    assert memory["id"] in ids(stack.search("musicians prepare their instruments", mode="vector", limit=3))
-    assert memory["id"] not in ids(stack.search("blue token", mode="text"))
+    assert memory["id"] in list_ids(stack.search("musicians prepare their instruments", mode="vector", limit=3))
+    assert memory["id"] not in list_ids(stack.search("blue token", mode="text"))
 
 
 def test_a_deleted_memory_is_gone(stack):
     memory = stack.call("POST", "/memories?wait=true", {"content": "Ephemeral walrus parade in Oslo."}).json()
     assert stack.call("DELETE", f"/memories/{memory['id']}").status == 204
     assert stack.call("GET", f"/memories/{memory['id']}").status == 404
-    assert memory["id"] not in ids(stack.search("walrus parade"))
-    assert memory["id"] not in ids(stack.search("walrus parade", mode="vector"))
+    assert memory["id"] not in list_ids(stack.search("walrus parade"))
+    assert memory["id"] not in list_ids(stack.search("walrus parade", mode="vector"))
 
 
 def test_a_retried_request_is_told_the_same_answer(stack):
@@ -84,7 +84,7 @@ def test_a_retried_request_is_told_the_same_answer(stack):
 
 def test_every_part_says_how_it_is(stack):
     wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
-    assert stack.health() == dict.fromkeys([*PARTS, "all"], "healthy")
+    assert stack.health() == dict.fromkeys([*HEALTH_CHECKS, "all"], "healthy")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -107,7 +107,7 @@ def test_the_documentation_needs_no_other_host(stack):
     assert "/api/v1/memories" in document["paths"]
     html = stack.page("/api/v1/docs")
     assert html.status == 200
-    assert ABSOLUTE_ADDRESS.findall(html.data) == []
-    assets = [path for path in ASSET.findall(html.data.decode()) if path.endswith((".js", ".css"))]
+    assert ABSOLUTE_URL_PATTERN.findall(html.data) == []
+    assets = [path for path in ASSET_PATTERN.findall(html.data.decode()) if path.endswith((".js", ".css"))]
     assert len(assets) >= 2
     assert {stack.page(path).status for path in assets} == {200}

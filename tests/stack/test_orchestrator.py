@@ -12,19 +12,19 @@ from urllib.parse import quote
 import pytest
 
 from memory_site.embedded.running_site import is_live
-from tests.embedding_servers import free_port
+from tests.embedding_servers import find_free_port
 from tests.stack.stack import Stack, wait_until
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "orchestrator.py"
+EXAMPLE_PATH = Path(__file__).resolve().parents[2] / "examples" / "orchestrator.py"
 #: Seconds an answer may take while memory is away: one wait before it, one after the last answer, a busy machine.
-AWAY = 5
+OUTAGE_SECONDS = 5
 
 
 class Talk:
     """The example run as a program that is asked one question after the other."""
 
     def __init__(self, url: str, key: str, session: str) -> None:
-        words = [sys.executable, str(EXAMPLE), "--url", url, "--key", key, "--session", session]
+        words = [sys.executable, str(EXAMPLE_PATH), "--url", url, "--key", key, "--session", session]
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(words, text=True, **streams)
 
@@ -43,7 +43,7 @@ class Talk:
 
 
 @contextmanager
-def talk(url: str, key: str, session: str) -> Iterator[Talk]:
+def open_talk(url: str, key: str, session: str) -> Iterator[Talk]:
     talking = Talk(url, key, session)
     try:
         yield talking
@@ -53,7 +53,7 @@ def talk(url: str, key: str, session: str) -> Iterator[Talk]:
 
 
 @contextmanager
-def frozen_web(stack: Stack) -> Iterator[None]:
+def frozen_web_server(stack: Stack) -> Iterator[None]:
     """The web server and the processes it has started neither answer nor end inside the block."""
     part = stack.part("web")
     family = [part, *part.children(recursive=True)]
@@ -66,15 +66,15 @@ def frozen_web(stack: Stack) -> Iterator[None]:
             process.resume()
 
 
-def saved(stack: Stack, session: str) -> list[str]:
+def list_saved_questions(stack: Stack, session: str) -> list[str]:
     """The questions of the session, oldest first."""
     answer = stack.call("GET", f"/sessions/{quote(session, safe='')}/context?limit=50")
     assert answer.status == 200, answer.data
     return [each["query"] for each in answer.json()["interactions"]][::-1]
 
 
-def orchestrator():
-    spec = importlib.util.spec_from_file_location("orchestrator", EXAMPLE)
+def load_orchestrator():
+    spec = importlib.util.spec_from_file_location("orchestrator", EXAMPLE_PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -83,92 +83,105 @@ def orchestrator():
 def test_the_second_turn_sees_the_first_and_what_is_remembered(stack):
     stack.add("The harbour of Brekstad opens at nine.")
     stack.search("harbour")  # the first search of all waits for the model
-    with talk(stack.url, stack.key, "a talk/é") as talking:
+    with open_talk(stack.url, stack.key, "a talk/é") as talking:
         first, _ = talking.ask("When does the harbour of Brekstad open?")
-        wait_until(lambda: len(saved(stack, "a talk/é")) == 1, 30, "the first turn is saved")
+        wait_until(lambda: len(list_saved_questions(stack, "a talk/é")) == 1, 30, "the first turn is saved")
         second, _ = talking.ask("And when does it close?")
         assert talking.end() == ""
     assert "Before: nothing" in first
     assert "The harbour of Brekstad opens at nine." in first
     assert "you asked 'When does the harbour of Brekstad open?'" in second
-    assert saved(stack, "a talk/é") == ["When does the harbour of Brekstad open?", "And when does it close?"]
+    assert list_saved_questions(stack, "a talk/é") == [
+        "When does the harbour of Brekstad open?",
+        "And when does it close?",
+    ]
 
 
 def test_one_question_is_asked_on_the_command_line(stack):
-    words = [sys.executable, str(EXAMPLE), "--url", stack.url, "--key", stack.key, "--session", "once", "Who is there?"]
+    words = [
+        sys.executable,
+        str(EXAMPLE_PATH),
+        "--url",
+        stack.url,
+        "--key",
+        stack.key,
+        "--session",
+        "once",
+        "Who is there?",
+    ]
     told = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert (told.returncode, told.stderr) == (0, "")
     assert "You ask 'Who is there?'" in told.stdout
-    assert saved(stack, "once") == ["Who is there?"]
+    assert list_saved_questions(stack, "once") == ["Who is there?"]
 
 
 def test_a_frozen_site_delays_nothing_and_what_was_said_arrives_once(shaken, measured):
-    with talk(shaken.url, shaken.key, "frozen") as talking:
+    with open_talk(shaken.url, shaken.key, "frozen") as talking:
         talking.ask("one")
-        wait_until(lambda: saved(shaken, "frozen") == ["one"], 30, "the first turn is saved")
-        with frozen_web(shaken):
+        wait_until(lambda: list_saved_questions(shaken, "frozen") == ["one"], 30, "the first turn is saved")
+        with frozen_web_server(shaken):
             answer, seconds = talking.ask("two")
             again, less = talking.ask("three")
         measured("the orchestrator's answer while the site is frozen", seconds)
-        time.sleep(orchestrator().PAUSE)
+        time.sleep(load_orchestrator().PAUSE)
         last, _ = talking.ask("four")
-        wait_until(lambda: len(saved(shaken, "frozen")) >= 4, 30, "the unsaved turns are saved")
+        wait_until(lambda: len(list_saved_questions(shaken, "frozen")) >= 4, 30, "the unsaved turns are saved")
         assert "(memory: away" in talking.end()
     assert "You ask 'two'. Before: nothing." in answer
     assert "You ask 'three'. Before: nothing." in again
-    assert max(seconds, less) < AWAY
+    assert max(seconds, less) < OUTAGE_SECONDS
     assert "you asked 'one'" in last
-    assert saved(shaken, "frozen") == ["one", "two", "three", "four"]
+    assert list_saved_questions(shaken, "frozen") == ["one", "two", "three", "four"]
 
 
 def test_a_turn_whose_answer_was_lost_is_kept_once(shaken):
     """Its request reaches the frozen server, which saves it when it wakes; the client asks again all the same."""
-    example = orchestrator()
+    example = load_orchestrator()
     memory = example.Memory(shaken.url, shaken.key, "lost answer")
-    with frozen_web(shaken):
+    with frozen_web_server(shaken):
         memory.save("one", "1")
         assert len(memory.unsaved) == 1
-    wait_until(lambda: saved(shaken, "lost answer") == ["one"], 30, "the frozen request is served")
-    memory.away_until.clear()
+    wait_until(lambda: list_saved_questions(shaken, "lost answer") == ["one"], 30, "the frozen request is served")
+    memory.paused_until.clear()
     memory.save("two", "2")
     assert not memory.unsaved
-    assert saved(shaken, "lost answer") == ["one", "two"]
+    assert list_saved_questions(shaken, "lost answer") == ["one", "two"]
 
 
 def test_a_site_that_is_killed_is_answered_without(shaken):
-    with talk(shaken.url, shaken.key, "killed") as talking:
+    with open_talk(shaken.url, shaken.key, "killed") as talking:
         killed = shaken.kill("web")
         answer, seconds = talking.ask("one")
         wait_until(lambda: shaken.is_back("web", killed), 30, "the web server is back")
         wait_until(lambda: is_live(shaken.url), 30, "it answers")
-        time.sleep(orchestrator().PAUSE)
+        time.sleep(load_orchestrator().PAUSE)
         talking.ask("two")
         talking.end()
     assert "You ask 'one'" in answer
-    assert seconds < AWAY
-    assert saved(shaken, "killed") == ["one", "two"]
+    assert seconds < OUTAGE_SECONDS
+    assert list_saved_questions(shaken, "killed") == ["one", "two"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://nowhere.invalid", "http://[", ""])
 def test_an_address_where_nobody_is_costs_only_the_memory(url):
-    with talk(url.format(port=free_port()), "mem_x_y", "s") as talking:
+    with open_talk(url.format(port=find_free_port()), "mem_x_y", "s") as talking:
         answer, seconds = talking.ask("one")
         assert "You ask 'one'. Before: nothing. I remember: nothing." in answer
-        assert seconds < AWAY
+        assert seconds < OUTAGE_SECONDS
         assert "(1 turns could not be saved)" in talking.end()
 
 
 @pytest.mark.parametrize("key", ["mem_wrong_key", "", "é", "a\nb"])
 def test_a_key_that_opens_nothing_costs_only_the_memory(stack, key):
-    with talk(stack.url, key, "s") as talking:
+    with open_talk(stack.url, key, "s") as talking:
         answer, _ = talking.ask("one")
         assert "You ask 'one'. Before: nothing. I remember: nothing." in answer
         assert "(1 turns could not be saved)" in talking.end()
 
 
 def test_a_turn_the_site_refuses_for_good_does_not_hold_back_the_next(stack):
-    memory = orchestrator().Memory(stack.url, stack.key, "refused")
+    memory = load_orchestrator().Memory(stack.url, stack.key, "refused")
     memory.save("\u2800", "blank to every reader")
     memory.save("two", "2")
     assert not memory.unsaved
-    assert saved(stack, "refused") == ["two"]
+    assert list_saved_questions(stack, "refused") == ["two"]

@@ -2,23 +2,25 @@
 
 import pytest
 
-from tests.stack.stack import manage, running, wait_until
+from tests.stack.stack import run_manage, running_stack, wait_until
 
-COUNT = 500
-OLD, NEW = "hashing-1", "all-MiniLM-L6-v2-int8"
+MEMORY_COUNT = 500
+OLD_MODEL, NEW_MODEL = "hashing-1", "all-MiniLM-L6-v2-int8"
 #: Long enough that the model needs a moment for each.
-FILLER = " It was written down so that nobody has to ask for it again, and it is read out at every yearly meeting." * 2
+FILLER_TEXT = (
+    " It was written down so that nobody has to ask for it again, and it is read out at every yearly meeting." * 2
+)
 
 
-def entry(number: int) -> str:
-    return f"Entry {number} of the inventory.{FILLER}"
+def build_entry(number: int) -> str:
+    return f"Entry {number} of the inventory.{FILLER_TEXT}"
 
 
 @pytest.fixture(scope="module")
 def changed():
     """A site whose memories have vectors of one model and which is configured for another one now."""
-    with running(EMBEDDER="hashing") as stack:
-        memories = [{"content": entry(number)} for number in range(COUNT)]
+    with running_stack(EMBEDDER="hashing") as stack:
+        memories = [{"content": build_entry(number)} for number in range(MEMORY_COUNT)]
         assert stack.call("POST", "/memories/bulk", {"memories": memories}).status == 201
         stack.add("The cellar is full of old wine.")
         wait_until(lambda: stack.backlog == 0, 60, "all have vectors of the first model")
@@ -27,52 +29,52 @@ def changed():
         yield stack.start()
 
 
-def models(stack) -> dict[str, int]:
+def count_models(stack) -> dict[str, int]:
     return dict(stack.rows("SELECT model, count(*) FROM memories_embedding GROUP BY 1"))
 
 
-def finds(stack, number: int) -> bool:
+def finds_by_vector(stack, number: int) -> bool:
     """Whether a search by meaning alone gives a memory for its own words, as it does by either model."""
-    found = stack.search(entry(number), mode="vector", limit=1)
-    return not found["degraded"] and [hit["memory"]["content"] for hit in found["results"]] == [entry(number)]
+    found = stack.search(build_entry(number), mode="vector", limit=1)
+    return not found["degraded"] and [hit["memory"]["content"] for hit in found["results"]] == [build_entry(number)]
 
 
-def coming(stack) -> int:
+def count_reembedded(stack) -> int:
     return (stack.summary()["reembedding"] or {"memories_done": 0})["memories_done"]
 
 
 def test_a_changed_configuration_changes_nothing_by_itself(changed):
-    assert finds(changed, 7)
+    assert finds_by_vector(changed, 7)
     changed.add("A newcomer with a suitcase.")
     wait_until(lambda: changed.backlog == 0, 30, "the newcomer has a vector")
-    assert models(changed) == {OLD: COUNT + 2}
+    assert count_models(changed) == {OLD_MODEL: MEMORY_COUNT + 2}
     assert changed.health()["models"] == "degraded"
-    doctor = manage("doctor", **changed.environment)
+    doctor = run_manage("doctor", **changed.environment)
     assert "python manage.py reembed" in doctor.stdout
     # Words apart, the first model sees no likeness.
     assert changed.search("drinks kept underground", mode="vector")["results"][0]["similarity"] < 0.3
 
 
 def test_the_worker_makes_it_and_searches_are_answered_all_the_while(changed, measured):
-    assert "A worker embeds 1 namespaces anew" in manage("reembed", "--background", **changed.environment).stdout
-    wait_until(lambda: 0 < coming(changed) < COUNT, 30, "the worker is in the middle of it")
-    assert finds(changed, 11)
+    assert "A worker embeds 1 namespaces anew" in run_manage("reembed", "--background", **changed.environment).stdout
+    wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 30, "the worker is in the middle of it")
+    assert finds_by_vector(changed, 11)
     killed = changed.kill("worker")
     changed.add("Said while nobody was there to listen.")
-    answered = [finds(changed, number) for number in range(30)]
+    answered = [finds_by_vector(changed, number) for number in range(30)]
     wait_until(lambda: changed.is_back("worker", killed), 20, "the supervisor starts a worker again")
 
     def all_are_new() -> bool:
-        answered.append(finds(changed, len(answered) % COUNT))
-        return changed.summary()["embedding_model"] == NEW
+        answered.append(finds_by_vector(changed, len(answered) % MEMORY_COUNT))
+        return changed.summary()["embedding_model"] == NEW_MODEL
 
     measured("from a killed worker to all searches by the new model", wait_until(all_are_new, 120, "the new model"))
-    wait_until(lambda: models(changed) == {NEW: COUNT + 3}, 30, "nothing else is left")
+    wait_until(lambda: count_models(changed) == {NEW_MODEL: MEMORY_COUNT + 3}, 30, "nothing else is left")
     assert all(answered)
     assert (changed.backlog, changed.health()["models"]) == (0, "healthy")
     assert changed.search("drinks kept underground")["results"][0]["memory"]["content"].startswith("The cellar")
 
 
 def test_a_second_time_there_is_nothing_to_do(changed):
-    told = manage("reembed", **changed.environment)
+    told = run_manage("reembed", **changed.environment)
     assert (told.returncode, told.stdout) == (0, "Every vector is of the configured model. Nothing to do.\n")

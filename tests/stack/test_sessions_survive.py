@@ -14,9 +14,9 @@ from tests.stack.stack import wait_until
 
 CLIENTS = 4
 #: Seconds between a client's additions, of undisturbed work around each death, and until a client tries no more.
-PAUSE, QUIET, PATIENCE = 0.02, 0.8, 60
+PAUSE_SECONDS, QUIET_SECONDS, TIMEOUT_SECONDS = 0.02, 0.8, 60
 #: Fewer than a session keeps, so that nothing goes for want of room.
-IN_ONE_SESSION = 40
+MAX_INTERACTIONS = 40
 
 
 class Storm:
@@ -31,14 +31,14 @@ class Storm:
         for count in itertools.count():
             if self.over.is_set():
                 return
-            session = f"client-{number}-{count // IN_ONE_SESSION}"
+            session = f"client-{number}-{count // MAX_INTERACTIONS}"
             query = f"question {count}"
             if self.until_acknowledged(session, query):
                 self.acknowledged.setdefault(session, []).append(query)
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
 
     def until_acknowledged(self, session, query) -> bool:
-        key, until = str(uuid.uuid4()), time.monotonic() + PATIENCE
+        key, until = str(uuid.uuid4()), time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < until:
             with suppress(HTTPError):  # the web server died with the answer in its mouth
                 body = {"query": query, "answer": "Yes."}
@@ -62,12 +62,12 @@ def storm(shaken, measured):
         clients = [pool.submit(storm.client, number) for number in range(CLIENTS)]
         try:
             for part in ("postgres", "web"):
-                time.sleep(QUIET)
+                time.sleep(QUIET_SECONDS)
                 killed, before = shaken.kill(part), storm.total + CLIENTS
                 back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 30, f"{part} is back")
                 back += wait_until(lambda n=before: storm.total > n, 60, "interactions are added again")
                 measured(f"from a killed {part} to added interactions", back)
-            time.sleep(QUIET)
+            time.sleep(QUIET_SECONDS)
         finally:
             storm.over.set()
     for client in clients:

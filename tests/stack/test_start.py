@@ -4,12 +4,12 @@ import re
 import socket
 from pathlib import Path
 
-from tests.embedding_servers import free_port
-from tests.stack.stack import MANAGE, manage, processes_of, short_directory
+from tests.embedding_servers import find_free_port
+from tests.stack.stack import MANAGE, create_short_directory, find_processes, run_manage
 
 #: Seconds until it must be ready on a machine that others use too, and until nothing of it may be left.
-FIRST_START, LATER_START, STOP = 30, 20, 10
-COMPOSE = Path(MANAGE).with_name("docker-compose.yml")
+FIRST_START_SECONDS, LATER_START_SECONDS, STOP_SECONDS = 30, 20, 10
+COMPOSE_FILE = Path(MANAGE).with_name("docker-compose.yml")
 
 
 def test_the_first_run_tells_key_and_password_once(abandoned):
@@ -25,8 +25,8 @@ def test_it_is_ready_soon(abandoned, measured):
     first, second = abandoned.runs
     measured("first start", first.started)
     measured("later start", second.started)
-    assert first.started < FIRST_START
-    assert second.started < LATER_START
+    assert first.started < FIRST_START_SECONDS
+    assert second.started < LATER_START_SECONDS
 
 
 def test_both_signals_stop_everything(abandoned, measured):
@@ -34,7 +34,7 @@ def test_both_signals_stop_everything(abandoned, measured):
         measured(f"stop by {run.signal.name}", run.stopped)
         assert run.code == 0
         assert run.left == []
-        assert run.stopped < STOP
+        assert run.stopped < STOP_SECONDS
 
 
 def test_a_memory_is_there_after_a_restart(abandoned):
@@ -42,7 +42,7 @@ def test_a_memory_is_there_after_a_restart(abandoned):
 
 
 def test_a_second_serve_names_the_first(stack):
-    told = manage("serve", "--port", str(free_port()), **stack.environment)
+    told = run_manage("serve", "--port", str(find_free_port()), **stack.environment)
     assert told.returncode == 2
     assert f"already served by process {stack.process.pid} at {stack.url}" in told.stderr
     assert len(told.stderr.strip().splitlines()) == 1
@@ -50,14 +50,14 @@ def test_a_second_serve_names_the_first(stack):
 
 
 def test_a_busy_port_is_a_sentence():
-    with short_directory() as directory, socket.create_server(("127.0.0.1", 0)) as other:
+    with create_short_directory() as directory, socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        told = manage("serve", "--port", str(port), DATA_DIR=str(directory / "data"))
+        told = run_manage("serve", "--port", str(port), DATA_DIR=str(directory / "data"))
         assert told.returncode == 2
         assert f"port {port}" in told.stderr
         assert "--port" in told.stderr
         assert "Traceback" not in told.stderr
-        assert processes_of(directory) == []
+        assert find_processes(directory) == []
 
 
 def test_wrong_settings_are_all_named_at_once():
@@ -69,15 +69,15 @@ def test_wrong_settings_are_all_named_at_once():
         "DATABASE_URL": "mysql://somewhere/else",
         "SECRET_KEY": "short",
     }
-    told = manage("serve", **wrong)
+    told = run_manage("serve", **wrong)
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
     assert set(re.findall(r"^  ([A-Z_]+):", told.stderr, re.MULTILINE)) == set(wrong)
 
 
-def production_settings():
+def read_production_settings():
     """The environment that docker-compose.yml gives to the site, with its secrets filled in."""
-    block = re.search(r"environment: &environment\n((?:    .*\n)+)", COMPOSE.read_text())[1]
+    block = re.search(r"environment: &environment\n((?:    .*\n)+)", COMPOSE_FILE.read_text())[1]
     secrets = {"POSTGRES_PASSWORD": "sesame", "SECRET_KEY": "".join(map(chr, range(60, 120)))}
     filled = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: secrets[found[1]], block)
     filled = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled)
@@ -85,9 +85,9 @@ def production_settings():
 
 
 def test_production_settings_pass_every_check():
-    settings = production_settings()
+    settings = read_production_settings()
     assert {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "EMBEDDER"} <= settings.keys()
     assert not [value for value in settings.values() if "$" in value]
-    told = manage("check", "--deploy", "--fail-level", "WARNING", **settings)
+    told = run_manage("check", "--deploy", "--fail-level", "WARNING", **settings)
     assert (told.returncode, told.stderr) == (0, "")
     assert "no issues (0 silenced)" in told.stdout

@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from django.core.management.base import CommandError
 
-from ingestion.transfer.exporter import CannotBeExported, export
-from sessions_app.commands import FAILED, add_namespace, namespace_named
-from sessions_app.long_commands import INTERRUPTED, LongCommand
+from ingestion.transfer.exporter import UnexportableRow, export_namespace
+from sessions_app.commands import EXIT_FAILED, add_namespace_argument, get_namespace
+from sessions_app.long_commands import EXIT_INTERRUPTED, LongCommand
 
 HELP = """Write everything of a namespace as JSON Lines, for import_memories to read elsewhere.
 
@@ -31,46 +31,46 @@ it tells, and made readable for you alone. The import seals them again where key
 
 class Command(LongCommand):
     help = HELP
-    things = "lines"
+    item_name = "lines"
 
     def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
         return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument("--user", help="only what is this user's")
         parser.add_argument("file", nargs="?", default="-", help="default: -, which is stdout")
 
     def handle(self, *, file: str, namespace: str, user: str | None, **_: Any) -> None:
         try:
             # Closed here, and not whenever Python comes to it: the lines have a transaction open.
-            with closing(export(namespace_named(namespace), user)) as lines, written(file) as out:
+            with closing(export_namespace(get_namespace(namespace), user)) as lines, open_output(file) as out:
                 header = next(lines)
                 total = sum(json.loads(header)["counts"].values())
                 if user is not None and not total:
-                    raise CommandError(f"Nothing is known of the user {user!r}.", returncode=FAILED)
+                    raise CommandError(f"Nothing is known of the user {user!r}.", returncode=EXIT_FAILED)
                 out.write(header)
-                for line in self.through(lines, total):
+                for line in self.track_progress(lines, total):
                     out.write(line)
         except KeyboardInterrupt:
-            raise CommandError("Stopped. The export is not whole.", returncode=INTERRUPTED) from None
-        except CannotBeExported as error:
-            raise CommandError(f"{error} The export is not whole.", returncode=FAILED) from None
+            raise CommandError("Stopped. The export is not whole.", returncode=EXIT_INTERRUPTED) from None
+        except UnexportableRow as error:
+            raise CommandError(f"{error} The export is not whole.", returncode=EXIT_FAILED) from None
         except BrokenPipeError:
-            end_pipe()
-            raise CommandError("Whoever was to read this has gone.", returncode=FAILED) from None
+            close_pipe()
+            raise CommandError("Whoever was to read this has gone.", returncode=EXIT_FAILED) from None
         except OSError as error:
             where = "stdout" if file == "-" else file
-            raise CommandError(f"{where} cannot be written: {error.strerror}.", returncode=FAILED) from None
+            raise CommandError(f"{where} cannot be written: {error.strerror}.", returncode=EXIT_FAILED) from None
 
 
 @contextmanager
-def written(file: str) -> Iterator[IO[bytes]]:
+def open_output(file: str) -> Iterator[IO[bytes]]:
     """Stdout, or a file that is there, and takes the place of an older one, only when it is whole. Raises OSError."""
     if file == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-        end_pipe()
+        close_pipe()
         return
     with tempfile.NamedTemporaryFile(dir=Path(file).parent, prefix=".export-", delete=False) as out:
         try:
@@ -84,7 +84,7 @@ def written(file: str) -> Iterator[IO[bytes]]:
             raise
 
 
-def end_pipe() -> None:
+def close_pipe() -> None:
     """Who reads our stdout is told that this is all. An import there uses the services we have started, which we stop
     only when it has ended: each would wait for the other. And what a reader who has gone did not take would be tried
     again, and complained about, when Python ends."""

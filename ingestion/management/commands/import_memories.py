@@ -12,31 +12,31 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 
 from ingestion.transfer.importer import (
-    Import,
-    Line,
-    NotWhole,
-    ServedByAnother,
-    checked,
-    line_of,
-    make_room,
-    serving_model,
+    ModelChangedDuringImport,
+    NamespaceImport,
+    ParsedLine,
+    TruncatedExport,
+    find_active_model,
+    parse_line,
+    purge_expired_rows,
+    validate_model,
 )
-from ingestion.transfer.line_schemas import Header
+from ingestion.transfer.line_schemas import ExportHeader
 from memories import extract, tasks
-from memories.active_model import model_of_given
-from memories.add import add_plainly
+from memories.active_model import model_for_supplied_vector
+from memories.add import insert_memories
 from memories.embeddings import EmbedderUnavailable
 from memories.schemas import MemoryIn
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem
-from sessions_app.commands import FAILED, add_namespace, namespace_named
-from sessions_app.long_commands import INTERRUPTED, LongCommand
+from sessions_app.commands import EXIT_FAILED, add_namespace_argument, get_namespace
+from sessions_app.long_commands import EXIT_INTERRUPTED, LongCommand
 from sessions_app.models import Namespace
 
-BATCH, BATCH_BYTES = 1_000, 8 * 2**20
+MAX_BATCH_LINES, MAX_BATCH_BYTES = 1_000, 8 * 2**20
 #: Of a memory, and of any line of an export: a session's history alone may have four megabytes.
-LONGEST_MEMORY, LONGEST_LINE = 5 * 2**20, 32 * 2**20
-BAD_TOLD = 20
+MAX_MEMORY_BYTES, MAX_LINE_BYTES = 5 * 2**20, 32 * 2**20
+MAX_REPORTED_ERRORS = 20
 HELP = """Store what export_memories wrote, or memories of your own: one object a line with the fields of
 POST /memories.
 
@@ -51,48 +51,50 @@ embedded afterwards."""
 
 class Command(LongCommand):
     help = HELP
-    things = "lines"
+    item_name = "lines"
 
     def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
         return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument("file", help="- for stdin")
         parser.add_argument("--dry-run", action="store_true", help="only check every line")
 
     def handle(self, *, file: str, namespace: str, dry_run: bool, **_: Any) -> None:
-        owner, self.bad = namespace_named(namespace), 0
+        owner, self.error_count = get_namespace(namespace), 0
         try:
-            with opened(file) as written:
-                source, lines = begun(owner, enumerate(lines_of(written), 1), dry_run)
+            with open_input(file) as written:
+                source, lines = detect_source(owner, enumerate(read_lines(written), 1), dry_run)
                 with transaction.atomic():
                     with connection.cursor() as cursor:  # whoever writes into a pipe may take his time
                         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-                    self.bring(source, lines)
+                    self.import_lines(source, lines)
                     transaction.set_rollback(dry_run)
         except KeyboardInterrupt:
-            raise CommandError("Stopped. Nothing was imported.", returncode=INTERRUPTED) from None
+            raise CommandError("Stopped. Nothing was imported.", returncode=EXIT_INTERRUPTED) from None
         except OSError as error:
-            raise CommandError(f"{file} cannot be read: {error.strerror}.", returncode=FAILED) from None
+            raise CommandError(f"{file} cannot be read: {error.strerror}.", returncode=EXIT_FAILED) from None
         if not dry_run:
-            tasks.bell.ring()
+            tasks.embedding_trigger.notify_on_commit()
         if source.note:
             self.messages.print(source.note)
         self.stdout.write(source.summary(self.done, dry_run))
 
-    def bring(self, source: "Memories | Export", lines: Iterator[tuple[int, bytes]]) -> None:
+    def import_lines(self, source: "MemoryFileImport | ExportFileImport", lines: Iterator[tuple[int, bytes]]) -> None:
         """Everything, or a CommandError."""
         source.begin()
-        for batch in batches(self.through(self.read(source, lines), source.total)):
-            if not self.bad:  # the rest is only checked
-                self.tell(source.keep(batch))
-        if self.bad:
-            told = "1 line is wrong" if self.bad == 1 else f"{self.bad:,} lines are wrong"
-            raise CommandError(f"{told}. Nothing was imported.", returncode=FAILED)
+        for batch in batch_lines(self.track_progress(self.read(source, lines), source.total)):
+            if not self.error_count:  # the rest is only checked
+                self.print_report(source.keep(batch))
+        if self.error_count:
+            told = "1 line is wrong" if self.error_count == 1 else f"{self.error_count:,} lines are wrong"
+            raise CommandError(f"{told}. Nothing was imported.", returncode=EXIT_FAILED)
         source.finish()
 
-    def read(self, source: "Memories | Export", lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[Any, int]]:
+    def read(
+        self, source: "MemoryFileImport | ExportFileImport", lines: Iterator[tuple[int, bytes]]
+    ) -> Iterator[tuple[Any, int]]:
         """What each line says and its size; nothing for one that is blank or wrong, which is told with its number."""
         for number, line in lines:
             if not source.total:
@@ -100,17 +102,17 @@ class Command(LongCommand):
             try:
                 yield source.read(number, line) if line.strip() else None, len(line)
             except ValueError as error:
-                self.tell([(number, str(error))])
+                self.print_report([(number, str(error))])
                 yield None, 0
 
-    def tell(self, wrong: Iterable[tuple[int, str]]) -> None:
+    def print_report(self, wrong: Iterable[tuple[int, str]]) -> None:
         for number, reason in wrong:
-            self.bad += 1
-            if self.bad <= BAD_TOLD:
+            self.error_count += 1
+            if self.error_count <= MAX_REPORTED_ERRORS:
                 self.messages.print(f"line {number:,}: {reason}")
 
 
-class Memories:
+class MemoryFileImport:
     """Lines with the fields of POST /memories."""
 
     total, note = 0, ""
@@ -119,19 +121,19 @@ class Memories:
         """Which model the vectors count as made by is decided here, before the transaction: whoever embeds for the
         namespace would wait for its end."""
         self.owner, self.created, self.dry_run = owner.pk, 0, dry_run
-        self.teaching: list[tuple[UUID, MemoryIn]] = []
+        self.insight_candidates: list[tuple[UUID, MemoryIn]] = []
         if brings_vectors and not dry_run:
             with suppress(EmbedderUnavailable):  # told with the line
-                model_of_given(self.owner, owner.embedding_model)
+                model_for_supplied_vector(self.owner, owner.embedding_model)
 
     def begin(self) -> None:
-        self.model = serving_model(self.owner)
+        self.model = find_active_model(self.owner)
 
     def read(self, number: int, line: bytes) -> tuple[int, MemoryIn]:
         """Raises ValueError, whose text is for people."""
-        if len(line) > LONGEST_MEMORY:
-            raise ValueError(f"it is longer than {LONGEST_MEMORY // 2**20} MB")
-        return number, checked(MemoryIn, object_in(line))
+        if len(line) > MAX_MEMORY_BYTES:
+            raise ValueError(f"it is longer than {MAX_MEMORY_BYTES // 2**20} MB")
+        return number, validate_model(MemoryIn, parse_json_line(line))
 
     def keep(self, batch: list[tuple[int, MemoryIn]]) -> tuple:
         memories = [memory for _, memory in batch]
@@ -140,15 +142,15 @@ class Memories:
         if self.dry_run:
             memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
-            ids, new = add_plainly(self.owner, memories, self.model)
+            ids, new = insert_memories(self.owner, memories, self.model)
         except Problem as problem:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
         self.created += len(new)
-        self.teaching += [each for each in zip(ids, memories, strict=True) if extract.teaches(each[1])]
+        self.insight_candidates += [each for each in zip(ids, memories, strict=True) if extract.teaches(each[1])]
         return ()
 
     def finish(self) -> None:
-        extract.late(self.owner, self.teaching)
+        extract.late(self.owner, self.insight_candidates)
 
     def summary(self, lines: int, dry_run: bool) -> str:
         if dry_run:
@@ -156,32 +158,32 @@ class Memories:
         return f"{self.created:,} memories are new, of {lines:,} lines."
 
 
-class Export:
+class ExportFileImport:
     """Lines that export_memories wrote."""
 
     note = ""
 
-    def __init__(self, owner: Namespace, header: Header, dry_run: bool) -> None:
+    def __init__(self, owner: Namespace, header: ExportHeader, dry_run: bool) -> None:
         self.owner, self.header, self.dry_run = owner.pk, header, dry_run
         self.total = sum(header.counts.values())
         if not dry_run:
-            make_room(self.owner)
+            purge_expired_rows(self.owner)
 
     def begin(self) -> None:
         if self.dry_run:  # and comes back
-            make_room(self.owner)
-        self.work = Import(self.owner, self.header)
+            purge_expired_rows(self.owner)
+        self.work = NamespaceImport(self.owner, self.header)
         self.keep = self.work.keep
 
-    def read(self, number: int, line: bytes) -> Line:
+    def read(self, number: int, line: bytes) -> ParsedLine:
         """Raises ValueError, whose text is for people."""
-        return line_of(number, object_in(line), line.decode())
+        return parse_line(number, parse_json_line(line), line.decode())
 
     def finish(self) -> None:
         try:
             self.work.finish()
-        except (NotWhole, ServedByAnother) as error:
-            raise CommandError(f"{error} Nothing was imported.", returncode=FAILED) from None
+        except (TruncatedExport, ModelChangedDuringImport) as error:
+            raise CommandError(f"{error} Nothing was imported.", returncode=EXIT_FAILED) from None
         if others := ", ".join(sorted(self.work.other_models)):
             here = self.work.model or "a model that cannot be had just now"
             self.note = f"The vectors of {others} are left out: {here} serves this namespace, and embeds what has none."
@@ -192,49 +194,49 @@ class Export:
         return f"{new.total():,} of {lines:,} lines {'would be' if dry_run else 'are'} new: {kinds}."
 
 
-def begun(
+def detect_source(
     owner: Namespace, lines: Iterator[tuple[int, bytes]], dry_run: bool
-) -> tuple[Memories | Export, Iterator[tuple[int, bytes]]]:
+) -> tuple[MemoryFileImport | ExportFileImport, Iterator[tuple[int, bytes]]]:
     """What the first line shows the file to be, and the lines to read. Raises CommandError."""
     first = next((each for each in lines if each[1].strip()), None)
-    if header := header_of(first):
-        return Export(owner, header, dry_run), lines
+    if header := parse_header(first):
+        return ExportFileImport(owner, header, dry_run), lines
     brings_vectors = first is not None and b'"vector"' in first[1]
-    return Memories(owner, brings_vectors, dry_run), lines if first is None else chain([first], lines)
+    return MemoryFileImport(owner, brings_vectors, dry_run), lines if first is None else chain([first], lines)
 
 
-def header_of(first: tuple[int, bytes] | None) -> Header | None:
+def parse_header(first: tuple[int, bytes] | None) -> ExportHeader | None:
     """Of an export; None where the lines are memories. Raises CommandError."""
     number, line = first or (0, b"")
     try:
-        given = object_in(line)
+        given = parse_json_line(line)
     except ValueError:
         return None
     if not isinstance(given, dict) or "kind" not in given:
         return None
     try:
-        return checked(Header, given)
+        return validate_model(ExportHeader, given)
     except ValueError as error:
         told = f"line {number:,}: this is not the header of an export: {error}. Nothing was imported."
-        raise CommandError(told, returncode=FAILED) from None
+        raise CommandError(told, returncode=EXIT_FAILED) from None
 
 
-def opened(file: str) -> Any:
+def open_input(file: str) -> Any:
     return nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")
 
 
-def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     """Each line; of one that is too long only its beginning, so that no file can fill the memory."""
-    while line := file.readline(LONGEST_LINE + 1):
+    while line := file.readline(MAX_LINE_BYTES + 1):
         yield line
-        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-            line = file.readline(LONGEST_LINE + 1)
+        while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE_BYTES + 1)
 
 
-def object_in(line: bytes) -> Any:
+def parse_json_line(line: bytes) -> Any:
     """Raises ValueError, whose text is for people."""
-    if len(line) > LONGEST_LINE:
-        raise ValueError(f"it is longer than {LONGEST_LINE // 2**20} MB")
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"it is longer than {MAX_LINE_BYTES // 2**20} MB")
     try:
         return read_json(line.decode().strip())
     except RecursionError:
@@ -245,14 +247,14 @@ def object_in(line: bytes) -> Any:
         raise
 
 
-def batches(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:
+def batch_lines(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:
     """Not more at once than fits into one statement well."""
     batch, size = [], 0
     for each, length in lines:
         if each is not None:
             batch.append(each)
             size += length
-        if len(batch) == BATCH or size > BATCH_BYTES:
+        if len(batch) == MAX_BATCH_LINES or size > MAX_BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

@@ -2,13 +2,13 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 
-from ingestion.workflows import DAYS, LONGEST_DAYS, report
-from sessions_app.commands import ListingCommand, namespace_named
+from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, fetch_report
+from sessions_app.commands import ListingCommand, get_namespace
 
 
-def number_of_days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LONGEST_DAYS):
-        raise ArgumentTypeError(f"must be a number from 1 to {LONGEST_DAYS}")
+def parse_days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_REPORT_DAYS):
+        raise ArgumentTypeError(f"must be a number from 1 to {MAX_REPORT_DAYS}")
     return int(text)
 
 
@@ -17,7 +17,7 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--days", type=number_of_days, default=DAYS, help="default: %(default)s")
+        parser.add_argument("--days", type=parse_days, default=DEFAULT_REPORT_DAYS, help="default: %(default)s")
 
     def handle(self, *, namespace: str, days: int, format: str, **options: object) -> None:
-        self.print_rows(report(namespace_named(namespace).pk, days), format)
+        self.print_rows(fetch_report(get_namespace(namespace).pk, days), format)

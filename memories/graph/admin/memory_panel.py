@@ -7,16 +7,16 @@ from django.db.models.functions import Left
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from memories.admin.addresses import page_of
-from memories.graph.models import PendingRelationship, Relationship, RelationshipQuerySet, RelationshipType, living
+from memories.admin.addresses import get_memory_url
+from memories.graph.models import PendingRelationship, Relationship, RelationshipQuerySet, RelationshipType, not_expired
 from memories.models import Memory
-from memory_site.core.admin.formatting import shortened
+from memory_site.core.admin.formatting import truncate
 
-ENDS = ("from_memory", "to_memory")
-BEGINNING = 120
+END_FIELDS = ("from_memory", "to_memory")
+RELATIONSHIP_EXCERPT_LENGTH = 120
 #: On a memory's page, of each kind.
-SHOWN_AT_MOST = 50
-RELATIONSHIP_TYPES = {
+MAX_SHOWN_RELATIONSHIPS = 50
+RELATIONSHIP_TYPE_COLOURS = {
     RelationshipType.LED_TO: "success",
     RelationshipType.PRODUCES: "success",
     RelationshipType.CONTRADICTS: "danger",
@@ -29,17 +29,17 @@ RELATIONSHIP_TYPES = {
 
 
 def colour_of(relationship_type: str) -> str:
-    return RELATIONSHIP_TYPES.get(relationship_type, "primary")
+    return RELATIONSHIP_TYPE_COLOURS.get(relationship_type, "primary")
 
 
-def with_beginnings(links: RelationshipQuerySet) -> RelationshipQuerySet:
+def annotate_excerpts(links: RelationshipQuerySet) -> RelationshipQuerySet:
     """How the contents of both ends begin, and nothing else of these wide rows."""
-    beginnings = {f"{end}_beginning": Left(f"{end}__content", BEGINNING) for end in ENDS}
-    return links.filter(living("from_memory"), living("to_memory")).annotate(**beginnings)
+    beginnings = {f"{end}_beginning": Left(f"{end}__content", RELATIONSHIP_EXCERPT_LENGTH) for end in END_FIELDS}
+    return links.filter(not_expired("from_memory"), not_expired("to_memory")).annotate(**beginnings)
 
 
-def way(pk: UUID, beginning: str) -> SafeString:
-    return format_html('<a href="{}" class="underline">{}</a>', page_of(Memory(pk=pk)), shortened(beginning, 100))
+def format_memory_link(pk: UUID, beginning: str) -> SafeString:
+    return format_html('<a href="{}" class="underline">{}</a>', get_memory_url(Memory(pk=pk)), truncate(beginning, 100))
 
 
 def is_related(memory: Memory) -> bool:
@@ -47,21 +47,21 @@ def is_related(memory: Memory) -> bool:
     return Relationship.objects.of_memory(memory.pk).exists() or waiting.exists()
 
 
-def relationships_of(memory: Memory) -> dict[str, Any]:
+def build_relationships_context(memory: Memory) -> dict[str, Any]:
     """The newest in both directions, and the newest that wait."""
-    links = with_beginnings(Relationship.objects.of_memory(memory.pk)).order_by("-id")
+    links = annotate_excerpts(Relationship.objects.of_memory(memory.pk)).order_by("-id")
     waiting = PendingRelationship.objects.filter(from_memory=memory).order_by("-id")
     return {
-        "relationships": [side(memory, link) for link in links[: SHOWN_AT_MOST + 1]],
+        "relationships": [describe_from_end(memory, link) for link in links[: MAX_SHOWN_RELATIONSHIPS + 1]],
         "waiting": [
             {"arrow": "←" if each.reverse else "→", "colour": colour_of(each.type), "link": each}
-            for each in waiting[:SHOWN_AT_MOST]
+            for each in waiting[:MAX_SHOWN_RELATIONSHIPS]
         ],
-        "shown_at_most": SHOWN_AT_MOST,
+        "shown_at_most": MAX_SHOWN_RELATIONSHIPS,
     }
 
 
-def side(memory: Memory, link: Relationship) -> dict[str, Any]:
+def describe_from_end(memory: Memory, link: Relationship) -> dict[str, Any]:
     """A relationship as it looks from one of its ends."""
     away = link.from_memory_id == memory.pk
     other = "to_memory" if away else "from_memory"
@@ -69,5 +69,5 @@ def side(memory: Memory, link: Relationship) -> dict[str, Any]:
         "arrow": "→" if away else "←",
         "colour": colour_of(link.type),
         "link": link,
-        "other": way(getattr(link, f"{other}_id"), getattr(link, f"{other}_beginning")),
+        "other": format_memory_link(getattr(link, f"{other}_id"), getattr(link, f"{other}_beginning")),
     }

@@ -15,23 +15,25 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.search import written_id
+from memories.admin.search import parse_uuid_or_none
 from memories.graph.admin.memory_panel import (
-    ENDS,
-    RELATIONSHIP_TYPES,
-    way,
-    with_beginnings,
+    END_FIELDS,
+    RELATIONSHIP_TYPE_COLOURS,
+    annotate_excerpts,
+    format_memory_link,
 )
 from memories.graph.models import Relationship, RelationshipType
 from memories.models import Memory
-from memory_site.core.admin.base import JoiningAdmin
-from memory_site.core.admin.formatting import pretty_json, shortened
-from memory_site.core.admin.widgets import Json
-from memory_site.core.http.fields import bounded_object
+from memory_site.core.admin.base import LinkAdmin
+from memory_site.core.admin.formatting import render_json, truncate
+from memory_site.core.admin.widgets import JSONObjectField
+from memory_site.core.http.fields import check_json_object
 from sessions_app.admin.shared import NamespaceFilter
 
-JOINED = '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
-TAKEN = "These two memories are related in this way already."
+RELATIONSHIP_HTML = (
+    '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
+)
+DUPLICATE_MESSAGE = "These two memories are related in this way already."
 
 
 class RelationshipTypeFilter(DropdownFilter):
@@ -44,7 +46,7 @@ class RelationshipTypeFilter(DropdownFilter):
         return queryset.filter(type=self.value()) if self.value() in RelationshipType.values else queryset
 
 
-def memory_field() -> forms.ModelChoiceField:
+def build_memory_field() -> forms.ModelChoiceField:
     living_ones = Memory.objects.alive().defer("search_vector")
     errors = {"invalid_choice": "There is no such memory."}
     widget = UnfoldAdminTextInputWidget({"class": "font-mono"})
@@ -52,52 +54,52 @@ def memory_field() -> forms.ModelChoiceField:
 
 
 class RelationshipForm(forms.ModelForm):
-    from_memory = memory_field()
-    to_memory = memory_field()
+    from_memory = build_memory_field()
+    to_memory = build_memory_field()
     strength = forms.FloatField(
         min_value=0, max_value=1, initial=1, widget=UnfoldAdminTextInputWidget, help_text="From 0 to 1."
     )
-    metadata = Json()
+    metadata = JSONObjectField()
 
     class Meta:
         model = Relationship
-        fields = (*ENDS, "type", "strength", "metadata")
+        fields = (*END_FIELDS, "type", "strength", "metadata")
 
     def clean_metadata(self) -> dict[str, Any]:
         try:
-            return bounded_object({} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"])
+            return check_json_object({} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"])
         except ValueError as error:
             raise forms.ValidationError(f"This {error}.") from error
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        start, finish = (cleaned.get(end, getattr(self.instance, f"{end}_id", None)) for end in ENDS)
+        start, finish = (cleaned.get(end, getattr(self.instance, f"{end}_id", None)) for end in END_FIELDS)
         if isinstance(start, Memory) and isinstance(finish, Memory):
-            self._join(start, finish)
+            self._check_ends(start, finish)
         if not self.errors:
-            self._refuse_twin(getattr(start, "pk", start), getattr(finish, "pk", finish), cleaned["type"])
+            self._refuse_duplicate(getattr(start, "pk", start), getattr(finish, "pk", finish), cleaned["type"])
         return cleaned
 
-    def _join(self, start: Memory, finish: Memory) -> None:
+    def _check_ends(self, start: Memory, finish: Memory) -> None:
         if start == finish:
-            self.add_error(ENDS[1], "A memory cannot be related to itself.")
+            self.add_error(END_FIELDS[1], "A memory cannot be related to itself.")
         elif (start.namespace_id, start.owner) != (finish.namespace_id, finish.owner):
-            self.add_error(ENDS[1], "This memory is another user's, or another namespace's.")
+            self.add_error(END_FIELDS[1], "This memory is another user's, or another namespace's.")
         self.instance.namespace_id, self.instance.owner = start.namespace_id, start.owner
 
-    def _refuse_twin(self, start: UUID, finish: UUID, kind: str) -> None:
+    def _refuse_duplicate(self, start: UUID, finish: UUID, kind: str) -> None:
         """Told before the promise is broken, with the relationship that stands in the way."""
         twins = Relationship.objects.exclude(pk=self.instance.pk)
         if twin := twins.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
             link = reverse("admin:graph_relationship_change", args=[twin.pk])
-            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', TAKEN, link))
+            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_MESSAGE, link))
 
     def validate_constraints(self) -> None:
         """Done above, which says it better."""
 
 
 @admin.register(Relationship)
-class RelationshipAdmin(JoiningAdmin):
+class RelationshipAdmin(LinkAdmin):
     form = RelationshipForm
     list_display = ("joined", "kind", "strength", "owner", "namespace", "created")
     list_display_links = ("joined",)
@@ -107,7 +109,7 @@ class RelationshipAdmin(JoiningAdmin):
     search_fields = ("owner",)  # shows the box; get_search_results says what it does
     search_help_text = "Either memory's id, or the user"
     readonly_fields = ("memories", "whose", "created", "updated", "metadata_shown")
-    add_fieldsets = ((None, {"fields": (*ENDS, "type", "strength", "metadata")}),)
+    add_fieldsets = ((None, {"fields": (*END_FIELDS, "type", "strength", "metadata")}),)
     fieldsets = (
         (None, {"fields": ("memories", ("type", "strength"), "metadata_shown")}),
         ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
@@ -115,33 +117,33 @@ class RelationshipAdmin(JoiningAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return with_beginnings(Relationship.objects.select_related("namespace"))
+        return annotate_excerpts(Relationship.objects.select_related("namespace"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Relationship | None = None) -> tuple:
         return self.fieldsets if obj else self.add_fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Relationship | None = None) -> tuple[str, ...]:
         """A relationship keeps its ends."""
-        return (*self.readonly_fields, *ENDS) if obj else self.readonly_fields
+        return (*self.readonly_fields, *END_FIELDS) if obj else self.readonly_fields
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
-        if pk := written_id(text):
+        if pk := parse_uuid_or_none(text):
             return queryset.filter(Q(from_memory=pk) | Q(to_memory=pk)), False
         return (queryset.filter(owner=text) if text else queryset), False
 
     @display(description="relationship")
     def joined(self, link: Relationship) -> SafeString:
-        return format_html(JOINED, *(shortened(getattr(link, f"{end}_beginning"), 60) for end in ENDS))
+        return format_html(RELATIONSHIP_HTML, *(truncate(getattr(link, f"{end}_beginning"), 60) for end in END_FIELDS))
 
-    @display(description="type", label=RELATIONSHIP_TYPES)
+    @display(description="type", label=RELATIONSHIP_TYPE_COLOURS)
     def kind(self, link: Relationship) -> str:
         return link.type
 
     @display(description="memories")
     def memories(self, link: Relationship) -> SafeString:
         """Ways to both."""
-        ways = [way(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in ENDS]
+        ways = [format_memory_link(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in END_FIELDS]
         return format_html('{} <span class="spoken-arrow">→</span> {}', *ways)
 
     @display(description="user", empty_value="nobody")
@@ -150,4 +152,4 @@ class RelationshipAdmin(JoiningAdmin):
 
     @display(description="metadata")
     def metadata_shown(self, link: Relationship) -> SafeString:
-        return pretty_json(link.metadata)
+        return render_json(link.metadata)

@@ -3,20 +3,20 @@
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from memories.graph.analysis import shape_of
+from memories.graph.analysis import analyse_graph
 from memories.graph.schemas.analysis import GraphOut
 from memories.graph.summary import graph_out
 from memory_site.core.http.fields import Label
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access
 
 router = Router(tags=["users"])
 
 
-@router.get("/users/{path:user_id}/graph", auth=reads, response={200: GraphOut, **PROBLEMS})
+@router.get("/users/{path:user_id}/graph", auth=read_access, response={200: GraphOut, **PROBLEMS})
 def user_graph(request: HttpRequest, user_id: Label, limit: int = Query(10, ge=1, le=100)):
     """The most central memories of a user, clusters, bridges and connectors: `limit` of each. Worked out when the graph
     has changed; with more than 2,000 relationships 10 seconds after the last time at the earliest, so that the answer
     may be that old. 409 when the graph is too large for that, 503 when too many are being worked out."""
     namespace_id = request.auth.namespace_id
-    return answer(graph_out(shape_of(namespace_id, user_id), namespace_id, user_id, limit))
+    return json_response(graph_out(analyse_graph(namespace_id, user_id), namespace_id, user_id, limit))

@@ -4,15 +4,15 @@ from uuid import UUID
 
 from ninja import Field, Schema
 
-from memories.graph.schemas.relationships import Kind
-from memories.graph.summary import BEGINNING
+from memories.graph.schemas.relationships import RelationshipTypeName
+from memories.graph.summary import SHORT_CONTENT_LENGTH
 from memories.schemas import EntityOut
 from memories.types import MemoryType
 
 
 class ShortMemoryOut(Schema):
     id: UUID
-    beginning: str = Field(description=f"Of its content: {BEGINNING} characters at most.")
+    beginning: str = Field(description=f"Of its content: {SHORT_CONTENT_LENGTH} characters at most.")
     memory_type: MemoryType
     entity: EntityOut | None
 
@@ -33,7 +33,7 @@ class ClusterOut(Schema):
 class BridgeOut(Schema):
     from_memory: ShortMemoryOut
     to_memory: ShortMemoryOut
-    types: list[Kind] = Field(description="Of the relationships between the two.")
+    types: list[RelationshipTypeName] = Field(description="Of the relationships between the two.")
     separates: int = Field(description="How many memories would no longer hang together with most of the others.")
 
 

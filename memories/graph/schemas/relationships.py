@@ -10,24 +10,24 @@ from pydantic_core import to_json
 
 from memories.graph.models import RelationshipType
 from memories.schemas import MemoryOut
-from memories.search.filters import Id
-from memory_site.core.http.fields import In, JsonObject, Label, Share
+from memories.search.filters import UuidIn
+from memory_site.core.http.fields import InputSchema, JsonObject, Label, UnitInterval
 
-Kind = Literal[*RelationshipType.values]
+RelationshipTypeName = Literal[*RelationshipType.values]
 
 
-class EntityKey(In):
+class EntityKey(InputSchema):
     """What tells an entity of an external system apart."""
 
     system: Label
     id: Label
 
 
-class RelationshipFields(In):
+class RelationshipFields(InputSchema):
     """What a caller may say of a relationship. Saying it again changes what is said and leaves the rest."""
 
-    type: Kind = RelationshipType.RELATES_TO.value
-    strength: Share = 1.0
+    type: RelationshipTypeName = RelationshipType.RELATES_TO.value
+    strength: UnitInterval = 1.0
     metadata: JsonObject = {}
 
     def columns(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class ToMemoryIn(RelationshipFields):
         json_schema_extra={"example": {"to_id": "01980000-0000-7000-8000-000000000000", "type": "led_to"}}
     )
 
-    to_id: Id
+    to_id: UuidIn
 
 
 class ToEntityIn(RelationshipFields):
@@ -60,20 +60,20 @@ class ToEntityIn(RelationshipFields):
     to_entity: EntityKey
 
 
-def form(body: Any) -> str:
+def discriminate_target(body: Any) -> str:
     return "[entity]" if isinstance(body, dict) and "to_entity" in body else "[memory]"
 
 
 # The brackets keep these two names out of the errors that callers see.
 RelationshipIn = Annotated[
-    Annotated[ToMemoryIn, Tag("[memory]")] | Annotated[ToEntityIn, Tag("[entity]")], Discriminator(form)
+    Annotated[ToMemoryIn, Tag("[memory]")] | Annotated[ToEntityIn, Tag("[entity]")], Discriminator(discriminate_target)
 ]
 
 
 class LinkOut(Schema):
     id: UUID
     from_id: UUID
-    type: Kind
+    type: RelationshipTypeName
     strength: float
     metadata: dict[str, Any]
     created_at: datetime

@@ -3,21 +3,21 @@
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from memories.insights.models import Collection, InsightType
-from memories.insights.quality_levels import BANDS, NAMED
-from memories.insights.redaction import masked
-from memory_site.core.admin.schema_forms import ChoiceFilter, MemberFilter, choice
+from memories.insights.models import InsightCollection, InsightType
+from memories.insights.quality_levels import QUALITY_CHOICES, QUALITY_RANGES
+from memories.insights.redaction import redact_project_name
+from memory_site.core.admin.schema_forms import ArrayContainsFilter, ChoiceFilter, make_choice_filter
 from sessions_app.admin.shared import NamespaceFilter
 
 
-class ProjectFilter(MemberFilter):
+class ProjectFilter(ArrayContainsFilter):
     """By its true name too, which is not kept where it looks secret."""
 
     title, parameter_name, column = "project", "project", "projects"
 
     def value(self) -> str | None:
         text = super().value()
-        return text and masked(text)
+        return text and redact_project_name(text)
 
 
 class UsageFilter(ChoiceFilter):
@@ -31,17 +31,17 @@ class UsageFilter(ChoiceFilter):
 
 class QualityFilter(ChoiceFilter):
     title, parameter_name = "quality", "quality"
-    known = NAMED
+    known = QUALITY_CHOICES
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        band = BANDS.get(self.value())
+        band = QUALITY_RANGES.get(self.value())
         return queryset.filter(band.condition) if band else queryset
 
 
 LIST_FILTERS = (
     NamespaceFilter,
-    choice("insight_type", InsightType.values),
-    choice("collection", Collection.values, "collection"),
+    make_choice_filter("insight_type", InsightType.values),
+    make_choice_filter("collection", InsightCollection.values, "collection"),
     ProjectFilter,
     QualityFilter,
     UsageFilter,

@@ -14,54 +14,60 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from memories.admin.addresses import page_of
-from memories.admin.search import written_id
-from memories.insights.admin.dashboard import glance
+from memories.admin.addresses import get_memory_url
+from memories.admin.search import parse_uuid_or_none
+from memories.insights.admin.dashboard import dashboard_view
 from memories.insights.admin.filters import LIST_FILTERS
 from memories.insights.models import Insight, InsightQuerySet, InsightType
-from memories.insights.quality_levels import Level, level_of
-from memories.insights.redaction import masked
-from memories.insights.schemas import CollectionName, Projects, Topics, TypeName
+from memories.insights.quality_levels import QualityLevel, get_quality_level
+from memories.insights.redaction import redact_project_name
+from memories.insights.schemas import CollectionName, InsightProjects, InsightTopics, InsightTypeName
 from memories.models import Embedding, Memory
-from memory_site.core.admin.base import ConsoleList
-from memory_site.core.admin.formatting import grouped, moment, name_cell, shortened, spaced
-from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm
-from memory_site.core.admin.widgets import listing
-from memory_site.core.http.fields import In, Share
-from sessions_app.admin.conversations import lasting
+from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.formatting import (
+    format_datetime,
+    format_number,
+    render_name_cell,
+    replace_underscores,
+    truncate,
+)
+from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm
+from memory_site.core.admin.widgets import make_tags_field
+from memory_site.core.http.fields import InputSchema, UnitInterval
+from sessions_app.admin.conversations import format_duration
 
-BEGINNING, FEW = 160, 3
-ALIVE = Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now())
-LISTED = (
+INSIGHT_PREVIEW_LENGTH, MAX_NAMES_SHOWN = 160, 3
+MEMORY_IS_ALIVE = Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now())
+INSIGHT_LIST_COLUMNS = (
     *("insight_type", "collection", "topics", "projects", "quality", "usage_count", "namespace__name"),
     *("memory__confidence", "memory__created_at"),
 )
-TYPES = {
+INSIGHT_TYPE_COLOURS = {
     InsightType.PATTERN: "info",
     InsightType.ARCHITECTURE: "primary",
     InsightType.BEST_PRACTICE: "success",
     InsightType.GOTCHA: "warning",
     InsightType.GENERAL: "default",
 }
-LEVELS = {Level.LOW: "warning", Level.MIDDLE: "info", Level.HIGH: "success"}
-AGE = '<span class="whitespace-nowrap" title="{}">{}</span>'
-LINK = '<a href="{}" class="spoken-name underline">{}</a>'
+QUALITY_LEVEL_COLOURS = {QualityLevel.LOW: "warning", QualityLevel.MIDDLE: "info", QualityLevel.HIGH: "success"}
+AGE_TEMPLATE = '<span class="whitespace-nowrap" title="{}">{}</span>'
+LINK_TEMPLATE = '<a href="{}" class="spoken-name underline">{}</a>'
 
 
-class InsightPatch(In):
+class InsightPatch(InputSchema):
     """What is changed of an insight besides its memory."""
 
-    insight_type: TypeName = None
+    insight_type: InsightTypeName = None
     collection: CollectionName = None
-    topics: Topics = None
-    projects: Projects = None
-    quality: Share = None
+    topics: InsightTopics = None
+    projects: InsightProjects = None
+    quality: UnitInterval = None
 
 
-class InsightForm(CheckedForm):
+class InsightForm(SchemaForm):
     part = InsightPatch
-    topics = listing()
-    projects = listing()
+    topics = make_tags_field()
+    projects = make_tags_field()
 
     class Meta:
         model = Insight
@@ -71,19 +77,21 @@ class InsightForm(CheckedForm):
         """A project whose name looks secret is kept by its hash."""
         cleaned = super().clean()
         if "projects" in cleaned:
-            cleaned["projects"] = list(dict.fromkeys(map(masked, cleaned["projects"])))
+            cleaned["projects"] = list(dict.fromkeys(map(redact_project_name, cleaned["projects"])))
         return cleaned
 
 
-class InsightList(ConsoleList):
+class InsightList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: of the text its beginning."""
-        self.queryset = self.queryset.annotate(beginning=Left("memory__content", BEGINNING)).only(*LISTED)
+        self.queryset = self.queryset.annotate(beginning=Left("memory__content", INSIGHT_PREVIEW_LENGTH)).only(
+            *INSIGHT_LIST_COLUMNS
+        )
         super().get_results(request)
 
 
 @admin.register(Insight)
-class InsightAdmin(CheckedAdmin):
+class InsightAdmin(SchemaAdmin):
     form = InsightForm
     compressed_fields = False
     list_display = ("called", "kind", "reach", "about", "of_projects", "grade", "certainty", "uses", "namespace", "age")
@@ -118,18 +126,18 @@ class InsightAdmin(CheckedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Named as lists are, so that the side bar can lead there."""
-        view = self.admin_site.admin_view(partial(glance, model_admin=self))
+        view = self.admin_site.admin_view(partial(dashboard_view, model_admin=self))
         return [path("glance/", view, name="insights_insightglance_changelist"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> InsightQuerySet:
-        rows = Insight.objects.filter(ALIVE).select_related("memory", "namespace")
+        rows = Insight.objects.filter(MEMORY_IS_ALIVE).select_related("memory", "namespace")
         return rows.defer("digest", "bands", "memory__search_vector")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InsightList]:
         return InsightList
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if pk := written_id(search_term):
+        if pk := parse_uuid_or_none(search_term):
             return queryset.filter(pk=pk), False
         words = Func(Value(search_term), function="memories_text")
         found = Q(memory__search_vector=SearchQuery(words, config="english", search_type="websearch"))
@@ -140,11 +148,11 @@ class InsightAdmin(CheckedAdmin):
 
     @display(description="insight")
     def called(self, insight: Insight) -> SafeString:
-        return name_cell(insight.beginning)
+        return render_name_cell(insight.beginning)
 
-    @display(description="type", label=TYPES)
+    @display(description="type", label=INSIGHT_TYPE_COLOURS)
     def kind(self, insight: Insight) -> tuple[str, str]:
-        return insight.insight_type, spaced(insight.insight_type)
+        return insight.insight_type, replace_underscores(insight.insight_type)
 
     @display(description="for")
     def reach(self, insight: Insight) -> str:
@@ -152,15 +160,15 @@ class InsightAdmin(CheckedAdmin):
 
     @display(description="topics", empty_value="-")
     def about(self, insight: Insight) -> SafeString | None:
-        return few(insight.topics)
+        return format_names(insight.topics)
 
     @display(description="projects", empty_value="-")
     def of_projects(self, insight: Insight) -> SafeString | None:
-        return few(insight.projects)
+        return format_names(insight.projects)
 
-    @display(description="quality", label=LEVELS)
+    @display(description="quality", label=QUALITY_LEVEL_COLOURS)
     def grade(self, insight: Insight) -> tuple[str, str]:
-        return level_of(insight.quality), f"{insight.quality:.2f}"
+        return get_quality_level(insight.quality), f"{insight.quality:.2f}"
 
     @display(description="confidence")
     def certainty(self, insight: Insight) -> str:
@@ -168,13 +176,13 @@ class InsightAdmin(CheckedAdmin):
 
     @display(description="uses")
     def uses(self, insight: Insight) -> str:
-        return grouped(insight.usage_count)
+        return format_number(insight.usage_count)
 
     @display(description="age")
     def age(self, insight: Insight) -> SafeString:
         at = insight.memory.created_at
-        number, unit, *_ = lasting((timezone.now() - at).total_seconds()).split()
-        return format_html(AGE, f"{at:%Y-%m-%d %H:%M}", f"{number} {unit}")
+        number, unit, *_ = format_duration((timezone.now() - at).total_seconds()).split()
+        return format_html(AGE_TEMPLATE, f"{at:%Y-%m-%d %H:%M}", f"{number} {unit}")
 
     @display(description="text")
     def text(self, insight: Insight) -> SafeString:
@@ -182,11 +190,11 @@ class InsightAdmin(CheckedAdmin):
 
     @display(description="last used", empty_value="never")
     def used(self, insight: Insight) -> SafeString | None:
-        return moment(insight.last_used_at)
+        return format_datetime(insight.last_used_at)
 
     @display(description="created")
     def created(self, insight: Insight) -> SafeString | None:
-        return moment(insight.memory.created_at)
+        return format_datetime(insight.memory.created_at)
 
     @display(description="user", empty_value="nobody")
     def user(self, insight: Insight) -> str | None:
@@ -194,20 +202,24 @@ class InsightAdmin(CheckedAdmin):
 
     @display(description="its memory")
     def own_memory(self, insight: Insight) -> SafeString:
-        return format_html(LINK, page_of(insight.memory), "Edit its text, user or tags there")
+        return format_html(LINK_TEMPLATE, get_memory_url(insight.memory), "Edit its text, user or tags there")
 
     @display(description="marked in", empty_value="-")
     def source(self, insight: Insight) -> SafeString | None:
-        row = Memory.objects.alive().filter(pk=insight.source_memory_id).annotate(beginning=Left("content", BEGINNING))
+        row = (
+            Memory.objects.alive()
+            .filter(pk=insight.source_memory_id)
+            .annotate(beginning=Left("content", INSIGHT_PREVIEW_LENGTH))
+        )
         memory = row.only("pk").first() if insight.source_memory_id else None
-        return memory and format_html(LINK, page_of(memory), shortened(memory.beginning, 100))
+        return memory and format_html(LINK_TEMPLATE, get_memory_url(memory), truncate(memory.beginning, 100))
 
     @display(description="conversation", empty_value="-")
     def talk(self, insight: Insight) -> SafeString | None:
         if insight.conversation_id is None:
             return None
         address = reverse("admin:sessions_app_conversation_change", args=[insight.conversation_id])
-        return format_html(LINK, address, shortened(str(insight.conversation), 100))
+        return format_html(LINK_TEMPLATE, address, truncate(str(insight.conversation), 100))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """With its memory, whose cascade is the database's own, so that Django knows nothing of it. Who may delete no
@@ -215,7 +227,7 @@ class InsightAdmin(CheckedAdmin):
         insights = list(objs)
         vectors = Embedding.objects.filter(memory__in=[each.pk for each in insights]).count()
         counts = {"insights": len(insights), "memories": len(insights), "vectors": vectors}
-        shown = [shortened(each.memory.content, 120) for each in insights]
+        shown = [truncate(each.memory.content, 120) for each in insights]
         return shown, counts, set() if request.user.has_perm("memories.delete_memory") else {"memory"}, []
 
     def delete_model(self, request: HttpRequest, obj: Insight) -> None:
@@ -225,10 +237,10 @@ class InsightAdmin(CheckedAdmin):
         Memory.objects.filter(pk__in=list(queryset.values_list("pk", flat=True))).delete()
 
 
-def few(names: list[str]) -> SafeString | None:
+def format_names(names: list[str]) -> SafeString | None:
     """The first, and how many more there are; all of them under the pointer."""
     if not names:
         return None
-    more = f" +{len(names) - FEW}" if len(names) > FEW else ""
-    words = shortened(", ".join(names[:FEW]), 60)
+    more = f" +{len(names) - MAX_NAMES_SHOWN}" if len(names) > MAX_NAMES_SHOWN else ""
+    words = truncate(", ".join(names[:MAX_NAMES_SHOWN]), 60)
     return format_html('<span class="memory-beginning" title="{}">{}{}</span>', ", ".join(names)[:1000], words, more)

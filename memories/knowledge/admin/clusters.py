@@ -12,50 +12,50 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.addresses import page_of
-from memories.knowledge.models import Cluster, ClusterQuerySet, members_of
+from memories.admin.addresses import get_memory_url
+from memories.knowledge.models import Cluster, ClusterQuerySet, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterPatch
 from memories.types import MemoryType
-from memory_site.core.admin.base import ConsoleList
-from memory_site.core.admin.formatting import grouped, name_cell, spaced
-from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, MemberFilter, choice
-from memory_site.core.admin.widgets import listing, text_area
+from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.formatting import format_number, render_name_cell, replace_underscores
+from memory_site.core.admin.schema_forms import ArrayContainsFilter, SchemaAdmin, SchemaForm, make_choice_filter
+from memory_site.core.admin.widgets import make_tags_field, make_text_field
 from sessions_app.admin.shared import NamespaceFilter
 
-BEGINNING, MEMBERS_PER_PAGE = 160, 50
+MEMBER_PREVIEW_LENGTH, MEMBERS_PER_PAGE = 160, 50
 
 
 # Clusters
 
 
-class TagFilter(MemberFilter):
+class TagFilter(ArrayContainsFilter):
     title, parameter_name, column = "tag", "tag", "tags"
 
 
-class ClusterForm(CheckedForm):
+class ClusterForm(SchemaForm):
     part = ClusterPatch
     name = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
-    description = text_area()
-    topics = listing()
+    description = make_text_field()
+    topics = make_tags_field()
 
     class Meta:
         model = Cluster
         fields = ("name", "description", "topics", "confidence")
 
 
-class ClusterList(ConsoleList):
+class ClusterList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows, and members counted for these alone."""
-        self.queryset = self.queryset.weighed().with_members().defer("words", "key", "description", "topics")
+        self.queryset = self.queryset.with_importance().with_members().defer("words", "key", "description", "topics")
         super().get_results(request)
 
 
 @admin.register(Cluster)
-class ClusterAdmin(CheckedAdmin):
+class ClusterAdmin(SchemaAdmin):
     form = ClusterForm
     list_display = ("called", "kind", "tagged", "namespace", "members", "importance", "certainty", "updated")
     list_display_links = ("called",)
-    list_filter = (NamespaceFilter, choice("memory_type", MemoryType), TagFilter)
+    list_filter = (NamespaceFilter, make_choice_filter("memory_type", MemoryType), TagFilter)
     list_before_template = "admin/knowledge/cluster/list_intro.html"
     search_fields = ("name",)  # shows the box; get_search_results says what it does
     search_help_text = "Words of its name, tags or topics"
@@ -80,13 +80,13 @@ class ClusterAdmin(CheckedAdmin):
         cluster = super().get_object(request, *args)
         if cluster is None:
             return None
-        return self.get_queryset(request).weighed().with_members().filter(pk=cluster.pk).first()
+        return self.get_queryset(request).with_importance().with_members().filter(pk=cluster.pk).first()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ClusterList]:
         return ClusterList
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        return (queryset.speaking_of(search_term) if search_term.strip() else queryset), False
+        return (queryset.matching_words(search_term) if search_term.strip() else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Memories make it."""
@@ -94,19 +94,19 @@ class ClusterAdmin(CheckedAdmin):
 
     @display(description="cluster")
     def called(self, cluster: Cluster) -> SafeString:
-        return name_cell(str(cluster))
+        return render_name_cell(str(cluster))
 
     @display(description="type", label=True)
     def kind(self, cluster: Cluster) -> str:
-        return spaced(cluster.memory_type)
+        return replace_underscores(cluster.memory_type)
 
     @display(description="tags")
     def tagged(self, cluster: Cluster) -> SafeString:
-        return name_cell(", ".join(cluster.tags))
+        return render_name_cell(", ".join(cluster.tags))
 
     @display(description="members")
     def members(self, cluster: Cluster) -> str:
-        return grouped(cluster.member_count)
+        return format_number(cluster.member_count)
 
     @display(description="importance")
     def importance(self, cluster: Cluster) -> str:
@@ -118,15 +118,15 @@ class ClusterAdmin(CheckedAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if (cluster := kwargs.get("obj")) and request.user.has_perm("memories.view_memory"):
-            page = page_of_members(cluster, request.GET.get("page"))
-            context |= {"page": page, "memories": [(page_of(each), each) for each in page]}
+            page = paginate_members(cluster, request.GET.get("page"))
+            context |= {"page": page, "memories": [(get_memory_url(each), each) for each in page]}
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def page_of_members(cluster: Cluster, number: str | None) -> Page:
+def paginate_members(cluster: Cluster, number: str | None) -> Page:
     """The newest first; a number that cannot be one gives the nearest page."""
-    rows = members_of(cluster.namespace_id, cluster.memory_type, cluster.key).newest_first()
-    rows = rows.annotate(beginning=Left("content", BEGINNING)).only("user_id", "created_at")
+    rows = get_members_queryset(cluster.namespace_id, cluster.memory_type, cluster.key).newest_first()
+    rows = rows.annotate(beginning=Left("content", MEMBER_PREVIEW_LENGTH)).only("user_id", "created_at")
     paginator = Paginator(rows, MEMBERS_PER_PAGE)
     paginator.count = cluster.member_count  # counted already
     return paginator.get_page(number)

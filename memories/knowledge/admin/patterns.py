@@ -11,14 +11,14 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from memories.knowledge.models import Pattern, PatternType
 from memories.knowledge.schemas.patterns import PatternIn, PatternPatch
-from memory_site.core.admin.base import ConsoleList
-from memory_site.core.admin.formatting import grouped, name_cell, pretty_json, spaced
-from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, among_newest, choice
-from memory_site.core.admin.widgets import Json, Lines, text_area
+from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.formatting import format_number, render_json, render_name_cell, replace_underscores
+from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm, filter_newest, make_choice_filter
+from memory_site.core.admin.widgets import JSONObjectField, LinesField, make_text_field
 from sessions_app.admin.conversations import UserFilter
 from sessions_app.admin.shared import NamespaceFilter
 
-PATTERN_TYPES = {
+PATTERN_TYPE_COLOURS = {
     PatternType.PREFERENCE: "info",
     PatternType.WORKFLOW: "success",
     PatternType.DECISION_PATTERN: "warning",
@@ -28,15 +28,15 @@ PATTERN_TYPES = {
 # Patterns
 
 
-class PatternForm(CheckedForm):
+class PatternForm(SchemaForm):
     whole, part = PatternIn, PatternPatch
     identity = ("namespace", "user_id", "key")
     taken = "This user has a pattern under this key already."
-    description = text_area()
-    examples = Lines(
+    description = make_text_field()
+    examples = LinesField(
         required=False, widget=UnfoldAdminTextareaWidget({"rows": 5}), help_text="One on each line, the newest first."
     )
-    metadata = Json()
+    metadata = JSONObjectField()
 
     class Meta:
         model = Pattern
@@ -46,18 +46,18 @@ class PatternForm(CheckedForm):
         )
 
 
-class PatternList(ConsoleList):
+class PatternList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         self.queryset = self.queryset.defer("description", "examples", "metadata")
         super().get_results(request)
 
 
 @admin.register(Pattern)
-class PatternAdmin(CheckedAdmin):
+class PatternAdmin(SchemaAdmin):
     form = PatternForm
     list_display = ("called", "kind", "user_id", "namespace", "occurred", "certainty", "updated")
     list_display_links = ("called",)
-    list_filter = (NamespaceFilter, choice("pattern_type", PatternType.values), UserFilter)
+    list_filter = (NamespaceFilter, make_choice_filter("pattern_type", PatternType.values), UserFilter)
     list_before_template = "admin/knowledge/pattern/list_intro.html"
     search_fields = ("key",)  # shows the box; get_search_results says what it does
     search_help_text = "Key, or a part of it"
@@ -81,19 +81,19 @@ class PatternAdmin(CheckedAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
-        return (among_newest(queryset, Q(key__icontains=text)) if text else queryset), False
+        return (filter_newest(queryset, Q(key__icontains=text)) if text else queryset), False
 
     @display(description="pattern")
     def called(self, pattern: Pattern) -> SafeString:
-        return name_cell(pattern.key)
+        return render_name_cell(pattern.key)
 
-    @display(description="type", label=PATTERN_TYPES)
+    @display(description="type", label=PATTERN_TYPE_COLOURS)
     def kind(self, pattern: Pattern) -> tuple[str, str]:
-        return pattern.pattern_type, spaced(pattern.pattern_type)
+        return pattern.pattern_type, replace_underscores(pattern.pattern_type)
 
     @display(description="frequency")
     def occurred(self, pattern: Pattern) -> str:
-        return grouped(pattern.frequency)
+        return format_number(pattern.frequency)
 
     @display(description="confidence")
     def certainty(self, pattern: Pattern) -> str:
@@ -101,4 +101,4 @@ class PatternAdmin(CheckedAdmin):
 
     @display(description="metadata")
     def metadata_shown(self, pattern: Pattern) -> SafeString:
-        return pretty_json(pattern.metadata)
+        return render_json(pattern.metadata)

@@ -15,19 +15,19 @@ from unfold.decorators import display
 from memories.knowledge.models import Preference
 from memories.knowledge.schemas.fields import JsonValue
 from memories.knowledge.schemas.preferences import PreferenceIn
-from memory_site.core.admin.base import ConsoleList
-from memory_site.core.admin.formatting import name_cell, pretty_json, shortened
-from memory_site.core.admin.schema_forms import CheckedAdmin, CheckedForm, among_newest
-from memory_site.core.admin.widgets import Json
-from memory_site.core.http.fields import In, Label, Share
+from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.formatting import render_json, render_name_cell, truncate
+from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm, filter_newest
+from memory_site.core.admin.widgets import JSONObjectField
+from memory_site.core.http.fields import InputSchema, Label, UnitInterval
 from sessions_app.admin.conversations import UserFilter
 from sessions_app.admin.shared import NamespaceFilter
 
-BEGINNING = 160
+VALUE_PREVIEW_LENGTH = 160
 JSON_NULL = Value(None, JSONField())
 
 
-def unslashed(key: str) -> str:
+def reject_slash(key: str) -> str:
     if "/" in key:
         raise ValueError("may hold no slash: behind the last one in an address the key begins")
     return key
@@ -35,16 +35,16 @@ def unslashed(key: str) -> str:
 
 class NewPreference(PreferenceIn):
     user_id: Label
-    key: Annotated[Label, AfterValidator(unslashed)]
+    key: Annotated[Label, AfterValidator(reject_slash)]
 
 
-class PreferencePatch(In):
+class PreferencePatch(InputSchema):
     value: JsonValue = None
-    confidence: Share = None
+    confidence: UnitInterval = None
     source: Label = None
 
 
-class AnyJson(Json):
+class AnyJsonField(JSONObjectField):
     """Any JSON, also null, but not nothing."""
 
     def __init__(self) -> None:
@@ -60,27 +60,27 @@ class AnyJson(Json):
         return forms.JSONField.prepare_value(self, value)
 
 
-class PreferenceForm(CheckedForm):
+class PreferenceForm(SchemaForm):
     whole, part = NewPreference, PreferencePatch
     identity = ("namespace", "user_id", "key")
     taken = "This user has a preference under this key already."
-    value = AnyJson()
+    value = AnyJsonField()
 
     class Meta:
         model = Preference
         fields = ("namespace", "user_id", "key", "value", "confidence", "source")
 
 
-class PreferenceList(ConsoleList):
+class PreferenceList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Narrow rows: a value may be large."""
-        beginning = Left(Cast("value", TextField()), BEGINNING)
+        beginning = Left(Cast("value", TextField()), VALUE_PREVIEW_LENGTH)
         self.queryset = self.queryset.annotate(value_beginning=beginning).defer("value")
         super().get_results(request)
 
 
 @admin.register(Preference)
-class PreferenceAdmin(CheckedAdmin):
+class PreferenceAdmin(SchemaAdmin):
     form = PreferenceForm
     list_display = ("called", "user_id", "namespace", "value_shortened", "certainty", "source", "updated")
     list_display_links = ("called",)
@@ -103,7 +103,7 @@ class PreferenceAdmin(CheckedAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
         either = Q(key__icontains=text) | Q(user_id__icontains=text)
-        return (among_newest(queryset, either) if text else queryset), False
+        return (filter_newest(queryset, either) if text else queryset), False
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         nothing = InvalidJSONInput("")  # None would be shown as null
@@ -117,11 +117,11 @@ class PreferenceAdmin(CheckedAdmin):
 
     @display(description="preference")
     def called(self, preference: Preference) -> SafeString:
-        return name_cell(preference.key)
+        return render_name_cell(preference.key)
 
     @display(description="value")
     def value_shortened(self, preference: Preference) -> str:
-        return shortened(preference.value_beginning, 60)
+        return truncate(preference.value_beginning, 60)
 
     @display(description="confidence")
     def certainty(self, preference: Preference) -> str:
@@ -129,4 +129,4 @@ class PreferenceAdmin(CheckedAdmin):
 
     @display(description="value")
     def value_shown(self, preference: Preference) -> SafeString:
-        return pretty_json(preference.value)
+        return render_json(preference.value)

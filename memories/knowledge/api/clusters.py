@@ -8,23 +8,23 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
-from memories.knowledge.clusters import CLUSTER_COLUMNS, cluster_out
-from memories.knowledge.models import Cluster, ClusterQuerySet, members_of
+from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
+from memories.knowledge.models import Cluster, ClusterQuerySet, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterIn, ClusterPatch, TaggedClusterOut, TaggedClusterPage
-from memories.schemas import OUT_COLUMNS, MemoryPage, memory_out
+from memories.schemas import OUT_COLUMNS, MemoryPage, to_memory_out
 from memories.types import MemoryType
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Tag
-from memory_site.core.http.pagination import page
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["clusters"])
 # What is not said stays; the name always is.
-ADD = """
+UPSERT_CLUSTER_SQL = """
 INSERT INTO knowledge_cluster AS kept
     (id, namespace_id, memory_type, tags, name, description, topics, confidence, told)
 VALUES (%(id)s::uuid, %(namespace)s, %(memory_type)s, %(tags)s::varchar[], %(name)s, %(description)s::text,
@@ -40,25 +40,25 @@ RETURNING id
 """
 
 
-def the_cluster(request: HttpRequest, cluster_id: UUID) -> ClusterQuerySet:
+def get_cluster_queryset(request: HttpRequest, cluster_id: UUID) -> ClusterQuerySet:
     """The caller's cluster, if there is one."""
     return Cluster.objects.in_namespace(request.auth.namespace_id).filter(pk=cluster_id)
 
 
-def missing() -> Problem:
+def cluster_not_found() -> Problem:
     return Problem(404, "There is no such cluster.")
 
 
-def whole(request: HttpRequest, cluster_id: UUID) -> dict[str, Any]:
+def fetch_cluster(request: HttpRequest, cluster_id: UUID) -> dict[str, Any]:
     """TaggedClusterOut. Raises Problem 404."""
-    row = the_cluster(request, cluster_id).weighed().with_members().values(*CLUSTER_COLUMNS).first()
+    row = get_cluster_queryset(request, cluster_id).with_importance().with_members().values(*CLUSTER_COLUMNS).first()
     if row is None:
-        raise missing()
-    return cluster_out(row)
+        raise cluster_not_found()
+    return to_cluster_out(row)
 
 
-@router.post("/clusters", auth=writes, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/clusters", auth=write_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def add_cluster(request: HttpRequest, payload: ClusterIn):
     """Name the memories of a type that have exactly these tags, those to come too. 200 when the cluster is there
@@ -67,12 +67,12 @@ def add_cluster(request: HttpRequest, payload: ClusterIn):
     given |= dict.fromkeys({"topics", "confidence"} - payload.model_fields_set)
     asked = given | {"id": uuid7(), "namespace": request.auth.namespace_id, "memory_type": str(payload.memory_type)}
     with connection.cursor() as cursor:
-        cursor.execute(ADD, asked)
+        cursor.execute(UPSERT_CLUSTER_SQL, asked)
         kept = cursor.fetchone()[0]
-    return answer(whole(request, kept), 201 if kept == asked["id"] else 200)
+    return json_response(fetch_cluster(request, kept), 201 if kept == asked["id"] else 200)
 
 
-@router.get("/clusters", auth=reads, response={200: TaggedClusterPage, **PROBLEMS})
+@router.get("/clusters", auth=read_access, response={200: TaggedClusterPage, **PROBLEMS})
 def list_clusters(
     request: HttpRequest,
     memory_type: MemoryType | None = None,
@@ -86,39 +86,41 @@ def list_clusters(
         rows = rows.filter(memory_type=memory_type)
     if tag is not None:
         rows = rows.filter(tags__contains=[tag])
-    return answer(page(rows.weighed().with_members(), CLUSTER_COLUMNS, limit, cursor, cluster_out))
+    return json_response(
+        paginate(rows.with_importance().with_members(), CLUSTER_COLUMNS, limit, cursor, to_cluster_out)
+    )
 
 
-@router.get("/clusters/{cluster_id}", auth=reads, response={200: TaggedClusterOut, **PROBLEMS})
+@router.get("/clusters/{cluster_id}", auth=read_access, response={200: TaggedClusterOut, **PROBLEMS})
 def get_cluster(request: HttpRequest, cluster_id: UUID):
     """One cluster."""
-    return answer(whole(request, cluster_id))
+    return json_response(fetch_cluster(request, cluster_id))
 
 
-@router.get("/clusters/{cluster_id}/members", auth=reads, response={200: MemoryPage, **PROBLEMS})
+@router.get("/clusters/{cluster_id}/members", auth=read_access, response={200: MemoryPage, **PROBLEMS})
 def list_members(
     request: HttpRequest, cluster_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
     """The memories of a cluster, newest first."""
-    identity = the_cluster(request, cluster_id).values_list("namespace_id", "memory_type", "key").first()
+    identity = get_cluster_queryset(request, cluster_id).values_list("namespace_id", "memory_type", "key").first()
     if identity is None:
-        raise missing()
-    return answer(page(members_of(*identity), OUT_COLUMNS, limit, cursor, memory_out))
+        raise cluster_not_found()
+    return json_response(paginate(get_members_queryset(*identity), OUT_COLUMNS, limit, cursor, to_memory_out))
 
 
-@router.patch("/clusters/{cluster_id}", auth=writes, response={200: TaggedClusterOut, **PROBLEMS})
-@surviving_deadlocks
+@router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})
+@retry_on_deadlock
 def update_cluster(request: HttpRequest, cluster_id: UUID, payload: ClusterPatch):
     """Change the named fields. A cluster's type and tags are what makes it, and stay."""
     said = payload.model_dump(exclude_unset=True)
-    the_cluster(request, cluster_id).update(**said, told=True, updated_at=Now())
-    return answer(whole(request, cluster_id))
+    get_cluster_queryset(request, cluster_id).update(**said, told=True, updated_at=Now())
+    return json_response(fetch_cluster(request, cluster_id))
 
 
-@router.delete("/clusters/{cluster_id}", auth=writes, response={204: None, **PROBLEMS})
-@surviving_deadlocks
+@router.delete("/clusters/{cluster_id}", auth=write_access, response={204: None, **PROBLEMS})
+@retry_on_deadlock
 def delete_cluster(request: HttpRequest, cluster_id: UUID):
     """Forget what was said of a cluster. Its memories stay; the next one with the same tags makes it anew, unnamed."""
-    if not the_cluster(request, cluster_id).delete()[0]:
-        raise missing()
+    if not get_cluster_queryset(request, cluster_id).delete()[0]:
+        raise cluster_not_found()
     return HttpResponse(status=204)

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
 from memories.knowledge import patterns
-from memories.knowledge.discovery import discovered
+from memories.knowledge.discovery import find_patterns
 from memories.knowledge.models import KnowledgeQuerySet, Pattern
 from memories.knowledge.schemas.patterns import (
     PATTERN_COLUMNS,
@@ -22,77 +22,79 @@ from memories.knowledge.schemas.patterns import (
     PatternPage,
     PatternPatch,
 )
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
-from memory_site.core.http.pagination import page
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
+from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api import conversations
-from sessions_app.auth import reads, writes
+from sessions_app.auth import read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.models.conversations import Role
 
 router = Router(tags=["patterns"])
 #: How many messages are looked at, the last ones, and how many characters of each: two megabytes in all.
-MESSAGES, CHARACTERS = 1_000, 2_000
+MAX_DISCOVERY_MESSAGES, MAX_DISCOVERY_CHARACTERS = 1_000, 2_000
 
 
-def the_pattern(request: HttpRequest, pattern_id: UUID) -> KnowledgeQuerySet:
+def get_pattern_queryset(request: HttpRequest, pattern_id: UUID) -> KnowledgeQuerySet:
     """The caller's pattern, if there is one."""
     return Pattern.objects.in_namespace(request.auth.namespace_id).filter(pk=pattern_id)
 
 
-def missing() -> Problem:
+def pattern_not_found() -> Problem:
     return Problem(404, "There is no such pattern.")
 
 
-def pattern_out(pattern: Pattern) -> dict[str, Any]:
+def to_pattern_out(pattern: Pattern) -> dict[str, Any]:
     return {name: getattr(pattern, name) for name in PATTERN_COLUMNS}
 
 
-def whole(request: HttpRequest, pattern_id: UUID) -> dict[str, Any]:
+def fetch_pattern(request: HttpRequest, pattern_id: UUID) -> dict[str, Any]:
     """PatternOut. Raises Problem 404."""
-    row = the_pattern(request, pattern_id).values(*PATTERN_COLUMNS).first()
+    row = get_pattern_queryset(request, pattern_id).values(*PATTERN_COLUMNS).first()
     if row is None:
-        raise missing()
+        raise pattern_not_found()
     return row
 
 
-@router.post("/patterns", auth=writes, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/patterns", auth=write_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def add_pattern(request: HttpRequest, payload: PatternIn):
     """Tell a pattern. When the user has one under this key already, `frequency` is added to it, examples are united,
     and the greater confidence stays: 200 and `created: false`."""
-    pattern, created = patterns.occurred(request.auth.namespace_id, payload.draft())
-    return answer(pattern_out(pattern) | {"created": created}, 201 if created else 200)
+    pattern, created = patterns.add_occurrences(request.auth.namespace_id, payload.to_draft())
+    return json_response(to_pattern_out(pattern) | {"created": created}, 201 if created else 200)
 
 
-@router.post("/patterns/discover", auth=writes, response={200: DiscoverOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/patterns/discover", auth=write_access, response={200: DiscoverOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def discover_patterns(request: HttpRequest, payload: DiscoverIn):
     """Find patterns in what the user said in a conversation, in five messages at least: the words that come again
     (`common_topics`), and whether he often asks (`question_pattern`). A pattern's frequency is then the greatest number
     of messages of one conversation that show it, so that nothing is counted twice."""
-    said = messages_of_user(request, payload.conversation_id)
+    said = fetch_user_messages(request, payload.conversation_id)
     texts, user_id = [text for text, _ in said], said[0][1] if said else None
-    kept = patterns.found(request.auth.namespace_id, discovered(texts, user_id))
-    return answer({"patterns": [pattern_out(pattern) for pattern in kept], "messages": len(said)})
+    kept = patterns.merge_discovered(request.auth.namespace_id, find_patterns(texts, user_id))
+    return json_response({"patterns": [to_pattern_out(pattern) for pattern in kept], "messages": len(said)})
 
 
-def messages_of_user(request: HttpRequest, conversation_id: UUID) -> list[tuple[str, str | None]]:
+def fetch_user_messages(request: HttpRequest, conversation_id: UUID) -> list[tuple[str, str | None]]:
     """The last texts of the user, oldest first, with his id. Raises Problem 404."""
     rows = Message.objects.in_namespace(request.auth.namespace_id)
     rows = rows.filter(conversation_id=conversation_id, role=Role.USER).order_by("-created_at", "-id")
-    said = list(rows.values_list(Left("content", CHARACTERS), F("conversation__user_id"))[:MESSAGES])
-    if not said and not conversations.the_conversation(request, conversation_id).exists():
-        raise conversations.missing()
+    said = list(
+        rows.values_list(Left("content", MAX_DISCOVERY_CHARACTERS), F("conversation__user_id"))[:MAX_DISCOVERY_MESSAGES]
+    )
+    if not said and not conversations.get_conversation_queryset(request, conversation_id).exists():
+        raise conversations.conversation_not_found()
     return said[::-1]
 
 
-@router.get("/patterns", auth=reads, response={200: PatternPage, **PROBLEMS})
+@router.get("/patterns", auth=read_access, response={200: PatternPage, **PROBLEMS})
 def list_patterns(
     request: HttpRequest,
     pattern_type: PatternKind | None = None,
@@ -109,27 +111,27 @@ def list_patterns(
         rows = rows.filter(user_id=user_id)
     if min_confidence is not None:
         rows = rows.filter(confidence__gte=min_confidence)
-    return answer(page(rows, PATTERN_COLUMNS, limit, cursor, dict))
+    return json_response(paginate(rows, PATTERN_COLUMNS, limit, cursor, dict))
 
 
-@router.get("/patterns/{pattern_id}", auth=reads, response={200: PatternOut, **PROBLEMS})
+@router.get("/patterns/{pattern_id}", auth=read_access, response={200: PatternOut, **PROBLEMS})
 def get_pattern(request: HttpRequest, pattern_id: UUID):
     """One pattern."""
-    return answer(whole(request, pattern_id))
+    return json_response(fetch_pattern(request, pattern_id))
 
 
-@router.patch("/patterns/{pattern_id}", auth=writes, response={200: PatternOut, **PROBLEMS})
-@surviving_deadlocks
+@router.patch("/patterns/{pattern_id}", auth=write_access, response={200: PatternOut, **PROBLEMS})
+@retry_on_deadlock
 def update_pattern(request: HttpRequest, pattern_id: UUID, payload: PatternPatch):
     """Change the named fields. A pattern's user and key stay."""
-    the_pattern(request, pattern_id).update(**payload.model_dump(exclude_unset=True), updated_at=Now())
-    return answer(whole(request, pattern_id))
+    get_pattern_queryset(request, pattern_id).update(**payload.model_dump(exclude_unset=True), updated_at=Now())
+    return json_response(fetch_pattern(request, pattern_id))
 
 
-@router.delete("/patterns/{pattern_id}", auth=writes, response={204: None, **PROBLEMS})
-@surviving_deadlocks
+@router.delete("/patterns/{pattern_id}", auth=write_access, response={204: None, **PROBLEMS})
+@retry_on_deadlock
 def delete_pattern(request: HttpRequest, pattern_id: UUID):
     """Delete a pattern."""
-    if not the_pattern(request, pattern_id).delete()[0]:
-        raise missing()
+    if not get_pattern_queryset(request, pattern_id).delete()[0]:
+        raise pattern_not_found()
     return HttpResponse(status=204)

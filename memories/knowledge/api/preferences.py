@@ -13,17 +13,17 @@ from pydantic_core import to_json
 from memories.knowledge.models import KnowledgeQuerySet, Preference
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS, PreferenceIn, PreferenceOut, PreferencePage
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
-from memory_site.core.http.pagination import page
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import reads, writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import read_access, write_access
 
 router = Router(tags=["preferences"])
-ONE = "/preferences/{path:user_id}/{key}"
+PREFERENCE_PATH = "/preferences/{path:user_id}/{key}"
 # What is not said again stays.
-LEARN = """
+UPSERT_PREFERENCE_SQL = """
 INSERT INTO knowledge_preference AS kept (id, namespace_id, user_id, key, value, confidence, source)
 VALUES (%(id)s::uuid, %(namespace)s, %(user_id)s, %(key)s, %(value)s::jsonb, coalesce(%(confidence)s::float8, 1),
         coalesce(%(source)s::text, 'api'))
@@ -36,16 +36,16 @@ RETURNING *
 """
 
 
-def the_preference(request: HttpRequest, user_id: str, key: str) -> KnowledgeQuerySet:
+def get_preference_queryset(request: HttpRequest, user_id: str, key: str) -> KnowledgeQuerySet:
     """What the user likes under this key, if anything."""
     return Preference.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id, key=key)
 
 
-def missing() -> Problem:
+def preference_not_found() -> Problem:
     return Problem(404, "There is no such preference.")
 
 
-@router.get("/preferences", auth=reads, response={200: PreferencePage, **PROBLEMS})
+@router.get("/preferences", auth=read_access, response={200: PreferencePage, **PROBLEMS})
 def list_preferences(
     request: HttpRequest,
     user_id: Label | None = None,
@@ -55,10 +55,12 @@ def list_preferences(
 ):
     """Preferences, the newest first; `category` is a part of the key, in whatever case."""
     rows = Preference.objects.in_namespace(request.auth.namespace_id)
-    return answer(listed(rows if user_id is None else rows.filter(user_id=user_id), category, limit, cursor))
+    return json_response(
+        paginate_preferences(rows if user_id is None else rows.filter(user_id=user_id), category, limit, cursor)
+    )
 
 
-@router.get("/preferences/{user_id}", auth=reads, response={200: PreferencePage, **PROBLEMS})
+@router.get("/preferences/{user_id}", auth=read_access, response={200: PreferencePage, **PROBLEMS})
 def list_preferences_of_user(
     request: HttpRequest,
     user_id: Label,
@@ -69,39 +71,41 @@ def list_preferences_of_user(
     """What a user likes, the newest first; nothing for who is not known. `category` is a part of the key, in whatever
     case."""
     rows = Preference.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id)
-    return answer(listed(rows, category, limit, cursor))
+    return json_response(paginate_preferences(rows, category, limit, cursor))
 
 
-def listed(rows: KnowledgeQuerySet, category: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
+def paginate_preferences(
+    rows: KnowledgeQuerySet, category: str | None, limit: int, cursor: str | None
+) -> dict[str, Any]:
     rows = rows if category is None else rows.filter(key__icontains=category)
-    return page(rows, PREFERENCE_COLUMNS, limit, cursor, dict)
+    return paginate(rows, PREFERENCE_COLUMNS, limit, cursor, dict)
 
 
-@router.put(ONE, auth=writes, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
-@surviving_deadlocks
+@router.put(PREFERENCE_PATH, auth=write_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
+@retry_on_deadlock
 def learn_preference(request: HttpRequest, user_id: Label, key: Label, payload: PreferenceIn):
     """Learn what a user likes: 201, or 200 when there was a value already, in whose place this one stands."""
     said = payload.model_dump(include={"confidence", "source"} & payload.model_fields_set)
     asked = {"confidence": None, "source": None} | said | {"user_id": user_id, "key": key, "id": uuid7()}
     asked |= {"namespace": request.auth.namespace_id, "value": to_json(payload.value).decode()}
-    [learned] = Preference.objects.raw(LEARN, asked)
+    [learned] = Preference.objects.raw(UPSERT_PREFERENCE_SQL, asked)
     row = {name: getattr(learned, name) for name in PREFERENCE_COLUMNS}
-    return answer(row, 201 if learned.pk == asked["id"] else 200)
+    return json_response(row, 201 if learned.pk == asked["id"] else 200)
 
 
-@router.get(ONE, auth=reads, response={200: PreferenceOut, **PROBLEMS})
+@router.get(PREFERENCE_PATH, auth=read_access, response={200: PreferenceOut, **PROBLEMS})
 def get_preference(request: HttpRequest, user_id: Label, key: Label):
     """What a user likes under one key."""
-    row = the_preference(request, user_id, key).values(*PREFERENCE_COLUMNS).first()
+    row = get_preference_queryset(request, user_id, key).values(*PREFERENCE_COLUMNS).first()
     if row is None:
-        raise missing()
-    return answer(row)
+        raise preference_not_found()
+    return json_response(row)
 
 
-@router.delete(ONE, auth=writes, response={204: None, **PROBLEMS})
-@surviving_deadlocks
+@router.delete(PREFERENCE_PATH, auth=write_access, response={204: None, **PROBLEMS})
+@retry_on_deadlock
 def delete_preference(request: HttpRequest, user_id: Label, key: Label):
     """Forget what a user likes under one key."""
-    if not the_preference(request, user_id, key).delete()[0]:
-        raise missing()
+    if not get_preference_queryset(request, user_id, key).delete()[0]:
+        raise preference_not_found()
     return HttpResponse(status=204)

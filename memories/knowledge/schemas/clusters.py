@@ -6,24 +6,24 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from memories.knowledge.schemas.fields import NEXT, PREVIOUS, OrderedTags, Topics
-from memories.search.filters import Kind
+from memories.knowledge.schemas.fields import NEXT_CURSOR_DESCRIPTION, PREVIOUS_CURSOR_DESCRIPTION, OrderedTags, Topics
+from memories.search.filters import MemoryTypeIn
 from memories.types import MemoryType
-from memory_site.core.http.fields import In, Label, Share, Summary
+from memory_site.core.http.fields import InputSchema, Label, Summary, UnitInterval
 
 
-class ClusterPatch(In):
+class ClusterPatch(InputSchema):
     """The fields to change; what is not named stays."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"topics": ["sales"], "confidence": 0.9}})
 
     name: Label = None
     description: Summary | None = None
-    confidence: Share = None
+    confidence: UnitInterval = None
     topics: Topics = None
 
 
-class ClusterIn(In):
+class ClusterIn(InputSchema):
     """What to call the memories of a type that have exactly these tags."""
 
     model_config = ConfigDict(
@@ -34,9 +34,9 @@ class ClusterIn(In):
 
     name: Label
     description: Summary | None = None
-    memory_type: Kind
+    memory_type: MemoryTypeIn
     tags: OrderedTags
-    confidence: Share = 1.0
+    confidence: UnitInterval = 1.0
     topics: Topics = []
 
 
@@ -58,5 +58,5 @@ class TaggedClusterOut(Schema):
 
 class TaggedClusterPage(Schema):
     results: list[TaggedClusterOut]
-    next: str | None = Field(description=NEXT)
-    previous: str | None = Field(description=PREVIOUS)
+    next: str | None = Field(description=NEXT_CURSOR_DESCRIPTION)
+    previous: str | None = Field(description=PREVIOUS_CURSOR_DESCRIPTION)

@@ -8,21 +8,21 @@ from pydantic import ConfigDict, Field
 from memories.knowledge.schemas.clusters import TaggedClusterOut
 from memories.knowledge.schemas.preferences import PreferenceOut
 from memories.retrieval.schemas import RecallHitOut
-from memories.search.filters import Id
-from memory_site.core.http.fields import In, Label, Query
+from memories.search.filters import UuidIn
+from memory_site.core.http.fields import InputSchema, Label, QueryText
 from sessions_app.schemas.conversations import MessageOut
 from sessions_app.schemas.sessions import SessionId
 
 
 # In the API's description a session has the context that is only called so.
-class ContextualIn(In):
+class ContextualIn(InputSchema):
     """What is going on. Only `query` is required."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "renewal of the Acme deal", "user_id": "ada"}})
 
-    query: Query
+    query: QueryText
     user_id: Label | None = Field(None, description="Whose memories and preferences; that of the conversation.")
-    conversation_id: Id | None = None
+    conversation_id: UuidIn | None = None
     session_id: SessionId | None = Field(None, description="Its newest conversation, when none is named.")
     context_type: Label = Field("general", description="A word of yours, told back.")
     limit: int = Field(15, ge=1, le=100, description="Memories at most.")
@@ -63,7 +63,7 @@ class SummaryOut(Schema):
     last_update: datetime | None
 
 
-class ForgetOutdatedIn(In):
+class ForgetOutdatedIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"dry_run": True}})
 
     dry_run: bool = False

@@ -7,17 +7,17 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from memories.knowledge.schemas.fields import NEXT, PREVIOUS, JsonValue
-from memory_site.core.http.fields import In, Label, Share
+from memories.knowledge.schemas.fields import NEXT_CURSOR_DESCRIPTION, PREVIOUS_CURSOR_DESCRIPTION, JsonValue
+from memory_site.core.http.fields import InputSchema, Label, UnitInterval
 
 
-class PreferenceIn(In):
+class PreferenceIn(InputSchema):
     """What a user likes. What is not said again stays."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"value": {"theme": "dark"}, "confidence": 0.9}})
 
     value: JsonValue = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
-    confidence: Share = 1.0
+    confidence: UnitInterval = 1.0
     source: Label = "api"
 
 
@@ -34,8 +34,8 @@ class PreferenceOut(Schema):
 
 class PreferencePage(Schema):
     results: list[PreferenceOut]
-    next: str | None = Field(description=NEXT)
-    previous: str | None = Field(description=PREVIOUS)
+    next: str | None = Field(description=NEXT_CURSOR_DESCRIPTION)
+    previous: str | None = Field(description=PREVIOUS_CURSOR_DESCRIPTION)
 
 
 PREFERENCE_COLUMNS = tuple(PreferenceOut.model_fields)

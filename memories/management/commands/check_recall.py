@@ -8,12 +8,12 @@ from django.core.management.base import CommandError
 
 from memories.embeddings import get_embedder
 from memories.models import Embedding
-from memories.search.execute import nearest_ids
+from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
-from sessions_app.commands import NOT_AS_IT_SHOULD_BE, WRONG_USE, ListingCommand, namespace_named
+from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_USAGE_ERROR, ListingCommand, get_namespace
 
-ENOUGH = 0.99
-TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
+MIN_RECALL = 0.99
+SIMILARITY_TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
 
 
 class Command(ListingCommand):
@@ -28,29 +28,29 @@ class Command(ListingCommand):
 
     def handle(self, *, namespace: str, queries: int, limit: int, format: str, **options: object) -> None:
         if not (1 <= queries <= 10_000 and 1 <= limit <= 100):
-            raise CommandError("--queries must lie in 1 to 10000, --limit in 1 to 100.", returncode=WRONG_USE)
-        owner = namespace_named(namespace)
+            raise CommandError("--queries must lie in 1 to 10000, --limit in 1 to 100.", returncode=EXIT_USAGE_ERROR)
+        owner = get_namespace(namespace)
         model = options["model"] or owner.embedding_model or get_embedder().model
         stored = Embedding.objects.in_namespace(owner.pk).of_model(model)
         vectors = list(stored.order_by("?").values_list("vector", flat=True)[:queries])
         if not vectors:
-            raise CommandError(f"There are no vectors of the model {model}.", returncode=WRONG_USE)
+            raise CommandError(f"There are no vectors of the model {model}.", returncode=EXIT_USAGE_ERROR)
         filters = Filters(user_id=options["user"])
-        recalls = [recall(owner.pk, filters, list(vector), model, limit) for vector in vectors]
+        recalls = [measure_recall(owner.pk, filters, list(vector), model, limit) for vector in vectors]
         found = {"queries": len(recalls), "limit": limit, "mean": round(mean(recalls), 4), "minimum": min(recalls)}
         self.print_rows([found], format)
-        if found["mean"] < ENOUGH:
-            raise CommandError(f"Recall is below {ENOUGH}.", returncode=NOT_AS_IT_SHOULD_BE)
+        if found["mean"] < MIN_RECALL:
+            raise CommandError(f"Recall is below {MIN_RECALL}.", returncode=EXIT_CHECK_FAILED)
 
 
-def recall(namespace_id: int, filters: Filters, vector: list[float], model: str, limit: int) -> float:
+def measure_recall(namespace_id: int, filters: Filters, vector: list[float], model: str, limit: int) -> float:
     """The share of the exact answer that the index gives; rows as near as the last one count as well."""
-    exact = nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
-    found = nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
-    return share(found.values(), exact.values())
+    exact = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
+    found = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
+    return compute_share(found.values(), exact.values())
 
 
-def share(found: Iterable[float], exact: Collection[float]) -> float:
+def compute_share(found: Iterable[float], exact: Collection[float]) -> float:
     """How many of the similarities found are no lower than the last of the exact ones, as a share of these."""
-    last = min(exact, default=0.0) - TOLERANCE
+    last = min(exact, default=0.0) - SIMILARITY_TOLERANCE
     return sum(similarity >= last for similarity in found) / len(exact) if exact else 1.0

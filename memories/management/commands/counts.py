@@ -5,9 +5,9 @@ from argparse import ArgumentParser
 from django.db.models import Count, Max, Q
 
 from memories.models import Memory
-from sessions_app.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, get_namespace
 
-COLUMNS = {"type": "memory_type", "user": "user_id"}
+GROUP_COLUMNS = {"type": "memory_type", "user": "user_id"}
 
 
 class Command(ListingCommand):
@@ -15,11 +15,11 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--by", choices=COLUMNS, default="type", help="default: type")
+        parser.add_argument("--by", choices=GROUP_COLUMNS, default="type", help="default: type")
 
     def handle(self, *, namespace: str, by: str, format: str, **options: object) -> None:
-        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).values(COLUMNS[by])
+        rows = Memory.objects.in_namespace(get_namespace(namespace).pk).values(GROUP_COLUMNS[by])
         counted = rows.annotate(
             memories=Count("pk"), embedded=Count("pk", filter=Q(due=None)), newest=Max("created_at")
         )
-        self.print_rows(counted.order_by("-memories", COLUMNS[by]), format)
+        self.print_rows(counted.order_by("-memories", GROUP_COLUMNS[by]), format)

@@ -4,14 +4,14 @@ from django.db.models import Count, Max
 
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory, Reembedding
-from sessions_app.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, get_namespace
 
 
 class Command(ListingCommand):
     help = "Show vectors by model, the backlog, and the texts the embedder refuses."
 
     def handle(self, *, namespace: str, format: str, **options: object) -> None:
-        owner = namespace_named(namespace)
+        owner = get_namespace(namespace)
         current = owner.embedding_model or get_embedder().model
         memories = Memory.objects.in_namespace(owner.pk)
         vectors = (
@@ -21,16 +21,18 @@ class Command(ListingCommand):
         )
         coming = Reembedding.objects.filter(namespace=owner, finished_at=None, switched_at=None).first()
         rows = [
-            row(f"model {each['model']}", each["n"], note(each["model"], current, coming), each["newest"])
+            make_row(
+                f"model {each['model']}", each["n"], describe_model(each["model"], current, coming), each["newest"]
+            )
             for each in vectors.annotate(n=Count("memory_id"), newest=Max("created_at")).order_by("-n")
         ]
-        rows.append(row("waiting", memories.waiting().count(), "for their vector", None))
+        rows.append(make_row("waiting", memories.waiting().count(), "for their vector", None))
         for refused in memories.refused().values("due__error").annotate(n=Count("pk")).order_by("-n")[:20]:
-            rows.append(row("refused", refused["n"], refused["due__error"], None))
+            rows.append(make_row("refused", refused["n"], refused["due__error"], None))
         self.print_rows(rows, format)
 
 
-def note(model: str, current: str, coming: Reembedding | None) -> str:
+def describe_model(model: str, current: str, coming: Reembedding | None) -> str:
     if model == current:
         return "searches meet these"
     if coming and model == coming.model:
@@ -39,5 +41,5 @@ def note(model: str, current: str, coming: Reembedding | None) -> str:
     return "of another model: searches do not meet these"
 
 
-def row(what: str, memories: int, note: str, newest: object) -> dict[str, object]:
+def make_row(what: str, memories: int, note: str, newest: object) -> dict[str, object]:
     return {"what": what, "memories": memories, "note": note, "newest": newest}

@@ -3,9 +3,18 @@
 from argparse import ArgumentParser
 
 from memories.models import Memory
-from sessions_app.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, get_namespace
 
-COLUMNS = ("id", "entity_system", "entity_type", "entity_id", "entity_name", "user_id", "update_count", "updated_at")
+ENTITY_LIST_COLUMNS = (
+    "id",
+    "entity_system",
+    "entity_type",
+    "entity_id",
+    "entity_name",
+    "user_id",
+    "update_count",
+    "updated_at",
+)
 
 
 class Command(ListingCommand):
@@ -18,7 +27,7 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=100, help="default: 100")
 
     def handle(self, *, namespace: str, system: str, user: str, limit: int, format: str, **options: object) -> None:
-        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).exclude(entity_id=None)
+        rows = Memory.objects.in_namespace(get_namespace(namespace).pk).exclude(entity_id=None)
         rows = rows.filter(entity_system=system) if system else rows
         rows = rows.filter(user_id=user) if user else rows
-        self.print_rows(rows.order_by("-updated_at", "-id").values(*COLUMNS)[: max(limit, 0)], format)
+        self.print_rows(rows.order_by("-updated_at", "-id").values(*ENTITY_LIST_COLUMNS)[: max(limit, 0)], format)

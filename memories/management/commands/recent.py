@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 
 from memories.models import Memory
-from sessions_app.commands import ListingCommand, namespace_named
+from sessions_app.commands import ListingCommand, get_namespace
 
 
 class Command(ListingCommand):
@@ -14,5 +14,5 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=20, help="default: 20")
 
     def handle(self, *, namespace: str, limit: int, format: str, **options: object) -> None:
-        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).recent()
+        rows = Memory.objects.in_namespace(get_namespace(namespace).pk).recent()
         self.print_rows(rows.values("id", "created_at", "memory_type", "user_id", "content")[: max(limit, 0)], format)

@@ -9,7 +9,13 @@ from memories import tasks
 from memories.add import add_one
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from sessions_app.commands import WRONG_USE, MemoryCommand, add_namespace, namespace_named, sentences
+from sessions_app.commands import (
+    EXIT_USAGE_ERROR,
+    MemoryCommand,
+    add_namespace_argument,
+    format_validation_error,
+    get_namespace,
+)
 
 WAIT_SECONDS = 20.0
 
@@ -18,7 +24,7 @@ class Command(MemoryCommand):
     help = "Keep a memory and print its id."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument("text")
         parser.add_argument(
             "--type", default="agent", choices=[kind.value for kind in MemoryType], help="default: agent"
@@ -28,7 +34,7 @@ class Command(MemoryCommand):
         parser.add_argument("--importance", type=int, default=3, help="1 to 5 (default: 3)")
 
     def handle(self, *, text: str, namespace: str, **options: object) -> None:
-        owner = namespace_named(namespace)
+        owner = get_namespace(namespace)
         try:
             memory = MemoryIn(
                 content=text,
@@ -39,7 +45,7 @@ class Command(MemoryCommand):
                 source_system="command line",
             )
         except ValidationError as error:
-            raise CommandError(sentences(error), returncode=WRONG_USE) from None
+            raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         row, created = add_one(owner.pk, memory)
         embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
         self.stderr.write(f"{'Kept' if created else 'Was there already'}, {'' if embedded else 'not yet '}embedded.")

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from memories.embeddings import EmbeddingError
 from memories.models import Memory
 from memories.schemas import SearchIn
-from memories.search.execute import find
+from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.query_embedding import query_vector
-from sessions_app.commands import WRONG_USE, ListingCommand, namespace_named, sentences
+from memories.search.query_embedding import get_query_vector
+from sessions_app.commands import EXIT_USAGE_ERROR, ListingCommand, format_validation_error, get_namespace
 
 
 class Command(ListingCommand):
@@ -29,23 +29,23 @@ class Command(ListingCommand):
         parser.add_argument("--literal", action="store_true", help="whatever holds exactly this text, newest first")
 
     def handle(self, *, query: str, namespace: str, format: str, **options: object) -> None:
-        owner = namespace_named(namespace)
+        owner = get_namespace(namespace)
         try:
             wanted = SearchIn(query=query, mode=options["mode"], limit=options["limit"])
             filters = Filters(user_id=options["user"])
         except ValidationError as error:
-            raise CommandError(sentences(error), returncode=WRONG_USE) from None
+            raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         if options["literal"]:
-            self.print_rows(holding(query, owner.pk, filters)[: wanted.limit], format)
+            self.print_rows(filter_containing(query, owner.pk, filters)[: wanted.limit], format)
             return
         words = None if wanted.mode == "vector" else wanted.query
         vector = None if wanted.mode == "text" else self.vector(wanted, owner.embedding_model)
-        hits = find(owner.pk, filters, Search(words, vector, owner.embedding_model, wanted.limit))
-        self.print_rows((row(hit) for hit in hits), format)
+        hits = find_memories(owner.pk, filters, Search(words, vector, owner.embedding_model, wanted.limit))
+        self.print_rows((to_output_row(hit) for hit in hits), format)
 
     def vector(self, wanted: SearchIn, model: str | None):
         try:
-            return query_vector(wanted.query, model)
+            return get_query_vector(wanted.query, model)
         except EmbeddingError as error:
             if wanted.mode == "vector":
                 raise CommandError(f"The embedder is away: {error}") from error
@@ -53,14 +53,14 @@ class Command(ListingCommand):
             return None
 
 
-def holding(text: str, namespace_id: int, filters: Filters) -> QuerySet:
+def filter_containing(text: str, namespace_id: int, filters: Filters) -> QuerySet:
     """Memories with this text in content, summary or data, capitals and small letters alike."""
     rows = Memory.objects.in_namespace(namespace_id).matching(filters).alias(said=Cast("data", TextField()))
     found = rows.filter(Q(content__icontains=text) | Q(summary__icontains=text) | Q(said__icontains=text))
     return found.newest_first().values("id", "created_at", "memory_type", "user_id", "content")
 
 
-def row(hit: dict) -> dict[str, object]:
+def to_output_row(hit: dict) -> dict[str, object]:
     memory = hit["memory"]
     return {
         "score": round(hit["score"], 3),

@@ -6,9 +6,9 @@ from django.core.management.base import CommandError
 from django.db import DataError
 
 from memories.models import Memory
-from sessions_app.commands import WRONG_USE, ListingCommand, namespace_named
+from sessions_app.commands import EXIT_USAGE_ERROR, ListingCommand, get_namespace
 
-COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
+SUMMARY_COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
 
 
 class Command(ListingCommand):
@@ -22,9 +22,9 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=100, help="default: 100")
 
     def handle(self, *, namespace: str, pattern: str, limit: int, format: str, **options: object) -> None:
-        rows = Memory.objects.in_namespace(namespace_named(namespace).pk).exclude(summary=None)
-        rows = rows.filter(summary__iregex=pattern).newest_first().values(*COLUMNS)
+        rows = Memory.objects.in_namespace(get_namespace(namespace).pk).exclude(summary=None)
+        rows = rows.filter(summary__iregex=pattern).newest_first().values(*SUMMARY_COLUMNS)
         try:
             self.print_rows(list(rows[: max(limit, 0)]), format)
         except DataError as error:
-            raise CommandError(f"This is no regular expression: {pattern}", returncode=WRONG_USE) from error
+            raise CommandError(f"This is no regular expression: {pattern}", returncode=EXIT_USAGE_ERROR) from error

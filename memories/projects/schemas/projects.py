@@ -8,36 +8,36 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from memories.insights.models import DependencyType
-from memories.schemas import HitOut, VectorIn, without_repeats
-from memories.search.filters import Kind
-from memory_site.core.http.fields import In, JsonObject, Label, Query, Text, visible
+from memories.schemas import HitOut, VectorIn, remove_duplicates
+from memories.search.filters import MemoryTypeIn
+from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text, check_visible
 
 DependencyKind = Literal[*DependencyType.values]
-Relation = Literal["current", "dependency", "group", "global"]
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(visible)]
-Description = Annotated[Text, StringConstraints(max_length=10_000)]
-Projects = Annotated[list[Label], Field(min_length=1, max_length=1000), AfterValidator(without_repeats)]
+ProjectRelation = Literal["current", "dependency", "group", "global"]
+GroupName = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(check_visible)]
+ProjectDescription = Annotated[Text, StringConstraints(max_length=10_000)]
+GroupProjects = Annotated[list[Label], Field(min_length=1, max_length=1000), AfterValidator(remove_duplicates)]
 
 
-class GroupIn(In):
+class GroupIn(InputSchema):
     """Projects that belong together. The same name again changes what is said of the group and leaves the rest."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "shop", "projects": ["shop-web", "shop-api"]}})
 
-    name: Name
-    description: Description = ""
-    projects: Projects
+    name: GroupName
+    description: ProjectDescription = ""
+    projects: GroupProjects
     metadata: JsonObject = {}
 
 
-class GroupPatch(In):
+class GroupPatch(InputSchema):
     """The fields to change; what is not named stays. Objects and lists are replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"projects": ["shop-web", "shop-api", "shop-mail"]}})
 
-    name: Name = None
-    description: Description = None
-    projects: Projects = None
+    name: GroupName = None
+    description: ProjectDescription = None
+    projects: GroupProjects = None
     metadata: JsonObject = None
 
 
@@ -57,7 +57,7 @@ class GroupPage(Schema):
     previous: str | None = Field(description="The `cursor` of the page before.")
 
 
-class DependencyIn(In):
+class DependencyIn(InputSchema):
     """One project leans on another. The same two and the same type again change what is said and leave the rest."""
 
     model_config = ConfigDict(
@@ -67,11 +67,11 @@ class DependencyIn(In):
     source_project: Label
     target_project: Label
     type: DependencyKind
-    description: Description = ""
+    description: ProjectDescription = ""
     metadata: JsonObject = {}
 
     @model_validator(mode="after")
-    def on_another(self) -> "DependencyIn":
+    def reject_self_dependency(self) -> "DependencyIn":
         if self.source_project == self.target_project:
             raise ValueError("a project cannot depend on itself")
         return self
@@ -104,17 +104,17 @@ class DirectedPage(Schema):
     previous: str | None = Field(description="The `cursor` of the page before.")
 
 
-class ProjectSearchIn(In):
+class ProjectSearchIn(InputSchema):
     """What to look for in what a project sees."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "retry with backoff", "project": "shop-web"}})
 
-    query: Query
+    query: QueryText
     project: Label
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     limit: int = Field(10, ge=1, le=100)
-    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
+    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
     min_similarity: float | None = Field(
         None, ge=-1, le=1, description="Least cosine similarity of a hit that its words alone did not find."
     )
@@ -123,7 +123,7 @@ class ProjectSearchIn(In):
 class ProjectHitOut(HitOut):
     score: float = Field(description="0 to 1: that of the search, times 1, 0.9 or 0.8 by relation; higher is better.")
     project: str = Field(description="By which it is nearest; one that looks secret is masked in insights.")
-    relation: Relation
+    relation: ProjectRelation
     is_current_project: bool
 
 
@@ -133,7 +133,7 @@ class ProjectSearchOut(Schema):
     took_ms: float
 
 
-class RepositoryIn(In):
+class RepositoryIn(InputSchema):
     """A repository by its id or its name; of both the id counts, and nothing else is kept."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"id": "shop-api"}})
@@ -144,31 +144,35 @@ class RepositoryIn(In):
     url: Annotated[Text, StringConstraints(max_length=2048)] | None = None
 
     @model_validator(mode="after")
-    def some_name(self) -> "RepositoryIn":
+    def require_id_or_name(self) -> "RepositoryIn":
         if self.id is None and self.name is None:
             raise ValueError("id or name is required")
         return self
 
 
-def form(body: Any) -> str:
+def get_repository_tag(body: Any) -> str:
     return "[label]" if isinstance(body, str) else "[object]"
 
 
 # The brackets keep these two names out of the errors that callers see.
-Repository = Annotated[Annotated[Label, Tag("[label]")] | Annotated[RepositoryIn, Tag("[object]")], Discriminator(form)]
+Repository = Annotated[
+    Annotated[Label, Tag("[label]")] | Annotated[RepositoryIn, Tag("[object]")], Discriminator(get_repository_tag)
+]
 
 
-class RegisterIn(In):
+class RegisterIn(InputSchema):
     model_config = ConfigDict(
         json_schema_extra={"example": {"name": "shop", "repositories": ["shop-web", {"id": "shop-api"}]}}
     )
 
-    name: Name
+    name: GroupName
     repositories: list[Repository] = Field(min_length=1, max_length=1000)
-    description: Description = ""
+    description: ProjectDescription = ""
 
     def projects(self) -> list[str]:
-        return without_repeats([each if isinstance(each, str) else each.id or each.name for each in self.repositories])
+        return remove_duplicates(
+            [each if isinstance(each, str) else each.id or each.name for each in self.repositories]
+        )
 
 
 class ActivityOut(Schema):

@@ -6,30 +6,32 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from memories.insights.schemas import InsightText
-from memories.insights.storage import PROJECTS_AT_MOST
-from memories.schemas import MemoryOut, without_repeats
-from memories.search.filters import Id
-from memory_site.core.http.fields import In, Label
+from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT
+from memories.schemas import MemoryOut, remove_duplicates
+from memories.search.filters import UuidIn
+from memory_site.core.http.fields import InputSchema, Label
 
-Targets = Annotated[list[Label], Field(min_length=1, max_length=PROJECTS_AT_MOST), AfterValidator(without_repeats)]
+TargetProjects = Annotated[
+    list[Label], Field(min_length=1, max_length=MAX_PROJECTS_PER_INSIGHT), AfterValidator(remove_duplicates)
+]
 
 
-class ShareFields(In):
+class ShareFields(InputSchema):
     """The projects that shall see an insight; both lists mean the same."""
 
     workflow_id: Label | None = None
     source_project: Label | None = None
-    target_projects: Targets | None = None
-    target_repositories: Targets | None = None
+    target_projects: TargetProjects | None = None
+    target_repositories: TargetProjects | None = None
 
     @model_validator(mode="after")
-    def some_targets(self) -> "ShareFields":
+    def require_targets(self) -> "ShareFields":
         if self.target_projects is None and self.target_repositories is None:
             raise ValueError("target_projects or target_repositories is required")
         return self
 
     def targets(self) -> list[str]:
-        return without_repeats([*(self.target_projects or []), *(self.target_repositories or [])])
+        return remove_duplicates([*(self.target_projects or []), *(self.target_repositories or [])])
 
 
 class ShareTextIn(ShareFields):
@@ -58,16 +60,16 @@ class ShareKnownIn(ShareFields):
         }
     )
 
-    insight_id: Id
+    insight_id: UuidIn
 
 
-def which(body: Any) -> str:
+def get_share_tag(body: Any) -> str:
     return "[known]" if isinstance(body, dict) and "insight_id" in body else "[text]"
 
 
 # The brackets keep these two names out of the errors that callers see.
 ShareIn = Annotated[
-    Annotated[ShareTextIn, Tag("[text]")] | Annotated[ShareKnownIn, Tag("[known]")], Discriminator(which)
+    Annotated[ShareTextIn, Tag("[text]")] | Annotated[ShareKnownIn, Tag("[known]")], Discriminator(get_share_tag)
 ]
 
 

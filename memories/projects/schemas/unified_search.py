@@ -2,10 +2,10 @@
 
 from pydantic import ConfigDict, Field, model_validator
 
-from memories.projects.schemas.projects import Relation
+from memories.projects.schemas.projects import ProjectRelation
 from memories.schemas import HitOut, SearchIn, SearchOut
-from memories.search.filters import Filters, Kind
-from memory_site.core.http.fields import Label, Query
+from memories.search.filters import Filters, MemoryTypeIn
+from memory_site.core.http.fields import Label, QueryText
 
 
 class UnifiedIn(SearchIn):
@@ -13,13 +13,13 @@ class UnifiedIn(SearchIn):
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "how are deploys done?", "project": "shop-web"}})
 
-    query: Query
+    query: QueryText
     project: Label | None = Field(None, description="What is near to it weighs more; nothing is hidden.")
-    memory_types: list[Kind] | None = Field(None, min_length=1, max_length=64)
+    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
     user_id: Label | None = None
 
     @model_validator(mode="after")
-    def nothing_said_twice(self) -> "UnifiedIn":
+    def reject_repeated_filters(self) -> "UnifiedIn":
         for name in ("memory_types", "user_id"):
             if self.filters and getattr(self, name) is not None and getattr(self.filters, name) is not None:
                 raise ValueError(f"{name} may not be given in filters as well")
@@ -33,7 +33,9 @@ class UnifiedIn(SearchIn):
 class UnifiedHitOut(HitOut):
     source: str = Field(description="The memory's source system.")
     project: str | None = Field(description="Of an insight that by which it is nearest, else the repository.")
-    relation: Relation | None = Field(description="Of its project to the one asked for; null when there is none.")
+    relation: ProjectRelation | None = Field(
+        description="Of its project to the one asked for; null when there is none."
+    )
     is_current_project: bool
 
 

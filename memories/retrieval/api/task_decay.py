@@ -10,17 +10,17 @@ from memories.retrieval.schemas import FinishTaskIn, FinishTaskOut, ForgetIn
 from memories.retrieval.task_decay import finish_task
 from memories.schemas import DeleteOut
 from memories.search.filters import Filters
-from memory_site.core.db.retry import surviving_deadlocks
+from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
-from memory_site.core.http.responses import PROBLEMS, answer
-from sessions_app.auth import writes
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["users"])
 
 
-@router.post("/users/{path:user_id}/forget", auth=writes, response={200: DeleteOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def forget(request: HttpRequest, user_id: Label, payload: ForgetIn):
     """Forget those of a user's memories that were not told for so long. What is tagged `preserve` or `important`
@@ -28,15 +28,17 @@ def forget(request: HttpRequest, user_id: Label, payload: ForgetIn):
     mine = Memory.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id)
     rows = mine.matching(Filters(memory_types=payload.memory_types)).stale(timedelta(hours=payload.older_than_hours))
     if payload.dry_run:
-        return answer({"matched": rows.count(), "deleted": 0})
+        return json_response({"matched": rows.count(), "deleted": 0})
     deleted = rows.delete()[0]
-    return answer({"matched": deleted, "deleted": deleted})
+    return json_response({"matched": deleted, "deleted": deleted})
 
 
-@router.post("/users/{path:user_id}/finish-task", auth=writes, response={200: FinishTaskOut, **PROBLEMS})
-@surviving_deadlocks
+@router.post("/users/{path:user_id}/finish-task", auth=write_access, response={200: FinishTaskOut, **PROBLEMS})
+@retry_on_deadlock
 @idempotent
 def end_task(request: HttpRequest, user_id: Label, payload: FinishTaskIn):
     """A task is finished: the selections, search results and temporary state of its session or workflow are worth half
     of what they were. Each call halves them again; one that is retried needs an `Idempotency-Key`."""
-    return answer({"lowered": finish_task(request.auth.namespace_id, user_id, payload.session_id, payload.workflow_id)})
+    return json_response(
+        {"lowered": finish_task(request.auth.namespace_id, user_id, payload.session_id, payload.workflow_id)}
+    )

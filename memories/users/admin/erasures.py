@@ -5,12 +5,12 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.graph.models import Erasure
-from memory_site.core.admin.base import ReadAdmin
-from memory_site.core.admin.formatting import grouped, moment
+from memory_site.core.admin.base import ReadOnlyAdmin
+from memory_site.core.admin.formatting import format_datetime, format_number
 
 
 @admin.register(Erasure)
-class ErasureAdmin(ReadAdmin):
+class ErasureAdmin(ReadOnlyAdmin):
     list_display = ("at", "namespace", "by", "digest", "what")
     list_display_links = None
     list_select_related = ("namespace",)
@@ -18,7 +18,7 @@ class ErasureAdmin(ReadAdmin):
 
     @display(description="erased")
     def at(self, line: Erasure) -> SafeString:
-        return moment(line.created_at)
+        return format_datetime(line.created_at)
 
     @display(description="SHA-256 of the user's id")
     def digest(self, line: Erasure) -> str:
@@ -26,4 +26,4 @@ class ErasureAdmin(ReadAdmin):
 
     @display(description="what")
     def what(self, line: Erasure) -> str:
-        return ", ".join(f"{grouped(number)} {kind.replace('_', ' ')}" for kind, number in line.erased.items())
+        return ", ".join(f"{format_number(number)} {kind.replace('_', ' ')}" for kind, number in line.erased.items())

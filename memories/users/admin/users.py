@@ -17,42 +17,42 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.addresses import address
-from memories.graph.analysis import Shape, shape_of
+from memories.admin.addresses import build_list_query
+from memories.graph.analysis import GraphAnalysis, analyse_graph
 from memories.graph.models import Relationship, RelationshipQuerySet, UserStatistics, UserTotal
-from memories.graph.summary import BEGINNING, graph_out, name_of, short_memories
-from memories.graph.svg import colour, picture
+from memories.graph.summary import SHORT_CONTENT_LENGTH, fetch_short_memories, get_memory_name, graph_out
+from memories.graph.svg import draw_graph, get_cluster_colour
 from memories.models import Memory
-from memories.users.statistics import statistics, totals
-from memory_site.core.admin.base import ReadAdmin
-from memory_site.core.admin.formatting import grouped, moment, shortened
+from memories.users.statistics import get_statistics, get_totals
+from memory_site.core.admin.base import ReadOnlyAdmin
+from memory_site.core.admin.formatting import format_datetime, format_number, truncate
 from memory_site.core.http.problems import Problem
-from sessions_app.admin.shared import namespace_field
-from sessions_app.admin.statistics import chosen
+from sessions_app.admin.shared import build_namespace_form
+from sessions_app.admin.statistics import get_selected_namespace
 from sessions_app.models import Namespace
 
-PER_PAGE, LAST_PAGE = 50, 200
+PER_PAGE, MAX_PAGE = 50, 200
 #: On a user's page: of central memories and the like, of entities and relationships, and of lines in the picture.
-FOREMOST, NEWEST, LINES = 10, 30, 2_000
-NAME_LENGTH, TYPES_NAMED = 90, 2
-HEADERS = ("user", "namespace", "memories", "relationships", "entities", "mostly", "first", "latest")
-LINK = '<a href="{}" class="spoken-name underline">{}</a>'
-UNKNOWN = "Nothing is known of this user."
-ENTITY = ("id", "entity_system", "entity_id", "entity_type", "entity_name")
-ENDS = ("from_memory", "to_memory")
+MAX_LISTED_FINDINGS, MAX_LISTED_ROWS, MAX_DRAWN_RELATIONSHIPS = 10, 30, 2_000
+MAX_LINK_TEXT_LENGTH, MAX_SHOWN_TYPES = 90, 2
+USER_TABLE_HEADERS = ("user", "namespace", "memories", "relationships", "entities", "mostly", "first", "latest")
+LINK_HTML = '<a href="{}" class="spoken-name underline">{}</a>'
+UNKNOWN_USER_MESSAGE = "Nothing is known of this user."
+ENTITY_COLUMNS = ("id", "entity_system", "entity_id", "entity_type", "entity_name")
+END_FIELDS = ("from_memory", "to_memory")
 
 
-class SearchForm(forms.Form):
+class UserSearchForm(forms.Form):
     q = forms.CharField(label="User id, or how it begins", required=False, widget=UnfoldAdminTextInputWidget)
 
 
 @admin.register(UserTotal)
-class UserMemoryAdmin(ReadAdmin):
+class UserMemoryAdmin(ReadOnlyAdmin):
     """Two pages to look at; of the rows behind them a user may have many."""
 
     def get_urls(self) -> list[URLPattern]:
         """Named as lists are, so that the side bar can lead there."""
-        views = {"": (users, "changelist"), "user/": (user_page, "user")}
+        views = {"": (show_user_list, "changelist"), "user/": (show_user_page, "user")}
         return [
             path(part, self.admin_site.admin_view(partial(view, model_admin=self)), name=f"graph_usertotal_{name}")
             for part, (view, name) in views.items()
@@ -66,34 +66,38 @@ class UserMemoryAdmin(ReadAdmin):
         return request.user.has_perm("memories.view_memory")
 
 
-def users(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
+def show_user_list(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
     """The list, in the order of namespaces and user ids: of totals as of now, and statistics of the last refresh."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    namespace, text, page = chosen(request), request.GET.get("q", "").replace("\0", "").strip(), page_number(request)
-    rows = list(listed(namespace, text)[(page - 1) * PER_PAGE : page * PER_PAGE + 1])
-    chooser = namespace_field(request, model_admin, namespace)
+    namespace, text, page = (
+        get_selected_namespace(request),
+        request.GET.get("q", "").replace("\0", "").strip(),
+        parse_page_number(request),
+    )
+    rows = list(filter_totals(namespace, text)[(page - 1) * PER_PAGE : page * PER_PAGE + 1])
+    chooser = build_namespace_form(request, model_admin, namespace)
     asked = {"namespace": namespace.pk if namespace else "", "q": text}
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Users’ memory",
-        "choosers": [chooser, SearchForm({"q": text})],
+        "choosers": [chooser, UserSearchForm({"q": text})],
         "media": forms.Media(chooser.Media),
         "narrowed": namespace or text,
-        "table": {"headers": HEADERS, "rows": cells(rows[:PER_PAGE])},
+        "table": {"headers": USER_TABLE_HEADERS, "rows": build_table_rows(rows[:PER_PAGE])},
         "page": page,
         "earlier": page > 1 and urlencode(asked | {"page": page - 1}),
-        "later": len(rows) > PER_PAGE and page < LAST_PAGE and urlencode(asked | {"page": page + 1}),
+        "later": len(rows) > PER_PAGE and page < MAX_PAGE and urlencode(asked | {"page": page + 1}),
     }
     return TemplateResponse(request, "admin/graph/usertotal/list.html", context)
 
 
-def page_number(request: HttpRequest) -> int:
+def parse_page_number(request: HttpRequest) -> int:
     text = request.GET.get("page", "")
-    return min(max(int(text), 1), LAST_PAGE) if text.isascii() and text[:6].isdigit() and len(text) < 7 else 1
+    return min(max(int(text), 1), MAX_PAGE) if text.isascii() and text[:6].isdigit() and len(text) < 7 else 1
 
 
-def listed(namespace: Namespace | None, text: str) -> QuerySet:
+def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
     """{namespace_id, user_id, memory_total, relationship_total} of those who have anything."""
     rows = UserTotal.objects.filter(namespace=namespace) if namespace else UserTotal.objects.all()
     rows = rows.filter(user_id__startswith=text) if text else rows
@@ -102,7 +106,7 @@ def listed(namespace: Namespace | None, text: str) -> QuerySet:
     return sums.filter(memory_total__gt=0)
 
 
-def cells(rows: list[dict[str, Any]]) -> list[list]:
+def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:
     """As the theme's table takes it. Who came after the last refresh has no statistics yet."""
     spaces, names = ({row[key] for row in rows} for key in ("namespace_id", "user_id"))
     known = UserStatistics.objects.filter(namespace__in=spaces, user_id__in=names)
@@ -110,170 +114,193 @@ def cells(rows: list[dict[str, Any]]) -> list[list]:
     spaces = dict(Namespace.objects.filter(pk__in=spaces).values_list("pk", "name"))
     return [
         [
-            format_html(LINK, page_of(row["namespace_id"], row["user_id"]), shortened(row["user_id"], 60)),
+            format_html(
+                LINK_HTML, get_user_page_url(row["namespace_id"], row["user_id"]), truncate(row["user_id"], 60)
+            ),
             spaces.get(row["namespace_id"], "-"),
-            grouped(row["memory_total"]),
-            grouped(row["relationship_total"]),
-            *figures(known.get((row["namespace_id"], row["user_id"]))),
+            format_number(row["memory_total"]),
+            format_number(row["relationship_total"]),
+            *format_statistics(known.get((row["namespace_id"], row["user_id"]))),
         ]
         for row in rows
     ]
 
 
-def figures(found: UserStatistics | None) -> list:
+def format_statistics(found: UserStatistics | None) -> list:
     if found is None:
         return ["-"] * 4
-    kinds = sorted(found.types, key=found.types.get, reverse=True)[:TYPES_NAMED]
+    kinds = sorted(found.types, key=found.types.get, reverse=True)[:MAX_SHOWN_TYPES]
     return [
-        grouped(found.entities),
+        format_number(found.entities),
         ", ".join(kind.replace("_", " ") for kind in kinds),
-        moment(found.first_at),
-        moment(found.latest_at),
+        format_datetime(found.first_at),
+        format_datetime(found.latest_at),
     ]
 
 
-def page_of(namespace_id: int, user_id: str) -> str:
+def get_user_page_url(namespace_id: int, user_id: str) -> str:
     return f"{reverse('admin:graph_usertotal_user')}?{urlencode({'namespace': namespace_id, 'user': user_id})}"
 
 
-def user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
+def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
     """One user's page, for those who may look at memories."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    namespace, user_id = chosen(request), request.GET.get("user", "").replace("\0", "")
-    now = totals(namespace.pk, user_id) if namespace else None
+    namespace, user_id = get_selected_namespace(request), request.GET.get("user", "").replace("\0", "")
+    now = get_totals(namespace.pk, user_id) if namespace else None
     if now is None:
-        messages.warning(request, UNKNOWN)
+        messages.warning(request, UNKNOWN_USER_MESSAGE)
         return HttpResponseRedirect(reverse("admin:graph_usertotal_changelist"))
     mine = {"namespace": namespace.pk, "user_id": user_id}
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"Memory of {shortened(user_id, NAME_LENGTH)}",
+        "title": f"Memory of {truncate(user_id, MAX_LINK_TEXT_LENGTH)}",
         "namespace": namespace,
         "user_id": user_id,
-        "memories": reverse("admin:memories_memory_changelist") + address(**mine),
-        **counted(now, statistics(namespace.pk, user_id), mine),
-        **drawn(namespace.pk, user_id),
-        **entities(namespace.pk, user_id, request.GET.get("system", "").replace("\0", "")),
-        "relationships": newest(namespace.pk, user_id),
-        "newest": NEWEST,
+        "memories": reverse("admin:memories_memory_changelist") + build_list_query(**mine),
+        **build_statistics_context(now, get_statistics(namespace.pk, user_id), mine),
+        **build_graph_context(namespace.pk, user_id),
+        **build_entities_context(namespace.pk, user_id, request.GET.get("system", "").replace("\0", "")),
+        "relationships": list_newest_relationships(namespace.pk, user_id),
+        "newest": MAX_LISTED_ROWS,
     }
     return TemplateResponse(request, "admin/graph/usertotal/user.html", context)
 
 
-def counted(now: dict[str, Any], known: dict[str, Any] | None, mine: dict[str, Any]) -> dict[str, Any]:
+def build_statistics_context(now: dict[str, Any], known: dict[str, Any] | None, mine: dict[str, Any]) -> dict[str, Any]:
     """Totals as of now; entities, types and times as of the last refresh."""
     types = sorted(known["types"].items(), key=lambda each: -each[1]) if known else []
     memories = reverse("admin:memories_memory_changelist")
     return {
         "cards": [
-            ("Memories", grouped(now["memories"])),
-            ("Relationships", grouped(now["relationships"])),
-            ("Entities", grouped(known["entities"]) if known else "-"),
+            ("Memories", format_number(now["memories"])),
+            ("Relationships", format_number(now["relationships"])),
+            ("Entities", format_number(known["entities"]) if known else "-"),
             ("First", f"{known['first_at']:%Y-%m-%d}" if known else "-"),
             ("Latest", f"{known['latest_at']:%Y-%m-%d}" if known else "-"),
         ],
         "types": [
-            (kind.replace("_", " "), grouped(n), memories + address(**mine, memory_type=kind)) for kind, n in types
+            (kind.replace("_", " "), format_number(n), memories + build_list_query(**mine, memory_type=kind))
+            for kind, n in types
         ],
-        "refreshed_at": known and moment(known["refreshed_at"]),
+        "refreshed_at": known and format_datetime(known["refreshed_at"]),
     }
 
 
-def drawn(namespace_id: int, user_id: str) -> dict[str, Any]:
+def build_graph_context(namespace_id: int, user_id: str) -> dict[str, Any]:
     """The picture with its legend, and what it shows in words; or why there is none."""
     try:
-        shape = shape_of(namespace_id, user_id)
+        shape = analyse_graph(namespace_id, user_id)
     except Problem as problem:
         return {"why_not": problem.detail}
     if not shape.central:
         return {"why_not": "None of these memories is related to another one yet."}
     ids = [each.id for each in shape.central]
-    among = relationships_of(namespace_id, user_id).among(ids).order_by("-strength", "-id")
-    lines = list(among.values("from_memory_id", "to_memory_id", "type", "strength")[:LINES])
+    among = get_user_relationships(namespace_id, user_id).among(ids).order_by("-strength", "-id")
+    lines = list(among.values("from_memory_id", "to_memory_id", "type", "strength")[:MAX_DRAWN_RELATIONSHIPS])
     return {
-        "picture": picture(shape, short_memories(namespace_id, user_id, ids), lines),
+        "picture": draw_graph(shape, fetch_short_memories(namespace_id, user_id, ids), lines),
         "line_types": sorted({line["type"] for line in lines}),
-        "remark": remark(shape),
-        **in_words(graph_out(shape, namespace_id, user_id, FOREMOST)),
+        "remark": describe_drawing(shape),
+        **build_graph_tables(graph_out(shape, namespace_id, user_id, MAX_LISTED_FINDINGS)),
     }
 
 
-def relationships_of(namespace_id: int, user_id: str) -> RelationshipQuerySet:
+def get_user_relationships(namespace_id: int, user_id: str) -> RelationshipQuerySet:
     return Relationship.objects.in_namespace(namespace_id).filter(owner=user_id)
 
 
-def remark(shape: Shape) -> str:
+def describe_drawing(shape: GraphAnalysis) -> str:
     alone = shape.memories - shape.connected
-    shown = f"the {grouped(len(shape.central))} most central of {grouped(shape.connected)} connected memories"
+    shown = (
+        f"the {format_number(len(shape.central))} most central of {format_number(shape.connected)} connected memories"
+    )
     drawn = f"Drawn are {shown}." if shape.connected > len(shape.central) else "Every connected memory is drawn."
-    return f"{drawn} {grouped(alone)} more {'has' if alone == 1 else 'have'} no relationship." if alone else drawn
+    return f"{drawn} {format_number(alone)} more {'has' if alone == 1 else 'have'} no relationship." if alone else drawn
 
 
-def in_words(found: dict[str, Any]) -> dict[str, Any]:
+def build_graph_tables(found: dict[str, Any]) -> dict[str, Any]:
     return {
-        "central": [(linked(each["memory"]), each["degree"], f"{each['score']:.3f}") for each in found["central"]],
+        "central": [
+            (format_memory_link(each["memory"]), each["degree"], f"{each['score']:.3f}") for each in found["central"]
+        ],
         "clusters": [
-            (colour(each["id"] - 1), link(each["members"][0], each["label"]), grouped(each["size"]))
+            (
+                get_cluster_colour(each["id"] - 1),
+                format_link(each["members"][0], each["label"]),
+                format_number(each["size"]),
+            )
             for each in found["clusters"]
         ],
-        "cluster_total": grouped(found["cluster_total"]),
+        "cluster_total": format_number(found["cluster_total"]),
         "bridges": [
-            (linked(each["from_memory"]), each["types"], linked(each["to_memory"]), grouped(each["separates"]))
+            (
+                format_memory_link(each["from_memory"]),
+                each["types"],
+                format_memory_link(each["to_memory"]),
+                format_number(each["separates"]),
+            )
             for each in found["bridges"]
         ],
-        "bridge_total": grouped(found["bridge_total"]),
-        "connectors": [(linked(each["memory"]), grouped(each["separates"])) for each in found["connectors"]],
-        "connector_total": grouped(found["connector_total"]),
+        "bridge_total": format_number(found["bridge_total"]),
+        "connectors": [
+            (format_memory_link(each["memory"]), format_number(each["separates"])) for each in found["connectors"]
+        ],
+        "connector_total": format_number(found["connector_total"]),
     }
 
 
-def page_of_memory(pk: UUID) -> str:
+def get_memory_page_url(pk: UUID) -> str:
     return reverse("admin:memories_memory_change", args=[pk])
 
 
-def linked(memory: dict[str, Any]) -> SafeString:
-    return link(memory["id"], name_of(memory))
+def format_memory_link(memory: dict[str, Any]) -> SafeString:
+    return format_link(memory["id"], get_memory_name(memory))
 
 
-def link(pk: UUID, name: str) -> SafeString:
-    return format_html(LINK, page_of_memory(pk), shortened(name, NAME_LENGTH))
+def format_link(pk: UUID, name: str) -> SafeString:
+    return format_html(LINK_HTML, get_memory_page_url(pk), truncate(name, MAX_LINK_TEXT_LENGTH))
 
 
-def entities(namespace_id: int, user_id: str, system: str) -> dict[str, Any]:
+def build_entities_context(namespace_id: int, user_id: str, system: str) -> dict[str, Any]:
     """The newest entities, of one external system or of all, and the systems with how many each has."""
     mine = Memory.objects.in_namespace(namespace_id).filter(owner=user_id, entity_id__isnull=False)
-    systems = mine.values_list("entity_system").annotate(n=Count("pk")).order_by("-n", "entity_system")[:NEWEST]
+    systems = (
+        mine.values_list("entity_system").annotate(n=Count("pk")).order_by("-n", "entity_system")[:MAX_LISTED_ROWS]
+    )
     narrowed = mine.filter(entity_system=system) if system else mine
-    address = page_of(namespace_id, user_id)
+    address = get_user_page_url(namespace_id, user_id)
     return {
         "systems": [
-            (name, grouped(n), f"{address}&{urlencode({'system': name})}#entities", name == system)
+            (name, format_number(n), f"{address}&{urlencode({'system': name})}#entities", name == system)
             for name, n in systems
         ],
         "system": system,
         "all_systems": f"{address}#entities",
-        "entities": [(page_of_memory(row["id"]), row) for row in narrowed.newest_first().values(*ENTITY)[:NEWEST]],
+        "entities": [
+            (get_memory_page_url(row["id"]), row)
+            for row in narrowed.newest_first().values(*ENTITY_COLUMNS)[:MAX_LISTED_ROWS]
+        ],
     }
 
 
-def newest(namespace_id: int, user_id: str) -> list[tuple]:
+def list_newest_relationships(namespace_id: int, user_id: str) -> list[tuple]:
     """The newest relationships, as (one end, type, address of its page, other end, strength)."""
-    beginnings = {f"{end}_beginning": Left(f"{end}__content", BEGINNING) for end in ENDS}
+    beginnings = {f"{end}_beginning": Left(f"{end}__content", SHORT_CONTENT_LENGTH) for end in END_FIELDS}
     columns = ("id", "type", "strength", *beginnings)
-    columns += tuple(f"{end}{part}" for end in ENDS for part in ("_id", "__entity_name"))
-    mine = relationships_of(namespace_id, user_id).annotate(**beginnings).order_by("-created_at", "-id")
+    columns += tuple(f"{end}{part}" for end in END_FIELDS for part in ("_id", "__entity_name"))
+    mine = get_user_relationships(namespace_id, user_id).annotate(**beginnings).order_by("-created_at", "-id")
     return [
         (
-            end_of(row, "from_memory"),
+            format_end_link(row, "from_memory"),
             row["type"],
             reverse("admin:graph_relationship_change", args=[row["id"]]),
-            end_of(row, "to_memory"),
+            format_end_link(row, "to_memory"),
             row["strength"],
         )
-        for row in mine.values(*columns)[:NEWEST]
+        for row in mine.values(*columns)[:MAX_LISTED_ROWS]
     ]
 
 
-def end_of(row: dict[str, Any], end: str) -> SafeString:
-    return link(row[f"{end}_id"], row[f"{end}__entity_name"] or row[f"{end}_beginning"])
+def format_end_link(row: dict[str, Any], end: str) -> SafeString:
+    return format_link(row[f"{end}_id"], row[f"{end}__entity_name"] or row[f"{end}_beginning"])

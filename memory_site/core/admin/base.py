@@ -20,14 +20,14 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from memory_site.core.admin.formatting import grouped, moment
+from memory_site.core.admin.formatting import format_datetime, format_number
 
 #: Rows are counted, and can be paged through, up to here: 0.7 ms, where counting a million takes 30 ms and more.
-COUNTED_AT_MOST = 10_000
+MAX_COUNTED_ROWS = 10_000
 #: The planner's own idea of how many rows a table has, kept by ANALYZE.
-ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
-LARGEST_NUMBER = 2**63 - 1
-CHANGED_ELSEWHERE = "Somebody else was faster: this could not be kept. Please look again."
+ESTIMATE_ROWS_SQL = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
+MAX_BIGINT = 2**63 - 1
+CONCURRENT_CHANGE = "Somebody else was faster: this could not be kept. Please look again."
 
 
 class CappedPaginator(Paginator):
@@ -38,35 +38,35 @@ class CappedPaginator(Paginator):
     whole = False
 
     @cached_property
-    def counted(self) -> int:
-        return self.object_list.order_by().values("pk")[: COUNTED_AT_MOST + 1].count()
+    def capped_count(self) -> int:
+        return self.object_list.order_by().values("pk")[: MAX_COUNTED_ROWS + 1].count()
 
     @cached_property
     def count(self) -> int:
-        return min(self.counted, COUNTED_AT_MOST)
+        return min(self.capped_count, MAX_COUNTED_ROWS)
 
     @property
-    def described(self) -> str:
+    def display_count(self) -> str:
         """How many rows there are: exactly, by estimate, or only that there are more than were counted."""
-        if self.counted <= COUNTED_AT_MOST:
-            return grouped(self.counted)
-        return f"about {grouped(self._estimated())}" if self.whole else f"{grouped(COUNTED_AT_MOST)}+"
+        if self.capped_count <= MAX_COUNTED_ROWS:
+            return format_number(self.capped_count)
+        return f"about {format_number(self._estimate_rows())}" if self.whole else f"{format_number(MAX_COUNTED_ROWS)}+"
 
-    def _estimated(self) -> int:
+    def _estimate_rows(self) -> int:
         with connections[self.object_list.db].cursor() as cursor:
-            cursor.execute(ESTIMATE, [self.object_list.model._meta.db_table])
-            rows = max(int(cursor.fetchone()[0]), self.counted)
+            cursor.execute(ESTIMATE_ROWS_SQL, [self.object_list.model._meta.db_table])
+            rows = max(int(cursor.fetchone()[0]), self.capped_count)
         return round(rows, 3 - len(str(rows)))
 
 
-class ConsoleList(ChangeList):
+class CappedChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """The page's head would tell a number of results, and a capped one is not theirs: its foot tells it right."""
         super().get_results(request)
         self.full_result_count = self.result_count
 
 
-class Unnamed:
+class AnonymousLogObject:
     """A row that goes by its id alone."""
 
     def __init__(self, obj: Any) -> None:
@@ -76,19 +76,19 @@ class Unnamed:
         return str(self.pk)
 
 
-class NumberedChoice(ModelChoiceField):
+class IntegerKeyChoiceField(ModelChoiceField):
     def prepare_value(self, value: Any) -> Any:
         """What can be shown: its widget asks the database for the name, which refuses what is no number of a row."""
         value = super().prepare_value(value)
         text = "" if value is None else str(value)
-        return value if text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_NUMBER else None
+        return value if text.isascii() and text.isdigit() and int(text[:20]) <= MAX_BIGINT else None
 
 
-class ConsoleAdmin(ModelAdmin):
+class BaseAdmin(ModelAdmin):
     """A model of any size: nothing on its pages reads the whole table."""
 
     #: Whether a row's text is what somebody said or is.
-    tells_of_people = False
+    hide_content_in_log = False
     list_per_page = 50
     list_filter_submit = True
     list_disable_select_all = True
@@ -100,31 +100,31 @@ class ConsoleAdmin(ModelAdmin):
 
     def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> FormField:
         if isinstance(db_field.target_field, AutoField):
-            kwargs["form_class"] = NumberedChoice
+            kwargs["form_class"] = IntegerKeyChoiceField
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ObjectDoesNotExist):  # between the form's check and the writing
-            messages.error(request, CHANGED_ELSEWHERE)
+            messages.error(request, CONCURRENT_CHANGE)
             return HttpResponseRedirect(request.get_full_path())
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ConsoleList
+        return CappedChangeList
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        return super().log_addition(request, self.noted(obj), message)
+        return super().log_addition(request, self.log_object(obj), message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        return super().log_change(request, self.noted(obj), message)
+        return super().log_change(request, self.log_object(obj), message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        return super().log_deletions(request, [self.noted(obj) for obj in queryset])
+        return super().log_deletions(request, [self.log_object(obj) for obj in queryset])
 
-    def noted(self, obj: Any) -> Any:
+    def log_object(self, obj: Any) -> Any:
         """What the console's log calls a row. It outlives the row, so what people said does not belong there."""
-        return Unnamed(obj) if self.tells_of_people else obj
+        return AnonymousLogObject(obj) if self.hide_content_in_log else obj
 
     def get_paginator(self, request: HttpRequest, queryset: QuerySet, *args: Any, **kwargs: Any) -> Paginator:
         paginator = super().get_paginator(request, queryset, *args, **kwargs)
@@ -132,7 +132,7 @@ class ConsoleAdmin(ModelAdmin):
         return paginator
 
 
-class ReadAdmin(ConsoleAdmin):
+class ReadOnlyAdmin(BaseAdmin):
     """Rows that are made elsewhere, and only looked at here."""
 
     sortable_by = ()
@@ -148,16 +148,16 @@ class ReadAdmin(ConsoleAdmin):
         return False
 
 
-class SpokenAdmin(ConsoleAdmin):
+class NoLookupAdmin(BaseAdmin):
     """What the lists of this app share: their own conditions, and no other that could read every row."""
 
-    tells_of_people = True
+    hide_content_in_log = True
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in {each.parameter_name for each in self.list_filter}
 
 
-class JoiningAdmin(SpokenAdmin):
+class LinkAdmin(NoLookupAdmin):
     """Rows that join two others, which stay when a row goes."""
 
     sortable_by = ()
@@ -173,8 +173,8 @@ class JoiningAdmin(SpokenAdmin):
 
     @display(description="made")
     def created(self, link: Any) -> SafeString | None:
-        return moment(link.created_at)
+        return format_datetime(link.created_at)
 
     @display(description="changed")
     def updated(self, link: Any) -> SafeString | None:
-        return moment(link.updated_at)
+        return format_datetime(link.updated_at)

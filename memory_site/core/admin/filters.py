@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
 
 
-def containing(text: str) -> str:
+def build_like_pattern(text: str) -> str:
     """A pattern for LIKE that finds the text wherever it stands."""
     return "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
 

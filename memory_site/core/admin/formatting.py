@@ -12,26 +12,26 @@ from pygments.lexers.data import JsonLexer
 
 #: Narrow and unbreakable, between groups of three digits.
 THIN_SPACE = "\u202f"
-PROGRESS = (
+PROGRESS_BAR_HTML = (
     '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
     '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
 )
-TWO_LINES = '<span class="memory-beginning" title="{}">{}</span>'
-STYLES = {"light": "default", "dark": "github-dark"}
+TWO_LINES_HTML = '<span class="memory-beginning" title="{}">{}</span>'
+JSON_STYLES = {"light": "default", "dark": "github-dark"}
 
 
-def grouped(number: int) -> str:
+def format_number(number: int) -> str:
     """12345 as people read it: 12 345."""
     return f"{number:,}".replace(",", THIN_SPACE)
 
 
-def shortened(text: str, length: int) -> str:
+def truncate(text: str, length: int) -> str:
     """The beginning of a text on one line, at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 
-def moment(value: datetime | None) -> SafeString | None:
+def format_datetime(value: datetime | None) -> SafeString | None:
     """A moment to the minute, to the second under the pointer. In a narrow column its date and time stand apart."""
     if value is None:
         return None
@@ -41,35 +41,37 @@ def moment(value: datetime | None) -> SafeString | None:
     return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
 
 
-def two_lines(text: str, whole: str | None = None) -> SafeString:
+def render_two_lines(text: str, whole: str | None = None) -> SafeString:
     """A text of which two lines are shown at most; all of it, or `whole`, under the pointer."""
-    return format_html(TWO_LINES, text if whole is None else whole, text)
+    return format_html(TWO_LINES_HTML, text if whole is None else whole, text)
 
 
-def progress_bar(words: str, state: str, percent: int) -> SafeString:
+def render_progress_bar(words: str, state: str, percent: int) -> SafeString:
     """How far something is, in words above a bar: in_progress, completed and failed have colours of their own."""
-    return format_html(PROGRESS, words, state, percent)
+    return format_html(PROGRESS_BAR_HTML, words, state, percent)
 
 
-def pretty_json(value: Any) -> SafeString:
+def render_json(value: Any) -> SafeString:
     """The value indented and coloured, once for each theme; the style sheet shows the right one."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    return mark_safe("".join(f'<div class="json-{theme}">{coloured(text, STYLES[theme])}</div>' for theme in STYLES))
+    return mark_safe(
+        "".join(f'<div class="json-{theme}">{highlight_json(text, JSON_STYLES[theme])}</div>' for theme in JSON_STYLES)
+    )
 
 
-def coloured(text: str, style: str) -> str:
+def highlight_json(text: str, style: str) -> str:
     """HTML with the text escaped."""
     return highlight(text, JsonLexer(), HtmlFormatter(style=style, noclasses=True, nobackground=True))
 
 
 #: Of a name in a list.
-SHOWN = 160
+MAX_NAME_LENGTH = 160
 
 
-def spaced(kind: str) -> str:
+def replace_underscores(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def name_cell(text: str) -> SafeString:
+def render_name_cell(text: str) -> SafeString:
     """Two lines of it at most; all of it under the pointer."""
-    return two_lines(shortened(text, SHOWN), text[:1000])
+    return render_two_lines(truncate(text, MAX_NAME_LENGTH), text[:1000])

@@ -15,16 +15,16 @@ from pydantic import ValidationError
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 
-from memory_site.core.admin.base import JoiningAdmin
+from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.filters import ExactFilter
-from memory_site.core.admin.formatting import grouped, spaced
+from memory_site.core.admin.formatting import format_number, replace_underscores
 
 #: How far a search looks where no index holds parts of names.
-SEARCHED = 10_000
-TAKEN = '{} <a href="{}" class="underline">Open it</a>'
+MAX_SEARCHED_ROWS = 10_000
+DUPLICATE_HTML = '{} <a href="{}" class="underline">Open it</a>'
 
 
-class CheckedForm(forms.ModelForm):
+class SchemaForm(forms.ModelForm):
     """A new row must be what `whole` takes; of one that is there, what was changed must be what `part` takes."""
 
     whole: type[Schema]
@@ -51,10 +51,10 @@ class CheckedForm(forms.ModelForm):
         try:
             return cleaned | schema.model_validate(given).model_dump(exclude_unset=True)
         except ValidationError as error:
-            self._take_over(error)
+            self._add_schema_errors(error)
             return cleaned
 
-    def _take_over(self, error: ValidationError) -> None:
+    def _add_schema_errors(self, error: ValidationError) -> None:
         for each in error.errors():
             name = next((part for part in each["loc"] if part in self.fields), None)
             text = each["msg"].removeprefix("Value error, ")
@@ -72,14 +72,14 @@ class CheckedForm(forms.ModelForm):
         rows = self._meta.model._base_manager.exclude(pk=self.instance.pk).filter(**same)
         if twin := rows.only("pk").first():
             address = reverse(f"admin:{twin._meta.label_lower.replace('.', '_')}_change", args=[twin.pk])
-            self.add_error(None, format_html(TAKEN, self.taken, address))
+            self.add_error(None, format_html(DUPLICATE_HTML, self.taken, address))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Everything: the schemas, and the check above, say it better than the model does."""
         return {field.name for field in self._meta.model._meta.fields}
 
 
-class CheckedAdmin(JoiningAdmin):
+class SchemaAdmin(LinkAdmin):
     """Rows that are written as the API writes them: of one that is there, only what was changed."""
 
     autocomplete_fields = ("namespace",)
@@ -97,9 +97,9 @@ class CheckedAdmin(JoiningAdmin):
         return (*self.readonly_fields, *self.fixed) if obj else self.readonly_fields
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"searched": grouped(SEARCHED)} | (extra_context or {}))
+        return super().changelist_view(request, {"searched": format_number(MAX_SEARCHED_ROWS)} | (extra_context or {}))
 
-    def save_model(self, request: HttpRequest, obj: Any, form: CheckedForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: SchemaForm, change: bool) -> None:
         """Raises ObjectDoesNotExist when it is gone."""
         if not change:
             for name, value in form.implied().items():
@@ -123,12 +123,12 @@ class ChoiceFilter(DropdownFilter):
         return queryset.filter(**{self.parameter_name: self.value()}) if self.value() in dict(self.known) else queryset
 
 
-def choice(column: str, kinds: Iterable[str], title: str = "type") -> type[ChoiceFilter]:
-    known = [(str(kind), spaced(str(kind))) for kind in kinds]
+def make_choice_filter(column: str, kinds: Iterable[str], title: str = "type") -> type[ChoiceFilter]:
+    known = [(str(kind), replace_underscores(str(kind))) for kind in kinds]
     return type(f"{column}_filter", (ChoiceFilter,), {"title": title, "parameter_name": column, "known": known})
 
 
-class MemberFilter(ExactFilter):
+class ArrayContainsFilter(ExactFilter):
     """One exact value among those that a column of many holds."""
 
     column: str
@@ -140,6 +140,6 @@ class MemberFilter(ExactFilter):
         return queryset.filter(**{f"{self.column}__contains": [text]}) if text else queryset
 
 
-def among_newest(rows: QuerySet, condition: Q) -> QuerySet:
+def filter_newest(rows: QuerySet, condition: Q) -> QuerySet:
     """Those among the newest of these rows for which it holds."""
-    return rows.filter(condition, pk__in=rows.order_by("-created_at", "-id").values("pk")[:SEARCHED])
+    return rows.filter(condition, pk__in=rows.order_by("-created_at", "-id").values("pk")[:MAX_SEARCHED_ROWS])

@@ -8,33 +8,33 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-MONOSPACE = {"class": "font-mono", "rows": 10, "spellcheck": "false"}
+MONOSPACE_ATTRS = {"class": "font-mono", "rows": 10, "spellcheck": "false"}
 
 
-LINE_END = re.compile(r"\r\n?")
+LINE_ENDING = re.compile(r"\r\n?")
 
 
-class Indented(json.JSONEncoder):
+class IndentedJSONEncoder(json.JSONEncoder):
     """JSON that people can read and edit."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"indent": 2})
 
 
-class Written(forms.CharField):
+class VerbatimCharField(forms.CharField):
     """Text kept exactly as it stands. A browser writes every line end in its own way; that changes nothing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strip=False, empty_value=None, **options)
 
     def to_python(self, value: Any) -> str | None:
-        return super().to_python(LINE_END.sub("\n", value) if isinstance(value, str) else value)
+        return super().to_python(LINE_ENDING.sub("\n", value) if isinstance(value, str) else value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return self.to_python(initial) != self.to_python(data)
 
 
-class Tags(forms.CharField):
+class TagsField(forms.CharField):
     """Tags with commas between them."""
 
     def prepare_value(self, value: Any) -> Any:
@@ -48,11 +48,11 @@ class Tags(forms.CharField):
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
 
 
-class Json(forms.JSONField):
+class JSONObjectField(forms.JSONField):
     """An object. What no JSON reader could keep is an error of the form, whatever the parser makes of it."""
 
     def __init__(self) -> None:
-        super().__init__(required=False, encoder=Indented, widget=UnfoldAdminTextareaWidget(MONOSPACE))
+        super().__init__(required=False, encoder=IndentedJSONEncoder, widget=UnfoldAdminTextareaWidget(MONOSPACE_ATTRS))
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -72,21 +72,21 @@ class Json(forms.JSONField):
         return "" if value is None else super().prepare_value(value)
 
 
-class Lines(Tags):
+class LinesField(TagsField):
     """Texts with a line for each."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> list[str]:
-        return [text for line in LINE_END.sub("\n", value or "").split("\n") if (text := line.strip())]
+        return [text for line in LINE_ENDING.sub("\n", value or "").split("\n") if (text := line.strip())]
 
 
-def text_area(rows: int = 3) -> Written:
-    return Written(required=False, widget=UnfoldAdminTextareaWidget({"rows": rows}))
+def make_text_field(rows: int = 3) -> VerbatimCharField:
+    return VerbatimCharField(required=False, widget=UnfoldAdminTextareaWidget({"rows": rows}))
 
 
-def listing(**options: Any) -> Tags:
-    return Tags(
+def make_tags_field(**options: Any) -> TagsField:
+    return TagsField(
         **{"required": False} | options, widget=UnfoldAdminTextInputWidget, help_text="With commas between them."
     )

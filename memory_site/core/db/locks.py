@@ -5,11 +5,11 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, InterfaceError, connection
 
-LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+TRY_LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK_SQL = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
-class AlreadyAtWork(Exception):
+class AlreadyRunning(Exception):
     """Somebody else is at this work."""
 
     def __init__(self, message: str | None = None) -> None:
@@ -17,14 +17,14 @@ class AlreadyAtWork(Exception):
 
 
 @contextmanager
-def alone(work: str, busy: str | None = None) -> Iterator[None]:
+def advisory_lock(work: str, busy: str | None = None) -> Iterator[None]:
     """Nobody else does the work of this name inside the block. Raises AlreadyAtWork, in the words of `busy`."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, [work])
+        cursor.execute(TRY_LOCK_SQL, [work])
         if not cursor.fetchone()[0]:
-            raise AlreadyAtWork(busy)
+            raise AlreadyRunning(busy)
     try:
         yield
     finally:
         with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a dead connection holds nothing
-            cursor.execute(UNLOCK, [work])
+            cursor.execute(UNLOCK_SQL, [work])

@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 
 
-def change(run: Model, **values: Any) -> None:
+def update_progress(run: Model, **values: Any) -> None:
     """In the row as well, where everybody sees how far it is."""
     for name, value in values.items():
         setattr(run, name, value)

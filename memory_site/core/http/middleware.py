@@ -9,15 +9,15 @@ from django.http import HttpRequest, HttpResponse
 
 from memory_site.core.http.problems import Problem, problem_response
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+PRESERVED_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 # People's pages keep their HTML errors; everything else is for programs.
-PAGES = ("/admin/", "/static/")
+HTML_PATH_PREFIXES = ("/admin/", "/static/")
 
 
-def reworded(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def to_problem_response(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """An error page of Django or a library, as a problem document."""
-    headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+    headers = {name: response[name] for name in PRESERVED_HEADERS if name in response}
     detail = {
         404: "There is nothing here.",
         405: f"{request.method} is not possible here.",
@@ -34,11 +34,11 @@ class RequestMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         offered = request.headers.get("X-Request-ID", "")
-        request.id = offered if REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+        request.id = offered if REQUEST_ID_PATTERN.fullmatch(offered) else str(uuid.uuid4())
         response = self.get_response(request)
-        if not request.path.startswith(PAGES):
+        if not request.path.startswith(HTML_PATH_PREFIXES):
             if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/"):
-                response = reworded(request, response)
+                response = to_problem_response(request, response)
             response.setdefault("Cache-Control", "no-store")
         response["X-Request-ID"] = request.id
         return response

@@ -6,8 +6,8 @@ from typing import Any
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-PROBLEM = "application/problem+json"
-IDEMPOTENCY_KEY = {
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
     "required": False,
@@ -35,13 +35,13 @@ class DescribedAPI(NinjaAPI):
         schema = super().get_openapi_schema(**kwargs)
         for methods in schema["paths"].values():
             for method, operation in methods.items():
-                name_problems(operation["responses"])
-                if method == "post" and IDEMPOTENCY_KEY not in operation.setdefault("parameters", []):
-                    operation["parameters"].append(IDEMPOTENCY_KEY)
+                set_problem_media_type(operation["responses"])
+                if method == "post" and IDEMPOTENCY_PARAMETER not in operation.setdefault("parameters", []):
+                    operation["parameters"].append(IDEMPOTENCY_PARAMETER)
         return schema
 
 
-def name_problems(responses: dict[Any, dict]) -> None:
+def set_problem_media_type(responses: dict[Any, dict]) -> None:
     for status, response in responses.items():
         if int(status) >= 400 and "application/json" in response.get("content", {}):
-            response["content"] = {PROBLEM: response["content"]["application/json"]}
+            response["content"] = {PROBLEM_MEDIA_TYPE: response["content"]["application/json"]}

@@ -10,13 +10,13 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from memory_site.core.http.problems import invalid
+from memory_site.core.http.problems import invalid_field
 
 AFTER, BEFORE = "after", "before"
 OPPOSITE = {AFTER: BEFORE, BEFORE: AFTER}
 
 
-def page(
+def paginate(
     rows: QuerySet,
     columns: Sequence[str],
     limit: int,
@@ -30,10 +30,10 @@ def page(
 
     Raises Problem 422 for a bad cursor.
     """
-    direction, when, pk = decoded(cursor) if cursor else (AFTER, None, None)
+    direction, when, pk = decode_cursor(cursor) if cursor else (AFTER, None, None)
     way = OPPOSITE[direction] if oldest_first else direction
     if when is not None:
-        rows = rows.filter(beyond(way, when, pk, moment))
+        rows = rows.filter(build_keyset_filter(way, when, pk, moment))
     order = (f"-{moment}", "-id") if way == AFTER else (moment, "id")
     found = list(rows.order_by(*order).values(*columns)[: limit + 1])
     more, found = len(found) > limit, found[:limit]
@@ -41,12 +41,12 @@ def page(
         found.reverse()
     has_next = bool(found) and (more if direction == AFTER else True)
     has_previous = bool(found) and (cursor is not None if direction == AFTER else more)
-    following = encoded(AFTER, found[-1], moment) if has_next else None
-    previous = encoded(BEFORE, found[0], moment) if has_previous else None
+    following = encode_cursor(AFTER, found[-1], moment) if has_next else None
+    previous = encode_cursor(BEFORE, found[0], moment) if has_previous else None
     return {"results": [shape(row) for row in found], "next": following, "previous": previous}
 
 
-def beyond(way: str, when: datetime, pk: UUID, moment: str = "created_at") -> Q:
+def build_keyset_filter(way: str, when: datetime, pk: UUID, moment: str = "created_at") -> Q:
     """Rows on the far side of one row, where what is older comes after; the first condition is the one an index can
     use."""
     if way == AFTER:
@@ -54,12 +54,12 @@ def beyond(way: str, when: datetime, pk: UUID, moment: str = "created_at") -> Q:
     return Q((f"{moment}__gte", when)) & (Q((f"{moment}__gt", when)) | Q(id__gt=pk))
 
 
-def encoded(direction: str, row: dict[str, Any], moment: str = "created_at") -> str:
+def encode_cursor(direction: str, row: dict[str, Any], moment: str = "created_at") -> str:
     parts = [direction, row[moment].isoformat(), str(row["id"])]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
-def decoded(cursor: str) -> tuple[str, datetime, UUID]:
+def decode_cursor(cursor: str) -> tuple[str, datetime, UUID]:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         direction, moment, pk = json.loads(base64.urlsafe_b64decode(padded))
@@ -67,4 +67,4 @@ def decoded(cursor: str) -> tuple[str, datetime, UUID]:
             raise ValueError
         return direction, when, UUID(pk)
     except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-        raise invalid("cursor", "is not one this server gave out") from error
+        raise invalid_field("cursor", "is not one this server gave out") from error

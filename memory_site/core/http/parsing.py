@@ -14,7 +14,7 @@ from ninja.parser import Parser
 
 from memory_site.core.http.problems import Problem, problem_response
 
-TOO_LARGE = f"The body may take at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MB."
+BODY_TOO_LARGE = f"The body may take at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MB."
 
 
 class StrictParser(Parser):
@@ -35,21 +35,21 @@ class StrictParser(Parser):
 
 def read_json(text: str) -> Any:
     """The value. Raises ValueError, or RecursionError for what is nested too deeply."""
-    return json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant)
+    return json.loads(text, object_pairs_hook=reject_duplicate_keys, parse_constant=reject_constant)
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("an object names the same key twice")
     return result
 
 
-def refuse_constant(name: str) -> None:
+def reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def strict(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def validate_request(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Around an operation's run: refuses unknown query parameters and bodies of the wrong type or size."""
     models = run.__self__.models
     known = {name for model in models if issubclass(model, QueryModel) for name in model.__ninja_flatten_map__}
@@ -59,13 +59,13 @@ def strict(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(run)
     def checked(request: HttpRequest, **path: Any) -> HttpResponse:
         checked_body = needs_body or (bodies and has_body(request))
-        problem = unknown_parameters(request, known) or (wrong_body(request) if checked_body else None)
+        problem = find_unknown_parameters(request, known) or (check_body(request) if checked_body else None)
         return problem_response(request, problem) if problem else run(request, **path)
 
     return checked
 
 
-def unknown_parameters(request: HttpRequest, known: set[str]) -> Problem | None:
+def find_unknown_parameters(request: HttpRequest, known: set[str]) -> Problem | None:
     errors = [{"field": name, "message": "is not a parameter of this operation"} for name in request.GET.keys() - known]
     return Problem(422, "The request is not valid.", errors=sorted(errors, key=str)) if errors else None
 
@@ -74,11 +74,11 @@ def has_body(request: HttpRequest) -> bool:
     return request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "Transfer-Encoding" in request.headers
 
 
-def wrong_body(request: HttpRequest) -> Problem | None:
+def check_body(request: HttpRequest) -> Problem | None:
     if request.content_type != "application/json":
         return Problem(415, "The body must be application/json.")
     if "chunked" in request.headers.get("Transfer-Encoding", "") and not request.META.get("CONTENT_LENGTH"):
         return Problem(411, "The body needs a Content-Length.")
     if re.fullmatch(r"[0-9]{1,18}", length := request.META.get("CONTENT_LENGTH") or "0") is None:
         return Problem(400, "Content-Length is not a number.")
-    return Problem(413, TOO_LARGE) if int(length) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE else None
+    return Problem(413, BODY_TOO_LARGE) if int(length) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE else None

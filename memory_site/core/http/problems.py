@@ -15,7 +15,7 @@ class Problem(Exception):
         self.status, self.detail, self.errors, self.headers = status, detail, errors, headers or {}
 
 
-def invalid(field: str, message: str) -> Problem:
+def invalid_field(field: str, message: str) -> Problem:
     """A 422 that blames one field."""
     return Problem(422, "The request is not valid.", errors=[{"field": field, "message": message}])
 

@@ -4,9 +4,9 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from sessions_app.commands import WRONG_USE, MemoryCommand, namespace_named
-from sessions_app.models.sessions import LONGEST_TTL_HOURS
-from sessions_app.tasks import delete_outdated_sessions, outdated_sessions
+from sessions_app.commands import EXIT_USAGE_ERROR, MemoryCommand, get_namespace
+from sessions_app.models.sessions import MAX_TTL_HOURS
+from sessions_app.tasks import delete_outdated_sessions, find_outdated_sessions
 
 
 class Command(MemoryCommand):
@@ -18,12 +18,12 @@ class Command(MemoryCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *, namespace: str | None, max_age_hours: float | None, dry_run: bool, **options: object) -> None:
-        if max_age_hours is not None and not 0 < max_age_hours <= LONGEST_TTL_HOURS:
+        if max_age_hours is not None and not 0 < max_age_hours <= MAX_TTL_HOURS:
             raise CommandError(
-                f"--max-age-hours must be above 0 and at most {LONGEST_TTL_HOURS}.", returncode=WRONG_USE
+                f"--max-age-hours must be above 0 and at most {MAX_TTL_HOURS}.", returncode=EXIT_USAGE_ERROR
             )
-        chosen = (None if namespace is None else namespace_named(namespace).pk, max_age_hours)
+        chosen = (None if namespace is None else get_namespace(namespace).pk, max_age_hours)
         if dry_run:
-            self.stdout.write(f"{outdated_sessions(*chosen).count()} sessions would be deleted.")
+            self.stdout.write(f"{find_outdated_sessions(*chosen).count()} sessions would be deleted.")
         else:
             self.stdout.write(f"{delete_outdated_sessions(*chosen)} sessions were deleted.")

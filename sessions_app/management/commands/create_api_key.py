@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from sessions_app.commands import WRONG_USE, MemoryCommand
+from sessions_app.commands import EXIT_USAGE_ERROR, MemoryCommand
 from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
 
 
@@ -21,9 +21,11 @@ class Command(MemoryCommand):
 
     def handle(self, *, namespace: str, scopes: list[str], name: str, expires_in_days: int | None, **options: object):
         if not namespace.strip() or len(namespace) > 255 or len(name) > 255:
-            raise CommandError("A namespace needs a name, and names may have 255 characters.", returncode=WRONG_USE)
+            raise CommandError(
+                "A namespace needs a name, and names may have 255 characters.", returncode=EXIT_USAGE_ERROR
+            )
         if expires_in_days is not None and not 1 <= expires_in_days <= 36_500:
-            raise CommandError("--expires-in-days must lie between 1 and 36500.", returncode=WRONG_USE)
+            raise CommandError("--expires-in-days must lie between 1 and 36500.", returncode=EXIT_USAGE_ERROR)
         expires = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
         owner, made = Namespace.objects.get_or_create(name=namespace)
         _, token = ApiKey.objects.issue(owner, name=name, scopes=tuple(dict.fromkeys(scopes)), expires_at=expires)

@@ -13,19 +13,19 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sessions_app.commands import FAILED, WRONG_USE, add_namespace, first_line, namespace_named
+from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR, add_namespace_argument, first_line, get_namespace
 from sessions_app.encryption import HistoryUnreadable
 from sessions_app.long_commands import LongCommand
-from sessions_app.models.sessions import LONGEST_TTL_HOURS
-from sessions_app.redis_import import Unusable, interactions_of, merge, session_id_of, values_of
+from sessions_app.models.sessions import MAX_TTL_HOURS
+from sessions_app.redis_import import InvalidSession, fetch_values, merge, parse_interactions, parse_session_id
 
-READ_AT_ONCE, TIMEOUT_SECONDS = 50, 5.0
+READ_BATCH_SIZE, TIMEOUT_SECONDS = 50, 5.0
 #: Addresses as Celery and others spell them, in the words of the client.
 SCHEMES = {
     **{scheme: scheme for scheme in ("redis://", "rediss://", "unix://")},
     **{"redis+socket://": "unix://", "valkey://": "redis://", "valkeys://": "rediss://"},
 }
-NO_ADDRESS = f"This is not the address of a Redis or Valkey server. It begins with one of {' '.join(SCHEMES)}"
+INVALID_ADDRESS = f"This is not the address of a Redis or Valkey server. It begins with one of {' '.join(SCHEMES)}"
 HELP = """Bring sessions over from a Redis or Valkey server.
 
 The id of a session is its key without the prefix. A value is a list of JSON objects or a string that holds a JSON array
@@ -37,13 +37,13 @@ imported whole or, when something in it is wrong, not at all. Nothing on the oth
 
 class Command(LongCommand):
     help = HELP
-    things = "sessions"
+    item_name = "sessions"
 
     def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
         return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument(
             "url", help="redis://[:password@]host[:port][/database], unix:///path, redis+socket:///path"
         )
@@ -57,30 +57,30 @@ class Command(LongCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say what would be added")
 
     def handle(self, *, url: str, namespace: str, ttl_hours: float | None, dry_run: bool, **options: Any) -> None:
-        if ttl_hours is not None and not 0 < ttl_hours <= LONGEST_TTL_HOURS:
-            raise CommandError(f"--ttl-hours must be above 0 and at most {LONGEST_TTL_HOURS}.", returncode=WRONG_USE)
-        self.how = {"namespace_id": namespace_named(namespace).pk, "ttl_hours": ttl_hours, "dry_run": dry_run}
-        self.counts, client = Counter(), connected(url)
+        if ttl_hours is not None and not 0 < ttl_hours <= MAX_TTL_HOURS:
+            raise CommandError(f"--ttl-hours must be above 0 and at most {MAX_TTL_HOURS}.", returncode=EXIT_USAGE_ERROR)
+        self.how = {"namespace_id": get_namespace(namespace).pk, "ttl_hours": ttl_hours, "dry_run": dry_run}
+        self.counts, client = Counter(), connect(url)
         try:
             keys = sorted(set(client.scan_iter(match=os.fsencode(options["pattern"]), count=1000)))
-            for key, kind, value in self.through(self.read(client, keys), len(keys)):
-                self.bring(key, kind, value, os.fsencode(options["prefix"]))
+            for key, kind, value in self.track_progress(self.read(client, keys), len(keys)):
+                self.import_session(key, kind, value, os.fsencode(options["prefix"]))
         except (RedisError, OSError) as error:
-            raise CommandError(f"The server failed ({self.far}): {first_line(error)}") from None
+            raise CommandError(f"The server failed ({self.progress_text}): {first_line(error)}") from None
         finally:
             client.close()
         self.summarize(dry_run)
 
     def read(self, client: Redis, keys: Collection[bytes]) -> Iterator[tuple[bytes, bytes, Any]]:
-        for start in range(0, len(keys), READ_AT_ONCE):
-            yield from values_of(client, keys[start : start + READ_AT_ONCE])
+        for start in range(0, len(keys), READ_BATCH_SIZE):
+            yield from fetch_values(client, keys[start : start + READ_BATCH_SIZE])
 
-    def bring(self, key: bytes, kind: bytes, value: Any, prefix: bytes) -> None:
+    def import_session(self, key: bytes, kind: bytes, value: Any, prefix: bytes) -> None:
         try:
-            session_id, given = session_id_of(key, prefix), interactions_of(kind, value)
+            session_id, given = parse_session_id(key, prefix), parse_interactions(kind, value)
             self.counts += merge(session_id=session_id, given=given, **self.how)
             self.counts["sessions"] += 1
-        except (Unusable, HistoryUnreadable) as error:
+        except (InvalidSession, HistoryUnreadable) as error:
             self.counts["skipped"] += 1
             for sentence in error.args:
                 self.messages.print(f"{key.decode(errors='backslashreplace')!r}: {sentence}")
@@ -93,26 +93,26 @@ class Command(LongCommand):
             f"keeps; {counts['skipped']:,} skipped."
         )
         if counts["skipped"]:
-            raise CommandError(f"{counts['skipped']:,} keys were skipped, as said above.", returncode=FAILED)
+            raise CommandError(f"{counts['skipped']:,} keys were skipped, as said above.", returncode=EXIT_FAILED)
 
 
-def connected(url: str) -> Redis:
+def connect(url: str) -> Redis:
     """A client whose server has answered. Raises CommandError, which never repeats the address: it may hold a password.
 
     RESP2, which servers of every age speak; without the client's own retries, which turn a no into half a minute.
     """
     waits = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
     try:
-        client = Redis.from_url(address_of(url), **waits, retry=Retry(NoBackoff(), 0), protocol=2)
+        client = Redis.from_url(normalize_url(url), **waits, retry=Retry(NoBackoff(), 0), protocol=2)
         client.ping()
     except (RedisError, OSError) as error:
-        raise CommandError(f"The server cannot be used: {first_line(error)}", returncode=FAILED) from None
+        raise CommandError(f"The server cannot be used: {first_line(error)}", returncode=EXIT_FAILED) from None
     except (TypeError, ValueError):  # what the client raises for options it does not know, and ports that are none
-        raise CommandError(NO_ADDRESS, returncode=WRONG_USE) from None
+        raise CommandError(INVALID_ADDRESS, returncode=EXIT_USAGE_ERROR) from None
     return client
 
 
-def address_of(url: str) -> str:
+def normalize_url(url: str) -> str:
     """As the client spells it. Raises ValueError."""
     scheme = next((scheme for scheme in SCHEMES if url.startswith(scheme)), None)
     if scheme is None:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from sessions_app.commands import WRONG_USE, MemoryCommand
+from sessions_app.commands import EXIT_USAGE_ERROR, MemoryCommand
 from sessions_app.models import ApiKey, digest
 
 
@@ -18,5 +18,5 @@ class Command(MemoryCommand):
         key_id, _, secret = key.removeprefix("mem_").partition("_")
         found = ApiKey.objects.filter(pk=key_id[:16]).first()
         if found is None or (secret and bytes(found.digest) != digest(key)):
-            raise CommandError("There is no such key.", returncode=WRONG_USE)
+            raise CommandError("There is no such key.", returncode=EXIT_USAGE_ERROR)
         self.stdout.write(f"{found} is revoked." if found.revoke() else f"{found} was revoked before.")

@@ -22,7 +22,7 @@ PROBLEMS = ["cannot log in after the update", "invoice shows the wrong amount", 
 PEOPLE, FAMILIES = ["Maria", "Jonas", "Priya", "Chen", "Fatima", "Liam"], ["Smith", "Weber", "Rossi", "Khan"]
 
 
-def memories() -> list[dict]:
+def build_lookalikes() -> list[dict]:
     """Five hundred look-alikes, the same each time; none has a target's amount, number or company with its product."""
     choose, found = Random(5), []
     for number, (company, form) in enumerate((company, form) for company in COMPANIES for form in FORMS):
@@ -32,24 +32,24 @@ def memories() -> list[dict]:
             amount = choose.choice([each for each in range(10, 900) if each != 250])
             stage, owner = choose.choice(STAGES), choose.choice(PEOPLE)
             said = f"Opportunity: {who} {product} {amount},000, stage {stage}, owner {owner}"
-            found.append(entity(said, f"006Hs{number:05d}{part:05d}AAA", "Opportunity"))
+            found.append(build_entity(said, f"006Hs{number:05d}{part:05d}AAA", "Opportunity"))
         problem, priority = choose.choice(PROBLEMS), choose.choice(["High", "Low", "Medium"])
         said = f"Case {10_000 + number}: {who} {problem}, priority {priority}"
-        found.append(entity(said, f"500Hs{number:010d}AAA", "Case"))
+        found.append(build_entity(said, f"500Hs{number:010d}AAA", "Case"))
         person, task = (
             f"{choose.choice(PEOPLE)} {choose.choice(FAMILIES)}",
             choose.choice(["CFO", "buyer", "head of IT"]),
         )
-        found.append(entity(f"Contact {person} of {who}, {task}", f"003Hs{number:010d}AAA", "Contact"))
+        found.append(build_entity(f"Contact {person} of {who}, {task}", f"003Hs{number:010d}AAA", "Contact"))
         product, day = choose.choice(PRODUCTS[1:]).lower(), choose.choice(["Monday", "Tuesday", "Friday"])
         said = f"{choose.choice(PEOPLE)} asked to call {who} back about the {product} on {day}"
         found.append({"content": said, "memory_type": "conversation_fact", "user_id": "ada"})
     return found
 
 
-def entity(content: str, own: str, kind: str) -> dict:
-    return target({"content": content, "entity": {"system": "salesforce", "id": own, "type": kind}})
+def build_entity(content: str, own: str, kind: str) -> dict:
+    return build_target({"content": content, "entity": {"system": "salesforce", "id": own, "type": kind}})
 
 
-def target(memory: dict) -> dict:
+def build_target(memory: dict) -> dict:
     return memory | {"memory_type": "domain_entity", "user_id": "ada"}

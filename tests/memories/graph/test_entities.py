@@ -8,25 +8,25 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import DueEmbedding, Memory
-from tests.wire import at_once, blamed, is_problem
+from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-TICKET = {"system": "jira", "id": "A-1"}
+TICKET_KEY = {"system": "jira", "id": "A-1"}
 
 
-def tell(api, content: str = "A-1 is open.", **fields: object) -> dict:
-    return api.add(content, **{"entity": TICKET} | fields)
+def add_entity(api, content: str = "A-1 is open.", **fields: object) -> dict:
+    return api.add(content, **{"entity": TICKET_KEY} | fields)
 
 
-def bulk(api, *memories: dict) -> dict:
+def add_bulk(api, *memories: dict) -> dict:
     response = api.post("/memories/bulk", {"memories": list(memories)})
     assert response.status_code == 201, response.content
     return response.json()
 
 
 def test_told_again_it_is_the_same_memory_with_the_new_content(api):
-    first = tell(api, summary="Open")
-    response = api.post("/memories", {"content": "A-1 is closed.", "summary": "Closed", "entity": TICKET})
+    first = add_entity(api, summary="Open")
+    response = api.post("/memories", {"content": "A-1 is closed.", "summary": "Closed", "entity": TICKET_KEY})
     assert response.status_code == 200
     again = response.json()
     assert (again["id"], again["created"], again["created_at"]) == (first["id"], False, first["created_at"])
@@ -35,10 +35,10 @@ def test_told_again_it_is_the_same_memory_with_the_new_content(api):
 
 
 def test_it_counts_how_often_it_was_told_again_and_when(api):
-    first = tell(api)
+    first = add_entity(api)
     assert (first["update_count"], first["last_updated"]) == (0, None)
-    tell(api)
-    third = tell(api)
+    add_entity(api)
+    third = add_entity(api)
     assert third["update_count"] == 2
     assert datetime.fromisoformat(third["last_updated"]) > datetime.fromisoformat(first["created_at"])
     assert third["last_updated"] == third["updated_at"]
@@ -51,8 +51,8 @@ def test_other_memories_are_not_counted(api):
 
 
 def test_two_objects_of_entity_data_become_one(api):
-    tell(api, data={"entity_data": {"status": "open", "owner": "Ada"}, "kept": 1, "changed": 1})
-    again = tell(api, data={"entity_data": {"status": "closed", "points": 3}, "changed": 2, "new": 3})
+    add_entity(api, data={"entity_data": {"status": "open", "owner": "Ada"}, "kept": 1, "changed": 1})
+    again = add_entity(api, data={"entity_data": {"status": "closed", "points": 3}, "changed": 2, "new": 3})
     assert again["data"] == {
         "entity_data": {"status": "closed", "owner": "Ada", "points": 3},
         "kept": 1,
@@ -75,8 +75,8 @@ def test_two_objects_of_entity_data_become_one(api):
     ],
 )
 def test_any_other_data_is_merged_key_by_key(api, first, second, merged):
-    tell(api, data=first)
-    assert tell(api, data=second)["data"] == merged
+    add_entity(api, data=first)
+    assert add_entity(api, data=second)["data"] == merged
 
 
 def test_entity_data_of_what_is_no_entity_is_replaced(api):
@@ -85,29 +85,29 @@ def test_entity_data_of_what_is_no_entity_is_replaced(api):
 
 
 def test_tags_are_united_metadata_merged_and_labels_filled(api):
-    tell(api, tags=["a"], metadata={"a": 1, "b": 1}, agent_id="first", summary="Open")
-    again = tell(api, tags=["b", "a"], metadata={"b": 2}, agent_id="second", repo_id="site")
+    add_entity(api, tags=["a"], metadata={"a": 1, "b": 1}, agent_id="first", summary="Open")
+    again = add_entity(api, tags=["b", "a"], metadata={"b": 2}, agent_id="second", repo_id="site")
     assert (again["tags"], again["metadata"]) == (["a", "b"], {"a": 1, "b": 2})
     assert (again["agent_id"], again["repo_id"], again["summary"]) == ("first", "site", "Open")
 
 
 def test_its_type_and_name_are_the_newer_ones_that_were_given(api):
-    tell(api, entity=TICKET | {"type": "bug", "name": "The first"})
-    assert tell(api, entity=TICKET | {"name": "One"})["entity"] == TICKET | {"type": "bug", "name": "One"}
-    assert tell(api)["entity"] == TICKET | {"type": "bug", "name": "One"}
+    add_entity(api, entity=TICKET_KEY | {"type": "bug", "name": "The first"})
+    assert add_entity(api, entity=TICKET_KEY | {"name": "One"})["entity"] == TICKET_KEY | {"type": "bug", "name": "One"}
+    assert add_entity(api)["entity"] == TICKET_KEY | {"type": "bug", "name": "One"}
 
 
 def test_importance_confidence_and_expiry_follow_the_rules_of_every_repeat(api):
-    tell(api, importance=4, confidence=0.3, expires_at="2150-01-01T00:00:00Z")
-    again = tell(api, importance=2, confidence=0.6, expires_at="2140-01-01T00:00:00Z")
+    add_entity(api, importance=4, confidence=0.3, expires_at="2150-01-01T00:00:00Z")
+    again = add_entity(api, importance=2, confidence=0.6, expires_at="2140-01-01T00:00:00Z")
     assert (again["importance"], again["confidence"], again["expires_at"][:4]) == (4, 0.6, "2150")
-    assert tell(api)["expires_at"] is None
+    assert add_entity(api)["expires_at"] is None
 
 
 def test_base_relevance_is_kept_unless_another_is_said(api):
-    assert tell(api, base_relevance=0.4)["base_relevance"] == 0.4
-    assert tell(api)["base_relevance"] == 0.4
-    again = tell(api, base_relevance=0.7)
+    assert add_entity(api, base_relevance=0.4)["base_relevance"] == 0.4
+    assert add_entity(api)["base_relevance"] == 0.4
+    again = add_entity(api, base_relevance=0.7)
     assert again["base_relevance"] == 0.7
     assert api.patch(f"/memories/{again['id']}", {"base_relevance": 1.0}).json()["base_relevance"] == 1
 
@@ -116,68 +116,68 @@ def test_base_relevance_is_kept_unless_another_is_said(api):
 def test_base_relevance_is_a_share(api, share):
     response = api.post("/memories", {"content": "tea", "base_relevance": share})
     assert is_problem(response, 422)
-    assert blamed(response) == {"base_relevance"}
+    assert list_blamed_fields(response) == {"base_relevance"}
 
 
 def test_new_content_makes_a_vector_due_and_the_same_does_not(api):
-    tell(api)
+    add_entity(api)
     tasks.embed_due()
-    assert tell(api)["embedded"] is True
+    assert add_entity(api)["embedded"] is True
     assert not DueEmbedding.objects.exists()
-    assert tell(api, "A-1 is closed.")["embedded"] is False
+    assert add_entity(api, "A-1 is closed.")["embedded"] is False
     assert tasks.embed_due() == 1
-    assert api.post("/memories?wait=true", {"content": "A-1 is gone.", "entity": TICKET}).json()["embedded"] is True
+    assert api.post("/memories?wait=true", {"content": "A-1 is gone.", "entity": TICKET_KEY}).json()["embedded"] is True
 
 
 def test_it_takes_one_statement(api, takes):
     for content in ("A-1 is open.", "A-1 is closed."):
         with takes(1):
-            tell(api, content)
+            add_entity(api, content)
 
 
 def test_the_entity_and_what_is_said_in_the_same_words_are_two_memories(api):
-    plain, entity = api.add("A-1 is open."), tell(api)
+    plain, entity = api.add("A-1 is open."), add_entity(api)
     assert plain["id"] != entity["id"]
-    assert (api.add("A-1 is open.")["id"], tell(api)["id"]) == (plain["id"], entity["id"])
+    assert (api.add("A-1 is open.")["id"], add_entity(api)["id"]) == (plain["id"], entity["id"])
 
 
 def test_users_systems_and_namespaces_have_entities_of_their_own(api, outsider):
     told = [
-        tell(api),
-        tell(api, user_id="ada"),
-        tell(api, user_id="ben"),
-        tell(api, entity=TICKET | {"system": "servicenow"}),
-        tell(api, entity=TICKET | {"id": "A-2"}),
-        tell(outsider),
+        add_entity(api),
+        add_entity(api, user_id="ada"),
+        add_entity(api, user_id="ben"),
+        add_entity(api, entity=TICKET_KEY | {"system": "servicenow"}),
+        add_entity(api, entity=TICKET_KEY | {"id": "A-2"}),
+        add_entity(outsider),
     ]
     assert len({each["id"] for each in told}) == len(told)
 
 
 def test_an_expired_one_makes_room(api):
-    old = tell(api, tags=["old"])
+    old = add_entity(api, tags=["old"])
     Memory.objects.update(expires_at=timezone.now())
-    new = tell(api)
+    new = add_entity(api)
     assert new["id"] != old["id"]
     assert (new["created"], new["tags"], new["update_count"]) == (True, [], 0)
 
 
 def test_another_memory_cannot_be_changed_into_it(api):
-    tell(api)
+    add_entity(api)
     other = api.add("tea")
-    assert is_problem(api.patch(f"/memories/{other['id']}", {"entity": TICKET}), 409)
+    assert is_problem(api.patch(f"/memories/{other['id']}", {"entity": TICKET_KEY}), 409)
 
 
 # Several at once
 
 
 def test_a_bulk_mixes_entities_with_other_memories(api):
-    old = tell(api)["id"]
-    answer = bulk(
+    old = add_entity(api)["id"]
+    answer = add_bulk(
         api,
         {"content": "A-1 is open."},
-        {"content": "A-1 is closed.", "entity": TICKET, "data": {"entity_data": {"a": 1}}},
-        {"content": "A-2 is open.", "entity": TICKET | {"id": "A-2"}},
-        {"content": "A-1 is gone.", "entity": TICKET, "data": {"entity_data": {"b": 2}}},
+        {"content": "A-1 is closed.", "entity": TICKET_KEY, "data": {"entity_data": {"a": 1}}},
+        {"content": "A-2 is open.", "entity": TICKET_KEY | {"id": "A-2"}},
+        {"content": "A-1 is gone.", "entity": TICKET_KEY, "data": {"entity_data": {"b": 2}}},
         {"content": "A-1 is open."},
     )
     assert (answer["created"], answer["existing"]) == (2, 3)
@@ -189,24 +189,24 @@ def test_a_bulk_mixes_entities_with_other_memories(api):
 
 
 def test_the_last_of_a_bulk_stands_even_when_it_repeats_the_first(api):
-    said = [{"content": content, "entity": TICKET} for content in ("open", "closed", "open", "open")]
-    [pk] = set(bulk(api, *said)["ids"])
+    said = [{"content": content, "entity": TICKET_KEY} for content in ("open", "closed", "open", "open")]
+    [pk] = set(add_bulk(api, *said)["ids"])
     assert api.get(f"/memories/{pk}").json()["content"] == "open"
 
 
 def test_a_bulk_that_meets_an_expired_one_counts_the_others_once(api):
-    kept, gone = tell(api)["id"], tell(api, entity=TICKET | {"id": "A-2"})["id"]
+    kept, gone = add_entity(api)["id"], add_entity(api, entity=TICKET_KEY | {"id": "A-2"})["id"]
     Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
-    answer = bulk(api, *({"content": "again", "entity": TICKET | {"id": name}} for name in ("A-1", "A-2")))
+    answer = add_bulk(api, *({"content": "again", "entity": TICKET_KEY | {"id": name}} for name in ("A-1", "A-2")))
     assert (answer["created"], answer["ids"][0]) == (1, kept)
     assert Memory.objects.get(pk=kept).update_count == 1
 
 
 def test_a_bulk_of_entities_takes_as_many_statements_as_one_of_memories(api, takes):
     with takes(3):  # SAVEPOINT, INSERT, RELEASE
-        bulk(api, *({"content": "open", "entity": {"system": "jira", "id": f"A-{n}"}} for n in range(500)))
+        add_bulk(api, *({"content": "open", "entity": {"system": "jira", "id": f"A-{n}"}} for n in range(500)))
     with takes(4):
-        bulk(api, {"content": "tea"}, {"content": "A-1 is open.", "entity": TICKET})
+        add_bulk(api, {"content": "tea"}, {"content": "A-1 is open.", "entity": TICKET_KEY})
 
 
 @pytest.mark.django_db(transaction=True)
@@ -215,13 +215,13 @@ def test_twenty_writers_of_one_entity_make_one_memory_with_everything_they_said(
         data = {"entity_data": {f"field {number}": number}, f"key {number}": number}
         return {
             "content": f"told {number}",
-            "entity": TICKET,
+            "entity": TICKET_KEY,
             "user_id": "ada",
             "data": data,
             "tags": [f"tag {number}"],
         }
 
-    answers = at_once([partial(api.post, "/memories", body(number)) for number in range(20)])
+    answers = run_at_once([partial(api.post, "/memories", body(number)) for number in range(20)])
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
     memory = Memory.objects.get()
     assert {answer.json()["id"] for answer in answers} == {str(memory.pk)}
@@ -233,9 +233,9 @@ def test_twenty_writers_of_one_entity_make_one_memory_with_everything_they_said(
 
 @pytest.mark.django_db(transaction=True)
 def test_many_at_once_replace_an_expired_one_once(api):
-    old = tell(api)["id"]
+    old = add_entity(api)["id"]
     Memory.objects.update(expires_at=timezone.now())
-    answers = at_once([partial(api.post, "/memories", {"content": "told", "entity": TICKET})] * 12)
+    answers = run_at_once([partial(api.post, "/memories", {"content": "told", "entity": TICKET_KEY})] * 12)
     assert sorted(answer.status_code for answer in answers) == [200] * 11 + [201]
     memory = Memory.objects.get()
     assert str(memory.pk) != old

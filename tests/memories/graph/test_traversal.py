@@ -10,13 +10,13 @@ from django.db import connection
 from django.utils import timezone
 
 from memories.graph.models import Relationship
-from memories.graph.traversal import related
+from memories.graph.traversal import find_related
 from memories.models import Memory
 from sessions_app.models import Namespace
-from tests.wire import blamed, conforms, is_problem, operations
+from tests.wire import conforms_to_any, is_problem, list_blamed_fields, list_operations
 
 pytestmark = pytest.mark.django_db
-OPERATION = next(each for each in operations() if each.path == "/memories/{memory_id}/related")
+RELATED_OPERATION = next(each for each in list_operations() if each.path == "/memories/{memory_id}/related")
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def graph(api, namespace):
     return make
 
 
-def near(api, pk: str, **parameters: int) -> dict[str, tuple[int, str]]:
+def get_related(api, pk: str, **parameters: int) -> dict[str, tuple[int, str]]:
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     response = api.get(f"/memories/{pk}/related?{query}")
     assert response.status_code == 200, response.content
-    assert conforms(response.json(), OPERATION.answers["200"])
+    assert conforms_to_any(response.json(), RELATED_OPERATION.answers["200"])
     return {each["memory"]["content"]: (each["distance"], each["path_type"]) for each in response.json()["results"]}
 
 
 def test_both_directions_are_followed_and_the_nearest_come_first(api, graph):
     ids = graph("a led_to b", "c produces a", "b refines d", "d answers e")
-    found = near(api, ids["a"])
+    found = get_related(api, ids["a"])
     assert found == {"b": (1, "led_to"), "c": (1, "produces"), "d": (2, "led_to > refines")}
     assert [distance for distance, _ in found.values()] == [1, 1, 2]
 
@@ -57,7 +57,7 @@ def test_both_directions_are_followed_and_the_nearest_come_first(api, graph):
 def test_it_goes_as_far_as_it_is_asked_to(api, graph):
     ids = graph(*(f"{step} led_to {step + 1}" for step in range(8)))
     for distance in range(1, 7):
-        assert set(near(api, ids["0"], max_distance=distance)) == {str(step) for step in range(1, distance + 1)}
+        assert set(get_related(api, ids["0"], max_distance=distance)) == {str(step) for step in range(1, distance + 1)}
 
 
 @pytest.mark.parametrize("wrong", ["max_distance=0", "max_distance=7", "limit=0", "limit=101", "max_distance=x"])
@@ -65,12 +65,12 @@ def test_what_is_too_far_or_too_much_is_refused(api, graph, wrong):
     ids = graph("a led_to b")
     response = api.get(f"/memories/{ids['a']}/related?{wrong}")
     assert is_problem(response, 422)
-    assert blamed(response) == {wrong.partition("=")[0]}
+    assert list_blamed_fields(response) == {wrong.partition("=")[0]}
 
 
 def test_each_comes_once_with_its_shortest_distance(api, graph):
     ids = graph("a led_to b", "b led_to c", "c led_to a", "c led_to d", "b led_to d", "d led_to a")
-    assert {name: distance for name, (distance, _) in near(api, ids["a"], max_distance=6).items()} == {
+    assert {name: distance for name, (distance, _) in get_related(api, ids["a"], max_distance=6).items()} == {
         "b": 1,
         "c": 1,
         "d": 1,
@@ -86,14 +86,14 @@ def test_of_equally_short_ways_the_strongest_is_told(api, graph):
 
 def test_the_limit_keeps_the_nearest(api, graph):
     ids = graph("a led_to b 0.1", "a led_to c 0.7", "c led_to d", "a led_to e 0.5")
-    assert list(near(api, ids["a"], limit=2)) == ["c", "e"]
-    assert list(near(api, ids["a"], limit=4)) == ["c", "e", "b", "d"]
+    assert list(get_related(api, ids["a"], limit=2)) == ["c", "e"]
+    assert list(get_related(api, ids["a"], limit=4)) == ["c", "e", "b", "d"]
 
 
 def test_an_expired_memory_is_no_way_through(api, graph):
     ids = graph("a led_to b", "b led_to c")
     Memory.objects.filter(pk=ids["b"]).update(expires_at=timezone.now())
-    assert near(api, ids["a"]) == {}
+    assert get_related(api, ids["a"]) == {}
     assert is_problem(api.get(f"/memories/{ids['b']}/related"), 404)
 
 
@@ -104,19 +104,19 @@ def test_it_is_404_for_what_is_not_there_or_not_ours(api, outsider, graph):
 
 
 def test_a_lonely_memory_has_none(api):
-    assert near(api, api.add("alone")["id"]) == {}
+    assert get_related(api, api.add("alone")["id"]) == {}
 
 
 def test_it_takes_one_statement_when_there_is_something(api, graph, takes):
     ids = graph("a led_to b")
     with takes(1):
-        near(api, ids["a"])
+        get_related(api, ids["a"])
 
 
 # Many of them
 
 
-def net(namespace: Namespace, count: int, pairs: set[tuple[int, int]]) -> list[Memory]:
+def create_graph(namespace: Namespace, count: int, pairs: set[tuple[int, int]]) -> list[Memory]:
     rows = [Memory(namespace=namespace, user_id="ada", content=f"{n}", source_system="test") for n in range(count)]
     rows = Memory.objects.bulk_create(rows, batch_size=1_000)
     mine = {"namespace": namespace, "owner": "ada"}
@@ -127,7 +127,7 @@ def net(namespace: Namespace, count: int, pairs: set[tuple[int, int]]) -> list[M
     return rows
 
 
-def distances(pairs: set[tuple[int, int]], start: int, farthest: int) -> dict[int, int]:
+def compute_distances(pairs: set[tuple[int, int]], start: int, farthest: int) -> dict[int, int]:
     """Step by step in Python."""
     beside: dict[int, set[int]] = {}
     for one, two in pairs:
@@ -143,18 +143,20 @@ def distances(pairs: set[tuple[int, int]], start: int, farthest: int) -> dict[in
     return found
 
 
-def everything(namespace: Namespace, start: Memory, farthest: int) -> dict[int, int]:
-    found = related(namespace.pk, start.pk, farthest, 20_000)
+def load_distances(namespace: Namespace, start: Memory, farthest: int) -> dict[int, int]:
+    found = find_related(namespace.pk, start.pk, farthest, 20_000)
     return {int(each["memory"]["content"]): each["distance"] for each in found}
 
 
 def test_it_finds_what_a_search_in_breadth_finds(namespace):
     chance = random.Random(3)
     pairs = {tuple(chance.sample(range(300), 2)) for _ in range(330)}
-    rows = net(namespace, 300, pairs)
+    rows = create_graph(namespace, 300, pairs)
     for start in chance.sample(range(300), 15):
         farthest = chance.randint(1, 6)
-        assert everything(namespace, rows[start], farthest) | {start: 0} == distances(pairs, start, farthest)
+        assert load_distances(namespace, rows[start], farthest) | {start: 0} == compute_distances(
+            pairs, start, farthest
+        )
 
 
 def test_ten_thousand_behind_hubs_of_a_thousand_are_found_in_time(api, namespace):
@@ -162,7 +164,7 @@ def test_ten_thousand_behind_hubs_of_a_thousand_are_found_in_time(api, namespace
     pairs = {(hub * 1000, hub * 1000 + each) for hub in range(10) for each in range(1, 1000)}
     pairs |= {(hub * 1000, ((hub + 1) % 10) * 1000) for hub in range(10)}
     pairs |= {tuple(chance.sample(range(10_000), 2)) for _ in range(10_000)}
-    rows = net(namespace, 10_000, pairs)
+    rows = create_graph(namespace, 10_000, pairs)
     for start in (0, 1, 5000, 7777):
         api.get(f"/memories/{rows[start].pk}/related")
         started = time.perf_counter()
@@ -176,6 +178,6 @@ def test_ten_thousand_behind_hubs_of_a_thousand_are_found_in_time(api, namespace
         steps = dict(cursor.fetchall())
         took = time.perf_counter() - started
     place = {row.pk: number for number, row in enumerate(rows)}
-    assert {place[pk]: distance for pk, distance in steps.items()} | {1: 0} == distances(pairs, 1, 6)
+    assert {place[pk]: distance for pk, distance in steps.items()} | {1: 0} == compute_distances(pairs, 1, 6)
     assert len(steps) == 9_999
     assert took < 0.6

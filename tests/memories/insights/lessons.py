@@ -2,18 +2,18 @@
 
 from memories.insights.models import Insight
 
-LAZY = "A queryset is lazy: nothing is read from the database before somebody looks at the rows of it."
+LAZY_LESSON = "A queryset is lazy: nothing is read from the database before somebody looks at the rows of it."
 #: Nearly the same: .9 of its pieces.
-LAZIER = "A queryset is lazy: nothing is read from the database before somebody looks at the rows in it."
-VACUUM = "Autovacuum needs a lower threshold on tables that only grow, because it counts what was deleted."
+SIMILAR_LAZY_LESSON = "A queryset is lazy: nothing is read from the database before somebody looks at the rows in it."
+VACUUM_LESSON = "Autovacuum needs a lower threshold on tables that only grow, because it counts what was deleted."
 
 
-def marked(*lessons: str) -> str:
+def mark_insights(*lessons: str) -> str:
     return (
         "Some words before.\n" + "\n".join(f"★ Insight ─────\n{lesson}\n─────" for lesson in lessons) + "\nSome after."
     )
 
 
-def the_insight(pk: str | None = None) -> Insight:
+def get_insight(pk: str | None = None) -> Insight:
     rows = Insight.objects.select_related("memory")
     return rows.get() if pk is None else rows.get(pk=pk)

@@ -13,71 +13,73 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
-from memories.insights.quality_levels import Level, level_of
-from memories.insights.redaction import masked
-from memories.insights.storage import InsightDraft, keep
+from memories.insights.quality_levels import QualityLevel, get_quality_level
+from memories.insights.redaction import redact_project_name
+from memories.insights.storage import InsightDraft, save_insights
 from memories.models import Memory
 from sessions_app.models import Conversation, Namespace
-from tests.memories.projects.projects import seen_from
+from tests.memories.projects.projects import search_from_project
 
 pytestmark = pytest.mark.django_db
-LIST, GLANCE = "/admin/insights/insight/", "/admin/insights/insight/glance/"
-GROUPS, DEPENDENCIES = "/admin/insights/projectgroup/", "/admin/insights/projectdependency/"
-LIST_STATEMENTS = 4  # session, user, count, page
-SCRIPT = "<script>alert(1)</script>"
-LONG = "x" * 256
+LIST_URL, GLANCE_URL = "/admin/insights/insight/", "/admin/insights/insight/glance/"
+GROUPS_URL, DEPENDENCIES_URL = "/admin/insights/projectgroup/", "/admin/insights/projectdependency/"
+MAX_LIST_STATEMENTS = 4  # session, user, count, page
+SCRIPT_TAG = "<script>alert(1)</script>"
+LONG_LABEL = "x" * 256
 WORDS = ["harbour", "lighthouse", "anchor", "tide", "ferry", "captain", "storm", "rope", "deck", "mast", "sail", "crew"]
 
 
-def learn(namespace: Namespace, text: str = "Migrations lock their tables.", **fields: object) -> Insight:
+def create_insight(namespace: Namespace, text: str = "Migrations lock their tables.", **fields: object) -> Insight:
     fields = {"insight_type": "gotcha", "quality": 0.5, "confidence": 0.75} | fields
-    [(pk, _)] = keep(namespace.pk, [InsightDraft(text, **fields)])
+    [(pk, _)] = save_insights(namespace.pk, [InsightDraft(text, **fields)])
     return Insight.objects.get(pk=pk)
 
 
-def learn_many(namespace: Namespace, *qualities: float, **fields: object) -> None:
+def create_insights(namespace: Namespace, *qualities: float, **fields: object) -> None:
     """Insights of these qualities that are not alike."""
     for number, quality in enumerate(qualities):
         word = WORDS[number % len(WORDS)]
-        learn(namespace, f"{quality} {number} " + f"{word} {number} " * 8 + str(fields), quality=quality, **fields)
+        create_insight(
+            namespace, f"{quality} {number} " + f"{word} {number} " * 8 + str(fields), quality=quality, **fields
+        )
 
 
-def page_of(row: Insight, what: str = "change") -> str:
-    return f"{LIST}{row.pk}/{what}/"
+def get_page_url(row: Insight, what: str = "change") -> str:
+    return f"{LIST_URL}{row.pk}/{what}/"
 
 
-def text_of(console, path: str, **parameters: object) -> str:
+def fetch_page_text(console, path: str, **parameters: object) -> str:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return response.content.decode()
 
 
-def shown(console, path: str = LIST, **parameters: object) -> list:
+def list_rows(console, path: str = LIST_URL, **parameters: object) -> list:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return list(response.context["cl"].result_list)
 
 
-def said(response) -> str:
+def fetch_form_errors(response) -> str:
     """What a form that was not kept says."""
     assert response.status_code == 200, (response.status_code, response.content[:300])
     assert response.context["adminform"].form.errors
     return str(response.context["adminform"].form.errors)
 
 
-def kept(response) -> None:
+def assert_saved(response) -> None:
     errors = response.context and response.context["adminform"].form.errors
     assert response.status_code == 302, (response.status_code, errors)
 
 
-def clerk_of(client, django_user_model, *permissions: str):
+def create_clerk(client, django_user_model, *permissions: str):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(clerk)
     return client
 
 
-def told(**fields: object) -> dict:
+def build_insight_form(**fields: object) -> dict:
     whole = {"insight_type": "gotcha", "collection": "project", "topics": "locks, tables", "projects": "shop"}
     return whole | {"quality": "0.5"} | fields
 
@@ -86,33 +88,35 @@ def told(**fields: object) -> dict:
 
 
 def test_the_side_bar_leads_to_every_page(console):
-    page = text_of(console, "/admin/")
-    assert all(f'href="{path}"' in page for path in (LIST, GLANCE, GROUPS, DEPENDENCIES))
+    page = fetch_page_text(console, "/admin/")
+    assert all(f'href="{path}"' in page for path in (LIST_URL, GLANCE_URL, GROUPS_URL, DEPENDENCIES_URL))
 
 
 def test_insights_are_listed_newest_first_with_what_they_say_besides(console, namespace):
     topics = ["postgres", "locks", "tables", "waiting"]
-    first = learn(namespace, "Long ago somebody wrote this.", created_at=timezone.now() - timedelta(days=3, hours=2))
-    second = learn(namespace, topics=topics, projects=["shop", "billing"], quality=0.8, usage_count=1234)
-    assert shown(console) == [second, first]
-    text = text_of(console, LIST)
+    first = create_insight(
+        namespace, "Long ago somebody wrote this.", created_at=timezone.now() - timedelta(days=3, hours=2)
+    )
+    second = create_insight(namespace, topics=topics, projects=["shop", "billing"], quality=0.8, usage_count=1234)
+    assert list_rows(console) == [second, first]
+    text = fetch_page_text(console, LIST_URL)
     assert all(words in text for words in ("Migrations lock", "gotcha", "postgres, locks, tables +1", "shop, billing"))
     assert all(words in text for words in ("0.80", "0.75", "1\u202f234", "3 d<"))
 
 
 def test_the_list_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
-    learn(namespace)
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console)
+    create_insight(namespace)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console)
     for number in range(5):
-        learn_many(Namespace.objects.create(name=f"n{number}"), 0.1)
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console)) == 6
+        create_insights(Namespace.objects.create(name=f"n{number}"), 0.1)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console)) == 6
 
 
 def test_insights_are_narrowed(console, namespace, elsewhere):
-    ours = learn(namespace, projects=["shop"], quality=0.39)
-    theirs = learn(
+    ours = create_insight(namespace, projects=["shop"], quality=0.39)
+    theirs = create_insight(
         elsewhere,
         "Tea is best.",
         insight_type="general",
@@ -125,39 +129,49 @@ def test_insights_are_narrowed(console, namespace, elsewhere):
         {"namespace": namespace.pk}, {"insight_type": "gotcha"}, {"collection": "project"}, {"project": "shop"},
         {"use": "never"}, {"quality": "low"}, {"quality": "3"}, {"q": "migration lock"}, {"q": str(ours.pk)},
     ):  # fmt: skip
-        assert shown(console, **parameters) == [ours], parameters
-    assert shown(console, use="used") == shown(console, quality="high") == shown(console, quality="7") == [theirs]
-    assert shown(console, quality="middle") == shown(console, quality="4") == shown(console, project="sho") == []
-    assert shown(console, q="migration tea") == []
-    assert len(shown(console, quality="10", use="x", insight_type="x", collection="x")) == 2
+        assert list_rows(console, **parameters) == [ours], parameters
+    assert (
+        list_rows(console, use="used")
+        == list_rows(console, quality="high")
+        == list_rows(console, quality="7")
+        == [theirs]
+    )
+    assert (
+        list_rows(console, quality="middle")
+        == list_rows(console, quality="4")
+        == list_rows(console, project="sho")
+        == []
+    )
+    assert list_rows(console, q="migration tea") == []
+    assert len(list_rows(console, quality="10", use="x", insight_type="x", collection="x")) == 2
 
 
 def test_a_project_with_a_secret_name_is_found_by_its_true_name(console, namespace):
-    row = learn(namespace, projects=["payment-secrets"])
-    assert row.projects == [masked("payment-secrets")] != ["payment-secrets"]
-    assert shown(console, project="payment-secrets") == [row]
-    assert "payment-secrets" not in text_of(console, LIST)
+    row = create_insight(namespace, projects=["payment-secrets"])
+    assert row.projects == [redact_project_name("payment-secrets")] != ["payment-secrets"]
+    assert list_rows(console, project="payment-secrets") == [row]
+    assert "payment-secrets" not in fetch_page_text(console, LIST_URL)
 
 
 @pytest.mark.parametrize(("quality", "level"), [(0, "low"), (0.39, "low"), (0.4, "middle"), (0.7, "high"), (1, "high")])
 def test_an_insight_has_the_level_by_which_it_is_found(console, namespace, quality, level):
-    row = learn(namespace, quality=quality)
-    assert level_of(quality) == Level(level)
-    assert [each for each in Level if shown(console, quality=each) == [row]] == [level]
-    assert [n for n in range(10) if shown(console, quality=str(n)) == [row]] == [min(int(quality * 10), 9)]
+    row = create_insight(namespace, quality=quality)
+    assert get_quality_level(quality) == QualityLevel(level)
+    assert [each for each in QualityLevel if list_rows(console, quality=each) == [row]] == [level]
+    assert [n for n in range(10) if list_rows(console, quality=str(n)) == [row]] == [min(int(quality * 10), 9)]
 
 
-@pytest.mark.parametrize("query", ["a\0b", SCRIPT, "x" * 5000, "\\", "%s", "the", '"', "-"])
+@pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "%s", "the", '"', "-"])
 def test_no_query_breaks_a_page(console, namespace, query):
-    learn(namespace)
-    for path in (LIST, GROUPS, DEPENDENCIES, GLANCE):
-        assert SCRIPT not in text_of(console, path, q=query)
+    create_insight(namespace)
+    for path in (LIST_URL, GROUPS_URL, DEPENDENCIES_URL, GLANCE_URL):
+        assert SCRIPT_TAG not in fetch_page_text(console, path, q=query)
         for name in ("namespace", "project", "quality", "use", "insight_type", "collection", "type"):
             assert console.get(path, {name: query}).status_code in (200, 302, 400)
 
 
 def test_no_other_condition_can_be_put_into_the_address(console):
-    for path in (LIST, GROUPS, DEPENDENCIES):
+    for path in (LIST_URL, GROUPS_URL, DEPENDENCIES_URL):
         assert console.get(path, {"metadata__contains": "x", "memory__content__regex": "(a+)+$"}).status_code in (
             302,
             400,
@@ -165,17 +179,17 @@ def test_no_other_condition_can_be_put_into_the_address(console):
 
 
 def test_empty_lists_say_how_they_fill(console, namespace):
-    assert "There is no insight yet." in text_of(console, LIST)
-    assert "No insight is like this." in text_of(console, LIST, q="nothing")
-    assert "There is no group yet." in text_of(console, GROUPS)
-    assert "There is no dependency yet." in text_of(console, DEPENDENCIES)
+    assert "There is no insight yet." in fetch_page_text(console, LIST_URL)
+    assert "No insight is like this." in fetch_page_text(console, LIST_URL, q="nothing")
+    assert "There is no group yet." in fetch_page_text(console, GROUPS_URL)
+    assert "There is no dependency yet." in fetch_page_text(console, DEPENDENCIES_URL)
 
 
 def test_what_has_expired_is_not_shown(console, namespace):
-    row = learn(namespace)
+    row = create_insight(namespace)
     Memory.objects.update(expires_at=timezone.now())
-    assert shown(console) == []
-    assert console.get(page_of(row)).status_code == 302
+    assert list_rows(console) == []
+    assert console.get(get_page_url(row)).status_code == 302
 
 
 # One insight's page
@@ -184,22 +198,26 @@ def test_what_has_expired_is_not_shown(console, namespace):
 def test_an_insights_page_shows_its_text_and_leads_to_where_it_comes_from(console, namespace):
     source = Memory.objects.create(namespace=namespace, content="the whole story", source_system="test")
     talk = Conversation.objects.create(namespace=namespace, summary="About locks")
-    row = learn(namespace, f"First line.\n\n{SCRIPT} and more", source_memory_id=source.pk, conversation_id=talk.pk)
-    text = text_of(console, page_of(row))
+    row = create_insight(
+        namespace, f"First line.\n\n{SCRIPT_TAG} and more", source_memory_id=source.pk, conversation_id=talk.pk
+    )
+    text = fetch_page_text(console, get_page_url(row))
     assert f"/admin/memories/memory/{row.pk}/change/" in text
     assert all(words in text for words in (f"/admin/memories/memory/{source.pk}/change/", "the whole story"))
     assert all(words in text for words in (f"/admin/sessions_app/conversation/{talk.pk}/change/", "About locks"))
     assert "First line.\n\n&lt;script&gt;" in text
-    assert SCRIPT not in text
+    assert SCRIPT_TAG not in text
 
 
 def test_an_insight_is_changed_and_its_text_is_not(console, namespace):
-    row = learn(namespace)
-    sent = told(insight_type="pattern", collection="global", quality="0.9", projects="shop, shop, payment-secrets")
-    kept(console.post(page_of(row), sent | {"text": "other", "content": "other"}))
+    row = create_insight(namespace)
+    sent = build_insight_form(
+        insight_type="pattern", collection="global", quality="0.9", projects="shop, shop, payment-secrets"
+    )
+    assert_saved(console.post(get_page_url(row), sent | {"text": "other", "content": "other"}))
     changed = Insight.objects.select_related("memory").get()
     assert (changed.insight_type, changed.collection, changed.quality) == ("pattern", "global", 0.9)
-    assert (changed.topics, changed.projects) == (["locks", "tables"], ["shop", masked("payment-secrets")])
+    assert (changed.topics, changed.projects) == (["locks", "tables"], ["shop", redact_project_name("payment-secrets")])
     assert changed.memory.content == "Migrations lock their tables."
 
 
@@ -208,7 +226,7 @@ def test_an_insight_is_changed_and_its_text_is_not(console, namespace):
     [
         ({"insight_type": "rumour"}, "Select a valid choice"),
         ({"collection": "x\0"}, "Select a valid choice"),
-        ({"topics": LONG}, "at most 255"),
+        ({"topics": LONG_LABEL}, "at most 255"),
         ({"topics": ",".join(map(str, range(33)))}, "at most 32"),
         ({"projects": "a\0b"}, "NUL"),
         ({"projects": "\u200b"}, "blank"),
@@ -220,68 +238,68 @@ def test_an_insight_is_changed_and_its_text_is_not(console, namespace):
     ids=lambda value: str(value)[:40],
 )
 def test_what_no_insight_can_be_is_told(console, namespace, fields, words):
-    row = learn(namespace)
-    assert words in said(console.post(page_of(row), told(**fields)))
+    row = create_insight(namespace)
+    assert words in fetch_form_errors(console.post(get_page_url(row), build_insight_form(**fields)))
     assert Insight.objects.values().get() == Insight.objects.filter(pk=row.pk).values().get()
     assert Insight.objects.get().quality == 0.5
 
 
 def test_an_insight_is_deleted_with_its_memory_after_an_honest_question(console, namespace):
-    row = learn(namespace)
-    learn(namespace, "Another one stays here.")
-    text = text_of(console, page_of(row, "delete"))
+    row = create_insight(namespace)
+    create_insight(namespace, "Another one stays here.")
+    text = fetch_page_text(console, get_page_url(row, "delete"))
     assert "goes with its memory" in text
     assert re.search(r"Memories.{0,80}\b1\b", text, re.DOTALL | re.IGNORECASE)
-    assert console.post(page_of(row, "delete"), {"post": "yes"}).status_code == 302
+    assert console.post(get_page_url(row, "delete"), {"post": "yes"}).status_code == 302
     assert [each.content for each in Memory.objects.all()] == ["Another one stays here."]
     assert Insight.objects.count() == 1
     assert LogEntry.objects.get().object_repr == str(row.pk)
 
 
 def test_several_are_deleted_at_once_and_only_those(console, namespace):
-    rows = [learn(namespace, f"{word} " * 8) for word in WORDS[:3]]
+    rows = [create_insight(namespace, f"{word} " * 8) for word in WORDS[:3]]
     sent = {"action": "delete_selected", "_selected_action": [each.pk for each in rows[:2]]}
-    assert "go with their memories" in console.post(LIST, sent).content.decode()
-    assert console.post(LIST, sent | {"post": "yes"}).status_code == 302
+    assert "go with their memories" in console.post(LIST_URL, sent).content.decode()
+    assert console.post(LIST_URL, sent | {"post": "yes"}).status_code == 302
     assert [each.pk for each in Memory.objects.all()] == [rows[2].pk]
 
 
 def test_who_may_delete_no_memory_deletes_no_insight(client, django_user_model, namespace):
-    row = learn(namespace)
-    clerk = clerk_of(client, django_user_model, "view_insight", "delete_insight")
-    assert clerk.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403
-    assert shown(clerk) == [row]
-    assert clerk.post(page_of(row), told()).status_code == 403
+    row = create_insight(namespace)
+    clerk = create_clerk(client, django_user_model, "view_insight", "delete_insight")
+    assert clerk.post(get_page_url(row, "delete"), {"post": "yes"}).status_code == 403
+    assert list_rows(clerk) == [row]
+    assert clerk.post(get_page_url(row), build_insight_form()).status_code == 403
     assert Memory.objects.exists()
 
 
 def test_nobody_adds_an_insight_by_hand(console):
-    assert console.get(f"{LIST}add/").status_code == 403
+    assert console.get(f"{LIST_URL}add/").status_code == 403
 
 
 # At a glance
 
 
-def drawings(response) -> list[ElementTree.Element]:
+def parse_bar_svgs(response) -> list[ElementTree.Element]:
     """The pictures, which must be well-formed."""
     found = re.findall(r'<svg class="bars".*?</svg>', response.content.decode(), re.DOTALL)
     return [ElementTree.fromstring(each) for each in found]
 
 
-def bars(svg: ElementTree.Element) -> dict[str, str]:
+def map_bar_links(svg: ElementTree.Element) -> dict[str, str]:
     """What each link is called, and where it leads."""
     return {link.findtext("title"): unescape(link.get("href")) for link in svg.iter("a")}
 
 
 def test_a_glance_shows_totals_types_qualities_and_projects(console, namespace, elsewhere):
-    learn_many(namespace, 0.1, 0.5, 0.95, projects=["shop", "billing"], confidence=0.5)
-    learn_many(elsewhere, 1.0, insight_type="best_practice", usage_count=7, confidence=1.0)
-    response = console.get(GLANCE)
+    create_insights(namespace, 0.1, 0.5, 0.95, projects=["shop", "billing"], confidence=0.5)
+    create_insights(elsewhere, 1.0, insight_type="best_practice", usage_count=7, confidence=1.0)
+    response = console.get(GLANCE_URL)
     cards = dict(response.context["cards"])
     assert cards["Insights"] == "4"
     assert (cards["Projects"], cards["Uses"], cards["Never used"]) == ("2", "7", "3")
     assert (cards["Average quality"], cards["Average confidence"]) == ("0.64", "0.62")
-    types, qualities, projects = map(bars, drawings(response))
+    types, qualities, projects = map(map_bar_links, parse_bar_svgs(response))
     assert "gotcha: 3 (low 1, middle 1, high 1)" in types
     assert "best practice: 1 (low 0, middle 0, high 1)" in types
     counted = [name.rsplit(": ", 1)[1] for name in qualities]
@@ -293,98 +311,104 @@ def test_a_glance_shows_totals_types_qualities_and_projects(console, namespace, 
 
 
 def test_every_bar_leads_to_exactly_its_insights(console, namespace, elsewhere):
-    learn_many(namespace, 0.0, 0.3, 0.4, 0.69, 0.7, 0.9, projects=["shop & co", SCRIPT])
-    learn_many(namespace, 0.2, 1.0, insight_type="general", projects=["payment-secrets"])
-    learn_many(elsewhere, 0.2, 0.6)
+    create_insights(namespace, 0.0, 0.3, 0.4, 0.69, 0.7, 0.9, projects=["shop & co", SCRIPT_TAG])
+    create_insights(namespace, 0.2, 1.0, insight_type="general", projects=["payment-secrets"])
+    create_insights(elsewhere, 0.2, 0.6)
     for parameters in ({}, {"namespace": namespace.pk}):
-        ways = [way for svg in drawings(console.get(GLANCE, parameters)) for way in bars(svg).items()]
+        ways = [
+            way for svg in parse_bar_svgs(console.get(GLANCE_URL, parameters)) for way in map_bar_links(svg).items()
+        ]
         assert len(ways) > 15
         for name, address in ways:
             wanted = int(re.sub(r" \(.*\)$", "", name).rsplit(": ", 1)[1])
-            assert len(shown(console, address)) == wanted, (name, address)
+            assert len(list_rows(console, address)) == wanted, (name, address)
 
 
 def test_a_glance_takes_one_statement_over_the_insights(console, namespace):
     with CaptureQueriesContext(connection) as none:
-        console.get(GLANCE)
-    learn_many(namespace, *[n / 12 for n in range(12)], projects=WORDS)
+        console.get(GLANCE_URL)
+    create_insights(namespace, *[n / 12 for n in range(12)], projects=WORDS)
     with CaptureQueriesContext(connection) as many:
-        console.get(GLANCE)
+        console.get(GLANCE_URL)
     assert len(many) == len(none)
     assert len([each for each in many if "insights_insight" in each["sql"]]) == 1
 
 
 def test_a_glance_names_ten_projects_and_how_many_more_there_are(console, namespace):
-    learn_many(namespace, 0.5, projects=WORDS)
-    learn_many(namespace, 0.6, projects=WORDS[-1:])
-    response = console.get(GLANCE)
-    projects = [name for name in bars(drawings(response)[2]) if "(" in name]
+    create_insights(namespace, 0.5, projects=WORDS)
+    create_insights(namespace, 0.6, projects=WORDS[-1:])
+    response = console.get(GLANCE_URL)
+    projects = [name for name in map_bar_links(parse_bar_svgs(response)[2]) if "(" in name]
     assert len(projects) == 10
     assert projects[0].startswith(WORDS[-1])
     assert "2 more projects have fewer." in response.content.decode()
 
 
 def test_a_glance_at_nothing_says_so(console, namespace, elsewhere):
-    assert "There is no insight yet: " in text_of(console, GLANCE)
-    learn(namespace)
-    assert "There is no insight yet in elsewhere: " in text_of(console, GLANCE, namespace=elsewhere.pk)
-    text = text_of(console, GLANCE, namespace=namespace.pk)
+    assert "There is no insight yet: " in fetch_page_text(console, GLANCE_URL)
+    create_insight(namespace)
+    assert "There is no insight yet in elsewhere: " in fetch_page_text(console, GLANCE_URL, namespace=elsewhere.pk)
+    text = fetch_page_text(console, GLANCE_URL, namespace=namespace.pk)
     assert "No insight names a project." in text
-    assert "There is no such namespace" in text_of(console, GLANCE, namespace="999999")
+    assert "There is no such namespace" in fetch_page_text(console, GLANCE_URL, namespace="999999")
 
 
 def test_expired_insights_are_not_counted(console, namespace):
-    learn(namespace)
+    create_insight(namespace)
     Memory.objects.update(expires_at=timezone.now())
-    assert "There is no insight yet" in text_of(console, GLANCE)
+    assert "There is no insight yet" in fetch_page_text(console, GLANCE_URL)
 
 
 def test_pictures_are_told_to_who_cannot_see_them(console, namespace):
-    learn(namespace, projects=[SCRIPT])
-    response = console.get(GLANCE)
-    assert [svg.findtext("title") for svg in drawings(response)] == [
+    create_insight(namespace, projects=[SCRIPT_TAG])
+    response = console.get(GLANCE_URL)
+    assert [svg.findtext("title") for svg in parse_bar_svgs(response)] == [
         "Insights by type", "Insights by quality", "Insights by project",
     ]  # fmt: skip
-    assert SCRIPT not in response.content.decode()
+    assert SCRIPT_TAG not in response.content.decode()
 
 
 def test_who_may_not_see_insights_sees_no_glance(client, django_user_model):
-    assert clerk_of(client, django_user_model, "view_memory").get(GLANCE).status_code == 403
+    assert create_clerk(client, django_user_model, "view_memory").get(GLANCE_URL).status_code == 403
 
 
 # Projects
 
 
-def told_group(space: Namespace, **fields: object) -> dict:
+def build_group_form(space: Namespace, **fields: object) -> dict:
     whole = {"namespace": space.pk, "name": "Shop", "projects": "web, api, web", "description": "All of it."}
     return whole | {"metadata": '{"team": 1}'} | fields
 
 
-def told_dependency(space: Namespace, **fields: object) -> dict:
+def build_dependency_form(space: Namespace, **fields: object) -> dict:
     whole = {"namespace": space.pk, "source_project": "web", "target_project": "api", "type": "uses"}
     return whole | {"description": "For prices.", "metadata": "{}"} | fields
 
 
 def test_a_group_is_made_and_changed(console, namespace):
-    kept(console.post(f"{GROUPS}add/", told_group(namespace)))
+    assert_saved(console.post(f"{GROUPS_URL}add/", build_group_form(namespace)))
     row = ProjectGroup.objects.get()
     assert (row.namespace, row.name, row.projects, row.metadata) == (namespace, "Shop", ["web", "api"], {"team": 1})
-    assert all(words in text_of(console, GROUPS) for words in ("Shop", "web, api", "All of it.", "ours"))
-    kept(console.post(f"{GROUPS}{row.pk}/change/", told_group(namespace, name="Store", projects="web", description="")))
+    assert all(words in fetch_page_text(console, GROUPS_URL) for words in ("Shop", "web, api", "All of it.", "ours"))
+    assert_saved(
+        console.post(
+            f"{GROUPS_URL}{row.pk}/change/", build_group_form(namespace, name="Store", projects="web", description="")
+        )
+    )
     changed = ProjectGroup.objects.get()
     assert (changed.name, changed.projects, changed.description) == ("Store", ["web"], "")
     assert changed.updated_at > row.updated_at
 
 
 def test_members_of_a_group_made_here_see_what_the_others_learned(console, namespace, api):
-    kept(console.post(f"{GROUPS}add/", told_group(namespace, projects="web, payment-secrets")))
-    kept(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace, target_project="api-keys")))
-    learn(namespace, projects=["payment-secrets"])
-    learn(namespace, "Migrations of keys lock no tables at all, ever.", projects=["api-keys"])
-    assert len(seen_from(api, "web", "migrations", mode="text")) == 2
+    assert_saved(console.post(f"{GROUPS_URL}add/", build_group_form(namespace, projects="web, payment-secrets")))
+    assert_saved(console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace, target_project="api-keys")))
+    create_insight(namespace, projects=["payment-secrets"])
+    create_insight(namespace, "Migrations of keys lock no tables at all, ever.", projects=["api-keys"])
+    assert len(search_from_project(api, "web", "migrations", mode="text")) == 2
     row = ProjectGroup.objects.get()
-    kept(console.post(f"{GROUPS}{row.pk}/change/", told_group(namespace, projects="web, other")))
-    assert len(seen_from(api, "web", "migrations", mode="text")) == 1
+    assert_saved(console.post(f"{GROUPS_URL}{row.pk}/change/", build_group_form(namespace, projects="web, other")))
+    assert len(search_from_project(api, "web", "migrations", mode="text")) == 1
 
 
 @pytest.mark.parametrize(
@@ -397,7 +421,7 @@ def test_members_of_a_group_made_here_see_what_the_others_learned(console, names
         ({"name": "a\0"}, "Null characters"),
         ({"projects": ""}, "required"),
         ({"projects": " , ,"}, "required"),
-        ({"projects": LONG}, "at most 255"),
+        ({"projects": LONG_LABEL}, "at most 255"),
         ({"projects": "a\0"}, "NUL"),
         ({"projects": ",".join(map(str, range(1001)))}, "at most 1000"),
         ({"description": "x" * 10_001}, "at most 10000"),
@@ -406,26 +430,26 @@ def test_members_of_a_group_made_here_see_what_the_others_learned(console, names
     ids=lambda value: str(value)[:40],
 )
 def test_what_no_group_can_be_is_told(console, namespace, fields, words):
-    assert words in said(console.post(f"{GROUPS}add/", told_group(namespace, **fields)))
+    assert words in fetch_form_errors(console.post(f"{GROUPS_URL}add/", build_group_form(namespace, **fields)))
     assert not ProjectGroup.objects.exists()
 
 
 def test_a_second_group_of_a_name_is_refused_with_a_way_to_the_first(console, namespace, elsewhere):
     first = ProjectGroup.objects.create(namespace=namespace, name="Shop", projects=["web"])
     other = ProjectGroup.objects.create(namespace=namespace, name="Store", projects=["web"])
-    for path in (f"{GROUPS}add/", f"{GROUPS}{other.pk}/change/"):
-        text = said(console.post(path, told_group(namespace)))
+    for path in (f"{GROUPS_URL}add/", f"{GROUPS_URL}{other.pk}/change/"):
+        text = fetch_form_errors(console.post(path, build_group_form(namespace)))
         assert "of this name already" in text
-        assert f"{GROUPS}{first.pk}/change/" in text
-    kept(console.post(f"{GROUPS}add/", told_group(elsewhere)))
+        assert f"{GROUPS_URL}{first.pk}/change/" in text
+    assert_saved(console.post(f"{GROUPS_URL}add/", build_group_form(elsewhere)))
 
 
 def test_a_dependency_is_made_and_keeps_its_ends(console, namespace):
-    kept(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace)))
+    assert_saved(console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace)))
     row = ProjectDependency.objects.get()
     assert (row.source_project, row.target_project, row.type, row.namespace) == ("web", "api", "uses", namespace)
-    sent = told_dependency(namespace, target_project="other", description="", metadata='{"a": 1}')
-    kept(console.post(f"{DEPENDENCIES}{row.pk}/change/", sent))
+    sent = build_dependency_form(namespace, target_project="other", description="", metadata='{"a": 1}')
+    assert_saved(console.post(f"{DEPENDENCIES_URL}{row.pk}/change/", sent))
     changed = ProjectDependency.objects.get()
     assert (changed.target_project, changed.description, changed.metadata) == ("api", "", {"a": 1})
     assert changed.updated_at > row.updated_at
@@ -437,7 +461,7 @@ def test_a_dependency_is_made_and_keeps_its_ends(console, namespace):
         ({"namespace": ""}, "required"),
         ({"target_project": "web"}, "A project cannot depend on itself."),
         ({"target_project": ""}, "required"),
-        ({"source_project": LONG}, "at most 255"),
+        ({"source_project": LONG_LABEL}, "at most 255"),
         ({"source_project": "\u3164"}, "blank"),
         ({"source_project": "a\0"}, "Null characters"),
         ({"type": "likes"}, "Select a valid choice"),
@@ -446,14 +470,18 @@ def test_a_dependency_is_made_and_keeps_its_ends(console, namespace):
     ids=lambda value: str(value)[:40],
 )
 def test_what_no_dependency_can_be_is_told(console, namespace, fields, words):
-    assert words in said(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace, **fields)))
+    assert words in fetch_form_errors(
+        console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace, **fields))
+    )
     assert not ProjectDependency.objects.exists()
 
 
 def test_the_same_dependency_again_is_refused(console, namespace):
-    kept(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace)))
-    assert "known already" in said(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace)))
-    kept(console.post(f"{DEPENDENCIES}add/", told_dependency(namespace, type="extends")))
+    assert_saved(console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace)))
+    assert "known already" in fetch_form_errors(
+        console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace))
+    )
+    assert_saved(console.post(f"{DEPENDENCIES_URL}add/", build_dependency_form(namespace, type="extends")))
 
 
 def test_groups_and_dependencies_are_narrowed_and_found(console, namespace, elsewhere):
@@ -462,15 +490,19 @@ def test_groups_and_dependencies_are_narrowed_and_found(console, namespace, else
     tea = ProjectGroup.objects.create(**there, name="Tea", projects=["tea"])
     uses = ProjectDependency.objects.create(**mine, source_project="web", target_project="api", type="uses")
     extends = ProjectDependency.objects.create(**there, source_project="tea", target_project="milk", type="extends")
-    for path, ours, theirs in ((GROUPS, shop, tea), (DEPENDENCIES, uses, extends)):
-        assert shown(console, path, namespace=namespace.pk) == shown(console, path, project="api") == [ours]
-        assert shown(console, path, project="tea") == [theirs]
-        assert shown(console, path, project="te") == []
-    assert shown(console, GROUPS, q="sho") == [shop]
-    assert shown(console, DEPENDENCIES, q="mil") == shown(console, DEPENDENCIES, type="extends") == [extends]
+    for path, ours, theirs in ((GROUPS_URL, shop, tea), (DEPENDENCIES_URL, uses, extends)):
+        assert list_rows(console, path, namespace=namespace.pk) == list_rows(console, path, project="api") == [ours]
+        assert list_rows(console, path, project="tea") == [theirs]
+        assert list_rows(console, path, project="te") == []
+    assert list_rows(console, GROUPS_URL, q="sho") == [shop]
+    assert (
+        list_rows(console, DEPENDENCIES_URL, q="mil")
+        == list_rows(console, DEPENDENCIES_URL, type="extends")
+        == [extends]
+    )
 
 
-@pytest.mark.parametrize("path", [GROUPS, DEPENDENCIES])
+@pytest.mark.parametrize("path", [GROUPS_URL, DEPENDENCIES_URL])
 def test_their_lists_take_the_same_statements_for_one_and_for_many(console, namespace, path, django_assert_num_queries):
     def more(name: str) -> None:
         space = Namespace.objects.create(name=name)
@@ -478,9 +510,9 @@ def test_their_lists_take_the_same_statements_for_one_and_for_many(console, name
         ProjectDependency.objects.create(namespace=space, source_project="web", target_project=name, type="uses")
 
     more("first")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console, path)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console, path)
     for number in range(4):
         more(f"n{number}")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console, path)) == 5
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console, path)) == 5

@@ -8,19 +8,25 @@ import pytest
 from ingestion.tasks import ingest_due
 from memories.insights import capture
 from memories.insights.models import Insight
-from memories.insights.redaction import masked
+from memories.insights.redaction import redact_project_name
 from memories.insights.tasks import adopt_insights
 from memories.models import Memory
 from memories.types import MemoryType
-from tests.memories.insights.lessons import LAZIER, LAZY, VACUUM, marked, the_insight
-from tests.wire import at_once, fingerprint, is_problem
+from tests.memories.insights.lessons import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight, mark_insights
+from tests.wire import fingerprint_tables, is_problem, run_at_once
 
 pytestmark = pytest.mark.django_db
-BOTH = marked(LAZY, VACUUM)
-LABELS = {"user_id": "ada", "agent_id": "writer", "session_id": "monday", "workflow_id": "letters", "repo_id": "shop"}
+TWO_INSIGHTS = mark_insights(LAZY_LESSON, VACUUM_LESSON)
+MEMORY_LABELS = {
+    "user_id": "ada",
+    "agent_id": "writer",
+    "session_id": "monday",
+    "workflow_id": "letters",
+    "repo_id": "shop",
+}
 
 
-def lessons() -> set[str]:
+def load_insights() -> set[str]:
     return set(Insight.objects.values_list("memory__content", flat=True))
 
 
@@ -28,37 +34,44 @@ def lessons() -> set[str]:
 
 
 def test_a_memory_brings_its_insights(api):
-    memory = api.add(BOTH)
-    assert lessons() == {LAZY, VACUUM}
+    memory = api.add(TWO_INSIGHTS)
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
     assert memory["memory_type"] == "agent"
-    assert memory["content"] == BOTH
+    assert memory["content"] == TWO_INSIGHTS
     assert set(memory["insights"]) == {str(each.pk) for each in Insight.objects.all()}
 
 
 def test_memories_in_bulk_bring_theirs(api):
     told = api.post(
-        "/memories/bulk", {"memories": [{"content": BOTH}, {"content": "plain"}, {"content": marked(LAZIER)}]}
+        "/memories/bulk",
+        {
+            "memories": [
+                {"content": TWO_INSIGHTS},
+                {"content": "plain"},
+                {"content": mark_insights(SIMILAR_LAZY_LESSON)},
+            ]
+        },
     )
     assert told.json()["created"] == 3
     assert list(Memory.objects.filter(pk__in=told.json()["ids"][1:2]).values_list("content", flat=True)) == ["plain"]
-    assert lessons() == {LAZY, VACUUM}
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
 def test_a_new_content_brings_its_own(api):
     memory = api.add("nothing yet")
-    api.patch(f"/memories/{memory['id']}", {"content": marked(LAZY)})
-    assert lessons() == {LAZY}
-    assert str(the_insight().source_memory_id) == memory["id"]
+    api.patch(f"/memories/{memory['id']}", {"content": mark_insights(LAZY_LESSON)})
+    assert load_insights() == {LAZY_LESSON}
+    assert str(get_insight().source_memory_id) == memory["id"]
     api.patch(f"/memories/{memory['id']}", {"importance": 5})
     api.patch(f"/memories/{memory['id']}", {"content": "nothing any more"})
-    assert lessons() == {LAZY}
+    assert load_insights() == {LAZY_LESSON}
 
 
 def test_a_remembered_message_brings_its_own(api):
     talk = api.post("/conversations", {"user_id": "ada", "session_id": "monday"}).json()
-    said = {"role": "assistant", "content": BOTH, "agent_id": "writer", "remember": True}
+    said = {"role": "assistant", "content": TWO_INSIGHTS, "agent_id": "writer", "remember": True}
     message = api.post(f"/conversations/{talk['id']}/messages", said).json()
-    assert lessons() == {LAZY, VACUUM}
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
     assert set(message["insights"]) == {str(each.pk) for each in Insight.objects.all()}
     for each in Insight.objects.select_related("memory"):
         assert (str(each.conversation_id), str(each.source_memory_id)) == (talk["id"], message["memory_id"])
@@ -67,77 +80,79 @@ def test_a_remembered_message_brings_its_own(api):
 
 def test_a_message_that_is_not_remembered_brings_none(api):
     talk = api.post("/conversations", {}).json()
-    api.post(f"/conversations/{talk['id']}/messages", {"role": "assistant", "content": BOTH})
-    assert lessons() == set()
+    api.post(f"/conversations/{talk['id']}/messages", {"role": "assistant", "content": TWO_INSIGHTS})
+    assert load_insights() == set()
 
 
 def test_a_tools_result_brings_its_own(api):
-    assert api.post("/tool-results", {"tool": "reviewer", "agent_id": "writer", "result": BOTH}).status_code == 201
-    assert lessons() == {LAZY, VACUUM}
+    assert (
+        api.post("/tool-results", {"tool": "reviewer", "agent_id": "writer", "result": TWO_INSIGHTS}).status_code == 201
+    )
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
 def test_chunks_of_documents_bring_none(api):
-    api.post("/documents", {"content": BOTH, "title": "text"})
+    api.post("/documents", {"content": TWO_INSIGHTS, "title": "text"})
     ingest_due()
     assert Memory.objects.filter(memory_type="rag").exists()
-    assert lessons() == set()
+    assert load_insights() == set()
 
 
 def test_it_has_the_labels_of_its_source_and_its_project(api):
-    memory = api.add(marked(LAZY), **LABELS)
-    insight = the_insight()
+    memory = api.add(mark_insights(LAZY_LESSON), **MEMORY_LABELS)
+    insight = get_insight()
     kept = insight.memory
-    assert {name: getattr(kept, name) for name in LABELS} == LABELS
+    assert {name: getattr(kept, name) for name in MEMORY_LABELS} == MEMORY_LABELS
     assert (insight.projects, insight.collection, str(insight.source_memory_id)) == (["shop"], "project", memory["id"])
     assert (kept.memory_type, kept.source_system) == ("insight", "insights")
 
 
 def test_history_brings_insights_of_its_time(api):
-    api.add(marked(LAZY), created_at="2020-01-01T00:00:00Z")
-    assert the_insight().memory.created_at.year == 2020
+    api.add(mark_insights(LAZY_LESSON), created_at="2020-01-01T00:00:00Z")
+    assert get_insight().memory.created_at.year == 2020
 
 
 def test_a_secret_repository_is_masked(api):
-    api.add(marked(LAZY), repo_id="secret-plans")
-    assert the_insight().projects == [masked("secret-plans")]
-    assert the_insight().memory.repo_id == masked("secret-plans")
+    api.add(mark_insights(LAZY_LESSON), repo_id="secret-plans")
+    assert get_insight().projects == [redact_project_name("secret-plans")]
+    assert get_insight().memory.repo_id == redact_project_name("secret-plans")
 
 
 @pytest.mark.parametrize("named", ["nonsense", 7, None, "00000000-0000-4000-8000-000000000000", ["x"], {"a": 1}])
 def test_metadata_that_name_no_conversation_name_none(api, named):
-    api.add(marked(LAZY), metadata={"conversation_id": named})
-    assert the_insight().conversation_id is None
+    api.add(mark_insights(LAZY_LESSON), metadata={"conversation_id": named})
+    assert get_insight().conversation_id is None
 
 
 def test_metadata_cannot_name_somebody_elses_conversation(api, outsider):
     theirs = outsider.post("/conversations", {}).json()["id"]
-    api.add(marked(LAZY), metadata={"conversation_id": theirs})
-    assert the_insight().conversation_id is None
+    api.add(mark_insights(LAZY_LESSON), metadata={"conversation_id": theirs})
+    assert get_insight().conversation_id is None
 
 
 # Again
 
 
 def test_two_at_a_checkpoint_and_none_again_at_the_end(api):
-    first = api.add(BOTH)
+    first = api.add(TWO_INSIGHTS)
     assert len(first["insights"]) == 2
-    again = api.add(BOTH)
+    again = api.add(TWO_INSIGHTS)
     assert (again["id"], again["created"], again["insights"]) == (first["id"], False, first["insights"])
-    longer = api.add(f"{BOTH}\nAnd so the session ended.")
+    longer = api.add(f"{TWO_INSIGHTS}\nAnd so the session ended.")
     assert (longer["created"], longer["insights"]) == (True, first["insights"])
     assert Insight.objects.count() == 2
 
 
 def test_another_project_that_comes_by_it_is_added(api):
-    api.add(marked(LAZY), repo_id="shop")
-    api.add(marked(LAZIER), repo_id="billing")
-    assert the_insight().projects == ["shop", "billing"]
+    api.add(mark_insights(LAZY_LESSON), repo_id="shop")
+    api.add(mark_insights(SIMILAR_LAZY_LESSON), repo_id="billing")
+    assert get_insight().projects == ["shop", "billing"]
 
 
 def test_it_outlives_what_it_was_taken_from(api):
-    memory = api.add(marked(LAZY))
+    memory = api.add(mark_insights(LAZY_LESSON))
     api.delete(f"/memories/{memory['id']}")
-    assert the_insight().source_memory_id is None
+    assert get_insight().source_memory_id is None
 
 
 # Both or neither
@@ -148,19 +163,23 @@ def test_it_outlives_what_it_was_taken_from(api):
 def test_when_an_insight_cannot_be_kept_its_text_is_not_either(api, monkeypatch, way):
     talk, memory = api.post("/conversations", {}).json()["id"], api.add("nothing yet")["id"]
     calls = {
-        "memories": ("POST", "/memories", {"content": BOTH}),
-        "bulk": ("POST", "/memories/bulk", {"memories": [{"content": "plain"}, {"content": BOTH}]}),
-        "message": ("POST", f"/conversations/{talk}/messages", {"role": "user", "content": BOTH, "remember": True}),
-        "patch": ("PATCH", f"/memories/{memory}", {"content": BOTH}),
-        "tool": ("POST", "/tool-results", {"tool": "t", "agent_id": "a", "result": BOTH}),
+        "memories": ("POST", "/memories", {"content": TWO_INSIGHTS}),
+        "bulk": ("POST", "/memories/bulk", {"memories": [{"content": "plain"}, {"content": TWO_INSIGHTS}]}),
+        "message": (
+            "POST",
+            f"/conversations/{talk}/messages",
+            {"role": "user", "content": TWO_INSIGHTS, "remember": True},
+        ),
+        "patch": ("PATCH", f"/memories/{memory}", {"content": TWO_INSIGHTS}),
+        "tool": ("POST", "/tool-results", {"tool": "t", "agent_id": "a", "result": TWO_INSIGHTS}),
     }
-    before = fingerprint()
-    monkeypatch.setattr(capture, "keep", lambda *args: Insight.objects.get(quality=7))
+    before = fingerprint_tables()
+    monkeypatch.setattr(capture, "save_insights", lambda *args: Insight.objects.get(quality=7))
     assert api.call(*calls[way]).status_code == 500
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
     monkeypatch.undo()
     assert api.call(*calls[way]).status_code in (200, 201)
-    assert lessons() == {LAZY, VACUUM}
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
 # What it costs
@@ -176,18 +195,19 @@ def test_a_memory_without_any_takes_one_statement_still(api, takes):
 @pytest.mark.parametrize("lessons", [1, 10])
 def test_taking_insights_takes_the_same_statements_however_many(api, takes, lessons):
     texts = [
-        f"{chr(0x4E00 + 99 * n)} {LAZY[n * 3 : n * 3 + 50]} {'x' * n} {chr(0x5E00 + 99 * n)}" for n in range(lessons)
+        f"{chr(0x4E00 + 99 * n)} {LAZY_LESSON[n * 3 : n * 3 + 50]} {'x' * n} {chr(0x5E00 + 99 * n)}"
+        for n in range(lessons)
     ]
     # Twice SAVEPOINT, hold, three for the memory, hold, twins, four for the insights, RELEASE, what is there, RELEASE.
     with takes(15):
-        api.add(marked(*texts))
+        api.add(mark_insights(*texts))
     assert Insight.objects.count() == lessons
 
 
 # Memories that are insights
 
 
-@pytest.mark.parametrize("content", ["tea", "…", "x" * 20_000, LAZY])
+@pytest.mark.parametrize("content", ["tea", "…", "x" * 20_000, LAZY_LESSON])
 def test_a_memory_told_as_an_insight_is_one_as_a_whole(api, content):
     memory = api.add(content, memory_type="insight", repo_id="shop", summary="s", importance=5, tags=["t"])
     insight = api.get(f"/insights/{memory['id']}").json()
@@ -196,52 +216,66 @@ def test_a_memory_told_as_an_insight_is_one_as_a_whole(api, content):
 
 
 def test_nothing_is_taken_out_of_an_insight(api):
-    api.add(BOTH, memory_type="insight")
-    assert lessons() == {BOTH}
+    api.add(TWO_INSIGHTS, memory_type="insight")
+    assert load_insights() == {TWO_INSIGHTS}
 
 
 def test_told_again_in_nearly_the_same_words_it_is_the_same_memory(api):
-    first = api.add(LAZY, memory_type="insight", user_id="ada")
-    response = api.post("/memories", {"content": LAZIER, "memory_type": "insight", "user_id": "ben", "repo_id": "shop"})
+    first = api.add(LAZY_LESSON, memory_type="insight", user_id="ada")
+    response = api.post(
+        "/memories", {"content": SIMILAR_LAZY_LESSON, "memory_type": "insight", "user_id": "ben", "repo_id": "shop"}
+    )
     assert response.status_code == 200
     assert (response.json()["id"], response.json()["created"]) == (first["id"], False)
-    assert the_insight().projects == ["shop"]
+    assert get_insight().projects == ["shop"]
 
 
 def test_told_again_in_the_same_words_it_is_merged_as_any_memory(api):
-    api.add(LAZY, memory_type="insight", tags=["a"], metadata={"x": 1})
-    memory = api.add(LAZY, memory_type="insight", tags=["b"], metadata={"y": 2})
+    api.add(LAZY_LESSON, memory_type="insight", tags=["a"], metadata={"x": 1})
+    memory = api.add(LAZY_LESSON, memory_type="insight", tags=["b"], metadata={"y": 2})
     assert (memory["tags"], memory["metadata"]) == (["a", "b"], {"x": 1, "y": 2})
 
 
 def test_insights_in_bulk_have_their_places(api):
-    told = [(LAZY, "insight"), ("plain", "agent"), (VACUUM, "insight"), (LAZIER, "insight"), (marked(LAZIER), "agent")]
+    told = [
+        (LAZY_LESSON, "insight"),
+        ("plain", "agent"),
+        (VACUUM_LESSON, "insight"),
+        (SIMILAR_LAZY_LESSON, "insight"),
+        (mark_insights(SIMILAR_LAZY_LESSON), "agent"),
+    ]
     body = {"memories": [{"content": text, "memory_type": kind} for text, kind in told]}
     answer = api.post("/memories/bulk", body).json()
     assert (answer["created"], answer["existing"]) == (4, 1)
     kept = dict(Memory.objects.values_list("pk", "content"))
     assert answer["ids"][0] == answer["ids"][3]
     texts = {str(pk): text for pk, text in kept.items()}
-    assert [texts[pk] for pk in answer["ids"]] == [LAZY, "plain", VACUUM, LAZY, marked(LAZIER)]
+    assert [texts[pk] for pk in answer["ids"]] == [
+        LAZY_LESSON,
+        "plain",
+        VACUUM_LESSON,
+        LAZY_LESSON,
+        mark_insights(SIMILAR_LAZY_LESSON),
+    ]
 
 
 def test_its_own_vector_is_kept(api):
     vector = [1.0] + [0.0] * 767
-    memory = api.add(LAZY, memory_type="insight", vector=vector)
+    memory = api.add(LAZY_LESSON, memory_type="insight", vector=vector)
     assert memory["embedded"] is True
 
 
 def test_entities_that_are_insights_are_told_apart_by_their_ids(api):
     entities = [{"system": "jira", "id": f"A-{n}"} for n in (1, 2)]
-    ids = [api.add(LAZY, memory_type="insight", entity=entity)["id"] for entity in entities]
+    ids = [api.add(LAZY_LESSON, memory_type="insight", entity=entity)["id"] for entity in entities]
     assert len(set(ids)) == 2
-    assert api.add(VACUUM, memory_type="insight", entity=entities[0])["id"] == ids[0]
+    assert api.add(VACUUM_LESSON, memory_type="insight", entity=entities[0])["id"] == ids[0]
     assert {str(each.pk) for each in Insight.objects.all()} == set(ids)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MemoryType if kind != "insight"])
 def test_memories_of_other_types_are_no_insights(api, kind):
-    api.add(LAZY, memory_type=kind)
+    api.add(LAZY_LESSON, memory_type=kind)
     assert Insight.objects.count() == 0
 
 
@@ -249,41 +283,41 @@ def test_memories_of_other_types_are_no_insights(api, kind):
 
 
 def test_after_an_edit_it_is_recognised_by_its_new_text(api):
-    insight = api.post("/insights", {"content": LAZY}).json()
-    assert api.patch(f"/memories/{insight['id']}", {"content": VACUUM}).status_code == 200
-    assert api.post("/insights", {"content": VACUUM.upper()}).json()["id"] == insight["id"]
-    assert api.post("/insights", {"content": LAZY}).json()["created"] is True
+    insight = api.post("/insights", {"content": LAZY_LESSON}).json()
+    assert api.patch(f"/memories/{insight['id']}", {"content": VACUUM_LESSON}).status_code == 200
+    assert api.post("/insights", {"content": VACUUM_LESSON.upper()}).json()["id"] == insight["id"]
+    assert api.post("/insights", {"content": LAZY_LESSON}).json()["created"] is True
 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_cannot_be_edited_into_another_one(api):
-    api.post("/insights", {"content": VACUUM})
-    insight = api.post("/insights", {"content": LAZY}).json()
-    before = fingerprint()
-    assert is_problem(api.patch(f"/memories/{insight['id']}", {"content": VACUUM.upper()}), 409)
-    assert fingerprint() == before
+    api.post("/insights", {"content": VACUUM_LESSON})
+    insight = api.post("/insights", {"content": LAZY_LESSON}).json()
+    before = fingerprint_tables()
+    assert is_problem(api.patch(f"/memories/{insight['id']}", {"content": VACUUM_LESSON.upper()}), 409)
+    assert fingerprint_tables() == before
 
 
 def test_a_memory_becomes_an_insight_and_ceases_to_be_one(api):
-    memory = api.add(LAZY, repo_id="shop")
+    memory = api.add(LAZY_LESSON, repo_id="shop")
     api.patch(f"/memories/{memory['id']}", {"memory_type": "insight"})
-    assert the_insight().projects == ["shop"]
+    assert get_insight().projects == ["shop"]
     api.patch(f"/memories/{memory['id']}", {"memory_type": "agent"})
     assert Insight.objects.count() == 0
     assert Memory.objects.count() == 1
 
 
 def test_insights_that_came_as_mere_memories_get_their_rows(api, namespace, outsider):
-    rows = [(LAZY, None, "shop"), (LAZY.upper(), "ada", None), (VACUUM, "ada", None)]
+    rows = [(LAZY_LESSON, None, "shop"), (LAZY_LESSON.upper(), "ada", None), (VACUUM_LESSON, "ada", None)]
     Memory.objects.bulk_create(
         Memory(namespace=namespace, content=text, user_id=user, repo_id=repo, memory_type="insight", source_system="x")
         for text, user, repo in rows
     )
     assert adopt_insights() == 2
-    assert lessons() == {LAZY, VACUUM}
-    assert api.get("/insights?project=shop").json()["results"][0]["content"] == LAZY
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
+    assert api.get("/insights?project=shop").json()["results"][0]["content"] == LAZY_LESSON
     assert adopt_insights() == 0
-    assert api.post("/insights", {"content": LAZIER}).json()["created"] is False
+    assert api.post("/insights", {"content": SIMILAR_LAZY_LESSON}).json()["created"] is False
 
 
 # Many at once
@@ -293,21 +327,27 @@ def test_insights_that_came_as_mere_memories_get_their_rows(api, namespace, outs
 def test_whatever_happens_to_insights_at_once_nobody_is_refused(api):
     talk = api.post("/conversations", {}).json()["id"]
     memory = api.add("nothing yet")["id"]
-    insight = api.post("/insights", {"content": VACUUM}).json()["id"]
-    message = {"role": "user", "content": BOTH, "remember": True}
-    bulk = {"memories": [{"content": BOTH}, {"content": LAZY, "memory_type": "insight"}, {"content": marked(LAZIER)}]}
+    insight = api.post("/insights", {"content": VACUUM_LESSON}).json()["id"]
+    message = {"role": "user", "content": TWO_INSIGHTS, "remember": True}
+    bulk = {
+        "memories": [
+            {"content": TWO_INSIGHTS},
+            {"content": LAZY_LESSON, "memory_type": "insight"},
+            {"content": mark_insights(SIMILAR_LAZY_LESSON)},
+        ]
+    }
     calls = [
-        ("POST", "/memories", {"content": BOTH}),
-        ("POST", "/memories", {"content": LAZIER, "memory_type": "insight"}),
+        ("POST", "/memories", {"content": TWO_INSIGHTS}),
+        ("POST", "/memories", {"content": SIMILAR_LAZY_LESSON, "memory_type": "insight"}),
         ("POST", "/memories/bulk", bulk),
         ("POST", f"/conversations/{talk}/messages", message),
-        ("POST", "/insights", {"content": LAZY, "projects": ["shop"], "confidence": 1.0}),
-        ("POST", "/insights/extract", {"text": BOTH, "projects": ["site"]}),
-        ("PATCH", f"/memories/{memory}", {"content": marked(VACUUM, LAZY)}),
+        ("POST", "/insights", {"content": LAZY_LESSON, "projects": ["shop"], "confidence": 1.0}),
+        ("POST", "/insights/extract", {"text": TWO_INSIGHTS, "projects": ["site"]}),
+        ("PATCH", f"/memories/{memory}", {"content": mark_insights(VACUUM_LESSON, LAZY_LESSON)}),
         ("PATCH", f"/memories/{insight}", {"confidence": 0.5, "tags": ["seen"]}),
         ("POST", f"/insights/{insight}/use", None),
     ]
-    told = at_once([partial(api.call, *call) for call in calls * 2])
+    told = run_at_once([partial(api.call, *call) for call in calls * 2])
     assert {each.status_code for each in told} <= {200, 201}
     assert Insight.objects.count() == 2
     assert Insight.objects.get(pk=insight).usage_count == 2
@@ -317,12 +357,15 @@ def test_whatever_happens_to_insights_at_once_nobody_is_refused(api):
 
 
 def test_extracting_keeps_what_is_marked_and_not_the_text(api):
-    body = {"text": BOTH, "projects": ["shop"], "user_id": "ada", "collection": "global", "tags": ["t"]}
+    body = {"text": TWO_INSIGHTS, "projects": ["shop"], "user_id": "ada", "collection": "global", "tags": ["t"]}
     response = api.post("/insights/extract", body)
     assert response.status_code == 200
     told = response.json()
     assert told["found"] == 2
-    assert [(each["content"], each["created"]) for each in told["insights"]] == [(LAZY, True), (VACUUM, True)]
+    assert [(each["content"], each["created"]) for each in told["insights"]] == [
+        (LAZY_LESSON, True),
+        (VACUUM_LESSON, True),
+    ]
     for each in told["insights"]:
         assert (each["projects"], each["user_id"], each["collection"], each["tags"]) == (
             ["shop"],
@@ -337,16 +380,16 @@ def test_extracting_keeps_what_is_marked_and_not_the_text(api):
 
 
 def test_extracting_without_keeping_only_tells(api):
-    before = fingerprint()
-    told = api.post("/insights/extract", {"text": BOTH, "projects": ["secret-plans"], "keep": False}).json()
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    told = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"], "keep": False}).json()
+    assert fingerprint_tables() == before
     assert told["found"] == 2
     assert [(each["id"], each["content"], each["created"]) for each in told["insights"]] == [
-        (None, LAZY, False),
-        (None, VACUUM, False),
+        (None, LAZY_LESSON, False),
+        (None, VACUUM_LESSON, False),
     ]
-    assert told["insights"][0]["projects"] == [masked("secret-plans")]
-    kept = api.post("/insights/extract", {"text": BOTH, "projects": ["secret-plans"]}).json()["insights"]
+    assert told["insights"][0]["projects"] == [redact_project_name("secret-plans")]
+    kept = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"]}).json()["insights"]
     judged = ("insight_type", "topics", "confidence", "quality", "projects")
     assert [[each[name] for name in judged] for each in kept] == [
         [each[name] for name in judged] for each in told["insights"]
@@ -365,19 +408,21 @@ def test_a_hostile_text_is_answered_in_time(api):
 @pytest.mark.django_db(transaction=True)
 def test_editing_and_storing_the_same_at_once_lock_nobody_out(api):
     ids = [api.add(f"Number {number}.")["id"] for number in range(6)]
-    texts = [f"{number} {marked(LAZY, VACUUM)}" for number in range(6)]
+    texts = [f"{number} {mark_insights(LAZY_LESSON, VACUUM_LESSON)}" for number in range(6)]
     edits = [partial(api.patch, f"/memories/{pk}", {"content": text}) for pk, text in zip(ids, texts, strict=True)]
     bulk = {"memories": [{"content": f"In bulk {text}"} for text in texts]}
     stores = [partial(api.post, "/memories/bulk", bulk) for _ in range(6)]
-    assert {response.status_code for response in at_once([*edits, *stores])} == {200, 201}
-    assert lessons() == {LAZY, VACUUM}
+    assert {response.status_code for response in run_at_once([*edits, *stores])} == {200, 201}
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_deleted_and_told_at_once_is_there_or_not(api):
-    pk = api.post("/insights", {"content": LAZY}).json()["id"]
-    calls = [partial(api.post, "/insights", {"content": LAZY}) for _ in range(8)]
-    calls += [partial(api.post, "/projects/share", {"insight": LAZY, "target_projects": ["shop"]}) for _ in range(4)]
+    pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
+    calls = [partial(api.post, "/insights", {"content": LAZY_LESSON}) for _ in range(8)]
+    calls += [
+        partial(api.post, "/projects/share", {"insight": LAZY_LESSON, "target_projects": ["shop"]}) for _ in range(4)
+    ]
     calls += [partial(api.delete, f"/insights/{pk}")]
-    assert {response.status_code for response in at_once(calls)} <= {200, 201, 204, 404}
-    assert len(lessons()) <= 1
+    assert {response.status_code for response in run_at_once(calls)} <= {200, 201, 204, 404}
+    assert len(load_insights()) <= 1

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.insights.deduplication import Text
-from memories.insights.minhash import bands, digest, likeness, normalised, pieces
+from memories.insights.deduplication import TextFingerprint
+from memories.insights.minhash import compute_bands, compute_shingles, digest, jaccard_similarity, normalise_text
 
 WORDS = ["".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=2 + n % 8)) for n in range(3_000)]
 
 
-def edited(seed: int, words: int, changes: int) -> tuple[str, str]:
+def edit_random_words(seed: int, words: int, changes: int) -> tuple[str, str]:
     """A text of random words and the same with some of them replaced."""
     chance = random.Random(seed)
     one = chance.choices(WORDS, k=words)
@@ -22,8 +22,8 @@ def edited(seed: int, words: int, changes: int) -> tuple[str, str]:
     return " ".join(one), " ".join(other)
 
 
-def alike(one: str, other: str) -> float:
-    return likeness(pieces(normalised(one)), pieces(normalised(other)))
+def compare(one: str, other: str) -> float:
+    return jaccard_similarity(compute_shingles(normalise_text(one)), compute_shingles(normalise_text(other)))
 
 
 @pytest.mark.parametrize(
@@ -38,47 +38,54 @@ def alike(one: str, other: str) -> float:
     + ["Ａ ｑｕｅｒｙｓｅｔ is lazy"],
 )
 def test_case_space_and_punctuation_make_no_difference(other):
-    assert normalised(other) == "a queryset is lazy"
+    assert normalise_text(other) == "a queryset is lazy"
 
 
 @pytest.mark.parametrize("other", ["x < y", "x > y", "x y", "x = y", "x + y"])
 def test_symbols_do(other):
-    assert [each for each in ("x < y", "x > y", "x y", "x = y", "x + y") if normalised(each) == normalised(other)] == [
-        other
-    ]
+    assert [
+        each for each in ("x < y", "x > y", "x y", "x = y", "x + y") if normalise_text(each) == normalise_text(other)
+    ] == [other]
 
 
 def test_a_text_of_nothing_but_punctuation_is_itself():
-    assert digest(normalised("…!?")) != digest(normalised("—"))
+    assert digest(normalise_text("…!?")) != digest(normalise_text("—"))
 
 
 @given(st.text())
 def test_normalising_again_changes_nothing(text):
-    assert normalised(normalised(text)) == normalised(text)
+    assert normalise_text(normalise_text(text)) == normalise_text(text)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_likeness_is_that_of_the_sets_of_pieces(one, other):
     sets = [
-        {text[n : n + 3] for n in range(len(text) - 2)} for text in (normalised(each).ljust(3) for each in (one, other))
+        {text[n : n + 3] for n in range(len(text) - 2)}
+        for text in (normalise_text(each).ljust(3) for each in (one, other))
     ]
-    assert alike(one, other) == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
-    assert alike(one, other) == alike(other, one)
-    assert alike(one, one) == 1
+    assert compare(one, other) == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
+    assert compare(one, other) == compare(other, one)
+    assert compare(one, one) == 1
 
 
 def test_bands_do_not_change_with_time():
     """They are kept, so another release must make the same."""
-    assert bands(pieces("a queryset is lazy"))[:3] == BANDS
+    assert compute_bands(compute_shingles("a queryset is lazy"))[:3] == EXPECTED_BANDS
 
 
-BANDS = [-3609915616842527514, 4773753544113344841, -6075077375321953302]
+EXPECTED_BANDS = [-3609915616842527514, 4773753544113344841, -6075077375321953302]
 
 
 @pytest.mark.parametrize(("least", "most", "found"), [(0.85, 1.0, 1.0), (0.0, 0.3, 0.02)])
 def test_what_is_near_shares_a_band_and_what_is_far_hardly_ever(least, most, found):
-    pairs = [edited(seed, 60, changes) for seed in range(60) for changes in ((1, 2, 3) if least else (30, 60))]
-    pairs = [(Text.of(one), Text.of(other)) for one, other in pairs if least <= alike(one, other) <= most]
+    pairs = [
+        edit_random_words(seed, 60, changes) for seed in range(60) for changes in ((1, 2, 3) if least else (30, 60))
+    ]
+    pairs = [
+        (TextFingerprint.of(one), TextFingerprint.of(other))
+        for one, other in pairs
+        if least <= compare(one, other) <= most
+    ]
     assert len(pairs) >= 50
     sharing = sum(not set(one.bands).isdisjoint(other.bands) for one, other in pairs) / len(pairs)
     assert sharing == 1 if found == 1 else sharing <= found
@@ -86,5 +93,5 @@ def test_what_is_near_shares_a_band_and_what_is_far_hardly_ever(least, most, fou
 
 @pytest.mark.parametrize("text", ["", "x", "xy", "\U0010ffff" * 9, "日本語のテキスト"])
 def test_any_text_has_bands(text):
-    assert len(Text.of(text).bands) == 20
-    assert all(-(2**63) <= band < 2**63 for band in Text.of(text).bands)
+    assert len(TextFingerprint.of(text).bands) == 20
+    assert all(-(2**63) <= band < 2**63 for band in TextFingerprint.of(text).bands)

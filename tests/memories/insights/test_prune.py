@@ -12,29 +12,29 @@ from memories.insights import retention
 from memories.insights.models import Insight
 from memories.insights.tasks import prune_insights
 from memories.models import Memory
-from tests.memories.insights.lessons import LAZY, VACUUM
-from tests.wire import at_once
+from tests.memories.insights.lessons import LAZY_LESSON, VACUUM_LESSON
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
 
 
-def told(api, content: str, days: float, **fields: object) -> str:
+def add_insight(api, content: str, days: float, **fields: object) -> str:
     when = (timezone.now() - timedelta(days=days)).isoformat()
     pk = api.post("/insights", {"content": content, "quality": 0.3, **fields}).json()["id"]
     Memory.objects.filter(pk=pk).update(created_at=when)
     return pk
 
 
-def left() -> set[str]:
+def load_insights() -> set[str]:
     return set(Insight.objects.values_list("memory__content", flat=True))
 
 
-def command(*words: str) -> None:
+def run_prune(*words: str) -> None:
     call_command("prune_insights", *words)
 
 
 def test_old_poor_and_unused_ones_go_with_their_memories(api):
-    told(api, LAZY, 91)
+    add_insight(api, LAZY_LESSON, 91)
     assert prune_insights() == 1
     assert (Insight.objects.count(), Memory.objects.count()) == (0, 0)
     assert prune_insights() == 0
@@ -53,69 +53,69 @@ def test_old_poor_and_unused_ones_go_with_their_memories(api):
     ids=str,
 )
 def test_young_good_and_marked_ones_stay(api, days, said):
-    told(api, LAZY, days, **said)
+    add_insight(api, LAZY_LESSON, days, **said)
     assert prune_insights() == 0
-    assert left() == {LAZY}
+    assert load_insights() == {LAZY_LESSON}
 
 
 def test_a_used_one_stays(api):
-    pk = told(api, LAZY, 1000)
+    pk = add_insight(api, LAZY_LESSON, 1000)
     api.post(f"/insights/{pk}/use")
     assert prune_insights() == 0
 
 
 def test_memories_that_are_no_insights_stay(api):
     api.add("old", created_at="2020-01-01T00:00:00Z")
-    told(api, LAZY, 1000)
+    add_insight(api, LAZY_LESSON, 1000)
     prune_insights()
     assert Memory.objects.get().content == "old"
 
 
 def test_there_is_no_end_before_all_are_gone(api, monkeypatch):
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(retention, "PRUNE_BATCH_SIZE", 2)
     for number in range(5):
-        told(api, f"{chr(0x4E00 + number) * 10} is the lesson number {number} of them all.", 100)
+        add_insight(api, f"{chr(0x4E00 + number) * 10} is the lesson number {number} of them all.", 100)
     assert prune_insights() == 5
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_is_being_used_is_left_alone(api):
-    told(api, LAZY, 100)
-    other = told(api, VACUUM, 100)
+    add_insight(api, LAZY_LESSON, 100)
+    other = add_insight(api, VACUUM_LESSON, 100)
 
     def prune_elsewhere() -> int:
         return prune_insights()
 
     with transaction.atomic():
         Insight.objects.filter(pk=other).update(usage_count=1)
-        assert at_once([prune_elsewhere]) == [1]
-    assert left() == {VACUUM}
+        assert run_at_once([prune_elsewhere]) == [1]
+    assert load_insights() == {VACUUM_LESSON}
     assert prune_insights() == 0
 
 
 @pytest.mark.parametrize(
     ("words", "gone"),
     [
-        ((), {LAZY}),
-        (("--older-than", "30d"), {LAZY, VACUUM}),
+        ((), {LAZY_LESSON}),
+        (("--older-than", "30d"), {LAZY_LESSON, VACUUM_LESSON}),
         (("--older-than", "20w"), set()),
         (("--min-quality", "0.3"), set()),
         (("--namespace", "theirs"), set()),
-        (("--namespace", "ours"), {LAZY}),
+        (("--namespace", "ours"), {LAZY_LESSON}),
         (("--dry-run",), set()),
     ],
 )
 def test_the_command_prunes_what_is_meant(api, outsider, words, gone):
-    told(api, LAZY, 100)
-    told(api, VACUUM, 50)
-    command(*words)
-    assert left() == {LAZY, VACUUM} - gone
+    add_insight(api, LAZY_LESSON, 100)
+    add_insight(api, VACUUM_LESSON, 50)
+    run_prune(*words)
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON} - gone
 
 
 def test_the_command_says_how_many(api, capsys):
-    told(api, LAZY, 100)
-    command("--dry-run")
-    command()
+    add_insight(api, LAZY_LESSON, 100)
+    run_prune("--dry-run")
+    run_prune()
     assert capsys.readouterr().out.splitlines() == ["1 insights would be deleted.", "1 insights were deleted."]
 
 
@@ -123,11 +123,11 @@ def test_the_command_says_how_many(api, capsys):
     "words", [("--older-than", "soon"), ("--min-quality", "7"), ("--min-quality", "nan"), ("--namespace", "nobody's")]
 )
 def test_what_cannot_be_meant_is_refused(api, words):
-    told(api, LAZY, 1000)
+    add_insight(api, LAZY_LESSON, 1000)
     with pytest.raises(CommandError) as caught:
-        command(*words)
+        run_prune(*words)
     assert caught.value.returncode == 2
-    assert left() == {LAZY}
+    assert load_insights() == {LAZY_LESSON}
 
 
 def test_beat_prunes_every_week():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.insights.redaction import masked
+from memories.insights.redaction import redact_project_name
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from memories.insights.redaction import masked
     + ["authentication-service-for-everybody-here", "x" * 255],
 )
 def test_a_plain_name_stays(name):
-    assert masked(name) == name
+    assert redact_project_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -35,20 +35,20 @@ def test_a_plain_name_stays(name):
     + ["ghp_0123456789", "0123456789abcdef0123456789abcdef", "dGhpcyBpcyBhIHNlY3JldCBrZXkgaW5kZWVk1234"],
 )
 def test_a_name_that_looks_secret_is_told_by_its_hash(name):
-    hidden = masked(name)
+    hidden = redact_project_name(name)
     assert hidden.startswith("project-")
     assert len(hidden) == 20
     assert set(hidden[8:]) <= set("0123456789abcdef")
 
 
 def test_two_secret_names_stay_two():
-    assert masked("secret-a") != masked("secret-b")
+    assert redact_project_name("secret-a") != redact_project_name("secret-b")
 
 
 def test_the_hash_is_that_of_the_name():
-    assert masked("secret") == "project-2bb80d537b1d"
+    assert redact_project_name("secret") == "project-2bb80d537b1d"
 
 
 @given(st.text(max_size=255))
 def test_masking_again_changes_nothing(name):
-    assert masked(masked(name)) == masked(name)
+    assert redact_project_name(redact_project_name(name)) == redact_project_name(name)

@@ -25,25 +25,25 @@ from memories.insights import scoring
     ],
 )
 def test_the_type_is_that_for_which_the_most_words_speak(text, kind):
-    assert scoring.insight_type(text) == kind
+    assert scoring.classify_type(text) == kind
 
 
 def test_topics_are_what_is_named_and_then_what_is_frequent():
     text = "Use `select_for_update` in PostgreSQL; SessionStore locks. Writers wait, writers queue. The writers' locks."
-    assert scoring.topics(text) == ["select_for_update", "postgresql", "sessionstore", "writers", "locks"]
+    assert scoring.extract_topics(text) == ["select_for_update", "postgresql", "sessionstore", "writers", "locks"]
 
 
 def test_everyday_words_and_short_ones_are_no_topics():
-    assert scoring.topics("There there, because because it sits it sits.") == []
+    assert scoring.extract_topics("There there, because because it sits it sits.") == []
 
 
 def test_topics_are_eight_at_most_each_once():
-    assert scoring.topics(" ".join(f"`name{n}` `NAME{n}`" for n in range(20))) == [f"name{n}" for n in range(8)]
+    assert scoring.extract_topics(" ".join(f"`name{n}` `NAME{n}`" for n in range(20))) == [f"name{n}" for n in range(8)]
 
 
 @pytest.mark.parametrize("secret", ["sk-abcdef123456", "AKIAIOSFODNN7EXAMPLE", "my_secret_key"])
 def test_a_secret_is_no_topic(secret):
-    assert scoring.topics(f"Never print `{secret}` in python.") == ["python"]
+    assert scoring.extract_topics(f"Never print `{secret}` in python.") == ["python"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_secret_is_no_topic(secret):
     ],
 )
 def test_confidence_is_more_with_evidence_and_less_with_hedges(text, confidence):
-    assert scoring.confidence(text) == confidence
+    assert scoring.estimate_confidence(text) == confidence
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_confidence_is_more_with_evidence_and_less_with_hedges(text, confidence)
     ],
 )
 def test_quality_is_made_of_length_reason_code_figures_and_form(text, quality):
-    assert scoring.quality(text) == quality
+    assert scoring.estimate_quality(text) == quality
 
 
 @given(st.text(max_size=300))
 def test_every_text_has_a_judgement_within_bounds(text):
-    judgement = scoring.judged(text)
+    judgement = scoring.score_insight(text)
     assert 0 <= judgement.confidence <= 1
     assert 0 <= judgement.quality <= 1
-    assert judgement.insight_type in scoring.SIGNS or judgement.insight_type == "general"
+    assert judgement.insight_type in scoring.TYPE_WORDS or judgement.insight_type == "general"
     assert len(judgement.topics) <= 8
     assert all(2 <= len(topic) <= 64 for topic in judgement.topics)
-    assert scoring.judged(text) == judgement
+    assert scoring.score_insight(text) == judgement
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_every_text_has_a_judgement_within_bounds(text):
 )
 def test_the_time_grows_with_the_length_alone(piece):
     started = time.perf_counter()
-    scoring.judged((piece * 100_000)[:100_000])
+    scoring.score_insight((piece * 100_000)[:100_000])
     assert time.perf_counter() - started < 1.5

@@ -7,18 +7,18 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from memories.insights.deduplication import CANDIDATES
-from memories.insights.minhash import likeness, normalised, pieces
+from memories.insights.deduplication import SELECT_DUPLICATE_CANDIDATES_SQL
+from memories.insights.minhash import compute_shingles, jaccard_similarity, normalise_text
 from memories.insights.models import Insight
-from memories.insights.redaction import masked
-from memories.insights.storage import InsightDraft, keep
+from memories.insights.redaction import redact_project_name
+from memories.insights.storage import InsightDraft, save_insights
 from memories.models import Memory
-from tests.memories.insights.lessons import LAZIER, LAZY, VACUUM, the_insight
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.memories.insights.lessons import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-EVERYTHING = {
-    "content": LAZY,
+ALL_FIELDS = {
+    "content": LAZY_LESSON,
     "collection": "global",
     "insight_type": "pattern",
     "topics": ["orm", "laziness"],
@@ -34,14 +34,16 @@ EVERYTHING = {
 }
 
 
-def added(api, content: str = LAZY, **fields: object) -> dict:
+def add_insight(api, content: str = LAZY_LESSON, **fields: object) -> dict:
     response = api.post("/insights", {"content": content, **fields})
     assert response.status_code in (200, 201), response.content
     return response.json()
 
 
 def test_only_the_content_is_required_and_the_rest_is_judged(api):
-    insight = added(api, "Always close a cursor, because `open` ones hold 2 locks until the transaction is at its end.")
+    insight = add_insight(
+        api, "Always close a cursor, because `open` ones hold 2 locks until the transaction is at its end."
+    )
     assert insight["created"] is True
     assert (insight["collection"], insight["insight_type"]) == ("project", "best_practice")
     assert (insight["topics"], insight["projects"], insight["tags"]) == (["open"], [], [])
@@ -51,11 +53,11 @@ def test_only_the_content_is_required_and_the_rest_is_judged(api):
 
 
 def test_everything_that_is_said_is_kept(api):
-    response = api.post("/insights", EVERYTHING)
+    response = api.post("/insights", ALL_FIELDS)
     assert response.status_code == 201
     insight = response.json()
-    shown = set(EVERYTHING) & set(insight)
-    assert {name: insight[name] for name in shown} == {name: EVERYTHING[name] for name in shown}
+    shown = set(ALL_FIELDS) & set(insight)
+    assert {name: insight[name] for name in shown} == {name: ALL_FIELDS[name] for name in shown}
     memory = Memory.objects.get()
     assert (memory.memory_type, memory.source_system) == ("insight", "insights")
     assert (memory.agent_id, memory.session_id, memory.workflow_id) == ("writer", "monday", "letters")
@@ -64,19 +66,19 @@ def test_everything_that_is_said_is_kept(api):
 
 
 def test_it_is_a_memory_like_others(api):
-    insight = added(api)
+    insight = add_insight(api)
     assert api.get(f"/memories/{insight['id']}").json()["memory_type"] == "insight"
     assert [hit["memory"]["id"] for hit in api.search("queryset")["results"]] == [insight["id"]]
 
 
 def test_of_a_single_project_it_is_a_memory_of_that_repository(api):
-    added(api, projects=["shop"])
+    add_insight(api, projects=["shop"])
     assert Memory.objects.get().repo_id == "shop"
 
 
 def test_it_names_the_memory_and_the_conversation_it_came_from(api):
     memory, talk = api.add("Where it came from."), api.post("/conversations", {}).json()
-    insight = added(api, source_memory_id=memory["id"], conversation_id=talk["id"])
+    insight = add_insight(api, source_memory_id=memory["id"], conversation_id=talk["id"])
     assert (insight["source_memory_id"], insight["conversation_id"]) == (memory["id"], talk["id"])
     api.delete(f"/memories/{memory['id']}")
     insight = api.get(f"/insights/{insight['id']}").json()
@@ -89,12 +91,12 @@ def test_an_origin_that_is_not_there_is_refused(api, outsider, field):
         "source_memory_id": outsider.add("Theirs.")["id"],
         "conversation_id": outsider.post("/conversations", {}).json()["id"],
     }
-    before = fingerprint()
+    before = fingerprint_tables()
     for pk in (str(uuid4()), theirs[field]):
-        response = api.post("/insights", {"content": LAZY, field: pk})
+        response = api.post("/insights", {"content": LAZY_LESSON, field: pk})
         assert is_problem(response, 422)
-        assert blamed(response) == {field}
-    assert fingerprint() == before
+        assert list_blamed_fields(response) == {field}
+    assert fingerprint_tables() == before
 
 
 def test_a_length_is_told_in_characters(api):
@@ -119,9 +121,9 @@ def test_a_length_is_told_in_characters(api):
     ],
 )
 def test_what_is_out_of_bounds_is_refused(api, field, value):
-    response = api.post("/insights", {"content": LAZY, field: value})
+    response = api.post("/insights", {"content": LAZY_LESSON, field: value})
     assert is_problem(response, 422)
-    assert {each.partition(".")[0] for each in blamed(response)} == {field}
+    assert {each.partition(".")[0] for each in list_blamed_fields(response)} == {field}
     assert Memory.objects.count() == 0
 
 
@@ -129,22 +131,30 @@ def test_what_is_out_of_bounds_is_refused(api, field, value):
 
 
 @pytest.mark.parametrize(
-    "again", [LAZY, LAZY.upper(), f"  “{LAZY}” !", LAZIER], ids=["same", "capitals", "marks", "near"]
+    "again",
+    [LAZY_LESSON, LAZY_LESSON.upper(), f"  “{LAZY_LESSON}” !", SIMILAR_LAZY_LESSON],
+    ids=["same", "capitals", "marks", "near"],
 )
 def test_the_same_or_nearly_the_same_is_kept_once(api, again):
-    first = added(api)
+    first = add_insight(api)
     response = api.post("/insights", {"content": again, "user_id": "ben"})
     assert response.status_code == 200
     assert (response.json()["id"], response.json()["created"]) == (first["id"], False)
-    assert (response.json()["content"], response.json()["user_id"]) == (LAZY, None)
+    assert (response.json()["content"], response.json()["user_id"]) == (LAZY_LESSON, None)
     assert (Memory.objects.count(), Insight.objects.count()) == (1, 1)
 
 
 def test_the_two_that_are_near_are_just_that():
-    assert 0.85 <= likeness(pieces(normalised(LAZY)), pieces(normalised(LAZIER))) < 1
+    assert (
+        0.85
+        <= jaccard_similarity(
+            compute_shingles(normalise_text(LAZY_LESSON)), compute_shingles(normalise_text(SIMILAR_LAZY_LESSON))
+        )
+        < 1
+    )
 
 
-def of_likeness(share: float) -> str:
+def build_text_of_similarity(share: float) -> str:
     """A text that shares about this much with LETTERS."""
     return LETTERS[: round(len(LETTERS) * share)]
 
@@ -154,57 +164,59 @@ LETTERS = "".join(chr(0x4E00 + n) for n in range(1000))
 
 @pytest.mark.parametrize(("share", "same"), [(0.80, False), (0.84, False), (0.852, True), (0.90, True)])
 def test_near_begins_at_a_likeness_of_85_percent(api, share, same):
-    first, again = added(api, LETTERS), added(api, of_likeness(share))
+    first, again = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(share))
     assert (again["id"] == first["id"]) is same
 
 
 def test_of_several_that_are_near_the_nearest_is_meant(api):
-    first, second = added(api, LETTERS), added(api, of_likeness(0.8))
-    assert added(api, of_likeness(0.98))["id"] == first["id"]
-    assert added(api, of_likeness(0.82))["id"] == second["id"]
+    first, second = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(0.8))
+    assert add_insight(api, build_text_of_similarity(0.98))["id"] == first["id"]
+    assert add_insight(api, build_text_of_similarity(0.82))["id"] == second["id"]
 
 
 def test_projects_and_topics_are_united_and_the_greater_figures_stay(api):
-    added(api, projects=["shop", "billing"], topics=["orm"], confidence=0.5, quality=0.9)
-    insight = added(api, LAZIER, projects=["billing", "site"], topics=["sql", "orm"], confidence=0.75, quality=0.25)
+    add_insight(api, projects=["shop", "billing"], topics=["orm"], confidence=0.5, quality=0.9)
+    insight = add_insight(
+        api, SIMILAR_LAZY_LESSON, projects=["billing", "site"], topics=["sql", "orm"], confidence=0.75, quality=0.25
+    )
     assert insight["projects"] == ["shop", "billing", "site"]
     assert insight["topics"] == ["orm", "sql"]
     assert (insight["confidence"], insight["quality"]) == (0.75, 0.9)
 
 
 def test_tags_and_metadata_are_united(api):
-    first = added(api, tags=["a", "b"], metadata={"one": 1, "both": 1})
-    again = added(api, LAZIER, tags=["b", "c"], metadata={"two": 2, "both": 2})
+    first = add_insight(api, tags=["a", "b"], metadata={"one": 1, "both": 1})
+    again = add_insight(api, SIMILAR_LAZY_LESSON, tags=["b", "c"], metadata={"two": 2, "both": 2})
     assert (again["id"], again["created"], again["tags"]) == (first["id"], False, ["a", "b", "c"])
     assert Memory.objects.get().metadata == {"one": 1, "both": 2, "two": 2}
 
 
 def test_the_later_end_stays_and_none_is_the_latest(api):
     ends = [{"ttl_seconds": 100}, {"ttl_seconds": 1_000}, {}, {"ttl_seconds": 5_000}]
-    told = [api.add(LAZY, memory_type="insight", **end) for end in ends]
+    told = [api.add(LAZY_LESSON, memory_type="insight", **end) for end in ends]
     assert len({each["id"] for each in told}) == 1
     assert told[0]["expires_at"] < told[1]["expires_at"]
     assert (told[2]["expires_at"], told[3]["expires_at"]) == (None, None)
-    passing = api.add(VACUUM, memory_type="insight", ttl_seconds=100)
-    assert added(api, VACUUM)["id"] == passing["id"]
+    passing = api.add(VACUUM_LESSON, memory_type="insight", ttl_seconds=100)
+    assert add_insight(api, VACUUM_LESSON)["id"] == passing["id"]
     assert Memory.objects.get(pk=passing["id"]).expires_at is None
 
 
 def test_an_insight_for_a_secret_repository_does_not_name_it(api):
-    memory = api.add(LAZY, memory_type="insight", repo_id="prod-secret-vault")
-    assert memory["repo_id"] == masked("prod-secret-vault") != "prod-secret-vault"
+    memory = api.add(LAZY_LESSON, memory_type="insight", repo_id="prod-secret-vault")
+    assert memory["repo_id"] == redact_project_name("prod-secret-vault") != "prod-secret-vault"
 
 
 def test_what_is_not_said_again_changes_nothing(api):
-    first = added(api, projects=["shop"], topics=[], confidence=0.1, quality=0.1)
-    before = fingerprint()
-    assert added(api) == first | {"created": False}
-    assert fingerprint() == before
+    first = add_insight(api, projects=["shop"], topics=[], confidence=0.1, quality=0.1)
+    before = fingerprint_tables()
+    assert add_insight(api) == first | {"created": False}
+    assert fingerprint_tables() == before
 
 
 def test_uniting_has_a_bound(api):
     for turn in range(2):
-        insight = added(
+        insight = add_insight(
             api,
             projects=[f"p{turn}-{n}" for n in range(64 if turn else 40)],
             topics=[f"t{turn}-{n}" for n in range(32 if turn else 20)],
@@ -214,37 +226,37 @@ def test_uniting_has_a_bound(api):
 
 
 def test_namespaces_have_nothing_in_common(api, outsider):
-    assert added(api)["id"] != added(outsider)["id"]
-    assert added(outsider, LAZIER)["created"] is False
+    assert add_insight(api)["id"] != add_insight(outsider)["id"]
+    assert add_insight(outsider, SIMILAR_LAZY_LESSON)["created"] is False
     assert Insight.objects.count() == 2
 
 
 def test_an_expired_insight_is_nobodys(api):
-    old = added(api)
+    old = add_insight(api)
     Memory.objects.update(expires_at=timezone.now())
     assert api.get(f"/insights/{old['id']}").status_code == 404
-    assert added(api)["created"] is True
-    assert the_insight().pk != UUID(old["id"])
+    assert add_insight(api)["created"] is True
+    assert get_insight().pk != UUID(old["id"])
 
 
 def test_an_expired_one_that_is_near_is_nobodys_either(api):
-    old = added(api)
+    old = add_insight(api)
     Memory.objects.update(expires_at=timezone.now())
-    assert added(api, LAZIER)["id"] != old["id"]
+    assert add_insight(api, SIMILAR_LAZY_LESSON)["id"] != old["id"]
 
 
 # Names of projects
 
 
 def test_a_project_whose_name_looks_secret_is_told_by_its_hash(api):
-    insight = added(api, projects=["shop", "secret-plans"])
-    assert insight["projects"] == ["shop", masked("secret-plans")]
+    insight = add_insight(api, projects=["shop", "secret-plans"])
+    assert insight["projects"] == ["shop", redact_project_name("secret-plans")]
     assert "secret" not in str(list(Insight.objects.values())) + str(list(Memory.objects.values()))
 
 
 def test_the_repository_of_its_memory_is_masked_too(api):
-    added(api, projects=["secret-plans"])
-    assert Memory.objects.get().repo_id == masked("secret-plans")
+    add_insight(api, projects=["secret-plans"])
+    assert Memory.objects.get().repo_id == redact_project_name("secret-plans")
 
 
 # Many at once
@@ -252,7 +264,13 @@ def test_the_repository_of_its_memory_is_masked_too(api):
 
 def test_all_of_one_request_are_kept_in_order_and_each_once(namespace):
     with transaction.atomic():
-        kept = keep(namespace.pk, [InsightDraft(text) for text in (LAZY, VACUUM, LAZIER, VACUUM.upper(), LETTERS)])
+        kept = save_insights(
+            namespace.pk,
+            [
+                InsightDraft(text)
+                for text in (LAZY_LESSON, VACUUM_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON.upper(), LETTERS)
+            ],
+        )
     ids = [pk for pk, _ in kept]
     assert ids[0] == ids[2] and ids[1] == ids[3]
     assert [created for _, created in kept] == [True, True, False, False, True]
@@ -261,15 +279,18 @@ def test_all_of_one_request_are_kept_in_order_and_each_once(namespace):
 
 def test_twins_of_one_request_unite(namespace):
     with transaction.atomic():
-        keep(namespace.pk, [InsightDraft(LAZY, projects=["a"]), InsightDraft(LAZIER, projects=["b"], quality=1.0)])
-    assert (the_insight().projects, the_insight().quality) == (["a", "b"], 1.0)
+        save_insights(
+            namespace.pk,
+            [InsightDraft(LAZY_LESSON, projects=["a"]), InsightDraft(SIMILAR_LAZY_LESSON, projects=["b"], quality=1.0)],
+        )
+    assert (get_insight().projects, get_insight().quality) == (["a", "b"], 1.0)
 
 
 def test_what_it_was_used_for_elsewhere_comes_with_it(namespace):
     moment = timezone.now()
     with transaction.atomic():
-        keep(namespace.pk, [InsightDraft(LAZY, usage_count=3, last_used_at=moment, created_at=moment)])
-    insight = the_insight()
+        save_insights(namespace.pk, [InsightDraft(LAZY_LESSON, usage_count=3, last_used_at=moment, created_at=moment)])
+    insight = get_insight()
     assert (insight.usage_count, insight.last_used_at, insight.memory.created_at) == (3, moment, moment)
 
 
@@ -278,20 +299,23 @@ def test_keeping_takes_the_same_statements_however_many(namespace, django_assert
     texts = [f"{LETTERS[n * 8 : n * 8 + 40]} is a text of its own." for n in range(number)]
     with transaction.atomic():
         with django_assert_num_queries(6):  # hold, twins, SAVEPOINT, memories, RELEASE, insights
-            keep(namespace.pk, [InsightDraft(text, projects=["a"]) for text in texts])
+            save_insights(namespace.pk, [InsightDraft(text, projects=["a"]) for text in texts])
         with django_assert_num_queries(4):  # hold, twins, both updates
-            keep(namespace.pk, [InsightDraft(text, projects=["b"]) for text in texts])
+            save_insights(namespace.pk, [InsightDraft(text, projects=["b"]) for text in texts])
     assert Insight.objects.count() == number
 
 
 def test_candidates_are_found_by_the_index_of_bands(namespace):
     with transaction.atomic():
-        keep(namespace.pk, [InsightDraft(f"{LETTERS[n : n + 40]} is a text of its own.") for n in range(0, 900, 3)])
+        save_insights(
+            namespace.pk, [InsightDraft(f"{LETTERS[n : n + 40]} is a text of its own.") for n in range(0, 900, 3)]
+        )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE insights_insight")
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
-            "EXPLAIN " + CANDIDATES, {"namespace": namespace.pk, "told": '[{"place":0,"digest":"00","bands":[1]}]'}
+            "EXPLAIN " + SELECT_DUPLICATE_CANDIDATES_SQL,
+            {"namespace": namespace.pk, "told": '[{"place":0,"digest":"00","bands":[1]}]'},
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "insight_bands" in plan
@@ -302,10 +326,10 @@ def test_candidates_are_found_by_the_index_of_bands(namespace):
 @pytest.mark.parametrize("near", [False, True])
 def test_twenty_writers_of_the_same_leave_one(api, near):
     texts = [LETTERS[n:] if near else LETTERS for n in range(20)]
-    told = at_once([partial(added, api, text, projects=[f"p{n}"]) for n, text in enumerate(texts)])
+    told = run_at_once([partial(add_insight, api, text, projects=[f"p{n}"]) for n, text in enumerate(texts)])
     assert len({each["id"] for each in told}) == 1
     assert sum(each["created"] for each in told) == 1
-    assert sorted(the_insight().projects) == sorted(f"p{n}" for n in range(20))
+    assert sorted(get_insight().projects) == sorted(f"p{n}" for n in range(20))
     assert Memory.objects.count() == 1
 
 
@@ -313,22 +337,22 @@ def test_twenty_writers_of_the_same_leave_one(api, near):
 
 
 def test_the_database_keeps_the_same_once(api, namespace):
-    added(api)
+    add_insight(api)
     memory = Memory.objects.create(namespace=namespace, content="other", source_system="test")
-    twin = the_insight()
+    twin = get_insight()
     with pytest.raises(IntegrityError, match="insight_is_kept_once"), transaction.atomic():
         Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=twin.digest, bands=[])
 
 
 def test_deleting_either_way_deletes_both(api):
     for path in ("insights", "memories"):
-        insight = added(api)
+        insight = add_insight(api)
         assert api.delete(f"/{path}/{insight['id']}").status_code == 204
         assert (Insight.objects.count(), Memory.objects.count()) == (0, 0)
 
 
 def test_an_outsider_sees_and_deletes_nothing(api, outsider):
-    insight = added(api)
+    insight = add_insight(api)
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/use")):
         assert outsider.call(method, f"/insights/{insight['id']}{path}").status_code == 404
     assert outsider.get("/insights").json()["results"] == []
@@ -343,7 +367,7 @@ def test_a_memory_that_is_no_insight_is_not_there(api):
 
 
 def test_erasing_a_user_erases_his_insights(api):
-    added(api, user_id="ada")
-    mine = added(api, VACUUM)
+    add_insight(api, user_id="ada")
+    mine = add_insight(api, VACUUM_LESSON)
     assert api.delete("/users/ada").status_code == 200
-    assert str(the_insight().pk) == mine["id"]
+    assert str(get_insight().pk) == mine["id"]

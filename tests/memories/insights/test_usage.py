@@ -7,63 +7,63 @@ import pytest
 from django.utils import timezone
 
 from memories.insights.models import Insight
-from memories.insights.redaction import masked
+from memories.insights.redaction import redact_project_name
 from memories.models import Memory
-from tests.memories.insights.lessons import LAZY, VACUUM, the_insight
-from tests.wire import at_once
+from tests.memories.insights.lessons import LAZY_LESSON, VACUUM_LESSON, get_insight
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
 
 
-def used(api, pk: str) -> dict:
+def use_insight(api, pk: str) -> dict:
     response = api.post(f"/insights/{pk}/use")
     assert response.status_code == 200
     return response.json()
 
 
 def test_a_use_is_counted_and_dated(api):
-    insight = api.post("/insights", {"content": LAZY, "projects": ["shop"], "tags": ["t"]}).json()
-    told = used(api, insight["id"])
+    insight = api.post("/insights", {"content": LAZY_LESSON, "projects": ["shop"], "tags": ["t"]}).json()
+    told = use_insight(api, insight["id"])
     assert told["usage_count"] == 1
     assert timezone.now() - datetime.fromisoformat(told["last_used_at"]) < timedelta(minutes=1)
     same = set(told) - {"usage_count", "last_used_at"}
     assert {name: told[name] for name in same} == {name: insight[name] for name in same}
     assert api.get(f"/insights/{insight['id']}").json() == told
-    assert used(api, insight["id"])["usage_count"] == 2
+    assert use_insight(api, insight["id"])["usage_count"] == 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_twenty_uses_at_once_are_twenty(api):
-    pk = api.post("/insights", {"content": LAZY}).json()["id"]
-    told = at_once([partial(used, api, pk)] * 20)
+    pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
+    told = run_at_once([partial(use_insight, api, pk)] * 20)
     assert sorted(each["usage_count"] for each in told) == list(range(1, 21))
-    assert the_insight().usage_count == 20
+    assert get_insight().usage_count == 20
 
 
 def test_a_use_takes_one_statement(api, takes):
-    pk = api.post("/insights", {"content": LAZY}).json()["id"]
+    pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
     with takes(1):
-        used(api, pk)
+        use_insight(api, pk)
 
 
 def test_an_expired_one_cannot_be_used(api):
-    pk = api.post("/insights", {"content": LAZY}).json()["id"]
+    pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
     Memory.objects.update(expires_at=timezone.now())
     assert api.post(f"/insights/{pk}/use").status_code == 404
-    assert the_insight().usage_count == 0
+    assert get_insight().usage_count == 0
 
 
 def test_a_use_does_not_make_the_vector_due_again(api):
-    pk = api.post("/insights", {"content": LAZY}).json()["id"]
+    pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
     before = Memory.objects.values().get()
-    used(api, pk)
+    use_insight(api, pk)
     assert Memory.objects.values().get() == before
 
 
 # Statistics
 
 
-NOTHING = {
+EMPTY_STATISTICS = {
     "total": 0,
     "average_confidence": None,
     "average_quality": None,
@@ -75,17 +75,17 @@ NOTHING = {
 
 
 def test_of_nothing_there_is_nothing(api):
-    assert api.get("/insights/statistics").json() == NOTHING
+    assert api.get("/insights/statistics").json() == EMPTY_STATISTICS
 
 
 def test_they_come_to_this(api, outsider):
-    outsider.post("/insights", {"content": LAZY, "projects": ["theirs"]})
+    outsider.post("/insights", {"content": LAZY_LESSON, "projects": ["theirs"]})
     said = {"confidence": 0.5, "quality": 0.25, "insight_type": "gotcha", "projects": ["shop", "secret-plans"]}
-    pk = api.post("/insights", {"content": LAZY, **said}).json()["id"]
+    pk = api.post("/insights", {"content": LAZY_LESSON, **said}).json()["id"]
     said = {"confidence": 1.0, "quality": 0.75, "insight_type": "pattern", "projects": ["shop"], "collection": "global"}
-    api.post("/insights", {"content": VACUUM, **said})
+    api.post("/insights", {"content": VACUUM_LESSON, **said})
     for _ in range(3):
-        used(api, pk)
+        use_insight(api, pk)
     assert api.get("/insights/statistics").json() == {
         "total": 2,
         "average_confidence": 0.75,
@@ -95,25 +95,25 @@ def test_they_come_to_this(api, outsider):
         "by_collection": {"global": 1, "project": 1},
         "top_projects": [
             {"project": "shop", "insights": 2},
-            {"project": masked("secret-plans"), "insights": 1},
+            {"project": redact_project_name("secret-plans"), "insights": 1},
         ],
     }
 
 
 def test_ten_projects_are_told(api):
-    api.post("/insights", {"content": LAZY, "projects": [f"p{n:02}" for n in range(12)]})
+    api.post("/insights", {"content": LAZY_LESSON, "projects": [f"p{n:02}" for n in range(12)]})
     told = api.get("/insights/statistics").json()["top_projects"]
     assert [each["project"] for each in told] == [f"p{n:02}" for n in range(10)]
 
 
 def test_the_expired_do_not_count(api):
-    api.post("/insights", {"content": LAZY})
+    api.post("/insights", {"content": LAZY_LESSON})
     Memory.objects.update(expires_at=timezone.now())
-    assert api.get("/insights/statistics").json() == NOTHING
+    assert api.get("/insights/statistics").json() == EMPTY_STATISTICS
     assert Insight.objects.count() == 1
 
 
 def test_statistics_take_one_statement(api, takes):
-    api.post("/insights", {"content": LAZY})
+    api.post("/insights", {"content": LAZY_LESSON})
     with takes(1):
         api.get("/insights/statistics")

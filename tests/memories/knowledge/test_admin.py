@@ -12,53 +12,55 @@ from memories.knowledge.admin import clusters as pages
 from memories.knowledge.admin.preferences import PreferenceForm
 from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.models import Memory
-from memory_site.core.admin.base import CHANGED_ELSEWHERE
+from memory_site.core.admin.base import CONCURRENT_CHANGE
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
-CLUSTERS, PATTERNS = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
-PREFERENCES = "/admin/knowledge/preference/"
-LISTS = (CLUSTERS, PATTERNS, PREFERENCES)
-LIST_STATEMENTS = 4  # session, user, count, page
-SCRIPT = "<script>alert(1)</script>"
-LONG = "x" * 256
+CLUSTERS_URL, PATTERNS_URL = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
+PREFERENCES_URL = "/admin/knowledge/preference/"
+LIST_URLS = (CLUSTERS_URL, PATTERNS_URL, PREFERENCES_URL)
+MAX_LIST_STATEMENTS = 4  # session, user, count, page
+SCRIPT_TAG = "<script>alert(1)</script>"
+LONG_LABEL = "x" * 256
 
 
-def remember(namespace: Namespace, *contents: str, tags: tuple[str, ...] = ("acme",), **fields: object) -> Cluster:
+def create_cluster(
+    namespace: Namespace, *contents: str, tags: tuple[str, ...] = ("acme",), **fields: object
+) -> Cluster:
     """Memories with these tags; their cluster."""
     fields = {"namespace": namespace, "source_system": "test", "tags": list(tags)} | fields
     Memory.objects.bulk_create([Memory(id=uuid7(), content=content, **fields) for content in contents])
     return Cluster.objects.get(namespace=namespace, tags=sorted(tags))
 
 
-def pattern(namespace: Namespace, key: str = "tests first", **fields: object) -> Pattern:
+def create_pattern(namespace: Namespace, key: str = "tests first", **fields: object) -> Pattern:
     return Pattern.objects.create(
         namespace=namespace, key=key, **{"pattern_type": "workflow", "user_id": "ada"} | fields
     )
 
 
-def preference(namespace: Namespace, key: str = "theme", value: object = "dark", **fields: object) -> Preference:
+def create_preference(namespace: Namespace, key: str = "theme", value: object = "dark", **fields: object) -> Preference:
     return Preference.objects.create(namespace=namespace, key=key, value=value, **{"user_id": "ada"} | fields)
 
 
-def page_of(path: str, row: Cluster | Pattern | Preference, what: str = "change") -> str:
+def get_page_url(path: str, row: Cluster | Pattern | Preference, what: str = "change") -> str:
     return f"{path}{row.pk}/{what}/"
 
 
-def text_of(console, path: str, **parameters: object) -> str:
+def fetch_page_text(console, path: str, **parameters: object) -> str:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return response.content.decode()
 
 
-def shown(console, path: str, **parameters: object) -> list:
+def list_rows(console, path: str, **parameters: object) -> list:
     response = console.get(path, parameters)
     assert response.status_code == 200, (response.status_code, response.content[:300])
     return list(response.context["cl"].result_list)
 
 
-def said(response) -> str:
+def fetch_form_errors(response) -> str:
     """What a form that was not kept says."""
     assert response.status_code == 200, (response.status_code, response.content[:300])
     form = response.context["adminform"].form
@@ -66,12 +68,12 @@ def said(response) -> str:
     return str(form.errors)
 
 
-def kept(response) -> None:
+def assert_saved(response) -> None:
     errors = response.context and response.context["adminform"].form.errors
     assert response.status_code == 302, (response.status_code, errors)
 
 
-def clerk_of(client, django_user_model, *permissions: str):
+def create_clerk(client, django_user_model, *permissions: str):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(clerk)
@@ -82,101 +84,110 @@ def clerk_of(client, django_user_model, *permissions: str):
 
 
 def test_the_side_bar_leads_to_every_list(console):
-    page = text_of(console, "/admin/")
-    assert all(f'href="{path}"' in page for path in LISTS)
+    page = fetch_page_text(console, "/admin/")
+    assert all(f'href="{path}"' in page for path in LIST_URLS)
 
 
 def test_clusters_are_listed_with_members_and_importance(console, namespace):
-    remember(namespace, "one", "two", "three", tags=("renewal", "acme"))
-    [row] = shown(console, CLUSTERS)
+    create_cluster(namespace, "one", "two", "three", tags=("renewal", "acme"))
+    [row] = list_rows(console, CLUSTERS_URL)
     assert (row.member_count, round(row.importance_score, 1)) == (3, 1.3)
-    text = text_of(console, CLUSTERS)
+    text = fetch_page_text(console, CLUSTERS_URL)
     assert all(words in text for words in ("Agent: acme, renewal", "acme, renewal", "1.3", "1.00"))
 
 
 def test_patterns_are_listed_newest_first(console, namespace):
-    first, second = pattern(namespace, frequency=1234), pattern(namespace, "asks a lot", pattern_type="preference")
-    assert shown(console, PATTERNS) == [second, first]
-    text = text_of(console, PATTERNS)
+    first, second = (
+        create_pattern(namespace, frequency=1234),
+        create_pattern(namespace, "asks a lot", pattern_type="preference"),
+    )
+    assert list_rows(console, PATTERNS_URL) == [second, first]
+    text = fetch_page_text(console, PATTERNS_URL)
     assert all(words in text for words in ("tests first", "workflow", "ada", "1\u202f234", "1.00"))
 
 
 def test_preferences_are_listed_with_how_their_value_begins(console, namespace):
-    preference(namespace, value={"theme": "x" * 1000}, confidence=0.25)
-    text = text_of(console, PREFERENCES)
+    create_preference(namespace, value={"theme": "x" * 1000}, confidence=0.25)
+    text = fetch_page_text(console, PREFERENCES_URL)
     assert all(words in text for words in ("ada", "&quot;theme&quot;", "0.25", "api"))
     assert "x" * 200 not in text
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", LIST_URLS)
 def test_a_list_takes_the_same_statements_for_one_row_and_for_many(console, namespace, path, django_assert_num_queries):
     def more(space: Namespace, key: str) -> None:
-        remember(space, key, tags=(key,))
-        pattern(space, key)
-        preference(space, key)
+        create_cluster(space, key, tags=(key,))
+        create_pattern(space, key)
+        create_preference(space, key)
 
     more(namespace, "first")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        shown(console, path)
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        list_rows(console, path)
     for number in range(8):
         more(Namespace.objects.create(name=f"n{number}"), f"key {number}")
-    with django_assert_num_queries(LIST_STATEMENTS):
-        assert len(shown(console, path)) == 9
+    with django_assert_num_queries(MAX_LIST_STATEMENTS):
+        assert len(list_rows(console, path)) == 9
 
 
 def test_clusters_are_narrowed_by_namespace_type_and_tag(console, namespace, elsewhere):
-    ours, theirs = remember(namespace, "a", memory_type="insight"), remember(elsewhere, "b", tags=("tea", "milk"))
-    assert shown(console, CLUSTERS, namespace=namespace.pk) == [ours]
-    assert shown(console, CLUSTERS, memory_type="agent") == [theirs]
-    assert shown(console, CLUSTERS, tag="tea") == [theirs]
-    assert len(shown(console, CLUSTERS, memory_type="nonsense")) == 2
+    ours, theirs = (
+        create_cluster(namespace, "a", memory_type="insight"),
+        create_cluster(elsewhere, "b", tags=("tea", "milk")),
+    )
+    assert list_rows(console, CLUSTERS_URL, namespace=namespace.pk) == [ours]
+    assert list_rows(console, CLUSTERS_URL, memory_type="agent") == [theirs]
+    assert list_rows(console, CLUSTERS_URL, tag="tea") == [theirs]
+    assert len(list_rows(console, CLUSTERS_URL, memory_type="nonsense")) == 2
 
 
 def test_clusters_are_found_by_words_of_their_name_and_tags(console, namespace):
-    ours, other = remember(namespace, "a"), remember(namespace, "b", tags=("harbour",))
+    ours, other = create_cluster(namespace, "a"), create_cluster(namespace, "b", tags=("harbour",))
     Cluster.objects.filter(pk=ours.pk).update(name="Renewals of spring")
-    assert shown(console, CLUSTERS, q="renewal") == [ours]
-    assert shown(console, CLUSTERS, q="harbour") == [other]
-    assert shown(console, CLUSTERS, q="boat") == []
+    assert list_rows(console, CLUSTERS_URL, q="renewal") == [ours]
+    assert list_rows(console, CLUSTERS_URL, q="harbour") == [other]
+    assert list_rows(console, CLUSTERS_URL, q="boat") == []
 
 
 def test_patterns_and_preferences_are_narrowed_and_found(console, namespace, elsewhere):
     rows = {
-        PATTERNS: (pattern(namespace, "Tests first"), pattern(elsewhere, "50% done", user_id="ben")),
-        PREFERENCES: (preference(namespace, "Tests"), preference(elsewhere, "50% done", user_id="ben")),
+        PATTERNS_URL: (create_pattern(namespace, "Tests first"), create_pattern(elsewhere, "50% done", user_id="ben")),
+        PREFERENCES_URL: (
+            create_preference(namespace, "Tests"),
+            create_preference(elsewhere, "50% done", user_id="ben"),
+        ),
     }
     for path, (ours, theirs) in rows.items():
-        assert shown(console, path, namespace=namespace.pk) == [ours]
-        assert shown(console, path, user_id="ben") == [theirs]
-        assert shown(console, path, q="tests") == [ours]
-        assert shown(console, path, q="50%") == [theirs]
-        assert shown(console, path, q="5_%") == []
-    assert shown(console, PREFERENCES, q="be") == [rows[PREFERENCES][1]]
-    assert shown(console, PATTERNS, pattern_type="preference") == []
+        assert list_rows(console, path, namespace=namespace.pk) == [ours]
+        assert list_rows(console, path, user_id="ben") == [theirs]
+        assert list_rows(console, path, q="tests") == [ours]
+        assert list_rows(console, path, q="50%") == [theirs]
+        assert list_rows(console, path, q="5_%") == []
+    assert list_rows(console, PREFERENCES_URL, q="be") == [rows[PREFERENCES_URL][1]]
+    assert list_rows(console, PATTERNS_URL, pattern_type="preference") == []
 
 
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize("query", ["a\0b", SCRIPT, "x" * 5000, "\\", "%s", "::"])
+@pytest.mark.parametrize("path", LIST_URLS)
+@pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "%s", "::"])
 def test_no_query_breaks_a_list(console, namespace, path, query):
-    remember(namespace, "a")
-    pattern(namespace)
-    preference(namespace)
-    assert SCRIPT not in text_of(console, path, q=query)
+    create_cluster(namespace, "a")
+    create_pattern(namespace)
+    create_preference(namespace)
+    assert SCRIPT_TAG not in fetch_page_text(console, path, q=query)
     for name in ("namespace", "tag", "user_id", "memory_type", "pattern_type"):
         assert console.get(path, {name: query}).status_code in (200, 302, 400)
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", LIST_URLS)
 def test_no_other_condition_can_be_put_into_the_address(console, path):
     assert console.get(path, {"created_at__gte": "2026-01-01"}).status_code in (302, 400)
 
 
 def test_an_empty_list_says_how_it_fills(console, namespace):
-    assert "There is no cluster yet." in text_of(console, CLUSTERS)
-    assert "There is no pattern yet." in text_of(console, PATTERNS)
-    assert "There is no preference yet." in text_of(console, PREFERENCES)
-    assert "No cluster is like this." in text_of(console, CLUSTERS, tag="nothing")
-    assert "Searched were the newest" in text_of(console, PATTERNS, q="nothing")
+    assert "There is no cluster yet." in fetch_page_text(console, CLUSTERS_URL)
+    assert "There is no pattern yet." in fetch_page_text(console, PATTERNS_URL)
+    assert "There is no preference yet." in fetch_page_text(console, PREFERENCES_URL)
+    assert "No cluster is like this." in fetch_page_text(console, CLUSTERS_URL, tag="nothing")
+    assert "Searched were the newest" in fetch_page_text(console, PATTERNS_URL, q="nothing")
 
 
 # Clusters
@@ -184,19 +195,19 @@ def test_an_empty_list_says_how_it_fills(console, namespace):
 
 def test_a_clusters_page_leads_to_its_members(console, namespace, monkeypatch):
     monkeypatch.setattr(pages, "MEMBERS_PER_PAGE", 2)
-    cluster = remember(namespace, "first", "second", "third")
-    path = page_of(CLUSTERS, cluster)
+    cluster = create_cluster(namespace, "first", "second", "third")
+    path = get_page_url(CLUSTERS_URL, cluster)
     members = dict(Memory.objects.values_list("content", "pk"))
-    text = text_of(console, path)
+    text = fetch_page_text(console, path)
     assert all(f"/admin/memories/memory/{members[name]}/change/" in text for name in ("third", "second"))
-    assert "first" in text_of(console, path, page=2)
-    assert text_of(console, path, page="x").count("/admin/memories/memory/0") == 2
+    assert "first" in fetch_page_text(console, path, page=2)
+    assert fetch_page_text(console, path, page="x").count("/admin/memories/memory/0") == 2
 
 
 def test_what_is_said_of_a_cluster_is_changed_and_its_tags_are_not(console, namespace):
-    cluster = remember(namespace, "a")
+    cluster = create_cluster(namespace, "a")
     told = {"name": "Renewals", "description": "of Acme", "topics": "sales, spring", "confidence": "0.5"}
-    kept(console.post(page_of(CLUSTERS, cluster), told | {"tags": "other", "memory_type": "insight"}))
+    assert_saved(console.post(get_page_url(CLUSTERS_URL, cluster), told | {"tags": "other", "memory_type": "insight"}))
     changed = Cluster.objects.get()
     assert (changed.name, changed.description, changed.topics) == ("Renewals", "of Acme", ["sales", "spring"])
     assert (changed.confidence, changed.told, changed.tags) == (0.5, True, ["acme"])
@@ -205,19 +216,19 @@ def test_what_is_said_of_a_cluster_is_changed_and_its_tags_are_not(console, name
 
 
 def test_a_cluster_without_a_name_stays_so_while_the_rest_is_changed(console, namespace):
-    cluster = remember(namespace, "a")
-    kept(console.post(page_of(CLUSTERS, cluster), {"name": "", "confidence": "0.5"}))
+    cluster = create_cluster(namespace, "a")
+    assert_saved(console.post(get_page_url(CLUSTERS_URL, cluster), {"name": "", "confidence": "0.5"}))
     assert (Cluster.objects.get().name, Cluster.objects.get().confidence) == ("", 0.5)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": LONG}, "at most 255"),
+        ({"name": LONG_LABEL}, "at most 255"),
         ({"name": "a\0b"}, "Null characters"),
         ({"name": "  "}, "blank"),
         ({"description": "x" * 10_001}, "at most 10000"),
-        ({"topics": LONG}, "at most 255"),
+        ({"topics": LONG_LABEL}, "at most 255"),
         ({"topics": "a\0b"}, "NUL"),
         ({"topics": ",".join(map(str, range(65)))}, "at most 64"),
         ({"confidence": "1.5"}, "less than or equal to 1"),
@@ -227,57 +238,63 @@ def test_a_cluster_without_a_name_stays_so_while_the_rest_is_changed(console, na
     ids=str,
 )
 def test_what_no_cluster_can_be_is_told(console, namespace, fields, words):
-    cluster = remember(namespace, "a")
-    assert words in said(console.post(page_of(CLUSTERS, cluster), {"name": "ok", "confidence": "1"} | fields))
+    cluster = create_cluster(namespace, "a")
+    assert words in fetch_form_errors(
+        console.post(get_page_url(CLUSTERS_URL, cluster), {"name": "ok", "confidence": "1"} | fields)
+    )
     assert not Cluster.objects.get().told
 
 
 def test_nobody_makes_a_cluster_by_hand(console, namespace):
-    assert console.get(f"{CLUSTERS}add/").status_code == 403
+    assert console.get(f"{CLUSTERS_URL}add/").status_code == 403
 
 
 def test_a_cluster_is_deleted_and_its_memories_stay(console, namespace):
-    path = page_of(CLUSTERS, remember(namespace, "a"), "delete")
-    assert "Its memories stay" in text_of(console, path)
+    path = get_page_url(CLUSTERS_URL, create_cluster(namespace, "a"), "delete")
+    assert "Its memories stay" in fetch_page_text(console, path)
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert (Cluster.objects.count(), Memory.objects.count()) == (0, 1)
 
 
 def test_several_clusters_are_deleted_at_once(console, namespace):
-    keys = [remember(namespace, tag, tags=(tag,)).pk for tag in "ab"]
-    remember(namespace, "c", tags=("c",))
+    keys = [create_cluster(namespace, tag, tags=(tag,)).pk for tag in "ab"]
+    create_cluster(namespace, "c", tags=("c",))
     sent = {"action": "delete_selected", "_selected_action": keys}
-    assert "Their memories stay" in console.post(CLUSTERS, sent).content.decode()
-    assert console.post(CLUSTERS, sent | {"post": "yes"}).status_code == 302
+    assert "Their memories stay" in console.post(CLUSTERS_URL, sent).content.decode()
+    assert console.post(CLUSTERS_URL, sent | {"post": "yes"}).status_code == 302
     assert [each.tags for each in Cluster.objects.all()] == [["c"]]
 
 
 def test_what_has_expired_makes_no_cluster_unless_something_was_said_of_it(console, namespace):
-    cluster = remember(namespace, "a")
+    cluster = create_cluster(namespace, "a")
     Memory.objects.update(expires_at=timezone.now())
-    assert shown(console, CLUSTERS) == []
-    assert console.get(page_of(CLUSTERS, cluster)).status_code == 302
+    assert list_rows(console, CLUSTERS_URL) == []
+    assert console.get(get_page_url(CLUSTERS_URL, cluster)).status_code == 302
     Cluster.objects.update(told=True)
-    assert shown(console, CLUSTERS) == [cluster]
-    assert "No living memory of this type" in text_of(console, page_of(CLUSTERS, cluster))
+    assert list_rows(console, CLUSTERS_URL) == [cluster]
+    assert "No living memory of this type" in fetch_page_text(console, get_page_url(CLUSTERS_URL, cluster))
 
 
 # Patterns
 
 
-def told_pattern(space: Namespace, **fields: object) -> dict:
+def build_pattern_form(space: Namespace, **fields: object) -> dict:
     whole = {"namespace": space.pk, "user_id": "ada", "key": "tests first", "pattern_type": "workflow"}
     whole |= {"description": "Every time.", "frequency": "3", "confidence": "0.5", "metadata": '{"a": 1}'}
     return whole | {"examples": "Run the tests, first.\r\nAre they green?\r\n"} | fields
 
 
 def test_a_pattern_is_made_and_changed(console, namespace):
-    kept(console.post(f"{PATTERNS}add/", told_pattern(namespace)))
+    assert_saved(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace)))
     row = Pattern.objects.get()
     assert row.examples == ["Run the tests, first.", "Are they green?"]
     assert (row.namespace, row.user_id, row.frequency, row.metadata) == (namespace, "ada", 3, {"a": 1})
-    assert "Run the tests, first." in text_of(console, page_of(PATTERNS, row))
-    kept(console.post(page_of(PATTERNS, row), told_pattern(namespace, user_id="ben", frequency="9", description="")))
+    assert "Run the tests, first." in fetch_page_text(console, get_page_url(PATTERNS_URL, row))
+    assert_saved(
+        console.post(
+            get_page_url(PATTERNS_URL, row), build_pattern_form(namespace, user_id="ben", frequency="9", description="")
+        )
+    )
     changed = Pattern.objects.get()
     assert (changed.user_id, changed.frequency, changed.description) == ("ada", 9, None)
     assert changed.examples == row.examples
@@ -285,14 +302,16 @@ def test_a_pattern_is_made_and_changed(console, namespace):
 
 
 def test_a_pattern_may_be_nobodys(console, namespace):
-    kept(console.post(f"{PATTERNS}add/", told_pattern(namespace, user_id="")))
+    assert_saved(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace, user_id="")))
     assert Pattern.objects.get().user_id is None
-    assert "already" in said(console.post(f"{PATTERNS}add/", told_pattern(namespace, user_id="")))
+    assert "already" in fetch_form_errors(
+        console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace, user_id=""))
+    )
 
 
 def test_examples_of_several_lines_stay_whole_when_something_else_is_changed(console, namespace):
-    row = pattern(namespace, examples=["one\ntwo"])
-    kept(console.post(page_of(PATTERNS, row), told_pattern(namespace, examples="one\r\ntwo")))
+    row = create_pattern(namespace, examples=["one\ntwo"])
+    assert_saved(console.post(get_page_url(PATTERNS_URL, row), build_pattern_form(namespace, examples="one\r\ntwo")))
     assert Pattern.objects.get().examples == ["one\ntwo"]
 
 
@@ -303,7 +322,7 @@ def test_examples_of_several_lines_stay_whole_when_something_else_is_changed(con
         ({"namespace": "x"}, "Select a valid choice"),
         ({"namespace": "9" * 40}, "Select a valid choice"),
         ({"key": ""}, "required"),
-        ({"key": LONG}, "at most 255"),
+        ({"key": LONG_LABEL}, "at most 255"),
         ({"key": "a\0b"}, "Null characters"),
         ({"key": " "}, "blank"),
         ({"user_id": "\u200b"}, "blank"),
@@ -323,63 +342,67 @@ def test_examples_of_several_lines_stay_whole_when_something_else_is_changed(con
     ids=lambda value: str(value)[:40],
 )
 def test_what_no_pattern_can_be_is_told(console, namespace, fields, words):
-    assert words in said(console.post(f"{PATTERNS}add/", told_pattern(namespace, **fields)))
+    assert words in fetch_form_errors(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace, **fields)))
     assert not Pattern.objects.exists()
 
 
-@pytest.mark.parametrize("path", [PATTERNS, PREFERENCES])
-@pytest.mark.parametrize("value", ["x", "9" * 40, "a\0b", "²", "[", SCRIPT])
+@pytest.mark.parametrize("path", [PATTERNS_URL, PREFERENCES_URL])
+@pytest.mark.parametrize("value", ["x", "9" * 40, "a\0b", "²", "[", SCRIPT_TAG])
 def test_no_suggestion_in_the_address_breaks_a_form(console, path, value):
     names = ("namespace", "user_id", "key", "frequency", "examples", "metadata", "value", "confidence")
-    assert SCRIPT not in text_of(console, f"{path}add/", **dict.fromkeys(names, value))
+    assert SCRIPT_TAG not in fetch_page_text(console, f"{path}add/", **dict.fromkeys(names, value))
 
 
 # Preferences
 
 
-def told_preference(space: Namespace, **fields: object) -> dict:
+def build_preference_form(space: Namespace, **fields: object) -> dict:
     whole = {"namespace": space.pk, "user_id": "ada", "key": "theme", "value": '{"dark": true}'}
     return whole | {"confidence": "0.5", "source": "admin"} | fields
 
 
 @pytest.mark.parametrize("value", ['{"dark": true}', "{}", "[]", "null", '"dark"', '""', "0", "false", "1.5"])
 def test_any_json_is_kept_as_a_preference_and_can_be_changed(console, namespace, api, value):
-    kept(console.post(f"{PREFERENCES}add/", told_preference(namespace, value=value)))
+    assert_saved(console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace, value=value)))
     first = api.get("/preferences/ada/theme").json()
     assert (first["value"], first["confidence"], first["source"]) == (json.loads(value), 0.5, "admin")
-    page = page_of(PREFERENCES, Preference.objects.get())
-    kept(console.post(page, told_preference(namespace, value=value, confidence="0.75")))
+    page = get_page_url(PREFERENCES_URL, Preference.objects.get())
+    assert_saved(console.post(page, build_preference_form(namespace, value=value, confidence="0.75")))
     second = api.get("/preferences/ada/theme").json()
     assert (second["value"], second["confidence"]) == (first["value"], 0.75)
     assert second["updated_at"] > first["updated_at"]
 
 
 def test_a_preferences_value_is_shown_as_json_and_replaced(console, namespace):
-    row = preference(namespace, value={"theme": SCRIPT})
-    text = text_of(console, page_of(PREFERENCES, row))
+    row = create_preference(namespace, value={"theme": SCRIPT_TAG})
+    text = fetch_page_text(console, get_page_url(PREFERENCES_URL, row))
     assert "json-dark" in text
-    assert SCRIPT not in text
-    kept(console.post(page_of(PREFERENCES, row), told_preference(namespace, user_id="ben", key="x", value="null")))
+    assert SCRIPT_TAG not in text
+    assert_saved(
+        console.post(
+            get_page_url(PREFERENCES_URL, row), build_preference_form(namespace, user_id="ben", key="x", value="null")
+        )
+    )
     changed = Preference.objects.get()
     assert (changed.user_id, changed.key, changed.value) == ("ada", "theme", None)
 
 
 def test_a_users_second_preference_under_a_key_is_refused_with_a_way_to_the_first(console, namespace):
-    row = preference(namespace)
-    text = said(console.post(f"{PREFERENCES}add/", told_preference(namespace)))
+    row = create_preference(namespace)
+    text = fetch_form_errors(console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace)))
     assert "already" in text
-    assert page_of(PREFERENCES, row) in text
-    kept(console.post(f"{PREFERENCES}add/", told_preference(namespace, user_id="ben")))
+    assert get_page_url(PREFERENCES_URL, row) in text
+    assert_saved(console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace, user_id="ben")))
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"user_id": ""}, "required"),
-        ({"user_id": LONG}, "at most 255"),
+        ({"user_id": LONG_LABEL}, "at most 255"),
         ({"key": "a/b"}, "no slash"),
         ({"key": "a\0b"}, "Null characters"),
-        ({"source": LONG}, "at most 255"),
+        ({"source": LONG_LABEL}, "at most 255"),
         ({"source": ""}, "required"),
         ({"value": ""}, "required"),
         ({"value": " "}, "required"),
@@ -395,36 +418,44 @@ def test_a_users_second_preference_under_a_key_is_refused_with_a_way_to_the_firs
     ids=lambda value: str(value)[:40],
 )
 def test_what_no_preference_can_be_is_told(console, namespace, fields, words):
-    assert words in said(console.post(f"{PREFERENCES}add/", told_preference(namespace, **fields)))
-    row = preference(namespace, "other")
+    assert words in fetch_form_errors(
+        console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace, **fields))
+    )
+    row = create_preference(namespace, "other")
     kept_as_it_is = {"user_id", "key"} & set(fields)
     if not kept_as_it_is:
-        assert words in said(console.post(page_of(PREFERENCES, row), told_preference(namespace, **fields)))
+        assert words in fetch_form_errors(
+            console.post(get_page_url(PREFERENCES_URL, row), build_preference_form(namespace, **fields))
+        )
     assert Preference.objects.get().value == "dark"
 
 
 def test_what_is_gone_meanwhile_is_told(console, namespace, monkeypatch):
-    row = preference(namespace)
+    row = create_preference(namespace)
     monkeypatch.setattr(PreferenceForm, "implied", lambda _: Preference.objects.all().delete() and {})
-    response = console.post(page_of(PREFERENCES, row), told_preference(namespace))
+    response = console.post(get_page_url(PREFERENCES_URL, row), build_preference_form(namespace))
     assert response.status_code == 302
-    assert CHANGED_ELSEWHERE in [str(each) for each in get_messages(response.wsgi_request)]
+    assert CONCURRENT_CHANGE in [str(each) for each in get_messages(response.wsgi_request)]
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", LIST_URLS)
 def test_the_consoles_log_does_not_tell_what_people_said(console, namespace, path):
-    rows = {CLUSTERS: remember(namespace, "a"), PATTERNS: pattern(namespace), PREFERENCES: preference(namespace)}
-    console.post(page_of(path, rows[path], "delete"), {"post": "yes"})
+    rows = {
+        CLUSTERS_URL: create_cluster(namespace, "a"),
+        PATTERNS_URL: create_pattern(namespace),
+        PREFERENCES_URL: create_preference(namespace),
+    }
+    console.post(get_page_url(path, rows[path], "delete"), {"post": "yes"})
     assert LogEntry.objects.get().object_repr == str(rows[path].pk)
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", LIST_URLS)
 def test_who_may_only_see_them_changes_nothing_and_reads_no_memory(client, django_user_model, namespace, path):
-    rows = {CLUSTERS: remember(namespace, "tea at five"), PATTERNS: pattern(namespace)}
-    rows[PREFERENCES] = preference(namespace)
-    clerk = clerk_of(client, django_user_model, f"view_{path.split('/')[3]}")
-    assert shown(clerk, path) == [rows[path]]
-    assert "tea at five" not in text_of(clerk, page_of(path, rows[path]))
+    rows = {CLUSTERS_URL: create_cluster(namespace, "tea at five"), PATTERNS_URL: create_pattern(namespace)}
+    rows[PREFERENCES_URL] = create_preference(namespace)
+    clerk = create_clerk(client, django_user_model, f"view_{path.split('/')[3]}")
+    assert list_rows(clerk, path) == [rows[path]]
+    assert "tea at five" not in fetch_page_text(clerk, get_page_url(path, rows[path]))
     for what in ("change", "delete"):
-        assert clerk.post(page_of(path, rows[path], what), {"post": "yes"}).status_code == 403
-    assert [clerk.get(other).status_code for other in LISTS if other != path] == [403, 403]
+        assert clerk.post(get_page_url(path, rows[path], what), {"post": "yes"}).status_code == 403
+    assert [clerk.get(other).status_code for other in LIST_URLS if other != path] == [403, 403]

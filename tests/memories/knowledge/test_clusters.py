@@ -11,40 +11,40 @@ from memories.knowledge import tasks
 from memories.knowledge.models import Cluster, DueCluster
 from memories.models import Memory
 from sessions_app.models import Namespace
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
-ACME = {"memory_type": "business_fact", "tags": ["acme", "renewal"]}
+ACME_CLUSTER = {"memory_type": "business_fact", "tags": ["acme", "renewal"]}
 
 
-def ago(**time: float) -> str:
+def format_time_ago(**time: float) -> str:
     return str(datetime.now(UTC) - timedelta(**time))
 
 
-def listed(api, query: str = "") -> list[dict]:
+def list_clusters(api, query: str = "") -> list[dict]:
     response = api.get(f"/clusters{query}")
     assert response.status_code == 200, response.content
     return response.json()["results"]
 
 
-def kinds(api) -> set[tuple]:
-    return {(each["memory_type"], *each["tags"]) for each in listed(api, "?limit=100")}
+def list_cluster_keys(api) -> set[tuple]:
+    return {(each["memory_type"], *each["tags"]) for each in list_clusters(api, "?limit=100")}
 
 
-def name(api, called: str = "Acme", status: int = 201, **fields: object) -> dict:
-    response = api.post("/clusters", {"name": called, **ACME, **fields})
+def add_cluster(api, called: str = "Acme", status: int = 201, **fields: object) -> dict:
+    response = api.post("/clusters", {"name": called, **ACME_CLUSTER, **fields})
     assert response.status_code == status, response.content
     return response.json()
 
 
-def only(api) -> dict:
-    [cluster] = listed(api)
+def get_only_cluster(api) -> dict:
+    [cluster] = list_clusters(api)
     return cluster
 
 
 def test_the_first_memory_with_its_tags_makes_a_cluster(api):
-    memory = api.add("Acme renews in May.", **ACME)
-    cluster = only(api)
+    memory = api.add("Acme renews in May.", **ACME_CLUSTER)
+    cluster = get_only_cluster(api)
     assert (cluster["memory_type"], cluster["tags"]) == ("business_fact", ["acme", "renewal"])
     assert (cluster["name"], cluster["description"]) == ("Business fact: acme, renewal", None)
     assert (cluster["member_count"], cluster["members"]) == (1, [memory["id"]])
@@ -52,13 +52,13 @@ def test_the_first_memory_with_its_tags_makes_a_cluster(api):
 
 
 def test_members_have_the_same_tags_in_whatever_order_and_the_same_type(api):
-    first = api.add("one", **ACME)["id"]
+    first = api.add("one", **ACME_CLUSTER)["id"]
     second = api.add("two", memory_type="business_fact", tags=["renewal", "acme"])["id"]
     api.add("another type", tags=["acme", "renewal"])
     api.add("fewer", memory_type="business_fact", tags=["acme"])
     api.add("more", memory_type="business_fact", tags=["acme", "renewal", "x"])
     api.add("none", memory_type="business_fact")
-    found = {(each["memory_type"], *each["tags"]): set(each["members"]) for each in listed(api)}
+    found = {(each["memory_type"], *each["tags"]): set(each["members"]) for each in list_clusters(api)}
     assert found["business_fact", "acme", "renewal"] == {first, second}
     assert len(found) == 4
 
@@ -67,9 +67,9 @@ def test_they_are_listed_by_type_and_by_tag(api):
     for kind in ("agent", "rag"):
         for tags in (["a"], ["a", "b"], ["c"]):
             api.add("_".join(tags), memory_type=kind, tags=tags)
-    assert len(listed(api, "?memory_type=rag")) == 3
-    assert len(listed(api, "?tag=a")) == 4
-    assert [each["tags"] for each in listed(api, "?tag=b&memory_type=agent")] == [["a", "b"]]
+    assert len(list_clusters(api, "?memory_type=rag")) == 3
+    assert len(list_clusters(api, "?tag=a")) == 4
+    assert [each["tags"] for each in list_clusters(api, "?tag=b&memory_type=agent")] == [["a", "b"]]
     assert is_problem(api.get("/clusters?memory_type=nonsense"), 422)
 
 
@@ -91,46 +91,46 @@ def test_tags_that_differ_are_other_clusters(api, tags):
     ]
     for number, each in enumerate(others):
         api.add(f"memory {number}", tags=each)
-    assert kinds(api) == {("agent", *sorted(each)) for each in others}
-    [cluster] = [each for each in listed(api) if each["tags"] == sorted(tags)]
+    assert list_cluster_keys(api) == {("agent", *sorted(each)) for each in others}
+    [cluster] = [each for each in list_clusters(api) if each["tags"] == sorted(tags)]
     assert cluster["member_count"] == 1
 
 
 def test_a_bulk_makes_each_cluster_once(api):
     items = [{"content": f"number {each}", "tags": [f"tag {each % 3}"]} for each in range(30)]
     assert api.post("/memories/bulk", {"memories": items}).status_code == 201
-    assert sorted(each["member_count"] for each in listed(api)) == [10, 10, 10]
+    assert sorted(each["member_count"] for each in list_clusters(api)) == [10, 10, 10]
     assert DueCluster.objects.count() == 0
 
 
 def test_memories_that_bypass_the_api_make_clusters_too(api, namespace):
     rows = [Memory(namespace=namespace, content=f"{n}", source_system="x", tags=["b", "a", "b"]) for n in range(2)]
     Memory.objects.bulk_create(rows)
-    assert (only(api)["tags"], only(api)["member_count"]) == (["a", "b"], 2)
+    assert (get_only_cluster(api)["tags"], get_only_cluster(api)["member_count"]) == (["a", "b"], 2)
 
 
 def test_membership_follows_edits_and_deletes(api):
     memory = api.add("one", tags=["a"])["id"]
     api.add("two", tags=["b"])
     api.patch(f"/memories/{memory}", {"tags": ["b"]})
-    assert (only(api)["tags"], only(api)["member_count"]) == (["b"], 2)
+    assert (get_only_cluster(api)["tags"], get_only_cluster(api)["member_count"]) == (["b"], 2)
     api.patch(f"/memories/{memory}", {"memory_type": "rag"})
-    assert kinds(api) == {("agent", "b"), ("rag", "b")}
+    assert list_cluster_keys(api) == {("agent", "b"), ("rag", "b")}
     api.patch(f"/memories/{memory}", {"tags": []})
-    assert kinds(api) == {("agent", "b")}
+    assert list_cluster_keys(api) == {("agent", "b")}
     assert Cluster.objects.count() == 1
 
 
 def test_tags_that_are_united_make_a_cluster(api):
     api.add("tea", tags=["b"])
     api.add("tea", tags=["a"])
-    assert kinds(api) == {("agent", "a", "b")}
+    assert list_cluster_keys(api) == {("agent", "a", "b")}
 
 
 def test_a_cluster_goes_with_its_last_memory(api):
     first, second = (api.add(content, tags=["ada"])["id"] for content in ("one", "two"))
     api.delete(f"/memories/{first}")
-    assert only(api)["members"] == [second]
+    assert get_only_cluster(api)["members"] == [second]
     api.delete(f"/memories/{second}")
     assert Cluster.objects.count() == 0
 
@@ -141,7 +141,7 @@ def test_an_erased_user_leaves_no_tag_behind(api):
     api.add("shared", user_id="ada", tags=["ours"])
     api.add("shared", user_id="ben", tags=["ours"])
     assert api.delete("/users/ada").status_code == 200
-    assert kinds(api) == {("agent", "ours")}
+    assert list_cluster_keys(api) == {("agent", "ours")}
     assert Cluster.objects.count() == 1
     for table in ("knowledge_cluster", "knowledge_duecluster"):
         with connection.cursor() as cursor:
@@ -153,16 +153,16 @@ def test_what_has_expired_is_no_member(api):
     gone = api.add("one", tags=["a"])["id"]
     api.add("soon gone", tags=["only this"])
     kept = api.add("two", tags=["a"])["id"]
-    Memory.objects.exclude(pk=kept).update(expires_at=ago(seconds=1))
-    assert (only(api)["tags"], only(api)["members"]) == (["a"], [kept])
-    assert api.get(f"/clusters/{only(api)['id']}/members").json()["results"][0]["id"] == kept
+    Memory.objects.exclude(pk=kept).update(expires_at=format_time_ago(seconds=1))
+    assert (get_only_cluster(api)["tags"], get_only_cluster(api)["members"]) == (["a"], [kept])
+    assert api.get(f"/clusters/{get_only_cluster(api)['id']}/members").json()["results"][0]["id"] == kept
     assert gone != kept
 
 
 def test_what_nobody_named_of_expired_memories_is_not_found(api):
     api.add("soon gone", tags=["a"])
-    cluster = only(api)["id"]
-    Memory.objects.update(expires_at=ago(seconds=1))
+    cluster = get_only_cluster(api)["id"]
+    Memory.objects.update(expires_at=format_time_ago(seconds=1))
     for response in (
         api.get(f"/clusters/{cluster}"),
         api.patch(f"/clusters/{cluster}", {}),
@@ -172,59 +172,59 @@ def test_what_nobody_named_of_expired_memories_is_not_found(api):
 
 
 def test_it_can_be_named_before_there_are_memories(api):
-    cluster = name(api, description="What Acme renews.", topics=["sales", "sales"], confidence=0.5)
+    cluster = add_cluster(api, description="What Acme renews.", topics=["sales", "sales"], confidence=0.5)
     assert (cluster["member_count"], cluster["members"], cluster["topics"]) == (0, [], ["sales"])
-    memory = api.add("Acme renews in May.", **ACME)["id"]
-    assert only(api) == cluster | {"member_count": 1, "members": [memory], "importance_score": 1.1}
+    memory = api.add("Acme renews in May.", **ACME_CLUSTER)["id"]
+    assert get_only_cluster(api) == cluster | {"member_count": 1, "members": [memory], "importance_score": 1.1}
 
 
 def test_naming_it_again_changes_what_is_said(api):
-    first = name(api, description="old", topics=["x"], confidence=0.5)
-    again = name(api, "Better", 200, tags=["renewal", "acme"], description="new")
+    first = add_cluster(api, description="old", topics=["x"], confidence=0.5)
+    again = add_cluster(api, "Better", 200, tags=["renewal", "acme"], description="new")
     assert again == first | {"name": "Better", "description": "new", "updated_at": again["updated_at"]}
     assert again["updated_at"] > first["updated_at"]
-    assert name(api, "Best", 200, topics=[], confidence=1)["topics"] == []
+    assert add_cluster(api, "Best", 200, topics=[], confidence=1)["topics"] == []
 
 
 def test_naming_what_memories_made_keeps_its_id(api):
-    api.add("Acme renews in May.", **ACME)
-    made = only(api)
-    assert name(api, status=200)["id"] == made["id"]
-    assert only(api)["name"] == "Acme"
+    api.add("Acme renews in May.", **ACME_CLUSTER)
+    made = get_only_cluster(api)
+    assert add_cluster(api, status=200)["id"] == made["id"]
+    assert get_only_cluster(api)["name"] == "Acme"
 
 
 def test_what_somebody_said_stays_without_memories(api):
-    name(api)
+    add_cluster(api)
     api.add("untouched", tags=["a"])
-    patched = next(each["id"] for each in listed(api) if each["tags"] == ["a"])
+    patched = next(each["id"] for each in list_clusters(api) if each["tags"] == ["a"])
     assert api.patch(f"/clusters/{patched}", {"description": "Mine."}).json()["description"] == "Mine."
     Memory.objects.all().delete()
     tasks.remove_empty_clusters()
-    assert len(listed(api)) == 2
+    assert len(list_clusters(api)) == 2
 
 
 def test_twenty_who_name_it_at_once_have_one(transactional_db, api):
-    calls = [partial(api.post, "/clusters", {"name": f"name {n}", **ACME}) for n in range(20)]
-    answers = at_once(calls)
+    calls = [partial(api.post, "/clusters", {"name": f"name {n}", **ACME_CLUSTER}) for n in range(20)]
+    answers = run_at_once(calls)
     assert sorted(each.status_code for each in answers) == [200] * 19 + [201]
     assert len({each.json()["id"] for each in answers}) == 1
 
 
 def test_twenty_who_store_at_once_have_one(transactional_db, api):
-    answers = at_once([partial(api.post, "/memories", {"content": f"note {n}", "tags": ["a"]}) for n in range(20)])
+    answers = run_at_once([partial(api.post, "/memories", {"content": f"note {n}", "tags": ["a"]}) for n in range(20)])
     assert {each.status_code for each in answers} == {201}
     tasks.settle_clusters()
-    assert (only(api)["member_count"], Cluster.objects.count()) == (20, 1)
+    assert (get_only_cluster(api)["member_count"], Cluster.objects.count()) == (20, 1)
 
 
 def test_nobody_waits_for_a_transaction_that_makes_the_same_cluster(transactional_db, api, namespace):
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="of a long import", source_system="x", tags=["a"])
-        [added] = at_once([partial(api.post, "/memories", {"content": "meanwhile", "tags": ["a"]})])
+        [added] = run_at_once([partial(api.post, "/memories", {"content": "meanwhile", "tags": ["a"]})])
         assert added.status_code == 201
-        [settled] = at_once([tasks.settle_clusters])  # it is still being made, and stays due
+        [settled] = run_at_once([tasks.settle_clusters])  # it is still being made, and stays due
         assert (settled, DueCluster.objects.count()) == (1, 1)
-    assert only(api)["member_count"] == 2
+    assert get_only_cluster(api)["member_count"] == 2
     assert tasks.settle_clusters() == 1
     assert (DueCluster.objects.count(), Cluster.objects.count()) == (0, 1)
 
@@ -232,24 +232,24 @@ def test_nobody_waits_for_a_transaction_that_makes_the_same_cluster(transactiona
 def test_a_cluster_whose_maker_gave_up_is_made_by_the_sweep(transactional_db, api, namespace):
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="never kept", source_system="x", tags=["a"])
-        at_once([partial(api.post, "/memories", {"content": "kept", "tags": ["a"]})])
+        run_at_once([partial(api.post, "/memories", {"content": "kept", "tags": ["a"]})])
         transaction.set_rollback(True)
-    assert listed(api) == []
+    assert list_clusters(api) == []
     tasks.settle_clusters()
-    assert only(api)["member_count"] == 1
+    assert get_only_cluster(api)["member_count"] == 1
 
 
 def test_a_memory_that_comes_while_the_last_one_goes_has_its_cluster(transactional_db, api, namespace):
     last = api.add("one", tags=["a"])["id"]
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="two", source_system="x", tags=["a"])
-        at_once([partial(api.delete, f"/memories/{last}")])
+        run_at_once([partial(api.delete, f"/memories/{last}")])
     tasks.settle_clusters()
-    assert only(api)["member_count"] == 1
+    assert get_only_cluster(api)["member_count"] == 1
 
 
 def test_the_sweep_removes_what_nothing_belongs_to(api):
-    name(api)
+    add_cluster(api)
     api.add("one", tags=["a"])
     with connection.cursor() as cursor:  # past the triggers
         cursor.execute("ALTER TABLE memories_memory DISABLE TRIGGER knowledge_memories_removed")
@@ -258,7 +258,7 @@ def test_the_sweep_removes_what_nothing_belongs_to(api):
     assert Cluster.objects.count() == 2
     assert tasks.remove_empty_clusters() == 1
     assert tasks.remove_empty_clusters() == 0
-    assert only(api)["name"] == "Acme"
+    assert get_only_cluster(api)["name"] == "Acme"
 
 
 @pytest.mark.parametrize(
@@ -266,32 +266,44 @@ def test_the_sweep_removes_what_nothing_belongs_to(api):
     [(0, 0, 1.0), (0, 8, 0.5), (3, 0, 1.3), (3, 8, 0.8), (39, 0, 4.9), (40, 0, 5.0), (44, 8, 4.9), (60, 8, 5.0)],
 )
 def test_importance_grows_with_members_and_lately_changed(api, namespace, members, days, expected):
-    cluster = name(api)["id"]
+    cluster = add_cluster(api)["id"]
     rows = [
-        Memory(namespace=namespace, content=f"{n}", source_system="x", created_at=ago(days=days), **ACME)
+        Memory(
+            namespace=namespace,
+            content=f"{n}",
+            source_system="x",
+            created_at=format_time_ago(days=days),
+            **ACME_CLUSTER,
+        )
         for n in range(members)
     ]
     Memory.objects.bulk_create(rows)
-    Cluster.objects.update(updated_at=ago(days=days))
+    Cluster.objects.update(updated_at=format_time_ago(days=days))
     assert api.get(f"/clusters/{cluster}").json()["importance_score"] == pytest.approx(expected)
 
 
 def test_a_new_member_changes_the_cluster(api):
-    cluster = name(api)["id"]
-    Cluster.objects.update(updated_at=ago(days=8))
-    api.add("old", created_at=ago(days=8), **ACME)
+    cluster = add_cluster(api)["id"]
+    Cluster.objects.update(updated_at=format_time_ago(days=8))
+    api.add("old", created_at=format_time_ago(days=8), **ACME_CLUSTER)
     assert api.get(f"/clusters/{cluster}").json()["importance_score"] == pytest.approx(0.6)
-    api.add("new", **ACME)
+    api.add("new", **ACME_CLUSTER)
     assert api.get(f"/clusters/{cluster}").json()["importance_score"] == pytest.approx(1.2)
 
 
 def test_the_newest_twenty_members_are_told_and_all_are_counted_and_listed(api, namespace):
     rows = [
-        Memory(namespace=namespace, content=f"{n}", source_system="x", created_at=ago(days=n + 1), **ACME)
+        Memory(
+            namespace=namespace,
+            content=f"{n}",
+            source_system="x",
+            created_at=format_time_ago(days=n + 1),
+            **ACME_CLUSTER,
+        )
         for n in range(25)
     ]
     Memory.objects.bulk_create(rows)
-    cluster = only(api)
+    cluster = get_only_cluster(api)
     assert cluster["members"] == [str(row.pk) for row in rows[:20]]
     assert cluster["member_count"] == 25
     first = api.get(f"/clusters/{cluster['id']}/members?limit=15").json()
@@ -317,8 +329,8 @@ def test_a_list_takes_one_statement_however_long(api, takes):
         api.add(f"memory {number}", tags=[f"tag {number}", "common"])
     for limit in (1, 20, 100):
         with takes(1):
-            assert len(listed(api, f"?limit={limit}&tag=common")) == min(limit, 25)
-    cluster = listed(api)[0]["id"]
+            assert len(list_clusters(api, f"?limit={limit}&tag=common")) == min(limit, 25)
+    cluster = list_clusters(api)[0]["id"]
     with takes(1):
         api.get(f"/clusters/{cluster}")
     with takes(2):
@@ -330,14 +342,14 @@ def test_members_are_read_from_the_index_of_tags(api, namespace):
     Memory.objects.bulk_create(rows)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE memories_memory")
-    plan = Cluster.objects.in_namespace(namespace.pk).weighed().with_members().explain()
+    plan = Cluster.objects.in_namespace(namespace.pk).with_importance().with_members().explain()
     assert "memory_by_tags" in plan
     assert "Seq Scan on memories_memory" not in plan
     assert "memory_tags" not in plan
 
 
 def test_patching_changes_what_is_named_and_nothing_else(api):
-    cluster = name(api, description="old", topics=["x"])
+    cluster = add_cluster(api, description="old", topics=["x"])
     for change in ({"name": "New"}, {"description": None}, {"confidence": 0.25}, {"topics": ["y"]}, {}):
         patched = api.patch(f"/clusters/{cluster['id']}", change).json()
         cluster |= change | {"updated_at": patched["updated_at"]}
@@ -348,10 +360,10 @@ def test_patching_changes_what_is_named_and_nothing_else(api):
     "change", [{"name": None}, {"tags": ["b"]}, {"memory_type": "rag"}, {"topics": None}, {"name": ""}]
 )
 def test_what_makes_a_cluster_cannot_be_patched(api, change):
-    cluster = name(api)["id"]
-    before = fingerprint()
+    cluster = add_cluster(api)["id"]
+    before = fingerprint_tables()
     assert is_problem(api.patch(f"/clusters/{cluster}", change), 422)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 @pytest.mark.parametrize(
@@ -366,25 +378,25 @@ def test_what_makes_a_cluster_cannot_be_patched(api, change):
     ],
 )
 def test_a_cluster_must_be_sound(api, field, value):
-    response = api.post("/clusters", {"name": "Acme", **ACME, field: value})
+    response = api.post("/clusters", {"name": "Acme", **ACME_CLUSTER, field: value})
     assert is_problem(response, 422)
-    assert {each.partition(".")[0] for each in blamed(response)} == {field}
+    assert {each.partition(".")[0] for each in list_blamed_fields(response)} == {field}
 
 
 def test_deleting_forgets_what_was_said_and_leaves_the_memories(api):
-    memory = api.add("Acme renews in May.", **ACME)["id"]
-    cluster = name(api, status=200)["id"]
+    memory = api.add("Acme renews in May.", **ACME_CLUSTER)["id"]
+    cluster = add_cluster(api, status=200)["id"]
     assert api.delete(f"/clusters/{cluster}").status_code == 204
     assert is_problem(api.get(f"/clusters/{cluster}"), 404)
     assert api.get(f"/memories/{memory}").status_code == 200
-    api.add("Acme renews in June.", **ACME)
-    assert (only(api)["name"], only(api)["member_count"]) == ("Business fact: acme, renewal", 2)
+    api.add("Acme renews in June.", **ACME_CLUSTER)
+    assert (get_only_cluster(api)["name"], get_only_cluster(api)["member_count"]) == ("Business fact: acme, renewal", 2)
 
 
 def test_an_outsider_has_clusters_of_his_own(api, outsider):
-    mine = name(api)["id"]
-    api.add("ours", **ACME)
-    theirs = name(outsider)
+    mine = add_cluster(api)["id"]
+    api.add("ours", **ACME_CLUSTER)
+    theirs = add_cluster(outsider)
     assert (theirs["id"] != mine, theirs["member_count"]) == (True, 0)
     for method, path, body in (("GET", "", None), ("GET", "/members", None), ("PATCH", "", {}), ("DELETE", "", None)):
         assert is_problem(outsider.call(method, f"/clusters/{mine}{path}", body), 404)
@@ -398,7 +410,7 @@ def test_the_database_knows_tags_only_in_order(api, namespace):
 
 
 def test_a_cluster_goes_with_its_namespace(api, namespace):
-    name(api)
+    add_cluster(api)
     api.add("one", tags=["a"])
     Namespace.objects.filter(pk=namespace.pk).delete()
     assert (Cluster.objects.count(), DueCluster.objects.count()) == (0, 0)
@@ -407,5 +419,5 @@ def test_a_cluster_goes_with_its_namespace(api, namespace):
 def test_256_long_tags_are_a_cluster(api, namespace):
     tags = [f"{n:0128}" for n in range(256)]
     Memory.objects.create(namespace=namespace, content="much", source_system="x", tags=tags)
-    cluster = only(api)
+    cluster = get_only_cluster(api)
     assert (cluster["tags"], len(cluster["name"]), cluster["member_count"]) == (tags, 255, 1)

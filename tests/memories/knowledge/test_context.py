@@ -7,29 +7,29 @@ import pytest
 
 from memories import tasks
 from memories.models import Memory
-from tests.wire import fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
 
 
-def ask(api, query: str = "harbour", **fields: object) -> dict:
+def get_context(api, query: str = "harbour", **fields: object) -> dict:
     response = api.post("/context", {"query": query, **fields})
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def talk(api, *said: str, **conversation: object) -> str:
+def add_conversation(api, *said: str, **conversation: object) -> str:
     pk = api.post("/conversations", conversation).json()["id"]
     for content in said:
         assert api.post(f"/conversations/{pk}/messages", {"role": "user", "content": content}).status_code == 201
     return pk
 
 
-def contents(hits: list[dict]) -> list[str]:
+def list_contents(hits: list[dict]) -> list[str]:
     return [hit["memory"]["content"] for hit in hits]
 
 
-def said(answer: dict) -> list[str]:
+def list_messages(answer: dict) -> list[str]:
     return [message["content"] for message in answer["messages"]]
 
 
@@ -42,41 +42,41 @@ def known(api) -> str:
     tasks.embed_due()
     for user in ("ada", "ben"):
         api.call("PUT", f"/preferences/{user}/tone", {"value": user})
-    talk(api, "of ben", user_id="ben", session_id="ben's")
-    return talk(api, *[f"message {number}" for number in range(7)], user_id="ada", session_id="monday")
+    add_conversation(api, "of ben", user_id="ben", session_id="ben's")
+    return add_conversation(api, *[f"message {number}" for number in range(7)], user_id="ada", session_id="monday")
 
 
 def test_everything_comes_in_one_answer(api, known):
-    answer = ask(api, user_id="ada", context_type="planning")
+    answer = get_context(api, user_id="ada", context_type="planning")
     assert (answer["context_type"], answer["degraded"]) == ("planning", False)
     assert abs(datetime.fromisoformat(answer["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
-    assert contents(answer["memories"])[0] == "The harbour of ada opens at nine."
+    assert list_contents(answer["memories"])[0] == "The harbour of ada opens at nine."
     assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada", None}
     assert [each["value"] for each in answer["preferences"]] == ["ada"]
-    assert said(answer) == [f"message {number}" for number in range(2, 7)]
+    assert list_messages(answer) == [f"message {number}" for number in range(2, 7)]
     assert {tuple(each["tags"]) for each in answer["clusters"]} == {("harbour", f"of {n}") for n in ("ada", None)}
 
 
 def test_it_takes_six_statements_at_most(api, known, takes):
     with takes(5):
-        ask(api, user_id="ada", conversation_id=known)
+        get_context(api, user_id="ada", conversation_id=known)
     with takes(5):
-        ask(api, user_id="ada", session_id="monday")
+        get_context(api, user_id="ada", session_id="monday")
     with takes(2):
-        ask(api)
+        get_context(api)
 
 
 def test_it_changes_nothing_and_counts_no_access(api, reader, known):
-    before = fingerprint()
-    assert len(ask(reader, user_id="ada", conversation_id=known)["memories"]) > 0
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert len(get_context(reader, user_id="ada", conversation_id=known)["memories"]) > 0
+    assert fingerprint_tables() == before
     assert not Memory.objects.filter(access_count__gt=0).exists()
 
 
 def test_memories_are_ranked_as_recall_does(api, known):
-    answer = ask(api, "tea harbour")
+    answer = get_context(api, "tea harbour")
     hits = api.post("/memories/recall", {"query": "tea harbour"}).json()["results"]
-    assert contents(answer["memories"]) == contents(hits)
+    assert list_contents(answer["memories"]) == list_contents(hits)
     assert [hit["score"] for hit in answer["memories"]] == pytest.approx([hit["score"] for hit in hits], rel=1e-3)
     assert set(answer["memories"][0]) == set(hits[0])
 
@@ -84,36 +84,36 @@ def test_memories_are_ranked_as_recall_does(api, known):
 def test_fifteen_memories_come_unless_it_says_otherwise(api):
     for number in range(20):
         api.add(f"The harbour opens at nine, note {number}.")
-    assert len(ask(api)["memories"]) == 15
-    assert len(ask(api, limit=3)["memories"]) == 3
+    assert len(get_context(api)["memories"]) == 15
+    assert len(get_context(api, limit=3)["memories"]) == 3
 
 
 def test_a_conversation_tells_whose_knowledge_is_meant(api, known):
-    answer = ask(api, conversation_id=known)
+    answer = get_context(api, conversation_id=known)
     assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada", None}
     assert [each["value"] for each in answer["preferences"]] == ["ada"]
 
 
 def test_the_newest_conversation_of_the_session_or_of_the_user_is_meant(api, known):
-    talk(api, "old", user_id="ada", session_id="monday", started_at="2020-01-01T00:00:00Z")
-    assert said(ask(api, session_id="ben's")) == ["of ben"]
-    assert said(ask(api, session_id="monday"))[-1] == "message 6"
-    assert said(ask(api, user_id="ben")) == ["of ben"]
-    assert said(ask(api, session_id="unknown", user_id="ada")) == []
-    assert said(ask(api)) == []
+    add_conversation(api, "old", user_id="ada", session_id="monday", started_at="2020-01-01T00:00:00Z")
+    assert list_messages(get_context(api, session_id="ben's")) == ["of ben"]
+    assert list_messages(get_context(api, session_id="monday"))[-1] == "message 6"
+    assert list_messages(get_context(api, user_id="ben")) == ["of ben"]
+    assert list_messages(get_context(api, session_id="unknown", user_id="ada")) == []
+    assert list_messages(get_context(api)) == []
 
 
 def test_nobodys_conversation_may_be_anybodys(api, known):
-    conversation = talk(api, "of nobody", session_id="shared")
+    conversation = add_conversation(api, "of nobody", session_id="shared")
     for where in ({"conversation_id": conversation}, {"session_id": "shared"}):
-        answer = ask(api, user_id="ada", **where)
-        assert (said(answer), answer["preferences"][0]["value"]) == (["of nobody"], "ada")
+        answer = get_context(api, user_id="ada", **where)
+        assert (list_messages(answer), answer["preferences"][0]["value"]) == (["of nobody"], "ada")
 
 
 def test_two_users_are_never_mixed(api, known):
     response = api.post("/context", {"query": "harbour", "user_id": "ben", "conversation_id": known})
     assert is_problem(response, 404)
-    assert said(ask(api, user_id="ben", session_id="monday")) == []
+    assert list_messages(get_context(api, user_id="ben", session_id="monday")) == []
 
 
 def test_a_conversation_that_is_not_there_or_not_ours_is_404(api, outsider, known):
@@ -122,7 +122,7 @@ def test_a_conversation_that_is_not_there_or_not_ours_is_404(api, outsider, know
 
 
 def test_an_outsider_is_told_nothing_of_ours(outsider, known):
-    answer = ask(outsider, user_id="ada", session_id="monday")
+    answer = get_context(outsider, user_id="ada", session_id="monday")
     assert not any(answer[name] for name in ("memories", "preferences", "messages", "clusters"))
 
 
@@ -145,7 +145,7 @@ def test_clusters_are_found_by_name_description_tags_and_topics(api, query, expe
     }.items():
         api.post("/clusters", {"name": name, "memory_type": "rag", "tags": [name], **fields})
     api.post("/clusters", {"name": "other", "memory_type": "rag", "tags": ["other"]})
-    found = {each["tags"][0] for each in ask(api, query)["clusters"]}
+    found = {each["tags"][0] for each in get_context(api, query)["clusters"]}
     assert found == {"lighthouse" if each == "tags" else each for each in expected}
 
 
@@ -153,7 +153,7 @@ def test_the_five_most_important_clusters_come_first(api):
     for number in range(7):
         for each in range(number + 1):
             api.add(f"memory {number} {each}", tags=["harbour", f"tag {number}"])
-    clusters = ask(api)["clusters"]
+    clusters = get_context(api)["clusters"]
     assert [each["member_count"] for each in clusters] == [7, 6, 5, 4, 3]
     assert clusters[0] == api.get(f"/clusters/{clusters[0]['id']}").json()
 
@@ -165,20 +165,22 @@ def test_of_a_cluster_a_user_sees_his_own_members_and_nobodys(api):
     api.add("Only ben's harbour.", user_id="ben", tags=["harbour", "ben's diagnosis"])
     said = {"name": "Ben's harbour", "memory_type": "agent", "tags": ["harbour", "ben's diagnosis"]}
     assert api.post("/clusters", said).status_code == 200  # somebody named it, and still it is ben's
-    talk(api, "hello", user_id="ada", session_id="monday")
+    add_conversation(api, "hello", user_id="ada", session_id="monday")
     for asked in ({"user_id": "ada"}, {"session_id": "monday"}):
-        [cluster] = ask(api, **asked)["clusters"]
+        [cluster] = get_context(api, **asked)["clusters"]
         assert (cluster["tags"], cluster["member_count"]) == (["harbour"], 2)
         assert cluster["members"] == [mine[None]["id"], mine["ada"]["id"]]
         assert cluster["importance_score"] == pytest.approx(1.2)
-    assert {each["member_count"] for each in ask(api, user_id="ben")["clusters"]} == {2, 1}
-    assert {each["member_count"] for each in ask(api)["clusters"]} == {3, 1}
+    assert {each["member_count"] for each in get_context(api, user_id="ben")["clusters"]} == {2, 1}
+    assert {each["member_count"] for each in get_context(api)["clusters"]} == {3, 1}
     assert api.get(f"/clusters/{cluster['id']}").json()["member_count"] == 3
 
 
 def test_without_the_embedder_words_answer(api, embedder, known):
     embedder("Away")
-    answer = ask(api, user_id="ada")
+    answer = get_context(api, user_id="ada")
     assert answer["degraded"] is True
-    assert set(contents(answer["memories"])) == {f"The harbour of {whose} opens at nine." for whose in ("ada", None)}
+    assert set(list_contents(answer["memories"])) == {
+        f"The harbour of {whose} opens at nine." for whose in ("ada", None)
+    }
     assert len(answer["messages"]) == 5

@@ -5,36 +5,36 @@ from functools import partial
 import pytest
 
 from memories.knowledge.models import Preference
-from tests.api_contract.hostile import NOWHERE, UNREADABLE
-from tests.wire import at_once, blamed, fingerprint, is_problem
+from tests.api_contract.hostile import UNREADABLE_BODIES, UNSTORABLE_VALUES
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
 
 
-def learn(api, value: object, status: int = 201, at: str = "ada/theme", **fields: object) -> dict:
+def put_preference(api, value: object, status: int = 201, at: str = "ada/theme", **fields: object) -> dict:
     response = api.call("PUT", f"/preferences/{at}", {"value": value, **fields})
     assert response.status_code == status, response.content
     return response.json()
 
 
-def keys(api, address: str) -> list[str]:
+def list_keys(api, address: str) -> list[str]:
     response = api.get(f"/preferences{address}")
     assert response.status_code == 200, response.content
     return [each["key"] for each in response.json()["results"]]
 
 
-def nested(levels: int) -> dict:
-    return {"a": nested(levels - 1)} if levels > 1 else {}
+def build_nested(levels: int) -> dict:
+    return {"a": build_nested(levels - 1)} if levels > 1 else {}
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 0, -1.5, "", "dark", [], [None, [[]]], {}, {"a": {"b": [1, None]}}, nested(8), 2**53 - 1],
+    [None, True, 0, -1.5, "", "dark", [], [None, [[]]], {}, {"a": {"b": [1, None]}}, build_nested(8), 2**53 - 1],
     ids=repr,
 )
 def test_any_json_is_learned_and_told_again(api, value, takes):
     with takes(1):
-        learned = learn(api, value)
+        learned = put_preference(api, value)
     assert (learned["user_id"], learned["key"], learned["value"]) == ("ada", "theme", value)
     assert (learned["confidence"], learned["source"]) == (1, "api")
     with takes(1):
@@ -44,17 +44,17 @@ def test_any_json_is_learned_and_told_again(api, value, takes):
 
 
 def test_learned_again_the_new_value_stands_and_what_is_not_said_stays(api):
-    first = learn(api, {"a": 1}, confidence=0.5, source="survey")
-    again = learn(api, {"b": 2}, 200)
+    first = put_preference(api, {"a": 1}, confidence=0.5, source="survey")
+    again = put_preference(api, {"b": 2}, 200)
     assert again == first | {"value": {"b": 2}, "updated_at": again["updated_at"]}
     assert again["updated_at"] > first["updated_at"]
-    assert learn(api, None, 200, confidence=0.1, source="guess")["source"] == "guess"
+    assert put_preference(api, None, 200, confidence=0.1, source="guess")["source"] == "guess"
     assert Preference.objects.get().confidence == 0.1
 
 
 def test_twenty_who_learn_at_once_have_one(transactional_db, api):
     calls = [partial(api.call, "PUT", "/preferences/ada/theme", {"value": number}) for number in range(20)]
-    assert sorted(each.status_code for each in at_once(calls)) == [200] * 19 + [201]
+    assert sorted(each.status_code for each in run_at_once(calls)) == [200] * 19 + [201]
     assert Preference.objects.get().value in range(20)
 
 
@@ -62,16 +62,18 @@ def test_twenty_who_learn_at_once_have_one(transactional_db, api):
 def test_a_value_that_cannot_be_kept_is_refused(api, raw):
     response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}')
     assert is_problem(response, 422)
-    assert blamed(response) == {"value"}
+    assert list_blamed_fields(response) == {"value"}
 
 
-@pytest.mark.parametrize("value", [nested(9), {str(n): 1 for n in range(257)}, "x" * 70_000, ["x" * 70_000]], ids=len)
+@pytest.mark.parametrize(
+    "value", [build_nested(9), {str(n): 1 for n in range(257)}, "x" * 70_000, ["x" * 70_000]], ids=len
+)
 def test_a_value_is_bounded(api, value):
     assert is_problem(api.call("PUT", "/preferences/ada/theme", {"value": value}), 422)
 
 
 def test_whatever_is_sent_as_a_value_is_no_server_error(api):
-    for what, raw in (NOWHERE | UNREADABLE).items():
+    for what, raw in (UNSTORABLE_VALUES | UNREADABLE_BODIES).items():
         response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}'.encode("utf-8", "surrogatepass"))
         assert response.status_code < 500, what
         assert response.status_code < 400 or is_problem(response, 400, 422), what
@@ -86,7 +88,7 @@ def test_a_value_must_be_said_and_nothing_unknown(api):
 
 def test_a_category_is_a_part_of_the_key_in_whatever_case(api):
     for key in ("ui.Theme", "ui.font", "ui_size", "100%25", "reply.tone"):
-        learn(api, 1, at=f"ada/{key}")
+        put_preference(api, 1, at=f"ada/{key}")
     for category, expected in {
         "UI.": ["ui.font", "ui.Theme"],
         "theme": ["ui.Theme"],
@@ -96,24 +98,24 @@ def test_a_category_is_a_part_of_the_key_in_whatever_case(api):
         "%5C": [],
         "e": ["reply.tone", "ui_size", "ui.Theme"],
     }.items():
-        assert keys(api, f"/ada?category={category}") == expected
-        assert keys(api, f"?user_id=ada&category={category}") == expected
+        assert list_keys(api, f"/ada?category={category}") == expected
+        assert list_keys(api, f"?user_id=ada&category={category}") == expected
     assert is_problem(api.get("/preferences/ada?category="), 422)
 
 
 def test_each_user_has_his_own_and_all_are_listed(api, outsider):
     for at in ("ada/theme", "ben/theme", "ada/tone"):
-        learn(api, 1, at=at)
-    learn(outsider, "theirs")
-    assert keys(api, "/ada") == ["tone", "theme"]
-    assert keys(api, "/nobody") == []
-    assert keys(api, "") == ["tone", "theme", "theme"]
-    assert keys(outsider, "") == ["theme"]
+        put_preference(api, 1, at=at)
+    put_preference(outsider, "theirs")
+    assert list_keys(api, "/ada") == ["tone", "theme"]
+    assert list_keys(api, "/nobody") == []
+    assert list_keys(api, "") == ["tone", "theme", "theme"]
+    assert list_keys(outsider, "") == ["theme"]
 
 
 def test_pages_lead_through_all(api):
     for number in range(5):
-        learn(api, number, at=f"ada/key {number}")
+        put_preference(api, number, at=f"ada/key {number}")
     page = api.get("/preferences/ada?limit=3").json()
     assert [each["value"] for each in page["results"]] == [4, 3, 2]
     assert [each["value"] for each in api.get(f"/preferences/ada?limit=3&cursor={page['next']}").json()["results"]] == [
@@ -123,29 +125,29 @@ def test_pages_lead_through_all(api):
 
 
 def test_a_users_id_may_hold_slashes(api):
-    learn(api, 1, at="team/ada/theme")
-    learn(api, 2, at="team/ada/tone")
+    put_preference(api, 1, at="team/ada/theme")
+    put_preference(api, 2, at="team/ada/tone")
     assert Preference.objects.values_list("user_id", flat=True).distinct().get() == "team/ada"
     assert api.get("/preferences/team/ada/theme").json()["value"] == 1
-    assert keys(api, "?user_id=team%2Fada") == ["tone", "theme"]
+    assert list_keys(api, "?user_id=team%2Fada") == ["tone", "theme"]
     assert is_problem(api.get("/preferences/team/ada"), 404)
     assert api.delete("/preferences/team/ada/tone").status_code == 204
 
 
 def test_it_is_gone_when_it_is_deleted(api, outsider):
-    learn(api, 1)
-    before = fingerprint()
+    put_preference(api, 1)
+    before = fingerprint_tables()
     assert is_problem(outsider.delete("/preferences/ada/theme"), 404)
     assert is_problem(outsider.get("/preferences/ada/theme"), 404)
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
     assert api.delete("/preferences/ada/theme").status_code == 204
     assert is_problem(api.delete("/preferences/ada/theme"), 404)
     assert is_problem(api.get("/preferences/ada/theme"), 404)
 
 
 def test_a_user_who_is_erased_leaves_no_preference_and_no_pattern(api):
-    learn(api, 1)
-    learn(api, 1, at="ben/theme")
+    put_preference(api, 1)
+    put_preference(api, 1, at="ben/theme")
     for user in ("ada", "ben"):
         api.post("/patterns", {"pattern_type": "workflow", "key": "suite first", "user_id": user})
     erased = api.delete("/users/ada").json()["erased"]

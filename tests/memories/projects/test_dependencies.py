@@ -6,19 +6,19 @@ from uuid import uuid4
 import pytest
 
 from memories.insights.models import DependencyType, ProjectDependency
-from tests.memories.projects.projects import depend
+from tests.memories.projects.projects import add_dependency
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
 
 
-def listed(api, query: str = "") -> list[tuple[str, str, str]]:
+def list_dependencies(api, query: str = "") -> list[tuple[str, str, str]]:
     response = api.get(f"/projects/dependencies{query}")
     assert response.status_code == 200, response.content
     return [(each["source_project"], each["type"], each["target_project"]) for each in response.json()["results"]]
 
 
-def of(api, project: str, query: str = "") -> list[tuple[str, str, str]]:
+def list_project_dependencies(api, project: str, query: str = "") -> list[tuple[str, str, str]]:
     response = api.get(f"/projects/{quote(project)}/dependencies{query}")
     assert response.status_code == 200, response.content
     found = response.json()["results"]
@@ -36,7 +36,7 @@ def test_a_new_one_is_201_and_says_what_was_said(api, namespace, kind):
 
 
 def test_again_it_is_200_and_changes_what_is_said(api):
-    first = depend(api, "web", "api", description="By HTTP.", metadata={"a": 1})
+    first = add_dependency(api, "web", "api", description="By HTTP.", metadata={"a": 1})
     body = {"source_project": "web", "target_project": "api", "type": "uses", "metadata": {"b": 2}}
     response = api.post("/projects/dependencies", body)
     assert response.status_code == 200
@@ -46,7 +46,11 @@ def test_again_it_is_200_and_changes_what_is_said(api):
 
 
 def test_another_type_or_direction_is_another_one(api):
-    pairs = [depend(api, "web", "api"), depend(api, "web", "api", "extends"), depend(api, "api", "web")]
+    pairs = [
+        add_dependency(api, "web", "api"),
+        add_dependency(api, "web", "api", "extends"),
+        add_dependency(api, "api", "web"),
+    ]
     assert len({each["id"] for each in pairs}) == 3
 
 
@@ -62,58 +66,58 @@ def test_what_cannot_be_is_refused(api, wrong):
 
 
 def test_they_are_listed_newest_first_by_project_and_by_type(api):
-    depend(api, "web", "api")
-    depend(api, "mail", "web", "extends")
-    depend(api, "mail", "api")
-    assert listed(api) == [("mail", "uses", "api"), ("mail", "extends", "web"), ("web", "uses", "api")]
-    assert listed(api, "?project=web") == [("mail", "extends", "web"), ("web", "uses", "api")]
-    assert listed(api, "?project=web&type=uses") == [("web", "uses", "api")]
+    add_dependency(api, "web", "api")
+    add_dependency(api, "mail", "web", "extends")
+    add_dependency(api, "mail", "api")
+    assert list_dependencies(api) == [("mail", "uses", "api"), ("mail", "extends", "web"), ("web", "uses", "api")]
+    assert list_dependencies(api, "?project=web") == [("mail", "extends", "web"), ("web", "uses", "api")]
+    assert list_dependencies(api, "?project=web&type=uses") == [("web", "uses", "api")]
     assert is_problem(api.get("/projects/dependencies?type=likes"), 422)
 
 
 def test_a_project_tells_its_dependencies_in_either_direction(api):
-    depend(api, "web", "api")
-    depend(api, "mail", "web")
-    depend(api, "mail", "api")
-    assert of(api, "web") == [("inbound", "mail", "web"), ("outbound", "web", "api")]
-    assert of(api, "web", "?direction=both") == of(api, "web")
-    assert of(api, "web", "?direction=outbound") == [("outbound", "web", "api")]
-    assert of(api, "web", "?direction=inbound") == [("inbound", "mail", "web")]
+    add_dependency(api, "web", "api")
+    add_dependency(api, "mail", "web")
+    add_dependency(api, "mail", "api")
+    assert list_project_dependencies(api, "web") == [("inbound", "mail", "web"), ("outbound", "web", "api")]
+    assert list_project_dependencies(api, "web", "?direction=both") == list_project_dependencies(api, "web")
+    assert list_project_dependencies(api, "web", "?direction=outbound") == [("outbound", "web", "api")]
+    assert list_project_dependencies(api, "web", "?direction=inbound") == [("inbound", "mail", "web")]
     assert is_problem(api.get("/projects/web/dependencies?direction=up"), 422)
 
 
 @pytest.mark.parametrize("name", ["org/web", "groups", "a/dependencies", "web site", "дом"])
 def test_any_label_is_a_name(api, name):
-    depend(api, name, "api")
-    assert of(api, name) == [("outbound", name, "api")]
+    add_dependency(api, name, "api")
+    assert list_project_dependencies(api, name) == [("outbound", name, "api")]
 
 
 def test_a_project_nobody_knows_has_none(api):
-    assert of(api, "web") == []
+    assert list_project_dependencies(api, "web") == []
 
 
 def test_their_pages_go_on(api):
     for n in range(3):
-        depend(api, "web", f"library {n}")
+        add_dependency(api, "web", f"library {n}")
     first = api.get("/projects/web/dependencies?limit=2").json()
     assert len(first["results"]) == 2
-    assert of(api, "web", f"?cursor={first['next']}") == [("outbound", "web", "library 0")]
+    assert list_project_dependencies(api, "web", f"?cursor={first['next']}") == [("outbound", "web", "library 0")]
 
 
 def test_a_deleted_one_is_gone(api):
-    address = f"/projects/dependencies/{depend(api, 'web', 'api')['id']}"
+    address = f"/projects/dependencies/{add_dependency(api, 'web', 'api')['id']}"
     assert api.delete(address).status_code == 204
-    assert listed(api) == []
+    assert list_dependencies(api) == []
     assert is_problem(api.delete(address), 404)
     assert is_problem(api.delete(f"/projects/dependencies/{uuid4()}"), 404)
 
 
 def test_another_namespace_sees_and_changes_nothing(api, outsider):
-    told = depend(api, "web", "api")
-    assert listed(outsider) == of(outsider, "web") == []
+    told = add_dependency(api, "web", "api")
+    assert list_dependencies(outsider) == list_project_dependencies(outsider, "web") == []
     assert is_problem(outsider.delete(f"/projects/dependencies/{told['id']}"), 404)
-    assert depend(outsider, "web", "api")["id"] != told["id"]
-    assert listed(api) == [("web", "uses", "api")]
+    assert add_dependency(outsider, "web", "api")["id"] != told["id"]
+    assert list_dependencies(api) == [("web", "uses", "api")]
 
 
 def test_who_may_only_read_adds_none(reader):

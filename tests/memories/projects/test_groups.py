@@ -5,13 +5,13 @@ from uuid import uuid4
 import pytest
 
 from memories.insights.models import ProjectGroup
-from tests.memories.projects.projects import group
-from tests.wire import blamed, is_problem
+from tests.memories.projects.projects import add_group
+from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
 
 
-def listed(api, query: str = "") -> list[str]:
+def list_group_names(api, query: str = "") -> list[str]:
     response = api.get(f"/projects/groups{query}")
     assert response.status_code == 200, response.content
     return [each["name"] for each in response.json()["results"]]
@@ -26,7 +26,7 @@ def test_a_new_one_is_201_and_says_what_was_said(api, namespace):
 
 
 def test_the_same_name_again_is_200_and_changes_what_is_said(api):
-    first = group(api, "shop", "web", description="What we sell.", metadata={"a": 1})
+    first = add_group(api, "shop", "web", description="What we sell.", metadata={"a": 1})
     response = api.post("/projects/groups", {"name": "shop", "projects": ["api"], "metadata": {"b": 2}})
     assert response.status_code == 200
     second = response.json()
@@ -37,7 +37,7 @@ def test_the_same_name_again_is_200_and_changes_what_is_said(api):
 
 
 def test_a_project_counts_once(api):
-    assert group(api, "shop", "web", "api", "web")["projects"] == ["web", "api"]
+    assert add_group(api, "shop", "web", "api", "web")["projects"] == ["web", "api"]
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,32 @@ def test_what_cannot_be_a_group_is_refused(api, wrong):
 
 
 def test_a_thousand_projects_are_not_too_many(api):
-    assert len(group(api, "all", *(f"project {n}" for n in range(1000)))["projects"]) == 1000
+    assert len(add_group(api, "all", *(f"project {n}" for n in range(1000)))["projects"]) == 1000
 
 
 def test_the_newest_is_listed_first_page_by_page(api):
     for name in ("one", "two", "three"):
-        group(api, name, "web")
+        add_group(api, name, "web")
     first = api.get("/projects/groups?limit=2").json()
     assert [each["name"] for each in first["results"]] == ["three", "two"]
-    assert listed(api, f"?cursor={first['next']}") == ["one"]
+    assert list_group_names(api, f"?cursor={first['next']}") == ["one"]
 
 
 def test_the_groups_of_one_project_are_listed(api):
-    group(api, "shop", "web", "api")
-    group(api, "tools", "api")
-    assert listed(api, "?project=web") == ["shop"]
-    assert listed(api, "?project=api") == ["tools", "shop"]
-    assert listed(api, "?project=we") == []
+    add_group(api, "shop", "web", "api")
+    add_group(api, "tools", "api")
+    assert list_group_names(api, "?project=web") == ["shop"]
+    assert list_group_names(api, "?project=api") == ["tools", "shop"]
+    assert list_group_names(api, "?project=we") == []
 
 
 def test_one_is_told(api):
-    told = group(api, "shop", "web")
+    told = add_group(api, "shop", "web")
     assert api.get(f"/projects/groups/{told['id']}").json() == told
 
 
 def test_a_change_leaves_what_it_does_not_name(api):
-    before = group(api, "shop", "web", description="What we sell.")
+    before = add_group(api, "shop", "web", description="What we sell.")
     response = api.patch(f"/projects/groups/{before['id']}", {"projects": ["web", "api"]})
     assert response.status_code == 200
     after = response.json()
@@ -87,14 +87,14 @@ def test_a_change_leaves_what_it_does_not_name(api):
 
 @pytest.mark.parametrize("wrong", [{"projects": []}, {"name": None}, {"name": ""}, {"metadata": None}], ids=str)
 def test_a_change_to_what_cannot_be_is_refused(api, wrong):
-    before = group(api, "shop", "web")
+    before = add_group(api, "shop", "web")
     assert is_problem(api.patch(f"/projects/groups/{before['id']}", wrong), 422)
     assert api.get(f"/projects/groups/{before['id']}").json() == before
 
 
 def test_two_groups_cannot_have_one_name(api):
-    group(api, "shop", "web")
-    other = group(api, "tools", "api")
+    add_group(api, "shop", "web")
+    other = add_group(api, "tools", "api")
     response = api.patch(f"/projects/groups/{other['id']}", {"name": "shop"})
     assert is_problem(response, 409)
     assert "group" in response.json()["detail"]
@@ -102,9 +102,9 @@ def test_two_groups_cannot_have_one_name(api):
 
 
 def test_a_deleted_one_is_gone(api):
-    told = group(api, "shop", "web")
+    told = add_group(api, "shop", "web")
     assert api.delete(f"/projects/groups/{told['id']}").status_code == 204
-    assert listed(api) == []
+    assert list_group_names(api) == []
     for response in (api.get(f"/projects/groups/{told['id']}"), api.delete(f"/projects/groups/{told['id']}")):
         assert is_problem(response, 404)
 
@@ -114,18 +114,18 @@ def test_a_change_of_what_is_not_there_is_404(api):
 
 
 def test_another_namespace_sees_and_changes_nothing(api, outsider):
-    told = group(api, "shop", "web")
+    told = add_group(api, "shop", "web")
     address = f"/projects/groups/{told['id']}"
-    assert listed(outsider) == []
+    assert list_group_names(outsider) == []
     for response in (outsider.get(address), outsider.patch(address, {"name": "mine"}), outsider.delete(address)):
         assert is_problem(response, 404)
-    assert group(outsider, "shop", "theirs")["id"] != told["id"]
+    assert add_group(outsider, "shop", "theirs")["id"] != told["id"]
     assert api.get(address).json() == told
 
 
 def test_who_may_only_read_makes_no_group(reader):
     assert is_problem(reader.post("/projects/groups", {"name": "shop", "projects": ["web"]}), 403)
-    assert listed(reader) == []
+    assert list_group_names(reader) == []
 
 
 def test_registering_repositories_makes_a_group_of_them(api):
@@ -139,7 +139,7 @@ def test_registering_repositories_makes_a_group_of_them(api):
 
 
 def test_registering_again_changes_the_group(api):
-    before = group(api, "shop", "web", "mail", description="All.", metadata={"a": 1})
+    before = add_group(api, "shop", "web", "mail", description="All.", metadata={"a": 1})
     response = api.post("/projects/register", {"name": "shop", "repositories": ["web", "api"]})
     assert response.status_code == 200
     after = response.json()
@@ -156,4 +156,4 @@ def test_registering_again_changes_the_group(api):
 def test_what_is_no_repository_is_refused_by_name(api, repositories, field):
     response = api.post("/projects/register", {"name": "shop", "repositories": repositories})
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
+    assert list_blamed_fields(response) == {field}

@@ -8,17 +8,23 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.insights.models import ProjectGroup
-from memories.insights.redaction import masked
+from memories.insights.redaction import redact_project_name
 from memories.models import Memory
-from tests.memories.projects.projects import depend, group, learned, seen_from, told
-from tests.wire import fingerprint, is_problem
+from tests.memories.projects.projects import (
+    add_dependency,
+    add_group,
+    add_in_each_project,
+    insert_insight,
+    search_from_project,
+)
+from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
-TEXT = "Retry with backoff when the harbour answers slowly."
-SECRET = "payments-secret-keys"
+HARBOUR_TEXT = "Retry with backoff when the harbour answers slowly."
+SECRET_PROJECT = "payments-secret-keys"
 
 
-def places(hits: list[dict]) -> dict[str, str]:
+def map_relations(hits: list[dict]) -> dict[str, str]:
     """The relation by which each project is seen."""
     return {hit["project"]: hit["relation"] for hit in hits}
 
@@ -26,33 +32,33 @@ def places(hits: list[dict]) -> dict[str, str]:
 @pytest.fixture
 def neighbours(api) -> None:
     """web uses api, mail extends web, web and shop are one group; api's own dependency is too far away."""
-    depend(api, "web", "api")
-    depend(api, "mail", "web", "extends")
-    depend(api, "api", "far")
-    group(api, "shop", "web", "shop")
+    add_dependency(api, "web", "api")
+    add_dependency(api, "mail", "web", "extends")
+    add_dependency(api, "api", "far")
+    add_group(api, "shop", "web", "shop")
 
 
 def test_it_sees_itself_its_neighbours_and_its_groups(api, neighbours):
-    told(api, TEXT, "web", "api", "mail", "shop", "far", "strange")
-    api.add(TEXT)
-    hits = seen_from(api, "web", "harbour")
-    assert places(hits) == {"web": "current", "api": "dependency", "mail": "dependency", "shop": "group"}
-    assert {hit["memory"]["repo_id"] for hit in hits} == set(places(hits))
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api", "mail", "shop", "far", "strange")
+    api.add(HARBOUR_TEXT)
+    hits = search_from_project(api, "web", "harbour")
+    assert map_relations(hits) == {"web": "current", "api": "dependency", "mail": "dependency", "shop": "group"}
+    assert {hit["memory"]["repo_id"] for hit in hits} == set(map_relations(hits))
 
 
 def test_an_insight_for_all_projects_is_seen_by_all_and_weighs_less(api, neighbours):
-    body = {"content": TEXT, "projects": ["strange"], "collection": "global"}
+    body = {"content": HARBOUR_TEXT, "projects": ["strange"], "collection": "global"}
     assert api.post("/insights", body).status_code == 201
-    told(api, TEXT, "shop")
-    hits = seen_from(api, "web", "harbour")
+    add_in_each_project(api, HARBOUR_TEXT, "shop")
+    hits = search_from_project(api, "web", "harbour")
     assert [(hit["project"], hit["relation"]) for hit in hits] == [("shop", "group"), ("strange", "global")]
     assert hits[1]["score"] / hits[0]["score"] == pytest.approx(0.7 / 0.8)
     assert api.get("/projects/patterns").status_code == 200
 
 
 def test_it_comes_first_then_its_neighbours_then_its_groups(api, neighbours):
-    told(api, TEXT, "shop", "mail", "api", "web")
-    hits = seen_from(api, "web", "harbour")
+    add_in_each_project(api, HARBOUR_TEXT, "shop", "mail", "api", "web")
+    hits = search_from_project(api, "web", "harbour")
     assert [hit["relation"] for hit in hits] == ["current", "dependency", "dependency", "group"]
     assert [hit["is_current_project"] for hit in hits] == [True, False, False, False]
     scores = [hit["score"] / hits[0]["score"] for hit in hits]
@@ -61,77 +67,81 @@ def test_it_comes_first_then_its_neighbours_then_its_groups(api, neighbours):
 
 
 def test_a_much_better_answer_of_a_group_comes_first(api, neighbours):
-    told(api, "The harbour is blue.", "web")
-    told(api, "Retry with backoff when the harbour master is away.", "shop")
-    hits = seen_from(api, "web", "retry backoff harbour master")
+    add_in_each_project(api, "The harbour is blue.", "web")
+    add_in_each_project(api, "Retry with backoff when the harbour master is away.", "shop")
+    hits = search_from_project(api, "web", "retry backoff harbour master")
     assert [hit["project"] for hit in hits] == ["shop", "web"]
 
 
 def test_who_is_near_in_two_ways_counts_in_the_better_one(api):
-    group(api, "shop", "web", "api")
-    depend(api, "api", "web")
-    depend(api, "api", "web", "extends")
-    told(api, TEXT, "web", "api")
-    hits = seen_from(api, "web", "harbour")
+    add_group(api, "shop", "web", "api")
+    add_dependency(api, "api", "web")
+    add_dependency(api, "api", "web", "extends")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
+    hits = search_from_project(api, "web", "harbour")
     assert [(hit["project"], hit["relation"]) for hit in hits] == [("web", "current"), ("api", "dependency")]
 
 
 def test_an_insight_is_seen_by_each_of_its_projects_and_their_neighbours(api, namespace, neighbours):
-    pk = learned(namespace, TEXT, "strange", "api")
+    pk = insert_insight(namespace, HARBOUR_TEXT, "strange", "api")
     for project, relation in (("api", "current"), ("strange", "current"), ("web", "dependency"), ("far", "dependency")):
-        [hit] = seen_from(api, project, "harbour")
+        [hit] = search_from_project(api, project, "harbour")
         assert (hit["memory"]["id"], hit["relation"]) == (pk, relation)
         assert hit["project"] == ("strange" if project == "strange" else "api")
-    assert seen_from(api, "mail", "harbour") == []
+    assert search_from_project(api, "mail", "harbour") == []
 
 
 def test_an_insight_is_named_by_the_nearest_of_its_projects(api, namespace, neighbours):
-    learned(namespace, TEXT, "shop", "mail", "unknown", "web")
-    assert places(seen_from(api, "web", "harbour")) == {"web": "current"}
+    insert_insight(namespace, HARBOUR_TEXT, "shop", "mail", "unknown", "web")
+    assert map_relations(search_from_project(api, "web", "harbour")) == {"web": "current"}
 
 
 def test_an_insight_without_projects_is_seen_by_none(api, namespace, neighbours):
-    learned(namespace, TEXT)
-    assert seen_from(api, "web", "harbour") == []
+    insert_insight(namespace, HARBOUR_TEXT)
+    assert search_from_project(api, "web", "harbour") == []
 
 
 def test_a_project_nobody_knows_sees_only_itself(api, neighbours):
-    told(api, TEXT, "web", "api")
-    assert seen_from(api, "new", "harbour") == []
-    told(api, TEXT, "new")
-    assert places(seen_from(api, "new", "harbour")) == {"new": "current"}
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
+    assert search_from_project(api, "new", "harbour") == []
+    add_in_each_project(api, HARBOUR_TEXT, "new")
+    assert map_relations(search_from_project(api, "new", "harbour")) == {"new": "current"}
 
 
-@pytest.mark.parametrize("name", [SECRET, masked(SECRET)])
+@pytest.mark.parametrize("name", [SECRET_PROJECT, redact_project_name(SECRET_PROJECT)])
 def test_a_project_whose_name_looks_secret_sees_its_insights(api, namespace, name):
-    assert masked(SECRET) != SECRET
-    pk = learned(namespace, TEXT, SECRET)
-    [hit] = seen_from(api, name, "harbour")
-    assert (hit["memory"]["id"], hit["project"], hit["is_current_project"]) == (pk, masked(SECRET), True)
+    assert redact_project_name(SECRET_PROJECT) != SECRET_PROJECT
+    pk = insert_insight(namespace, HARBOUR_TEXT, SECRET_PROJECT)
+    [hit] = search_from_project(api, name, "harbour")
+    assert (hit["memory"]["id"], hit["project"], hit["is_current_project"]) == (
+        pk,
+        redact_project_name(SECRET_PROJECT),
+        True,
+    )
 
 
 def test_a_secret_name_is_met_in_memories_and_in_insights(api, namespace):
-    learned(namespace, "The harbour opens at nine on weekdays only.", SECRET)
-    told(api, TEXT, SECRET, "web")
-    depend(api, "web", SECRET)
-    assert places(seen_from(api, "web", "harbour")) == {
-        "web": "current", masked(SECRET): "dependency", SECRET: "dependency"
+    insert_insight(namespace, "The harbour opens at nine on weekdays only.", SECRET_PROJECT)
+    add_in_each_project(api, HARBOUR_TEXT, SECRET_PROJECT, "web")
+    add_dependency(api, "web", SECRET_PROJECT)
+    assert map_relations(search_from_project(api, "web", "harbour")) == {
+        "web": "current", redact_project_name(SECRET_PROJECT): "dependency", SECRET_PROJECT: "dependency"
     }  # fmt: skip
-    assert places(seen_from(api, SECRET, "harbour")) == {
-        "web": "dependency", masked(SECRET): "current", SECRET: "current"
+    assert map_relations(search_from_project(api, SECRET_PROJECT, "harbour")) == {
+        "web": "dependency", redact_project_name(SECRET_PROJECT): "current", SECRET_PROJECT: "current"
     }  # fmt: skip
 
 
 def test_a_secret_name_is_met_in_groups_also_after_a_change(api, namespace):
-    learned(namespace, TEXT, SECRET)
-    made = group(api, "shop", "web")
-    assert seen_from(api, "web", "harbour") == []
-    api.patch(f"/projects/groups/{made['id']}", {"projects": ["web", SECRET]})
-    assert places(seen_from(api, "web", "harbour")) == {masked(SECRET): "group"}
+    insert_insight(namespace, HARBOUR_TEXT, SECRET_PROJECT)
+    made = add_group(api, "shop", "web")
+    assert search_from_project(api, "web", "harbour") == []
+    api.patch(f"/projects/groups/{made['id']}", {"projects": ["web", SECRET_PROJECT]})
+    assert map_relations(search_from_project(api, "web", "harbour")) == {redact_project_name(SECRET_PROJECT): "group"}
     api.patch(f"/projects/groups/{made['id']}", {"description": "Shop."})
-    assert places(seen_from(api, "web", "harbour")) == {masked(SECRET): "group"}
-    group(api, "shop", "web")
-    assert seen_from(api, "web", "harbour") == []
+    assert map_relations(search_from_project(api, "web", "harbour")) == {redact_project_name(SECRET_PROJECT): "group"}
+    add_group(api, "shop", "web")
+    assert search_from_project(api, "web", "harbour") == []
 
 
 def test_what_is_invisible_takes_nobodys_place(api, neighbours):
@@ -139,53 +149,53 @@ def test_what_is_invisible_takes_nobodys_place(api, neighbours):
         api.add("Retry with backoff when the harbour answers slowly.", user_id=f"user {n}", repo_id="strange")
     for n in range(12):
         api.add(f"The harbour, among many other words of no use to anybody, number {n}.", repo_id="api")
-    hits = seen_from(api, "web", "retry with backoff at the harbour", limit=10)
+    hits = search_from_project(api, "web", "retry with backoff at the harbour", limit=10)
     assert len(hits) == 10
-    assert places(hits) == {"api": "dependency"}
+    assert map_relations(hits) == {"api": "dependency"}
 
 
 def test_by_meaning_what_is_invisible_takes_nobodys_place(api, neighbours):
     for n in range(60):
-        api.add(TEXT, user_id=f"user {n}", repo_id="strange")
+        api.add(HARBOUR_TEXT, user_id=f"user {n}", repo_id="strange")
     for n in range(12):
         api.add(f"Something else altogether, number {n}.", repo_id="shop")
     tasks.embed_due()
-    hits = seen_from(api, "web", TEXT, limit=10, mode="vector")
+    hits = search_from_project(api, "web", HARBOUR_TEXT, limit=10, mode="vector")
     assert len(hits) == 10
-    assert places(hits) == {"shop": "group"}
+    assert map_relations(hits) == {"shop": "group"}
 
 
 def test_what_has_expired_is_never_seen(api, namespace, neighbours):
-    [pk] = told(api, TEXT, "web")
-    insight = learned(namespace, "The harbour opens at nine on weekdays only.", "web")
-    assert len(seen_from(api, "web", "harbour")) == 2
+    [pk] = add_in_each_project(api, HARBOUR_TEXT, "web")
+    insight = insert_insight(namespace, "The harbour opens at nine on weekdays only.", "web")
+    assert len(search_from_project(api, "web", "harbour")) == 2
     Memory.objects.filter(pk__in=[pk, insight]).update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert seen_from(api, "web", "harbour") == []
+    assert search_from_project(api, "web", "harbour") == []
 
 
 def test_types_narrow_it_down(api, namespace, neighbours):
-    told(api, TEXT, "web")
-    learned(namespace, "The harbour opens at nine on weekdays only.", "web")
+    add_in_each_project(api, HARBOUR_TEXT, "web")
+    insert_insight(namespace, "The harbour opens at nine on weekdays only.", "web")
     for kind in ("agent", "insight"):
-        [hit] = seen_from(api, "web", "harbour", memory_types=[kind])
+        [hit] = search_from_project(api, "web", "harbour", memory_types=[kind])
         assert hit["memory"]["memory_type"] == kind
-    assert seen_from(api, "web", "harbour", memory_types=["rag"]) == []
+    assert search_from_project(api, "web", "harbour", memory_types=["rag"]) == []
 
 
 def test_a_least_similarity_leaves_what_its_words_found(api):
-    told(api, TEXT, "web")
-    told(api, "Cats sleep.", "web")
+    add_in_each_project(api, HARBOUR_TEXT, "web")
+    add_in_each_project(api, "Cats sleep.", "web")
     tasks.embed_due()
-    assert len(seen_from(api, "web", "backoff", min_similarity=-1)) == 2
-    [hit] = seen_from(api, "web", "backoff", min_similarity=0.999)
+    assert len(search_from_project(api, "web", "backoff", min_similarity=-1)) == 2
+    [hit] = search_from_project(api, "web", "backoff", min_similarity=0.999)
     assert hit["found_by"] != ["meaning"]
-    assert seen_from(api, "web", "backoff", min_similarity=0.999, mode="vector") == []
+    assert search_from_project(api, "web", "backoff", min_similarity=0.999, mode="vector") == []
 
 
 def test_a_hit_is_the_whole_memory_and_says_what_found_it(api):
-    [pk] = told(api, TEXT, "web")
+    [pk] = add_in_each_project(api, HARBOUR_TEXT, "web")
     tasks.embed_due()
-    [hit] = seen_from(api, "web", TEXT)
+    [hit] = search_from_project(api, "web", HARBOUR_TEXT)
     assert hit["memory"] == api.get(f"/memories/{pk}").json()
     assert hit["found_by"] == ["meaning", "words"]
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
@@ -193,16 +203,16 @@ def test_a_hit_is_the_whole_memory_and_says_what_found_it(api):
 
 
 def test_groups_and_dependencies_of_another_namespace_do_not_count(api, outsider):
-    depend(outsider, "web", "api")
-    group(outsider, "shop", "web", "shop")
-    told(outsider, TEXT, "web", "api")
-    told(api, TEXT, "api", "shop")
-    assert seen_from(api, "web", "harbour") == []
-    assert places(seen_from(outsider, "web", "harbour")) == {"web": "current", "api": "dependency"}
+    add_dependency(outsider, "web", "api")
+    add_group(outsider, "shop", "web", "shop")
+    add_in_each_project(outsider, HARBOUR_TEXT, "web", "api")
+    add_in_each_project(api, HARBOUR_TEXT, "api", "shop")
+    assert search_from_project(api, "web", "harbour") == []
+    assert map_relations(search_from_project(outsider, "web", "harbour")) == {"web": "current", "api": "dependency"}
 
 
 def test_without_the_embedder_words_are_searched(api, embedder):
-    told(api, TEXT, "web")
+    add_in_each_project(api, HARBOUR_TEXT, "web")
     embedder("Away")
     body = {"query": "harbour", "project": "web"}
     answer = api.post("/projects/search", body).json()
@@ -212,17 +222,17 @@ def test_without_the_embedder_words_are_searched(api, embedder):
 
 
 def test_it_takes_one_statement(api, takes, neighbours):
-    told(api, TEXT, "web", "api")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     tasks.embed_due()
     with takes(1):
-        seen_from(api, "web", "harbour")
+        search_from_project(api, "web", "harbour")
 
 
 def test_it_changes_nothing_and_readers_may(api, reader, namespace, neighbours):
-    told(api, TEXT, "web")
-    before = fingerprint(namespace.pk)
-    assert seen_from(reader, "web", "harbour")
-    assert fingerprint(namespace.pk) == before
+    add_in_each_project(api, HARBOUR_TEXT, "web")
+    before = fingerprint_tables(namespace.pk)
+    assert search_from_project(reader, "web", "harbour")
+    assert fingerprint_tables(namespace.pk) == before
 
 
 @pytest.mark.parametrize(

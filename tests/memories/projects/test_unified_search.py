@@ -9,22 +9,22 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Memory
-from tests.memories.projects.projects import depend, group, learned, told
-from tests.memories.test_search import add_vectors, everything_is_large, steps, unit  # noqa: F401
-from tests.wire import blamed, fingerprint, is_problem
+from tests.memories.projects.projects import add_dependency, add_group, add_in_each_project, insert_insight
+from tests.memories.test_search import add_vectors, build_unit_vector, everything_is_large, list_steps  # noqa: F401
+from tests.wire import fingerprint_tables, is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
-TEXT = "Retry with backoff when the harbour answers slowly."
-OTHER = "The harbour opens at nine on weekdays only."
+HARBOUR_TEXT = "Retry with backoff when the harbour answers slowly."
+OTHER_TEXT = "The harbour opens at nine on weekdays only."
 
 
-def found(api, query: str, **fields: object) -> list[dict]:
+def search_everything(api, query: str, **fields: object) -> list[dict]:
     response = api.post("/search", {"query": query, **fields})
     assert response.status_code == 200, response.content
     return response.json()["results"]
 
 
-def contents(hits: list[dict]) -> list[str]:
+def list_contents(hits: list[dict]) -> list[str]:
     return [hit["memory"]["content"] for hit in hits]
 
 
@@ -34,18 +34,18 @@ def contents(hits: list[dict]) -> list[str]:
 def test_everything_the_namespace_knows_is_found_and_labelled(api, namespace):
     api.add("The harbour of the chat.", memory_type="conversation", source_system="agno", user_id="ada")
     api.add("The harbour of the handbook.", memory_type="rag", source_system="ingestion", repo_id="web")
-    learned(namespace, OTHER, "web", "api")
-    hits = found(api, "harbour")
+    insert_insight(namespace, OTHER_TEXT, "web", "api")
+    hits = search_everything(api, "harbour")
     labels = {(hit["source"], hit["memory"]["memory_type"], hit["project"]) for hit in hits}
     assert labels == {("agno", "conversation", None), ("ingestion", "rag", "web"), ("insights", "insight", "web")}
     assert {(hit["relation"], hit["is_current_project"]) for hit in hits} == {(None, False)}
 
 
 def test_a_hit_is_the_whole_memory_with_one_comparable_score(api, namespace):
-    pk = api.add(TEXT)["id"]
-    learned(namespace, OTHER, "web")
+    pk = api.add(HARBOUR_TEXT)["id"]
+    insert_insight(namespace, OTHER_TEXT, "web")
     tasks.embed_due()
-    hits = found(api, TEXT)
+    hits = search_everything(api, HARBOUR_TEXT)
     assert hits[0]["memory"] == api.get(f"/memories/{pk}").json()
     assert hits[0]["found_by"] == ["meaning", "words"]
     assert hits[0]["similarity"] == pytest.approx(1, abs=1e-3)
@@ -57,17 +57,17 @@ def test_a_hit_is_the_whole_memory_with_one_comparable_score(api, namespace):
 def test_it_finds_what_a_plain_search_finds(api, namespace):
     for n in range(8):
         api.add(f"The harbour number {n} {'harbour ' * n}", repo_id=f"project {n % 3}")
-    learned(namespace, OTHER, "web")
+    insert_insight(namespace, OTHER_TEXT, "web")
     tasks.embed_due()
     for fields in ({}, {"mode": "vector"}, {"mode": "text"}, {"threshold": 0.3}, {"explain": True}):
         plain = api.search("harbour number 3", limit=5, **fields)["results"]
-        unified = found(api, "harbour number 3", limit=5, **fields)
+        unified = search_everything(api, "harbour number 3", limit=5, **fields)
         assert [{name: hit[name] for name in plain[0]} for hit in unified] == plain
 
 
 def test_conditions_are_met_inside_the_search(api):
     for n in range(60):
-        api.add(f"{TEXT} {n}", user_id="ada", memory_type="rag", tags=["old"])
+        api.add(f"{HARBOUR_TEXT} {n}", user_id="ada", memory_type="rag", tags=["old"])
     kept = api.add("Once there was a harbour, far away and long ago.", user_id="bob", tags=["new"])["id"]
     conditions = (
         {"user_id": "bob"}, {"memory_types": ["agent"]}, {"filters": {"tags": ["new"]}},
@@ -75,31 +75,31 @@ def test_conditions_are_met_inside_the_search(api):
         {"user_id": "bob", "filters": {"tags": ["new"]}},
     )  # fmt: skip
     for condition in conditions:
-        assert [hit["memory"]["id"] for hit in found(api, "retry harbour", **condition)] == [kept]
-    assert found(api, "retry harbour", user_id="bob", filters={"tags": ["old"]}) == []
+        assert [hit["memory"]["id"] for hit in search_everything(api, "retry harbour", **condition)] == [kept]
+    assert search_everything(api, "retry harbour", user_id="bob", filters={"tags": ["old"]}) == []
 
 
 def test_what_has_expired_is_not_found(api):
-    pk = api.add(TEXT)["id"]
+    pk = api.add(HARBOUR_TEXT)["id"]
     Memory.objects.filter(pk=pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert found(api, "harbour") == []
+    assert search_everything(api, "harbour") == []
 
 
 def test_nothing_of_another_namespace_is_found(api, outsider, namespace):
-    learned(namespace, TEXT, "web")
-    assert found(outsider, "harbour", project="web") == []
+    insert_insight(namespace, HARBOUR_TEXT, "web")
+    assert search_everything(outsider, "harbour", project="web") == []
 
 
 # Projects
 
 
 def test_the_current_project_comes_first_then_what_is_near_then_the_rest(api):
-    depend(api, "api", "web")
-    group(api, "shop", "web", "shop")
+    add_dependency(api, "api", "web")
+    add_group(api, "shop", "web", "shop")
     for project in ("strange", "shop", "api", "web"):
         api.add(f"The harbour is open: {project}.", repo_id=project)
     api.add("The harbour is open: nobody.")
-    hits = found(api, "harbour open", project="web")
+    hits = search_everything(api, "harbour open", project="web")
     assert [hit["project"] for hit in hits[:3]] == ["web", "api", "shop"]
     assert {hit["project"] for hit in hits[3:]} == {"strange", None}
     assert [hit["relation"] for hit in hits] == ["current", "dependency", "group", None, None]
@@ -109,10 +109,10 @@ def test_the_current_project_comes_first_then_what_is_near_then_the_rest(api):
 
 
 def test_insights_of_related_projects_are_flagged_by_the_nearest(api, namespace):
-    depend(api, "web", "api")
-    learned(namespace, OTHER, "strange", "api")
-    learned(namespace, "Harbour masters like tea at five.", "unknown", "strange")
-    first, second = found(api, "harbour", project="web")
+    add_dependency(api, "web", "api")
+    insert_insight(namespace, OTHER_TEXT, "strange", "api")
+    insert_insight(namespace, "Harbour masters like tea at five.", "unknown", "strange")
+    first, second = search_everything(api, "harbour", project="web")
     assert (first["project"], first["relation"]) == ("api", "dependency")
     assert (second["project"], second["relation"]) == ("unknown", None)
 
@@ -120,7 +120,7 @@ def test_insights_of_related_projects_are_flagged_by_the_nearest(api, namespace)
 def test_a_much_better_answer_from_elsewhere_still_comes_first(api):
     api.add("The harbour is blue.", repo_id="web")
     api.add("Retry with backoff when the harbour master is away.", repo_id="strange")
-    hits = found(api, "retry backoff harbour master", project="web")
+    hits = search_everything(api, "retry backoff harbour master", project="web")
     assert [hit["project"] for hit in hits] == ["strange", "web"]
 
 
@@ -128,103 +128,105 @@ def test_a_much_better_answer_from_elsewhere_still_comes_first(api):
 
 
 def test_the_same_content_is_one_hit(api, namespace):
-    told(api, OTHER, "web", "api")
-    api.add(OTHER, memory_type="rag")
-    learned(namespace, OTHER, "shop")
-    api.add(TEXT)
+    add_in_each_project(api, OTHER_TEXT, "web", "api")
+    api.add(OTHER_TEXT, memory_type="rag")
+    insert_insight(namespace, OTHER_TEXT, "shop")
+    api.add(HARBOUR_TEXT)
     tasks.embed_due()
-    assert Memory.objects.filter(content=OTHER).count() == 4
+    assert Memory.objects.filter(content=OTHER_TEXT).count() == 4
     for fields in ({}, {"mode": "vector"}, {"mode": "text"}, {"project": "web"}, {"limit": 2}):
-        assert sorted(contents(found(api, "harbour", **fields))) == sorted([OTHER, TEXT])
+        assert sorted(list_contents(search_everything(api, "harbour", **fields))) == sorted([OTHER_TEXT, HARBOUR_TEXT])
 
 
 def test_it_is_the_best_scored_one(api, namespace):
-    depend(api, "web", "api")
-    told(api, OTHER, "strange", "api", "else")
-    learned(namespace, OTHER, "far")
-    [hit] = found(api, "harbour", project="web")
+    add_dependency(api, "web", "api")
+    add_in_each_project(api, OTHER_TEXT, "strange", "api", "else")
+    insert_insight(namespace, OTHER_TEXT, "far")
+    [hit] = search_everything(api, "harbour", project="web")
     assert (hit["project"], hit["relation"]) == ("api", "dependency")
-    learned(namespace, OTHER, "web")  # which the insight is told of
-    [hit] = found(api, "harbour", project="web")
+    insert_insight(namespace, OTHER_TEXT, "web")  # which the insight is told of
+    [hit] = search_everything(api, "harbour", project="web")
     assert (hit["source"], hit["project"], hit["relation"]) == ("insights", "web", "current")
 
 
 def test_it_is_one_the_conditions_let_pass(api):
-    told(api, OTHER, "web", "api")
-    [hit] = found(api, "harbour", user_id="user of api")
+    add_in_each_project(api, OTHER_TEXT, "web", "api")
+    [hit] = search_everything(api, "harbour", user_id="user of api")
     assert hit["project"] == "api"
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
 def test_what_is_the_same_takes_nobodys_place(api, mode):
     """Also when it fills all that a search looks at first."""
-    told(api, TEXT, *(f"project {n}" for n in range(70)))
+    add_in_each_project(api, HARBOUR_TEXT, *(f"project {n}" for n in range(70)))
     others = {api.add(f"Somewhere there is a harbour, number {n}, and much else of no use.")["id"] for n in range(12)}
     tasks.embed_due()
-    hits = found(api, "retry with backoff when the harbour answers slowly", limit=10, mode=mode)
+    hits = search_everything(api, "retry with backoff when the harbour answers slowly", limit=10, mode=mode)
     assert len(hits) == 10
-    assert contents(hits)[0] == TEXT
+    assert list_contents(hits)[0] == HARBOUR_TEXT
     assert {hit["memory"]["id"] for hit in hits[1:]} < others
 
 
 def test_also_where_the_index_is_asked(api, everything_is_large):  # noqa: F811
-    same = [{"content": "step 0 the same", "vector": unit(1), "user_id": f"user {n}"} for n in range(70)]
+    same = [{"content": "step 0 the same", "vector": build_unit_vector(1), "user_id": f"user {n}"} for n in range(70)]
     assert api.post("/memories/bulk", {"memories": same}).status_code == 201
     add_vectors(api, 12)
-    hits = found(api, "nothing of the kind", vector=unit(1), mode="vector", limit=10, explain=True)
+    hits = search_everything(
+        api, "nothing of the kind", vector=build_unit_vector(1), mode="vector", limit=10, explain=True
+    )
     assert not any(hit["explain"]["exact"] for hit in hits)
-    assert sorted(steps({"results": hits})) == [0, *range(9)]
+    assert sorted(list_steps({"results": hits})) == [0, *range(9)]
 
 
 # What it costs
 
 
 def test_it_takes_one_statement(api, takes, namespace):
-    told(api, TEXT, "web", "api")
-    learned(namespace, OTHER, "web")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
+    insert_insight(namespace, OTHER_TEXT, "web")
     tasks.embed_due()
     with takes(1):
-        found(api, "harbour")
+        search_everything(api, "harbour")
     with takes(1):
-        found(api, "harbour", project="web")
+        search_everything(api, "harbour", project="web")
 
 
 def test_it_takes_a_second_one_where_the_same_filled_the_places(api, takes):
-    told(api, TEXT, *(f"project {n}" for n in range(60)))
-    api.add(OTHER)
+    add_in_each_project(api, HARBOUR_TEXT, *(f"project {n}" for n in range(60)))
+    api.add(OTHER_TEXT)
     tasks.embed_due()
     with takes(2):
-        assert len(found(api, "harbour", limit=10)) == 2
+        assert len(search_everything(api, "harbour", limit=10)) == 2
 
 
 def test_a_plain_search_still_shows_every_memory_in_one_statement(api, takes):
-    told(api, TEXT, "web", "api")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     with takes(1), CaptureQueriesContext(connection) as queries:
         assert len(api.search("harbour")["results"]) == 2
     assert "DISTINCT ON" not in queries[-1]["sql"]
 
 
 def test_a_query_is_embedded_once(api, embedder):
-    told(api, TEXT, "web", "api")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     watched = embedder("Watched")
-    found(api, "harbour", project="web")
+    search_everything(api, "harbour", project="web")
     assert watched.texts == ["harbour"]
 
 
 def test_without_the_embedder_words_are_searched(api, embedder):
-    told(api, TEXT, "web", "api")
+    add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     embedder("Away")
     answer = api.post("/search", {"query": "harbour"}).json()
-    assert (answer["degraded"], contents(answer["results"])) == (True, [TEXT])
-    given = api.post("/search", {"query": "harbour", "vector": unit(1)}).json()
-    assert (given["degraded"], contents(given["results"])) == (False, [TEXT])
+    assert (answer["degraded"], list_contents(answer["results"])) == (True, [HARBOUR_TEXT])
+    given = api.post("/search", {"query": "harbour", "vector": build_unit_vector(1)}).json()
+    assert (given["degraded"], list_contents(given["results"])) == (False, [HARBOUR_TEXT])
 
 
 def test_it_changes_nothing_and_readers_may(api, reader, namespace):
-    learned(namespace, TEXT, "web")
-    before = fingerprint(namespace.pk)
-    assert found(reader, "harbour", project="web")
-    assert fingerprint(namespace.pk) == before
+    insert_insight(namespace, HARBOUR_TEXT, "web")
+    before = fingerprint_tables(namespace.pk)
+    assert search_everything(reader, "harbour", project="web")
+    assert fingerprint_tables(namespace.pk) == before
 
 
 @pytest.mark.parametrize(
@@ -239,9 +241,9 @@ def test_it_changes_nothing_and_readers_may(api, reader, namespace):
 def test_what_cannot_be_searched_is_refused(api, wrong, field):
     response = api.post("/search", {"query": "harbour"} | wrong)
     assert is_problem(response, 422)
-    assert blamed(response) == {field}
+    assert list_blamed_fields(response) == {field}
 
 
 def test_any_query_is_one(api):
-    api.add(TEXT)
-    assert found(api, "*") == []
+    api.add(HARBOUR_TEXT)
+    assert search_everything(api, "*") == []

@@ -5,58 +5,58 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from memories.insights.redaction import masked
+from memories.insights.redaction import redact_project_name
 from memories.models import Memory
-from tests.memories.projects.projects import learned
+from tests.memories.projects.projects import insert_insight
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
 
 
-def patterns(api, query: str = "") -> dict:
+def get_patterns(api, query: str = "") -> dict:
     response = api.get(f"/projects/patterns{query}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def words(api, query: str = "") -> list[str]:
-    return [each["word"] for each in patterns(api, query)["common"]]
+def list_common_words(api, query: str = "") -> list[str]:
+    return [each["word"] for each in get_patterns(api, query)["common"]]
 
 
-def aged(pk: str, **age: float) -> None:
+def backdate(pk: str, **age: float) -> None:
     Memory.objects.filter(pk=pk).update(created_at=timezone.now() - timedelta(**age))
 
 
 def test_nothing_is_going_on_in_an_empty_namespace(api):
-    assert patterns(api) == {"activity": [], "common": []}
+    assert get_patterns(api) == {"activity": [], "common": []}
 
 
 def test_the_most_active_project_comes_first(api, namespace):
     for n in range(3):
         api.add(f"number {n}", repo_id="web")
     last = api.add("number 3", repo_id="api")
-    learned(namespace, "Deploys are safe on Fridays, mostly.", "api", "web", "mail")
+    insert_insight(namespace, "Deploys are safe on Fridays, mostly.", "api", "web", "mail")
     api.add("of no project")
-    found = patterns(api)["activity"]
+    found = get_patterns(api)["activity"]
     counts = [(each["project"], each["memories"], each["insights"]) for each in found]
     assert counts == [("web", 4, 1), ("api", 2, 1), ("mail", 1, 1)]
     assert found[0]["last_at"] > last["created_at"]
-    assert [each["project"] for each in patterns(api, "?limit=2")["activity"]] == ["web", "api"]
+    assert [each["project"] for each in get_patterns(api, "?limit=2")["activity"]] == ["web", "api"]
 
 
 def test_an_insight_of_one_project_counts_once_there(api, namespace):
-    learned(namespace, "Deploys are safe on Fridays, mostly.", "web")
-    [one] = patterns(api)["activity"]
+    insert_insight(namespace, "Deploys are safe on Fridays, mostly.", "web")
+    [one] = get_patterns(api)["activity"]
     assert (one["project"], one["memories"], one["insights"]) == ("web", 1, 1)
 
 
 def test_only_the_last_days_count(api):
-    aged(api.add("harbour in web", repo_id="web")["id"], days=31)
-    aged(api.add("harbour in api", repo_id="api")["id"], days=29)
-    assert [each["project"] for each in patterns(api)["activity"]] == ["api"]
-    assert words(api) == []
-    assert [each["project"] for each in patterns(api, "?days=32")["activity"]] == ["api", "web"]
-    assert words(api, "?days=32") == ["harbour"]
+    backdate(api.add("harbour in web", repo_id="web")["id"], days=31)
+    backdate(api.add("harbour in api", repo_id="api")["id"], days=29)
+    assert [each["project"] for each in get_patterns(api)["activity"]] == ["api"]
+    assert list_common_words(api) == []
+    assert [each["project"] for each in get_patterns(api, "?days=32")["activity"]] == ["api", "web"]
+    assert list_common_words(api, "?days=32") == ["harbour"]
 
 
 def test_words_that_two_projects_have_in_common_are_told(api):
@@ -64,7 +64,7 @@ def test_words_that_two_projects_have_in_common_are_told(api):
     api.add("Our HARBOUR_2 is full; the lighthouse is on.", repo_id="api")
     api.add("A lighthouse and its keeper", repo_id="mail")
     api.add("The harbour of mail", repo_id="mail")
-    assert patterns(api)["common"] == [
+    assert get_patterns(api)["common"] == [
         {"word": "harbour", "projects": 3, "names": ["web", "api", "mail"], "occurrences": 4},
         {"word": "lighthouse", "projects": 2, "names": ["api", "mail"], "occurrences": 2},
     ]
@@ -73,14 +73,14 @@ def test_words_that_two_projects_have_in_common_are_told(api):
 def test_short_words_stop_words_and_those_of_one_project_are_not(api):
     for project in ("web", "api"):
         api.add(f"They should call there through their port, which were {'alone' * 2} {project * 3}", repo_id=project)
-    assert words(api) == ["alonealone"]
+    assert list_common_words(api) == ["alonealone"]
 
 
 @pytest.mark.parametrize("word", ["größe", "гавань", "λιμάνι", "réseau"])
 def test_words_of_any_letters_are_words(api, word):
     for project in ("web", "api"):
         api.add(f"x {word.capitalize()} {project}: {word}.", repo_id=project)
-    assert words(api) == [word]
+    assert list_common_words(api) == [word]
 
 
 def test_ten_words_are_told_those_of_most_projects_first(api):
@@ -88,7 +88,7 @@ def test_ten_words_are_told_those_of_most_projects_first(api):
     for project in ("web", "api"):
         api.add(f"{project} {' '.join(many)} {'llllll ' * 2}", repo_id=project)
     api.add("kkkkkk", repo_id="mail")
-    found = words(api)
+    found = list_common_words(api)
     assert found[:2] == ["kkkkkk", "llllll"]
     assert len(found) == 10
 
@@ -96,7 +96,7 @@ def test_ten_words_are_told_those_of_most_projects_first(api):
 def test_ten_names_are_told_of_more(api):
     for n in range(12):
         api.add(f"harbour {'harbour ' * (n % 2)}{n}", repo_id=f"project {n}")
-    [one] = patterns(api)["common"]
+    [one] = get_patterns(api)["common"]
     assert (one["projects"], one["occurrences"]) == (12, 18)
     assert len(one["names"]) == 10
     assert one["names"][:6] == sorted(f"project {n}" for n in range(1, 12, 2))
@@ -105,34 +105,34 @@ def test_ten_names_are_told_of_more(api):
 def test_only_the_beginning_of_a_long_text_is_read(api):
     api.add("harbour lighthouse", repo_id="web")
     api.add(f"harbour {'x ' * 2496}lighthouse", repo_id="api")
-    assert words(api) == ["harbour"]
+    assert list_common_words(api) == ["harbour"]
 
 
 def test_an_endless_word_is_none(api):
     for project in ("web", "api"):
         api.add(f"{'x' * 50} {'y' * 51} {project}", repo_id=project)
-    assert words(api) == ["x" * 50]
+    assert list_common_words(api) == ["x" * 50]
 
 
 def test_insights_speak_for_all_their_projects(api, namespace):
-    learned(namespace, "Deploys are safe on Fridays, mostly.", "web", "payments-secret-keys")
-    [deploys, *_] = [each for each in patterns(api)["common"] if each["word"] == "deploys"]
-    assert deploys["names"] == sorted([masked("payments-secret-keys"), "web"])
+    insert_insight(namespace, "Deploys are safe on Fridays, mostly.", "web", "payments-secret-keys")
+    [deploys, *_] = [each for each in get_patterns(api)["common"] if each["word"] == "deploys"]
+    assert deploys["names"] == sorted([redact_project_name("payments-secret-keys"), "web"])
 
 
 def test_what_has_expired_or_is_somebody_elses_says_nothing(api, outsider):
     pk = api.add("harbour in web", repo_id="web")["id"]
     api.add("harbour in api", repo_id="api")
-    assert words(api) == ["harbour"]
-    assert patterns(outsider) == {"activity": [], "common": []}
+    assert list_common_words(api) == ["harbour"]
+    assert get_patterns(outsider) == {"activity": [], "common": []}
     Memory.objects.filter(pk=pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert words(api) == []
+    assert list_common_words(api) == []
 
 
 def test_it_takes_one_statement(api, takes):
     api.add("harbour in web", repo_id="web")
     with takes(1):
-        patterns(api)
+        get_patterns(api)
 
 
 @pytest.mark.parametrize("query", ["?days=0", "?days=3651", "?limit=0", "?limit=101", "?days=x", "?since=1"])

@@ -12,20 +12,20 @@ from memories.models import Memory
 from sessions_app.models import ApiKey, Conversation, Namespace, SessionMemory
 
 pytestmark = pytest.mark.django_db
-HERE = ("--namespace", "ours")
+NAMESPACE_OPTION = ("--namespace", "ours")
 
 
-def forget(*words: object) -> None:
-    call_command("forget", *HERE, *map(str, words))
+def run_forget(*words: object) -> None:
+    call_command("forget", *NAMESPACE_OPTION, *map(str, words))
 
 
-def refusal(*words: object) -> tuple[str, int]:
+def run_refused_command(*words: object) -> tuple[str, int]:
     with pytest.raises(CommandError) as caught:
-        forget(*words)
+        run_forget(*words)
     return str(caught.value), caught.value.returncode
 
 
-def left() -> set[str]:
+def load_contents() -> set[str]:
     return set(Memory.objects.values_list("content", flat=True))
 
 
@@ -55,25 +55,25 @@ def some(api, outsider) -> None:
     ],
 )
 def test_what_is_meant_is_gone_and_nothing_else(some, capsys, asked, gone):
-    before = left()
-    forget(*asked, "--dry-run")
-    assert left() == before
+    before = load_contents()
+    run_forget(*asked, "--dry-run")
+    assert load_contents() == before
     told = capsys.readouterr().out
     if not gone:
         assert told == "There is nothing to delete.\n"
         return
     rows = int(told.splitlines()[-1].split()[0])
-    forget(*asked, "--yes-delete", rows)
-    assert before - left() == gone
+    run_forget(*asked, "--yes-delete", rows)
+    assert before - load_contents() == gone
 
 
 def test_everything_leaves_the_namespace_and_its_keys(some, api):
     first, second = Memory.objects.filter(user_id="ada", namespace__name="ours").values_list("pk", flat=True)
     api.post(f"/memories/{first}/relationships", {"to_id": str(second), "type": "led_to"})
-    message, _ = refusal("--everything")
+    message, _ = run_refused_command("--everything")
     rows = int(message.removeprefix("Nobody can be asked here: --yes-delete ").split()[0])
-    forget("--everything", "--yes-delete", rows)
-    assert left() == {"theirs"}
+    run_forget("--everything", "--yes-delete", rows)
+    assert load_contents() == {"theirs"}
     for model in (SessionMemory, Conversation, Document, Relationship):
         assert not model.objects.filter(namespace__name="ours").exists()
     assert ApiKey.objects.filter(namespace__name="ours").exists()
@@ -81,17 +81,17 @@ def test_everything_leaves_the_namespace_and_its_keys(some, api):
 
 
 def test_a_user_is_erased_with_an_audit_line(some):
-    message, _ = refusal("--user", "ada", "--yes-delete", 2)
+    message, _ = run_refused_command("--user", "ada", "--yes-delete", 2)
     assert message == "3 rows would go, not 2. Nothing was deleted."
-    forget("--user", "ada", "--yes-delete", 3)
+    run_forget("--user", "ada", "--yes-delete", 3)
     assert Erasure.objects.get().by == "command line"
     assert not Conversation.objects.exists()
 
 
 def test_nobody_is_asked_where_nobody_sits(some):
-    message, code = refusal("--type", "temporary_state")
+    message, code = run_refused_command("--type", "temporary_state")
     assert (message, code) == ("Nobody can be asked here: --yes-delete 2 does it.", 2)
-    assert "ada's step" in left()
+    assert "ada's step" in load_contents()
 
 
 @pytest.mark.parametrize(("said", "gone"), [("ours", True), ("yes", False), ("", False)])
@@ -99,10 +99,10 @@ def test_on_a_terminal_the_namespaces_name_is_typed(some, monkeypatch, said, gon
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: said)
     if gone:
-        forget("--type", "temporary_state")
+        run_forget("--type", "temporary_state")
     else:
-        assert refusal("--type", "temporary_state") == ("Nothing was deleted.", 1)
-    assert ("ada's step" not in left()) is gone
+        assert run_refused_command("--type", "temporary_state") == ("Nothing was deleted.", 1)
+    assert ("ada's step" not in load_contents()) is gone
 
 
 @pytest.mark.parametrize("away", [EOFError, KeyboardInterrupt])
@@ -112,8 +112,8 @@ def test_who_does_not_want_to_answer_deletes_nothing(some, monkeypatch, away):
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", leave)
-    assert refusal("--type", "temporary_state") == ("Nothing was deleted.", 1)
-    assert "ada's step" in left()
+    assert run_refused_command("--type", "temporary_state") == ("Nothing was deleted.", 1)
+    assert "ada's step" in load_contents()
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_who_does_not_want_to_answer_deletes_nothing(some, monkeypatch, away):
     ],
 )
 def test_what_cannot_be_meant_is_refused(some, words):
-    before = left()
-    message, code = refusal(*words, "--yes-delete", 1)
-    assert (message.endswith("."), code, left()) == (True, 2, before)
+    before = load_contents()
+    message, code = run_refused_command(*words, "--yes-delete", 1)
+    assert (message.endswith("."), code, load_contents()) == (True, 2, before)
 
 
 def test_another_namespace_must_exist(some):

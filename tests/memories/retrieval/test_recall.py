@@ -9,13 +9,13 @@ from django.db import connection
 
 from memories import tasks
 from memories.models import DueEmbedding, Memory
-from tests.wire import at_once, fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem, run_at_once
 
 pytestmark = pytest.mark.django_db
-MODES = pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+EVERY_MODE = pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
 
 
-def ago(**time: float) -> str:
+def format_time_ago(**time: float) -> str:
     return str(datetime.now(UTC) - timedelta(**time))
 
 
@@ -25,7 +25,7 @@ def recall(api, query: str = "harbour", **fields: object) -> dict:
     return response.json()
 
 
-def ids(answer: dict) -> list[str]:
+def list_ids(answer: dict) -> list[str]:
     return [hit["memory"]["id"] for hit in answer["results"]]
 
 
@@ -37,24 +37,24 @@ def harbours(api) -> list[str]:
     return found
 
 
-@MODES
+@EVERY_MODE
 def test_it_finds_what_a_search_finds(api, harbours, mode):
     answer = recall(api, mode=mode)
-    assert set(ids(answer)) == set(harbours)
+    assert set(list_ids(answer)) == set(harbours)
     assert (answer["mode"], answer["degraded"]) == (mode, False)
     scores = [hit["score"] for hit in answer["results"]]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
 
 
-@MODES
+@EVERY_MODE
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
         ({"importance": 5}, {"importance": 1}),
         ({"confidence": 1.0}, {"confidence": 0.1}),
-        ({}, {"created_at": ago(hours=10)}),
-        ({"memory_type": "insight", "created_at": ago(days=90)}, {"created_at": ago(days=90)}),
+        ({}, {"created_at": format_time_ago(hours=10)}),
+        ({"memory_type": "insight", "created_at": format_time_ago(days=90)}, {"created_at": format_time_ago(days=90)}),
         ({"base_relevance": 1.0}, {"base_relevance": 0.2}),
     ],
     ids=["importance", "confidence", "age", "type", "base relevance"],
@@ -63,45 +63,45 @@ def test_what_is_worth_more_comes_first(api, mode, better, worse):
     second = api.add("The harbour opens at nine, note 1.", **worse)["id"]
     first = api.add("The harbour opens at nine, note 2.", **better)["id"]
     tasks.embed_due()
-    assert ids(recall(api, mode=mode)) == [first, second]
+    assert list_ids(recall(api, mode=mode)) == [first, second]
 
 
 def test_what_was_used_lately_comes_first(api, harbours):
-    Memory.objects.update(created_at=ago(days=3))
-    last = ids(api.search("harbour"))[-1]
-    Memory.objects.filter(pk=last).update(last_accessed_at=ago(minutes=5), access_count=1)
-    assert ids(recall(api))[0] == last
+    Memory.objects.update(created_at=format_time_ago(days=3))
+    last = list_ids(api.search("harbour"))[-1]
+    Memory.objects.filter(pk=last).update(last_accessed_at=format_time_ago(minutes=5), access_count=1)
+    assert list_ids(recall(api))[0] == last
 
 
 def test_an_exact_answer_a_month_old_stands_before_what_is_merely_new(api):
-    old = api.add("Invoice INV-20391 was paid by the Lowick council.", created_at=ago(days=30))["id"]
+    old = api.add("Invoice INV-20391 was paid by the Lowick council.", created_at=format_time_ago(days=30))["id"]
     for number in range(60):
         api.add(f"Invoice {number} of today was sent to the council.")
     tasks.embed_due()
-    assert ids(recall(api, "INV-20391"))[0] == old
+    assert list_ids(recall(api, "INV-20391"))[0] == old
 
 
-@MODES
+@EVERY_MODE
 def test_candidates_are_more_than_the_limit(api, mode):
     """The best of what is alike lies beyond the first five of the search."""
     for number in range(40):
         api.add(f"The harbour opens at nine, note {number}.", importance=1)
     tasks.embed_due()
-    last = ids(api.search("harbour", mode=mode, limit=40))[-1]
+    last = list_ids(api.search("harbour", mode=mode, limit=40))[-1]
     Memory.objects.filter(pk=last).update(importance=5)
-    assert ids(recall(api, mode=mode, limit=5))[0] == last
+    assert list_ids(recall(api, mode=mode, limit=5))[0] == last
 
 
-@MODES
+@EVERY_MODE
 def test_each_that_is_returned_is_counted_once_and_no_other(api, harbours, mode):
-    found = ids(recall(api, mode=mode, limit=3))
+    found = list_ids(recall(api, mode=mode, limit=3))
     counts = dict(Memory.objects.values_list("pk", "access_count"))
     assert {str(pk): count for pk, count in counts.items()} == {pk: int(pk in found) for pk in harbours}
     assert Memory.objects.exclude(last_accessed_at=None).count() == 3
 
 
 def test_relevance_is_that_before_the_access(api):
-    api.add("The harbour opens at nine.", created_at=ago(days=30))
+    api.add("The harbour opens at nine.", created_at=format_time_ago(days=30))
     tasks.embed_due()
     first, second = (recall(api)["results"][0] for _ in range(2))
     assert (first["relevance"], first["memory"]["access_count"]) == (0.05, 0)
@@ -112,10 +112,10 @@ def test_relevance_is_that_before_the_access(api):
 def test_an_access_changes_nothing_else(api, harbours):
     Memory.objects.update(access_count=7, last_accessed_at=datetime.now(UTC))
     kept = [field.name for field in Memory._meta.fields if field.name not in ("access_count", "last_accessed_at")]
-    before, tables = list(Memory.objects.order_by("pk").values(*kept)), fingerprint()
+    before, tables = list(Memory.objects.order_by("pk").values(*kept)), fingerprint_tables()
     recall(api)
     assert list(Memory.objects.order_by("pk").values(*kept)) == before
-    assert {table for table, rows in fingerprint().items() if rows != tables[table]} == {"memories_memory"}
+    assert {table for table, rows in fingerprint_tables().items() if rows != tables[table]} == {"memories_memory"}
     assert not DueEmbedding.objects.exists()
 
 
@@ -136,8 +136,8 @@ def test_a_retry_with_the_same_key_counts_once(api, harbours):
 def test_filters_and_threshold_are_those_of_a_search(api, harbours):
     other = api.add("The harbour of Ada opens at ten.", user_id="ada")["id"]
     tasks.embed_due()
-    assert ids(recall(api, filters={"user_id": "ada"})) == [other]
-    assert ids(recall(api, "zebra crossing", threshold=0.999)) == []
+    assert list_ids(recall(api, filters={"user_id": "ada"})) == [other]
+    assert list_ids(recall(api, "zebra crossing", threshold=0.999)) == []
     assert "explain" in recall(api, explain=True)["results"][0]
 
 
@@ -146,16 +146,16 @@ def test_a_reader_may_not_be_counted(reader, harbours):
 
 
 def test_an_outsider_neither_sees_nor_counts_ours(outsider, harbours):
-    before = fingerprint()
+    before = fingerprint_tables()
     assert recall(outsider)["results"] == []
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_without_the_embedder_it_answers_from_the_words(api, harbours, embedder):
     embedder("Away")
     answer = recall(api, "harbour note 3")
     assert answer["degraded"] is True
-    assert ids(answer)[0] == harbours[3]
+    assert list_ids(answer)[0] == harbours[3]
     assert Memory.objects.get(pk=harbours[3]).access_count == 1
     assert is_problem(api.post("/memories/recall", {"query": "harbour", "mode": "vector"}), 503)
 
@@ -172,7 +172,7 @@ def test_recalls_of_the_same_memories_at_once_count_each(api):
     api.post("/memories/bulk", {"memories": items})
     tasks.embed_due()
     queries = ["harbour", "note 3", "nine harbour note", "opens"] * 4
-    answers = at_once([partial(api.post, "/memories/recall", {"query": query, "limit": 30}) for query in queries])
+    answers = run_at_once([partial(api.post, "/memories/recall", {"query": query, "limit": 30}) for query in queries])
     assert {answer.status_code for answer in answers} == {200}
     counted = sum(len(answer.json()["results"]) for answer in answers)
     assert counted >= 300
@@ -224,17 +224,19 @@ def test_getting_one_memory_counts_nothing(api):
 
 def test_twenty_who_recall_one_memory_are_all_counted(transactional_db, api):
     memory = api.add("The harbour opens at nine.")["id"]
-    counts = [each.json()["access_count"] for each in at_once([partial(api.post, f"/memories/{memory}/recall")] * 20)]
+    counts = [
+        each.json()["access_count"] for each in run_at_once([partial(api.post, f"/memories/{memory}/recall")] * 20)
+    ]
     assert sorted(counts) == list(range(1, 21))
 
 
 def test_what_is_not_ours_not_there_or_expired_cannot_be_recalled(api, outsider, reader):
     memory = api.add("The harbour opens at nine.")["id"]
-    before = fingerprint()
+    before = fingerprint_tables()
     assert is_problem(outsider.post(f"/memories/{memory}/recall"), 404)
     assert is_problem(api.post(f"/memories/{uuid4()}/recall"), 404)
     assert is_problem(reader.post(f"/memories/{memory}/recall"), 403)
-    assert fingerprint() == before
-    Memory.objects.update(expires_at=ago(seconds=1))
+    assert fingerprint_tables() == before
+    Memory.objects.update(expires_at=format_time_ago(seconds=1))
     assert is_problem(api.post(f"/memories/{memory}/recall"), 404)
     assert Memory.objects.get().access_count == 0

@@ -8,52 +8,54 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memories.models import Memory
-from memories.retrieval.relevance import HALF_LIFE, PERMANENT, Relevance, relevance
+from memories.retrieval.relevance import HALF_LIFE_HOURS, PERMANENT_TYPES, Relevance, relevance_sql
 from memories.types import MemoryType
 
 pytestmark = pytest.mark.django_db
-AS_STATED = {
+STATED_HALF_LIVES = {
     "temporary_state": 3, "search_result": 6, "tool_output": 8, "conversation_fact": 24, "completed_action": 24,
     "user_selection": 36, "domain_entity": 48, "agent": 12, "workflow": 12, "conversation": 12,
 }  # fmt: skip
-AGO = "statement_timestamp() - make_interval(secs => %s)"
-SQL = f"""SELECT {relevance("memory")} FROM (VALUES (%s, %s::float8, {AGO}, {AGO}, {AGO}))
+AGO_SQL = "statement_timestamp() - make_interval(secs => %s)"
+RELEVANCE_SQL = f"""SELECT {relevance_sql("memory")} FROM (VALUES (%s, %s::float8, {AGO_SQL}, {AGO_SQL}, {AGO_SQL}))
 AS memory (memory_type, base_relevance, created_at, last_updated, last_accessed_at)"""
-HOURS = st.floats(0, 24 * 365 * 30)
+AGE_HOURS = st.floats(0, 24 * 365 * 30)
 
 
-def by_hand(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
+def compute_relevance(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
     """The formula, with ages in hours."""
     age = created if updated is None else updated
-    decayed = base if kind in PERMANENT else base * 0.5 ** (age / AS_STATED[kind])
+    decayed = base if kind in PERMANENT_TYPES else base * 0.5 ** (age / STATED_HALF_LIVES[kind])
     boost = 0.3 * 0.5 ** (accessed / 2) if accessed is not None and accessed < 24 else 0
     return min(max(decayed + boost, 0.05), 1)
 
 
-def by_database(kind: str, base: float, *hours: float | None) -> float:
+def query_relevance(kind: str, base: float, *hours: float | None) -> float:
     seconds = [each if each is None else each * 3600 for each in hours]
     with connection.cursor() as cursor:
-        cursor.execute(SQL, [kind, base, *seconds])
+        cursor.execute(RELEVANCE_SQL, [kind, base, *seconds])
         return cursor.fetchone()[0]
 
 
 def test_every_type_has_its_half_life():
-    assert set(HALF_LIFE) == set(MemoryType)
-    assert {str(kind): hours for kind, hours in HALF_LIFE.items() if kind not in PERMANENT} == AS_STATED
+    assert set(HALF_LIFE_HOURS) == set(MemoryType)
+    assert {
+        str(kind): hours for kind, hours in HALF_LIFE_HOURS.items() if kind not in PERMANENT_TYPES
+    } == STATED_HALF_LIVES
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from([str(kind) for kind in MemoryType]),
     base=st.floats(0, 1),
-    created=HOURS,
-    updated=st.none() | HOURS,
-    accessed=st.none() | HOURS | st.floats(0, 30),
+    created=AGE_HOURS,
+    updated=st.none() | AGE_HOURS,
+    accessed=st.none() | AGE_HOURS | st.floats(0, 30),
 )
 def test_the_expression_is_the_formula(kind, base, created, updated, accessed):
     accessed = None if accessed is not None and abs(accessed - 24) < 0.001 else accessed
-    found = by_database(kind, base, created, updated, accessed)
-    assert found == pytest.approx(by_hand(kind, base, created, updated, accessed), abs=1e-6)
+    found = query_relevance(kind, base, created, updated, accessed)
+    assert found == pytest.approx(compute_relevance(kind, base, created, updated, accessed), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_the_expression_is_the_formula(kind, base, created, updated, accessed):
     ],
 )
 def test_what_it_comes_to(kind, base, created, updated, accessed, expected):
-    assert by_database(kind, base, created, updated, accessed) == pytest.approx(expected, abs=1e-5)
+    assert query_relevance(kind, base, created, updated, accessed) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_queryset_knows_the_same(api):
@@ -88,5 +90,5 @@ def test_a_queryset_knows_the_same(api):
     for memory in rows.values():
         ages = [(now - each).total_seconds() / 3600 if each else None
                 for each in (memory.created_at, memory.last_updated, memory.last_accessed_at)]  # fmt: skip
-        assert memory.relevance == pytest.approx(by_hand(memory.memory_type, 0.9, *ages), abs=1e-3)
+        assert memory.relevance == pytest.approx(compute_relevance(memory.memory_type, 0.9, *ages), abs=1e-3)
     assert Memory.objects.annotate(relevance=Relevance()).filter(relevance__gt=0.8).count() == 5

@@ -8,12 +8,12 @@ import pytest
 from memories import tasks
 from memories.embeddings import _embedders
 from memories.models import Memory
-from memories.search.query_embedding import forget_queries
-from tests.memories.graph.business import CASE, DEAL, memories, target
-from tests.wire import at_once, fingerprint, is_problem
+from memories.search.query_embedding import clear_query_cache
+from tests.memories.graph.business import CASE, DEAL, build_lookalikes, build_target
+from tests.wire import fingerprint_tables, is_problem, run_at_once
 
 pytestmark = pytest.mark.django_db
-ONNX = {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "all-MiniLM-L6-v2", "OPTIONS": {}}
+ONNX_SETTINGS = {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "all-MiniLM-L6-v2", "OPTIONS": {}}
 WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}
 
 
@@ -23,19 +23,19 @@ def retrieve(api, query: str, user: str = "ada", **fields: object) -> list[dict]
     return response.json()["results"]
 
 
-def contents(hits: list[dict]) -> list[str]:
+def list_contents(hits: list[dict]) -> list[str]:
     return [hit["memory"]["content"] for hit in hits]
 
 
-def ids(hits: list[dict]) -> list[str]:
+def list_ids(hits: list[dict]) -> list[str]:
     return [hit["memory"]["id"] for hit in hits]
 
 
-def ago(**time: float) -> str:
+def format_time_ago(**time: float) -> str:
     return str(datetime.now(UTC) - timedelta(**time))
 
 
-def told(api, content: str, **fields: object) -> str:
+def add_memory(api, content: str, **fields: object) -> str:
     return api.add(content, **{"user_id": "ada", **fields})["id"]
 
 
@@ -43,10 +43,10 @@ def told(api, content: str, **fields: object) -> str:
 def business(request, api, settings):
     """The two targets among five hundred look-alikes, embedded by the model of the tests and by the real one."""
     if request.param == "onnx":
-        settings.EMBEDDINGS = {"default": ONNX}
+        settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
         _embedders.clear()
-        forget_queries()
-    every = [*memories(), target(DEAL), target(CASE)]
+        clear_query_cache()
+    every = [*build_lookalikes(), build_target(DEAL), build_target(CASE)]
     assert api.post("/memories/bulk", {"memories": every}).status_code == 201
     tasks.embed_due()
     return api
@@ -61,9 +61,9 @@ def business(request, api, settings):
     ],
 )
 def test_among_few_memories_a_question_in_words_of_its_own_finds_them(api, settings, query, found):
-    settings.EMBEDDINGS = {"default": ONNX}
+    settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
     _embedders.clear()
-    forget_queries()
+    clear_query_cache()
     record = {"attributes": {"type": "Opportunity"}, "Id": "0065g00000XyZ12AAB", "Name": "Acme Enterprise License"}
     result = {"records": [record | {"Amount": 250000, "AccountId": "0015g00000AbC34AAA"}]}
     told = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}
@@ -94,7 +94,7 @@ PHRASES = [
     ("tell me about https://example.org/lightning/r/500Hs00001XyZwVIAV/view", CASE),
     ("high priority case of Globex", CASE),
 ]
-NONSENSE = [
+NONSENSE_QUERIES = [
     "zxqv blorptang", "purple elephant dancing algebra", "qwerty zxcvb", "banana volcano trombone", "flurb",
     "medieval castle knitting recipe", "xyzzy plugh", "kangaroo", "lorem ipsum dolor sit amet", "!!!???",
     "moonlight sonata piano tuning", "unicorn rainbow glitter", "the of and", "PROJ-99999", "777777", "$4,321,987",
@@ -105,22 +105,22 @@ NONSENSE = [
 def test_the_targets_are_first_by_whatever_phrase(business):
     wrong = {}
     for phrase, wanted in PHRASES:
-        found = contents(retrieve(business, phrase))
+        found = list_contents(retrieve(business, phrase))
         if found[:1] != [wanted["content"]]:
             wrong[phrase] = found[:2]
     assert not wrong
 
 
 def test_nonsense_finds_nothing(business):
-    found = {query: contents(retrieve(business, query))[:2] for query in NONSENSE}
+    found = {query: list_contents(retrieve(business, query))[:2] for query in NONSENSE_QUERIES}
     assert not {query: hits for query, hits in found.items() if hits}
     assert not Memory.objects.filter(access_count__gt=0).exists()
 
 
 def test_a_specific_query_brings_little_else(business):
-    assert contents(retrieve(business, "scanner 98231 connection"))[0] == CASE["content"]
-    assert contents(retrieve(business, "250000")) == [DEAL["content"]]
-    acme = contents(retrieve(business, "Acme Corp", limit=100))
+    assert list_contents(retrieve(business, "scanner 98231 connection"))[0] == CASE["content"]
+    assert list_contents(retrieve(business, "250000")) == [DEAL["content"]]
+    acme = list_contents(retrieve(business, "Acme Corp", limit=100))
     assert all("Acme Corp" in content for content in acme[:4])
     assert sum("Acme Corp" in content for content in acme[:8]) == 6
 
@@ -128,7 +128,7 @@ def test_a_specific_query_brings_little_else(business):
 def test_a_broad_query_brings_many(business):
     hits = retrieve(business, "opportunities in negotiation", limit=100)
     assert len(hits) == 100
-    assert all("Opportunity" in content for content in contents(hits)[:10])
+    assert all("Opportunity" in content for content in list_contents(hits)[:10])
 
 
 # By id
@@ -138,7 +138,7 @@ def test_a_broad_query_brings_many(business):
 def issues(api) -> dict[str, str]:
     """Entities of ada's by id."""
     keys = ["PROJ-123", "PROJ-124", "proj-124", "INC0010023"]
-    return {key: told(api, f"Issue {key} is open.", entity={"system": "jira", "id": key}) for key in keys}
+    return {key: add_memory(api, f"Issue {key} is open.", entity={"system": "jira", "id": key}) for key in keys}
 
 
 def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
@@ -150,24 +150,24 @@ def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
 
 @pytest.mark.parametrize("key", ["straße-1", "ﬁx-9", "ŉ7"])
 def test_an_id_in_letters_that_have_no_capitals_is_found_too(api, key):
-    own = told(api, "a strange ticket", entity={"system": "jira", "id": key})
-    assert ids(retrieve(api, key)) == [own]
+    own = add_memory(api, "a strange ticket", entity={"system": "jira", "id": key})
+    assert list_ids(retrieve(api, key)) == [own]
 
 
 def test_two_ids_answer_with_both(api, issues):
-    assert set(ids(retrieve(api, "PROJ-123, INC0010023"))) == {issues["PROJ-123"], issues["INC0010023"]}
+    assert set(list_ids(retrieve(api, "PROJ-123, INC0010023"))) == {issues["PROJ-123"], issues["INC0010023"]}
 
 
 def test_an_id_written_exactly_is_not_another_one_in_another_case(api, issues):
-    assert ids(retrieve(api, "PROJ-124")) == [issues["PROJ-124"]]
-    assert ids(retrieve(api, "proj-124")) == [issues["proj-124"]]
-    assert set(ids(retrieve(api, "Proj-124"))) == {issues["PROJ-124"], issues["proj-124"]}
+    assert list_ids(retrieve(api, "PROJ-124")) == [issues["PROJ-124"]]
+    assert list_ids(retrieve(api, "proj-124")) == [issues["proj-124"]]
+    assert set(list_ids(retrieve(api, "Proj-124"))) == {issues["PROJ-124"], issues["proj-124"]}
 
 
 def test_an_id_among_words_comes_first(api, issues):
-    other = told(api, "The harbour master asked about the broken crane.")
+    other = add_memory(api, "The harbour master asked about the broken crane.")
     tasks.embed_due()
-    found = ids(retrieve(api, "what did the harbour master say of the broken crane and PROJ-123?"))
+    found = list_ids(retrieve(api, "what did the harbour master say of the broken crane and PROJ-123?"))
     assert found[0] == issues["PROJ-123"]
     assert other in found
     assert len(found) == len(set(found))
@@ -178,14 +178,16 @@ def test_an_id_of_another_user_is_nothing(api, issues):
 
 
 def test_an_id_is_filtered_like_everything_else(api, issues):
-    assert ids(retrieve(api, "PROJ-123", memory_types=["insight"])) == []
+    assert list_ids(retrieve(api, "PROJ-123", memory_types=["insight"])) == []
 
 
 def test_a_salesforce_id_is_the_same_in_both_its_lengths(api):
-    long = told(api, "Contact Ada", entity={"system": "salesforce", "id": "00130000000gcNFAAY"})
-    short = told(api, "Contact Ben", entity={"system": "salesforce", "id": "0031300000xYzAb"})
-    assert ids(retrieve(api, "00130000000gcNF")) == [long]
-    assert ids(retrieve(api, "0031300000xYzAbAAI")) == [short] or ids(retrieve(api, "0031300000xYzAb")) == [short]
+    long = add_memory(api, "Contact Ada", entity={"system": "salesforce", "id": "00130000000gcNFAAY"})
+    short = add_memory(api, "Contact Ben", entity={"system": "salesforce", "id": "0031300000xYzAb"})
+    assert list_ids(retrieve(api, "00130000000gcNF")) == [long]
+    assert list_ids(retrieve(api, "0031300000xYzAbAAI")) == [short] or list_ids(retrieve(api, "0031300000xYzAb")) == [
+        short
+    ]
 
 
 # Order
@@ -194,43 +196,43 @@ def test_a_salesforce_id_is_the_same_in_both_its_lengths(api):
 def test_a_new_memory_stands_before_one_ten_hours_old_and_both_come(api):
     for kind in ("agent", "business_fact", "tool_output"):
         text = f"The ferry contract is signed, noted by {{}}. {kind}"
-        old = told(api, text.format("Ada"), memory_type=kind, created_at=ago(hours=10))
-        new = told(api, text.format("Ben"), memory_type=kind)
+        old = add_memory(api, text.format("Ada"), memory_type=kind, created_at=format_time_ago(hours=10))
+        new = add_memory(api, text.format("Ben"), memory_type=kind)
         tasks.embed_due()
-        assert ids(retrieve(api, "ferry contract", memory_types=[kind])) == [new, old]
+        assert list_ids(retrieve(api, "ferry contract", memory_types=[kind])) == [new, old]
 
 
 def test_what_was_given_more_relevance_stands_first(api):
-    low = told(api, "The ferry contract is signed, noted by Ada.", base_relevance=0.1)
-    high = told(api, "The ferry contract is signed, noted by Ben.", base_relevance=0.9)
+    low = add_memory(api, "The ferry contract is signed, noted by Ada.", base_relevance=0.1)
+    high = add_memory(api, "The ferry contract is signed, noted by Ben.", base_relevance=0.9)
     tasks.embed_due()
-    assert ids(retrieve(api, "ferry contract")) == [high, low]
+    assert list_ids(retrieve(api, "ferry contract")) == [high, low]
 
 
-def link(api, start: str, finish: str, strength: float = 1.0) -> None:
+def add_relationship(api, start: str, finish: str, strength: float = 1.0) -> None:
     body = {"to_id": finish, "type": "relates_to", "strength": strength}
     assert api.post(f"/memories/{start}/relationships", body).status_code == 201
 
 
 def test_what_is_near_in_the_graph_stands_first(api):
-    notes = [told(api, f"The ferry contract is signed, note {number}.") for number in range(6)]
-    here, between = told(api, "Where the caller stands."), told(api, "A memory in between.")
-    link(api, notes[4], here)
-    link(api, here, between)
-    link(api, between, notes[2])
-    link(api, notes[1], here, strength=0.2)
+    notes = [add_memory(api, f"The ferry contract is signed, note {number}.") for number in range(6)]
+    here, between = add_memory(api, "Where the caller stands."), add_memory(api, "A memory in between.")
+    add_relationship(api, notes[4], here)
+    add_relationship(api, here, between)
+    add_relationship(api, between, notes[2])
+    add_relationship(api, notes[1], here, strength=0.2)
     tasks.embed_due()
     hits = retrieve(api, "ferry contract", near=[here])
     nearness = {hit["memory"]["id"]: hit["parts"]["nearness"] for hit in hits}
     assert nearness == pytest.approx(dict.fromkeys(notes, 0) | {notes[4]: 0.5, notes[2]: 0.25, notes[1]: 0.1})
-    assert ids(hits)[:3] == [notes[4], notes[2], notes[1]]
+    assert list_ids(hits)[:3] == [notes[4], notes[2], notes[1]]
     assert here not in nearness, "nearness alone is no reason to be found"
 
 
 def test_another_users_graph_brings_nobody_nearer(api, outsider):
-    mine = told(api, "The ferry contract is signed.")
-    theirs = [told(api, f"Ben's memory {number}", user_id="ben") for number in range(2)]
-    link(api, *theirs)
+    mine = add_memory(api, "The ferry contract is signed.")
+    theirs = [add_memory(api, f"Ben's memory {number}", user_id="ben") for number in range(2)]
+    add_relationship(api, *theirs)
     tasks.embed_due()
     for near in (theirs, ["00000000-0000-0000-0000-000000000000"]):
         [hit] = retrieve(api, "ferry contract", near=near)
@@ -239,8 +241,8 @@ def test_another_users_graph_brings_nobody_nearer(api, outsider):
 
 def test_the_score_is_the_weighed_sum_of_its_parts(api):
     for number in range(20):
-        fields = {"created_at": ago(hours=number), "base_relevance": number / 20}
-        told(api, f"The ferry contract is signed, note {number}.", **fields)
+        fields = {"created_at": format_time_ago(hours=number), "base_relevance": number / 20}
+        add_memory(api, f"The ferry contract is signed, note {number}.", **fields)
     tasks.embed_due()
     hits = retrieve(api, "ferry contract note 7", limit=20)
     assert len(hits) > 5
@@ -260,13 +262,15 @@ def ferries(api) -> dict[str, str]:
     kinds = {
         "plain": {},
         "typed": {"memory_type": "business_fact"},
-        "old": {"created_at": ago(hours=100)},
+        "old": {"created_at": format_time_ago(hours=100)},
         "tagged": {"tags": ["a", "b"]},
         "half tagged": {"tags": ["a"]},
         "weak": {"base_relevance": 0.2},
     }
-    found = {name: told(api, f"The ferry contract is signed, {name}.", **fields) for name, fields in kinds.items()}
-    told(api, "The ferry contract is signed, says Ben.", user_id="ben")
+    found = {
+        name: add_memory(api, f"The ferry contract is signed, {name}.", **fields) for name, fields in kinds.items()
+    }
+    add_memory(api, "The ferry contract is signed, says Ben.", user_id="ben")
     tasks.embed_due()
     return found
 
@@ -288,23 +292,23 @@ def ferries(api) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_filters_narrow_down_what_is_looked_for(api, ferries, filters, left):
-    assert set(ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in left}
+    assert set(list_ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in left}
 
 
 def test_an_entity_told_again_is_young(api):
     entity = {"system": "jira", "id": "A-1"}
-    own = told(api, "The ferry contract is open.", entity=entity, created_at=ago(hours=100))
+    own = add_memory(api, "The ferry contract is open.", entity=entity, created_at=format_time_ago(hours=100))
     assert retrieve(api, "A-1", max_age_hours=1) == []
-    assert told(api, "The ferry contract is signed.", entity=entity) == own
-    assert ids(retrieve(api, "A-1", max_age_hours=1)) == [own]
+    assert add_memory(api, "The ferry contract is signed.", entity=entity) == own
+    assert list_ids(retrieve(api, "A-1", max_age_hours=1)) == [own]
 
 
 def test_a_filter_is_applied_before_the_limit(api):
     for number in range(60):
-        told(api, f"The ferry contract is signed, {number}.", tags=["noise"])
-    kept = told(api, "Far away somebody spoke of a ferry and of a contract that nobody ever signed, long ago.")
+        add_memory(api, f"The ferry contract is signed, {number}.", tags=["noise"])
+    kept = add_memory(api, "Far away somebody spoke of a ferry and of a contract that nobody ever signed, long ago.")
     tasks.embed_due()
-    assert ids(retrieve(api, "ferry contract signed", limit=3, excluded_tags=["noise"])) == [kept]
+    assert list_ids(retrieve(api, "ferry contract signed", limit=3, excluded_tags=["noise"])) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -333,8 +337,8 @@ def test_no_query_is_too_odd(api, ferries, query):
 
 
 def test_what_is_excluded_stays_away(api, ferries):
-    assert ferries["old"] not in ids(retrieve(api, "ferry contract -old"))
-    assert ids(retrieve(api, '"signed, old"')) == [ferries["old"]]
+    assert ferries["old"] not in list_ids(retrieve(api, "ferry contract -old"))
+    assert list_ids(retrieve(api, '"signed, old"')) == [ferries["old"]]
 
 
 # Amounts
@@ -343,18 +347,18 @@ def test_what_is_excluded_stays_away(api, ferries):
 @pytest.mark.parametrize("written", ["250,000", "250000", "$250,000", "250k", "$250K"])
 @pytest.mark.parametrize("asked", ["250,000", "250000", "$250,000", "250k", "€250000", "deals of 250K"])
 def test_an_amount_is_found_in_whatever_form(api, written, asked):
-    wanted = told(api, f"A deal of {written} with Acme.")
+    wanted = add_memory(api, f"A deal of {written} with Acme.")
     for number in (25_000, 260_000, 2_500_000, 350_000):
-        told(api, f"A deal of {number:,} with Acme.")
+        add_memory(api, f"A deal of {number:,} with Acme.")
     tasks.embed_due()
-    assert ids(retrieve(api, asked))[0] == wanted
+    assert list_ids(retrieve(api, asked))[0] == wanted
 
 
 # Use, people, trouble
 
 
 def test_each_that_is_returned_is_counted_once(api, ferries):
-    found = ids(retrieve(api, "ferry contract", limit=2))
+    found = list_ids(retrieve(api, "ferry contract", limit=2))
     assert set(map(str, Memory.objects.filter(access_count=1).values_list("pk", flat=True))) == set(found)
     assert Memory.objects.filter(access_count=0).count() == 5
 
@@ -366,15 +370,15 @@ def test_a_retry_with_the_same_key_counts_once(api, ferries):
 
 
 def test_a_user_id_may_hold_slashes(api):
-    own = told(api, "The ferry contract is signed.", user_id="acme/ada")
-    assert ids(retrieve(api, "ferry contract", user="acme/ada")) == [own]
+    own = add_memory(api, "The ferry contract is signed.", user_id="acme/ada")
+    assert list_ids(retrieve(api, "ferry contract", user="acme/ada")) == [own]
     assert api.get("/users/acme/ada").status_code == 200
 
 
 def test_an_outsider_neither_sees_nor_counts_ours(outsider, issues, ferries):
-    before = fingerprint()
+    before = fingerprint_tables()
     assert retrieve(outsider, "ferry contract PROJ-123") == []
-    assert fingerprint() == before
+    assert fingerprint_tables() == before
 
 
 def test_a_reader_may_not_be_counted(reader, ferries):
@@ -396,8 +400,8 @@ def test_without_the_embedder_it_answers_from_the_words(api, ferries, embedder):
 
 
 def test_a_memory_that_is_not_embedded_yet_is_found_by_its_words(api, ferries):
-    fresh = told(api, "The harbour master is called Moira.")
-    assert ids(retrieve(api, "harbour master Moira")) == [fresh]
+    fresh = add_memory(api, "The harbour master is called Moira.")
+    assert list_ids(retrieve(api, "harbour master Moira")) == [fresh]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -412,7 +416,7 @@ def test_writers_and_readers_at_once_lose_nothing(api):
         bodies = [{"query": f"ferry note {number} writer {reader}", "limit": 20} for number in range(20)]
         return [api.post("/users/ada/retrieve", body).status_code for body in bodies]
 
-    answers = at_once([*(partial(write, n) for n in range(5)), *(partial(read, n) for n in range(3))])
+    answers = run_at_once([*(partial(write, n) for n in range(5)), *(partial(read, n) for n in range(3))])
     assert {status for codes in answers[:5] for status in codes} == {201}
     assert {status for codes in answers[5:] for status in codes} == {200}
     assert Memory.objects.filter(user_id="ada").count() == 250

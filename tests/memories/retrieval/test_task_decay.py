@@ -5,22 +5,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memories.models import Memory
-from tests.wire import fingerprint, is_problem
+from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
 
 
-def ago(**time: float) -> str:
+def format_time_ago(**time: float) -> str:
     return str(datetime.now(UTC) - timedelta(**time))
 
 
-def forget(api, hours: float, **fields: object) -> dict:
+def forget_memories(api, hours: float, **fields: object) -> dict:
     response = api.post("/users/ada/forget", {"older_than_hours": hours, **fields})
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def finish(api, **task: str) -> int:
+def finish_task(api, **task: str) -> int:
     response = api.post("/users/ada/finish-task", task)
     assert response.status_code == 200, response.content
     return response.json()["lowered"]
@@ -37,45 +37,45 @@ def old(api) -> dict[str, str]:
         "important by tag": {"tags": ["important"]},
         "important": {"metadata": {"important": True}},
         "not important": {"metadata": {"important": False}},
-        "young": {"created_at": ago(hours=99)},
+        "young": {"created_at": format_time_ago(hours=99)},
         "of ben": {"user_id": "ben"},
         "of nobody": {"user_id": None},
     }
-    usual = {"user_id": "ada", "created_at": ago(hours=101)}
+    usual = {"user_id": "ada", "created_at": format_time_ago(hours=101)}
     return {name: api.add(name, **(usual | fields))["id"] for name, fields in kinds.items()}
 
 
-def left() -> set[str]:
+def load_contents() -> set[str]:
     return set(Memory.objects.values_list("content", flat=True))
 
 
 def test_what_is_old_goes_and_the_rest_stays(api, old):
-    assert forget(api, 100) == {"matched": 4, "deleted": 4}
-    assert set(old) - left() == {"plain", "state", "knowledge", "not important"}
-    assert forget(api, 100) == {"matched": 0, "deleted": 0}
+    assert forget_memories(api, 100) == {"matched": 4, "deleted": 4}
+    assert set(old) - load_contents() == {"plain", "state", "knowledge", "not important"}
+    assert forget_memories(api, 100) == {"matched": 0, "deleted": 0}
 
 
 def test_a_dry_run_only_counts(api, old):
-    before = fingerprint()
-    assert forget(api, 100, dry_run=True) == {"matched": 4, "deleted": 0}
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert forget_memories(api, 100, dry_run=True) == {"matched": 4, "deleted": 0}
+    assert fingerprint_tables() == before
 
 
 def test_only_the_named_types_go(api, old):
-    assert forget(api, 100, memory_types=["business_fact"]) == {"matched": 1, "deleted": 1}
-    assert set(old) - left() == {"knowledge"}
-    assert forget(api, 100, memory_types=["temporary_state", "insight"])["deleted"] == 1
+    assert forget_memories(api, 100, memory_types=["business_fact"]) == {"matched": 1, "deleted": 1}
+    assert set(old) - load_contents() == {"knowledge"}
+    assert forget_memories(api, 100, memory_types=["temporary_state", "insight"])["deleted"] == 1
 
 
 def test_nothing_old_is_nothing_forgotten(api, old):
-    assert forget(api, 1000) == {"matched": 0, "deleted": 0}
+    assert forget_memories(api, 1000) == {"matched": 0, "deleted": 0}
 
 
 def test_age_counts_from_when_it_was_last_told(api):
     entity = {"system": "jira", "id": "A-1"}
-    api.add("an issue", user_id="ada", entity=entity, created_at=ago(hours=101))
+    api.add("an issue", user_id="ada", entity=entity, created_at=format_time_ago(hours=101))
     api.add("an issue told again", user_id="ada", entity=entity)
-    assert forget(api, 100)["deleted"] == 0
+    assert forget_memories(api, 100)["deleted"] == 0
 
 
 @pytest.mark.parametrize("body", [{}, {"older_than_hours": -1}, {"older_than_hours": 1e9}, {"older_than_hours": "1"}])
@@ -84,12 +84,12 @@ def test_forgetting_needs_an_age(api, old, body):
 
 
 def test_an_outsider_forgets_nothing_of_ours(outsider, old):
-    before = fingerprint()
-    assert forget(outsider, 0) == {"matched": 0, "deleted": 0}
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert forget_memories(outsider, 0) == {"matched": 0, "deleted": 0}
+    assert fingerprint_tables() == before
 
 
-TASK = {"session_id": "monday", "workflow_id": "w", "user_id": "ada"}
+TASK_LABELS = {"session_id": "monday", "workflow_id": "w", "user_id": "ada"}
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def task(api) -> dict[str, str]:
         "other session": {"memory_type": "user_selection", "session_id": "tuesday", "workflow_id": None},
         "of ben": {"memory_type": "user_selection", "user_id": "ben"},
     }
-    return {name: api.add(name, **(TASK | fields))["id"] for name, fields in kinds.items()}
+    return {name: api.add(name, **(TASK_LABELS | fields))["id"] for name, fields in kinds.items()}
 
 
-def relevances() -> dict[str, float]:
+def load_lowered_relevances() -> dict[str, float]:
     found = dict(Memory.objects.values_list("content", "base_relevance"))
     return {name: value for name, value in found.items() if value != 1}
 
@@ -122,28 +122,28 @@ def relevances() -> dict[str, float]:
     ids=str,
 )
 def test_what_served_the_task_is_worth_half(api, task, named, lowered):
-    assert finish(api, **named) == len([value for value in lowered.values() if value != 0.8])
-    assert relevances() == lowered
+    assert finish_task(api, **named) == len([value for value in lowered.values() if value != 0.8])
+    assert load_lowered_relevances() == lowered
 
 
 def test_finishing_changes_nothing_else(api, task):
     kept = [field.name for field in Memory._meta.fields if field.name != "base_relevance"]
     before = list(Memory.objects.order_by("pk").values(*kept))
-    finish(api, workflow_id="w")
+    finish_task(api, workflow_id="w")
     assert list(Memory.objects.order_by("pk").values(*kept)) == before
 
 
 def test_finished_over_and_over_it_stays_above_nothing(api, task):
     for _ in range(20):
-        finish(api, workflow_id="w")
-    assert all(0.02 < value <= 0.05 for value in relevances().values())
-    assert finish(api, workflow_id="w") == 0
+        finish_task(api, workflow_id="w")
+    assert all(0.02 < value <= 0.05 for value in load_lowered_relevances().values())
+    assert finish_task(api, workflow_id="w") == 0
 
 
 def test_a_retry_with_the_same_key_lowers_once(api, task):
     for _ in range(3):
         api.post("/users/ada/finish-task", {"session_id": "monday"}, **{"Idempotency-Key": "one"})
-    assert relevances() == {"selection": 0.5, "result": 0.4}
+    assert load_lowered_relevances() == {"selection": 0.5, "result": 0.4}
 
 
 @pytest.mark.parametrize("body", [{}, {"session_id": ""}, {"session_id": None}, {"session_id": "a", "x": 1}])
@@ -153,12 +153,12 @@ def test_a_task_must_be_named(api, body):
 
 def test_both_take_one_statement(api, task, old, takes):
     with takes(1):
-        finish(api, workflow_id="w")
+        finish_task(api, workflow_id="w")
     with takes(1):
-        forget(api, 100)
+        forget_memories(api, 100)
 
 
 def test_an_outsider_lowers_nothing_of_ours(outsider, task):
-    before = fingerprint()
-    assert finish(outsider, workflow_id="w") == 0
-    assert fingerprint() == before
+    before = fingerprint_tables()
+    assert finish_task(outsider, workflow_id="w") == 0
+    assert fingerprint_tables() == before

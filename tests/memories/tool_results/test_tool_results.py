@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from memories.graph.models import PendingRelationship, Relationship
 from memories.models import Memory
-from memories.tool_results.extract import ENTITIES_AT_MOST, entities_in
-from memories.tool_results.storage import TEXT
-from memory_site.core.http.fields import bounded_object
-from tests.api_contract.hostile import DOUBTFUL, NOWHERE
-from tests.wire import conforms, fingerprint, is_problem, operations
+from memories.tool_results.extract import MAX_ENTITIES, extract_entities
+from memories.tool_results.storage import MAX_TRUNCATED_TEXT_LENGTH
+from memory_site.core.http.fields import check_json_object
+from tests.api_contract.hostile import UNSTORABLE_VALUES, UNUSUAL_VALUES
+from tests.wire import conforms_to_any, fingerprint_tables, is_problem, list_operations
 
 pytestmark = pytest.mark.django_db
 ACCOUNT_ID, DEAL_ID, CONTACT_ID = "001Hs00001AccntIAV", "006Hs00001OpprtIAV", "003Hs00001CntctIAV"
@@ -45,18 +45,18 @@ INCIDENT = {
 }
 
 
-def stored(api, result: object, **fields: object) -> dict:
+def add_tool_result(api, result: object, **fields: object) -> dict:
     body = {"user_id": "ada", "agent_id": "crm", "tool": "search", "result": result, **fields}
     response = api.post("/tool-results", body)
     assert response.status_code == 201, response.content
     return response.json()
 
 
-def entities(answer: dict) -> dict[str, dict]:
+def index_entities(answer: dict) -> dict[str, dict]:
     return {each["entity"]["id"]: each for each in answer["entities"]}
 
 
-def joined() -> set[tuple[str, str, str]]:
+def load_relationships() -> set[tuple[str, str, str]]:
     """Every relationship, by the entity's id or the tool's name of both ends."""
     ends = ("entity_id", "source_system")
     rows = Relationship.objects.values_list(
@@ -69,7 +69,9 @@ def joined() -> set[tuple[str, str, str]]:
 
 
 def test_the_result_is_kept_as_a_memory(api):
-    answer = stored(api, {"found": 3, "text": "harbour"}, session_id="s", tags=["t"], metadata={"a": 1}, importance=4)
+    answer = add_tool_result(
+        api, {"found": 3, "text": "harbour"}, session_id="s", tags=["t"], metadata={"a": 1}, importance=4
+    )
     memory = answer["memory"]
     assert memory["data"] == {"found": 3, "text": "harbour"}
     assert (memory["memory_type"], memory["source_system"], memory["agent_id"]) == ("tool_output", "search", "crm")
@@ -82,24 +84,24 @@ def test_the_result_is_kept_as_a_memory(api):
 
 
 def test_a_summary_of_the_callers_own_is_used(api):
-    assert stored(api, {"a": 1}, summary="Three ferries.")["memory"]["summary"] == "Three ferries."
+    assert add_tool_result(api, {"a": 1}, summary="Three ferries.")["memory"]["summary"] == "Three ferries."
 
 
 @pytest.mark.parametrize("result", [None, True, 0, 1.5, "text", [], [1, "two", None], {}, ""], ids=repr)
 def test_any_json_will_do(api, result):
-    answer = stored(api, result)
+    answer = add_tool_result(api, result)
     assert answer["memory"]["data"] == (result if isinstance(result, dict) else {"result": result})
     assert answer["truncated"] is False
 
 
 def test_the_same_result_of_the_same_tool_is_one_memory(api):
-    first, again, other = (stored(api, {"a": value})["memory"]["id"] for value in (1, 1, 2))
+    first, again, other = (add_tool_result(api, {"a": value})["memory"]["id"] for value in (1, 1, 2))
     assert first == again != other
 
 
 def test_long_results_that_begin_alike_are_two_memories(api):
     results = [{"rows": ["x" * 5000, number]} for number in range(2)]
-    assert len({stored(api, result)["memory"]["id"] for result in results}) == 2
+    assert len({add_tool_result(api, result)["memory"]["id"] for result in results}) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,33 +118,33 @@ def test_long_results_that_begin_alike_are_two_memories(api):
     ids=["70 kB", "300 keys", "5,000 rows", "1 MB of text", "200 levels", "60,000 huge numbers", "40,000 escapes"],
 )
 def test_what_is_too_large_is_kept_as_the_beginning_of_a_text(api, result):
-    answer = stored(api, result)
+    answer = add_tool_result(api, result)
     data = answer["memory"]["data"]
     assert answer["truncated"] is data["truncated"] is True
-    assert 0 < len(data["text"]) <= TEXT
+    assert 0 < len(data["text"]) <= MAX_TRUNCATED_TEXT_LENGTH
     assert data["characters"] >= len(data["text"])
 
 
 def test_entities_beyond_the_text_that_is_kept_are_found_all_the_same(api):
-    answer = stored(api, {"rows": ["x" * 100_000, {"deep": [[{"record": DEAL}]]}]})
+    answer = add_tool_result(api, {"rows": ["x" * 100_000, {"deep": [[{"record": DEAL}]]}]})
     assert answer["truncated"] is True
-    assert set(entities(answer)) == {DEAL_ID}
+    assert set(index_entities(answer)) == {DEAL_ID}
 
 
-RAW = NOWHERE | DOUBTFUL | {"900 levels": '{"a":' * 900 + "1" + "}" * 900}
+RAW_BODIES = UNSTORABLE_VALUES | UNUSUAL_VALUES | {"900 levels": '{"a":' * 900 + "1" + "}" * 900}
 
 
-@pytest.mark.parametrize("what", RAW)
+@pytest.mark.parametrize("what", RAW_BODIES)
 def test_a_broken_result_is_kept_as_far_as_it_can_be(api, what):
     """What no other field accepts is a result like any other; only what is not JSON is refused."""
     for result in (
-        RAW[what],
-        f'{{"Id": {RAW[what]}, "key": {RAW[what]}, "sys_id": {RAW[what]}, "fields": {RAW[what]}}}',
+        RAW_BODIES[what],
+        f'{{"Id": {RAW_BODIES[what]}, "key": {RAW_BODIES[what]}, "sys_id": {RAW_BODIES[what]}, "fields": {RAW_BODIES[what]}}}',
     ):
         raw = f'{{"agent_id": "crm", "tool": "t", "result": {result}}}'
         response = api.raw("POST", "/tool-results", raw.encode("utf-8", "surrogatepass"))
         assert response.status_code == 201, f"{what}: {response.content[:300]}"
-        bounded_object(response.json()["memory"]["data"])
+        check_json_object(response.json()["memory"]["data"])
 
 
 @pytest.mark.parametrize(
@@ -157,14 +159,14 @@ def test_who_gave_it_must_be_said(api, body):
 
 
 def test_a_salesforce_record_becomes_an_entity(api):
-    answer = stored(api, {"totalSize": 1, "records": [DEAL]})
+    answer = add_tool_result(api, {"totalSize": 1, "records": [DEAL]})
     [deal] = answer["entities"]
     assert deal["entity"] == {"system": "salesforce", "id": DEAL_ID, "type": "Opportunity", "name": "Big"}
     assert deal["data"]["entity_data"] == {"Id": DEAL_ID, "Name": "Big", "Amount": 250000, "AccountId": ACCOUNT_ID}
     assert (deal["memory_type"], deal["user_id"], deal["agent_id"]) == ("domain_entity", "ada", "crm")
     assert "Opportunity Big" in deal["summary"]
     assert DEAL_ID in deal["content"] and "250000" in deal["content"]
-    assert joined() == {("search", "produces", DEAL_ID)}
+    assert load_relationships() == {("search", "produces", DEAL_ID)}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_salesforce_record_becomes_an_entity(api):
 )  # fmt: skip
 @pytest.mark.parametrize("rest", ["Hs00001AbCdE", "Hs00001AbCdEIAV"])
 def test_the_beginning_of_an_id_tells_its_type(prefix, kind, rest):
-    [entity] = entities_in([{"Id": prefix + rest}]).values()
+    [entity] = extract_entities([{"Id": prefix + rest}]).values()
     assert (entity.key, entity.type) == (("salesforce", prefix + rest), kind)
 
 
@@ -186,12 +188,12 @@ def test_the_beginning_of_an_id_tells_its_type(prefix, kind, rest):
     ids=str,
 )  # fmt: skip
 def test_what_does_not_look_like_a_record_is_none(record):
-    assert entities_in([record]) == {}
+    assert extract_entities([record]) == {}
 
 
 def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
-    answer = stored(api, {"issues": [ISSUE]})
-    found = entities(answer)
+    answer = add_tool_result(api, {"issues": [ISSUE]})
+    found = index_entities(answer)
     assert set(found) == {"PROJ-123", "PROJ", "PROJ-1", "PROJ-124"}
     assert found["PROJ-123"]["entity"] == {
         "system": "jira",
@@ -206,7 +208,7 @@ def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
         "High",
         "Port",
     )
-    assert joined() == {
+    assert load_relationships() == {
         *(("search", "produces", own) for own in found),
         ("PROJ-123", "belongs_to", "PROJ-1"),
         ("PROJ-123", "belongs_to", "PROJ"),
@@ -218,49 +220,53 @@ def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
 
 
 def test_a_flat_jira_issue_is_one_too():
-    [issue] = entities_in({"key": "PROJ-5", "summary": "Flat", "status": "Open", "parent": "PROJ-1"}).values()
+    [issue] = extract_entities({"key": "PROJ-5", "summary": "Flat", "status": "Open", "parent": "PROJ-1"}).values()
     assert (issue.name, issue.fields["status"], issue.links[0].end) == ("Flat", "Open", ("jira", "PROJ-1"))
 
 
 def test_a_servicenow_record_becomes_an_entity_that_waits_for_its_people(api):
-    answer = stored(api, {"result": [INCIDENT, {"number": "KB0000123", "title": "How to mail"}]})
-    found = entities(answer)
+    answer = add_tool_result(api, {"result": [INCIDENT, {"number": "KB0000123", "title": "How to mail"}]})
+    found = index_entities(answer)
     assert found[SYS]["entity"] == {"system": "servicenow", "id": SYS, "type": "incident", "name": "No mail"}
     assert found["KB0000123"]["entity"]["type"] == "kb_knowledge"
     waiting = set(PendingRelationship.objects.values_list("entity_id", "type"))
     assert waiting == {(USER, "relates_to"), (GROUP, "relates_to")}
-    stored(api, {"sys_id": {"value": USER, "display_value": USER}, "sys_class_name": "sys_user", "name": "Ada"})
-    assert (SYS, "relates_to", USER) in joined()
+    add_tool_result(
+        api, {"sys_id": {"value": USER, "display_value": USER}, "sys_class_name": "sys_user", "name": "Ada"}
+    )
+    assert (SYS, "relates_to", USER) in load_relationships()
     assert set(PendingRelationship.objects.values_list("entity_id", flat=True)) == {GROUP}
 
 
 @pytest.mark.parametrize("prefix", ["INC", "CHG", "PRB", "REQ", "RITM", "TASK", "KB"])
 def test_a_number_tells_the_type(prefix):
-    [entity] = entities_in({"number": f"{prefix}0010001"}).values()
+    [entity] = extract_entities({"number": f"{prefix}0010001"}).values()
     assert entity.key == ("servicenow", f"{prefix}0010001")
     assert entity.type != "record"
 
 
 def test_an_entity_that_comes_later_is_joined_then_whichever_way_it_comes(api):
-    stored(api, [DEAL])
-    assert ("belongs_to" not in {kind for _, kind, _ in joined()}) and PendingRelationship.objects.count() == 1
+    add_tool_result(api, [DEAL])
+    assert (
+        "belongs_to" not in {kind for _, kind, _ in load_relationships()}
+    ) and PendingRelationship.objects.count() == 1
     api.add("Acme", user_id="ada", entity={"system": "salesforce", "id": ACCOUNT_ID})
-    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in joined()
+    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in load_relationships()
     assert not PendingRelationship.objects.exists()
 
 
 def test_an_entity_that_is_there_already_is_joined_at_once(api):
-    stored(api, [ACCOUNT])
-    stored(api, [DEAL])
-    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in joined()
+    add_tool_result(api, [ACCOUNT])
+    add_tool_result(api, [DEAL])
+    assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in load_relationships()
     assert not PendingRelationship.objects.exists()
 
 
 def test_contacts_and_cases_belong_to_accounts_and_contacts(api):
     contact = {"Id": CONTACT_ID, "LastName": "Weber", "Account": {"attributes": {"type": "Account"}, "Id": ACCOUNT_ID}}
     case = {"Id": "500Hs00001CaSeIIAV", "Subject": "Broken", "AccountId": ACCOUNT_ID, "ContactId": CONTACT_ID}
-    assert len(stored(api, [contact, case, ACCOUNT])["entities"]) == 3
-    assert {each for each in joined() if each[1] == "belongs_to"} == {
+    assert len(add_tool_result(api, [contact, case, ACCOUNT])["entities"]) == 3
+    assert {each for each in load_relationships() if each[1] == "belongs_to"} == {
         (CONTACT_ID, "belongs_to", ACCOUNT_ID),
         ("500Hs00001CaSeIIAV", "belongs_to", ACCOUNT_ID),
         ("500Hs00001CaSeIIAV", "belongs_to", CONTACT_ID),
@@ -268,8 +274,8 @@ def test_contacts_and_cases_belong_to_accounts_and_contacts(api):
 
 
 def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(api):
-    first = entities(stored(api, [ACCOUNT]))[ACCOUNT_ID]
-    again = entities(stored(api, {"x": {"Id": ACCOUNT_ID, "Phone": "123"}}))[ACCOUNT_ID]
+    first = index_entities(add_tool_result(api, [ACCOUNT]))[ACCOUNT_ID]
+    again = index_entities(add_tool_result(api, {"x": {"Id": ACCOUNT_ID, "Phone": "123"}}))[ACCOUNT_ID]
     assert (again["id"], again["update_count"]) == (first["id"], 1)
     assert again["data"]["entity_data"] == {
         "Id": ACCOUNT_ID,
@@ -281,13 +287,15 @@ def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(ap
 
 
 def test_a_change_of_one_field_keeps_the_heading_and_stands_in_the_summary(api):
-    stored(api, {"records": [{**DEAL, "OwnerId": "005Hs00001OwnerIAV", "CloseDate": "2026-12-01", "Stage": "Open"}]})
-    told = entities(stored(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
+    add_tool_result(
+        api, {"records": [{**DEAL, "OwnerId": "005Hs00001OwnerIAV", "CloseDate": "2026-12-01", "Stage": "Open"}]}
+    )
+    told = index_entities(add_tool_result(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
     assert told["content"].startswith(f"Opportunity Big (salesforce {DEAL_ID})")
     assert "Stage Closed Won" in told["summary"]
-    stored(api, ISSUE)
+    add_tool_result(api, ISSUE)
     bare = {"key": "PROJ-123", "fields": {"status": {"name": "Done"}}}
-    told = entities(stored(api, bare))["PROJ-123"]
+    told = index_entities(add_tool_result(api, bare))["PROJ-123"]
     assert (told["entity"]["type"], told["entity"]["name"]) == ("Bug", "The crane is broken")
     assert told["summary"].startswith("Bug The crane is broken: status Done")
 
@@ -299,65 +307,72 @@ def test_a_jira_description_in_paragraphs_is_kept_and_read(api):
     ]
     listed = {"type": "listItem", "content": [{"type": "paragraph", "content": text}]}
     described = {"type": "doc", "version": 1, "content": [{"type": "bulletList", "content": [listed]}]}
-    answer = stored(api, {"issues": [{"key": "WEB-3", "fields": {"summary": "Dark", "description": described}}]})
+    answer = add_tool_result(
+        api, {"issues": [{"key": "WEB-3", "fields": {"summary": "Dark", "description": described}}]}
+    )
     assert answer["truncated"] is False
     assert answer["memory"]["data"]["issues"][0]["key"] == "WEB-3"
-    assert entities(answer)["WEB-3"]["data"]["entity_data"]["description"] == "Customers ask for darkness."
+    assert index_entities(answer)["WEB-3"]["data"]["entity_data"]["description"] == "Customers ask for darkness."
 
 
 def test_the_answer_to_a_change_is_not_about_its_errors(api):
-    answer = stored(api, {"id": DEAL_ID, "success": True, "errors": []})
+    answer = add_tool_result(api, {"id": DEAL_ID, "success": True, "errors": []})
     assert "0 results" not in answer["memory"]["summary"]
-    assert entities(answer)[DEAL_ID]["data"]["entity_data"] == {"Id": DEAL_ID}
+    assert index_entities(answer)[DEAL_ID]["data"]["entity_data"] == {"Id": DEAL_ID}
 
 
 def test_telling_all_of_it_again_makes_nothing_new(api):
-    stored(api, [DEAL, ISSUE, INCIDENT])
-    before = (Memory.objects.count(), joined(), PendingRelationship.objects.count())
-    stored(api, [DEAL, ISSUE, INCIDENT])
-    assert (Memory.objects.count(), joined(), PendingRelationship.objects.count()) == before
+    add_tool_result(api, [DEAL, ISSUE, INCIDENT])
+    before = (Memory.objects.count(), load_relationships(), PendingRelationship.objects.count())
+    add_tool_result(api, [DEAL, ISSUE, INCIDENT])
+    assert (Memory.objects.count(), load_relationships(), PendingRelationship.objects.count()) == before
 
 
 def test_an_entity_that_stands_in_a_result_twice_is_one(api):
-    answer = stored(api, [{"Id": ACCOUNT_ID, "Phone": "1"}, {"a": {"Id": ACCOUNT_ID, "Name": "Acme"}}])
+    answer = add_tool_result(api, [{"Id": ACCOUNT_ID, "Phone": "1"}, {"a": {"Id": ACCOUNT_ID, "Name": "Acme"}}])
     [account] = answer["entities"]
     assert account["data"]["entity_data"] == {"Id": ACCOUNT_ID, "Phone": "1", "Name": "Acme"}
 
 
 def test_an_entity_of_another_user_is_another_one(api):
-    mine, theirs = stored(api, [ACCOUNT])["entities"], stored(api, [ACCOUNT], user_id="ben")["entities"]
-    nobodys = stored(api, [ACCOUNT, DEAL], user_id=None)["entities"]
+    mine, theirs = (
+        add_tool_result(api, [ACCOUNT])["entities"],
+        add_tool_result(api, [ACCOUNT], user_id="ben")["entities"],
+    )
+    nobodys = add_tool_result(api, [ACCOUNT, DEAL], user_id=None)["entities"]
     assert len({each["id"] for each in [*mine, *theirs, *nobodys]}) == 4
 
 
 def test_json_inside_a_text_is_read_too():
     result = {"content": [{"type": "text", "text": json.dumps({"records": [json.dumps(DEAL)]})}]}
-    assert set(entities_in(result)) == {("salesforce", DEAL_ID)}
+    assert set(extract_entities(result)) == {("salesforce", DEAL_ID)}
 
 
 def test_an_entity_that_names_itself_as_its_parent_is_no_error(api):
-    stored(api, [{"Id": ACCOUNT_ID, "ParentId": ACCOUNT_ID, "AccountId": ACCOUNT_ID}])
-    assert joined() == {("search", "produces", ACCOUNT_ID)}
+    add_tool_result(api, [{"Id": ACCOUNT_ID, "ParentId": ACCOUNT_ID, "AccountId": ACCOUNT_ID}])
+    assert load_relationships() == {("search", "produces", ACCOUNT_ID)}
 
 
 def test_two_hundred_entities_are_taken_and_no_more(api, takes):
     many = [{**DEAL, "Id": f"006Hs00001{number:05d}IAV", "Name": f"Deal {number}"} for number in range(300)]
     with takes(10):
-        assert len(stored(api, many)["entities"]) == ENTITIES_AT_MOST == 200
+        assert len(add_tool_result(api, many)["entities"]) == MAX_ENTITIES == 200
     with takes(9):  # nothing has to wait
-        stored(api, [DEAL, ACCOUNT])
+        add_tool_result(api, [DEAL, ACCOUNT])
     with takes(6):
-        stored(api, {"nothing": "here"})
+        add_tool_result(api, {"nothing": "here"})
 
 
-JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+JUNK_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 IDS = st.sampled_from([ACCOUNT_ID, DEAL_ID, CONTACT_ID, "PROJ-1", "PROJ", SYS, USER, "INC0010023", "KB0000123"])
 FIELDS = st.sampled_from([
     "Id", "id", "attributes", "type", "url", "Name", "AccountId", "Account", "key", "fields", "self", "summary",
     "parent", "subtasks", "project", "epic", "status", "sys_id", "number", "caller_id", "value", "records", "\0", "",
 ])  # fmt: skip
 RESULTS = st.recursive(
-    JUNK | IDS | st.sampled_from(["Account", "https://x/rest/api/2/project/1", '{"Id": "' + DEAL_ID + '"}', "[[["]),
+    JUNK_VALUES
+    | IDS
+    | st.sampled_from(["Account", "https://x/rest/api/2/project/1", '{"Id": "' + DEAL_ID + '"}', "[[["]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS | st.text(max_size=5), inner, max_size=6),
     max_leaves=40,
 )
@@ -366,10 +381,10 @@ RESULTS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(RESULTS)
 def test_whatever_comes_entities_are_labels_and_plain_values(result):
-    for (system, own), entity in entities_in(result).items():
+    for (system, own), entity in extract_entities(result).items():
         assert system in ("salesforce", "jira", "servicenow") and 0 < len(own) <= 255
         assert isinstance(entity.type, str) and (entity.name is None or 0 < len(entity.name) <= 255)
-        bounded_object(entity.fields)
+        check_json_object(entity.fields)
         assert all(not isinstance(value, dict | list) for value in entity.fields.values())
 
 
@@ -382,12 +397,12 @@ def test_whatever_comes_is_kept(api, result):
         return  # not JSON
     response = api.raw("POST", "/tool-results", body)
     assert response.status_code == 201, response.content
-    [operation] = [each for each in operations() if each.path == "/tool-results"]
-    assert conforms(response.json(), operation.answers["201"])
+    [operation] = [each for each in list_operations() if each.path == "/tool-results"]
+    assert conforms_to_any(response.json(), operation.answers["201"])
 
 
 def test_an_outsider_reaches_nothing_of_ours(namespace, api, outsider):
-    stored(api, [DEAL])
-    before = fingerprint(namespace.pk)
-    stored(outsider, [ACCOUNT])
-    assert fingerprint(namespace.pk) == before
+    add_tool_result(api, [DEAL])
+    before = fingerprint_tables(namespace.pk)
+    add_tool_result(outsider, [ACCOUNT])
+    assert fingerprint_tables(namespace.pk) == before

@@ -14,26 +14,26 @@ from memories.graph import analysis
 from memories.graph.models import Relationship
 from memories.models import Memory
 from memories.users.admin.users import PER_PAGE
-from memories.users.statistics import refresh
+from memories.users.statistics import refresh_statistics_view
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
-LIST, USER = "/admin/graph/usertotal/", "/admin/graph/usertotal/user/"
-HOSTILE = "</title></svg><script>alert('1')</script> \"&amp;"
+LIST_URL, USER_URL = "/admin/graph/usertotal/", "/admin/graph/usertotal/user/"
+HOSTILE_TEXT = "</title></svg><script>alert('1')</script> \"&amp;"
 
 
 @pytest.fixture(autouse=True)
 def nothing_known():
-    analysis._kept.clear()
+    analysis._cache.clear()
 
 
-def remember(namespace: Namespace, *contents: str, user: str = "ada", **fields: object) -> list[Memory]:
+def create_memories(namespace: Namespace, *contents: str, user: str = "ada", **fields: object) -> list[Memory]:
     fields = {"namespace": namespace, "user_id": user, "source_system": "test"} | fields
     return Memory.objects.bulk_create([Memory(id=uuid7(), content=content, **fields) for content in contents])
 
 
-def relate(start: Memory, *finishes: Memory, kind: str = "relates_to") -> list[Relationship]:
+def create_relationships(start: Memory, *finishes: Memory, kind: str = "relates_to") -> list[Relationship]:
     fixed = {"namespace_id": start.namespace_id, "owner": start.user_id, "from_memory": start, "type": kind}
     return Relationship.objects.bulk_create([Relationship(to_memory=finish, **fixed) for finish in finishes])
 
@@ -41,92 +41,94 @@ def relate(start: Memory, *finishes: Memory, kind: str = "relates_to") -> list[R
 @pytest.fixture
 def star(namespace) -> list[Memory]:
     """A hub and five leaves of Ada's."""
-    memories = remember(namespace, "the hub", *(f"leaf {n}" for n in range(5)))
-    relate(memories[0], *memories[1:])
+    memories = create_memories(namespace, "the hub", *(f"leaf {n}" for n in range(5)))
+    create_relationships(memories[0], *memories[1:])
     return memories
 
 
-def user_page(console, namespace: Namespace, user: str = "ada", **more: str):
-    response = console.get(USER, {"namespace": namespace.pk, "user": user, **more})
+def fetch_user_page(console, namespace: Namespace, user: str = "ada", **more: str):
+    response = console.get(USER_URL, {"namespace": namespace.pk, "user": user, **more})
     assert response.status_code == 200, response.content[:300]
     return response
 
 
-def drawing(response) -> ElementTree.Element:
+def parse_graph_svg(response) -> ElementTree.Element:
     """The picture, which must be well-formed."""
     [svg] = re.findall(r'<svg class="graph-picture".*?</svg>', response.content.decode(), re.DOTALL)
     return ElementTree.fromstring(svg)
 
 
-def named(svg: ElementTree.Element, kind: str) -> list[str]:
+def list_svg_titles(svg: ElementTree.Element, kind: str) -> list[str]:
     """What one is told who points at circles or paths."""
     return [each.findtext("title") for each in svg.iter(kind) if each.find("title") is not None]
 
 
-def listed(response) -> list[str]:
+def list_user_names(response) -> list[str]:
     return [unescape(each) for each in re.findall(r'class="spoken-name underline">([^<]*)<', response.content.decode())]
 
 
 def test_the_side_bar_leads_to_the_list(console):
     page = console.get("/admin/").content.decode()
-    assert f'href="{LIST}"' in page
+    assert f'href="{LIST_URL}"' in page
     assert "Users’ memory" in page
 
 
 def test_the_list_tells_what_each_user_has(console, namespace, elsewhere, star):
-    remember(elsewhere, "tea", user="ben", memory_type="insight", entity_system="crm", entity_id="1")
-    refresh()
-    [ada, ben] = console.get(LIST).context["table"]["rows"]
+    create_memories(elsewhere, "tea", user="ben", memory_type="insight", entity_system="crm", entity_id="1")
+    refresh_statistics_view()
+    [ada, ben] = console.get(LIST_URL).context["table"]["rows"]
     assert ada[1:6] == ["ours", "6", "5", "0", "agent"]
     assert ben[1:6] == ["elsewhere", "1", "0", "1", "insight"]
     assert f"{star[0].created_at:%Y-%m-%d}" in ada[6]
 
 
 def test_who_came_after_the_last_refresh_is_listed_with_totals(console, namespace, star):
-    [ada] = console.get(LIST).context["table"]["rows"]
+    [ada] = console.get(LIST_URL).context["table"]["rows"]
     assert ada[2:] == ["6", "5", *["-"] * 4]
 
 
 def test_the_list_is_narrowed_by_namespace_and_by_how_an_id_begins(console, namespace, elsewhere):
     for space, user in ((namespace, "ada"), (namespace, "ben"), (elsewhere, "adam")):
-        remember(space, "tea", user=user)
-    assert listed(console.get(LIST)) == ["ada", "ben", "adam"]
-    assert listed(console.get(LIST, {"q": "ad"})) == ["ada", "adam"]
-    assert listed(console.get(LIST, {"q": "ad", "namespace": namespace.pk})) == ["ada"]
-    assert "Nobody here is known by that." in console.get(LIST, {"q": "a_"}).content.decode()
+        create_memories(space, "tea", user=user)
+    assert list_user_names(console.get(LIST_URL)) == ["ada", "ben", "adam"]
+    assert list_user_names(console.get(LIST_URL, {"q": "ad"})) == ["ada", "adam"]
+    assert list_user_names(console.get(LIST_URL, {"q": "ad", "namespace": namespace.pk})) == ["ada"]
+    assert "Nobody here is known by that." in console.get(LIST_URL, {"q": "a_"}).content.decode()
 
 
 def test_an_empty_list_says_how_it_fills(console):
-    assert "Nothing is remembered of any user yet" in console.get(LIST).content.decode()
+    assert "Nothing is remembered of any user yet" in console.get(LIST_URL).content.decode()
 
 
 def test_who_has_nothing_left_is_not_listed(console, namespace, star):
     Memory.objects.all().delete()
-    assert listed(console.get(LIST)) == []
+    assert list_user_names(console.get(LIST_URL)) == []
 
 
 def test_the_list_has_pages_and_takes_no_more_statements_for_more_users(console, namespace):
-    remember(namespace, "tea", user="user 000")
+    create_memories(namespace, "tea", user="user 000")
     with CaptureQueriesContext(
         connection,
     ) as few:
-        console.get(LIST)
+        console.get(LIST_URL)
     for n in range(1, PER_PAGE + 1):
-        remember(namespace, "tea", user=f"user {n:03}")
+        create_memories(namespace, "tea", user=f"user {n:03}")
     with CaptureQueriesContext(connection) as many:
-        first = console.get(LIST)
+        first = console.get(LIST_URL)
     assert len(many) == len(few)
-    assert len(listed(first)) == PER_PAGE
-    assert listed(console.get(f"{LIST}?{first.context['later']}")) == [f"user {PER_PAGE:03}"]
+    assert len(list_user_names(first)) == PER_PAGE
+    assert list_user_names(console.get(f"{LIST_URL}?{first.context['later']}")) == [f"user {PER_PAGE:03}"]
     assert first.context["earlier"] is False
-    assert listed(console.get(LIST, {"page": "x"})) == listed(first)
+    assert list_user_names(console.get(LIST_URL, {"page": "x"})) == list_user_names(first)
 
 
 def test_the_page_draws_memories_and_relationships_with_their_names(console, namespace, star):
-    relate(star[1], star[2], kind="contradicts")
-    svg = drawing(user_page(console, namespace))
-    assert sorted(each.split("\n")[0] for each in named(svg, "circle")) == sorted(each.content for each in star)
-    assert sorted(named(svg, "path")) == sorted(
+    create_relationships(star[1], star[2], kind="contradicts")
+    svg = parse_graph_svg(fetch_user_page(console, namespace))
+    assert sorted(each.split("\n")[0] for each in list_svg_titles(svg, "circle")) == sorted(
+        each.content for each in star
+    )
+    assert sorted(list_svg_titles(svg, "path")) == sorted(
         [*(f"the hub relates to leaf {n}" for n in range(5)), "leaf 0 contradicts leaf 1"]
     )
     assert "the hub" in [text.text for text in svg.iter("text")]
@@ -135,7 +137,7 @@ def test_the_page_draws_memories_and_relationships_with_their_names(console, nam
 def test_the_more_central_a_memory_the_larger_its_circle(console, namespace, star):
     circles = {
         each.findtext("title").split("\n")[0]: float(each.get("r"))
-        for each in drawing(user_page(console, namespace)).iter("circle")
+        for each in parse_graph_svg(fetch_user_page(console, namespace)).iter("circle")
     }
     assert max(circles, key=circles.get) == "the hub"
     assert circles["the hub"] > circles["leaf 0"] > 0
@@ -144,45 +146,49 @@ def test_the_more_central_a_memory_the_larger_its_circle(console, namespace, sta
 def test_a_circle_leads_to_its_memory(console, namespace, star):
     links = {
         each.find("circle/title").text.split("\n")[0]: each.get("href")
-        for each in drawing(user_page(console, namespace)).iter("a")
+        for each in parse_graph_svg(fetch_user_page(console, namespace)).iter("a")
     }
     assert links["the hub"] == reverse("admin:memories_memory_change", args=[star[0].pk])
     assert console.get(links["the hub"]).status_code == 200
 
 
 def test_texts_are_escaped_in_the_picture_and_around_it(console, namespace):
-    memories = remember(namespace, HOSTILE, "tea", user=HOSTILE, entity_type=HOSTILE)
-    relate(*memories)
-    page = user_page(console, namespace, HOSTILE)
-    assert HOSTILE in [each.split("\n")[0] for each in named(drawing(page), "circle")]
-    for response in (page, console.get(LIST)):
+    memories = create_memories(namespace, HOSTILE_TEXT, "tea", user=HOSTILE_TEXT, entity_type=HOSTILE_TEXT)
+    create_relationships(*memories)
+    page = fetch_user_page(console, namespace, HOSTILE_TEXT)
+    assert HOSTILE_TEXT in [each.split("\n")[0] for each in list_svg_titles(parse_graph_svg(page), "circle")]
+    for response in (page, console.get(LIST_URL)):
         assert "alert" in response.content.decode()
         assert "<script>alert" not in response.content.decode()
 
 
 def test_nothing_of_other_users_and_namespaces_is_drawn(console, namespace, elsewhere, star):
-    for other in (remember(namespace, "kumquat", "durian", user="ben"), remember(elsewhere, "kumquat", "durian")):
-        relate(*other)
-    page = user_page(console, namespace).content.decode()
+    for other in (
+        create_memories(namespace, "kumquat", "durian", user="ben"),
+        create_memories(elsewhere, "kumquat", "durian"),
+    ):
+        create_relationships(*other)
+    page = fetch_user_page(console, namespace).content.decode()
     assert "leaf 0" in page
     assert "kumquat" not in page
     assert "durian" not in page
 
 
 def test_at_most_so_many_are_drawn_and_the_page_says_how_many_are_not(console, namespace, star, monkeypatch):
-    remember(namespace, "apart")
+    create_memories(namespace, "apart")
     assert (
-        "Every connected memory is drawn. 1 more has no relationship." in user_page(console, namespace).content.decode()
+        "Every connected memory is drawn. 1 more has no relationship."
+        in fetch_user_page(console, namespace).content.decode()
     )
-    monkeypatch.setattr(analysis, "CENTRAL", 4)
-    analysis._kept.clear()
-    response = user_page(console, namespace)
-    assert len(named(drawing(response), "circle")) == 4
+    monkeypatch.setattr(analysis, "MAX_CENTRAL", 4)
+    analysis._cache.clear()
+    response = fetch_user_page(console, namespace)
+    assert len(list_svg_titles(parse_graph_svg(response), "circle")) == 4
     assert "Drawn are the 4 most central of 6 connected memories." in response.content.decode()
 
 
 def test_central_memories_clusters_bridges_and_connectors_are_told_in_words(console, namespace, star):
-    found = user_page(console, namespace).context
+    found = fetch_user_page(console, namespace).context
     assert "the hub" in found["central"][0][0]
     assert [size for _, _, size in found["clusters"]] == ["6"]
     assert (len(found["bridges"]), found["bridge_total"], found["connector_total"]) == (5, "5", "1")
@@ -191,22 +197,24 @@ def test_central_memories_clusters_bridges_and_connectors_are_told_in_words(cons
 
 def test_entities_are_narrowed_by_system(console, namespace):
     for system in ("jira", "salesforce"):
-        remember(namespace, system, entity_system=system, entity_id=f"{system}-1", entity_name=f"the {system} one")
-    both, one = user_page(console, namespace), user_page(console, namespace, system="jira")
+        create_memories(
+            namespace, system, entity_system=system, entity_id=f"{system}-1", entity_name=f"the {system} one"
+        )
+    both, one = fetch_user_page(console, namespace), fetch_user_page(console, namespace, system="jira")
     assert {row["entity_name"] for _, row in both.context["entities"]} == {"the jira one", "the salesforce one"}
     assert [row["entity_name"] for _, row in one.context["entities"]] == ["the jira one"]
     assert [(name, n) for name, n, *_ in one.context["systems"]] == [("jira", "1"), ("salesforce", "1")]
 
 
 def test_relationships_lead_to_their_pages(console, namespace, star):
-    page = user_page(console, namespace)
+    page = fetch_user_page(console, namespace)
     assert len(page.context["relationships"]) == 5
     assert console.get(page.context["relationships"][0][2]).status_code == 200
 
 
 def test_types_lead_to_the_memories_they_count(console, namespace, star):
-    refresh()
-    [(kind, n, link)] = user_page(console, namespace).context["types"]
+    refresh_statistics_view()
+    [(kind, n, link)] = fetch_user_page(console, namespace).context["types"]
     assert (kind, n) == ("agent", "6")
     assert len(console.get(link).context["cl"].result_list) == 6
 
@@ -214,28 +222,28 @@ def test_types_lead_to_the_memories_they_count(console, namespace, star):
 def test_a_user_without_relationships_and_one_with_too_many_are_told_why_nothing_is_drawn(
     console, namespace, monkeypatch
 ):
-    remember(namespace, "tea", "coffee", user="ben")
-    assert "None of these memories is related" in user_page(console, namespace, "ben").content.decode()
-    monkeypatch.setattr(analysis, "MEMORIES_AT_MOST", 1)
-    assert "too large to be analysed" in user_page(console, namespace, "ben").content.decode()
+    create_memories(namespace, "tea", "coffee", user="ben")
+    assert "None of these memories is related" in fetch_user_page(console, namespace, "ben").content.decode()
+    monkeypatch.setattr(analysis, "MAX_GRAPH_MEMORIES", 1)
+    assert "too large to be analysed" in fetch_user_page(console, namespace, "ben").content.decode()
 
 
 def test_when_too_many_are_worked_out_the_page_says_so(console, namespace, star, monkeypatch):
-    monkeypatch.setattr(analysis, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(analysis, "_at_work", {(0, "ben"), (0, "cem")})
-    page = user_page(console, namespace).content.decode()
+    monkeypatch.setattr(analysis, "ANALYSIS_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(analysis, "_running", {(0, "ben"), (0, "cem")})
+    page = fetch_user_page(console, namespace).content.decode()
     assert "are being worked out; ask again" in page
     assert "leaf 0" in page
 
 
 def test_the_page_takes_no_more_statements_for_more_memories(console, namespace, star):
-    user_page(console, namespace)
+    fetch_user_page(console, namespace)
     with CaptureQueriesContext(connection) as few:
-        user_page(console, namespace)
-    more = remember(namespace, *(f"more {n}" for n in range(300)))
-    relate(star[0], *more)
+        fetch_user_page(console, namespace)
+    more = create_memories(namespace, *(f"more {n}" for n in range(300)))
+    create_relationships(star[0], *more)
     with CaptureQueriesContext(connection) as many:
-        user_page(console, namespace)
+        fetch_user_page(console, namespace)
     assert len(many) == len(few) + 2  # the state when it is its turn, and the relationships themselves, once
     assert len(few) <= 14
 
@@ -244,19 +252,19 @@ def test_the_page_takes_no_more_statements_for_more_memories(console, namespace,
     "asked", [{}, {"user": "ada"}, {"namespace": "x", "user": "ada"}, {"user": "\0"}, {"user": "nobody"}]
 )
 def test_who_is_not_known_leads_back_to_the_list(console, namespace, star, asked):
-    response = console.get(USER, asked | ({"namespace": namespace.pk} if asked.get("user") == "nobody" else {}))
-    assert (response.status_code, response["Location"]) == (302, LIST)
-    assert "Nothing is known of this user." in console.get(LIST).content.decode()
+    response = console.get(USER_URL, asked | ({"namespace": namespace.pk} if asked.get("user") == "nobody" else {}))
+    assert (response.status_code, response["Location"]) == (302, LIST_URL)
+    assert "Nothing is known of this user." in console.get(LIST_URL).content.decode()
 
 
 def test_only_who_may_see_memories_sees_these_pages(client, django_user_model, namespace, star):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     client.force_login(clerk)
-    pages = [LIST, f"{USER}?namespace={namespace.pk}&user=ada"]
+    pages = [LIST_URL, f"{USER_URL}?namespace={namespace.pk}&user=ada"]
     assert [client.get(page).status_code for page in pages] == [403, 403]
-    assert LIST not in client.get("/admin/").content.decode()
+    assert LIST_URL not in client.get("/admin/").content.decode()
     clerk.user_permissions.add(Permission.objects.get(codename="view_memory"))
     assert [client.get(page).status_code for page in pages] == [200, 200]
-    assert LIST in client.get("/admin/").content.decode()
+    assert LIST_URL in client.get("/admin/").content.decode()
     client.logout()
     assert [client.get(page).status_code for page in pages] == [302, 302]

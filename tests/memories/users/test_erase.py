@@ -15,17 +15,17 @@ from memories import tasks
 from memories.graph.models import Erasure, UserTotal
 from memories.insights.models import Insight
 from memories.models import DueEmbedding, Embedding, Memory
-from memories.users.erasure import digest, tables_of_memories, tables_of_users
-from memories.users.statistics import compact, refresh
+from memories.users.erasure import hash_user_id, list_memory_detail_models, list_user_models
+from memories.users.statistics import compact_totals, refresh_statistics_view
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
 # A name and words that stand nowhere else.
-USER, SECRET = "zorblax-the-erased", "quixotryphobia"
+ERASED_USER, SECRET_WORD = "zorblax-the-erased", "quixotryphobia"
 
 
-def fill(api, user: str, secret: str, session: str) -> dict[str, str]:
+def fill_every_table(api, user: str, secret: str, session: str) -> dict[str, str]:
     """Something of a user in every table that can hold something of him."""
     note, deal = (api.add(f"{secret} {what}", user_id=user, session_id=session) for what in ("note", "deal"))
     tasks.embed_due()
@@ -61,14 +61,14 @@ def fill(api, user: str, secret: str, session: str) -> dict[str, str]:
     return {"note": note["id"], "talk": talk["id"], "insight": insight["id"]}
 
 
-def leave_a_trace_in_the_console(operator, model: type, pk: str, text: str) -> None:
+def create_log_entry(operator, model: type, pk: str, text: str) -> None:
     kind = ContentType.objects.get_for_model(model)
     LogEntry.objects.create(
         user=operator, content_type=kind, object_id=pk, object_repr=text, action_flag=CHANGE, change_message=""
     )
 
 
-def everything_written() -> str:
+def dump_all_tables() -> str:
     """All rows of all tables, as PostgreSQL writes them; bytes readable."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -84,43 +84,43 @@ def everything_written() -> str:
     return "\n".join(texts)
 
 
-def lines_with(*words: str) -> list[str]:
-    return [line for line in everything_written().splitlines() if any(word in line for word in words)]
+def find_lines(*words: str) -> list[str]:
+    return [line for line in dump_all_tables().splitlines() if any(word in line for word in words)]
 
 
-def sums() -> list:
+def load_totals() -> list:
     return list(UserTotal.objects.values_list("namespace", "user_id").annotate(Sum("memories"), Sum("relationships")))
 
 
-def erase(api, user: str = USER, **query):
+def erase_user(api, user: str = ERASED_USER, **query):
     return api.delete(f"/users/{user}" + ("?dry_run=true" if query.get("dry_run") else ""))
 
 
 def test_nothing_is_left_of_him_in_any_table(api, admin_user):
-    kept = fill(api, USER, SECRET, "his session")
-    leave_a_trace_in_the_console(admin_user, Memory, kept["note"], f"{SECRET} note")
-    leave_a_trace_in_the_console(admin_user, Insight, kept["insight"], f"{SECRET} is best learned")
-    refresh()
-    tables = {line.partition(":")[0] for line in lines_with(USER, SECRET)}
+    kept = fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    create_log_entry(admin_user, Memory, kept["note"], f"{SECRET_WORD} note")
+    create_log_entry(admin_user, Insight, kept["insight"], f"{SECRET_WORD} is best learned")
+    refresh_statistics_view()
+    tables = {line.partition(":")[0] for line in find_lines(ERASED_USER, SECRET_WORD)}
     assert tables >= {
         "memories_memory", "graph_usertotal", "graph_userstatistics", "graph_pendingrelationship", "django_admin_log",
         "sessions_app_sessionmemory", "sessions_app_sessionlink", "sessions_app_conversation", "sessions_app_message",
         "ingestion_workflowexecution", "sessions_app_idempotentanswer", "insights_insight", "knowledge_pattern",
         "knowledge_preference", "knowledge_cluster",
     }  # fmt: skip
-    answer = erase(api)
+    answer = erase_user(api)
     assert answer.status_code == 200
     assert answer.json()["erased"] == answer.json()["matched"]
-    refresh()
-    assert lines_with(USER, SECRET) == []
-    assert is_problem(erase(api), 404)
-    assert is_problem(api.get(f"/users/{USER}"), 404)
+    refresh_statistics_view()
+    assert find_lines(ERASED_USER, SECRET_WORD) == []
+    assert is_problem(erase_user(api), 404)
+    assert is_problem(api.get(f"/users/{ERASED_USER}"), 404)
 
 
 def test_what_was_erased_is_counted_by_kind(api):
-    fill(api, USER, SECRET, "his session")
-    told = erase(api).json()
-    assert told["user_id"] == USER
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    told = erase_user(api).json()
+    assert told["user_id"] == ERASED_USER
     assert told["erased"] == {
         "relationships": 1, "pending_relationships": 1, "vectors": 2, "memories": 6, "messages": 1, "conversations": 1,
         "sessions": 1, "session_links": 1, "workflow_executions": 1, "kept_answers": 10, "insights": 1, "patterns": 1,
@@ -129,40 +129,40 @@ def test_what_was_erased_is_counted_by_kind(api):
 
 
 def test_a_dry_run_counts_the_same_and_erases_nothing(api):
-    fill(api, USER, SECRET, "his session")
-    before = everything_written()
-    told = erase(api, dry_run=True).json()
-    assert (told["erased"], everything_written()) == ({}, before)
-    assert erase(api).json()["erased"] == told["matched"]
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    before = dump_all_tables()
+    told = erase_user(api, dry_run=True).json()
+    assert (told["erased"], dump_all_tables()) == ({}, before)
+    assert erase_user(api).json()["erased"] == told["matched"]
 
 
 def test_everybody_elses_stays(api, outsider):
-    fill(api, "ada", "theirs alone", "her session")
-    fill(outsider, USER, "of another namespace", "his session")
+    fill_every_table(api, "ada", "theirs alone", "her session")
+    fill_every_table(outsider, ERASED_USER, "of another namespace", "his session")
     tasks.embed_due()
-    before, totals = set(everything_written().splitlines()), sums()
-    fill(api, USER, SECRET, "his session")
-    erase(api)
-    left = set(everything_written().splitlines())
+    before, totals = set(dump_all_tables().splitlines()), load_totals()
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    erase_user(api)
+    left = set(dump_all_tables().splitlines())
     summed_up = ("sessions_app_apikey", "graph_usertotal")
     assert {line for line in before - left if line.partition(":")[0] not in summed_up} == set()
-    assert sorted(sums()) == sorted(totals)
-    assert len(outsider.get(f"/users/{USER}/memories").json()["memories"]) == 6
+    assert sorted(load_totals()) == sorted(totals)
+    assert len(outsider.get(f"/users/{ERASED_USER}/memories").json()["memories"]) == 6
 
 
 def test_a_session_that_another_user_names_too_stays(api):
     api.post("/sessions/shared/interactions", {"query": "who?", "answer": "both"})
-    for user in (USER, "ada"):
+    for user in (ERASED_USER, "ada"):
         api.add(f"{user} was there", user_id=user, session_id="shared")
-    erase(api)
+    erase_user(api)
     assert SessionMemory.objects.get().session_id == "shared"
 
 
 def test_an_audit_line_tells_when_by_whom_and_how_much_but_not_who(api, key_id):
-    fill(api, USER, SECRET, "his session")
-    erased = erase(api).json()["erased"]
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    erased = erase_user(api).json()["erased"]
     line = Erasure.objects.get()
-    assert (line.by, line.erased, bytes(line.user_digest)) == (f"mem_{key_id}", erased, digest(USER))
+    assert (line.by, line.erased, bytes(line.user_digest)) == (f"mem_{key_id}", erased, hash_user_id(ERASED_USER))
 
 
 @pytest.fixture
@@ -171,68 +171,68 @@ def key_id(api) -> str:
 
 
 def test_an_unknown_user_is_a_404_and_leaves_no_line(api):
-    assert is_problem(erase(api, "nobody"), 404)
+    assert is_problem(erase_user(api, "nobody"), 404)
     assert not Erasure.objects.exists()
 
 
 def test_his_totals_begin_anew(api):
-    fill(api, USER, SECRET, "his session")
-    erase(api)
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    erase_user(api)
     assert not UserTotal.objects.exists()
-    api.add("back again", user_id=USER)
-    assert api.get(f"/users/{USER}").json()["memories"] == 1
+    api.add("back again", user_id=ERASED_USER)
+    assert api.get(f"/users/{ERASED_USER}").json()["memories"] == 1
 
 
 def test_every_table_that_names_users_is_searched():
     """Also one that is added later; those of the store itself are listed by hand."""
-    assert WorkflowExecution in tables_of_users()
+    assert WorkflowExecution in list_user_models()
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'")
         found = {row[0] for row in cursor.fetchall()}
     prefixes = ("memories_", "graph_", "knowledge_", "insights_", "sessions_app_", "ingestion_")
     ours = {name for name in found if name.startswith(prefixes)}
     known = {"memories_memory", "memories_embedding", "sessions_app_conversation", "graph_usertotal"}
-    assert ours == known | {model._meta.db_table for model in tables_of_users()}
+    assert ours == known | {model._meta.db_table for model in list_user_models()}
 
 
 def test_every_table_that_says_more_of_a_memory_is_searched():
     """Those of vectors have no page in the console, and are listed by hand or go with their memories."""
     keys = [(model, model._meta.pk) for model in apps.get_models()]
     found = {model for model, key in keys if key.is_relation and key.related_model is Memory}
-    assert found - {Embedding, DueEmbedding} == set(tables_of_memories()) == {Insight}
+    assert found - {Embedding, DueEmbedding} == set(list_memory_detail_models()) == {Insight}
 
 
 def test_another_users_insight_keeps_its_line_in_the_console(api, admin_user):
-    for user in (USER, "ada"):
+    for user in (ERASED_USER, "ada"):
         said = {"content": f"{user} learned all of it alone, by heart.", "user_id": user}
         insight = api.post("/insights", said).json()
-        leave_a_trace_in_the_console(admin_user, Insight, insight["id"], user)
-    assert erase(api).json()["erased"]["console_log"] == 1
+        create_log_entry(admin_user, Insight, insight["id"], user)
+    assert erase_user(api).json()["erased"]["console_log"] == 1
     assert [entry.object_repr for entry in LogEntry.objects.all()] == ["ada"]
     assert [row.memory.user_id for row in Insight.objects.all()] == ["ada"]
 
 
 def test_a_slash_in_a_users_name_is_no_other_address(api):
     api.add("tea", user_id="team/ada")
-    assert erase(api, "team/ada").json()["erased"] == {"memories": 1}
+    assert erase_user(api, "team/ada").json()["erased"] == {"memories": 1}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_totals_are_right_whoever_sums_them_up_meanwhile(api):
     """The erasure waits for a compaction that is under way, and what is stored meanwhile counts."""
     for number in range(6):
-        api.add(f"note {number}", user_id=USER)
+        api.add(f"note {number}", user_id=ERASED_USER)
     with transaction.atomic():
-        compact()
-        erasing = in_thread(lambda: erase(api))
+        compact_totals()
+        erasing = start_in_thread(lambda: erase_user(api))
         time.sleep(0.3)
     assert erasing().status_code == 200
     assert not UserTotal.objects.exists()
-    api.add("back", user_id=USER)
-    assert api.get(f"/users/{USER}").json()["memories"] == 1
+    api.add("back", user_id=ERASED_USER)
+    assert api.get(f"/users/{ERASED_USER}").json()["memories"] == 1
 
 
-def in_thread(work):
+def start_in_thread(work):
     """Begin the work on another connection; calling what is returned waits for its result."""
     results: list = []
 
@@ -248,7 +248,7 @@ def in_thread(work):
 
 
 def test_what_the_console_notes_does_not_repeat_what_is_remembered(api, console, client):
-    memory = api.add(f"{SECRET} in the console", user_id=USER)
+    memory = api.add(f"{SECRET_WORD} in the console", user_id=ERASED_USER)
     page = f"/admin/memories/memory/{memory['id']}/delete/"
     assert console.post(page, {"post": "yes"}).status_code == 302
     entry = LogEntry.objects.get()

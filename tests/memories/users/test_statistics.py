@@ -9,30 +9,30 @@ from memories.graph.models import UserStatistics, UserTotal
 from memories.graph.tasks import refresh_statistics
 from memories.models import Memory
 from memories.users import statistics as totals
-from tests.wire import at_once
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
-TICKET = {"system": "jira", "id": "A-1"}
+TICKET_KEY = {"system": "jira", "id": "A-1"}
 
 
-def told(api, user: str = "ada") -> dict | None:
+def get_statistics(api, user: str = "ada") -> dict | None:
     return api.get(f"/users/{user}").json()["statistics"]
 
 
 def test_everything_is_counted_at_a_refresh(api):
     first = api.add("tea", user_id="ada", created_at="2020-01-01T00:00:00Z")
-    last = api.add("A-1", user_id="ada", memory_type="domain_entity", entity=TICKET)
+    last = api.add("A-1", user_id="ada", memory_type="domain_entity", entity=TICKET_KEY)
     api.add("coffee", user_id="ada")
     api.add("milk", user_id="ben")
     api.post(f"/memories/{first['id']}/relationships", {"to_id": last["id"]})
-    assert told(api) is None
+    assert get_statistics(api) is None
     assert refresh_statistics() is True
-    statistics = told(api)
+    statistics = get_statistics(api)
     assert (statistics["memories"], statistics["relationships"], statistics["entities"]) == (3, 1, 1)
     assert statistics["types"] == {"agent": 2, "domain_entity": 1}
     assert statistics["first_at"] == first["created_at"]
     assert last["created_at"] < statistics["latest_at"] < statistics["refreshed_at"]
-    assert told(api, "ben")["memories"] == 1
+    assert get_statistics(api, "ben")["memories"] == 1
 
 
 def test_they_stay_as_they_are_until_the_next_refresh(api):
@@ -42,7 +42,7 @@ def test_they_stay_as_they_are_until_the_next_refresh(api):
     user = api.get("/users/ada").json()
     assert (user["memories"], user["statistics"]["memories"]) == (2, 1)
     refresh_statistics()
-    assert told(api)["memories"] == 2
+    assert get_statistics(api)["memories"] == 2
 
 
 def test_what_has_expired_and_who_is_nobody_is_left_out(api):
@@ -58,7 +58,7 @@ def test_namespaces_are_apart(api, outsider):
     for content in ("tea", "coffee"):
         outsider.add(content, user_id="ada")
     refresh_statistics()
-    assert (told(api)["memories"], told(outsider)["memories"]) == (1, 2)
+    assert (get_statistics(api)["memories"], get_statistics(outsider)["memories"]) == (1, 2)
 
 
 def test_a_refresh_sums_up_the_totals(api):
@@ -72,32 +72,32 @@ def test_the_command_says_what_it_did(api, capsys):
     api.add("tea", user_id="ada")
     call_command("refresh_statistics")
     assert capsys.readouterr() == ("The statistics of 1 users are fresh.\n", "")
-    assert told(api)["memories"] == 1
+    assert get_statistics(api)["memories"] == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_is_refreshed_by_one_at_a_time(api, capsys):
     api.add("tea", user_id="ada")
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(totals.LOCK)
-        [elsewhere] = at_once([totals.refresh])
+        cursor.execute(totals.TRY_LOCK_STATISTICS_SQL)
+        [elsewhere] = run_at_once([totals.refresh_statistics_view])
     assert elsewhere is False
-    assert sum(at_once([totals.refresh] * 4)) >= 1
-    assert told(api)["memories"] == 1
+    assert sum(run_at_once([totals.refresh_statistics_view] * 4)) >= 1
+    assert get_statistics(api)["memories"] == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_readers_do_not_wait_for_a_refresh(api):
     api.add("tea", user_id="ada")
-    totals.refresh()
+    totals.refresh_statistics_view()
     other = connections.create_connection("default")
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
-            cursor.execute(totals.REFRESH)  # and its transaction stays open
+            cursor.execute(totals.REFRESH_STATISTICS_SQL)  # and its transaction stays open
             with connection.cursor() as reading:
                 reading.execute("SET lock_timeout = '1s'")
-            assert told(api)["memories"] == 1
+            assert get_statistics(api)["memories"] == 1
     finally:
         other.rollback()
         other.close()

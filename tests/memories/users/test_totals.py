@@ -12,12 +12,12 @@ from memories.graph.models import Relationship, UserTotal
 from memories.models import Memory
 from memories.users import statistics
 from sessions_app.models import Namespace
-from tests.wire import at_once
+from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
 
 
-def memories(namespace: Namespace, user: str | None, count: int, start: int = 0) -> list[Memory]:
+def create_memories(namespace: Namespace, user: str | None, count: int, start: int = 0) -> list[Memory]:
     rows = [
         Memory(namespace=namespace, user_id=user, content=f"memory {number}", source_system="test")
         for number in range(start, start + count)
@@ -25,7 +25,7 @@ def memories(namespace: Namespace, user: str | None, count: int, start: int = 0)
     return Memory.objects.bulk_create(rows)
 
 
-def chain(rows: list[Memory]) -> list[Relationship]:
+def create_chain(rows: list[Memory]) -> list[Relationship]:
     """Each related to the next one."""
     links = [
         Relationship(namespace_id=one.namespace_id, owner=one.user_id or "", from_memory=one, to_memory=two)
@@ -34,17 +34,17 @@ def chain(rows: list[Memory]) -> list[Relationship]:
     return Relationship.objects.bulk_create(links)
 
 
-def told(namespace: Namespace) -> dict[str, tuple[int, int]]:
-    rows = UserTotal.objects.sums(namespace.pk)
+def load_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
+    rows = UserTotal.objects.sum_by_user(namespace.pk)
     return {row["user_id"]: (row["memory_total"], row["relationship_total"]) for row in rows}
 
 
-def sql(statement: str) -> None:
+def execute_sql(statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
 
 
-def counted(namespace: Namespace) -> dict[str, tuple[int, int]]:
+def count_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
     """The same, counted one by one."""
     found: dict[str, list[int]] = {}
     for place, model, name in ((0, Memory, "user_id"), (1, Relationship, "owner")):
@@ -57,100 +57,100 @@ def counted(namespace: Namespace) -> dict[str, tuple[int, int]]:
 def test_memories_added_one_by_one_and_at_once_are_counted(api, namespace):
     for content in ("tea", "coffee", "tea"):
         api.add(content, user_id="ada")
-    memories(namespace, "ada", 50)
-    memories(namespace, "ben", 3)
-    assert told(namespace) == {"ada": (52, 0), "ben": (3, 0)}
+    create_memories(namespace, "ada", 50)
+    create_memories(namespace, "ben", 3)
+    assert load_totals(namespace) == {"ada": (52, 0), "ben": (3, 0)}
 
 
 def test_nothing_is_counted_for_nobody(namespace):
-    chain(memories(namespace, None, 3))
+    create_chain(create_memories(namespace, None, 3))
     assert not UserTotal.objects.exists()
     Memory.objects.all().delete()
     assert not UserTotal.objects.exists()
 
 
 def test_relationships_are_counted(namespace):
-    rows = chain(memories(namespace, "ada", 5))
-    assert told(namespace) == {"ada": (5, 4)}
+    rows = create_chain(create_memories(namespace, "ada", 5))
+    assert load_totals(namespace) == {"ada": (5, 4)}
     rows[0].delete()
-    assert told(namespace) == {"ada": (5, 3)}
+    assert load_totals(namespace) == {"ada": (5, 3)}
 
 
 def test_what_is_deleted_is_not_counted_and_neither_is_what_goes_with_it(namespace):
-    rows = memories(namespace, "ada", 6)
-    chain(rows)
+    rows = create_memories(namespace, "ada", 6)
+    create_chain(rows)
     rows[2].delete()
-    assert told(namespace) == {"ada": (5, 3)}
+    assert load_totals(namespace) == {"ada": (5, 3)}
     Memory.objects.filter(pk__in=[row.pk for row in rows[:4]]).delete()
-    assert told(namespace) == {"ada": (2, 1)}
-    sql("DELETE FROM memories_memory")
-    assert told(namespace) == {}
+    assert load_totals(namespace) == {"ada": (2, 1)}
+    execute_sql("DELETE FROM memories_memory")
+    assert load_totals(namespace) == {}
 
 
 def test_a_memory_that_changes_its_user_changes_two_totals(api, namespace):
-    rows = memories(namespace, "ada", 3)
+    rows = create_memories(namespace, "ada", 3)
     api.patch(f"/memories/{rows[0].pk}", {"user_id": "ben"})
     api.patch(f"/memories/{rows[1].pk}", {"user_id": None})
-    assert told(namespace) == {"ada": (1, 0), "ben": (1, 0)}
+    assert load_totals(namespace) == {"ada": (1, 0), "ben": (1, 0)}
     Memory.objects.update(user_id="cy", agent_id="a")
-    assert told(namespace) == {"cy": (3, 0)}
+    assert load_totals(namespace) == {"cy": (3, 0)}
 
 
 def test_memories_that_change_their_namespace_change_two_totals(namespace, elsewhere):
-    memories(namespace, "ada", 3)
+    create_memories(namespace, "ada", 3)
     Memory.objects.update(namespace=elsewhere)
-    assert (told(namespace), told(elsewhere)) == ({}, {"ada": (3, 0)})
+    assert (load_totals(namespace), load_totals(elsewhere)) == ({}, {"ada": (3, 0)})
 
 
 def test_an_update_that_moves_nothing_adds_no_row(namespace):
-    memories(namespace, "ada", 3)
+    create_memories(namespace, "ada", 3)
     before = UserTotal.objects.count()
     Memory.objects.update(user_id="ada", importance=5)
     assert UserTotal.objects.count() == before
 
 
 def test_namespaces_are_counted_apart_and_go_with_everything(namespace, elsewhere):
-    chain(memories(namespace, "ada", 3))
-    chain(memories(elsewhere, "ada", 2))
-    assert (told(namespace), told(elsewhere)) == ({"ada": (3, 2)}, {"ada": (2, 1)})
-    sql(f"DELETE FROM sessions_app_namespace WHERE id = {namespace.pk}")
-    assert (told(namespace), told(elsewhere)) == ({}, {"ada": (2, 1)})
+    create_chain(create_memories(namespace, "ada", 3))
+    create_chain(create_memories(elsewhere, "ada", 2))
+    assert (load_totals(namespace), load_totals(elsewhere)) == ({"ada": (3, 2)}, {"ada": (2, 1)})
+    execute_sql(f"DELETE FROM sessions_app_namespace WHERE id = {namespace.pk}")
+    assert (load_totals(namespace), load_totals(elsewhere)) == ({}, {"ada": (2, 1)})
 
 
 def test_truncating_counts(namespace):
-    chain(memories(namespace, "ada", 3))
-    sql("TRUNCATE graph_relationship")
-    assert told(namespace) == {"ada": (3, 0)}
-    sql("TRUNCATE memories_memory CASCADE")
-    assert told(namespace) == {}
-    memories(namespace, "ada", 2)
-    assert told(namespace) == {"ada": (2, 0)}
+    create_chain(create_memories(namespace, "ada", 3))
+    execute_sql("TRUNCATE graph_relationship")
+    assert load_totals(namespace) == {"ada": (3, 0)}
+    execute_sql("TRUNCATE memories_memory CASCADE")
+    assert load_totals(namespace) == {}
+    create_memories(namespace, "ada", 2)
+    assert load_totals(namespace) == {"ada": (2, 0)}
 
 
 def test_what_has_expired_counts_until_it_is_deleted(namespace):
-    rows = memories(namespace, "ada", 2)
+    rows = create_memories(namespace, "ada", 2)
     Memory.objects.filter(pk=rows[0].pk).update(expires_at=timezone.now())
-    assert told(namespace) == {"ada": (2, 0)}
+    assert load_totals(namespace) == {"ada": (2, 0)}
     tasks.delete_expired()
-    assert told(namespace) == {"ada": (1, 0)}
+    assert load_totals(namespace) == {"ada": (1, 0)}
 
 
 def test_compacting_leaves_one_row_for_each_and_none_for_nothing(namespace):
     for number in range(5):
-        memories(namespace, "ada", 2, start=2 * number)
-        memories(namespace, "ben", 1, start=number)
+        create_memories(namespace, "ada", 2, start=2 * number)
+        create_memories(namespace, "ben", 1, start=number)
     Memory.objects.filter(user_id="ben").delete()
-    memories(namespace, "cy", 1)
-    assert statistics.compact() == 1
+    create_memories(namespace, "cy", 1)
+    assert statistics.compact_totals() == 1
     assert sorted(UserTotal.objects.values_list("user_id", "memories")) == [("ada", 10), ("cy", 1)]
-    assert statistics.compact() == 0
+    assert statistics.compact_totals() == 0
 
 
 def test_whatever_is_done_the_totals_are_what_is_there(namespace):
     chance = random.Random(7)
     for turn in range(60):
-        rows = memories(namespace, chance.choice(["ada", "ben", None]), chance.randint(1, 5), start=turn * 10)
-        chain(rows)
+        rows = create_memories(namespace, chance.choice(["ada", "ben", None]), chance.randint(1, 5), start=turn * 10)
+        create_chain(rows)
         some = list(Memory.objects.order_by("?").values_list("pk", flat=True)[: chance.randint(0, 4)])
         match turn % 4:
             case 0:
@@ -160,17 +160,23 @@ def test_whatever_is_done_the_totals_are_what_is_there(namespace):
             case 2:
                 Memory.objects.filter(pk__in=some, leading=None, arriving=None).update(user_id="cy")
             case 3:
-                statistics.compact()
-    assert told(namespace) == counted(namespace)
-    assert len(told(namespace)) == 3
+                statistics.compact_totals()
+    assert load_totals(namespace) == count_totals(namespace)
+    assert len(load_totals(namespace)) == 3
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_writers_and_a_clean_up_lose_nothing(api, namespace):
     adds = [partial(api.add, f"memory {number}", user_id="ada") for number in range(24)]
-    at_once([*adds, *[statistics.compact] * 4])
+    run_at_once([*adds, *[statistics.compact_totals] * 4])
     ids = [str(pk) for pk in Memory.objects.values_list("pk", flat=True)]
-    at_once([*(partial(api.delete, f"/memories/{pk}") for pk in ids[:9]), statistics.compact, statistics.compact])
-    assert told(namespace) == {"ada": (15, 0)}
-    statistics.compact()
-    assert told(namespace) == {"ada": (15, 0)}
+    run_at_once(
+        [
+            *(partial(api.delete, f"/memories/{pk}") for pk in ids[:9]),
+            statistics.compact_totals,
+            statistics.compact_totals,
+        ]
+    )
+    assert load_totals(namespace) == {"ada": (15, 0)}
+    statistics.compact_totals()
+    assert load_totals(namespace) == {"ada": (15, 0)}

@@ -9,23 +9,23 @@ from memories.graph.models import UserTotal
 from memories.graph.tasks import refresh_statistics
 from memories.models import Memory
 from sessions_app.models import Namespace
-from tests.wire import blamed, is_problem
+from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
 
 
-def load(api, user: str) -> dict:
+def load_user(api, user: str) -> dict:
     response = api.get(f"/users/{user}/memories")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def many(namespace: Namespace, user: str, count: int) -> list[Memory]:
+def create_memories(namespace: Namespace, user: str, count: int) -> list[Memory]:
     rows = [Memory(namespace=namespace, user_id=user, content=f"{n}", source_system="test") for n in range(count)]
     return Memory.objects.bulk_create(rows)
 
 
-def relate(api, start: str, finish: str, **fields: object) -> str:
+def add_relationship(api, start: str, finish: str, **fields: object) -> str:
     return api.post(f"/memories/{start}/relationships", {"to_id": finish} | fields).json()["id"]
 
 
@@ -35,8 +35,8 @@ def relate(api, start: str, finish: str, **fields: object) -> str:
 def test_a_user_is_loaded_newest_first_with_his_relationships(api):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee", "milk")]
     api.add("bread", user_id="ben")
-    links = {relate(api, ids[0], ids[1], strength=0.5), relate(api, ids[2], ids[0], type="refines")}
-    loaded = load(api, "ada")
+    links = {add_relationship(api, ids[0], ids[1], strength=0.5), add_relationship(api, ids[2], ids[0], type="refines")}
+    loaded = load_user(api, "ada")
     assert [each["id"] for each in loaded["memories"]] == ids[::-1]
     assert loaded["memories"][0] == api.get(f"/memories/{ids[2]}").json()
     assert {each["id"] for each in loaded["relationships"]} == links
@@ -48,16 +48,16 @@ def test_a_user_is_loaded_newest_first_with_his_relationships(api):
 
 def test_it_takes_one_statement(api, takes):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
-    relate(api, *ids)
+    add_relationship(api, *ids)
     with takes(1):
-        load(api, "ada")
+        load_user(api, "ada")
 
 
 def test_a_thousand_are_loaded_and_only_relationships_among_them(api, namespace):
-    rows = many(namespace, "ada", 1_005)
-    inside = relate(api, str(rows[-1].pk), str(rows[5].pk))
-    relate(api, str(rows[-1].pk), str(rows[4].pk))
-    loaded = load(api, "ada")
+    rows = create_memories(namespace, "ada", 1_005)
+    inside = add_relationship(api, str(rows[-1].pk), str(rows[5].pk))
+    add_relationship(api, str(rows[-1].pk), str(rows[4].pk))
+    loaded = load_user(api, "ada")
     assert len(loaded["memories"]) == 1_000
     assert loaded["memories"][0]["content"] == "1004"
     assert [each["id"] for each in loaded["relationships"]] == [inside]
@@ -65,22 +65,22 @@ def test_a_thousand_are_loaded_and_only_relationships_among_them(api, namespace)
 
 def test_what_has_expired_is_not_loaded(api):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
-    relate(api, *ids)
+    add_relationship(api, *ids)
     Memory.objects.filter(pk=ids[0]).update(expires_at=timezone.now())
-    loaded = load(api, "ada")
+    loaded = load_user(api, "ada")
     assert ([each["id"] for each in loaded["memories"]], loaded["relationships"]) == ([ids[1]], [])
 
 
 def test_who_is_not_known_has_nothing(api, outsider):
     api.add("tea", user_id="ada")
     nothing = {"memories": [], "relationships": []}
-    assert load(api, "ben") == load(outsider, "ada") == nothing
+    assert load_user(api, "ben") == load_user(outsider, "ada") == nothing
 
 
 @pytest.mark.parametrize("user", ["team/ada", "ada/memories", "ä b", "a%b", "..a", "users"])
 def test_a_user_id_may_be_any_label(api, user):
     api.add("tea", user_id=user)
-    assert len(load(api, quote(user, safe=""))["memories"]) == 1
+    assert len(load_user(api, quote(user, safe=""))["memories"]) == 1
     if not user.endswith("/memories"):
         assert api.get(f"/users/{quote(user, safe='')}").json()["user_id"] == user
 
@@ -90,7 +90,7 @@ def test_a_user_id_may_be_any_label(api, user):
 
 def test_a_user_is_told_with_the_totals_of_now(api, takes):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
-    relate(api, *ids)
+    add_relationship(api, *ids)
     with takes(2):
         told = api.get("/users/ada").json()
     assert told == {"user_id": "ada", "memories": 2, "relationships": 1, "statistics": None}
@@ -165,4 +165,4 @@ def test_a_page_is_stable_when_others_come(api):
 def test_a_cursor_that_is_none_is_refused(api, cursor):
     response = api.get(f"/users?cursor={quote(cursor)}")
     assert is_problem(response, 422)
-    assert blamed(response) == {"cursor"}
+    assert list_blamed_fields(response) == {"cursor"}

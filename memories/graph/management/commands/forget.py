@@ -11,20 +11,27 @@ from django.core.management.base import CommandError
 from memories.models import Memory
 from memories.types import MemoryType
 from memories.users import statistics
-from memories.users.erasure import belongings, count_rows, erase, erase_all, everything
-from sessions_app.commands import FAILED, WRONG_USE, MemoryCommand, add_namespace, age_of, namespace_named
+from memories.users.erasure import collect_namespace_rows, collect_user_rows, count_rows, erase, erase_namespace
+from sessions_app.commands import (
+    EXIT_FAILED,
+    EXIT_USAGE_ERROR,
+    MemoryCommand,
+    add_namespace_argument,
+    get_namespace,
+    parse_age,
+)
 
-NOTHING_NAMED = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
-NOT_TOGETHER = "--everything and --memories stand alone."
-UNATTENDED = "Nobody can be asked here: --yes-delete {:,} does it."
+NOTHING_SELECTED_MESSAGE = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
+EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories stand alone."
+NOT_INTERACTIVE_MESSAGE = "Nobody can be asked here: --yes-delete {:,} does it."
 
 
 @dataclass
-class Plan:
+class DeletionPlan:
     """What would go, by kind, and how."""
 
     counts: dict[str, int]
-    carry_out: Callable[[], object]
+    execute: Callable[[], object]
 
     @property
     def total(self) -> int:
@@ -38,7 +45,7 @@ class Command(MemoryCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_namespace(parser)
+        add_namespace_argument(parser)
         parser.add_argument("--user")
         parser.add_argument("--type", choices=[kind.value for kind in MemoryType], metavar="TYPE")
         parser.add_argument("--older-than", metavar="AGE", help="such as 90d, 12h or 2w")
@@ -48,8 +55,8 @@ class Command(MemoryCommand):
         parser.add_argument("--yes-delete", type=int, metavar="N", help="do not ask, if exactly N rows would go")
 
     def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **asked: Any) -> None:
-        owner = namespace_named(namespace)
-        plan = planned(owner.pk, asked)
+        owner = get_namespace(namespace)
+        plan = build_plan(owner.pk, asked)
         for kind, number in plan.counts.items():
             self.stdout.write(f"{number:>12,}  {kind.replace('_', ' ')}")
         if not plan.total:
@@ -57,40 +64,47 @@ class Command(MemoryCommand):
         elif dry_run:
             self.stdout.write(f"{plan.total:,} rows would be deleted.")
         else:
-            consent(owner.name, plan.total, yes_delete)
-            plan.carry_out()
-            statistics.refresh()
+            confirm_deletion(owner.name, plan.total, yes_delete)
+            plan.execute()
+            statistics.refresh_statistics_view()
             self.stdout.write("They are gone.")
 
 
-def planned(namespace_id: int, asked: dict[str, Any]) -> Plan:
+def build_plan(namespace_id: int, asked: dict[str, Any]) -> DeletionPlan:
     """Raises CommandError for what cannot be meant."""
     user, kind, age = asked["user"], asked["type"], asked["older_than"]
     whole, narrow = asked["everything"] or asked["memories"], user or kind or age
     if not (whole or narrow) or (whole and narrow) or (asked["everything"] and asked["memories"]):
-        raise CommandError(NOT_TOGETHER if whole else NOTHING_NAMED, returncode=WRONG_USE)
+        raise CommandError(
+            EXCLUSIVE_OPTIONS_MESSAGE if whole else NOTHING_SELECTED_MESSAGE, returncode=EXIT_USAGE_ERROR
+        )
     if asked["everything"]:
-        return Plan(count_rows(everything(namespace_id)), lambda: erase_all(namespace_id))
+        return DeletionPlan(count_rows(collect_namespace_rows(namespace_id)), lambda: erase_namespace(namespace_id))
     if user and not (kind or age):
-        return Plan(count_rows(belongings(namespace_id, user)), lambda: erase(namespace_id, user, "command line"))
+        return DeletionPlan(
+            count_rows(collect_user_rows(namespace_id, user)), lambda: erase(namespace_id, user, "command line")
+        )
     rows = Memory.objects.filter(namespace_id=namespace_id)
     rows = rows.filter(user_id=user) if user else rows
     rows = rows.filter(memory_type=kind) if kind else rows
-    rows = rows.stale(age_of(age)) if age else rows
-    return Plan(count_rows({"memories": rows}), rows.delete)
+    rows = rows.stale(parse_age(age)) if age else rows
+    return DeletionPlan(count_rows({"memories": rows}), rows.delete)
 
 
-def consent(name: str, total: int, yes_delete: int | None) -> None:
+def confirm_deletion(name: str, total: int, yes_delete: int | None) -> None:
     """Raises CommandError unless exactly this is wanted."""
     if yes_delete is None and not sys.stdin.isatty():
-        raise CommandError(UNATTENDED.format(total), returncode=WRONG_USE)
-    if yes_delete is None and answered(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name:
-        raise CommandError("Nothing was deleted.", returncode=FAILED)
+        raise CommandError(NOT_INTERACTIVE_MESSAGE.format(total), returncode=EXIT_USAGE_ERROR)
+    if (
+        yes_delete is None
+        and prompt_user(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name
+    ):
+        raise CommandError("Nothing was deleted.", returncode=EXIT_FAILED)
     if yes_delete not in (None, total):
-        raise CommandError(f"{total:,} rows would go, not {yes_delete:,}. Nothing was deleted.", returncode=FAILED)
+        raise CommandError(f"{total:,} rows would go, not {yes_delete:,}. Nothing was deleted.", returncode=EXIT_FAILED)
 
 
-def answered(question: str) -> str:
+def prompt_user(question: str) -> str:
     """Nothing, when nobody wants to answer."""
     try:
         return input(question)

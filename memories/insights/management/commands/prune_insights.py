@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memories.insights.retention import QUALITY, prunable, prune
-from sessions_app.commands import WRONG_USE, MemoryCommand, age_of, namespace_named
+from memories.insights.retention import DEFAULT_MIN_QUALITY, get_prunable_insights, prune
+from sessions_app.commands import EXIT_USAGE_ERROR, MemoryCommand, get_namespace, parse_age
 
 
 class Command(MemoryCommand):
@@ -16,16 +16,18 @@ class Command(MemoryCommand):
         parser.add_argument(
             "--older-than", metavar="AGE", default="90d", help="such as 90d or 12w; default: %(default)s"
         )
-        parser.add_argument("--min-quality", type=float, default=QUALITY, help="below it; default: %(default)s")
+        parser.add_argument(
+            "--min-quality", type=float, default=DEFAULT_MIN_QUALITY, help="below it; default: %(default)s"
+        )
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(
         self, *, namespace: str | None, older_than: str, min_quality: float, dry_run: bool, **options: object
     ) -> None:
         if not 0 <= min_quality <= 1:
-            raise CommandError("--min-quality must lie between 0 and 1.", returncode=WRONG_USE)
-        chosen = (None if namespace is None else namespace_named(namespace).pk, age_of(older_than), min_quality)
+            raise CommandError("--min-quality must lie between 0 and 1.", returncode=EXIT_USAGE_ERROR)
+        chosen = (None if namespace is None else get_namespace(namespace).pk, parse_age(older_than), min_quality)
         if dry_run:
-            self.stdout.write(f"{prunable(*chosen).count():,} insights would be deleted.")
+            self.stdout.write(f"{get_prunable_insights(*chosen).count():,} insights would be deleted.")
         else:
             self.stdout.write(f"{prune(*chosen):,} insights were deleted.")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 
 from memories.knowledge.retention import forget_outdated
 from memories.models import Memory
-from sessions_app.commands import MemoryCommand, namespace_named
+from sessions_app.commands import MemoryCommand, get_namespace
 
 
 class Command(MemoryCommand):
@@ -20,7 +20,7 @@ class Command(MemoryCommand):
     def handle(self, *, namespace: str | None, dry_run: bool, **options: object) -> None:
         rows = Memory.objects.all()
         if namespace is not None:
-            rows = rows.filter(namespace=namespace_named(namespace))
+            rows = rows.filter(namespace=get_namespace(namespace))
         if dry_run:
             self.stdout.write(f"{rows.outdated().count()} memories would be forgotten.")
         else:

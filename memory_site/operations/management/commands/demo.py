@@ -15,15 +15,15 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from memory_site.core.db.ids import uuid7
-from memory_site.embedded.running_site import is_live, running_here
-from memory_site.operations.demo_data import ABOUT_US, MEMORIES, QUESTIONS
-from sessions_app.commands import FAILED, MemoryCommand
+from memory_site.embedded.running_site import find_running_site, is_live
+from memory_site.operations.demo_data import DOCUMENT_QUESTION, MEMORIES, QUESTIONS
+from sessions_app.commands import EXIT_FAILED, MemoryCommand
 from sessions_app.models import ApiKey, Namespace
 
-NAMESPACE = "demo"
-FOLDER = "docs"
-START_SECONDS, EMBED_SECONDS = 90, 120
-LOOKED_AT, NEEDED = 3, 4
+DEMO_NAMESPACE = "demo"
+DEMO_FOLDER = "docs"
+START_TIMEOUT_SECONDS, EMBED_TIMEOUT_SECONDS = 90, 120
+TOP_K, MIN_ANSWERED = 3, 4
 
 
 class Command(MemoryCommand):
@@ -34,50 +34,50 @@ class Command(MemoryCommand):
 
     def execute(self, *args: object, **options: object) -> object:
         # The server must stand before the base class looks for its services.
-        with served(options["url"]) as url:
+        with ensure_server(options["url"]) as url:
             return super().execute(*args, **options | {"url": url})
 
     def handle(self, *, url: str, **options: object) -> None:
-        namespace, _ = Namespace.objects.get_or_create(name=NAMESPACE)
+        namespace, _ = Namespace.objects.get_or_create(name=DEMO_NAMESPACE)
         key, token = ApiKey.objects.issue(namespace, name="demo")
         try:
-            self.show(Api(url, token))
+            self.run_demo(ApiClient(url, token))
         finally:
             key.revoke()
 
-    def show(self, api: "Api") -> None:
+    def run_demo(self, api: "ApiClient") -> None:
         started = time.monotonic()
         items = [{"content": text, "source_system": "demo"} for text in MEMORIES]
         ids = api.call("POST", "/memories/bulk", {"memories": items})["ids"]
-        self.stdout.write(f"Stored {len(ids)} memories in the namespace {NAMESPACE!r}.")
+        self.stdout.write(f"Stored {len(ids)} memories in the namespace {DEMO_NAMESPACE!r}.")
         self.wait(api)
         self.stdout.write(f"All embedded after {time.monotonic() - started:.1f} s.\n\n")
         found = sum([self.ask(api, question, ids[answer]) for question, answer in QUESTIONS])
         self.show_session(api)
         self.show_repository(api)
-        self.stdout.write(f"{found} of {len(QUESTIONS)} answers among the first {LOOKED_AT}, without a word in common.")
-        if found < NEEDED:
-            raise CommandError(f"At least {NEEDED} were expected.", returncode=FAILED)
+        self.stdout.write(f"{found} of {len(QUESTIONS)} answers among the first {TOP_K}, without a word in common.")
+        if found < MIN_ANSWERED:
+            raise CommandError(f"At least {MIN_ANSWERED} were expected.", returncode=EXIT_FAILED)
 
-    def show_session(self, api: "Api") -> None:
+    def show_session(self, api: "ApiClient") -> None:
         """The questions and what was found, as an agent would keep them for its next turn."""
         session = f"/sessions/demo-{uuid7()}"
         turns = [{"query": question, "answer": MEMORIES[answer]} for question, answer in QUESTIONS]
         api.call("POST", f"{session}/interactions", {"interactions": turns})
         self.stdout.write("A session remembers them, newest first:")
-        for turn in api.call("GET", f"{session}/context?limit={LOOKED_AT}")["interactions"]:
+        for turn in api.call("GET", f"{session}/context?limit={TOP_K}")["interactions"]:
             self.stdout.write(f"  {turn['timestamp'][11:19]}  {turn['query']}")
         if not api.call("DELETE", session)["cleared"]:
-            raise CommandError("The session was not there to be cleared.", returncode=FAILED)
+            raise CommandError("The session was not there to be cleared.", returncode=EXIT_FAILED)
         self.stdout.write("")
 
-    def show_repository(self, api: "Api") -> None:
+    def show_repository(self, api: "ApiClient") -> None:
         """Our own documents, read into memories; a question about them, answered with file and lines."""
-        where = {"repo_id": FOLDER, "namespace": NAMESPACE}
-        call_command("ingest", str(settings.BASE_DIR / FOLDER), **where, stdout=self.stdout)
+        where = {"repo_id": DEMO_FOLDER, "namespace": DEMO_NAMESPACE}
+        call_command("ingest", str(settings.BASE_DIR / DEMO_FOLDER), **where, stdout=self.stdout)
         self.wait(api)
-        question, file = ABOUT_US
-        body = {"query": question, "repo_id": FOLDER, "top_k": LOOKED_AT}
+        question, file = DOCUMENT_QUESTION
+        body = {"query": question, "repo_id": DEMO_FOLDER, "top_k": TOP_K}
         hits = api.call("POST", "/knowledge/query", body)["results"]
         self.stdout.write(question)
         for hit in hits:
@@ -85,18 +85,18 @@ class Command(MemoryCommand):
             self.stdout.write(f"  {hit['file_path']}:{hit['start_line']}-{hit['end_line']}  {beginning}…")
         self.stdout.write("")
         if file not in [hit["file_path"] for hit in hits]:
-            raise CommandError(f"The answer stands in {file}, which was not found.", returncode=FAILED)
+            raise CommandError(f"The answer stands in {file}, which was not found.", returncode=EXIT_FAILED)
 
-    def wait(self, api: "Api") -> None:
-        until = time.monotonic() + EMBED_SECONDS
+    def wait(self, api: "ApiClient") -> None:
+        until = time.monotonic() + EMBED_TIMEOUT_SECONDS
         while backlog := api.call("GET", "/summary")["embedding_backlog"]:
             if time.monotonic() > until:
                 raise CommandError(f"{backlog} memories are still not embedded: python manage.py doctor says why.")
             self.stderr.write(f"  {backlog} wait for the worker")
             time.sleep(0.5)
 
-    def ask(self, api: "Api", question: str, answer: str) -> bool:
-        hits = api.call("POST", "/memories/search", {"query": question, "limit": LOOKED_AT})["results"]
+    def ask(self, api: "ApiClient", question: str, answer: str) -> bool:
+        hits = api.call("POST", "/memories/search", {"query": question, "limit": TOP_K})["results"]
         self.stdout.write(question)
         for hit in hits:
             mark = "✓" if hit["memory"]["id"] == answer else " "
@@ -105,7 +105,7 @@ class Command(MemoryCommand):
         return answer in [hit["memory"]["id"] for hit in hits]
 
 
-class Api:
+class ApiClient:
     """The HTTP API, as any client sees it."""
 
     def __init__(self, url: str, token: str) -> None:
@@ -120,9 +120,9 @@ class Api:
 
 
 @contextmanager
-def served(url: str | None) -> Iterator[str]:
+def ensure_server(url: str | None) -> Iterator[str]:
     """The address of a server: the one named, the one that runs on our data directory, or one of our own."""
-    url = url or running_here()
+    url = url or find_running_site()
     if url:
         yield url.rstrip("/")
         return
@@ -140,7 +140,7 @@ def served(url: str | None) -> Iterator[str]:
 
 
 def wait_until_live(server: subprocess.Popen, url: str) -> None:
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + START_TIMEOUT_SECONDS
     while not is_live(url):
         if server.poll() is not None or time.monotonic() > until:
             raise CommandError("The server did not start; its messages are above.")

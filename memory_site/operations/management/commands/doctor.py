@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from memory_site.embedded.running_site import services_for_a_command
-from memory_site.operations.health import Component, Status, look
-from sessions_app.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
+from memory_site.embedded.running_site import ensure_services_for_command
+from memory_site.operations.health import Component, HealthStatus, check_components
+from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
 class Command(MemoryCommand):
@@ -23,21 +23,21 @@ class Command(MemoryCommand):
         return BaseCommand.execute(self, *args, **options)
 
     def handle(self, *, format: str, **options: object) -> None:
-        components = [python(), *self.parts()]
+        components = [check_python(), *self.parts()]
         rows = [component.as_dict() for component in components]
         self.print_rows([{key: row[key] for key in ("name", "status", "message", "mend")} for row in rows], format)
         ill = [component for component in components if component.status]
         if ill:
-            raise CommandError(f"{len(ill)} of {len(components)} need attention.", returncode=NOT_AS_IT_SHOULD_BE)
+            raise CommandError(f"{len(ill)} of {len(components)} need attention.", returncode=EXIT_CHECK_FAILED)
 
     def parts(self) -> list[Component]:
         try:
-            with services_for_a_command():
-                return look()
+            with ensure_services_for_command():
+                return check_components()
         except ImproperlyConfigured as error:
-            return [Component("services", Status.UNHEALTHY, str(error), "see the message")]
+            return [Component("services", HealthStatus.UNHEALTHY, str(error), "see the message")]
 
 
-def python() -> Component:
+def check_python() -> Component:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Component("python", Status.HEALTHY, f"Python {version}")
+    return Component("python", HealthStatus.HEALTHY, f"Python {version}")

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.health import Status, look, worst
-from sessions_app.commands import FORMATS, NOT_AS_IT_SHOULD_BE, MemoryCommand
+from memory_site.operations.health import HealthStatus, check_components, worst_status
+from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
 class Command(MemoryCommand):
@@ -15,10 +15,10 @@ class Command(MemoryCommand):
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
 
     def handle(self, *, format: str, **options: object) -> None:
-        components = look()
+        components = check_components()
         rows = [component.as_dict() for component in components]
         self.print_rows(
             [{key: row[key] for key in ("name", "status", "message", "latency_ms")} for row in rows], format
         )
-        if worst(components) is not Status.HEALTHY:
-            raise CommandError(worst(components).name.lower(), returncode=NOT_AS_IT_SHOULD_BE)
+        if worst_status(components) is not HealthStatus.HEALTHY:
+            raise CommandError(worst_status(components).name.lower(), returncode=EXIT_CHECK_FAILED)

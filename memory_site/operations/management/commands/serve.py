@@ -14,22 +14,22 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
 from memory_site.embedded.broker import Broker
-from memory_site.embedded.data_dir import HomeError
+from memory_site.embedded.data_dir import DataDirectoryError
 from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import Child
-from memory_site.embedded.services import launch_together
+from memory_site.embedded.services import launch_servers
 from memory_site.embedded.supervisor import Supervisor
-from sessions_app.bootstrap import first_run
+from sessions_app.bootstrap import create_first_credentials
 from sessions_app.commands import first_line
 
-WRONG_USE = 2
+EXIT_USAGE_ERROR = 2
 #: Seconds until the web server must have answered, and deaths of one program until we say that it will not.
-READY_PATIENCE = 120
-HOPELESS_DEATHS = 3
+READY_TIMEOUT_SECONDS = 120
+MAX_PROGRAM_DEATHS = 3
 #: Clients of one web process that may be connected at once, and as many again waiting in the kernel's queue. (The web
 #: server raises its limit of open files to what the system allows by itself.)
-CONNECTIONS = 2048
+MAX_CONNECTIONS = 2048
 
 
 class Command(BaseCommand):
@@ -45,14 +45,14 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, no_worker: bool, no_first_key: bool, **_: object) -> None:
         address = Address(host, port)
-        self.makes_first_key = not no_first_key
+        self.create_first_key = not no_first_key
         try:
             with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
                 require_free(address)
                 with Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
-        except HomeError as error:
-            raise CommandError(str(error), returncode=WRONG_USE) from error
+        except DataDirectoryError as error:
+            raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from error
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {first_line(error)}") from error
         except KeyboardInterrupt:
@@ -62,24 +62,24 @@ class Command(BaseCommand):
         if settings.EMBEDDED:
             start_servers(supervisor)
         call_command("migrate", verbosity=0, interactive=False)
-        self._tell_first_run()
+        self._print_first_run()
         connection.close()  # nothing more is asked here
-        for program in programs(address, no_worker):
+        for program in build_programs(address, no_worker):
             supervisor.add_program(program)
         wait_until_live(supervisor, address)
-        self._tell_addresses(address)
+        self._print_addresses(address)
         supervisor.watch()
 
-    def _tell_first_run(self) -> None:
+    def _print_first_run(self) -> None:
         """At once, and on stdout alone: whatever goes wrong next, they cannot be shown a second time."""
-        made = first_run() if self.makes_first_key else None
+        made = create_first_credentials() if self.create_first_key else None
         if made is not None:
             self.stdout.write("Made for you, and shown this once:")
             self.stdout.write(f"  API key         {made.key}")
             self.stdout.write(f"  Admin password  {made.admin_password}  (user admin)")
             self.stdout.flush()
 
-    def _tell_addresses(self, address: Address) -> None:
+    def _print_addresses(self, address: Address) -> None:
         self.stdout.write(f"  API    {address.url}/api/v1/")
         self.stdout.write(f"  Docs   {address.url}/api/v1/docs")
         self.stdout.write(f"  Admin  {address.url}/admin/")
@@ -92,10 +92,10 @@ class Command(BaseCommand):
 
 def require_free(address: Address) -> None:
     """Raises CommandError when nobody can listen there."""
-    reason = address.why_not_free()
+    reason = address.get_bind_error()
     if reason is not None:
         where = f"port {address.port} of {address.host}"
-        raise CommandError(f"Cannot listen on {where} ({reason}): choose another --port.", returncode=WRONG_USE)
+        raise CommandError(f"Cannot listen on {where} ({reason}): choose another --port.", returncode=EXIT_USAGE_ERROR)
 
 
 def start_servers(supervisor: Supervisor) -> None:
@@ -103,18 +103,22 @@ def start_servers(supervisor: Supervisor) -> None:
     broker, postgres = Broker(settings.HOME), Postgres(settings.HOME)
     supervisor.add_server(broker)
     supervisor.add_server(postgres)
-    launch_together(broker, postgres)
+    launch_servers(broker, postgres)
 
 
-def programs(address: Address, no_worker: bool) -> list[Child]:
+def build_programs(address: Address, no_worker: bool) -> list[Child]:
     """Our own programs in the order in which they are to be stopped: no new requests first, no new work last."""
-    web = program("web", signal.SIGTERM, *granian(address))
+    web = build_program("web", signal.SIGTERM, *build_granian_arguments(address))
     if no_worker:
         return [web]
-    return [web, program("beat", signal.SIGKILL, *BEAT), program("worker", signal.SIGKILL, *WORKER)]
+    return [
+        web,
+        build_program("beat", signal.SIGKILL, *BEAT_ARGUMENTS),
+        build_program("worker", signal.SIGKILL, *WORKER_ARGUMENTS),
+    ]
 
 
-def program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
+def build_program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
     """A module of this Python, which finds ours wherever it is started.
 
     Killing is right for what has no children of its own: a worker that finishes its task first would outlive us.
@@ -125,23 +129,23 @@ def program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
     return Child(name, [sys.executable, "-m", *arguments], log=log, env=env, death_signal=death_signal)
 
 
-CELERY = ("celery", "-A", "memory_site")
-WORKER = (
-    *(*CELERY, "worker", "--loglevel", "WARNING"),
+CELERY_ARGUMENTS = ("celery", "-A", "memory_site")
+WORKER_ARGUMENTS = (
+    *(*CELERY_ARGUMENTS, "worker", "--loglevel", "WARNING"),
     *("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip"),
 )
-BEAT = (
-    *(*CELERY, "beat", "--loglevel", "WARNING"),
+BEAT_ARGUMENTS = (
+    *(*CELERY_ARGUMENTS, "beat", "--loglevel", "WARNING"),
     *("--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--pidfile="),
 )
 
 
-def granian(address: Address) -> tuple[str, ...]:
+def build_granian_arguments(address: Address) -> tuple[str, ...]:
     """The web server: what it cannot take at once waits, in its queue and then in the kernel's."""
     return (
         *("granian", "--interface", "wsgi", "--no-ws", "--host", address.host, "--port", str(address.port)),
         *("--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)),
-        *("--backlog", str(CONNECTIONS), "--backpressure", str(CONNECTIONS)),
+        *("--backlog", str(MAX_CONNECTIONS), "--backpressure", str(MAX_CONNECTIONS)),
         *("--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "4"),
         *("--log-level", "warning", "memory_site.wsgi:application"),
     )
@@ -149,19 +153,19 @@ def granian(address: Address) -> tuple[str, ...]:
 
 def wait_until_live(supervisor: Supervisor, address: Address) -> None:
     """Raises CommandError when a program keeps dying, or the web server does not answer in time."""
-    deadline = time.monotonic() + READY_PATIENCE
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
 
     def live() -> bool:
-        if supervisor.deaths() >= HOPELESS_DEATHS:
+        if supervisor.deaths() >= MAX_PROGRAM_DEATHS:
             raise CommandError("A program of the site does not stay up: its last lines are above.")
         if time.monotonic() > deadline:
-            raise CommandError(f"The web server did not answer within {READY_PATIENCE} seconds: see its log.")
-        return address.answers("/health/live", known_host())
+            raise CommandError(f"The web server did not answer within {READY_TIMEOUT_SECONDS} seconds: see its log.")
+        return address.answers("/health/live", pick_allowed_host())
 
     supervisor.watch(until=live)
 
 
-def known_host() -> str:
+def pick_allowed_host() -> str:
     """A name that the site answers to, for asking it about its health."""
     names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
     return names[0] if names else "localhost"
