@@ -95,7 +95,7 @@ def claim_and_embed(due: DueQuerySet) -> int | None:
     mine = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.tries < MAX_EMBEDDING_ATTEMPTS])
     counts = [embed_claimed(model, memories) for model, memories in group_by_model(mine).items()]
     done = [count for count in counts if count is not None]
-    return None if not claimed or len(done) < len(counts) and not any(done) else sum(done)
+    return None if not claimed or (len(done) < len(counts) and not any(done)) else sum(done)
 
 
 def group_by_model(memories: MemoryQuerySet) -> dict[str | None, list[Memory]]:

@@ -7,6 +7,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 os.environ.setdefault("STATEMENT_TIMEOUT", "10")
 os.environ.setdefault("PG_POOL", "1")
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402  (settings are read on import)
+from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()

@@ -30,6 +30,13 @@ def find_caller(token: str) -> Caller | None:
     return caller
 
 
+class ApiRequest(HttpRequest):
+    """A request as an operation sees it: named by the middleware, with the caller its key belongs to."""
+
+    id: str
+    auth: Caller
+
+
 class Requires(HttpBearer):
     """Lets a caller in whose key is good and carries the scope."""
 

@@ -11,9 +11,10 @@ from functools import wraps
 from typing import Any
 
 from django.db import connection, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from memory_site.core.http.problems import invalid_field
+from sessions_app.auth import ApiRequest
 
 ANSWER_TABLE = "sessions_app_idempotentanswer"
 FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
@@ -40,7 +41,7 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
         return lambda decorated: idempotent(decorated, atomic=atomic)
 
     @wraps(operation)
-    def once(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def once(request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return operation(request, *args, **kwargs)
@@ -57,7 +58,7 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
     return once
 
 
-def hash_request(request: HttpRequest) -> bytes:
+def hash_request(request: ApiRequest) -> bytes:
     """SHA-256 of what was asked: method, path with query, body."""
     return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).digest()
 

@@ -43,7 +43,7 @@ def search_newest(rows: QuerySet, text: str, *columns: str) -> QuerySet:
     matches = " OR ".join(f"{column} ILIKE %s" for column in columns)
     found = RawSQL(
         f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[build_like_pattern(text)] * len(columns)]
-    )  # noqa: S611
+    )
     return rows.filter(pk__in=found)
 
 

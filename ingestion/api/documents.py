@@ -5,7 +5,7 @@ import time
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Router
 
 from ingestion.chunking import split_into_chunks
@@ -22,7 +22,7 @@ from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import check_visible
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["knowledge"])
@@ -32,7 +32,7 @@ POSITION_TYPES = {"file_path": str, "start_line": int, "end_line": int}
 @router.post("/documents", auth=write_access, response={202: DocumentOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_document(request: HttpRequest, payload: DocumentIn):
+def add_document(request: ApiRequest, payload: DocumentIn):
     """Keep a text in chunks: found by its words at once, by its meaning when a worker has embedded them. The same text
     in one repository is one document."""
     content = payload.content.encode()
@@ -54,7 +54,7 @@ def add_document(request: HttpRequest, payload: DocumentIn):
 
 
 @router.get("/documents/{document_id}", auth=read_access, response={200: DocumentOut, **PROBLEMS})
-def get_document(request: HttpRequest, document_id: UUID):
+def get_document(request: ApiRequest, document_id: UUID):
     """One document."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
     row = rows.values("id", "repo_id", "path", "title", "metadata", "chunk_count").first()
@@ -64,7 +64,7 @@ def get_document(request: HttpRequest, document_id: UUID):
 
 
 @router.delete("/documents/{document_id}", auth=write_access, response={204: None, **PROBLEMS})
-def delete_document(request: HttpRequest, document_id: UUID):
+def delete_document(request: ApiRequest, document_id: UUID):
     """Delete a document and its chunks."""
     if not Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id).delete()[0]:
         raise Problem(404, "There is no such document.")
@@ -73,7 +73,7 @@ def delete_document(request: HttpRequest, document_id: UUID):
 
 @router.post("/knowledge/query", auth=read_access, response={200: KnowledgeOut, **PROBLEMS})
 @idempotent(atomic=False)
-def query_knowledge(request: HttpRequest, payload: KnowledgeIn):
+def query_knowledge(request: ApiRequest, payload: KnowledgeIn):
     """The chunks that answer a question best, with file and lines. Changes nothing."""
     started = time.perf_counter()
     vector, degraded = resolve_search_vector(SearchIn(query=payload.query), request.auth.embedding_model)

@@ -9,7 +9,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Sum
-from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Query, Router
 
@@ -28,7 +27,7 @@ from memory_site.core.http.fields import Label, check_storable
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["knowledge"])
@@ -39,7 +38,7 @@ OUTSIDE_ROOTS = "lies outside INGESTION_ROOTS"
 
 @router.post("/repositories/{path:repo_id}/ingestions", auth=write_access, response={202: StartedOut, **PROBLEMS})
 @idempotent
-def start_ingestion(request: HttpRequest, repo_id: Label, payload: IngestionIn):
+def start_ingestion(request: ApiRequest, repo_id: Label, payload: IngestionIn):
     """Have a worker read a folder of the server into memories of type rag. Running it again does only the difference.
     409 while another run of the repository is open."""
     root, namespace_id = resolve_folder(payload.path), request.auth.namespace_id
@@ -76,7 +75,7 @@ def resolve_folder(path: str) -> Path:
 
 @router.get("/ingestions", auth=read_access, response={200: IngestionPage, **PROBLEMS})
 def list_ingestions(
-    request: HttpRequest,
+    request: ApiRequest,
     repo_id: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
@@ -90,7 +89,7 @@ def list_ingestions(
 @router.get(
     "/ingestions/{ingestion_id}", auth=read_access, response={200: IngestionOut, **PROBLEMS}, url_name="get_ingestion"
 )
-def get_ingestion(request: HttpRequest, ingestion_id: UUID):
+def get_ingestion(request: ApiRequest, ingestion_id: UUID):
     """One run, and how far it is."""
     rows = Ingestion.objects.in_namespace(request.auth.namespace_id).filter(pk=ingestion_id)
     row = rows.values(*INGESTION_COLUMNS).first()
@@ -111,7 +110,7 @@ def to_ingestion_out(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("/repositories", auth=read_access, response={200: RepositoriesOut, **PROBLEMS})
-def list_repositories(request: HttpRequest):
+def list_repositories(request: ApiRequest):
     """What has been read, by repository."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).exclude(repo_id=None).values("repo_id")
     counted = rows.annotate(documents=Count("pk"), chunks=Sum("chunk_count"), last_change=Max("updated_at"))

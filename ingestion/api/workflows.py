@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest
 from ninja import Query, Router
 
 from ingestion.models import WorkflowExecution, WorkflowExecutionQuerySet
@@ -22,14 +21,14 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["workflows"])
 EXECUTIONS_PATH = "/workflows/{path:workflow_id}/executions"
 
 
-def get_execution_queryset(request: HttpRequest, workflow_id: str, execution_id: UUID) -> WorkflowExecutionQuerySet:
+def get_execution_queryset(request: ApiRequest, workflow_id: str, execution_id: UUID) -> WorkflowExecutionQuerySet:
     rows = WorkflowExecution.objects.in_namespace(request.auth.namespace_id)
     return rows.filter(workflow_id=workflow_id, pk=execution_id)
 
@@ -39,7 +38,7 @@ def execution_not_found() -> Problem:
 
 
 @router.get("/workflows/report", auth=read_access, response={200: ReportOut, **PROBLEMS})
-def report_workflows(request: HttpRequest, days: int = Query(DEFAULT_REPORT_DAYS, ge=1, le=MAX_REPORT_DAYS)):
+def report_workflows(request: ApiRequest, days: int = Query(DEFAULT_REPORT_DAYS, ge=1, le=MAX_REPORT_DAYS)):
     """What was started in the last days, by workflow, adapter, agent and repository, with what is kept of the
     repository: the newest first, at most 1,000 rows. An execution counts for each of its repositories."""
     return json_response({"results": fetch_report(request.auth.namespace_id, days), "next": None, "previous": None})
@@ -49,7 +48,7 @@ def report_workflows(request: HttpRequest, days: int = Query(DEFAULT_REPORT_DAYS
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def add_execution(request: HttpRequest, workflow_id: Label, payload: ExecutionIn):
+def add_execution(request: ApiRequest, workflow_id: Label, payload: ExecutionIn):
     """Keep an execution and, unless `remember` is false, a memory of it: both or neither."""
     execution = create_execution(request.auth.namespace_id, workflow_id, payload)
     return json_response({name: getattr(execution, name) for name in EXECUTION_COLUMNS}, 201)
@@ -57,7 +56,7 @@ def add_execution(request: HttpRequest, workflow_id: Label, payload: ExecutionIn
 
 @router.get(EXECUTIONS_PATH, auth=read_access, response={200: ExecutionPage, **PROBLEMS})
 def list_executions(
-    request: HttpRequest,
+    request: ApiRequest,
     workflow_id: Label,
     status: ExecutionState | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -70,7 +69,7 @@ def list_executions(
 
 
 @router.get(EXECUTIONS_PATH + "/{execution_id}", auth=read_access, response={200: ExecutionOut, **PROBLEMS})
-def get_execution(request: HttpRequest, workflow_id: Label, execution_id: UUID):
+def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
     """One execution."""
     row = get_execution_queryset(request, workflow_id, execution_id).values(*EXECUTION_COLUMNS).first()
     if row is None:
@@ -81,7 +80,7 @@ def get_execution(request: HttpRequest, workflow_id: Label, execution_id: UUID):
 @router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=write_access, response={200: ExecutionOut, **PROBLEMS})
 @retry_on_deadlock
 @retry_after_purging_expired
-def update_execution(request: HttpRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
+def update_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
     """Say what has become of an execution: it goes from pending to running to its end, and never back (409). Its memory
     tells the same, while it is there."""
     if not patch_execution(get_execution_queryset(request, workflow_id, execution_id), payload):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import to_json
@@ -41,7 +41,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["memories"])
@@ -79,7 +79,7 @@ class FilterParameters(Filters):
     metadata: Annotated[JsonObject, BeforeValidator(parse_json_parameter)] | None = None
 
 
-def get_memory_queryset(request: HttpRequest, memory_id: UUID) -> MemoryQuerySet:
+def get_memory_queryset(request: ApiRequest, memory_id: UUID) -> MemoryQuerySet:
     """The caller's living memory, if there is one: the one place where an id becomes a row."""
     return Memory.objects.in_namespace(request.auth.namespace_id).filter(pk=memory_id)
 
@@ -89,7 +89,7 @@ def memory_not_found() -> Problem:
 
 
 @router.post("/memories", auth=write_access, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
-def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
+def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = False):
     """Keep a memory. It can be found by its words at once, by its meaning as soon as a worker has embedded it;
     `wait=true` answers when that is done. The same content, type and user is kept once: 200 and `created: false`."""
     response = _add_memory(request, payload)
@@ -102,7 +102,7 @@ def add_memory(request: HttpRequest, payload: MemoryIn, wait: bool = False):
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
+def _add_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
     row, created = add_one(request.auth.namespace_id, payload, request.auth.embedding_model)
     tasks.embedding_trigger.notify_on_commit()
     return json_response(to_memory_out(row) | {"created": created}, 201 if created else 200)
@@ -112,7 +112,7 @@ def _add_memory(request: HttpRequest, payload: MemoryIn) -> HttpResponse:
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def add_memories(request: HttpRequest, payload: BulkIn):
+def add_memories(request: ApiRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
     ids, created = add_many(request.auth.namespace_id, payload.memories, request.auth.embedding_model)
     tasks.embedding_trigger.notify_on_commit()
@@ -121,7 +121,7 @@ def add_memories(request: HttpRequest, payload: BulkIn):
 
 @router.get("/memories", auth=read_access, response={200: MemoryPage, **PROBLEMS})
 def list_memories(
-    request: HttpRequest,
+    request: ApiRequest,
     filters: Query[FilterParameters],
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
@@ -134,7 +134,7 @@ def list_memories(
 @router.post("/memories/delete", auth=write_access, response={200: DeleteOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def delete_memories(request: HttpRequest, payload: DeleteIn):
+def delete_memories(request: ApiRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
     if payload.filters.is_empty:
         raise invalid_field("filters", "must name at least one condition")
@@ -147,7 +147,7 @@ def delete_memories(request: HttpRequest, payload: DeleteIn):
 
 @router.post("/memories/search", auth=read_access, response={200: SearchOut, **PROBLEMS})
 @idempotent(atomic=False)
-def search_memories(request: HttpRequest, payload: SearchIn):
+def search_memories(request: ApiRequest, payload: SearchIn):
     """Find memories by words, by meaning, or by both (the default). Changes nothing."""
     started = time.perf_counter()
     vector, degraded = resolve_search_vector(payload, request.auth.embedding_model)
@@ -160,7 +160,7 @@ def search_memories(request: HttpRequest, payload: SearchIn):
 
 # Below the fixed addresses, which an id would otherwise swallow.
 @router.get("/memories/{memory_id}", auth=read_access, response={200: MemoryOut, **PROBLEMS})
-def get_memory(request: HttpRequest, memory_id: UUID):
+def get_memory(request: ApiRequest, memory_id: UUID):
     """One memory."""
     row = get_memory_queryset(request, memory_id).values(*OUT_COLUMNS).first()
     if row is None:
@@ -171,7 +171,7 @@ def get_memory(request: HttpRequest, memory_id: UUID):
 @router.patch("/memories/{memory_id}", auth=write_access, response={200: MemoryOut, **PROBLEMS})
 @retry_on_deadlock
 @retry_after_purging_expired
-def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
+def update_memory(request: ApiRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():
         extract.before(request.auth.namespace_id, payload.content)
@@ -185,7 +185,7 @@ def update_memory(request: HttpRequest, memory_id: UUID, payload: MemoryPatch):
 
 
 @router.delete("/memories/{memory_id}", auth=write_access, response={204: None, **PROBLEMS})
-def delete_memory(request: HttpRequest, memory_id: UUID):
+def delete_memory(request: ApiRequest, memory_id: UUID):
     """Delete a memory, its vector and everything that refers to it."""
     if not get_memory_queryset(request, memory_id).delete()[0]:
         raise memory_not_found()

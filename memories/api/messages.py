@@ -5,7 +5,6 @@ from typing import Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.http import HttpRequest
 from ninja import Query, Router
 
 from memories import tasks
@@ -16,7 +15,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS, AddedMessageOut, MessageIn, MessagePage
@@ -30,7 +29,7 @@ router = Router(tags=["conversations"])
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def add_message(request: HttpRequest, conversation_id: UUID, payload: MessageIn):
+def add_message(request: ApiRequest, conversation_id: UUID, payload: MessageIn):
     """Say something in a conversation. `remember` makes a memory of it as well, unless it is too short to be worth
     that; the same content again is the same memory. Both are kept or neither. 409 when the conversation has ended."""
     remembered, insights = should_remember(payload), []
@@ -44,7 +43,7 @@ def add_message(request: HttpRequest, conversation_id: UUID, payload: MessageIn)
     return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
 
 
-def make_not_open_problem(request: HttpRequest, conversation_id: UUID) -> Problem:
+def make_not_open_problem(request: ApiRequest, conversation_id: UUID) -> Problem:
     if get_conversation_queryset(request, conversation_id).exists():
         return Problem(409, "The conversation has ended.")
     return conversation_not_found()
@@ -52,7 +51,7 @@ def make_not_open_problem(request: HttpRequest, conversation_id: UUID) -> Proble
 
 @router.get("/conversations/{conversation_id}/messages", auth=read_access, response={200: MessagePage, **PROBLEMS})
 def list_messages(
-    request: HttpRequest,
+    request: ApiRequest,
     conversation_id: UUID,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,

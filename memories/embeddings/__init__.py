@@ -21,8 +21,8 @@ __all__ = [
     "Outcome",
     "TextRefused",
     "Vector",
-    "get_embedder_for_model",
     "get_embedder",
+    "get_embedder_for_model",
 ]
 
 _embedders: dict[str, tuple[dict[str, Any], Embedder]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories import tasks
@@ -40,7 +40,7 @@ from memory_site.core.http.fields import Label, UnitInterval
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
 
@@ -55,7 +55,7 @@ def insight_not_found() -> Problem:
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def add_insight(request: HttpRequest, payload: InsightIn):
+def add_insight(request: ApiRequest, payload: InsightIn):
     """Keep an insight: a memory of type `insight` with what it says besides. The same one, or nearly the same, is kept
     once: 200 and `created: false`, with the projects and topics of both."""
     check_origin(request, payload)
@@ -67,7 +67,7 @@ def add_insight(request: HttpRequest, payload: InsightIn):
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def extract_insights(request: HttpRequest, payload: ExtractIn):
+def extract_insights(request: ApiRequest, payload: ExtractIn):
     """Keep the insights that are marked in a text with `★ Insight ─────`, ten at most. The text itself is not kept;
     `keep: false` keeps nothing at all."""
     check_origin(request, payload)
@@ -77,7 +77,7 @@ def extract_insights(request: HttpRequest, payload: ExtractIn):
     return json_response({"insights": found, "found": len(found)})
 
 
-def check_origin(request: HttpRequest, payload: InsightOrigin) -> None:
+def check_origin(request: ApiRequest, payload: InsightOrigin) -> None:
     """Raises Problem 422 when it names a memory or a conversation that the namespace does not have."""
     owner = request.auth.namespace_id
     memory, conversation = payload.source_memory_id, payload.conversation_id
@@ -88,7 +88,7 @@ def check_origin(request: HttpRequest, payload: InsightOrigin) -> None:
 
 
 @transaction.atomic
-def save_drafts(request: HttpRequest, drafts: list[InsightDraft]) -> list[dict[str, Any]]:
+def save_drafts(request: ApiRequest, drafts: list[InsightDraft]) -> list[dict[str, Any]]:
     """AddedInsightOut of each, once."""
     kept = save_insights(request.auth.namespace_id, drafts)
     created: dict[UUID, bool] = {}
@@ -111,7 +111,7 @@ def preview_draft(draft: InsightDraft) -> dict[str, Any]:
 
 @router.get("/insights", auth=read_access, response={200: InsightPage, **PROBLEMS})
 def list_insights(
-    request: HttpRequest,
+    request: ApiRequest,
     collection: CollectionName | None = None,
     insight_type: InsightTypeName | None = None,
     project: Label | None = None,
@@ -129,7 +129,7 @@ def list_insights(
 
 @router.post("/insights/search", auth=read_access, response={200: InsightSearchOut, **PROBLEMS})
 @idempotent(atomic=False)
-def search_insights(request: HttpRequest, payload: InsightSearchIn):
+def search_insights(request: ApiRequest, payload: InsightSearchIn):
     """Find insights by words, by meaning, or by both (the default); `*` is everything, newest first. Without an
     embedder words must do, and `degraded` says so."""
     started, model = time.perf_counter(), request.auth.embedding_model
@@ -141,7 +141,7 @@ def search_insights(request: HttpRequest, payload: InsightSearchIn):
 
 
 @router.get("/insights/statistics", auth=read_access, response={200: StatisticsOut, **PROBLEMS})
-def insight_statistics(request: HttpRequest):
+def insight_statistics(request: ApiRequest):
     """What the insights come to: how many, how good, how much used, of which types and projects."""
     return json_response(fetch_statistics(request.auth.namespace_id))
 
@@ -149,7 +149,7 @@ def insight_statistics(request: HttpRequest):
 @router.post("/insights/{insight_id}/use", auth=write_access, response={200: InsightOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def use_insight(request: HttpRequest, insight_id: UUID):
+def use_insight(request: ApiRequest, insight_id: UUID):
     """Say that an insight was of use. Used ones are never pruned."""
     used = record_use(request.auth.namespace_id, insight_id)
     if used is None:
@@ -159,7 +159,7 @@ def use_insight(request: HttpRequest, insight_id: UUID):
 
 # Below the fixed addresses, which an id would otherwise swallow.
 @router.get("/insights/{insight_id}", auth=read_access, response={200: InsightOut, **PROBLEMS})
-def get_insight(request: HttpRequest, insight_id: UUID):
+def get_insight(request: ApiRequest, insight_id: UUID):
     """One insight."""
     row = (
         get_insight_memories(request.auth.namespace_id)
@@ -174,7 +174,7 @@ def get_insight(request: HttpRequest, insight_id: UUID):
 
 @router.delete("/insights/{insight_id}", auth=write_access, response={204: None, **PROBLEMS})
 @retry_on_deadlock
-def delete_insight(request: HttpRequest, insight_id: UUID):
+def delete_insight(request: ApiRequest, insight_id: UUID):
     """Delete an insight with its memory, its vector and everything that refers to it."""
     if not get_insight_memories(request.auth.namespace_id).filter(pk=insight_id).delete()[0]:
         raise insight_not_found()

@@ -1,6 +1,5 @@
 """/tool-results: what a tool gave, and the entities in it."""
 
-from django.http import HttpRequest
 from ninja import Router
 
 from memories import tasks
@@ -9,7 +8,7 @@ from memories.tool_results.schemas import ToolResultIn, ToolResultOut
 from memories.tool_results.storage import store_tool_result
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import write_access
+from sessions_app.auth import ApiRequest, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["memories"])
@@ -19,7 +18,7 @@ router = Router(tags=["memories"])
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def add_tool_result(request: HttpRequest, payload: ToolResultIn):
+def add_tool_result(request: ApiRequest, payload: ToolResultIn):
     """Keep a tool's result as a memory of type tool_output, and the Salesforce, Jira and ServiceNow records in it as
     entities of their own: `produces` leads to them, and to what they belong to `belongs_to`, as soon as that is known.
     Any JSON will do; of what is too large or too deep a text is kept, and `truncated` says so."""

@@ -135,10 +135,8 @@ def parse_salesforce(record: Mapping) -> Entity | None:
     own = find_salesforce_id(record)
     attributes = record.get("attributes")
     kind = (
-        own
-        and (to_label(attributes.get("type")) if isinstance(attributes, Mapping) else None)
-        or infer_salesforce_type(own)
-    )
+        own and (to_label(attributes.get("type")) if isinstance(attributes, Mapping) else None)
+    ) or infer_salesforce_type(own)
     if own is None or kind is None:
         return None
     told = {name: value for name, value in record.items() if name not in SALESFORCE_RESPONSE_FIELDS} | {"Id": own}

@@ -5,7 +5,7 @@ import binascii
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories.graph.models import UserTotal
@@ -17,14 +17,14 @@ from memories.users.statistics import get_statistics, get_totals, total_out
 from memory_site.core.http.fields import Label, check_storable
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 
 router = Router(tags=["users"])
 DIRECTION_AFTER, DIRECTION_BEFORE = "after", "before"
 
 
 @router.get("/users", auth=read_access, response={200: UserPage, **PROBLEMS})
-def list_users(request: HttpRequest, limit: int = Query(20, ge=1, le=100), cursor: str | None = None):
+def list_users(request: ApiRequest, limit: int = Query(20, ge=1, le=100), cursor: str | None = None):
     """Everyone of whom something is remembered, by user id, with the totals of now."""
     return json_response(paginate_by_user_id(UserTotal.objects.sum_by_user(request.auth.namespace_id), limit, cursor))
 
@@ -57,7 +57,7 @@ def decode_cursor(cursor: str) -> tuple[str, str]:
 
 
 @router.get("/users/{path:user_id}/memories", auth=read_access, response={200: UserMemoriesOut, **PROBLEMS})
-def load_user(request: HttpRequest, user_id: Label):
+def load_user(request: ApiRequest, user_id: Label):
     """A user's newest 1,000 memories and the relationships among them, the strongest 10,000; nothing for who is not
     known."""
     return HttpResponse(load_user_snapshot(request.auth.namespace_id, user_id), content_type="application/json")
@@ -65,7 +65,7 @@ def load_user(request: HttpRequest, user_id: Label):
 
 # Below the longer address, which an id would otherwise swallow.
 @router.get("/users/{path:user_id}", auth=read_access, response={200: UserOut, **PROBLEMS})
-def get_user(request: HttpRequest, user_id: Label):
+def get_user(request: ApiRequest, user_id: Label):
     """A user's totals as of now, and the statistics of the last refresh."""
     now = get_totals(request.auth.namespace_id, user_id)
     if now is None:
@@ -74,7 +74,7 @@ def get_user(request: HttpRequest, user_id: Label):
 
 
 @router.delete("/users/{path:user_id}", auth=write_access, response={200: ErasedOut, **PROBLEMS})
-def erase_user(request: HttpRequest, user_id: Label, dry_run: bool = False):
+def erase_user(request: ApiRequest, user_id: Label, dry_run: bool = False):
     """Erase everything of a user: memories, vectors, relationships, conversations, the sessions that are his alone.
     `dry_run` counts and erases nothing."""
     whose = (request.auth.namespace_id, user_id)

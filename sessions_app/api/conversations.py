@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest
 from ninja import Query, Router
 
 from memory_site.core.db.retry import retry_on_deadlock
@@ -10,7 +9,7 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
 from sessions_app.models.conversations import ConversationQuerySet
@@ -36,7 +35,7 @@ RETURNING *
 """
 
 
-def get_conversation_queryset(request: HttpRequest, conversation_id: UUID) -> ConversationQuerySet:
+def get_conversation_queryset(request: ApiRequest, conversation_id: UUID) -> ConversationQuerySet:
     """The caller's conversation, if there is one."""
     return Conversation.objects.in_namespace(request.auth.namespace_id).filter(pk=conversation_id)
 
@@ -52,7 +51,7 @@ def conversation_out(conversation: Conversation) -> dict:
 @router.post("/conversations", auth=write_access, response={201: ConversationOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def start_conversation(request: HttpRequest, payload: ConversationIn):
+def start_conversation(request: ApiRequest, payload: ConversationIn):
     """Start a conversation. No clean-up ever removes it."""
     given = {name: value for name, value in payload.model_dump().items() if value is not None}
     conversation = Conversation.objects.create(namespace_id=request.auth.namespace_id, **given)
@@ -61,7 +60,7 @@ def start_conversation(request: HttpRequest, payload: ConversationIn):
 
 @router.get("/conversations", auth=read_access, response={200: ConversationPage, **PROBLEMS})
 def list_conversations(
-    request: HttpRequest,
+    request: ApiRequest,
     session_id: SessionId | None = None,
     user_id: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -77,7 +76,7 @@ def list_conversations(
 
 
 @router.get("/conversations/{conversation_id}", auth=read_access, response={200: ConversationOut, **PROBLEMS})
-def get_conversation(request: HttpRequest, conversation_id: UUID):
+def get_conversation(request: ApiRequest, conversation_id: UUID):
     """One conversation."""
     row = get_conversation_queryset(request, conversation_id).values(*CONVERSATION_COLUMNS).first()
     if row is None:
@@ -88,7 +87,7 @@ def get_conversation(request: HttpRequest, conversation_id: UUID):
 @router.post("/conversations/{conversation_id}/end", auth=write_access, response={200: ConversationOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def end_conversation(request: HttpRequest, conversation_id: UUID, payload: EndIn | None = None):
+def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn | None = None):
     """End a conversation: nothing can be said in it any more. What has ended keeps its end; what is named here is
     changed all the same."""
     given = (payload or EndIn()).model_dump()

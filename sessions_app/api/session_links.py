@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memory_site.core.db.ids import uuid7
@@ -11,7 +11,7 @@ from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionLink
 from sessions_app.schemas.session_links import LinkIn, LinkOut, LinkPage, LinkTypeName
@@ -34,7 +34,7 @@ LINK_COLUMNS = tuple(LinkOut.model_fields)
 @router.post("/session-links", auth=write_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def link_sessions(request: HttpRequest, payload: LinkIn):
+def link_sessions(request: ApiRequest, payload: LinkIn):
     """Link two sessions, whether or not they are there: 201, or 200 when they were linked in that way already."""
     given = payload.model_dump() | {"id": uuid7(), "namespace": request.auth.namespace_id}
     [link] = SessionLink.objects.raw(UPSERT_LINK_SQL, given)
@@ -43,7 +43,7 @@ def link_sessions(request: HttpRequest, payload: LinkIn):
 
 @router.get("/session-links", auth=read_access, response={200: LinkPage, **PROBLEMS})
 def list_session_links(
-    request: HttpRequest,
+    request: ApiRequest,
     session_id: SessionId | None = None,
     link_type: LinkTypeName | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -59,7 +59,7 @@ def list_session_links(
 
 
 @router.delete("/session-links/{link_id}", auth=write_access, response={204: None, **PROBLEMS})
-def delete_session_link(request: HttpRequest, link_id: UUID):
+def delete_session_link(request: ApiRequest, link_id: UUID):
     """Remove a link. The sessions stay as they are."""
     if not SessionLink.objects.in_namespace(request.auth.namespace_id).filter(pk=link_id).delete()[0]:
         raise Problem(404, "There is no such link.")

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpRequest
 from ninja import Body, Query, Router
 
 from memory_site.core.db.retry import retry_on_deadlock
@@ -12,7 +11,7 @@ from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app import history
 from sessions_app.analytics import compute_analytics
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
@@ -36,7 +35,7 @@ router = Router(tags=["sessions"])
 SESSION_COLUMNS = ("id", "session_id", "updated_at", "ttl_hours", "history_length")
 
 
-def get_session_queryset(request: HttpRequest, session_id: str) -> SessionQuerySet:
+def get_session_queryset(request: ApiRequest, session_id: str) -> SessionQuerySet:
     """The caller's living session, if there is one."""
     return SessionMemory.objects.in_namespace(request.auth.namespace_id).filter(session_id=session_id)
 
@@ -46,7 +45,7 @@ def session_out(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("/sessions", auth=read_access, response={200: SessionPage, **PROBLEMS})
-def list_sessions(request: HttpRequest, limit: int = Query(100, ge=1, le=100), cursor: str | None = None):
+def list_sessions(request: ApiRequest, limit: int = Query(100, ge=1, le=100), cursor: str | None = None):
     """Living sessions, the one added to last first."""
     rows = SessionMemory.objects.in_namespace(request.auth.namespace_id).with_length()
     return json_response(paginate(rows, SESSION_COLUMNS, limit, cursor, session_out, moment="updated_at"))
@@ -54,7 +53,7 @@ def list_sessions(request: HttpRequest, limit: int = Query(100, ge=1, le=100), c
 
 # Above the addresses with an id, which would otherwise swallow them.
 @router.get("/sessions/analytics", auth=read_access, response={200: AnalyticsOut, **PROBLEMS})
-def session_analytics(request: HttpRequest):
+def session_analytics(request: ApiRequest):
     """Totals, the busiest sessions and interactions per day."""
     found = compute_analytics(request.auth.namespace_id)
     for session in found["busiest"]:
@@ -66,7 +65,7 @@ def session_analytics(request: HttpRequest):
 @router.post("/sessions/cleanup", auth=write_access, response={200: CleanupOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def cleanup_sessions(request: HttpRequest, payload: CleanupIn | None = None):
+def cleanup_sessions(request: ApiRequest, payload: CleanupIn | None = None):
     """Delete sessions that nobody has added to for long. Reads never wait for this: what is over is not shown.
     `max_age_hours` counts for every session, those with a time to live of their own too."""
     max_age_hours = payload and payload.max_age_hours
@@ -76,7 +75,7 @@ def cleanup_sessions(request: HttpRequest, payload: CleanupIn | None = None):
 @router.post("/sessions/{path:session_id}/interactions", auth=write_access, response={201: HistoryOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_interactions(request: HttpRequest, session_id: SessionId, payload: Body[Addition]):
+def add_interactions(request: ApiRequest, session_id: SessionId, payload: Body[Addition]):
     """Append one interaction or several; the session is made when there is none. Parallel additions are all kept, the
     newest 50 (MEMORY_MAX_CONTEXT_LENGTH) of a session stay."""
     several = payload.interactions if isinstance(payload, InteractionsIn) else [payload]
@@ -86,14 +85,14 @@ def add_interactions(request: HttpRequest, session_id: SessionId, payload: Body[
 
 
 @router.get("/sessions/{path:session_id}/context", auth=read_access, response={200: ContextOut, **PROBLEMS})
-def session_context(request: HttpRequest, session_id: SessionId, limit: int = Query(5, ge=1, le=1000)):
+def session_context(request: ApiRequest, session_id: SessionId, limit: int = Query(5, ge=1, le=1000)):
     """The newest interactions that are not over, newest first; an unknown session has none."""
     found = history.fetch_context(request.auth.namespace_id, session_id, limit)
     return json_response({"session_id": session_id, "interactions": found})
 
 
 @router.get("/sessions/{path:session_id}", auth=read_access, response={200: SessionOut, **PROBLEMS})
-def session_statistics(request: HttpRequest, session_id: SessionId):
+def session_statistics(request: ApiRequest, session_id: SessionId):
     """How much a session holds; an unknown one holds nothing, and is no error."""
     row = get_session_queryset(request, session_id).with_length().values(*SESSION_COLUMNS).first()
     nothing = {"exists": False, "history_length": 0, "last_updated": None, "ttl_hours": None}
@@ -102,7 +101,7 @@ def session_statistics(request: HttpRequest, session_id: SessionId):
 
 @router.patch("/sessions/{path:session_id}", auth=write_access, response={200: SessionOut, **PROBLEMS})
 @retry_on_deadlock
-def update_session(request: HttpRequest, session_id: SessionId, payload: SessionPatch):
+def update_session(request: ApiRequest, session_id: SessionId, payload: SessionPatch):
     """Give a session a time to live of its own. That does not renew it."""
     if not get_session_queryset(request, session_id).update(ttl_hours=payload.ttl_hours):
         raise Problem(404, "There is no such session.")
@@ -110,6 +109,6 @@ def update_session(request: HttpRequest, session_id: SessionId, payload: Session
 
 
 @router.delete("/sessions/{path:session_id}", auth=write_access, response={200: ClearedOut, **PROBLEMS})
-def clear_session(request: HttpRequest, session_id: SessionId):
+def clear_session(request: ApiRequest, session_id: SessionId):
     """Forget a session at once."""
     return json_response({"cleared": bool(get_session_queryset(request, session_id).delete()[0])})

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Body, Query, Router
 
 from memories.api.memories import get_memory_queryset, memory_not_found
@@ -25,7 +25,7 @@ from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["relationships"])
@@ -96,20 +96,20 @@ ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) {ON_CONFLI
 )
 @retry_on_deadlock
 @idempotent
-def add_relationship(request: HttpRequest, memory_id: UUID, payload: Body[RelationshipIn]):
+def add_relationship(request: ApiRequest, memory_id: UUID, payload: Body[RelationshipIn]):
     """Relate a memory to another one of the same user, or to an entity: 201, or 200 when the two were related in that
     way already. 202 when the entity is not known yet: the relationship is made when it is stored."""
     asked = {"namespace": request.auth.namespace_id, "start": memory_id, "id": uuid7(), **payload.columns()}
     return (relate_to_entity if isinstance(payload, ToEntityIn) else relate_to_memory)(request, asked, payload)
 
 
-def relate_to_memory(request: HttpRequest, asked: dict[str, Any], payload: ToMemoryIn) -> HttpResponse:
+def relate_to_memory(request: ApiRequest, asked: dict[str, Any], payload: ToMemoryIn) -> HttpResponse:
     for made in Relationship.objects.raw(UPSERT_TO_MEMORY_SQL, asked | {"to_id": payload.to_id}):
         return build_relationship_response(made, asked)
     raise explain_refusal(request, asked["start"], payload.to_id)
 
 
-def relate_to_entity(request: HttpRequest, asked: dict[str, Any], payload: ToEntityIn) -> HttpResponse:
+def relate_to_entity(request: ApiRequest, asked: dict[str, Any], payload: ToEntityIn) -> HttpResponse:
     asked |= {"system": payload.to_entity.system, "entity_id": payload.to_entity.id}
     for made in Relationship.objects.raw(UPSERT_TO_ENTITY_SQL, asked):
         return build_relationship_response(made, asked)
@@ -125,7 +125,7 @@ def build_relationship_response(made: Relationship, asked: dict[str, Any]) -> Ht
     return json_response(relationship_out(row), 201 if made.pk == asked["id"] else 200)
 
 
-def explain_refusal(request: HttpRequest, start: UUID, finish: UUID) -> Problem:
+def explain_refusal(request: ApiRequest, start: UUID, finish: UUID) -> Problem:
     """The reason that two memories cannot be related."""
     mine = Memory.objects.in_namespace(request.auth.namespace_id)
     owners = dict(mine.filter(pk__in=[start, finish]).values_list("pk", "owner"))
@@ -148,7 +148,7 @@ def pending_out(waiting: PendingRelationship, entity: EntityKey) -> dict[str, An
 
 @router.get("/memories/{memory_id}/relationships", auth=read_access, response={200: RelationshipPage, **PROBLEMS})
 def list_relationships(
-    request: HttpRequest, memory_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
+    request: ApiRequest, memory_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
     """A memory's relationships in both directions, newest first, and those that wait for their entity."""
     rows = Relationship.objects.in_namespace(request.auth.namespace_id).of_memory(memory_id)
@@ -169,7 +169,7 @@ def list_pending_relationships(namespace_id: int, memory_id: UUID) -> list[dict[
 
 @router.delete("/relationships/{relationship_id}", auth=write_access, response={204: None, **PROBLEMS})
 @retry_on_deadlock
-def delete_relationship(request: HttpRequest, relationship_id: UUID):
+def delete_relationship(request: ApiRequest, relationship_id: UUID):
     """Remove a relationship, also one that still waits for its entity. The memories stay as they are."""
     for kind in (Relationship, PendingRelationship):
         if kind.objects.in_namespace(request.auth.namespace_id).filter(pk=relationship_id).delete()[0]:
@@ -179,7 +179,7 @@ def delete_relationship(request: HttpRequest, relationship_id: UUID):
 
 @router.get("/memories/{memory_id}/related", auth=read_access, response={200: RelatedOut, **PROBLEMS})
 def list_related(
-    request: HttpRequest,
+    request: ApiRequest,
     memory_id: UUID,
     max_distance: int = Query(2, ge=1, le=MAX_DISTANCE),
     limit: int = Query(20, ge=1, le=100),

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
@@ -19,7 +19,7 @@ from memory_site.core.http.fields import Tag
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["clusters"])
@@ -40,7 +40,7 @@ RETURNING id
 """
 
 
-def get_cluster_queryset(request: HttpRequest, cluster_id: UUID) -> ClusterQuerySet:
+def get_cluster_queryset(request: ApiRequest, cluster_id: UUID) -> ClusterQuerySet:
     """The caller's cluster, if there is one."""
     return Cluster.objects.in_namespace(request.auth.namespace_id).filter(pk=cluster_id)
 
@@ -49,7 +49,7 @@ def cluster_not_found() -> Problem:
     return Problem(404, "There is no such cluster.")
 
 
-def fetch_cluster(request: HttpRequest, cluster_id: UUID) -> dict[str, Any]:
+def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
     """TaggedClusterOut. Raises Problem 404."""
     row = get_cluster_queryset(request, cluster_id).with_importance().with_members().values(*CLUSTER_COLUMNS).first()
     if row is None:
@@ -60,7 +60,7 @@ def fetch_cluster(request: HttpRequest, cluster_id: UUID) -> dict[str, Any]:
 @router.post("/clusters", auth=write_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_cluster(request: HttpRequest, payload: ClusterIn):
+def add_cluster(request: ApiRequest, payload: ClusterIn):
     """Name the memories of a type that have exactly these tags, those to come too. 200 when the cluster is there
     already, as it is once there are such memories: what is said of it is changed."""
     given = payload.model_dump()
@@ -74,7 +74,7 @@ def add_cluster(request: HttpRequest, payload: ClusterIn):
 
 @router.get("/clusters", auth=read_access, response={200: TaggedClusterPage, **PROBLEMS})
 def list_clusters(
-    request: HttpRequest,
+    request: ApiRequest,
     memory_type: MemoryType | None = None,
     tag: Tag | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -92,14 +92,14 @@ def list_clusters(
 
 
 @router.get("/clusters/{cluster_id}", auth=read_access, response={200: TaggedClusterOut, **PROBLEMS})
-def get_cluster(request: HttpRequest, cluster_id: UUID):
+def get_cluster(request: ApiRequest, cluster_id: UUID):
     """One cluster."""
     return json_response(fetch_cluster(request, cluster_id))
 
 
 @router.get("/clusters/{cluster_id}/members", auth=read_access, response={200: MemoryPage, **PROBLEMS})
 def list_members(
-    request: HttpRequest, cluster_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
+    request: ApiRequest, cluster_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
     """The memories of a cluster, newest first."""
     identity = get_cluster_queryset(request, cluster_id).values_list("namespace_id", "memory_type", "key").first()
@@ -110,7 +110,7 @@ def list_members(
 
 @router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})
 @retry_on_deadlock
-def update_cluster(request: HttpRequest, cluster_id: UUID, payload: ClusterPatch):
+def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch):
     """Change the named fields. A cluster's type and tags are what makes it, and stay."""
     said = payload.model_dump(exclude_unset=True)
     get_cluster_queryset(request, cluster_id).update(**said, told=True, updated_at=Now())
@@ -119,7 +119,7 @@ def update_cluster(request: HttpRequest, cluster_id: UUID, payload: ClusterPatch
 
 @router.delete("/clusters/{cluster_id}", auth=write_access, response={204: None, **PROBLEMS})
 @retry_on_deadlock
-def delete_cluster(request: HttpRequest, cluster_id: UUID):
+def delete_cluster(request: ApiRequest, cluster_id: UUID):
     """Forget what was said of a cluster. Its memories stay; the next one with the same tags makes it anew, unnamed."""
     if not get_cluster_queryset(request, cluster_id).delete()[0]:
         raise cluster_not_found()

@@ -1,6 +1,5 @@
 """/context and /summary: what an agent should have in mind, and what a namespace holds."""
 
-from django.http import HttpRequest
 from ninja import Router
 
 from memories.embeddings import get_embedder
@@ -12,7 +11,7 @@ from memories.schemas import SearchIn
 from memories.search.query_embedding import resolve_search_vector
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found
-from sessions_app.auth import read_access
+from sessions_app.auth import ApiRequest, read_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["knowledge"])
@@ -21,7 +20,7 @@ REEMBEDDING_COLUMNS = ("model", "memories_done", "memories_total", "created_at")
 
 @router.post("/context", auth=read_access, response={200: ContextualOut, **PROBLEMS})
 @idempotent(atomic=False)
-def get_context(request: HttpRequest, payload: ContextualIn):
+def get_context(request: ApiRequest, payload: ContextualIn):
     """What to have in mind for a query: memories by words, meaning and worth, the user's preferences, the last
     messages, clusters that share a word. Changes nothing, counts no access."""
     model = request.auth.embedding_model
@@ -33,7 +32,7 @@ def get_context(request: HttpRequest, payload: ContextualIn):
 
 
 @router.get("/summary", auth=read_access, response={200: SummaryOut, **PROBLEMS})
-def summary(request: HttpRequest):
+def summary(request: ApiRequest):
     """How much the namespace remembers, and how much of it is still to be embedded."""
     owner = request.auth.namespace_id
     memories = Memory.objects.in_namespace(owner)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Left, Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories.knowledge import patterns
@@ -28,7 +28,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api import conversations
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.models.conversations import Role
@@ -38,7 +38,7 @@ router = Router(tags=["patterns"])
 MAX_DISCOVERY_MESSAGES, MAX_DISCOVERY_CHARACTERS = 1_000, 2_000
 
 
-def get_pattern_queryset(request: HttpRequest, pattern_id: UUID) -> KnowledgeQuerySet:
+def get_pattern_queryset(request: ApiRequest, pattern_id: UUID) -> KnowledgeQuerySet:
     """The caller's pattern, if there is one."""
     return Pattern.objects.in_namespace(request.auth.namespace_id).filter(pk=pattern_id)
 
@@ -51,7 +51,7 @@ def to_pattern_out(pattern: Pattern) -> dict[str, Any]:
     return {name: getattr(pattern, name) for name in PATTERN_COLUMNS}
 
 
-def fetch_pattern(request: HttpRequest, pattern_id: UUID) -> dict[str, Any]:
+def fetch_pattern(request: ApiRequest, pattern_id: UUID) -> dict[str, Any]:
     """PatternOut. Raises Problem 404."""
     row = get_pattern_queryset(request, pattern_id).values(*PATTERN_COLUMNS).first()
     if row is None:
@@ -62,7 +62,7 @@ def fetch_pattern(request: HttpRequest, pattern_id: UUID) -> dict[str, Any]:
 @router.post("/patterns", auth=write_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_pattern(request: HttpRequest, payload: PatternIn):
+def add_pattern(request: ApiRequest, payload: PatternIn):
     """Tell a pattern. When the user has one under this key already, `frequency` is added to it, examples are united,
     and the greater confidence stays: 200 and `created: false`."""
     pattern, created = patterns.add_occurrences(request.auth.namespace_id, payload.to_draft())
@@ -72,7 +72,7 @@ def add_pattern(request: HttpRequest, payload: PatternIn):
 @router.post("/patterns/discover", auth=write_access, response={200: DiscoverOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def discover_patterns(request: HttpRequest, payload: DiscoverIn):
+def discover_patterns(request: ApiRequest, payload: DiscoverIn):
     """Find patterns in what the user said in a conversation, in five messages at least: the words that come again
     (`common_topics`), and whether he often asks (`question_pattern`). A pattern's frequency is then the greatest number
     of messages of one conversation that show it, so that nothing is counted twice."""
@@ -82,7 +82,7 @@ def discover_patterns(request: HttpRequest, payload: DiscoverIn):
     return json_response({"patterns": [to_pattern_out(pattern) for pattern in kept], "messages": len(said)})
 
 
-def fetch_user_messages(request: HttpRequest, conversation_id: UUID) -> list[tuple[str, str | None]]:
+def fetch_user_messages(request: ApiRequest, conversation_id: UUID) -> list[tuple[str, str | None]]:
     """The last texts of the user, oldest first, with his id. Raises Problem 404."""
     rows = Message.objects.in_namespace(request.auth.namespace_id)
     rows = rows.filter(conversation_id=conversation_id, role=Role.USER).order_by("-created_at", "-id")
@@ -96,7 +96,7 @@ def fetch_user_messages(request: HttpRequest, conversation_id: UUID) -> list[tup
 
 @router.get("/patterns", auth=read_access, response={200: PatternPage, **PROBLEMS})
 def list_patterns(
-    request: HttpRequest,
+    request: ApiRequest,
     pattern_type: PatternKind | None = None,
     user_id: Label | None = None,
     min_confidence: float | None = Query(None, ge=0, le=1),
@@ -115,14 +115,14 @@ def list_patterns(
 
 
 @router.get("/patterns/{pattern_id}", auth=read_access, response={200: PatternOut, **PROBLEMS})
-def get_pattern(request: HttpRequest, pattern_id: UUID):
+def get_pattern(request: ApiRequest, pattern_id: UUID):
     """One pattern."""
     return json_response(fetch_pattern(request, pattern_id))
 
 
 @router.patch("/patterns/{pattern_id}", auth=write_access, response={200: PatternOut, **PROBLEMS})
 @retry_on_deadlock
-def update_pattern(request: HttpRequest, pattern_id: UUID, payload: PatternPatch):
+def update_pattern(request: ApiRequest, pattern_id: UUID, payload: PatternPatch):
     """Change the named fields. A pattern's user and key stay."""
     get_pattern_queryset(request, pattern_id).update(**payload.model_dump(exclude_unset=True), updated_at=Now())
     return json_response(fetch_pattern(request, pattern_id))
@@ -130,7 +130,7 @@ def update_pattern(request: HttpRequest, pattern_id: UUID, payload: PatternPatch
 
 @router.delete("/patterns/{pattern_id}", auth=write_access, response={204: None, **PROBLEMS})
 @retry_on_deadlock
-def delete_pattern(request: HttpRequest, pattern_id: UUID):
+def delete_pattern(request: ApiRequest, pattern_id: UUID):
     """Delete a pattern."""
     if not get_pattern_queryset(request, pattern_id).delete()[0]:
         raise pattern_not_found()

@@ -6,7 +6,7 @@ slashes, a key may not. So a list of one user by address is for ids without; `?u
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic_core import to_json
 
@@ -18,7 +18,7 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 
 router = Router(tags=["preferences"])
 PREFERENCE_PATH = "/preferences/{path:user_id}/{key}"
@@ -36,7 +36,7 @@ RETURNING *
 """
 
 
-def get_preference_queryset(request: HttpRequest, user_id: str, key: str) -> KnowledgeQuerySet:
+def get_preference_queryset(request: ApiRequest, user_id: str, key: str) -> KnowledgeQuerySet:
     """What the user likes under this key, if anything."""
     return Preference.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id, key=key)
 
@@ -47,7 +47,7 @@ def preference_not_found() -> Problem:
 
 @router.get("/preferences", auth=read_access, response={200: PreferencePage, **PROBLEMS})
 def list_preferences(
-    request: HttpRequest,
+    request: ApiRequest,
     user_id: Label | None = None,
     category: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -62,7 +62,7 @@ def list_preferences(
 
 @router.get("/preferences/{user_id}", auth=read_access, response={200: PreferencePage, **PROBLEMS})
 def list_preferences_of_user(
-    request: HttpRequest,
+    request: ApiRequest,
     user_id: Label,
     category: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -83,7 +83,7 @@ def paginate_preferences(
 
 @router.put(PREFERENCE_PATH, auth=write_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
 @retry_on_deadlock
-def learn_preference(request: HttpRequest, user_id: Label, key: Label, payload: PreferenceIn):
+def learn_preference(request: ApiRequest, user_id: Label, key: Label, payload: PreferenceIn):
     """Learn what a user likes: 201, or 200 when there was a value already, in whose place this one stands."""
     said = payload.model_dump(include={"confidence", "source"} & payload.model_fields_set)
     asked = {"confidence": None, "source": None} | said | {"user_id": user_id, "key": key, "id": uuid7()}
@@ -94,7 +94,7 @@ def learn_preference(request: HttpRequest, user_id: Label, key: Label, payload: 
 
 
 @router.get(PREFERENCE_PATH, auth=read_access, response={200: PreferenceOut, **PROBLEMS})
-def get_preference(request: HttpRequest, user_id: Label, key: Label):
+def get_preference(request: ApiRequest, user_id: Label, key: Label):
     """What a user likes under one key."""
     row = get_preference_queryset(request, user_id, key).values(*PREFERENCE_COLUMNS).first()
     if row is None:
@@ -104,7 +104,7 @@ def get_preference(request: HttpRequest, user_id: Label, key: Label):
 
 @router.delete(PREFERENCE_PATH, auth=write_access, response={204: None, **PROBLEMS})
 @retry_on_deadlock
-def delete_preference(request: HttpRequest, user_id: Label, key: Label):
+def delete_preference(request: ApiRequest, user_id: Label, key: Label):
     """Forget what a user likes under one key."""
     if not get_preference_queryset(request, user_id, key).delete()[0]:
         raise preference_not_found()

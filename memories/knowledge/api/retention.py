@@ -1,6 +1,5 @@
 """/memories/forget-outdated."""
 
-from django.http import HttpRequest
 from ninja import Router
 
 from memories.knowledge.retention import forget_outdated
@@ -9,7 +8,7 @@ from memories.models import Memory
 from memories.schemas import DeleteOut
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import write_access
+from sessions_app.auth import ApiRequest, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["memories"])
@@ -18,7 +17,7 @@ router = Router(tags=["memories"])
 @router.post("/memories/forget-outdated", auth=write_access, response={200: DeleteOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def forget_what_is_outdated(request: HttpRequest, payload: ForgetOutdatedIn):
+def forget_what_is_outdated(request: ApiRequest, payload: ForgetOutdatedIn):
     """Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What is
     tagged `preserve` or `important` stays, and what `metadata.important` marks. `dry_run` only counts."""
     mine = Memory.objects.in_namespace(request.auth.namespace_id)

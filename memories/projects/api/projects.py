@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Body, Query, Router
 
@@ -48,14 +48,14 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access, write_access
+from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["projects"])
 PROJECT_GROUP_COLUMNS, PROJECT_DEPENDENCY_COLUMNS = tuple(GroupOut.model_fields), tuple(DependencyOut.model_fields)
 
 
-def get_own_rows(kind: type[Model], request: HttpRequest) -> QuerySet:
+def get_own_rows(kind: type[Model], request: ApiRequest) -> QuerySet:
     return kind.objects.in_namespace(request.auth.namespace_id)
 
 
@@ -63,7 +63,7 @@ def group_not_found() -> Problem:
     return Problem(404, "There is no such group.")
 
 
-def upsert_group_response(request: HttpRequest, name: str, said: dict[str, Any]) -> HttpResponse:
+def upsert_group_response(request: ApiRequest, name: str, said: dict[str, Any]) -> HttpResponse:
     """Keep a group or change what is said of it."""
     said |= {"masks": map_redacted_names(said["projects"])}
     with transaction.atomic():  # until its row is read nobody deletes it
@@ -74,14 +74,14 @@ def upsert_group_response(request: HttpRequest, name: str, said: dict[str, Any])
 @router.post("/projects/groups", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_group(request: HttpRequest, payload: GroupIn):
+def add_group(request: ApiRequest, payload: GroupIn):
     """Group projects: each member sees what the others learned. 201, or 200 when a group of this name was there."""
     return upsert_group_response(request, payload.name, payload.model_dump(exclude_unset=True, exclude={"name"}))
 
 
 @router.get("/projects/groups", auth=read_access, response={200: GroupPage, **PROBLEMS})
 def list_groups(
-    request: HttpRequest,
+    request: ApiRequest,
     project: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
@@ -95,7 +95,7 @@ def list_groups(
 @router.post("/projects/register", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def register_projects(request: HttpRequest, payload: RegisterIn):
+def register_projects(request: ApiRequest, payload: RegisterIn):
     """Make a group of these repositories, or make these the repositories of the group of this name."""
     said = payload.model_dump(exclude_unset=True, include={"description"}) | {"projects": payload.projects()}
     return upsert_group_response(request, payload.name, said)
@@ -104,7 +104,7 @@ def register_projects(request: HttpRequest, payload: RegisterIn):
 @router.post("/projects/dependencies", auth=write_access, response={200: DependencyOut, 201: DependencyOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def add_dependency(request: HttpRequest, payload: DependencyIn):
+def add_dependency(request: ApiRequest, payload: DependencyIn):
     """Say that one project leans on another; then each sees what the other learned. 201, or 200 when that was known."""
     said = payload.model_dump(exclude_unset=True)
     key = {name: said.pop(name) for name in ("source_project", "target_project", "type")}
@@ -118,7 +118,7 @@ def add_dependency(request: HttpRequest, payload: DependencyIn):
 
 @router.get("/projects/dependencies", auth=read_access, response={200: DependencyPage, **PROBLEMS})
 def list_dependencies(
-    request: HttpRequest,
+    request: ApiRequest,
     project: Label | None = None,
     type: DependencyKind | None = None,
     limit: int = Query(20, ge=1, le=100),
@@ -132,7 +132,7 @@ def list_dependencies(
 
 
 @router.delete("/projects/dependencies/{dependency_id}", auth=write_access, response={204: None, **PROBLEMS})
-def delete_dependency(request: HttpRequest, dependency_id: UUID):
+def delete_dependency(request: ApiRequest, dependency_id: UUID):
     """Take a dependency back."""
     if not get_own_rows(ProjectDependency, request).filter(pk=dependency_id).delete()[0]:
         raise Problem(404, "There is no such dependency.")
@@ -141,7 +141,7 @@ def delete_dependency(request: HttpRequest, dependency_id: UUID):
 
 @router.post("/projects/search", auth=read_access, response={200: ProjectSearchOut, **PROBLEMS})
 @idempotent(atomic=False)
-def search_projects(request: HttpRequest, payload: ProjectSearchIn):
+def search_projects(request: ApiRequest, payload: ProjectSearchIn):
     """Find what a project sees: its own memories, then those of its dependency neighbours, then those of its groups,
     insights that name one of these included. All other projects are invisible. Changes nothing."""
     started = time.perf_counter()
@@ -161,7 +161,7 @@ def search_projects(request: HttpRequest, payload: ProjectSearchIn):
 @retry_on_deadlock
 @retry_after_purging_expired
 @idempotent
-def share_insight(request: HttpRequest, payload: Body[ShareIn]):
+def share_insight(request: ApiRequest, payload: Body[ShareIn]):
     """Let other projects see an insight: one that is kept now, or is nearly the same as one that was, or one by its id.
     Those that saw it before still do."""
     whose = (request.auth.namespace_id, payload.source_project, payload.targets(), payload.workflow_id)
@@ -181,7 +181,7 @@ def apply_share(payload: ShareIn, namespace_id: int, *how: Any) -> UUID:
 
 
 @router.get("/projects/patterns", auth=read_access, response={200: PatternsOut, **PROBLEMS})
-def list_patterns(request: HttpRequest, days: int = Query(30, ge=1, le=3650), limit: int = Query(10, ge=1, le=100)):
+def list_patterns(request: ApiRequest, days: int = Query(30, ge=1, le=3650), limit: int = Query(10, ge=1, le=100)):
     """How active the projects were, and which words they have in common."""
     body = fetch_project_patterns(request.auth.namespace_id, days, limit)
     return HttpResponse(body, content_type="application/json")
@@ -190,7 +190,7 @@ def list_patterns(request: HttpRequest, days: int = Query(30, ge=1, le=3650), li
 # Before the groups' own address, which would take "dependencies" for an id: a project may be called "groups".
 @router.get("/projects/{path:name}/dependencies", auth=read_access, response={200: DirectedPage, **PROBLEMS})
 def list_dependencies_of(
-    request: HttpRequest,
+    request: ApiRequest,
     name: Label,
     direction: Literal["outbound", "inbound", "both"] = "both",
     limit: int = Query(20, ge=1, le=100),
@@ -208,7 +208,7 @@ def list_dependencies_of(
 
 
 @router.get("/projects/groups/{group_id}", auth=read_access, response={200: GroupOut, **PROBLEMS})
-def get_group(request: HttpRequest, group_id: UUID):
+def get_group(request: ApiRequest, group_id: UUID):
     """One group."""
     if (row := get_own_rows(ProjectGroup, request).filter(pk=group_id).values(*PROJECT_GROUP_COLUMNS).first()) is None:
         raise group_not_found()
@@ -217,7 +217,7 @@ def get_group(request: HttpRequest, group_id: UUID):
 
 @router.patch("/projects/groups/{group_id}", auth=write_access, response={200: GroupOut, **PROBLEMS})
 @retry_on_deadlock
-def update_group(request: HttpRequest, group_id: UUID, payload: GroupPatch):
+def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
     """Change the named fields."""
     changes = payload.model_dump(exclude_unset=True) | {"updated_at": timezone.now()}
     if "projects" in changes:
@@ -232,7 +232,7 @@ def update_group(request: HttpRequest, group_id: UUID, payload: GroupPatch):
 
 
 @router.delete("/projects/groups/{group_id}", auth=write_access, response={204: None, **PROBLEMS})
-def delete_group(request: HttpRequest, group_id: UUID):
+def delete_group(request: ApiRequest, group_id: UUID):
     """Part the projects again; they and their memories stay."""
     if not get_own_rows(ProjectGroup, request).filter(pk=group_id).delete()[0]:
         raise group_not_found()

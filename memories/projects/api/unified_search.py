@@ -2,7 +2,6 @@
 
 import time
 
-from django.http import HttpRequest
 from ninja import Router
 
 from memories.projects.schemas.unified_search import UnifiedIn, UnifiedOut
@@ -11,7 +10,7 @@ from memories.search.execute import find_memories
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import read_access
+from sessions_app.auth import ApiRequest, read_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["search"])
@@ -19,7 +18,7 @@ router = Router(tags=["search"])
 
 @router.post("/search", auth=read_access, response={200: UnifiedOut, **PROBLEMS})
 @idempotent(atomic=False)
-def search_everything(request: HttpRequest, payload: UnifiedIn):
+def search_everything(request: ApiRequest, payload: UnifiedIn):
     """Find whatever the namespace knows: memories of every type and source, each content once. With a project what is
     near to it weighs more. Changes nothing."""
     started = time.perf_counter()

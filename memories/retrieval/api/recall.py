@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.http import HttpRequest
 from ninja import Router
 
 from memories.add import row_to_dict
@@ -21,7 +20,7 @@ from memories.search.query_embedding import resolve_search_vector
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import write_access
+from sessions_app.auth import ApiRequest, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["recall"])
@@ -33,7 +32,7 @@ RETURNING {qualify_out_columns("memory")}
 
 
 @router.post("/memories/recall", auth=write_access, response={200: RecallOut, **PROBLEMS})
-def recall_memories(request: HttpRequest, payload: SearchIn):
+def recall_memories(request: ApiRequest, payload: SearchIn):
     """Find memories as a search does, weighed by importance, confidence, age and use, and count one access on each that
     is returned. `relevance` is that before the access."""
     started, vector = time.perf_counter(), resolve_search_vector(payload, request.auth.embedding_model)
@@ -42,7 +41,7 @@ def recall_memories(request: HttpRequest, payload: SearchIn):
 
 @retry_on_deadlock
 @idempotent
-def search_and_count_access(request: HttpRequest, payload: SearchIn, vector: tuple[Any, bool], started: float):
+def search_and_count_access(request: ApiRequest, payload: SearchIn, vector: tuple[Any, bool], started: float):
     query = None if payload.mode == "vector" else payload.query
     model = request.auth.embedding_model
     search = Search(query, vector[0], model, payload.limit, payload.threshold, ranking=RECALL_RANKING)
@@ -58,7 +57,7 @@ def count_access_and_respond(hits: list[dict[str, Any]], started: float, **more:
 @router.post("/memories/{memory_id}/recall", auth=write_access, response={200: MemoryOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def recall_memory(request: HttpRequest, memory_id: UUID):
+def recall_memory(request: ApiRequest, memory_id: UUID):
     """One memory, of which this counts as a use. Getting it counts nothing."""
     with connection.cursor() as cursor:
         cursor.execute(COUNT_ACCESS_RETURNING_SQL, [[memory_id], request.auth.namespace_id])
@@ -69,7 +68,7 @@ def recall_memory(request: HttpRequest, memory_id: UUID):
 
 
 @router.post("/users/{path:user_id}/retrieve", auth=write_access, response={200: RetrievedOut, **PROBLEMS})
-def retrieve_memories(request: HttpRequest, user_id: Label, payload: RetrieveIn):
+def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
     """What matters to a user for a query: the entity whose id it names, else what fits its words and its meaning, what
     is near in the graph, new and relevant before the rest. Nothing, when nothing fits. Counts one access on each."""
     started = time.perf_counter()
@@ -83,7 +82,7 @@ def retrieve_memories(request: HttpRequest, user_id: Label, payload: RetrieveIn)
 @retry_on_deadlock
 @idempotent
 def retrieve_and_count_access(
-    request: HttpRequest, user_id: str, payload: RetrieveIn, vectors: list, degraded: bool, started: float
+    request: ApiRequest, user_id: str, payload: RetrieveIn, vectors: list, degraded: bool, started: float
 ):
     caller, wanted = request.auth, RetrievalFilters(user_id=user_id, **payload.filters())
     hits = retrieve(

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from django.http import HttpRequest
 from ninja import Router
 
 from memories.models import Memory
@@ -13,7 +12,7 @@ from memories.search.filters import Filters
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import write_access
+from sessions_app.auth import ApiRequest, write_access
 from sessions_app.idempotency import idempotent
 
 router = Router(tags=["users"])
@@ -22,7 +21,7 @@ router = Router(tags=["users"])
 @router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def forget(request: HttpRequest, user_id: Label, payload: ForgetIn):
+def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
     """Forget those of a user's memories that were not told for so long. What is tagged `preserve` or `important`
     stays, and what `metadata.important` marks. `dry_run` only counts."""
     mine = Memory.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id)
@@ -36,7 +35,7 @@ def forget(request: HttpRequest, user_id: Label, payload: ForgetIn):
 @router.post("/users/{path:user_id}/finish-task", auth=write_access, response={200: FinishTaskOut, **PROBLEMS})
 @retry_on_deadlock
 @idempotent
-def end_task(request: HttpRequest, user_id: Label, payload: FinishTaskIn):
+def end_task(request: ApiRequest, user_id: Label, payload: FinishTaskIn):
     """A task is finished: the selections, search results and temporary state of its session or workflow are worth half
     of what they were. Each call halves them again; one that is retried needs an `Idempotency-Key`."""
     return json_response(
