@@ -9,6 +9,7 @@ from ingestion.models import FINISHED_STATUSES, ExecutionStatus, WorkflowExecuti
 from ingestion.schemas.workflows import REPORT_COLUMNS, ExecutionIn, ExecutionPatch
 from memories import tasks
 from memories.add import add_one
+from memories.edit import save_changes
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
@@ -140,7 +141,7 @@ def update_memory(memory: Memory, execution: WorkflowExecution, sentence: str, *
     """Only what was written by us changes: a summary, and whatever somebody wrote into the memory since, stays."""
     content = memory.content.replace(sentence, describe_execution(execution))
     data = {"data": execution.result} if result else {}
-    memory.revise(content=content, metadata=memory.metadata | build_metadata(execution), **data)
+    save_changes(memory, content=content, metadata=memory.metadata | build_metadata(execution), **data)
     tasks.embedding_trigger.notify_on_commit()
 
 

@@ -18,7 +18,6 @@ from pgvector import HalfVector
 from pgvector.django import HalfVectorField, HnswIndex
 from pgvector.psycopg.halfvec import HalfVectorBinaryDumper, HalfVectorDumper
 
-from memories import extract
 from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS
 from memories.search.filters import Filters
@@ -244,14 +243,6 @@ class Memory(models.Model):
 
     def __str__(self) -> str:
         return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
-
-    def revise(self, **changes: object) -> None:
-        """Change fields. New content makes a new vector due; the old one serves until that is there."""
-        extract.before(self.namespace_id, changes.get("content"))
-        for name, value in (changes | {"updated_at": timezone.now()}).items():
-            setattr(self, name, value)
-        self.save(update_fields=[*changes, "updated_at"])
-        extract.revised(self, changes.keys())
 
 
 class DueEmbedding(models.Model):

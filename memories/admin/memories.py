@@ -18,6 +18,7 @@ from memories.admin.addresses import build_list_query, get_memory_url
 from memories.admin.filters import EMBEDDED, LIST_FILTERS, LIST_PARAMETERS, REFUSED, WAITING, ListSelection
 from memories.admin.forms import MemoryForm
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
+from memories.edit import edit_memory
 from memories.embeddings import get_embedder
 from memories.graph.admin.memory_panel import build_relationships_context
 from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
@@ -200,8 +201,9 @@ class MemoryAdmin(BaseAdmin):
             row, _ = add_one(obj.namespace_id, form.payload)
             obj.pk, obj._state.adding = row["id"], False
         elif form.changed_data:
-            kept = Memory.objects.select_for_update().get(pk=obj.pk)
-            kept.revise(**form.payload.columns(only_given=True))
+            one = Memory.objects.filter(pk=obj.pk)
+            if edit_memory(obj.namespace_id, one, **form.payload.columns(only_given=True)) is None:
+                raise Memory.DoesNotExist
         tasks.embedding_trigger.notify_on_commit()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:

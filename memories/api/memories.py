@@ -11,8 +11,9 @@ from ninja import Query, Router
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import to_json
 
-from memories import extract, tasks
+from memories import tasks
 from memories.add import add_many, add_one
+from memories.edit import edit_memory
 from memories.expiry import retry_after_purging_expired
 from memories.models import Memory, MemoryQuerySet
 from memories.schemas import (
@@ -174,11 +175,9 @@ def get_memory(request: ApiRequest, memory_id: UUID):
 def update_memory(request: ApiRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():
-        extract.before(request.auth.namespace_id, payload.content)
-        memory = get_memory_queryset(request, memory_id).select_for_update().first()
-        if memory is None:
+        one = get_memory_queryset(request, memory_id)
+        if edit_memory(request.auth.namespace_id, one, **payload.columns(only_given=True)) is None:
             raise memory_not_found()
-        memory.revise(**payload.columns(only_given=True))
         row = Memory.objects.filter(pk=memory_id).values(*OUT_COLUMNS).get()
     tasks.embedding_trigger.notify_on_commit()
     return json_response(to_memory_out(row))

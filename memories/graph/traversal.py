@@ -6,8 +6,8 @@ from uuid import UUID
 from django.db import connection
 from psycopg.types.datetime import TimestamptzLoader
 
-from memories.add import row_to_dict
 from memories.schemas import qualify_out_columns, to_memory_out
+from memories.storage import row_to_dict
 
 MAX_DISTANCE = 6
 # The start is checked first: nobody walks from a memory that is not his, and relationships never leave its user.

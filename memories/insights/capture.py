@@ -2,17 +2,16 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
 from django.db import transaction
 
-from memories.add import insert_memories
-from memories.extract import Added
 from memories.insights.deduplication import TextFingerprint
 from memories.insights.minhash import digest
 from memories.insights.models import Insight
-from memories.insights.parser import parse_insights
+from memories.insights.parser import MARKER, parse_insights
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import (
     InsightDraft,
@@ -23,6 +22,7 @@ from memories.insights.storage import (
 )
 from memories.models import Memory
 from memories.schemas import MemoryIn
+from memories.storage import insert_memories
 from memories.types import MemoryType
 from memory_site.core.http.problems import invalid_field
 from sessions_app.models import Conversation
@@ -30,8 +30,27 @@ from sessions_app.models import Conversation
 MAX_INSIGHTS_PER_REQUEST = 1_000
 
 
+class AddedMemories(NamedTuple):
+    """Ids of memories in the order given, how many of them are new, and the insights that were found in them."""
+
+    ids: list[UUID]
+    created: int
+    insights: list[UUID]
+
+
+def may_contain_insights(memory: MemoryIn) -> bool:
+    """Return whether it is an insight, or one may stand in it. Cheap, because every memory is asked."""
+    return MARKER in memory.content or memory.memory_type == MemoryType.INSIGHT
+
+
+def lock_insights_for(namespace_id: int, content: str | None) -> None:
+    """Lock the namespace's insights if this content may hold some. Call it before a memory's row is locked."""
+    if content is not None and MARKER in content:
+        lock_namespace_insights(namespace_id)
+
+
 @transaction.atomic
-def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> Added:
+def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], serving: str | None) -> AddedMemories:
     """Keep memories, those that are insights as such, and what is marked as an insight in the others. Insights are held
     first: before any memory is."""
     lock_namespace_insights(namespace_id)
@@ -52,7 +71,7 @@ def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], servin
     found = save_insights(namespace_id, drafts)
     ids = dict(zip([*rest, *mine], [*plain, *(pk for pk, _ in kept)], strict=True))
     created = len(new) + sum(is_new for _, is_new in kept)
-    return Added([ids[n] for n in range(len(memories))], created, list(dict.fromkeys(pk for pk, _ in found)))
+    return AddedMemories([ids[n] for n in range(len(memories))], created, list(dict.fromkeys(pk for pk, _ in found)))
 
 
 @transaction.atomic
@@ -139,8 +158,10 @@ def fingerprint_entity(pk: UUID) -> TextFingerprint:
 
 
 def sync_after_update(memory: Memory, changed: Collection[str]) -> None:
-    """An insight that was edited is recognised by its new text; what is none any more loses its row; what is marked in
-    a new text is kept."""
+    """Update what depends on the fields that were changed: an insight's fingerprint follows its text, a memory that is
+    no insight any more loses its row, and insights marked in a new text are saved."""
+    if {"content", "memory_type"}.isdisjoint(changed):
+        return
     if memory.memory_type == MemoryType.INSIGHT:
         sync_insight_row(memory)
     elif "memory_type" in changed:

@@ -10,7 +10,6 @@ import numpy as np
 from django.db import connection
 from pydantic_core import to_json
 
-from memories.add import purge_expired
 from memories.insights.minhash import (
     NEAR_DUPLICATE_SIMILARITY,
     compute_bands,
@@ -19,6 +18,7 @@ from memories.insights.minhash import (
     jaccard_similarity,
     normalise_text,
 )
+from memories.storage import purge_expired
 
 #: Of those that share a band, for how many it is counted how many they share, and how many of those that share the most
 #: are compared. Both are for crowds of texts that were made after one pattern, so that they cost no more than others.

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from memories.insights.minhash import normalise_text
 from memory_site.core.http.fields import is_visible
 
+#: What every marker line holds: a text without it has no insights.
+MARKER = "★ Insight"
 MIN_INSIGHT_LENGTH, MAX_INSIGHT_LENGTH = 30, 10_000
 #: Insights one text gives at most.
 MAX_INSIGHTS_PER_TEXT = 10

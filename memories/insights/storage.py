@@ -14,12 +14,12 @@ from uuid import UUID
 from django.db import connection
 from pydantic_core import to_json
 
-from memories.add import insert_memories
 from memories.insights.deduplication import Duplicate, NewTextIndex, TextFingerprint, find_duplicates
 from memories.insights.models import Insight, InsightCollection
 from memories.insights.redaction import redact_project_name
 from memories.insights.scoring import score_insight
 from memories.schemas import MemoryIn
+from memories.storage import insert_memories
 from memories.types import MemoryType
 
 MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT, MAX_TAGS_PER_INSIGHT = 64, 32, 256

@@ -9,6 +9,7 @@ from django.db.models import BooleanField, Model, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from memories.edit import save_changes
 from memories.insights.models import Insight
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, InsightDraft, save_insights
@@ -114,7 +115,7 @@ def share_stored_insight(
     before = memory.metadata.get("shared_with")  # the caller's own JSON: it may be anything
     with_whom = [name for name in before if name in insight.projects] if isinstance(before, list) else []
     metadata = memory.metadata | {"share_type": "dependency_aware", "shared_with": merge_unique(with_whom, shown)}
-    memory.revise(metadata=metadata, workflow_id=memory.workflow_id or workflow)
+    save_changes(memory, metadata=metadata, workflow_id=memory.workflow_id or workflow)
 
 
 def merge_unique(*lists: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from memories.extract import MARK
+from memories.insights.parser import MARKER
 from memories.schemas import format_timestamp_sql
 
 # Bounds of what is read, so that the answer comes in time however much there is: words are looked for in the newest
@@ -30,7 +30,7 @@ active AS MATERIALIZED (
     FROM told GROUP BY project ORDER BY count(*) DESC, max(created_at) DESC, project LIMIT {MAX_ACTIVE_PROJECTS}
 ),
 newest AS (
-    SELECT project, regexp_replace(left(content, {MAX_CHARACTERS_PER_MEMORY}), '{MARK}', '', 'g') AS text,
+    SELECT project, regexp_replace(left(content, {MAX_CHARACTERS_PER_MEMORY}), '{MARKER}', '', 'g') AS text,
            sum(least(octet_length(content), {MAX_CHARACTERS_PER_MEMORY})) OVER (PARTITION BY project ORDER BY turn) AS read
     FROM (
         SELECT id, project, row_number() OVER (PARTITION BY project ORDER BY created_at DESC, id DESC) AS turn

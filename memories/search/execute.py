@@ -9,7 +9,6 @@ from uuid import UUID
 from django.db import connection
 from psycopg.types.datetime import TimestamptzLoader
 
-from memories.add import row_to_dict as named_row
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, qualify_out_columns, to_memory_out
@@ -18,6 +17,7 @@ from memories.search.query import EXTRA_COLUMN_COUNT, NEAR_COUNT_INDEX, UNGROUPE
 from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
 from memories.search.words import extract_required
+from memories.storage import row_to_dict as named_row
 
 HIT_COLUMNS = qualify_out_columns("memory")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from memories.add import ALL_COLUMNS, UPSERT_BY_CONTENT_SQL, add_one, make_draft
+from memories.add import add_one
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, to_memory_out
 from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
@@ -12,6 +12,7 @@ from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
+from memories.storage import ALL_COLUMNS, UPSERT_BY_CONTENT_SQL, make_draft
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.responses import json_response
 from sessions_app.models import Namespace

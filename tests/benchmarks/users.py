@@ -6,7 +6,7 @@ from random import Random
 from pgvector import HalfVector
 from pydantic_core import to_json
 
-from memories.add import ALL_COLUMNS, CONTENT_CHANGED, UPSERT_BY_ENTITY_SQL, add_one, make_draft
+from memories.add import add_one
 from memories.graph.models import Relationship
 from memories.graph.traversal import SELECT_RELATED_SQL, find_related
 from memories.models import DueEmbedding, Memory
@@ -17,6 +17,7 @@ from memories.search.execute import build_scope
 from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.statement import build_statement
+from memories.storage import ALL_COLUMNS, CONTENT_CHANGED, UPSERT_BY_ENTITY_SQL, make_draft
 from memories.users.snapshot import SELECT_USER_SNAPSHOT_SQL, load_user_snapshot
 from memory_site.operations.demo_data import MEMORIES
 from sessions_app.models import Namespace

@@ -21,6 +21,7 @@ from ingestion.models import Document, WorkflowExecution
 from ingestion.transfer import importer
 from ingestion.transfer.record_types import RECORD_TYPES
 from memories import active_model, tasks
+from memories.edit import save_changes
 from memories.graph.models import PendingRelationship, Relationship
 from memories.insights.capture import fingerprint_entity
 from memories.insights.deduplication import TextFingerprint
@@ -299,7 +300,7 @@ def test_what_is_there_already_is_kept_and_joined_to(ours, elsewhere, exported, 
 
 def test_what_was_edited_since_stays_edited(ours, exported, bring):
     lines = exported()
-    Memory.objects.get(content="Plain.", user_id="bob").revise(content="Not so plain.")
+    save_changes(Memory.objects.get(content="Plain.", user_id="bob"), content="Not so plain.")
     assert bring(lines).startswith("0 of ")
     assert Memory.objects.filter(user_id="bob", content__contains="lain.").count() == 1
 
@@ -390,7 +391,7 @@ def test_two_insights_of_a_file_that_have_come_to_say_the_same_are_one(api, name
 def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api, namespace, exported, bring):
     save_insights(namespace.pk, [InsightDraft("Anchors hold in clay.")])
     lines = exported()
-    Memory.objects.get().revise(memory_type="agent")
+    save_changes(Memory.objects.get(), memory_type="agent")
     assert bring(lines).startswith("0 of 2 lines are new")
     assert not Insight.objects.exists()
 
@@ -555,7 +556,7 @@ def test_of_several_models_the_vectors_of_the_one_that_serves_are_kept(ours, exp
 
 
 def test_a_memory_edited_since_it_was_embedded_comes_without_its_vector_and_is_due(ours, exported, bring):
-    Memory.objects.get(content="Nobody's.").revise(content="Somebody's.")
+    save_changes(Memory.objects.get(content="Nobody's."), content="Somebody's.")
     lines = exported()
     assert ["vectors" in each for each in select_lines(lines, "memory") if each["content"] == "Somebody's."] == [False]
     delete_everything()

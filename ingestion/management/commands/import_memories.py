@@ -22,11 +22,12 @@ from ingestion.transfer.importer import (
     validate_model,
 )
 from ingestion.transfer.line_schemas import ExportHeader
-from memories import extract, tasks
+from memories import tasks
 from memories.active_model import model_for_supplied_vector
-from memories.add import insert_memories
 from memories.embeddings import EmbedderUnavailable
+from memories.insights.capture import capture_from_stored, may_contain_insights
 from memories.schemas import MemoryIn
+from memories.storage import insert_memories
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem
 from sessions_app.commands import EXIT_FAILED, add_namespace_argument, get_namespace
@@ -146,11 +147,12 @@ class MemoryFileImport:
         except Problem as problem:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
         self.created += len(new)
-        self.insight_candidates += [each for each in zip(ids, memories, strict=True) if extract.teaches(each[1])]
+        self.insight_candidates += [each for each in zip(ids, memories, strict=True) if may_contain_insights(each[1])]
         return ()
 
     def finish(self) -> None:
-        extract.late(self.owner, self.insight_candidates)
+        if self.insight_candidates:
+            capture_from_stored(self.owner, self.insight_candidates)
 
     def summary(self, lines: int, dry_run: bool) -> str:
         if dry_run:

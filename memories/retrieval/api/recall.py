@@ -7,7 +7,6 @@ from uuid import UUID
 from django.db import connection
 from ninja import Router
 
-from memories.add import row_to_dict
 from memories.api.memories import memory_not_found
 from memories.embeddings import EmbeddingError
 from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_access
@@ -17,6 +16,7 @@ from memories.schemas import MemoryOut, SearchIn, qualify_out_columns, to_memory
 from memories.search.execute import find_memories
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
+from memories.storage import row_to_dict
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
