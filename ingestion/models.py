@@ -100,10 +100,10 @@ class Ingestion(models.Model):
     documents_skipped = models.PositiveIntegerField(default=0)
     skipped = models.JSONField(default=list, help_text="Files that were not taken, and why; the first hundred.")
     error = models.TextField(default="", blank=True)
-    tries = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
-    heard_of_at = models.DateTimeField(db_default=Now())
+    last_heartbeat_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     duration_seconds = duration_field("started_at", "finished_at")
 

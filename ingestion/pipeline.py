@@ -54,7 +54,11 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
         if not Ingestion.objects.open().filter(pk=ingestion.pk).exists():
             raise AlreadyRunning(REPOSITORY_BUSY)
         update_progress(
-            ingestion, status=IngestionStatus.IN_PROGRESS, tries=F("tries") + 1, started_at=Now(), finished_at=None
+            ingestion,
+            status=IngestionStatus.IN_PROGRESS,
+            attempts=F("attempts") + 1,
+            started_at=Now(),
+            finished_at=None,
         )
         try:
             yield from process_files(ingestion)

@@ -38,7 +38,7 @@ ingestion_trigger = TaskTrigger(ingest_due)
 
 def process_ingestion(ingestion: Ingestion) -> bool:
     """Do one run to its end; whether it was ours to do."""
-    if ingestion.tries >= MAX_INGESTION_ATTEMPTS:
+    if ingestion.attempts >= MAX_INGESTION_ATTEMPTS:
         update_progress(ingestion, status=IngestionStatus.FAILED, error=GIVEN_UP_ERROR, finished_at=Now())
         return False
     try:

@@ -17,13 +17,13 @@ QUARANTINE_PERIOD = timedelta(days=1)
 
 
 class DueQuerySet(models.QuerySet):
-    """Rows with the moment their work is due: `after` is queue, lease and back-off in one."""
+    """Rows with the moment their work is due: `due_at` is queue, lease and back-off in one."""
 
     def alive(self) -> "DueQuerySet":
         return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()))
 
     def due(self) -> "DueQuerySet":
-        return self.filter(after__lte=Now())
+        return self.filter(due_at__lte=Now())
 
     def waiting(self) -> "DueQuerySet":
         """Everything whose vector is still to come, leased rows included, refused ones not."""
@@ -40,32 +40,32 @@ class DueQuerySet(models.QuerySet):
         A crashed worker's rows come due again when the lease ends.
         """
         with transaction.atomic():
-            due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("after")
+            due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")
             rows = take_within_budget(select_batchable(list(due[:limit])), characters)
             claimed = self.model.objects.filter(pk__in=[row.pk for row in rows])
-            claimed.update(after=Now() + lease, tries=F("tries") + 1)
+            claimed.update(due_at=Now() + lease, attempts=F("attempts") + 1)
         return rows
 
     @retry_on_deadlock
     def release(self, *, after: timedelta = timedelta()) -> int:
         """Undo a claim that came to nothing through no fault of the rows."""
-        return self.filter(tries__gt=0).update(after=Now() + after, tries=F("tries") - 1)
+        return self.filter(attempts__gt=0).update(due_at=Now() + after, attempts=F("attempts") - 1)
 
     @retry_on_deadlock
     def postpone(self, pause: timedelta) -> int:
         """Due again after a pause; the try counts."""
-        return self.update(after=Now() + pause)
+        return self.update(due_at=Now() + pause)
 
     @retry_on_deadlock
     def quarantine(self, error: str) -> int:
         """Push rows far forward, with the reason."""
-        return self.update(after=Now() + QUARANTINE_PERIOD, error=error[:1000], tries=MAX_BATCHED_ATTEMPTS)
+        return self.update(due_at=Now() + QUARANTINE_PERIOD, error=error[:1000], attempts=MAX_BATCHED_ATTEMPTS)
 
 
 def select_batchable(rows: Sequence) -> list:
-    if rows and rows[0].tries >= MAX_BATCHED_ATTEMPTS:
+    if rows and rows[0].attempts >= MAX_BATCHED_ATTEMPTS:
         return [rows[0]]
-    return [row for row in rows if row.tries < MAX_BATCHED_ATTEMPTS]
+    return [row for row in rows if row.attempts < MAX_BATCHED_ATTEMPTS]
 
 
 def take_within_budget(rows: Sequence, characters: int) -> list:

@@ -157,7 +157,7 @@ class Memory(models.Model):
         expression=Func("content", function="memories_sha256"), output_field=models.BinaryField(), db_persist=True
     )
     search_vector = models.GeneratedField(
-        expression=Func("content", "summary", "data", function="memories_words"),
+        expression=Func("content", "summary", "data", function="memories_search_vector"),
         output_field=SearchVectorField(),
         db_persist=True,
     )
@@ -254,18 +254,18 @@ class DueEmbedding(models.Model):
 
     memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
     namespace = namespace_key()
-    after = models.DateTimeField()
-    tries = models.SmallIntegerField(db_default=0)
+    due_at = models.DateTimeField()
+    attempts = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")
     characters = models.IntegerField()
 
     objects = DueQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(F("after"), name="embedding_due")]
+        indexes = [models.Index(F("due_at"), name="embedding_due")]
 
     def __str__(self) -> str:
-        return f"due after {self.after:%Y-%m-%d %H:%M:%S}"
+        return f"due after {self.due_at:%Y-%m-%d %H:%M:%S}"
 
 
 # The memory is locked against edits, so that neither its labels nor its content can change under the vector, and the
@@ -375,7 +375,7 @@ class Reembedding(models.Model):
     memories_refused = models.PositiveIntegerField(default=0)
     error = models.TextField(default="", blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    heard_of_at = models.DateTimeField(db_default=Now())
+    last_heartbeat_at = models.DateTimeField(db_default=Now())
     switched_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     duration_seconds = duration_field("created_at", "finished_at")

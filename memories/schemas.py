@@ -252,14 +252,14 @@ OUT_COLUMNS = (
     "id", "content", "summary", "data", "metadata", "memory_type", "source_system", "user_id", "agent_id",
     "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "entity_system", "entity_id",
     "entity_type", "entity_name", "created_at", "updated_at", "expires_at", "last_accessed_at", "access_count",
-    "base_relevance", "update_count", "last_updated", "due__after",
+    "base_relevance", "update_count", "last_updated", "due__due_at",
 )  # fmt: skip
 
 
 def qualify_out_columns(memory: str) -> str:
     """OUT_COLUMNS for a statement of our own, where the memory goes by this name."""
     own = ", ".join(f"{memory}.{column}" for column in OUT_COLUMNS[:-1])
-    return f"{own}, (SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = {memory}.id)"
+    return f"{own}, (SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = {memory}.id)"
 
 
 TIMESTAMP_COLUMNS = ("created_at", "updated_at", "expires_at", "last_accessed_at", "last_updated")
@@ -290,5 +290,5 @@ def to_memory_out(row: dict[str, Any]) -> dict[str, Any]:
     the query. Takes the row over."""
     entity = {part: row.pop(f"entity_{part}") for part in ("system", "id", "type", "name")}
     row["entity"] = entity if entity["id"] is not None else None
-    row["embedded"] = row.pop("due__after") is None
+    row["embedded"] = row.pop("due__due_at") is None
     return row

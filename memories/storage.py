@@ -141,7 +141,7 @@ def insert_memory(namespace_id: int, memory: MemoryIn, serving: str | None = Non
         write_vectors(namespace_id, [(values[0], one)], serving)
     row = row_to_dict(values)
     if changed or one.vector is not None:  # the statement saw the queue as it was before
-        row["due__after"] = row["updated_at"] if one.vector is None else None
+        row["due__due_at"] = row["updated_at"] if one.vector is None else None
     return row, row["id"] == one.columns["id"]
 
 

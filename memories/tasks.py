@@ -87,12 +87,12 @@ def claim_and_embed(due: DueQuerySet) -> int | None:
     """Claim some of what is due, embed it with no transaction open, keep the vectors: how many. None when there is
     nothing to do, or nobody to do it."""
     claimed = due.claim(MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS, LEASE)
-    hopeless = [row.pk for row in claimed if row.tries >= MAX_EMBEDDING_ATTEMPTS]
+    hopeless = [row.pk for row in claimed if row.attempts >= MAX_EMBEDDING_ATTEMPTS]
     if hopeless:
         get_due_rows(hopeless).quarantine(
             f"Given up after {MAX_EMBEDDING_ATTEMPTS} tries: it ends its worker or makes the embedder fail."
         )
-    mine = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.tries < MAX_EMBEDDING_ATTEMPTS])
+    mine = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.attempts < MAX_EMBEDDING_ATTEMPTS])
     counts = [embed_claimed(model, memories) for model, memories in group_by_model(mine).items()]
     done = [count for count in counts if count is not None]
     return None if not claimed or (len(done) < len(counts) and not any(done)) else sum(done)
@@ -155,12 +155,12 @@ def embed_now(pk: UUID, patience: float) -> bool:
     one = DueEmbedding.objects.filter(pk=pk)
     while time.monotonic() < until:
         claim_and_embed(one)
-        state = one.values_list("after", "tries", "error").first()
+        state = one.values_list("due_at", "attempts", "error").first()
         if state is None:
             return Memory.objects.filter(pk=pk).exists()
-        after, tries, refused = state
+        due_at, attempts, refused = state
         # No try counted and not due: the embedder is away. Given back by another worker, it would be due at once.
-        if refused or (tries == 0 and after > timezone.now()):
+        if refused or (attempts == 0 and due_at > timezone.now()):
             return False
         time.sleep(0.05)
     return False

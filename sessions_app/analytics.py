@@ -12,7 +12,7 @@ MAX_BUSIEST_SESSIONS = 10
 ANALYTICS_SQL = f"""
 WITH living AS MATERIALIZED (
     SELECT namespace_id, session_id, updated_at,
-           sessions_kept(history, now() - {SESSION_TTL_SQL}, %(most)s::integer) AS history
+           sessions_trim_history(history, now() - {SESSION_TTL_SQL}, %(most)s::integer) AS history
     FROM {SESSION_TABLE} session
     WHERE updated_at > now() - {SESSION_TTL_SQL}
         AND (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)

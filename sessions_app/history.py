@@ -24,11 +24,11 @@ STORED_TTL_SQL, SESSION_TTL_SQL = TTL_SQL.format(row="kept"), TTL_SQL.format(row
 ADD_INTERACTIONS_SQL = f"""
 INSERT INTO {SESSION_TABLE} AS kept (id, namespace_id, session_id, ttl_hours, history, updated_at)
 SELECT %(id)s, %(namespace)s, %(session)s, %(own)s::float8,
-       sessions_kept(sessions_stamped(%(added)s::jsonb, at), at - {NEW_TTL_SQL}, %(most)s::integer), at
+       sessions_trim_history(sessions_add_timestamps(%(added)s::jsonb, at), at - {NEW_TTL_SQL}, %(most)s::integer), at
 FROM (SELECT clock_timestamp() AS at OFFSET 0) clock
 ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, created_at, updated_at) = (
-    SELECT sessions_kept(
-               CASE WHEN is_over THEN '[]' ELSE kept.history END || sessions_stamped(%(added)s::jsonb, at),
+    SELECT sessions_trim_history(
+               CASE WHEN is_over THEN '[]' ELSE kept.history END || sessions_add_timestamps(%(added)s::jsonb, at),
                at - CASE WHEN is_over OR %(own)s::float8 > 0 THEN {NEW_TTL_SQL} ELSE {STORED_TTL_SQL} END,
                %(most)s::integer
            ),
@@ -49,10 +49,13 @@ WITH kept AS (
     WHERE namespace_id = %(namespace)s AND session_id = %(session)s AND updated_at > now() - {SESSION_TTL_SQL}
 ),
 pruned AS (
-    UPDATE {SESSION_TABLE} session SET history = sessions_kept(session.history, kept.oldest, %(most)s::integer) FROM kept
-    WHERE session.id = kept.id AND session.history -> 0 ->> 'timestamp' COLLATE "C" <= sessions_stamp(kept.oldest)
+    UPDATE {SESSION_TABLE} session
+    SET history = sessions_trim_history(session.history, kept.oldest, %(most)s::integer)
+    FROM kept
+    WHERE session.id = kept.id
+      AND session.history -> 0 ->> 'timestamp' COLLATE "C" <= sessions_format_timestamp(kept.oldest)
 )
-SELECT sessions_kept(history, oldest, least(%(limit)s::integer, %(most)s::integer)) FROM kept
+SELECT sessions_trim_history(history, oldest, least(%(limit)s::integer, %(most)s::integer)) FROM kept
 """
 
 

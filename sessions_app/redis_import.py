@@ -36,9 +36,9 @@ ON CONFLICT (namespace_id, session_id) DO UPDATE SET ttl_hours =
     CASE WHEN %(own)s::float8 > coalesce(kept.ttl_hours, %(ttl_hours)s::float8) THEN %(own)s::float8
     ELSE kept.ttl_hours END
 RETURNING
-    sessions_kept(kept.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
-    sessions_stamp(clock_timestamp() - {history.STORED_TTL_SQL}),
-    sessions_stamp(clock_timestamp())
+    sessions_trim_history(kept.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
+    sessions_format_timestamp(clock_timestamp() - {history.STORED_TTL_SQL}),
+    sessions_format_timestamp(clock_timestamp())
 """
 
 

@@ -90,7 +90,7 @@ def compute_duration(run: Ingestion) -> float | None:
     """How long it took, has taken so far, or took until it was last heard of."""
     if run.started_at is None:
         return None
-    until = run.finished_at or (timezone.now() if run.status in OPEN_STATUSES else run.heard_of_at)
+    until = run.finished_at or (timezone.now() if run.status in OPEN_STATUSES else run.last_heartbeat_at)
     return max((until - run.started_at).total_seconds(), 0)
 
 
@@ -271,8 +271,8 @@ def describe_pace(run: Ingestion) -> list[str]:
             f"begun {run.started_at:%Y-%m-%d %H:%M:%S}",
             f"{DURATION_LABELS[run.status]} {format_duration(compute_duration(run))}",
         ]
-    if run.tries > 1:
-        found += [f"attempt {run.tries}"]
+    if run.attempts > 1:
+        found += [f"attempt {run.attempts}"]
     if rate:
         found += [f"{rate:.1f} documents a second"]
     if run.status == IngestionStatus.IN_PROGRESS:
@@ -282,12 +282,12 @@ def describe_pace(run: Ingestion) -> list[str]:
 
 def compute_rate(run: Ingestion) -> float:
     """Documents a second, up to when it was last heard of."""
-    seconds = (run.heard_of_at - run.started_at).total_seconds() if run.started_at else 0
+    seconds = (run.last_heartbeat_at - run.started_at).total_seconds() if run.started_at else 0
     return run.documents_done / seconds if seconds > 0 else 0
 
 
 def describe_remaining_time(run: Ingestion, rate: float) -> list[str]:
-    if timezone.now() - run.heard_of_at > WORKER_TIMEOUT:
+    if timezone.now() - run.last_heartbeat_at > WORKER_TIMEOUT:
         return ["its worker has gone silent: another one takes it up soon"]
     if not rate or run.documents_total is None:
         return []

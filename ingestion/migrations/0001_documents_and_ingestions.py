@@ -110,10 +110,10 @@ class Migration(migrations.Migration):
                     models.JSONField(default=list, help_text="Files that were not taken, and why; the first hundred."),
                 ),
                 ("error", models.TextField(blank=True, default="")),
-                ("tries", models.PositiveSmallIntegerField(default=0)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("started_at", models.DateTimeField(null=True)),
-                ("heard_of_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
                     "duration_seconds",

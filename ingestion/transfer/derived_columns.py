@@ -26,9 +26,9 @@ def derive_line_columns(kind: str, read: BaseModel) -> dict[str, Any]:
     if kind == "insight" and read.projects:
         return {"projects": list(dict.fromkeys(map(redact_project_name, read.projects)))}
     if kind == "project_group":
-        return {"masks": map_redacted_names(read.projects or ())}
+        return {"redacted_names": map_redacted_names(read.projects or ())}
     if kind == "project_dependency":
-        return {"masks": map_redacted_names(filter(None, (read.source_project, read.target_project)))}
+        return {"redacted_names": map_redacted_names(filter(None, (read.source_project, read.target_project)))}
     return {}
 
 

@@ -68,7 +68,7 @@ def build_columns_sql(kind: RecordType, rows: Mapping[str, models.QuerySet]) -> 
             columns.append(f'CASE WHEN "{name}" IN ({exported}) THEN "{name}" END AS "{name}"')
             more += given
         else:
-            columns.append(f'"{name}"')
+            columns.append(f'"{name}" AS "{kind.file_name(name)}"')
     return f"SELECT {', '.join(columns)} FROM ({sql}) rows", more + parameters
 
 

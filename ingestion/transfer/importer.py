@@ -338,9 +338,13 @@ def parse_line(number: int, given: Any, text: str) -> ParsedLine:
         history = [encrypt(interaction.model_dump()) for interaction in read.history]
         text = json.dumps(given | {"history": history})
     vectors = [(each.model, each.vector) for each in getattr(read, "vectors", [])]
-    own, anew = getattr(read, RECORD_TYPES[kind].key), derive_line_columns(kind, read)
-    columns = read.model_fields_set - {"kind", "vectors"} | {*RECORD_TYPES[kind].derived}
-    return ParsedLine(number, kind, own, frozenset(columns), merge_columns(text, anew), vectors)
+    record_type = RECORD_TYPES[kind]
+    given_names = read.model_fields_set - {"kind", "vectors"}
+    renamed = {column: name for column, name in record_type.file_names.items() if name in given_names}
+    own_values = {column: getattr(read, name) for column, name in renamed.items()} | derive_line_columns(kind, read)
+    columns = given_names - {*renamed.values()} | {*renamed, *record_type.derived}
+    row_id = getattr(read, record_type.key)
+    return ParsedLine(number, kind, row_id, frozenset(columns), merge_columns(text, own_values), vectors)
 
 
 def validate_model(model: type[BaseModel], given: dict[str, Any]) -> BaseModel:

@@ -177,9 +177,8 @@ def build_line_schema(kind: str) -> type[BaseModel]:
     """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there.
     What is derived may stand there, as in files of old, and says nothing."""
     own = RECORD_TYPES[kind]
-    fields = {each.column: (get_field_type(each), None) for each in own.fields} | dict.fromkeys(
-        own.derived, (Any, None)
-    )
+    fields = {own.file_name(each.column): (get_field_type(each), None) for each in own.fields}
+    fields |= dict.fromkeys(map(own.file_name, own.derived), (Any, None))
     if kind == "insight":
         fields["projects"] = (Annotated[list[Label], Field(max_length=MAX_PROJECTS_PER_INSIGHT)], [])
     if kind == "session":

@@ -33,6 +33,8 @@ class RecordType:
     key: str = "id"
     #: Columns that are made of the others or of a memory: never written, and never believed (derived.py).
     derived: tuple[str, ...] = ()
+    #: Names in the file of columns that are called something else here: the format outlives the names of columns.
+    file_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def table(self) -> str:
@@ -47,6 +49,9 @@ class RecordType:
     def columns(self) -> list[str]:
         return [each.column for each in self.fields]
 
+    def file_name(self, column: str) -> str:
+        return self.file_names.get(column, column)
+
 
 MEMORY_IDENTITY_SQL = """
 CASE WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id)::text
@@ -56,12 +61,13 @@ DOCUMENT_IDENTITY_SQL = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text 
 SESSION_LINK_IDENTITY_SQL = "ROW(source_session_id, target_session_id, link_type)::text"
 RELATIONSHIP_IDENTITY_SQL = "ROW(from_memory_id, to_memory_id, type)::text"
 PENDING_RELATIONSHIP_IDENTITY_SQL = "ROW(from_memory_id, entity_system, entity_id, type, reverse)::text"
-CLUSTER_IDENTITY_SQL = "ROW(memory_type, knowledge_key(tags))::text"
+CLUSTER_IDENTITY_SQL = "ROW(memory_type, knowledge_tags_key(tags))::text"
 PROJECT_DEPENDENCY_IDENTITY_SQL = "ROW(source_project, target_project, type)::text"
 INSIGHT_REFERENCES = {"memory_id": "memory", "source_memory_id": "memory", "conversation_id": "conversation"}
 USER_KEY_IDENTITY_SQL = "ROW(user_id, key)::text"
 CONTENT_HASH_COLUMN = {"content_hash": "memories_sha256(value ->> 'content')"}
 RELATIONSHIP_REFERENCES = {"from_memory_id": "memory", "to_memory_id": "memory"}
+REDACTED_NAMES_FILE_NAME = {"redacted_names": "masks"}
 #: By name, in the order of the lines: what is named comes first, and clusters before PostgreSQL makes others for the
 #: memories that come.
 RECORD_TYPES = {
@@ -69,7 +75,7 @@ RECORD_TYPES = {
     for kind in (
         RecordType("document", Document, identity=DOCUMENT_IDENTITY_SQL),
         RecordType("conversation", Conversation),
-        RecordType("cluster", Cluster, identity=CLUSTER_IDENTITY_SQL),
+        RecordType("cluster", Cluster, identity=CLUSTER_IDENTITY_SQL, file_names={"is_explicit": "told"}),
         RecordType("memory", Memory, {"document_id": "document"}, MEMORY_IDENTITY_SQL, CONTENT_HASH_COLUMN),
         RecordType(
             "insight",
@@ -81,9 +87,19 @@ RECORD_TYPES = {
         ),
         RecordType("pattern", Pattern, identity=USER_KEY_IDENTITY_SQL),
         RecordType("preference", Preference, identity=USER_KEY_IDENTITY_SQL),
-        RecordType("project_group", ProjectGroup, identity="name", derived=("masks",)),
         RecordType(
-            "project_dependency", ProjectDependency, identity=PROJECT_DEPENDENCY_IDENTITY_SQL, derived=("masks",)
+            "project_group",
+            ProjectGroup,
+            identity="name",
+            derived=("redacted_names",),
+            file_names=REDACTED_NAMES_FILE_NAME,
+        ),
+        RecordType(
+            "project_dependency",
+            ProjectDependency,
+            identity=PROJECT_DEPENDENCY_IDENTITY_SQL,
+            derived=("redacted_names",),
+            file_names=REDACTED_NAMES_FILE_NAME,
         ),
         RecordType("session", SessionMemory, identity="session_id"),
         RecordType("session_link", SessionLink, identity=SESSION_LINK_IDENTITY_SQL),
@@ -108,7 +124,7 @@ def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.Quer
     """The rows to export, by kind: the living ones of a namespace, or what there is of one user. His sessions are those
     that his memories and conversations name."""
     rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in RECORD_TYPES.items()}
-    rows["cluster"] = rows["cluster"].filter(told=True)  # the others come with their memories
+    rows["cluster"] = rows["cluster"].filter(is_explicit=True)  # the others come with their memories
     if user_id is not None:
         for name in ("document", "cluster", "project_group", "project_dependency"):
             rows[name] = rows[name].none()

@@ -76,8 +76,8 @@ class BaseRelationship(models.Model):
 class Relationship(BaseRelationship):
     """From one memory to another of the same user; the same pair and type again is the same relationship."""
 
-    from_memory = memory_foreign_key("leading")
-    to_memory = memory_foreign_key("arriving")
+    from_memory = memory_foreign_key("outgoing")
+    to_memory = memory_foreign_key("incoming")
 
     objects = RelationshipQuerySet.as_manager()
 
@@ -175,7 +175,7 @@ class Erasure(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
     user_digest = models.BinaryField(editable=False)
-    by = models.CharField(max_length=255)
+    requested_by = models.CharField(max_length=255)
     # How many rows by kind.
     erased = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())

@@ -64,7 +64,7 @@ WITH missed AS (
 )
 SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY namespace_id, owner
 """
-RESOLVE_PENDING_SQL = "SELECT graph_join_waiting(%s)"
+RESOLVE_PENDING_SQL = "SELECT graph_resolve_pending(%s)"
 SET_LOCK_TIMEOUT_SQL = "SET LOCAL lock_timeout = '1s'"
 LOCK_ERRORS = (LockNotAvailable, DeadlockDetected)
 

@@ -44,7 +44,7 @@ INSIGHT_OUT_COLUMNS = {
     "topics": "insight__topics", "projects": "insight__projects", "confidence": "confidence",
     "quality": "insight__quality", "usage_count": "insight__usage_count", "last_used_at": "insight__last_used_at",
     "source_memory_id": "insight__source_memory_id", "conversation_id": "insight__conversation_id",
-    "user_id": "user_id", "tags": "tags", "created_at": "created_at", "updated_at": "updated_at", "due": "due__after",
+    "user_id": "user_id", "tags": "tags", "created_at": "created_at", "updated_at": "updated_at", "due": "due__due_at",
 }  # fmt: skip
 
 

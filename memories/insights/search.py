@@ -87,7 +87,7 @@ def convert_hit_to_insight(found: dict[str, Any]) -> dict[str, Any]:
     """A hit's insight, out of its memory and what its ranking says besides."""
     memory = found.pop("memory")
     own = {column: found.pop(column) for column in INSIGHT_HIT_COLUMNS}
-    embedded = {"due__after": None if memory["embedded"] else memory["updated_at"]}
+    embedded = {"due__due_at": None if memory["embedded"] else memory["updated_at"]}
     return insight_out(memory | own | embedded)
 
 

@@ -7,7 +7,9 @@ from django.db import connection
 
 from memories.insights.schemas import INSIGHT_OUT_COLUMNS, insight_out_from_values
 
-COLUMN_EXPRESSIONS = {"due__after": "(SELECT due.after FROM memories_dueembedding due WHERE due.memory_id = memory.id)"}
+COLUMN_EXPRESSIONS = {
+    "due__due_at": "(SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = memory.id)"
+}
 RETURNED_COLUMNS_SQL = ", ".join(
     COLUMN_EXPRESSIONS.get(column)
     or (f"insight.{column[9:]}" if column.startswith("insight__") else f"memory.{column}")

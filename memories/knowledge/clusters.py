@@ -11,12 +11,12 @@ EMPTY_CLUSTER_BATCH_SIZE = 1_000
 CREATE_DUE_CLUSTERS_SQL = """
 WITH due AS (DELETE FROM knowledge_duecluster RETURNING namespace_id, memory_type, key)
 SELECT count(*) FROM (
-    SELECT knowledge_need_cluster(due.namespace_id, due.memory_type, found.tags)
+    SELECT knowledge_ensure_cluster(due.namespace_id, due.memory_type, found.tags)
     FROM (SELECT DISTINCT namespace_id, memory_type, key FROM due) due
     CROSS JOIN LATERAL (
         SELECT tags FROM memories_memory memory
         WHERE memory.namespace_id = due.namespace_id AND memory.memory_type = due.memory_type
-          AND knowledge_key(memory.tags) = due.key AND cardinality(memory.tags) > 0
+          AND knowledge_tags_key(memory.tags) = due.key AND cardinality(memory.tags) > 0
         LIMIT 1
     ) found
     OFFSET 0
@@ -24,12 +24,12 @@ SELECT count(*) FROM (
 """
 # Cluster by cluster (that is what OFFSET does): joined, all memories would be read. The function asks again.
 REMOVE_EMPTY_CLUSTERS_SQL = f"""
-SELECT count(*) FILTER (WHERE knowledge_leave_cluster(namespace_id, memory_type, key)) FROM (
+SELECT count(*) FILTER (WHERE knowledge_drop_empty_cluster(namespace_id, memory_type, key)) FROM (
     SELECT namespace_id, memory_type, key FROM knowledge_cluster cluster
-    WHERE NOT told AND NOT EXISTS (
+    WHERE NOT is_explicit AND NOT EXISTS (
         SELECT FROM memories_memory memory
         WHERE memory.namespace_id = cluster.namespace_id AND memory.memory_type = cluster.memory_type
-          AND knowledge_key(memory.tags) = cluster.key AND cardinality(memory.tags) > 0
+          AND knowledge_tags_key(memory.tags) = cluster.key AND cardinality(memory.tags) > 0
         OFFSET 0
     )
     LIMIT {EMPTY_CLUSTER_BATCH_SIZE}

@@ -33,7 +33,7 @@ class HasTags(Func):
 
 
 class TagsKey(Func):
-    function = "knowledge_key"
+    function = "knowledge_tags_key"
     output_field = models.BinaryField()
 
 
@@ -71,7 +71,9 @@ class ClusterQuerySet(models.QuerySet):
 
     def in_namespace(self, namespace_id: int) -> "ClusterQuerySet":
         """Every operation of a caller starts here. Of what has expired nothing is told."""
-        return self.filter(Q(told=True) | Q(GreaterThan(count_up_to(self.members, 1), 0)), namespace_id=namespace_id)
+        return self.filter(
+            Q(is_explicit=True) | Q(GreaterThan(count_up_to(self.members, 1), 0)), namespace_id=namespace_id
+        )
 
     def with_importance(self) -> "ClusterQuerySet":
         """With `importance_score`, 0.5 to 5. A memory that came changed the cluster."""
@@ -108,18 +110,18 @@ class Cluster(models.Model):
     tags = ArrayField(models.CharField(max_length=128))
     # SHA-256: 256 tags of 128 characters are too much for an index.
     key = models.GeneratedField(
-        expression=Func("tags", function="knowledge_key"), output_field=models.BinaryField(), db_persist=True
+        expression=Func("tags", function="knowledge_tags_key"), output_field=models.BinaryField(), db_persist=True
     )
     name = models.CharField(max_length=255, blank=True, help_text="Its type and tags, when there is none.")
     description = models.TextField(null=True, blank=True)
     topics = ArrayField(models.CharField(max_length=255), default=list, blank=True)
     confidence = models.FloatField(db_default=1)
     # Whether somebody said something of it, and it stays without members.
-    told = models.BooleanField(db_default=False, editable=False)
+    is_explicit = models.BooleanField(db_default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
     words = models.GeneratedField(
-        expression=Func("name", "description", "tags", "topics", function="knowledge_words"),
+        expression=Func("name", "description", "tags", "topics", function="knowledge_cluster_lexemes"),
         output_field=ArrayField(TextField()),
         db_persist=True,
     )

@@ -12,7 +12,7 @@ RETURN sha256(convert_to(content, 'UTF8'));
 # An underscore and not a space, so that a web search takes such a name for one thing too. What goes on for 255
 # characters without a space is cut: the parser's time grows with the square of a word's length (100,000 took 36 s).
 TEXT = r"""
-CREATE FUNCTION memories_text(given text) RETURNS text
+CREATE FUNCTION memories_normalize_text(given text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN regexp_replace(
     regexp_replace(
@@ -24,16 +24,16 @@ RETURN regexp_replace(
 
 # The same for the strings inside an object: neither a quote nor a backslash can stand in what is cut.
 STRINGS = r"""
-CREATE FUNCTION memories_strings(given jsonb) RETURNS jsonb
+CREATE FUNCTION memories_normalize_json(given jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN regexp_replace(given::text, '[^[:space:]"\\]{255}', '\& ', 'g')::jsonb;
 """
 
 WORDS = """
-CREATE FUNCTION memories_words(content text, summary text, data jsonb) RETURNS tsvector
+CREATE FUNCTION memories_search_vector(content text, summary text, data jsonb) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN to_tsvector('pg_catalog.english'::regconfig, memories_text(coalesce(summary || ' ', '') || content))
-    || coalesce(jsonb_to_tsvector('pg_catalog.english'::regconfig, memories_strings(data), '["string"]'), ''::tsvector);
+RETURN to_tsvector('pg_catalog.english'::regconfig, memories_normalize_text(coalesce(summary || ' ', '') || content))
+    || coalesce(jsonb_to_tsvector('pg_catalog.english'::regconfig, memories_normalize_json(data), '["string"]'), ''::tsvector);
 """
 
 
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS vector", migrations.RunSQL.noop),
         migrations.RunSQL(SHA256, "DROP FUNCTION memories_sha256(text)"),
-        migrations.RunSQL(TEXT, "DROP FUNCTION memories_text(text)"),
-        migrations.RunSQL(STRINGS, "DROP FUNCTION memories_strings(jsonb)"),
-        migrations.RunSQL(WORDS, "DROP FUNCTION memories_words(text, text, jsonb)"),
+        migrations.RunSQL(TEXT, "DROP FUNCTION memories_normalize_text(text)"),
+        migrations.RunSQL(STRINGS, "DROP FUNCTION memories_normalize_json(jsonb)"),
+        migrations.RunSQL(WORDS, "DROP FUNCTION memories_search_vector(text, text, jsonb)"),
     ]

@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                     "search_vector",
                     models.GeneratedField(
                         db_persist=True,
-                        expression=models.Func("content", "summary", "data", function="memories_words"),
+                        expression=models.Func("content", "summary", "data", function="memories_search_vector"),
                         output_field=django.contrib.postgres.search.SearchVectorField(),
                     ),
                 ),
@@ -145,8 +145,8 @@ class Migration(migrations.Migration):
                         to="memories.memory",
                     ),
                 ),
-                ("after", models.DateTimeField()),
-                ("tries", models.SmallIntegerField(db_default=0)),
+                ("due_at", models.DateTimeField()),
+                ("attempts", models.SmallIntegerField(db_default=0)),
                 ("error", models.TextField(db_default="")),
                 ("characters", models.IntegerField()),
                 (
@@ -435,7 +435,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="dueembedding",
-            index=models.Index(models.F("after"), name="embedding_due"),
+            index=models.Index(models.F("due_at"), name="embedding_due"),
         ),
         migrations.AddIndex(
             model_name="embedding",

@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 ("memories_refused", models.PositiveIntegerField(default=0)),
                 ("error", models.TextField(blank=True, default="")),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("heard_of_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("switched_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 (

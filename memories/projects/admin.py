@@ -55,7 +55,7 @@ class ProjectForm(SchemaForm):
 
 class ProjectList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        self.queryset = self.queryset.defer("masks", "metadata")
+        self.queryset = self.queryset.defer("redacted_names", "metadata")
         super().get_results(request)
 
 
@@ -95,7 +95,11 @@ class GroupForm(ProjectForm):
 
     def implied(self) -> dict[str, Any]:
         """The names under which insights know its projects."""
-        return {"masks": map_redacted_names(self.cleaned_data["projects"])} if "projects" in self.changed_data else {}
+        return (
+            {"redacted_names": map_redacted_names(self.cleaned_data["projects"])}
+            if "projects" in self.changed_data
+            else {}
+        )
 
 
 @admin.register(ProjectGroup)
@@ -159,7 +163,7 @@ class DependencyForm(ProjectForm):
     def implied(self) -> dict[str, Any]:
         """The names under which insights know the two."""
         both = [self.cleaned_data[name] for name in DEPENDENCY_ENDS if name in self.cleaned_data]
-        return {"masks": map_redacted_names(both)} if both else {}
+        return {"redacted_names": map_redacted_names(both)} if both else {}
 
 
 @admin.register(ProjectDependency)

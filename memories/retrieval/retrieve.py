@@ -118,7 +118,7 @@ AND upper(entity_id) = ANY (ARRAY(SELECT upper(form) FROM unnest(%s::text[]) AS 
 SELECT_OCCURRING_FORMS_SQL = """
 SELECT form FROM unnest(%s::text[]) AS form WHERE EXISTS (
     SELECT FROM memories_memory WHERE namespace_id = %s AND user_id = %s
-    AND search_vector @@ phraseto_tsquery('english', memories_text(form))
+    AND search_vector @@ phraseto_tsquery('english', memories_normalize_text(form))
 )"""
 
 

@@ -20,8 +20,8 @@ SCOPE_CTE = (
     "scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM ({rows}) AS given (id, words) {required})"
 )
 # A requirement of nothing but stop words is none.
-REQUIRED_FILTER_SQL = """WHERE numnode(websearch_to_tsquery('english', memories_text(%(required)s))) = 0
-    OR words @@ websearch_to_tsquery('english', memories_text(%(required)s))"""
+REQUIRED_FILTER_SQL = """WHERE numnode(websearch_to_tsquery('english', memories_normalize_text(%(required)s))) = 0
+    OR words @@ websearch_to_tsquery('english', memories_normalize_text(%(required)s))"""
 
 
 def extract_required(query: str | None) -> str | None:
@@ -41,7 +41,7 @@ nodes AS MATERIALIZED (
     SELECT row_number() OVER () AS n, node::tsquery AS node
     FROM (
         SELECT m[1] AS node
-        FROM querytree(websearch_to_tsquery('english', memories_text(%(query)s))) tree, LATERAL (
+        FROM querytree(websearch_to_tsquery('english', memories_normalize_text(%(query)s))) tree, LATERAL (
             SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?: <(?:-|\d+)> '(?:[^']|'')+')+)$$, 'g') AS m
             UNION ALL
             SELECT regexp_matches(tree, $$('(?:[^']|'')+')$$, 'g')

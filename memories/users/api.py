@@ -78,7 +78,9 @@ def erase_user(request: ApiRequest, user_id: Label, dry_run: bool = False):
     """Erase everything of a user: memories, vectors, relationships, conversations, the sessions that are his alone.
     `dry_run` counts and erases nothing."""
     whose = (request.auth.namespace_id, user_id)
-    found = count_rows(collect_user_rows(*whose)) if dry_run else erase(*whose, by=f"mem_{request.auth.key_id}")
+    found = (
+        count_rows(collect_user_rows(*whose)) if dry_run else erase(*whose, requested_by=f"mem_{request.auth.key_id}")
+    )
     if not found:
         raise Problem(404, "Nothing is known of this user.")
     if not dry_run:

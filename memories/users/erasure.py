@@ -143,13 +143,13 @@ def find_answers_naming_user(namespace_id: int, user_id: str, rows: RowsByKind) 
 
 
 @retry_on_deadlock
-def erase(namespace_id: int, user_id: str, by: str) -> dict[str, int]:
-    """Erase a user, all or nothing: what was erased, by kind. Noted as an Erasure, whoever asked for it `by` name."""
+def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
+    """Erase a user, all or nothing: what was erased, by kind. Noted as an Erasure, with the name of the requester."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(NO_STATEMENT_TIMEOUT)
         erased = delete_rows(collect_user_rows(namespace_id, user_id))
         if erased:
-            record_erasure(namespace_id, user_id, by, erased)
+            record_erasure(namespace_id, user_id, requested_by, erased)
     if erased:
         compact_totals()  # his totals are none now, and their rows go
     return erased
@@ -188,8 +188,10 @@ def raw_delete(rows: QuerySet) -> int:
     return rows._raw_delete(rows.db)
 
 
-def record_erasure(namespace_id: int, user_id: str, by: str, erased: dict[str, Any]) -> None:
-    Erasure.objects.create(namespace_id=namespace_id, user_digest=hash_user_id(user_id), by=by, erased=erased)
+def record_erasure(namespace_id: int, user_id: str, requested_by: str, erased: dict[str, Any]) -> None:
+    Erasure.objects.create(
+        namespace_id=namespace_id, user_digest=hash_user_id(user_id), requested_by=requested_by, erased=erased
+    )
 
 
 def hash_user_id(user_id: str) -> bytes:

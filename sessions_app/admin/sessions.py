@@ -161,7 +161,7 @@ def build_page_context(session: SessionMemory) -> dict[str, Any]:
 def fetch_live_interactions(session: SessionMemory) -> list[Interaction]:
     """The stored interactions that are not over, oldest first. Looking at them changes nothing."""
     most = Value(settings.MEMORY_MAX_CONTEXT_LENGTH)
-    history = Func(F("history"), expiry_cutoff(), most, function="sessions_kept", output_field=JSONField())
+    history = Func(F("history"), expiry_cutoff(), most, function="sessions_trim_history", output_field=JSONField())
     return next(iter(SessionMemory.objects.filter(pk=session.pk).values_list(history, flat=True)), [])
 
 

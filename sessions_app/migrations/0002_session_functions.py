@@ -2,7 +2,7 @@ from django.db import migrations
 
 # As text of one fixed form, moments are compared without being read: the same order, and no time zone to depend on.
 STAMP = """
-CREATE FUNCTION sessions_stamp(moment timestamptz) RETURNS text
+CREATE FUNCTION sessions_format_timestamp(moment timestamptz) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"');
 """
@@ -10,7 +10,7 @@ RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"');
 # The newest interactions of a history that are younger than a moment, oldest first; of equal age in order of arrival.
 # Of more than four megabytes the oldest go as well: the whole is written anew with every addition.
 KEPT = """
-CREATE FUNCTION sessions_kept(history jsonb, oldest timestamptz, most integer) RETURNS jsonb
+CREATE FUNCTION sessions_trim_history(history jsonb, oldest timestamptz, most integer) RETURNS jsonb
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
     SELECT coalesce(jsonb_agg(interaction ORDER BY at, place), '[]')
@@ -20,7 +20,7 @@ RETURN (
         FROM (
             SELECT interaction, interaction ->> 'timestamp' COLLATE "C" AS at, place
             FROM jsonb_array_elements(history) WITH ORDINALITY AS given(interaction, place)
-            WHERE interaction ->> 'timestamp' COLLATE "C" > sessions_stamp(oldest)
+            WHERE interaction ->> 'timestamp' COLLATE "C" > sessions_format_timestamp(oldest)
         ) young
         WINDOW newer AS (ORDER BY at DESC, place DESC ROWS UNBOUNDED PRECEDING)
     ) newest
@@ -30,10 +30,10 @@ RETURN (
 
 # Interactions that came without a time get this one.
 STAMPED = """
-CREATE FUNCTION sessions_stamped(added jsonb, moment timestamptz) RETURNS jsonb
+CREATE FUNCTION sessions_add_timestamps(added jsonb, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
-    SELECT jsonb_agg(jsonb_build_object('timestamp', sessions_stamp(moment)) || interaction ORDER BY place)
+    SELECT jsonb_agg(jsonb_build_object('timestamp', sessions_format_timestamp(moment)) || interaction ORDER BY place)
     FROM jsonb_array_elements(added) WITH ORDINALITY AS given(interaction, place)
 );
 """
@@ -42,7 +42,7 @@ RETURN (
 class Migration(migrations.Migration):
     dependencies = [("sessions_app", "0001_initial")]
     operations = [
-        migrations.RunSQL(STAMP, "DROP FUNCTION sessions_stamp(timestamptz)"),
-        migrations.RunSQL(KEPT, "DROP FUNCTION sessions_kept(jsonb, timestamptz, integer)"),
-        migrations.RunSQL(STAMPED, "DROP FUNCTION sessions_stamped(jsonb, timestamptz)"),
+        migrations.RunSQL(STAMP, "DROP FUNCTION sessions_format_timestamp(timestamptz)"),
+        migrations.RunSQL(KEPT, "DROP FUNCTION sessions_trim_history(jsonb, timestamptz, integer)"),
+        migrations.RunSQL(STAMPED, "DROP FUNCTION sessions_add_timestamps(jsonb, timestamptz)"),
     ]

@@ -31,7 +31,9 @@ class SessionQuerySet(models.QuerySet):
 
     def with_length(self) -> "SessionQuerySet":
         """With `history_length`, the number of interactions that are not over."""
-        kept = Func(F("history"), expiry_cutoff(), Value(settings.MEMORY_MAX_CONTEXT_LENGTH), function="sessions_kept")
+        kept = Func(
+            F("history"), expiry_cutoff(), Value(settings.MEMORY_MAX_CONTEXT_LENGTH), function="sessions_trim_history"
+        )
         return self.annotate(
             history_length=Func(kept, function="jsonb_array_length", output_field=models.IntegerField())
         )

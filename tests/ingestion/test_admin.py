@@ -35,8 +35,8 @@ def create_ingestion(
 
 def create_running_ingestion(namespace: Namespace, seconds: int = 10, **fields: object) -> Ingestion:
     now = timezone.now()
-    values = {"documents_total": 897, "documents_done": 412, "documents_changed": 400, "chunks": 1703, "tries": 1}
-    times = {"started_at": now - timedelta(seconds=seconds), "heard_of_at": now}
+    values = {"documents_total": 897, "documents_done": 412, "documents_changed": 400, "chunks": 1703, "attempts": 1}
+    times = {"started_at": now - timedelta(seconds=seconds), "last_heartbeat_at": now}
     return create_ingestion(namespace, **{"status": "in_progress"} | values | times | fields)
 
 
@@ -169,10 +169,12 @@ def test_a_run_that_waits_and_one_that_reads_and_one_that_is_silent_say_so(conso
     )
     reading = create_running_ingestion(namespace, repo_id="b", documents_total=None, documents_done=0)
     assert "reading the folder" in fetch_page_text(console, get_page_url(reading))
-    silent = create_running_ingestion(namespace, 600, repo_id="c", heard_of_at=timezone.now() - timedelta(minutes=5))
+    silent = create_running_ingestion(
+        namespace, 600, repo_id="c", last_heartbeat_at=timezone.now() - timedelta(minutes=5)
+    )
     assert "has gone silent" in fetch_page_text(console, get_page_url(silent))
     assert "attempt 3" in fetch_page_text(
-        console, get_page_url(create_running_ingestion(namespace, repo_id="d", tries=3))
+        console, get_page_url(create_running_ingestion(namespace, repo_id="d", attempts=3))
     )
 
 

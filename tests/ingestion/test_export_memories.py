@@ -335,7 +335,7 @@ def test_more_than_a_batch(api, namespace, exported, bring):
 def test_what_is_derived_is_made_anew_whatever_a_line_says(api, ours, exported, bring):
     lines, before = exported(), load_everything()
     masks = {"a secret": masked_name("a secret")}
-    assert list(ProjectGroup.objects.values_list("masks", flat=True)) == [masks]
+    assert list(ProjectGroup.objects.values_list("redacted_names", flat=True)) == [masks]
     delete_everything()
     for number, line in enumerate(lines, 1):
         if (kind := json.loads(line)["kind"]) in ("project_group", "project_dependency"):

@@ -345,11 +345,11 @@ def test_a_run_that_was_ended_in_the_middle_is_done_again_to_the_same_end(namesp
     list(islice(states, documents))
     states.close()
     assert Document.objects.filter(path="docs/old.md").exists()
-    Ingestion.objects.filter(pk=row.pk).update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    Ingestion.objects.filter(pk=row.pk).update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=61))
     assert ingest_due() == 1
     row.refresh_from_db()
     assert get_counts(row)[:3] == (IngestionStatus.COMPLETED, 15, 15)
-    assert (row.documents_changed, row.tries, row.documents_deleted) == (15 - documents, 2, 1)
+    assert (row.documents_changed, row.attempts, row.documents_deleted) == (15 - documents, 2, 1)
     assert snapshot_repository(namespace) == ingest_elsewhere(site, ingest)
 
 
@@ -361,15 +361,15 @@ def test_a_worker_does_what_nobody_has_begun(namespace, site):
     row = create_pending(namespace, site)
     assert ingest_due() == 1
     row.refresh_from_db()
-    assert (row.status, row.tries) == (IngestionStatus.COMPLETED, 1)
+    assert (row.status, row.attempts) == (IngestionStatus.COMPLETED, 1)
     assert ingest_due() == 0
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(55, 0), (61, 1)])
 def test_a_run_is_taken_up_when_its_worker_is_silent(namespace, site, seconds, done):
     write_files(site, FILES)
-    row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, tries=1)
-    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=seconds))
+    row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, attempts=1)
+    Ingestion.objects.update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=seconds))
     assert ingest_due() == done
     row.refresh_from_db()
     assert row.status == (IngestionStatus.COMPLETED if done else IngestionStatus.IN_PROGRESS)
@@ -377,8 +377,8 @@ def test_a_run_is_taken_up_when_its_worker_is_silent(namespace, site, seconds, d
 
 def test_a_run_that_ends_its_workers_is_given_up(namespace, site):
     write_files(site, FILES)
-    row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, tries=MAX_INGESTION_ATTEMPTS)
-    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, attempts=MAX_INGESTION_ATTEMPTS)
+    Ingestion.objects.update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=61))
     assert ingest_due() == 0
     row.refresh_from_db()
     assert (row.status, row.error) == (IngestionStatus.FAILED, GIVEN_UP_ERROR)
@@ -415,7 +415,7 @@ def test_a_worker_leaves_alone_what_is_at_work(namespace, site):
     with lock_repository(namespace.pk, "site"):
         assert run_at_once([ingest_due]) == [0]
     row.refresh_from_db()
-    assert (row.status, row.tries) == (IngestionStatus.PENDING, 0)
+    assert (row.status, row.attempts) == (IngestionStatus.PENDING, 0)
 
 
 # Over the API
@@ -528,7 +528,7 @@ def test_a_run_that_is_taken_up_after_its_root_was_withdrawn_deletes_nothing(nam
     write_files(site, {"a.md": "tea"})
     ingest()
     row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS)
-    Ingestion.objects.update(heard_of_at=F("heard_of_at") - timedelta(seconds=61))
+    Ingestion.objects.update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=61))
     settings.INGESTION_ROOTS = []
     ingest_due()
     assert is_refused_as_outside(row)

@@ -73,7 +73,7 @@ def test_every_column_is_really_filled(api, namespace):
     assert (row.importance, row.confidence, row.tags) == (5, 0.75, ["style", "Ünïcode"])
     assert (row.data, row.metadata) == (ALL_FIELDS["data"], ALL_FIELDS["metadata"])
     assert row.expires_at == datetime(2190, 1, 1, tzinfo=UTC)
-    assert row.due.after <= timezone.now()
+    assert row.due.due_at <= timezone.now()
 
 
 def test_its_words_are_those_of_content_summary_and_data(api):

@@ -380,7 +380,7 @@ def test_new_content_makes_a_new_vector_due(console, api):
     tasks.embed_due()
     assert save_form(console, memory["id"], content="the new text").status_code == 302
     kept = Memory.objects.get(pk=memory["id"])
-    assert (kept.content, kept.due.tries) == ("the new text", 0)
+    assert (kept.content, kept.due.attempts) == ("the new text", 0)
     assert "of older content" in console.page(get_page_url(memory["id"])).content.decode()
     assert tasks.embed_due() == 1
     assert "of the content as it stands" in console.page(get_page_url(memory["id"])).content.decode()
@@ -496,7 +496,7 @@ def test_a_memory_is_added(console, api, namespace):
     assert response.status_code == 302
     memory = Memory.objects.get()
     assert (memory.content, memory.tags, memory.data, memory.metadata) == ("by hand\nand more", ["a"], {"a": 1}, {})
-    assert (memory.namespace, memory.due.tries) == (namespace, 0)
+    assert (memory.namespace, memory.due.attempts) == (namespace, 0)
     assert tasks.embed_due() == 1
 
 

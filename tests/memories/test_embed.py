@@ -25,7 +25,7 @@ def add_all(api, *contents: str) -> list[str]:
 
 
 def expire_leases() -> None:
-    DueEmbedding.objects.update(after=timezone.now())
+    DueEmbedding.objects.update(due_at=timezone.now())
 
 
 def test_what_is_due_is_embedded(api):
@@ -103,8 +103,8 @@ def test_what_was_claimed_too_much_costs_no_try(api, monkeypatch, embedder):
     add_all(api, "longer than the budget", "another long one")
     tasks.claim_and_embed(DueEmbedding.objects.alive())
     [waiting] = DueEmbedding.objects.waiting()
-    assert waiting.tries == 0
-    assert waiting.after <= timezone.now()
+    assert waiting.attempts == 0
+    assert waiting.due_at <= timezone.now()
 
 
 def test_the_oldest_goes_first(api, embedder, monkeypatch):
@@ -124,7 +124,7 @@ def test_what_is_claimed_is_not_claimed_again_before_its_lease_ends(api):
     lease = timedelta(seconds=60)
     assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
     assert DueEmbedding.objects.alive().claim(10, 1_000, lease) == []
-    DueEmbedding.objects.update(after=F("after") - lease)
+    DueEmbedding.objects.update(due_at=F("due_at") - lease)
     assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
 
 
@@ -139,7 +139,7 @@ def test_a_crashed_worker_costs_only_its_lease(api):
 
 def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
     claimed = []
-    embedder("Watched", meanwhile=lambda texts: claimed.extend(DueEmbedding.objects.values_list("tries", flat=True)))
+    embedder("Watched", meanwhile=lambda texts: claimed.extend(DueEmbedding.objects.values_list("attempts", flat=True)))
     add_all(api, "the harbour")
     tasks.embed_due()
     assert claimed == [1]
@@ -230,7 +230,7 @@ def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedd
     assert tasks.embed_due() == 2
     refused = DueEmbedding.objects.get(memory__content__contains=POISON)
     assert refused.error == "It tastes of almonds."
-    assert refused.after > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
+    assert refused.due_at > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
     summary = api.get("/summary").json()
     assert (summary["embedding_backlog"], summary["embedding_refused"]) == (0, 1)
@@ -249,7 +249,7 @@ def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     embedder("Watched")
-    DueEmbedding.objects.update(after=F("after") - QUARANTINE_PERIOD)
+    DueEmbedding.objects.update(due_at=F("due_at") - QUARANTINE_PERIOD)
     assert tasks.embed_due() == 1
     assert not DueEmbedding.objects.exists()
 
@@ -279,8 +279,8 @@ def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, set
     for _ in range(MAX_EMBEDDING_ATTEMPTS + 2):
         assert tasks.embed_due() == 0
         for row in DueEmbedding.objects.all():
-            assert (row.tries, row.error) == (0, "")
-            assert timezone.now() < row.after < timezone.now() + 2 * tasks.OUTAGE_PAUSE
+            assert (row.attempts, row.error) == (0, "")
+            assert timezone.now() < row.due_at < timezone.now() + 2 * tasks.OUTAGE_PAUSE
         expire_leases()
     embedder("Watched")
     assert tasks.embed_due() == 2
@@ -293,7 +293,7 @@ def test_an_outage_does_not_shorten_the_wait_of_a_text_that_was_refused(api, emb
     embedder("Away")
     api.add("the harbour")
     tasks.embed_due()
-    assert DueEmbedding.objects.get(memory__content=POISON).after > timezone.now() + timedelta(hours=20)
+    assert DueEmbedding.objects.get(memory__content=POISON).due_at > timezone.now() + timedelta(hours=20)
 
 
 def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder):
@@ -309,7 +309,7 @@ def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder
     assert deaths == MAX_EMBEDDING_ATTEMPTS
     poison = DueEmbedding.objects.get(memory__content=POISON)
     assert str(MAX_EMBEDDING_ATTEMPTS) in poison.error
-    assert poison.after > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
+    assert poison.due_at > timezone.now() + QUARANTINE_PERIOD - timedelta(minutes=5)
     assert Embedding.objects.count() == 2
 
 
@@ -319,8 +319,8 @@ def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, 
     assert tasks.embed_due() == 2
     for tried in range(1, MAX_EMBEDDING_ATTEMPTS + 1):
         poison = DueEmbedding.objects.get(memory__content=POISON)
-        assert (poison.tries, poison.error) == (tried, "")
-        assert poison.after > timezone.now()
+        assert (poison.attempts, poison.error) == (tried, "")
+        assert poison.due_at > timezone.now()
         expire_leases()
         assert tasks.embed_due() == 0
     assert str(MAX_EMBEDDING_ATTEMPTS) in DueEmbedding.objects.get(memory__content=POISON).error
@@ -329,7 +329,7 @@ def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, 
 def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", POISON, "a lighthouse")
-    DueEmbedding.objects.filter(memory__content=POISON).update(tries=MAX_BATCHED_ATTEMPTS)
+    DueEmbedding.objects.filter(memory__content=POISON).update(attempts=MAX_BATCHED_ATTEMPTS)
     assert tasks.embed_due() == 3
     assert [batch for batch in watched.seen if POISON in batch] == [[POISON]]
 

@@ -97,8 +97,8 @@ def test_the_list_reads_no_history_and_counts_without_one(console, namespace):
         list_rows(console)
     count, rows = statements[-2]["sql"], statements[-1]["sql"]
     assert "history" not in count
-    assert "sessions_kept(" in rows
-    assert '"history"' not in re.sub(r"sessions_kept\(\S*\"history\"", "", rows)
+    assert "sessions_trim_history(" in rows
+    assert '"history"' not in re.sub(r"sessions_trim_history\(\S*\"history\"", "", rows)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ SELECT d.path, encode(d.digest, 'hex'), d.size, d.chunk_count, m.content, m.meta
 FROM ingestion_document d JOIN memories_memory m ON m.document_id = d.id AND m.repo_id = d.repo_id
 WHERE d.repo_id = '{}' ORDER BY d.path, m.content
 """
-EXPIRE_HEARTBEAT_SQL = "UPDATE ingestion_ingestion SET heard_of_at = heard_of_at - interval '61 s' RETURNING id"
-SELECT_ATTEMPTS_SQL = "SELECT tries FROM ingestion_ingestion WHERE repo_id = 'disturbed'"
+EXPIRE_HEARTBEAT_SQL = (
+    "UPDATE ingestion_ingestion SET last_heartbeat_at = last_heartbeat_at - interval '61 s' RETURNING id"
+)
+SELECT_ATTEMPTS_SQL = "SELECT attempts FROM ingestion_ingestion WHERE repo_id = 'disturbed'"
 
 
 def start_ingestion(stack, folder: Path, repo_id: str) -> str:

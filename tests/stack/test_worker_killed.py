@@ -11,7 +11,7 @@ FILLER_TEXT = (
 
 def count_claimed(stack):
     """Memories a worker has claimed and not done."""
-    return stack.rows("SELECT count(*) FROM memories_dueembedding WHERE tries > 0")[0][0]
+    return stack.rows("SELECT count(*) FROM memories_dueembedding WHERE attempts > 0")[0][0]
 
 
 def freeze_worker_midway(stack):

@@ -4,7 +4,7 @@ from django.db import migrations
 # other. What is missed for that, or because two transactions do not see each other, is made later by a sweep.
 # Its plans are kept, because our connections plan every statement anew: 0.06 ms for an entity instead of 0.36.
 JOIN = """
-CREATE FUNCTION graph_join_waiting(entities uuid[]) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION graph_resolve_pending(entities uuid[]) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     IF EXISTS (
@@ -40,37 +40,37 @@ END $$;
 
 # Whoever writes the entity, and however.
 ADDED = """
-CREATE FUNCTION graph_entities_added() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION graph_resolve_inserted_entities() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM added WHERE entity_id IS NOT NULL) THEN
-        PERFORM graph_join_waiting(ARRAY(SELECT id FROM added WHERE entity_id IS NOT NULL));
+        PERFORM graph_resolve_pending(ARRAY(SELECT id FROM added WHERE entity_id IS NOT NULL));
     END IF;
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER graph_entities_added AFTER INSERT ON memories_memory REFERENCING NEW TABLE AS added
-FOR EACH STATEMENT EXECUTE FUNCTION graph_entities_added();
+CREATE TRIGGER graph_resolve_inserted_entities AFTER INSERT ON memories_memory REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION graph_resolve_inserted_entities();
 """
 CHANGED = """
-CREATE FUNCTION graph_entity_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION graph_resolve_changed_entity() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM graph_join_waiting(ARRAY[NEW.id]);
+    PERFORM graph_resolve_pending(ARRAY[NEW.id]);
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER graph_entity_changed
+CREATE TRIGGER graph_resolve_changed_entity
 AFTER UPDATE OF namespace_id, user_id, entity_system, entity_id ON memories_memory
 FOR EACH ROW
 WHEN (NEW.entity_id IS NOT NULL
       AND (OLD.namespace_id, OLD.owner, OLD.entity_system, OLD.entity_id)
           IS DISTINCT FROM (NEW.namespace_id, NEW.owner, NEW.entity_system, NEW.entity_id))
-EXECUTE FUNCTION graph_entity_changed();
+EXECUTE FUNCTION graph_resolve_changed_entity();
 """
 # What is there need not be waited for.
 WAITING = """
-CREATE FUNCTION graph_waiting_added() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION graph_resolve_inserted_pending() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM graph_join_waiting(array_remove(ARRAY(
+    PERFORM graph_resolve_pending(array_remove(ARRAY(
         SELECT (
             SELECT entity.id FROM memories_memory entity
             WHERE entity.namespace_id = added.namespace_id
@@ -81,8 +81,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER graph_waiting_added AFTER INSERT ON graph_pendingrelationship REFERENCING NEW TABLE AS added
-FOR EACH STATEMENT EXECUTE FUNCTION graph_waiting_added();
+CREATE TRIGGER graph_resolve_inserted_pending AFTER INSERT ON graph_pendingrelationship REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION graph_resolve_inserted_pending();
 """
 
 
@@ -93,8 +93,8 @@ def gone(name: str, table: str) -> str:
 class Migration(migrations.Migration):
     dependencies = [("graph", "0003_totals_of_users")]
     operations = [
-        migrations.RunSQL(JOIN, "DROP FUNCTION graph_join_waiting(uuid[])"),
-        migrations.RunSQL(ADDED, gone("graph_entities_added", "memories_memory")),
-        migrations.RunSQL(CHANGED, gone("graph_entity_changed", "memories_memory")),
-        migrations.RunSQL(WAITING, gone("graph_waiting_added", "graph_pendingrelationship")),
+        migrations.RunSQL(JOIN, "DROP FUNCTION graph_resolve_pending(uuid[])"),
+        migrations.RunSQL(ADDED, gone("graph_resolve_inserted_entities", "memories_memory")),
+        migrations.RunSQL(CHANGED, gone("graph_resolve_changed_entity", "memories_memory")),
+        migrations.RunSQL(WAITING, gone("graph_resolve_inserted_pending", "graph_pendingrelationship")),
     ]

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("user_digest", models.BinaryField()),
-                ("by", models.CharField(max_length=255)),
+                ("requested_by", models.CharField(max_length=255)),
                 ("erased", models.JSONField()),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (

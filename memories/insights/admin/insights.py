@@ -139,7 +139,7 @@ class InsightAdmin(SchemaAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if pk := parse_uuid_or_none(search_term):
             return queryset.filter(pk=pk), False
-        words = Func(Value(search_term), function="memories_text")
+        words = Func(Value(search_term), function="memories_normalize_text")
         found = Q(memory__search_vector=SearchQuery(words, config="english", search_type="websearch"))
         return (queryset.filter(found) if search_term.strip() else queryset), False
 

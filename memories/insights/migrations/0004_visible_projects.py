@@ -17,14 +17,14 @@ BEGIN ATOMIC
     FROM (
         SELECT unnest(names), 1.0::float8, 'current'::text, NULL::jsonb
         UNION ALL
-        SELECT unnest(ARRAY[source_project, target_project]), 0.9::float8, 'dependency', masks
+        SELECT unnest(ARRAY[source_project, target_project]), 0.9::float8, 'dependency', redacted_names
         FROM insights_projectdependency
         WHERE namespace_id = namespace AND (source_project = ANY(names) OR target_project = ANY(names))
         UNION ALL
-        SELECT unnest(projects), 0.8::float8, 'group', masks
+        SELECT unnest(projects), 0.8::float8, 'group', redacted_names
         FROM insights_projectgroup WHERE namespace_id = namespace AND projects && names
-    ) near (name, weight, relation, masks)
-    CROSS JOIN LATERAL unnest(ARRAY[near.name, (near.masks ->> near.name::text)::varchar]) known (name)
+    ) near (name, weight, relation, redacted_names)
+    CROSS JOIN LATERAL unnest(ARRAY[near.name, (near.redacted_names ->> near.name::text)::varchar]) known (name)
     WHERE known.name IS NOT NULL
     ORDER BY known.name, near.weight DESC;
 END

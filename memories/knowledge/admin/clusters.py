@@ -65,7 +65,7 @@ class ClusterAdmin(SchemaAdmin):
         ("What is said of it", {"fields": ("name", "description", ("topics", "confidence"))}),
         ("Record", {"fields": (("created", "updated"),)}),
     )
-    marks = {"told": True, "updated_at": Now()}
+    marks = {"is_explicit": True, "updated_at": Now()}
     change_form_outer_after_template = "admin/knowledge/cluster/members.html"
     delete_confirmation_template = "admin/knowledge/cluster/delete_confirmation.html"
     delete_selected_confirmation_template = "admin/knowledge/cluster/delete_selected_confirmation.html"
@@ -73,7 +73,7 @@ class ClusterAdmin(SchemaAdmin):
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
         """Of what has expired nothing is told."""
         rows = Cluster.objects.select_related("namespace")
-        return rows.filter(Q(told=True) | Exists(rows.members))
+        return rows.filter(Q(is_explicit=True) | Exists(rows.members))
 
     def get_object(self, request: HttpRequest, *args: Any) -> Cluster | None:
         """With what its page tells of its members."""

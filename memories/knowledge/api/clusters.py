@@ -26,7 +26,7 @@ router = Router(tags=["clusters"])
 # What is not said stays; the name always is.
 UPSERT_CLUSTER_SQL = """
 INSERT INTO knowledge_cluster AS kept
-    (id, namespace_id, memory_type, tags, name, description, topics, confidence, told)
+    (id, namespace_id, memory_type, tags, name, description, topics, confidence, is_explicit)
 VALUES (%(id)s::uuid, %(namespace)s, %(memory_type)s, %(tags)s::varchar[], %(name)s, %(description)s::text,
         coalesce(%(topics)s::varchar[], '{}'), coalesce(%(confidence)s::float8, 1), true)
 ON CONFLICT (namespace_id, memory_type, key) DO UPDATE SET
@@ -34,7 +34,7 @@ ON CONFLICT (namespace_id, memory_type, key) DO UPDATE SET
     description = coalesce(excluded.description, kept.description),
     topics = coalesce(%(topics)s::varchar[], kept.topics),
     confidence = coalesce(%(confidence)s::float8, kept.confidence),
-    told = true,
+    is_explicit = true,
     updated_at = greatest(kept.updated_at, clock_timestamp())
 RETURNING id
 """
@@ -113,7 +113,7 @@ def list_members(
 def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch):
     """Change the named fields. A cluster's type and tags are what makes it, and stay."""
     said = payload.model_dump(exclude_unset=True)
-    get_cluster_queryset(request, cluster_id).update(**said, told=True, updated_at=Now())
+    get_cluster_queryset(request, cluster_id).update(**said, is_explicit=True, updated_at=Now())
     return json_response(fetch_cluster(request, cluster_id))
 
 

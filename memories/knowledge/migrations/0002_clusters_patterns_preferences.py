@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
                     "key",
                     models.GeneratedField(
                         db_persist=True,
-                        expression=models.Func("tags", function="knowledge_key"),
+                        expression=models.Func("tags", function="knowledge_tags_key"),
                         output_field=models.BinaryField(),
                     ),
                 ),
@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("confidence", models.FloatField(db_default=1)),
-                ("told", models.BooleanField(db_default=False, editable=False)),
+                ("is_explicit", models.BooleanField(db_default=False, editable=False)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -112,7 +112,9 @@ class Migration(migrations.Migration):
                     "words",
                     models.GeneratedField(
                         db_persist=True,
-                        expression=models.Func("name", "description", "tags", "topics", function="knowledge_words"),
+                        expression=models.Func(
+                            "name", "description", "tags", "topics", function="knowledge_cluster_lexemes"
+                        ),
                         output_field=django.contrib.postgres.fields.ArrayField(
                             base_field=models.TextField(), size=None
                         ),

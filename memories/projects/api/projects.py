@@ -65,7 +65,7 @@ def group_not_found() -> Problem:
 
 def upsert_group_response(request: ApiRequest, name: str, said: dict[str, Any]) -> HttpResponse:
     """Keep a group or change what is said of it."""
-    said |= {"masks": map_redacted_names(said["projects"])}
+    said |= {"redacted_names": map_redacted_names(said["projects"])}
     with transaction.atomic():  # until its row is read nobody deletes it
         pk, created = upsert_project_record(ProjectGroup, request.auth.namespace_id, {"name": name}, said)
         return json_response(ProjectGroup.objects.values(*PROJECT_GROUP_COLUMNS).get(pk=pk), 201 if created else 200)
@@ -108,7 +108,7 @@ def add_dependency(request: ApiRequest, payload: DependencyIn):
     """Say that one project leans on another; then each sees what the other learned. 201, or 200 when that was known."""
     said = payload.model_dump(exclude_unset=True)
     key = {name: said.pop(name) for name in ("source_project", "target_project", "type")}
-    said |= {"masks": map_redacted_names([payload.source_project, payload.target_project])}
+    said |= {"redacted_names": map_redacted_names([payload.source_project, payload.target_project])}
     with transaction.atomic():
         pk, created = upsert_project_record(ProjectDependency, request.auth.namespace_id, key, said)
         return json_response(
@@ -221,7 +221,7 @@ def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
     """Change the named fields."""
     changes = payload.model_dump(exclude_unset=True) | {"updated_at": timezone.now()}
     if "projects" in changes:
-        changes["masks"] = map_redacted_names(changes["projects"])
+        changes["redacted_names"] = map_redacted_names(changes["projects"])
     try:
         with transaction.atomic():
             if not get_own_rows(ProjectGroup, request).filter(pk=group_id).update(**changes):

@@ -11,7 +11,7 @@ from memory_site.core.admin.formatting import format_datetime, format_number
 
 @admin.register(Erasure)
 class ErasureAdmin(ReadOnlyAdmin):
-    list_display = ("at", "namespace", "by", "digest", "what")
+    list_display = ("at", "namespace", "requested_by", "digest", "what")
     list_display_links = None
     list_select_related = ("namespace",)
     ordering = ("-created_at", "-id")

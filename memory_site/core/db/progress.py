@@ -10,4 +10,4 @@ def update_progress(run: Model, **values: Any) -> None:
     """In the row as well, where everybody sees how far it is."""
     for name, value in values.items():
         setattr(run, name, value)
-    type(run).objects.filter(pk=run.pk).update(**values, heard_of_at=Now())
+    type(run).objects.filter(pk=run.pk).update(**values, last_heartbeat_at=Now())

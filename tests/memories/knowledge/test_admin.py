@@ -210,7 +210,7 @@ def test_what_is_said_of_a_cluster_is_changed_and_its_tags_are_not(console, name
     assert_saved(console.post(get_page_url(CLUSTERS_URL, cluster), told | {"tags": "other", "memory_type": "insight"}))
     changed = Cluster.objects.get()
     assert (changed.name, changed.description, changed.topics) == ("Renewals", "of Acme", ["sales", "spring"])
-    assert (changed.confidence, changed.told, changed.tags) == (0.5, True, ["acme"])
+    assert (changed.confidence, changed.is_explicit, changed.tags) == (0.5, True, ["acme"])
     assert changed.memory_type == "agent"
     assert changed.updated_at > cluster.updated_at
 
@@ -242,7 +242,7 @@ def test_what_no_cluster_can_be_is_told(console, namespace, fields, words):
     assert words in fetch_form_errors(
         console.post(get_page_url(CLUSTERS_URL, cluster), {"name": "ok", "confidence": "1"} | fields)
     )
-    assert not Cluster.objects.get().told
+    assert not Cluster.objects.get().is_explicit
 
 
 def test_nobody_makes_a_cluster_by_hand(console, namespace):
@@ -270,7 +270,7 @@ def test_what_has_expired_makes_no_cluster_unless_something_was_said_of_it(conso
     Memory.objects.update(expires_at=timezone.now())
     assert list_rows(console, CLUSTERS_URL) == []
     assert console.get(get_page_url(CLUSTERS_URL, cluster)).status_code == 302
-    Cluster.objects.update(told=True)
+    Cluster.objects.update(is_explicit=True)
     assert list_rows(console, CLUSTERS_URL) == [cluster]
     assert "No living memory of this type" in fetch_page_text(console, get_page_url(CLUSTERS_URL, cluster))
 

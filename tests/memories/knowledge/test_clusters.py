@@ -252,9 +252,9 @@ def test_the_sweep_removes_what_nothing_belongs_to(api):
     add_cluster(api)
     api.add("one", tags=["a"])
     with connection.cursor() as cursor:  # past the triggers
-        cursor.execute("ALTER TABLE memories_memory DISABLE TRIGGER knowledge_memories_removed")
+        cursor.execute("ALTER TABLE memories_memory DISABLE TRIGGER knowledge_uncluster_deleted_memories")
         Memory.objects.all().delete()
-        cursor.execute("ALTER TABLE memories_memory ENABLE TRIGGER knowledge_memories_removed")
+        cursor.execute("ALTER TABLE memories_memory ENABLE TRIGGER knowledge_uncluster_deleted_memories")
     assert Cluster.objects.count() == 2
     assert tasks.remove_empty_clusters() == 1
     assert tasks.remove_empty_clusters() == 0

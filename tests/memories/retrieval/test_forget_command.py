@@ -84,7 +84,7 @@ def test_a_user_is_erased_with_an_audit_line(some):
     message, _ = run_refused_command("--user", "ada", "--yes-delete", 2)
     assert message == "3 rows would go, not 2. Nothing was deleted."
     run_forget("--user", "ada", "--yes-delete", 3)
-    assert Erasure.objects.get().by == "command line"
+    assert Erasure.objects.get().requested_by == "command line"
     assert not Conversation.objects.exists()
 
 

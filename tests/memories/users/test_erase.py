@@ -162,7 +162,11 @@ def test_an_audit_line_tells_when_by_whom_and_how_much_but_not_who(api, key_id):
     fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
     erased = erase_user(api).json()["erased"]
     line = Erasure.objects.get()
-    assert (line.by, line.erased, bytes(line.user_digest)) == (f"mem_{key_id}", erased, hash_user_id(ERASED_USER))
+    assert (line.requested_by, line.erased, bytes(line.user_digest)) == (
+        f"mem_{key_id}",
+        erased,
+        hash_user_id(ERASED_USER),
+    )
 
 
 @pytest.fixture

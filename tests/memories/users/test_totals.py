@@ -158,7 +158,7 @@ def test_whatever_is_done_the_totals_are_what_is_there(namespace):
             case 1:
                 Relationship.objects.filter(from_memory__in=some).delete()
             case 2:
-                Memory.objects.filter(pk__in=some, leading=None, arriving=None).update(user_id="cy")
+                Memory.objects.filter(pk__in=some, outgoing=None, incoming=None).update(user_id="cy")
             case 3:
                 statistics.compact_totals()
     assert load_totals(namespace) == count_totals(namespace)
