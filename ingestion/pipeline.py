@@ -24,8 +24,7 @@ from memories.add import add_many
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.core.db.locks import AlreadyRunning
-from memory_site.core.db.locks import advisory_lock as alone_at
+from memory_site.core.db.locks import AlreadyRunning, advisory_lock
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
 
@@ -72,7 +71,7 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
 
 def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[None]:
     """Nobody else works on the repository inside the block. Raises AlreadyAtWork."""
-    return alone_at(f"ingestion {namespace_id} {repo_id}", REPOSITORY_BUSY)
+    return advisory_lock(f"ingestion {namespace_id} {repo_id}", REPOSITORY_BUSY)
 
 
 def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:

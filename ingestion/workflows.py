@@ -13,7 +13,7 @@ from memories.edit import save_changes
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.types import MemoryType
-from memory_site.core.http.problems import Problem, invalid_field
+from memory_site.core.errors import Conflict, InvalidField
 
 #: 36,500 days, a century, reach behind the earliest moment that is kept.
 DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS = 30, 36_500, 1_000
@@ -83,7 +83,7 @@ def patch_execution(rows: WorkflowExecutionQuerySet, said: ExecutionPatch) -> bo
 def apply_changes(execution: WorkflowExecution, changes: dict[str, Any]) -> None:
     status = changes.get("status", execution.status)
     if status != execution.status and STATUS_ORDER[status] <= STATUS_ORDER[execution.status]:
-        raise Problem(409, f"The execution is {execution.status}, and cannot become {status}.")
+        raise Conflict(f"The execution is {execution.status}, and cannot become {status}.")
     for name, value in changes.items():
         setattr(execution, name, value)
     complete_times(execution)
@@ -97,11 +97,11 @@ def complete_times(execution: WorkflowExecution) -> None:
     if over:  # a start may lie a little ahead of our clock
         execution.finished_at = execution.finished_at or max(execution.started_at, now)
     elif execution.finished_at is not None:
-        raise invalid_field("finished_at", "is only for an execution that is completed or failed")
+        raise InvalidField("finished_at", "is only for an execution that is completed or failed")
     if over and execution.finished_at < execution.started_at:
-        raise invalid_field("finished_at", "may not lie before started_at")
+        raise InvalidField("finished_at", "may not lie before started_at")
     if execution.status == ExecutionStatus.FAILED and execution.error is None:
-        raise invalid_field("error", "is required when the execution failed")
+        raise InvalidField("error", "is required when the execution failed")
 
 
 def build_execution_memory(execution: WorkflowExecution, summary: str | None) -> MemoryIn:

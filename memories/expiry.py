@@ -1,26 +1,10 @@
-"""An expired memory is there for nobody, so it may not stand in anybody's way until it is cleaned up."""
-
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
-from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse
+"""Expired memories are invisible, but occupy unique keys until the clean-up deletes them."""
 
 from memories.models import Memory
+from sessions_app.auth import ApiRequest
 
 
-def retry_after_purging_expired(operation: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Around an operation, outside its transaction: when a constraint refuses it, the namespace's expired memories are
-    removed and it is done once more. Raises IntegrityError when they were not the reason."""
-
-    @wraps(operation)
-    def tried_twice(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return operation(request, *args, **kwargs)
-        except IntegrityError:
-            if not Memory.objects.filter(namespace_id=request.auth.namespace_id).expired().delete()[0]:
-                raise
-            return operation(request, *args, **kwargs)
-
-    return tried_twice
+def purge_expired_memories(request: ApiRequest) -> bool:
+    """Delete the expired memories of the caller's namespace. Return whether there were any: with them gone, a write
+    that a constraint refused may succeed (`write_operation(on_conflict=purge_expired_memories)`)."""
+    return bool(Memory.objects.filter(namespace_id=request.auth.namespace_id).expired().delete()[0])

@@ -20,7 +20,7 @@ from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
 from memories.types import Importance
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.problems import invalid_field
+from memory_site.core.errors import InvalidField
 
 # One JSON parameter carries any number of rows; the types are those of the table's columns.
 DRAFT_COLUMN_TYPES = {
@@ -191,7 +191,7 @@ def split_into_batches(drafts: Sequence[Draft]) -> list[list[Draft]]:
         before, mine = said, groups[each.is_entity]
         group = next((group for group in mine if each.identity not in group), None)
         if group is None and len(mine) == MAX_DUPLICATES_PER_REQUEST:
-            raise invalid_field(
+            raise InvalidField(
                 "memories",
                 f"may say at most {MAX_DUPLICATES_PER_REQUEST} different things of the same content or entity",
             )

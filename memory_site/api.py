@@ -30,9 +30,10 @@ from memories.retrieval.api.recall import router as recall
 from memories.retrieval.api.task_decay import router as forgetting
 from memories.tool_results.api import router as tool_results
 from memories.users.api import router as users
+from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
-from memory_site.core.http.problems import Problem, problem_response
+from memory_site.core.http.problems import Problem, invalid_field, problem_response
 from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
@@ -126,6 +127,10 @@ PROBLEM_BY_ERROR = {
     TextRefused: lambda error: Problem(422, f"The query cannot be embedded. {error}"),
     DataError: lambda error: Problem(422, NOT_STORABLE),
     HistoryUnreadable: lambda error: Problem(500, str(error)),
+    NotFound: lambda error: Problem(404, str(error)),
+    Conflict: lambda error: Problem(409, str(error)),
+    InvalidField: lambda error: invalid_field(error.field, error.message),
+    Busy: lambda error: Problem(503, str(error), headers=RETRY_HEADERS),
     IntegrityError: lambda error: map_integrity_error(error),
     EmbedderUnavailable: lambda error: Problem(
         503, "The embedder is away; searching by words works.", headers=RETRY_HEADERS

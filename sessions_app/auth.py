@@ -1,32 +1,24 @@
 """A bearer key becomes request.auth, the caller; an operation says which scope it needs."""
 
-import time
-
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from memory_site.core.caches import Cache
 from memory_site.core.http.problems import Problem
 from sessions_app.models import ApiKey, Caller, digest
 
-# A key that was good may be believed this long: revocation is seen by every process within a second.
+# A key is looked up again after this time, so every process refuses a revoked key within a second.
 AUTH_CACHE_SECONDS = 0.5
 MAX_CACHED_TOKENS = 10_000
-_auth_cache: dict[bytes, tuple[float, Caller]] = {}
+caller_cache: Cache[bytes, Caller] = Cache(MAX_CACHED_TOKENS, AUTH_CACHE_SECONDS)
 
 
 def find_caller(token: str) -> Caller | None:
-    """Who presents this token; asked of the database at most twice a second for one token."""
+    """Return the caller whose key this token is, or None. Queries the database at most twice a second per token."""
     key = digest(token)
-    found = _auth_cache.get(key)
-    if found and time.monotonic() - found[0] < AUTH_CACHE_SECONDS:
-        return found[1]
-    caller = ApiKey.objects.caller(token)
-    if caller is None:
-        _auth_cache.pop(key, None)
-        return None
-    if len(_auth_cache) >= MAX_CACHED_TOKENS:
-        _auth_cache.clear()
-    _auth_cache[key] = (time.monotonic(), caller)
+    caller = caller_cache.get(key)
+    if caller is None and (caller := ApiKey.objects.caller(token)) is not None:
+        caller_cache.set(key, caller)
     return caller
 
 

@@ -35,15 +35,16 @@ SET fingerprint = excluded.fingerprint, status = excluded.status, body = exclude
 
 
 def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: bool = True) -> Callable:
-    """Make a POST operation honour Idempotency-Key. Operations that only read say atomic=False: a search may call
-    the embedder, and no transaction stays open across the network."""
+    """Make an operation honour Idempotency-Key when it is called by POST; the other methods are idempotent by HTTP.
+    Operations that write have it from `write_operation`. Those that only read take atomic=False: a search may call the
+    embedder, and no transaction may stay open across the network."""
     if operation is None:
         return lambda decorated: idempotent(decorated, atomic=atomic)
 
     @wraps(operation)
     def once(request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         key = request.headers.get("Idempotency-Key")
-        if key is None:
+        if key is None or request.method != "POST":
             return operation(request, *args, **kwargs)
         if not (1 <= len(key) <= 255 and key.isprintable()):
             raise invalid_field("Idempotency-Key", "must be 1 to 255 printable characters")

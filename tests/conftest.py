@@ -11,8 +11,7 @@ from django.test.client import Client, ClientHandler
 
 from memories import embeddings
 from memories.active_model import set_initial_model
-from memories.search.query_embedding import clear_query_cache
-from memories.search.scope_size import scope_sizes
+from memory_site.core.caches import Cache, clear_all_caches
 from memory_site.embedded.services import ensure_services
 from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
@@ -133,19 +132,16 @@ def embedder(settings) -> Callable[..., embeddings.Embedder]:
 
     def choose(name: str, model: str = "hashing-1", **options: object) -> embeddings.Embedder:
         settings.EMBEDDINGS = {"default": {"BACKEND": f"tests.embedders.{name}", "MODEL": model, "OPTIONS": options}}
-        embeddings._embedders.clear()
-        clear_query_cache()
+        clear_all_caches()
         return embeddings.get_embedder()
 
     return choose
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered_between_tests() -> Iterator[None]:
+def clear_caches() -> Iterator[None]:
     yield
-    auth._auth_cache.clear()
-    clear_query_cache()
-    scope_sizes.clear()
+    clear_all_caches()
 
 
 @pytest.fixture
@@ -154,6 +150,6 @@ def takes(
 ) -> Callable:
     """`with takes(1):` counts the statements of a request whose caller, and the model that serves him, are known."""
     set_initial_model([namespace.pk], embeddings.get_embedder().model)
-    monkeypatch.setattr(auth, "AUTH_CACHE_SECONDS", 600)
+    monkeypatch.setattr(auth, "caller_cache", Cache(auth.MAX_CACHED_TOKENS, seconds=600))
     auth.find_caller(api.token)
     return django_assert_num_queries

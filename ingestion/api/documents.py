@@ -18,20 +18,19 @@ from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import check_visible
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["knowledge"])
 POSITION_TYPES = {"file_path": str, "start_line": int, "end_line": int}
 
 
 @router.post("/documents", auth=write_access, response={202: DocumentOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_document(request: ApiRequest, payload: DocumentIn):
     """Keep a text in chunks: found by its words at once, by its meaning when a worker has embedded them. The same text
     in one repository is one document."""

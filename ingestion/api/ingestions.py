@@ -28,7 +28,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["knowledge"])
 INVALID_PATH = "is not the path of a folder"
@@ -37,7 +37,7 @@ OUTSIDE_ROOTS = "lies outside INGESTION_ROOTS"
 
 
 @router.post("/repositories/{path:repo_id}/ingestions", auth=write_access, response={202: StartedOut, **PROBLEMS})
-@idempotent
+@write_operation
 def start_ingestion(request: ApiRequest, repo_id: Label, payload: IngestionIn):
     """Have a worker read a folder of the server into memories of type rag. Running it again does only the difference.
     409 while another run of the repository is open."""

@@ -15,14 +15,13 @@ from ingestion.schemas.workflows import (
     ReportOut,
 )
 from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, create_execution, fetch_report, patch_execution
-from memories.expiry import retry_after_purging_expired
-from memory_site.core.db.retry import retry_on_deadlock
+from memories.expiry import purge_expired_memories
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["workflows"])
 EXECUTIONS_PATH = "/workflows/{path:workflow_id}/executions"
@@ -45,9 +44,7 @@ def report_workflows(request: ApiRequest, days: int = Query(DEFAULT_REPORT_DAYS,
 
 
 @router.post(EXECUTIONS_PATH, auth=write_access, response={201: ExecutionOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def add_execution(request: ApiRequest, workflow_id: Label, payload: ExecutionIn):
     """Keep an execution and, unless `remember` is false, a memory of it: both or neither."""
     execution = create_execution(request.auth.namespace_id, workflow_id, payload)
@@ -78,8 +75,7 @@ def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
 
 
 @router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=write_access, response={200: ExecutionOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
+@write_operation(on_conflict=purge_expired_memories)
 def update_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
     """Say what has become of an execution: it goes from pending to running to its end, and never back (409). Its memory
     tells the same, while it is there."""

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from memories import tasks
 from memories.add import add_many, add_one
 from memories.edit import edit_memory
-from memories.expiry import retry_after_purging_expired
+from memories.expiry import purge_expired_memories
 from memories.models import Memory, MemoryQuerySet
 from memories.schemas import (
     OUT_COLUMNS,
@@ -36,7 +36,6 @@ from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import JsonObject, Tags
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.parsing import read_json
@@ -44,6 +43,7 @@ from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
@@ -100,9 +100,7 @@ def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = False):
     return response
 
 
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def _add_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
     row, created = add_one(request.auth.namespace_id, payload, request.auth.embedding_model)
     tasks.embedding_trigger.notify_on_commit()
@@ -110,9 +108,7 @@ def _add_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
 
 
 @router.post("/memories/bulk", auth=write_access, response={201: BulkOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def add_memories(request: ApiRequest, payload: BulkIn):
     """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
     ids, created = add_many(request.auth.namespace_id, payload.memories, request.auth.embedding_model)
@@ -133,8 +129,7 @@ def list_memories(
 
 
 @router.post("/memories/delete", auth=write_access, response={200: DeleteOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def delete_memories(request: ApiRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
     if payload.filters.is_empty:
@@ -170,8 +165,7 @@ def get_memory(request: ApiRequest, memory_id: UUID):
 
 
 @router.patch("/memories/{memory_id}", auth=write_access, response={200: MemoryOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
+@write_operation(on_conflict=purge_expired_memories)
 def update_memory(request: ApiRequest, memory_id: UUID, payload: MemoryPatch):
     """Change the named fields. New content is embedded anew; until then the old vector serves."""
     with transaction.atomic():

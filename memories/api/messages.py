@@ -8,17 +8,16 @@ from django.db import transaction
 from ninja import Query, Router
 
 from memories import tasks
-from memories.expiry import retry_after_purging_expired
+from memories.expiry import purge_expired_memories
 from memories.messages import insert_message, remember_message, should_remember
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS, AddedMessageOut, MessageIn, MessagePage
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
 
@@ -26,9 +25,7 @@ router = Router(tags=["conversations"])
 @router.post(
     "/conversations/{conversation_id}/messages", auth=write_access, response={201: AddedMessageOut, **PROBLEMS}
 )
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def add_message(request: ApiRequest, conversation_id: UUID, payload: MessageIn):
     """Say something in a conversation. `remember` makes a memory of it as well, unless it is too short to be worth
     that; the same content again is the same memory. Both are kept or neither. 409 when the conversation has ended."""

@@ -1,7 +1,6 @@
-"""Embedders: what turns text into vectors. `get_embedder()` gives the configured one, `embedder_of()` one by model."""
+"""Embedders turn text into vectors: `get_embedder()` returns the configured one, `get_embedder_for_model()` one by the
+name of its model."""
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+from memory_site.core.caches import Cache
 
 from .base import DIMENSIONS, BatchFailed, Embedder, EmbedderUnavailable, EmbeddingError, Outcome, TextRefused, Vector
 
@@ -25,12 +26,14 @@ __all__ = [
     "get_embedder_for_model",
 ]
 
-_embedders: dict[str, tuple[dict[str, Any], Embedder]] = {}
-_lock = threading.RLock()
+MAX_EMBEDDERS = 100
+#: With the configuration that each was made from. A forked process makes its own: it has neither the parent's threads
+#: nor its sockets.
+_embedders: Cache[str, tuple[dict[str, Any], Embedder]] = Cache(MAX_EMBEDDERS)
 
 
 def get_embedder(alias: str = "default") -> Embedder:
-    """The embedder of `settings.EMBEDDINGS[alias]`, made once per process and remade when its settings change.
+    """Return the embedder of `settings.EMBEDDINGS[alias]`, one per process, created again when its settings change.
 
     Raises ImproperlyConfigured for an unknown alias or wrong options.
     """
@@ -38,19 +41,24 @@ def get_embedder(alias: str = "default") -> Embedder:
 
 
 def get_embedder_for_model(model: str | None) -> Embedder:
-    """The embedder whose vectors bear this name: the configured one where it fits, as for None, else one the name
-    itself tells how to make. Raises EmbedderUnavailable when there is none."""
+    """Return the embedder that makes vectors of this model; None stands for the configured one.
+
+    It is the configured embedder if its model is that, else one whose configuration follows from the model's name.
+    Raises EmbedderUnavailable if there is none.
+    """
     for alias, configuration in _iter_candidates(model):
         with suppress(EmbedderUnavailable, ImproperlyConfigured):
             embedder = _get_or_create(alias, configuration)
             if model is None or embedder.model == model:
                 return embedder
-    raise EmbedderUnavailable(f"Nothing that is configured makes vectors of the model {model}.")
+    raise EmbedderUnavailable(f"No configured embedder makes vectors of the model {model}.")
 
 
 def _iter_candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ways to make it, the configured one first. A server's vendor stands before its models' names, a fingerprint
-    behind the name of one whose files lie in a directory; the others are known by their names alone."""
+    """Yield alias and configuration of what may make the model, the configured embedder first.
+
+    Names of models: `vendor/name` for an embedding server, `name@fingerprint` for files in a directory, else `name`.
+    """
     yield "default", _get_configuration("default")
     vendor, _, served = (model or "").partition("/")
     name, at, _ = (model or "").rpartition("@")
@@ -64,11 +72,10 @@ def _iter_candidates(model: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _get_or_create(key: str, configuration: dict[str, Any]) -> Embedder:
-    """Made once per process, and remade when its settings change."""
-    with _lock:
-        if key not in _embedders or _embedders[key][0] != configuration:
-            _embedders[key] = configuration, _create(configuration)
-        return _embedders[key][1]
+    """Return the process's embedder of this key, created again after its configuration changed."""
+    return _embedders.get_or_create(
+        key, lambda: (configuration, _create(configuration)), lambda known: known[0] == configuration
+    )[1]
 
 
 def _get_configuration(alias: str) -> dict[str, Any]:
@@ -86,13 +93,3 @@ def _create(configuration: dict[str, Any]) -> Embedder:
         raise ImproperlyConfigured(f'{error.name} is missing: pip install "memory-site[embedded]".') from error
     except (ImportError, KeyError, TypeError) as error:
         raise ImproperlyConfigured(f"The embedder cannot be made: {error}.") from error
-
-
-def _reset_after_fork() -> None:
-    """Forget in a forked process what the parent made: its threads are not here, its sockets are not ours."""
-    global _lock
-    _embedders.clear()
-    _lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_reset_after_fork)

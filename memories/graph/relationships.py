@@ -9,6 +9,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from pydantic_core import to_json
 
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.locks import set_lock_timeout
 
 
 class NewRelationship(NamedTuple):
@@ -65,7 +66,7 @@ WITH missed AS (
 SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY namespace_id, owner
 """
 RESOLVE_PENDING_SQL = "SELECT graph_resolve_pending(%s)"
-SET_LOCK_TIMEOUT_SQL = "SET LOCAL lock_timeout = '1s'"
+MAX_LOCK_WAIT_SECONDS = 1
 LOCK_ERRORS = (LockNotAvailable, DeadlockDetected)
 
 
@@ -99,7 +100,7 @@ def resolve_pending(entities: list[UUID]) -> bool:
     """Make what waits for these entities; not when somebody holds what that takes."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(SET_LOCK_TIMEOUT_SQL)
+            set_lock_timeout(MAX_LOCK_WAIT_SECONDS)
             cursor.execute(RESOLVE_PENDING_SQL, [entities])
     except OperationalError as error:
         if not isinstance(error.__cause__, LOCK_ERRORS):

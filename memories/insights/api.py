@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories import tasks
-from memories.expiry import retry_after_purging_expired
+from memories.expiry import purge_expired_memories
 from memories.insights.parser import parse_insights
 from memories.insights.schemas import (
     INSIGHT_OUT_COLUMNS,
@@ -35,7 +35,6 @@ from memories.insights.storage import InsightDraft, save_insights
 from memories.insights.usage import record_use
 from memories.models import Memory
 from memories.search.query_embedding import resolve_search_vector
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label, UnitInterval
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
@@ -43,6 +42,7 @@ from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["insights"])
 
@@ -52,9 +52,7 @@ def insight_not_found() -> Problem:
 
 
 @router.post("/insights", auth=write_access, response={200: AddedInsightOut, 201: AddedInsightOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def add_insight(request: ApiRequest, payload: InsightIn):
     """Keep an insight: a memory of type `insight` with what it says besides. The same one, or nearly the same, is kept
     once: 200 and `created: false`, with the projects and topics of both."""
@@ -64,9 +62,7 @@ def add_insight(request: ApiRequest, payload: InsightIn):
 
 
 @router.post("/insights/extract", auth=write_access, response={200: ExtractedOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def extract_insights(request: ApiRequest, payload: ExtractIn):
     """Keep the insights that are marked in a text with `★ Insight ─────`, ten at most. The text itself is not kept;
     `keep: false` keeps nothing at all."""
@@ -147,8 +143,7 @@ def insight_statistics(request: ApiRequest):
 
 
 @router.post("/insights/{insight_id}/use", auth=write_access, response={200: InsightOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def use_insight(request: ApiRequest, insight_id: UUID):
     """Say that an insight was of use. Used ones are never pruned."""
     used = record_use(request.auth.namespace_id, insight_id)
@@ -173,7 +168,7 @@ def get_insight(request: ApiRequest, insight_id: UUID):
 
 
 @router.delete("/insights/{insight_id}", auth=write_access, response={204: None, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def delete_insight(request: ApiRequest, insight_id: UUID):
     """Delete an insight with its memory, its vector and everything that refers to it."""
     if not get_insight_memories(request.auth.namespace_id).filter(pk=insight_id).delete()[0]:

@@ -24,7 +24,7 @@ from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.storage import insert_memories
 from memories.types import MemoryType
-from memory_site.core.http.problems import invalid_field
+from memory_site.core.errors import InvalidField
 from sessions_app.models import Conversation
 
 MAX_INSIGHTS_PER_REQUEST = 1_000
@@ -67,7 +67,7 @@ def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], servin
     insert_entity_insights(namespace_id, stored)
     drafts = list(extract_drafts(namespace_id, stored))
     if len(drafts) > MAX_INSIGHTS_PER_REQUEST:  # others wait meanwhile
-        raise invalid_field("memories", f"at most {MAX_INSIGHTS_PER_REQUEST:,} insights may be marked in one request")
+        raise InvalidField("memories", f"at most {MAX_INSIGHTS_PER_REQUEST:,} insights may be marked in one request")
     found = save_insights(namespace_id, drafts)
     ids = dict(zip([*rest, *mine], [*plain, *(pk for pk, _ in kept)], strict=True))
     created = len(new) + sum(is_new for _, is_new in kept)

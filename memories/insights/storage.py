@@ -21,18 +21,13 @@ from memories.insights.scoring import score_insight
 from memories.schemas import MemoryIn
 from memories.storage import insert_memories
 from memories.types import MemoryType
+from memory_site.core.db.locks import advisory_xact_lock
 
 MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT, MAX_TAGS_PER_INSIGHT = 64, 32, 256
 #: What adds up when it is told again, and of what the greater stays.
 ACCUMULATED_FIELDS, GREATEST_FIELDS = ("projects", "topics", "tags"), ("confidence", "quality")
-#: The first half of the lock's number, which says that it is about insights; the second is the namespace.
-INSIGHTS_LOCK_ID = 0x1D51
-# Whoever waits in the web server has one of its few threads: not for long, then he is told to come again.
-LOCK_NAMESPACE_INSIGHTS_SQL = """
-SELECT CASE WHEN before <> '0' THEN set_config('lock_timeout', '2s', true) END,
-       pg_advisory_xact_lock(%s, %s), set_config('lock_timeout', before, true)
-FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) limits
-"""
+# A request that waits occupies one of the web server's few threads: after this time the client is asked to come again.
+MAX_LOCK_WAIT_SECONDS = 2
 
 
 # What is not said again stays. Memories before insights, as when a memory is deleted, and in the order of their ids.
@@ -154,9 +149,8 @@ def upsert_from_memories(
 
 
 def lock_namespace_insights(namespace_id: int) -> None:
-    """Wait until nobody else keeps an insight of the namespace, and have others wait until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK_NAMESPACE_INSIGHTS_SQL, [INSIGHTS_LOCK_ID, namespace_id % 2**31])
+    """Let one transaction at a time write insights of the namespace."""
+    advisory_xact_lock(f"insights {namespace_id}", MAX_LOCK_WAIT_SECONDS)
 
 
 def is_exact_duplicate(memory: MemoryIn, twin: Duplicate) -> bool:

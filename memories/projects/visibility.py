@@ -16,8 +16,8 @@ from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, InsightDraft, sa
 from memories.models import Memory
 from memories.search.filters import Filters
 from memories.search.query import Ranking
+from memory_site.core.errors import InvalidField, NotFound
 from memory_site.core.http.fields import Label
-from memory_site.core.http.problems import Problem, invalid_field
 
 #: An insight for all projects weighs less than those of a group.
 GLOBAL_INSIGHT_WEIGHT = 0.7
@@ -104,13 +104,13 @@ def share_stored_insight(
     """Let more projects see an insight. Raises Problem 404 when there is none, 422 when they become too many."""
     # Held until the end: two who share the same insight are both heard.
     if not (memory := Memory.objects.in_namespace(namespace_id).select_for_update().filter(pk=memory_id).first()):
-        raise Problem(404, "There is no such insight.")
+        raise NotFound("There is no such insight.")
     if not (insight := Insight.objects.select_for_update().filter(pk=memory_id).first()):
-        raise Problem(404, "There is no such insight.")
+        raise NotFound("There is no such insight.")
     shown = [redact_project_name(name) for name in targets]
     insight.projects = merge_unique(insight.projects, [redact_project_name(source)] if source else [], shown)
     if len(insight.projects) > MAX_PROJECTS_PER_INSIGHT:
-        raise invalid_field("target_projects", f"an insight has at most {MAX_PROJECTS_PER_INSIGHT} projects")
+        raise InvalidField("target_projects", f"an insight has at most {MAX_PROJECTS_PER_INSIGHT} projects")
     insight.save(update_fields=["projects"])
     before = memory.metadata.get("shared_with")  # the caller's own JSON: it may be anything
     with_whom = [name for name in before if name in insight.projects] if isinstance(before, list) else []

@@ -34,7 +34,7 @@ def find_memories(
     size = scope_sizes.get(key)
     rows = execute(scope, search, size)
     if size is None:
-        scope_sizes.note(key, size := ScopeSize(*rows[0][-2:]))
+        scope_sizes.set(key, size := ScopeSize(*rows[0][-2:]))
     # The index fell short of what was asked for, or what is the same took the places of what is not: there may be more,
     # and it is looked for exactly.
     short = search.vector is not None and not size.few and rows[0][NEAR_COUNT_INDEX] < search.depth

@@ -1,55 +1,51 @@
-"""The vector of a query: cached, because agents repeat themselves, and refused at once while the embedder is away."""
+"""The vector of a query: cached, because agents repeat queries, behind a circuit breaker for the embedder."""
 
-import threading
-import time
-from collections import OrderedDict
 from typing import Any
 
-from memories.embeddings import EmbedderUnavailable, EmbeddingError, Vector, get_embedder_for_model
+from memories.embeddings import Embedder, EmbedderUnavailable, EmbeddingError, Vector, get_embedder_for_model
 from memories.schemas import SearchIn
+from memory_site.core.caches import Cache
 
 MAX_CACHED_VECTORS = 2_000
-# After a failure nobody waits for the embedder again for so long: one search pays for its time-out, not all of them.
+# After a failure searches fail at once for so long: one search pays for the embedder's time-out, not all of them.
 CIRCUIT_BREAKER_SECONDS = 5.0
+MAX_OPEN_CIRCUITS = 1_000
 
-_lock = threading.Lock()
-_vectors: OrderedDict[tuple[str, str], Vector] = OrderedDict()
-_open_until: dict[str, float] = {}
+#: By model and query with single spaces.
+query_vectors: Cache[tuple[str, str], Vector] = Cache(MAX_CACHED_VECTORS)
+#: Models whose embedder was unavailable lately.
+open_circuits: Cache[str, bool] = Cache(MAX_OPEN_CIRCUITS, CIRCUIT_BREAKER_SECONDS)
 
 
 def get_query_vector(query: str, model: str | None) -> Vector:
-    """The query's vector by a model (None: the configured one), shape (768,), unit length. Raises EmbedderUnavailable,
-    or TextRefused for a text the embedder cannot read."""
+    """Return the query's vector by a model (None: the configured one), shape (768,), unit length.
+
+    Raises EmbedderUnavailable, or TextRefused for a text that the embedder cannot read.
+    """
     embedder = get_embedder_for_model(model)
     key = (embedder.model, " ".join(query.split()))
-    with _lock:
-        if key in _vectors:
-            _vectors.move_to_end(key)
-            return _vectors[key]
-    if time.monotonic() < _open_until.get(embedder.model, 0):
-        raise EmbedderUnavailable
-    try:
-        vector = embedder.embed_query(key[1])
-    except EmbedderUnavailable:
-        _open_until[embedder.model] = time.monotonic() + CIRCUIT_BREAKER_SECONDS
-        raise
-    with _lock:
-        _vectors[key] = vector
-        while len(_vectors) > MAX_CACHED_VECTORS:
-            _vectors.popitem(last=False)
+    vector = query_vectors.get(key)
+    if vector is None:
+        if open_circuits.get(embedder.model):
+            raise EmbedderUnavailable
+        query_vectors.set(key, vector := embed_query(embedder, key[1]))
     return vector
 
 
-def clear_query_cache() -> None:
-    """Start afresh: for a changed embedder, and for tests."""
-    with _lock:
-        _vectors.clear()
-        _open_until.clear()
+def embed_query(embedder: Embedder, query: str) -> Vector:
+    """Embed it; an embedder that is away is not called again for CIRCUIT_BREAKER_SECONDS."""
+    try:
+        return embedder.embed_query(query)
+    except EmbedderUnavailable:
+        open_circuits.set(embedder.model, True)
+        raise
 
 
 def resolve_search_vector(payload: SearchIn, model: str | None) -> tuple[Any, bool]:
-    """The vector to search with, and whether the search does without one it should have. Raises EmbeddingError when it
-    cannot do without."""
+    """Return the vector to search with, and whether the search is degraded: it should have a vector and has none.
+
+    Raises EmbeddingError in mode "vector", which cannot do without.
+    """
     if payload.mode == "text" or payload.vector is not None:
         return (None if payload.mode == "text" else payload.vector), False
     try:

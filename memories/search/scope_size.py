@@ -1,8 +1,9 @@
 """How many rows a scope holds: enough to choose between scan and index, and to weigh a word by its rarity."""
 
-import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+
+from memory_site.core.caches import Cache
 
 # Scopes with no more rows than this are scanned exactly: 2 to 4 µs a vector, where the index costs 2 to 5 ms and, the
 # fewer rows a filter keeps, recall. In a large table it is a share of the rows (what the index is worst at is a filter
@@ -33,26 +34,5 @@ class ScopeSize:
     few: bool
 
 
-class ScopeSizeCache:
-    """Sizes lately seen. Knowing one saves counting; a stale one costs time, never a hit."""
-
-    def __init__(self) -> None:
-        self._seen: dict[Hashable, tuple[float, ScopeSize]] = {}
-
-    def get(self, scope: Hashable) -> ScopeSize | None:
-        seen = self._seen.get(scope)
-        return seen[1] if seen and time.monotonic() - seen[0] < SIZE_CACHE_SECONDS else None
-
-    def note(self, scope: Hashable, size: ScopeSize) -> None:
-        if len(self._seen) >= MAX_CACHED_SIZES:
-            self._seen.clear()
-        self._seen[scope] = (time.monotonic(), size)
-
-    def clear(self) -> None:
-        self._seen.clear()
-
-    def discard(self, scope: Hashable) -> None:
-        self._seen.pop(scope, None)
-
-
-scope_sizes = ScopeSizeCache()
+#: By the statement and parameters of a scope. A known size saves counting; a stale one costs time, never a hit.
+scope_sizes: Cache[Hashable, ScopeSize] = Cache(MAX_CACHED_SIZES, SIZE_CACHE_SECONDS)

@@ -3,21 +3,18 @@
 from ninja import Router
 
 from memories import tasks
-from memories.expiry import retry_after_purging_expired
+from memories.expiry import purge_expired_memories
 from memories.tool_results.schemas import ToolResultIn, ToolResultOut
 from memories.tool_results.storage import store_tool_result
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
 
 
 @router.post("/tool-results", auth=write_access, response={201: ToolResultOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def add_tool_result(request: ApiRequest, payload: ToolResultIn):
     """Keep a tool's result as a memory of type tool_output, and the Salesforce, Jira and ServiceNow records in it as
     entities of their own: `produces` leads to them, and to what they belong to `belongs_to`, as soon as that is known.

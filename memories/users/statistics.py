@@ -5,6 +5,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from memories.graph.models import UserStatistics, UserTotal
+from memory_site.core.db.locks import advisory_xact_lock, try_advisory_xact_lock
 from memory_site.core.db.retry import retry_on_deadlock
 
 # A user's rows become one, in one statement: whoever reads meanwhile sees all of the old ones or the new one.
@@ -20,9 +21,8 @@ INSERT INTO graph_usertotal (namespace_id, user_id, memories, relationships)
 SELECT namespace_id, user_id, sum(memories), sum(relationships) FROM old
 GROUP BY namespace_id, user_id HAVING sum(memories) <> 0 OR sum(relationships) <> 0
 """
-# Who waited for another's rows would not see the sum that stands in their place.
-LOCK_TOTALS_SQL = "SELECT pg_advisory_xact_lock(hashtext('graph_usertotal'))"
-TRY_LOCK_STATISTICS_SQL = "SELECT pg_try_advisory_xact_lock(hashtext('graph_userstatistics'))"
+# Without it the second of two would wait for the first one's rows and then not see the sum that replaced them.
+TOTALS_LOCK, STATISTICS_LOCK = "user totals", "user statistics"
 REFRESH_STATISTICS_SQL = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
 STATISTICS_COLUMNS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
 
@@ -31,7 +31,7 @@ STATISTICS_COLUMNS = ("memories", "relationships", "entities", "types", "first_a
 def compact_totals() -> int:
     """Sum up the totals, one after the other; how many users have one row now where they had several."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(LOCK_TOTALS_SQL)
+        advisory_xact_lock(TOTALS_LOCK)
         cursor.execute(COMPACT_TOTALS_SQL)
         return cursor.rowcount
 
@@ -39,11 +39,10 @@ def compact_totals() -> int:
 def refresh_statistics_view() -> bool:
     """Count everything anew while readers go on; whether it was done here, or somebody else is at it."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TRY_LOCK_STATISTICS_SQL)
-        alone = cursor.fetchone()[0]
-        if alone:
+        locked = try_advisory_xact_lock(STATISTICS_LOCK)
+        if locked:
             cursor.execute(REFRESH_STATISTICS_SQL)
-    return alone
+    return locked
 
 
 def get_totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:

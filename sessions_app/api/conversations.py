@@ -4,13 +4,11 @@ from uuid import UUID
 
 from ninja import Query, Router
 
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
 from sessions_app.models.conversations import ConversationQuerySet
 from sessions_app.schemas.conversations import (
@@ -21,6 +19,7 @@ from sessions_app.schemas.conversations import (
     EndIn,
 )
 from sessions_app.schemas.sessions import SessionId
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
 # The first end stands. A start may lie a moment ahead: it was taken from another clock.
@@ -49,8 +48,7 @@ def conversation_out(conversation: Conversation) -> dict:
 
 
 @router.post("/conversations", auth=write_access, response={201: ConversationOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def start_conversation(request: ApiRequest, payload: ConversationIn):
     """Start a conversation. No clean-up ever removes it."""
     given = {name: value for name, value in payload.model_dump().items() if value is not None}
@@ -85,8 +83,7 @@ def get_conversation(request: ApiRequest, conversation_id: UUID):
 
 
 @router.post("/conversations/{conversation_id}/end", auth=write_access, response={200: ConversationOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn | None = None):
     """End a conversation: nothing can be said in it any more. What has ended keeps its end; what is named here is
     changed all the same."""

@@ -7,15 +7,14 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionLink
 from sessions_app.schemas.session_links import LinkIn, LinkOut, LinkPage, LinkTypeName
 from sessions_app.schemas.sessions import SessionId
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["sessions"])
 UPSERT_LINK_SQL = """
@@ -32,8 +31,7 @@ LINK_COLUMNS = tuple(LinkOut.model_fields)
 
 
 @router.post("/session-links", auth=write_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def link_sessions(request: ApiRequest, payload: LinkIn):
     """Link two sessions, whether or not they are there: 201, or 200 when they were linked in that way already."""
     given = payload.model_dump() | {"id": uuid7(), "namespace": request.auth.namespace_id}

@@ -5,14 +5,12 @@ from typing import Any
 
 from ninja import Body, Query, Router
 
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app import history
 from sessions_app.analytics import compute_analytics
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
 from sessions_app.models import SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
 from sessions_app.schemas.sessions import (
@@ -30,6 +28,7 @@ from sessions_app.schemas.sessions import (
     SessionPatch,
 )
 from sessions_app.tasks import delete_outdated_sessions
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["sessions"])
 SESSION_COLUMNS = ("id", "session_id", "updated_at", "ttl_hours", "history_length")
@@ -63,8 +62,7 @@ def session_analytics(request: ApiRequest):
 
 
 @router.post("/sessions/cleanup", auth=write_access, response={200: CleanupOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def cleanup_sessions(request: ApiRequest, payload: CleanupIn | None = None):
     """Delete sessions that nobody has added to for long. Reads never wait for this: what is over is not shown.
     `max_age_hours` counts for every session, those with a time to live of their own too."""
@@ -73,8 +71,7 @@ def cleanup_sessions(request: ApiRequest, payload: CleanupIn | None = None):
 
 
 @router.post("/sessions/{path:session_id}/interactions", auth=write_access, response={201: HistoryOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_interactions(request: ApiRequest, session_id: SessionId, payload: Body[Addition]):
     """Append one interaction or several; the session is made when there is none. Parallel additions are all kept, the
     newest 50 (MEMORY_MAX_CONTEXT_LENGTH) of a session stay."""
@@ -100,7 +97,7 @@ def session_statistics(request: ApiRequest, session_id: SessionId):
 
 
 @router.patch("/sessions/{path:session_id}", auth=write_access, response={200: SessionOut, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def update_session(request: ApiRequest, session_id: SessionId, payload: SessionPatch):
     """Give a session a time to live of its own. That does not renew it."""
     if not get_session_queryset(request, session_id).update(ttl_hours=payload.ttl_hours):

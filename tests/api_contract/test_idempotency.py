@@ -124,7 +124,7 @@ def test_two_api_keys_of_one_namespace_do_not_share_answers(api, namespace):
 def test_a_revoked_api_key_is_not_told_its_old_answer(api, namespace):
     api.post("/memories", TEA_MEMORY, **KEY_HEADER)
     ApiKey.objects.get().revoke()
-    auth._auth_cache.clear()
+    auth.caller_cache.clear()
     assert is_problem(api.post("/memories", TEA_MEMORY, **KEY_HEADER), 401)
 
 

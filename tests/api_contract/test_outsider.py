@@ -66,7 +66,7 @@ def test_a_key_without_any_fitting_scope_opens_nothing(namespace, api, ids, oper
 @EVERY_OPERATION
 def test_a_revoked_key_opens_nothing(api, ids, operation):
     ApiKey.objects.get().revoke()
-    auth._auth_cache.clear()
+    auth.caller_cache.clear()
     assert is_problem(call_operation(api, operation, ids), 401)
 
 

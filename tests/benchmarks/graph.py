@@ -27,9 +27,7 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
         return Search(data.query(number % data.rows), vectors[number % 1000].tolist(), model, 20, ranking=ranking)
 
     def search_sql(wanted: Search) -> Sql:
-        return build_statement(
-            build_scope(pk, None, model), wanted, HIT_COLUMNS, scope_sizes.get(next(iter(scope_sizes._seen)))
-        )
+        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, scope_sizes.items()[0][1])
 
     def recall(wanted: Search) -> None:
         count_access([hit["memory"]["id"] for hit in find_memories(pk, None, wanted)])

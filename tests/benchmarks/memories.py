@@ -39,7 +39,7 @@ def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -
         return Search(query, vectors[number % 1000].tolist(), model, 20)
 
     def search_sql(wanted: Search) -> Sql:
-        size = scope_sizes.get(next(iter(scope_sizes._seen)))  # known from the service's turn, which came first
+        size = scope_sizes.items()[0][1]  # known from the service's turn, which came first
         return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, size)
 
     def search_body(wanted: Search) -> dict:

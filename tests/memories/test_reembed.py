@@ -7,11 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from memories import embeddings, reembedding, tasks
+from memories import reembedding, tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.reembedding import ModelAlreadyActive, get_or_start_run, run_reembedding, switch_model
-from memories.search.query_embedding import clear_query_cache
+from memory_site.core.caches import clear_all_caches
 from memory_site.core.db.locks import AlreadyRunning, advisory_lock
 from sessions_app import auth
 from tests.embedders import POISON
@@ -44,8 +44,7 @@ def configured(settings):
         hashing = {"BACKEND": "memories.embeddings.hashing.HashingEmbedder", "MODEL": OLD_MODEL, "OPTIONS": {}}
         new = {"BACKEND": name, "MODEL": model, "OPTIONS": options}
         settings.EMBEDDINGS = {"default": new, "hashing": hashing}
-        embeddings._embedders.clear()
-        clear_query_cache()
+        clear_all_caches()
         return get_embedder()
 
     return configure

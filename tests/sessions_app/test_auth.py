@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from memory_site.core.caches import Cache
 from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey
 from tests.wire import is_problem
@@ -117,7 +118,7 @@ def test_a_token_is_stored_nowhere(namespace):
         stored = str(cursor.fetchall())
     assert key.id in stored
     assert secret not in stored
-    assert secret not in repr(auth._auth_cache)
+    assert secret not in repr(auth.caller_cache.items())
     assert secret not in repr(vars(key)) + str(key)
 
 
@@ -189,14 +190,14 @@ def test_a_caller_is_looked_up_at_most_twice_a_second(api, django_assert_num_que
 def test_a_wrong_token_is_not_remembered(api):
     for number in range(50):
         type(api)(f"mem_{number:08}_x").call(*READ_REQUEST)
-    assert auth._auth_cache == {}
+    assert auth.caller_cache.items() == []
 
 
 def test_what_is_remembered_has_a_limit(api, holder, monkeypatch):
-    monkeypatch.setattr(auth, "MAX_CACHED_TOKENS", 3)
+    monkeypatch.setattr(auth, "caller_cache", Cache(3, auth.AUTH_CACHE_SECONDS))
     for _ in range(10):
         assert holder().call(*READ_REQUEST).status_code == 200
-        assert len(auth._auth_cache) <= 3
+        assert len(auth.caller_cache.items()) <= 3
 
 
 def test_the_last_use_is_noted_to_the_minute(api, django_assert_num_queries):
@@ -204,10 +205,10 @@ def test_the_last_use_is_noted_to_the_minute(api, django_assert_num_queries):
     api.call(*READ_REQUEST)
     first = ApiKey.objects.get().last_used_at
     assert timezone.now() - first < timedelta(seconds=20)
-    auth._auth_cache.clear()
+    auth.caller_cache.clear()
     with django_assert_num_queries(2):  # the key, the list
         api.call(*READ_REQUEST)
     ApiKey.objects.update(last_used_at=first - timedelta(minutes=2))
-    auth._auth_cache.clear()
+    auth.caller_cache.clear()
     api.call(*READ_REQUEST)
     assert ApiKey.objects.get().last_used_at > first

@@ -91,7 +91,7 @@ def test_a_revoked_key_opens_nothing(capsys, api, how):
     assert api.get("/memories").status_code == 200
     out = run_command(capsys, "revoke_api_key", {"token": api.token, "id": key.id, "mem_id": f"mem_{key.id}"}[how]).out
     assert out == f"mem_{key.id}_… is revoked.\n"
-    auth._auth_cache.clear()
+    auth.caller_cache.clear()
     assert is_problem(api.get("/memories"), 401)
 
 

@@ -28,8 +28,8 @@ from memories.embeddings import EmbedderUnavailable
 from memories.insights.capture import capture_from_stored, may_contain_insights
 from memories.schemas import MemoryIn
 from memories.storage import insert_memories
+from memory_site.core.errors import InvalidField
 from memory_site.core.http.parsing import read_json
-from memory_site.core.http.problems import Problem
 from sessions_app.commands import EXIT_FAILED, add_namespace_argument, get_namespace
 from sessions_app.long_commands import EXIT_INTERRUPTED, LongCommand
 from sessions_app.models import Namespace
@@ -144,8 +144,8 @@ class MemoryFileImport:
             memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
             ids, new = insert_memories(self.owner, memories, self.model)
-        except Problem as problem:
-            raise CommandError(f"Up to line {batch[-1][0]:,}: {problem.errors}. Nothing was imported.") from None
+        except InvalidField as error:
+            raise CommandError(f"Up to line {batch[-1][0]:,}: {error}. Nothing was imported.") from None
         self.created += len(new)
         self.insight_candidates += [each for each in zip(ids, memories, strict=True) if may_contain_insights(each[1])]
         return ()

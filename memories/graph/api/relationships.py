@@ -21,12 +21,11 @@ from memories.graph.schemas.relationships import (
 from memories.graph.traversal import MAX_DISTANCE, find_related
 from memories.models import Memory
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["relationships"])
 RELATIONSHIP_COLUMNS = (
@@ -94,8 +93,7 @@ ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) {ON_CONFLI
     auth=write_access,
     response={200: RelationshipOut, 201: RelationshipOut, 202: PendingOut, **PROBLEMS},
 )
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_relationship(request: ApiRequest, memory_id: UUID, payload: Body[RelationshipIn]):
     """Relate a memory to another one of the same user, or to an entity: 201, or 200 when the two were related in that
     way already. 202 when the entity is not known yet: the relationship is made when it is stored."""
@@ -168,7 +166,7 @@ def list_pending_relationships(namespace_id: int, memory_id: UUID) -> list[dict[
 
 
 @router.delete("/relationships/{relationship_id}", auth=write_access, response={204: None, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def delete_relationship(request: ApiRequest, relationship_id: UUID):
     """Remove a relationship, also one that still waits for its entity. The memories stay as they are."""
     for kind in (Relationship, PendingRelationship):

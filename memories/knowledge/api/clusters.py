@@ -14,13 +14,12 @@ from memories.knowledge.schemas.clusters import ClusterIn, ClusterPatch, TaggedC
 from memories.schemas import OUT_COLUMNS, MemoryPage, to_memory_out
 from memories.types import MemoryType
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Tag
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["clusters"])
 # What is not said stays; the name always is.
@@ -58,8 +57,7 @@ def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
 
 
 @router.post("/clusters", auth=write_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_cluster(request: ApiRequest, payload: ClusterIn):
     """Name the memories of a type that have exactly these tags, those to come too. 200 when the cluster is there
     already, as it is once there are such memories: what is said of it is changed."""
@@ -109,7 +107,7 @@ def list_members(
 
 
 @router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch):
     """Change the named fields. A cluster's type and tags are what makes it, and stay."""
     said = payload.model_dump(exclude_unset=True)
@@ -118,7 +116,7 @@ def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch)
 
 
 @router.delete("/clusters/{cluster_id}", auth=write_access, response={204: None, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def delete_cluster(request: ApiRequest, cluster_id: UUID):
     """Forget what was said of a cluster. Its memories stay; the next one with the same tags makes it anew, unnamed."""
     if not get_cluster_queryset(request, cluster_id).delete()[0]:

@@ -22,16 +22,15 @@ from memories.knowledge.schemas.patterns import (
     PatternPage,
     PatternPatch,
 )
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api import conversations
 from sessions_app.auth import ApiRequest, read_access, write_access
-from sessions_app.idempotency import idempotent
 from sessions_app.models import Message
 from sessions_app.models.conversations import Role
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["patterns"])
 #: How many messages are looked at, the last ones, and how many characters of each: two megabytes in all.
@@ -60,8 +59,7 @@ def fetch_pattern(request: ApiRequest, pattern_id: UUID) -> dict[str, Any]:
 
 
 @router.post("/patterns", auth=write_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_pattern(request: ApiRequest, payload: PatternIn):
     """Tell a pattern. When the user has one under this key already, `frequency` is added to it, examples are united,
     and the greater confidence stays: 200 and `created: false`."""
@@ -70,8 +68,7 @@ def add_pattern(request: ApiRequest, payload: PatternIn):
 
 
 @router.post("/patterns/discover", auth=write_access, response={200: DiscoverOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def discover_patterns(request: ApiRequest, payload: DiscoverIn):
     """Find patterns in what the user said in a conversation, in five messages at least: the words that come again
     (`common_topics`), and whether he often asks (`question_pattern`). A pattern's frequency is then the greatest number
@@ -121,7 +118,7 @@ def get_pattern(request: ApiRequest, pattern_id: UUID):
 
 
 @router.patch("/patterns/{pattern_id}", auth=write_access, response={200: PatternOut, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def update_pattern(request: ApiRequest, pattern_id: UUID, payload: PatternPatch):
     """Change the named fields. A pattern's user and key stay."""
     get_pattern_queryset(request, pattern_id).update(**payload.model_dump(exclude_unset=True), updated_at=Now())
@@ -129,7 +126,7 @@ def update_pattern(request: ApiRequest, pattern_id: UUID, payload: PatternPatch)
 
 
 @router.delete("/patterns/{pattern_id}", auth=write_access, response={204: None, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def delete_pattern(request: ApiRequest, pattern_id: UUID):
     """Delete a pattern."""
     if not get_pattern_queryset(request, pattern_id).delete()[0]:

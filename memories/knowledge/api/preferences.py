@@ -13,12 +13,12 @@ from pydantic_core import to_json
 from memories.knowledge.models import KnowledgeQuerySet, Preference
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS, PreferenceIn, PreferenceOut, PreferencePage
 from memory_site.core.db.ids import uuid7
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["preferences"])
 PREFERENCE_PATH = "/preferences/{path:user_id}/{key}"
@@ -82,7 +82,7 @@ def paginate_preferences(
 
 
 @router.put(PREFERENCE_PATH, auth=write_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def learn_preference(request: ApiRequest, user_id: Label, key: Label, payload: PreferenceIn):
     """Learn what a user likes: 201, or 200 when there was a value already, in whose place this one stands."""
     said = payload.model_dump(include={"confidence", "source"} & payload.model_fields_set)
@@ -103,7 +103,7 @@ def get_preference(request: ApiRequest, user_id: Label, key: Label):
 
 
 @router.delete(PREFERENCE_PATH, auth=write_access, response={204: None, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def delete_preference(request: ApiRequest, user_id: Label, key: Label):
     """Forget what a user likes under one key."""
     if not get_preference_queryset(request, user_id, key).delete()[0]:

@@ -6,17 +6,15 @@ from memories.knowledge.retention import forget_outdated
 from memories.knowledge.schemas.context import ForgetOutdatedIn
 from memories.models import Memory
 from memories.schemas import DeleteOut
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
 
 
 @router.post("/memories/forget-outdated", auth=write_access, response={200: DeleteOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def forget_what_is_outdated(request: ApiRequest, payload: ForgetOutdatedIn):
     """Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What is
     tagged `preserve` or `important` stays, and what `metadata.important` marks. `dry_run` only counts."""

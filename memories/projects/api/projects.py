@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Body, Query, Router
 
 from memories import tasks
-from memories.expiry import retry_after_purging_expired
+from memories.expiry import purge_expired_memories
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
 from memories.models import Memory
 from memories.projects.schemas.projects import (
@@ -43,13 +43,13 @@ from memories.schemas import OUT_COLUMNS, to_memory_out
 from memories.search.execute import find_memories
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["projects"])
 PROJECT_GROUP_COLUMNS, PROJECT_DEPENDENCY_COLUMNS = tuple(GroupOut.model_fields), tuple(DependencyOut.model_fields)
@@ -72,8 +72,7 @@ def upsert_group_response(request: ApiRequest, name: str, said: dict[str, Any]) 
 
 
 @router.post("/projects/groups", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_group(request: ApiRequest, payload: GroupIn):
     """Group projects: each member sees what the others learned. 201, or 200 when a group of this name was there."""
     return upsert_group_response(request, payload.name, payload.model_dump(exclude_unset=True, exclude={"name"}))
@@ -93,8 +92,7 @@ def list_groups(
 
 
 @router.post("/projects/register", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def register_projects(request: ApiRequest, payload: RegisterIn):
     """Make a group of these repositories, or make these the repositories of the group of this name."""
     said = payload.model_dump(exclude_unset=True, include={"description"}) | {"projects": payload.projects()}
@@ -102,8 +100,7 @@ def register_projects(request: ApiRequest, payload: RegisterIn):
 
 
 @router.post("/projects/dependencies", auth=write_access, response={200: DependencyOut, 201: DependencyOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def add_dependency(request: ApiRequest, payload: DependencyIn):
     """Say that one project leans on another; then each sees what the other learned. 201, or 200 when that was known."""
     said = payload.model_dump(exclude_unset=True)
@@ -158,9 +155,7 @@ def search_projects(request: ApiRequest, payload: ProjectSearchIn):
 
 
 @router.post("/projects/share", auth=write_access, response={201: SharedOut, **PROBLEMS})
-@retry_on_deadlock
-@retry_after_purging_expired
-@idempotent
+@write_operation(on_conflict=purge_expired_memories)
 def share_insight(request: ApiRequest, payload: Body[ShareIn]):
     """Let other projects see an insight: one that is kept now, or is nearly the same as one that was, or one by its id.
     Those that saw it before still do."""
@@ -216,7 +211,7 @@ def get_group(request: ApiRequest, group_id: UUID):
 
 
 @router.patch("/projects/groups/{group_id}", auth=write_access, response={200: GroupOut, **PROBLEMS})
-@retry_on_deadlock
+@write_operation
 def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
     """Change the named fields."""
     changes = payload.model_dump(exclude_unset=True) | {"updated_at": timezone.now()}

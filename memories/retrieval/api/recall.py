@@ -17,11 +17,10 @@ from memories.search.execute import find_memories
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
 from memories.storage import row_to_dict
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["recall"])
 # Counted and read at once, so that what is told is exact whoever else uses the memory.
@@ -39,8 +38,7 @@ def recall_memories(request: ApiRequest, payload: SearchIn):
     return search_and_count_access(request, payload, vector, started)
 
 
-@retry_on_deadlock
-@idempotent
+@write_operation
 def search_and_count_access(request: ApiRequest, payload: SearchIn, vector: tuple[Any, bool], started: float):
     query = None if payload.mode == "vector" else payload.query
     model = request.auth.embedding_model
@@ -55,8 +53,7 @@ def count_access_and_respond(hits: list[dict[str, Any]], started: float, **more:
 
 
 @router.post("/memories/{memory_id}/recall", auth=write_access, response={200: MemoryOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def recall_memory(request: ApiRequest, memory_id: UUID):
     """One memory, of which this counts as a use. Getting it counts nothing."""
     with connection.cursor() as cursor:
@@ -79,8 +76,7 @@ def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
     return retrieve_and_count_access(request, user_id, payload, vectors, degraded, started)
 
 
-@retry_on_deadlock
-@idempotent
+@write_operation
 def retrieve_and_count_access(
     request: ApiRequest, user_id: str, payload: RetrieveIn, vectors: list, degraded: bool, started: float
 ):

@@ -9,18 +9,16 @@ from memories.retrieval.schemas import FinishTaskIn, FinishTaskOut, ForgetIn
 from memories.retrieval.task_decay import finish_task
 from memories.schemas import DeleteOut
 from memories.search.filters import Filters
-from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, write_access
-from sessions_app.idempotency import idempotent
+from sessions_app.write_operations import write_operation
 
 router = Router(tags=["users"])
 
 
 @router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
     """Forget those of a user's memories that were not told for so long. What is tagged `preserve` or `important`
     stays, and what `metadata.important` marks. `dry_run` only counts."""
@@ -33,8 +31,7 @@ def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
 
 
 @router.post("/users/{path:user_id}/finish-task", auth=write_access, response={200: FinishTaskOut, **PROBLEMS})
-@retry_on_deadlock
-@idempotent
+@write_operation
 def end_task(request: ApiRequest, user_id: Label, payload: FinishTaskIn):
     """A task is finished: the selections, search results and temporary state of its session or workflow are worth half
     of what they were. Each call halves them again; one that is retried needs an `Idempotency-Key`."""

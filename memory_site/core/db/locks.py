@@ -1,4 +1,7 @@
-"""Work that only one process may be at: held by a lock of the database, which dies with whoever holds it."""
+"""Advisory locks of the database, by name. A session's lock ends with its connection, a transaction's with that.
+
+All names share one key space (`hashtextextended`), so a lock's name says what it is about: "ingestion 7 repository".
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,24 +10,63 @@ from django.db import DatabaseError, InterfaceError, connection
 
 TRY_LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK_SQL = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+LOCK_TRANSACTION_SQL = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+TRY_LOCK_TRANSACTION_SQL = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+# One statement: it runs before each write of an insight.
+LOCK_TRANSACTION_WITHIN_SQL = """
+SELECT CASE WHEN before <> '0' THEN set_config('lock_timeout', %s, true) END,
+       pg_advisory_xact_lock(hashtextextended(%s, 0)), set_config('lock_timeout', before, true)
+FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) limits
+"""
 
 
 class AlreadyRunning(Exception):
-    """Somebody else is at this work."""
+    """Another process is doing this work."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
 
 
 @contextmanager
-def advisory_lock(work: str, busy: str | None = None) -> Iterator[None]:
-    """Nobody else does the work of this name inside the block. Raises AlreadyAtWork, in the words of `busy`."""
+def advisory_lock(name: str, busy: str | None = None) -> Iterator[None]:
+    """Hold a lock inside the block, across transactions. Raises AlreadyRunning(busy) at once if another session holds
+    it."""
     with connection.cursor() as cursor:
-        cursor.execute(TRY_LOCK_SQL, [work])
+        cursor.execute(TRY_LOCK_SQL, [name])
         if not cursor.fetchone()[0]:
             raise AlreadyRunning(busy)
     try:
         yield
     finally:
         with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a dead connection holds nothing
-            cursor.execute(UNLOCK_SQL, [work])
+            cursor.execute(UNLOCK_SQL, [name])
+
+
+def advisory_xact_lock(name: str, max_wait_seconds: float | None = None) -> None:
+    """Wait for a lock and hold it until the transaction ends.
+
+    `max_wait_seconds` shortens the connection's lock_timeout for this wait. A connection without one (a worker's)
+    waits as long as it takes. Raises OperationalError (LockNotAvailable) when the time is over.
+    """
+    with connection.cursor() as cursor:
+        if max_wait_seconds is None:
+            cursor.execute(LOCK_TRANSACTION_SQL, [name])
+        else:
+            cursor.execute(LOCK_TRANSACTION_WITHIN_SQL, [format_timeout(max_wait_seconds), name])
+
+
+def try_advisory_xact_lock(name: str) -> bool:
+    """Take a lock until the transaction ends, unless another session holds it. Return whether it was taken."""
+    with connection.cursor() as cursor:
+        cursor.execute(TRY_LOCK_TRANSACTION_SQL, [name])
+        return cursor.fetchone()[0]
+
+
+def set_lock_timeout(seconds: float) -> None:
+    """Have every later statement of the transaction fail (LockNotAvailable) that waits longer for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [format_timeout(seconds)])
+
+
+def format_timeout(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

@@ -6,9 +6,8 @@ from functools import partial
 import pytest
 
 from memories import tasks
-from memories.embeddings import _embedders
 from memories.models import Memory
-from memories.search.query_embedding import clear_query_cache
+from memory_site.core.caches import clear_all_caches
 from tests.memories.graph.business import CASE, DEAL, build_lookalikes, build_target
 from tests.wire import fingerprint_tables, is_problem, run_at_once
 
@@ -44,8 +43,7 @@ def business(request, api, settings):
     """The two targets among five hundred look-alikes, embedded by the model of the tests and by the real one."""
     if request.param == "onnx":
         settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
-        _embedders.clear()
-        clear_query_cache()
+        clear_all_caches()
     every = [*build_lookalikes(), build_target(DEAL), build_target(CASE)]
     assert api.post("/memories/bulk", {"memories": every}).status_code == 201
     tasks.embed_due()
@@ -62,8 +60,7 @@ def business(request, api, settings):
 )
 def test_among_few_memories_a_question_in_words_of_its_own_finds_them(api, settings, query, found):
     settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
-    _embedders.clear()
-    clear_query_cache()
+    clear_all_caches()
     record = {"attributes": {"type": "Opportunity"}, "Id": "0065g00000XyZ12AAB", "Name": "Acme Enterprise License"}
     result = {"records": [record | {"Amount": 250000, "AccountId": "0015g00000AbC34AAA"}]}
     told = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}

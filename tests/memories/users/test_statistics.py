@@ -9,6 +9,7 @@ from memories.graph.models import UserStatistics, UserTotal
 from memories.graph.tasks import refresh_statistics
 from memories.models import Memory
 from memories.users import statistics as totals
+from memory_site.core.db.locks import try_advisory_xact_lock
 from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -78,8 +79,8 @@ def test_the_command_says_what_it_did(api, capsys):
 @pytest.mark.django_db(transaction=True)
 def test_it_is_refreshed_by_one_at_a_time(api, capsys):
     api.add("tea", user_id="ada")
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(totals.TRY_LOCK_STATISTICS_SQL)
+    with transaction.atomic():
+        assert try_advisory_xact_lock(totals.STATISTICS_LOCK)
         [elsewhere] = run_at_once([totals.refresh_statistics_view])
     assert elsewhere is False
     assert sum(run_at_once([totals.refresh_statistics_view] * 4)) >= 1
