@@ -2,25 +2,35 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 import pytest
 from django.conf import settings as project
+from django.db import transaction
 from django.test.client import Client, ClientHandler
+from pytest_django import DjangoDbBlocker
 
 from memories import embeddings
 from memories.active_model import set_initial_model
 from memory_site.core.caches import Cache, clear_all_caches
+from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
 from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
+#: For the suite's own PostgreSQL, which nobody unplugs. Those of tests/embedded and tests/stack stay durable.
+NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the whole product mostly wait for it: file by file among the others they cost two workers little."""
+    """Tests of the whole product mostly wait for it: file by file among the others they cost two workers little.
+
+    In a file those come last whose rows are there for the module: the others would meet them.
+    """
     files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
+    for item in sorted(items, key=lambda item: "module_transaction" in item.fixturenames):
         files.setdefault(item.path, []).append(item)
     waiting = [tests for path, tests in files.items() if path.parent.name == "stack"]
     others = [tests for path, tests in files.items() if path.parent.name != "stack"]
@@ -82,8 +92,20 @@ class Api:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """Asked for by pytest-django before it makes the test database: the moment the services must be there."""
-    with ensure_services(project.HOME):
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            durable = Postgres._settings
+            patch.setattr(Postgres, "_settings", lambda self: [*durable(self), *(f"--{each}" for each in NOT_DURABLE)])
+            stack.enter_context(ensure_services(project.HOME))
         yield
+
+
+@pytest.fixture(scope="module")
+def module_transaction(django_db_setup, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """For fixtures of a module's scope that make rows: each test undoes what it did to them, and this undoes them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

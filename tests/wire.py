@@ -1,6 +1,9 @@
+COLLISION top tests/wire.py resolved -> resolve
 """The API as its own OpenAPI document describes it, requests made from that, and what they leave in the database."""
 
+import inspect
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +15,12 @@ from typing import Any
 import psycopg
 from django.apps import apps
 from django.db import connection, connections
+from django.http import HttpRequest
+from django.test import RequestFactory
+from django.urls import Resolver404, resolve
+from ninja.errors import HttpError
+from ninja.params.models import ParamModel
+from pydantic import ValidationError
 
 from memory_site.api import api
 
@@ -28,12 +37,7 @@ READ_ONLY_POSTS = {
 #: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
 CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"}
 #: Addresses of chosen names that are not there all the same while nothing is known of them.
-PATHS_FOR_KNOWN_IDS = {
-    "/users/{user_id}",
-    "/users/{user_id}/graph",
-    "/preferences/{user_id}/{key}",
-    "/patterns/discover",
-}
+PATHS_FOR_KNOWN_IDS = {"/users/{user_id}", "/users/{user_id}/graph", "/preferences/{user_id}/{key}", "/patterns/discover"}
 JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACEHOLDER = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
@@ -104,6 +108,7 @@ def list_alternatives(schema: dict) -> list[dict]:
     return [each for part in parts for each in list_alternatives(part)] or [schema]
 
 
+@cache
 def list_operations() -> list[Operation]:
     found = []
     for path, methods in load_openapi()["paths"].items():
@@ -195,6 +200,41 @@ def place_value(value: Any, schema: dict, place: tuple) -> Any:
     if value is None or not set(value) <= set(kind["properties"]):
         value = deepcopy(kind["example"]) if "example" in kind else build_sample(kind)
     return value | {step: place_value(value.get(step), kind["properties"].get(step, {}), rest)}
+
+
+def refusals(method: str, url: str, body: bytes | None) -> frozenset[str]:
+    """What the schema of an operation has against a request, one text for each kind of error; empty when it has
+    nothing. The request is read as the API reads it, and goes no further."""
+    content = {} if body is None else {"data": body, "content_type": "application/json"}
+    request = RequestFactory().generic(method, f"/api/v1{url}", **content)
+    try:
+        match = resolve(request.path_info)
+    except Resolver404:
+        return frozenset({"There is nothing at this address."})
+    view = inspect.getclosurevars(match.func).nonlocals.get("self")
+    models = [model for each in getattr(view, "operations", ()) if method in each.methods for model in each.models]
+    return frozenset(kind for model in models for kind in _refusals(model, request, match.kwargs))
+
+
+def _refusals(model: type[ParamModel], request: HttpRequest, path: dict[str, Any]) -> list[str]:
+    try:
+        model.resolve(request, api, path)
+    except ValidationError as error:
+        return [_kind(each) for each in error.errors(include_url=False, include_input=False)]
+    except HttpError as error:
+        return [re.sub("[0-9]+", "n", str(error.__cause__))]  # wherever in the text it stands
+    return []
+
+
+def _kind(error: dict[str, Any]) -> str:
+    """Of a field that is not known also its name, for that stands in the answer."""
+    match error["type"]:
+        case "value_error":
+            return error["msg"]
+        case "extra_forbidden":
+            return repr(error["loc"][-1])
+        case kind:
+            return kind
 
 
 def is_problem(response: Any, *statuses: int) -> bool:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from ingestion.tasks import ingest_due
 from memories import tasks
 from memories.insights.models import Insight
 from memories.models import Memory
-from sessions_app.models import Conversation
+from sessions_app.models import SCOPES, ApiKey, Conversation, Namespace
+from tests.conftest import Api
 from tests.wire import SAMPLE_ID
 
 SECRET_WORD = "kumquat"
@@ -28,9 +30,18 @@ def create_folder(root: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(module_transaction, tmp_path_factory) -> tuple[Api, dict[str, str]]:
+    """The caller of `ours`, and the ids of his rows."""
+    root = tmp_path_factory.mktemp("root")
+    with override_settings(INGESTION_ROOTS=[str(root)]):
+        api = Api(ApiKey.objects.issue(Namespace.objects.create(name="ours"), scopes=SCOPES)[1])
+        return api, create_rows(api, create_folder(root))
+
+
 @pytest.fixture
-def ids(api, folder) -> dict[str, str]:
-    return create_rows(api, folder)
+def ids(made, db) -> dict[str, str]:
+    return made[1]
 
 
 def create_rows(api, folder: Path) -> dict[str, str]:

@@ -22,7 +22,8 @@ TEA_MEMORY = {"content": "Ada likes tea."}
 
 @pytest.mark.django_db
 @EVERY_POST
-def test_every_post_is_told_the_same_answer_again(api, ids, operation):
+def test_every_post_is_told_the_same_answer_again(made, ids, operation):
+    api = made[0]
     first = api.post(operation.url(ids), operation.example(), **KEY_HEADER)
     before = fingerprint_tables()
     again = api.post(operation.url(ids), operation.example(), **KEY_HEADER)
@@ -36,7 +37,8 @@ def test_every_post_is_told_the_same_answer_again(api, ids, operation):
 
 @pytest.mark.django_db
 @EVERY_POST
-def test_every_post_refuses_the_key_for_another_body(api, ids, operation):
+def test_every_post_refuses_the_key_for_another_body(made, ids, operation):
+    api = made[0]
     api.post(operation.url(ids), operation.example(), **KEY_HEADER)
     before = fingerprint_tables()
     other = api.raw("POST", operation.url(ids), f" {json.dumps(operation.example())}", **KEY_HEADER)

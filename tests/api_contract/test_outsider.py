@@ -4,12 +4,23 @@ import pytest
 
 from memories.models import Memory
 from sessions_app import auth
-from sessions_app.models import ApiKey
+from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.api_contract.conftest import SECRET_WORD
+from tests.conftest import Api
 from tests.wire import conforms_to_any, fingerprint_tables, is_problem, list_operations
 
 pytestmark = pytest.mark.django_db
 EVERY_OPERATION = pytest.mark.parametrize("operation", list_operations(), ids=str)
+
+
+@pytest.fixture
+def api(made, db) -> Api:
+    return made[0]
+
+
+@pytest.fixture
+def namespace(made, db) -> Namespace:
+    return Namespace.objects.get(name="ours")
 
 
 def call_operation(caller, operation, ids: dict[str, str]):
@@ -84,7 +95,8 @@ def test_an_outsider_cannot_reach_our_rows_by_naming_them(api, outsider, ids):
     assert Memory.objects.filter(pk=ids["memory_id"]).exists()
 
 
-def test_an_outsider_cannot_turn_our_pages(api, outsider):
+def test_an_outsider_cannot_turn_our_pages(elsewhere, outsider):
+    api = Api(ApiKey.objects.issue(elsewhere, scopes=SCOPES)[1])
     for number in range(3):
         api.add(f"number {number}")
     cursor = api.get("/memories?limit=1").json()["next"]
