@@ -1,32 +1,42 @@
-# Two commands on a fresh machine: `make run` and `make test`. Everything else is for those who build it.
+# Two commands on a fresh machine: `make run` and `make test`. `make help` lists the others.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: run demo test lint bench questions pins clean
+.DEFAULT_GOAL := run
+.PHONY: help run demo test lint docs bench questions pins clean
 
-run: $(VENV)/embedded.done
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/embedded.done  ## start the site: PostgreSQL, broker, web, worker, scheduler
 	$(BIN)/python manage.py serve --port $(PORT)
 
-demo: $(VENV)/embedded.done
+demo: $(VENV)/embedded.done  ## store, ingest and search real text once, then exit
 	$(BIN)/python manage.py demo
 
-# Two at a time, each with a PostgreSQL and a broker of its own.
-test: $(VENV)/dev.done
+# Two processes, each with its own PostgreSQL and broker.
+test: $(VENV)/dev.done  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/dev.done
+lint: $(VENV)/dev.done  ## check style, formatting and missing migrations
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-# ROWS=100000 for the large one.
+# Fails on a dead link, on a page that would load anything from another host, and on an outdated configuration page.
+docs: $(VENV)/docs.done  ## build the documentation site into site/
+	$(BIN)/python docs/generate_configuration.py
+	rm -rf site
+	$(BIN)/zensical build --clean --strict
+	rm -f site/*.py
+	$(BIN)/python docs/check_site.py
+
 ROWS ?= 20000
-bench: $(VENV)/dev.done
+bench: $(VENV)/dev.done  ## measure against raw SQL; ROWS=100000 for the large run
 	$(BIN)/python -m tests.benchmarks --rows $(ROWS)
 
-# Questions about Django's own source; about ten minutes.
-questions: $(VENV)/dev.done
+questions: $(VENV)/dev.done  ## retrieval quality on questions about Django's source, about ten minutes
 	$(BIN)/python -m tests.benchmarks.questions
 
 $(BIN)/python:
@@ -39,10 +49,11 @@ $(VENV)/%.done: requirements-%.txt | $(BIN)/python
 	@touch $@
 
 # Exact versions with hashes and without addresses, for every supported Python.
-pins:
+pins:  ## renew requirements*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded pyproject.toml -o requirements-embedded.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt --extra docs pyproject.toml -o requirements-docs.txt
 
-clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .cache site

@@ -1,6 +1,6 @@
-"""Every setting, from the environment. Nothing else in the project reads it.
+"""Every setting, read from the environment. No other module reads the environment.
 
-All wrong values are told at once (`SettingsError`); a blank value means the default.
+Invalid values raise one `SettingsError` that lists all of them; a blank value means the default.
 """
 
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ SPLITTERS = {
     "semantic": "ingestion.splitters.semantic.split_into_pieces",
     "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
 }
-#: Of the 60 connections the embedded server allows, those left for the web server.
+#: Connections available to the web server, of the 60 that the embedded PostgreSQL allows.
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
     "onnx": "all-MiniLM-L6-v2-int8",
@@ -37,63 +37,96 @@ DEFAULT_MODELS = {
 
 
 class SettingsError(ImproperlyConfigured):
-    """The environment holds wrong values; the message lists every one of them."""
+    """Raised for invalid environment variables; the message lists all of them."""
 
 
 class Environment(BaseSettings):
-    """What may be set from outside; field names are the variable names in lower case."""
+    """The supported variables; field names are their names in lower case.
+
+    The `#:` comment above each field becomes its text in docs/configuration.md (`make docs`).
+    """
 
     model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", env_ignore_empty=True, extra="ignore")
 
-    #: A PostgreSQL address; without one (and without MEMORY_PG_HOST) the embedded services are used.
+    #: PostgreSQL address, such as `postgresql://user:password@host/database`. When neither this nor `MEMORY_PG_HOST` is
+    #: set, the site runs in embedded mode and starts its own PostgreSQL and broker.
     database_url: str | None = None
+    #: PostgreSQL host, an alternative to `DATABASE_URL`. Ignored when `DATABASE_URL` is set, like the four below.
     memory_pg_host: str | None = None
+    #: PostgreSQL port.
     memory_pg_port: int = Field(5432, ge=1, le=65535)
+    #: Database name.
     memory_pg_database: str = "memory"
+    #: Database user.
     memory_pg_user: str = "memory"
+    #: Database password.
     memory_pg_password: str = ""
-    #: Whether this process shares connections among its threads. The web server sets it for itself; a command or a
-    #: worker that meets a dead database learns it at once, from the connection it makes.
+    #: Share database connections among the threads of a process. The web server switches this on for itself. Commands
+    #: and workers open their own connections, so that they notice a dead database at once.
     pg_pool: bool = False
-    #: Connections one process holds at most, and the seconds a request waits for a free one.
+    #: Maximum number of database connections of one web process. In embedded mode, `WEB_WORKERS` times this value is
+    #: limited to 45.
     pg_pool_size: int = Field(8, ge=1, le=200)
+    #: Seconds a request waits for a free connection before it fails with 503.
     pg_pool_timeout: float = Field(30, gt=0, le=600)
-    #: Seconds one SQL statement may take; 0 for no limit. The web server sets 10 for itself.
+    #: Seconds one SQL statement may take in a command or worker; 0 means no limit. The web server sets 10 for itself
+    #: unless its process environment says otherwise.
     statement_timeout: float = Field(0, ge=0, le=3600)
+    #: Broker address: `redis://`, `rediss://` or `redis+socket://`. Required outside embedded mode.
     redis_url: str | None = None
 
+    #: Django's signing key, 32 characters or more, 50 random ones recommended. Required outside embedded mode; in
+    #: embedded mode it is generated and stored in `DATA_DIR`.
     secret_key: str | None = Field(None, min_length=32)
+    #: Host names the site answers to, separated by commas.
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    #: Django's debug mode. Never use it in production.
     debug: bool = False
-    #: Whether people reach the site by https; on by default outside embedded mode.
+    #: Whether users reach the site over HTTPS. Default: off in embedded mode, on otherwise. When on, cookies are
+    #: HTTPS-only, HTTP requests are redirected and HSTS is sent for one year, including subdomains and preload.
     https: bool | None = None
-    #: Where the embedded services keep their data; a relative path starts at the project.
+    #: Directory of the embedded services. A relative path starts at the project directory.
     data_dir: Path = Path(".memory_site")
 
+    #: What computes embeddings: `onnx` (in process, offline), `ollama`, `openai` (any server with that API) or
+    #: `hashing` (for tests: no meaning).
     embedder: str = "onnx"
+    #: Model name. Default: `all-MiniLM-L6-v2-int8` for onnx, `nomic-embed-text` for ollama, `text-embedding-3-small`
+    #: for openai.
     embedding_model: str | None = None
+    #: For onnx: a directory with `model.onnx` and `tokenizer.json`.
     embedding_model_dir: Path | None = None
-    #: Where the files lie of the model before, which serves until every namespace is embedded anew.
+    #: For onnx: the directory of the previous model. It serves searches until `reembed` has finished.
     earlier_embedding_model_dir: Path | None = None
-    #: Seconds a claimed memory belongs to one worker before another may take it.
+    #: Seconds a claimed memory is reserved for one worker before another may claim it. Raise it for slow remote models.
     embedding_lease: float = Field(60, ge=1, le=3600)
+    #: Address of the Ollama server.
     ollama_base_url: str = "http://127.0.0.1:11434"
+    #: Model name for ollama, used when `EMBEDDING_MODEL` is not set.
     ollama_model: str | None = None
+    #: Address of the OpenAI-compatible server (llama.cpp, vLLM, TEI, LM Studio and others).
     openai_base_url: str = "https://api.openai.com/v1"
+    #: API key for that server.
     openai_api_key: str = ""
 
-    #: Hours after which an interaction is gone, unless its session says otherwise, and interactions a session keeps.
+    #: Hours until a session interaction expires, unless its session has its own time to live.
     memory_ttl_hours: float = Field(24, gt=0, le=100 * 365 * 24)
+    #: Maximum number of interactions stored per session; older ones are dropped.
     memory_max_context_length: int = Field(50, ge=1, le=1000)
-    #: Fernet keys, separated by commas: the first one encrypts the histories of sessions, all of them decrypt.
+    #: Fernet keys, separated by commas, that encrypt session histories. The first key encrypts, every key decrypts.
+    #: Empty means no encryption.
     session_encryption_keys: str = ""
 
-    #: Folders, separated by commas, that callers of the API may have read into memories. The command may read any.
+    #: Absolute paths, separated by commas, from which the API may ingest. Empty means that the API may ingest nothing;
+    #: the `ingest` command may read any directory.
     ingestion_roots: str = ""
-    #: What cuts documents into chunks.
+    #: How documents are split into chunks: `semantic` (by program, Markdown or text structure) or `llamaindex`
+    #: (SentenceSplitter; needs the package `llama-index-core`).
     splitter: str = "semantic"
 
+    #: Number of web server processes. Each loads the embedding model when its first query needs it.
     web_workers: int = Field(1, ge=1, le=64)
+    #: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     log_level: str = "INFO"
 
     @field_validator("embedder")
@@ -174,7 +207,7 @@ def split_list(text: str) -> list[str]:
 
 
 def read_environment() -> Environment:
-    """The environment, checked. Raises SettingsError naming every wrong variable."""
+    """Read and validate the environment. Raise SettingsError that names every invalid variable."""
     try:
         return Environment()
     except ValidationError as error:
@@ -192,7 +225,7 @@ HOME = DataDirectory(BASE_DIR / env.data_dir) if EMBEDDED else None
 
 
 def build_database_settings() -> dict:
-    """Where PostgreSQL is: the embedded server's socket, DATABASE_URL, or the MEMORY_PG_ variables."""
+    """Return the connection settings: the embedded server's socket, DATABASE_URL, or the MEMORY_PG_ variables."""
     if EMBEDDED:
         return HOME.database
     if env.database_url is None:
@@ -209,9 +242,9 @@ def build_database_settings() -> dict:
     return {**named, "OPTIONS": parts}
 
 
-# Set where the connection is made, so that no request pays a round trip for them. The planner must see the values of
-# each search (a generic plan forgets how selective a filter is); compiling plans to machine code costs more than it
-# saves. ef_search 200: against 100 half a millisecond more, and the worst recall under a filter gains.
+# Sent when the connection opens, so that no request pays a round trip. The planner must see the values of each search
+# (a generic plan ignores how selective a filter is). JIT compilation costs more than it saves. ef_search 200 takes half
+# a millisecond more than 100 and improves the worst recall under a filter.
 SERVER_SETTINGS = {
     "hnsw.iterative_scan": "relaxed_order",
     "hnsw.ef_search": "200",
@@ -220,11 +253,11 @@ SERVER_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
     "statement_timeout": f"{int(env.statement_timeout * 1000)}",
-    # Whoever waits for a row holds one of the web server's few connections, and keeps others from theirs.
+    # A request that waits for a row lock occupies one of the web server's few connections.
     "lock_timeout": "3000" if env.pg_pool else "0",
     "idle_in_transaction_session_timeout": "60000",
 }
-# The default reconnect_timeout doubles its pause for five minutes: an outage would cost its length twice.
+# The default reconnect_timeout doubles its pause for up to five minutes, which would double the length of an outage.
 POOL = {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout, "reconnect_timeout": 2}
 _database = build_database_settings()
 DATABASES = {
@@ -298,14 +331,14 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # served straight from the packages: no collectstatic step to forget
+WHITENOISE_USE_FINDERS = True  # served from the installed packages: no collectstatic step
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 APPEND_SLASH = True
 
 HTTPS = env.https if env.https is not None else not EMBEDDED
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes come from inside the network, by plain http
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # health probes use plain HTTP inside the network
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -314,11 +347,11 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 8 * 3600
 X_FRAME_OPTIONS = "DENY"
 
-# A message is only a hint that something is due, so nothing here tries to keep one alive.
+# Messages are hints: the work itself is stored in the database, so no message needs to survive.
 CELERY_BROKER_URL = env.redis_url or HOME.broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the default gives up for good after 100
-# Bounded everywhere: with the defaults a frozen broker holds its caller for ever.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the default stops permanently after 100 attempts
+# Every wait is bounded: with the defaults, a frozen broker blocks its caller indefinitely.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
@@ -380,7 +413,7 @@ def build_embedder_settings(kind: str, model: str, **options: object) -> dict:
     return {"BACKEND": EMBEDDERS[kind], "MODEL": model, "OPTIONS": EMBEDDER_OPTIONS[kind] | options}
 
 
-# Besides the one in use, how those are made that namespaces may still be served by until they are embedded anew.
+# The configured embedder, and those that may still serve namespaces until `reembed` has finished.
 EMBEDDINGS = {
     "default": build_embedder_settings(env.embedder, EMBEDDING_MODEL),
     **{kind: build_embedder_settings(kind, model) for kind, model in DEFAULT_MODELS.items()},
@@ -398,7 +431,7 @@ INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
-WEB_THREADS = 4 * env.pg_pool_size  # more than connections: a slow sender holds a thread, not a connection
+WEB_THREADS = 4 * env.pg_pool_size  # more threads than connections: a slow client occupies a thread, not a connection
 
 LOGGING = {
     "version": 1,
@@ -406,7 +439,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.log_level},
-    # What a caller did wrong is told to him, not to the log.
+    # Client errors are returned to the client, not logged.
     "loggers": {"django.request": {"level": "ERROR"}},
 }
 

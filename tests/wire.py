@@ -1,4 +1,3 @@
-COLLISION top tests/wire.py resolved -> resolve
 """The API as its own OpenAPI document describes it, requests made from that, and what they leave in the database."""
 
 import inspect
