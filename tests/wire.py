@@ -36,7 +36,12 @@ READ_ONLY_POSTS = {
 #: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
 CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"}
 #: Addresses of chosen names that are not there all the same while nothing is known of them.
-PATHS_FOR_KNOWN_IDS = {"/users/{user_id}", "/users/{user_id}/graph", "/preferences/{user_id}/{key}", "/patterns/discover"}
+PATHS_FOR_KNOWN_IDS = {
+    "/users/{user_id}",
+    "/users/{user_id}/graph",
+    "/preferences/{user_id}/{key}",
+    "/patterns/discover",
+}
 JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACEHOLDER = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
@@ -89,7 +94,7 @@ def load_openapi() -> dict:
     return json.loads(json.dumps(api.get_openapi_schema(path_prefix=""), default=str))
 
 
-def resolve(schema: dict) -> dict:
+def resolve_reference(schema: dict) -> dict:
     """The schema itself behind a reference or a wrapping around a single one."""
     while True:
         wrapped = schema.get("allOf", [])
@@ -102,7 +107,7 @@ def resolve(schema: dict) -> dict:
 
 
 def list_alternatives(schema: dict) -> list[dict]:
-    schema = resolve(schema)
+    schema = resolve_reference(schema)
     parts = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
     return [each for part in parts for each in list_alternatives(part)] or [schema]
 
@@ -118,7 +123,9 @@ def list_operations() -> list[Operation]:
             contents = {status: each.get("content", {}) for status, each in described["responses"].items()}
             answers = {str(status): next(iter(each.values()))["schema"] for status, each in contents.items() if each}
             names = tuple(each["name"] for each in parameters if each["in"] == "path")
-            found.append(Operation(method.upper(), path, query, names, resolve(body) if body else None, answers))
+            found.append(
+                Operation(method.upper(), path, query, names, resolve_reference(body) if body else None, answers)
+            )
     return found
 
 

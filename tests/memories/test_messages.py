@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from memories import extract, tasks
+from memories import add, tasks
 from memories.models import Memory
 from memories.types import Importance
 from sessions_app.models import Message
@@ -414,7 +414,7 @@ def test_insights_are_taken_out_of_what_is_remembered_and_of_nothing_else(api, c
 
 @pytest.mark.django_db(transaction=True)
 def test_when_taking_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
-    monkeypatch.setattr(extract, "add", lambda *args: Memory.objects.get(pk=uuid4()))
+    monkeypatch.setattr(add, "insert_with_insights", lambda *args: Memory.objects.get(pk=uuid4()))
     before = fingerprint_tables()
     assert post_message(api, conversation, MARKED_MESSAGE, remember=True).status_code == 500
     assert fingerprint_tables() == before

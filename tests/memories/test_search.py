@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from django.db import connection
 
-import memories.search.query
 from memories import tasks
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
+from memories.search import statement
 from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
@@ -391,7 +391,7 @@ def everything_is_large(monkeypatch, db) -> None:
         cursor.execute("TRUNCATE memories_embedding")
     ten = COUNTED_SIZE_CTES.replace(f"{MIN_EXACT_ROWS},", "10,").replace(f"{MAX_EXACT_ROWS})", "10)")
     assert ten.count("10") == 2
-    monkeypatch.setattr(memories.search.query, "SIZE_UNKNOWN", ten)
+    monkeypatch.setattr(statement, "COUNTED_SIZE_CTES", ten)
 
 
 def used_index(answer: dict) -> bool:
