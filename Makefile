@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test lint docs bench questions pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench questions pins clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/embedded.done  ## start the site: PostgreSQL, broker, web, worker, scheduler
 	$(BIN)/python manage.py serve --port $(PORT)
@@ -18,11 +18,28 @@ demo: $(VENV)/embedded.done  ## store, ingest and search real text once, then ex
 
 # Two processes, each with its own PostgreSQL and broker.
 test: $(VENV)/dev.done  ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(VENV)/dev.done  ## check style, formatting and missing migrations
+test-fast: $(VENV)/dev.done  ## the same without the tests that start, kill and freeze servers
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not stack and not embedded"
+
+coverage: $(VENV)/dev.done  ## run the suite under coverage; fails below 95 % of lines
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not stack and not embedded" --cov
+
+lint: $(VENV)/dev.done  ## check style, formatting, imports between layers and missing migrations
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+types: $(VENV)/dev.done  ## check types
+	$(BIN)/mypy
+
+# What Django says of the settings that a production site has.
+deploy-check: $(VENV)/dev.done
+	DATABASE_URL=postgresql://memory@127.0.0.1/memory REDIS_URL=redis://127.0.0.1 \
+	SECRET_KEY=$$(head -c 48 /dev/urandom | base64) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+check: lint types deploy-check docs test  ## everything that continuous integration runs
 
 # Fails on a dead link, on a page that would load anything from another host, and on an outdated configuration page.
 docs: $(VENV)/docs.done  ## build the documentation site into site/
