@@ -152,7 +152,7 @@ class Memory(models.Model):
     access_count = models.PositiveIntegerField(default=0, editable=False)
     last_accessed_at = models.DateTimeField(null=True, editable=False)
 
-    # PostgreSQL keeps these two in step with the row (functions in migration 0001); no task, no signal.
+    # PostgreSQL keeps these two in step with the row (functions in 0001_functions); no task, no signal.
     content_hash = models.GeneratedField(
         expression=Func("content", function="memories_sha256"), output_field=models.BinaryField(), db_persist=True
     )
@@ -246,8 +246,8 @@ class Memory(models.Model):
 
 
 class DueEmbedding(models.Model):
-    """A vector still to be made. A trigger adds the row with every new content (migration 0005); keeping the vector
-    removes it.
+    """A vector still to be made. Triggers add the row with every new content (memories/triggers.py); keeping the
+    vector removes it.
 
     It stands apart because claiming and finishing would otherwise rewrite the wide row and its indexes twice.
     """

@@ -23,7 +23,7 @@ class RelationshipType(models.TextChoices):
 
 
 def memory_foreign_key(related_name: str) -> models.ForeignKey:
-    """PostgreSQL follows it together with namespace and owner (migration 0002), so that both ends have the same."""
+    """PostgreSQL checks it together with namespace and owner (0002_foreign_keys), so that both ends have the same."""
     return models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, db_constraint=False, db_index=False, related_name=related_name
     )
@@ -151,7 +151,7 @@ class UserTotal(models.Model):
 
 
 class UserStatistics(models.Model):
-    """What a user had at the last refresh: a materialized view (migration 0005) of living memories."""
+    """What a user had at the last refresh: a materialized view (0004_user_statistics) of living memories."""
 
     pk = models.CompositePrimaryKey("namespace_id", "user_id")
     namespace = namespace_key()

@@ -59,7 +59,7 @@ class InsightQuerySet(models.QuerySet):
 class Insight(models.Model):
     """What a memory of the type `insight` says besides its text, its confidence and its age."""
 
-    # PostgreSQL follows the references (migration 0002): with its memory an insight goes, its origins it outlives.
+    # PostgreSQL follows the references (0002_foreign_keys): with its memory an insight goes, its origins it outlives.
     memory = models.OneToOneField(
         "memories.Memory", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="insight"
     )

@@ -26,7 +26,7 @@ MAX_PATTERN_EXAMPLES = 10
 
 
 class HasTags(Func):
-    """As the index of memories by their tags has it (migration 0003)."""
+    """As the index memory_by_tags has it (0003_foreign_keys)."""
 
     template = "cardinality(%(expressions)s) > 0"
     output_field = models.BooleanField()
@@ -99,8 +99,8 @@ class ClusterQuerySet(models.QuerySet):
 class Cluster(models.Model):
     """Memories of one type that have the same tags. Which they are is never stored.
 
-    A trigger makes the row with the first such memory, and removes it with the last one unless somebody said something
-    of it (migration 0003).
+    Triggers insert the row with the first such memory, and delete it with the last one unless a caller described the
+    cluster (memories/triggers.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -116,7 +116,7 @@ class Cluster(models.Model):
     description = models.TextField(null=True, blank=True)
     topics = ArrayField(models.CharField(max_length=255), default=list, blank=True)
     confidence = models.FloatField(db_default=1)
-    # Whether somebody said something of it, and it stays without members.
+    # Whether a caller described it; then it stays without members.
     is_explicit = models.BooleanField(db_default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -1,17 +1,20 @@
+"""Functions of the memories table's generated columns, which must exist before the table."""
+
 from django.db import migrations
 
 # convert_to() is only STABLE because it depends on the database's encoding, which never changes; wrapped, its result
 # may stand in a generated column.
-SHA256 = """
+SHA256_SQL = """
 CREATE FUNCTION memories_sha256(content text) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN sha256(convert_to(content, 'UTF8'));
 """
 
-# What the parser of words sees: getUserName, get_user_name and get.user.name as three words in a row, ZX-9912 as two.
-# An underscore and not a space, so that a web search takes such a name for one thing too. What goes on for 255
-# characters without a space is cut: the parser's time grows with the square of a word's length (100,000 took 36 s).
-TEXT = r"""
+# Text as the full-text parser should see it. Compound names become words: getUserName, get_user_name and get.user.name
+# three in a row, ZX-9912 two. The joint is an underscore and not a space, so that websearch_to_tsquery also reads such
+# a name as one phrase. Runs of 255 characters without a space are cut: the parser's time grows with the square of a
+# word's length (100,000 characters took 36 s).
+NORMALIZE_TEXT_SQL = r"""
 CREATE FUNCTION memories_normalize_text(given text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN regexp_replace(
@@ -22,28 +25,36 @@ RETURN regexp_replace(
     '\S{255}', '\& ', 'g');
 """
 
-# The same for the strings inside an object: neither a quote nor a backslash can stand in what is cut.
-STRINGS = r"""
+# The same cut for the strings inside an object: neither a quote nor a backslash can stand in what is cut. Numbers of
+# 200 digits or more (1e-300 is written out) are replaced by 0, because a cut number would be no JSON; words are taken
+# from strings alone.
+NORMALIZE_JSON_SQL = r"""
 CREATE FUNCTION memories_normalize_json(given jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN regexp_replace(given::text, '[^[:space:]"\\]{255}', '\& ', 'g')::jsonb;
+RETURN regexp_replace(
+    regexp_replace(given::text, '([\s\[])-?\d[\d.]{199,}', '\1 0', 'g'),
+    '[^[:space:]"\\]{255}', '\& ', 'g')::jsonb;
 """
 
-WORDS = """
+# The words of a memory: summary, content, and the strings in its data.
+SEARCH_VECTOR_SQL = """
 CREATE FUNCTION memories_search_vector(content text, summary text, data jsonb) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_tsvector('pg_catalog.english'::regconfig, memories_normalize_text(coalesce(summary || ' ', '') || content))
-    || coalesce(jsonb_to_tsvector('pg_catalog.english'::regconfig, memories_normalize_json(data), '["string"]'), ''::tsvector);
+    || coalesce(
+        jsonb_to_tsvector('pg_catalog.english'::regconfig, memories_normalize_json(data), '["string"]'),
+        ''::tsvector
+    );
 """
 
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies = [("sessions_app", "0001_initial")]
+    dependencies = [("sessions_app", "0003_foreign_keys")]
     operations = [
         migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS vector", migrations.RunSQL.noop),
-        migrations.RunSQL(SHA256, "DROP FUNCTION memories_sha256(text)"),
-        migrations.RunSQL(TEXT, "DROP FUNCTION memories_normalize_text(text)"),
-        migrations.RunSQL(STRINGS, "DROP FUNCTION memories_normalize_json(jsonb)"),
-        migrations.RunSQL(WORDS, "DROP FUNCTION memories_search_vector(text, text, jsonb)"),
+        migrations.RunSQL(SHA256_SQL, "DROP FUNCTION memories_sha256(text)"),
+        migrations.RunSQL(NORMALIZE_TEXT_SQL, "DROP FUNCTION memories_normalize_text(text)"),
+        migrations.RunSQL(NORMALIZE_JSON_SQL, "DROP FUNCTION memories_normalize_json(jsonb)"),
+        migrations.RunSQL(SEARCH_VECTOR_SQL, "DROP FUNCTION memories_search_vector(text, text, jsonb)"),
     ]

@@ -1,14 +1,16 @@
+"""Which projects a project sees."""
+
 from django.db import migrations
 
-# What a project sees, each project once, at its best weight; under a name that looks secret also the one that insights
-# know it by. `names` are the current project's own, true and masked.
+# The projects that a project sees, each once, with its highest weight. `names` are the current project's own name and
+# its redacted form; a project whose name looks secret is also listed under the redacted name that insights store.
 #
-# At an equal match the order is: the current project, what it leans on and what leans on it, the members of its groups.
+# At an equal match the order is: the current project, its dependencies in both directions, the members of its groups.
 # A better match still comes first: that of a neighbour by a ninth (1 / 0.9), that of a group by a quarter (1 / 0.8). So
 # a neighbour's exact answer (a score of .9) stands before one of the current project that shares some words (.6).
 #
-# Plain SQL that is STABLE and neither STRICT nor SET, so that PostgreSQL puts it into the statement that asks.
-VISIBLE = """
+# Plain SQL that is STABLE and neither STRICT nor SET, so that PostgreSQL inlines it into the calling statement.
+VISIBLE_PROJECTS_SQL = """
 CREATE FUNCTION insights_visible_projects(namespace bigint, names varchar[])
 RETURNS TABLE (project varchar, weight double precision, relation text)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
@@ -32,5 +34,5 @@ END
 
 
 class Migration(migrations.Migration):
-    dependencies = [("insights", "0003_masks_of_projects")]
-    operations = [migrations.RunSQL(VISIBLE, "DROP FUNCTION insights_visible_projects(bigint, varchar[])")]
+    dependencies = [("insights", "0002_foreign_keys")]
+    operations = [migrations.RunSQL(VISIBLE_PROJECTS_SQL, "DROP FUNCTION insights_visible_projects(bigint, varchar[])")]

@@ -1,15 +1,17 @@
+"""Functions that the statements of history.py and their kin call, so that each is one statement."""
+
 from django.db import migrations
 
-# As text of one fixed form, moments are compared without being read: the same order, and no time zone to depend on.
-STAMP = """
+# A timestamp as text of one fixed form: it sorts as the time does, and needs no parsing and no time zone to be compared.
+FORMAT_TIMESTAMP_SQL = """
 CREATE FUNCTION sessions_format_timestamp(moment timestamptz) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"');
 """
 
-# The newest interactions of a history that are younger than a moment, oldest first; of equal age in order of arrival.
-# Of more than four megabytes the oldest go as well: the whole is written anew with every addition.
-KEPT = """
+# Return the newest `most` interactions later than `oldest`, oldest first; of equal time in order of arrival. Of more
+# than four megabytes the oldest are dropped as well, because every addition rewrites the whole history.
+TRIM_HISTORY_SQL = """
 CREATE FUNCTION sessions_trim_history(history jsonb, oldest timestamptz, most integer) RETURNS jsonb
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
@@ -28,8 +30,8 @@ RETURN (
 );
 """
 
-# Interactions that came without a time get this one.
-STAMPED = """
+# Give interactions without a timestamp this one.
+ADD_TIMESTAMPS_SQL = """
 CREATE FUNCTION sessions_add_timestamps(added jsonb, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
@@ -42,7 +44,7 @@ RETURN (
 class Migration(migrations.Migration):
     dependencies = [("sessions_app", "0001_initial")]
     operations = [
-        migrations.RunSQL(STAMP, "DROP FUNCTION sessions_format_timestamp(timestamptz)"),
-        migrations.RunSQL(KEPT, "DROP FUNCTION sessions_trim_history(jsonb, timestamptz, integer)"),
-        migrations.RunSQL(STAMPED, "DROP FUNCTION sessions_add_timestamps(jsonb, timestamptz)"),
+        migrations.RunSQL(FORMAT_TIMESTAMP_SQL, "DROP FUNCTION sessions_format_timestamp(timestamptz)"),
+        migrations.RunSQL(TRIM_HISTORY_SQL, "DROP FUNCTION sessions_trim_history(jsonb, timestamptz, integer)"),
+        migrations.RunSQL(ADD_TIMESTAMPS_SQL, "DROP FUNCTION sessions_add_timestamps(jsonb, timestamptz)"),
     ]
