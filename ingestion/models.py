@@ -77,7 +77,7 @@ class IngestionQuerySet(models.QuerySet):
         """Not begun, or begun by somebody who has gone silent."""
         return self.filter(
             Q(status=IngestionStatus.PENDING)
-            | Q(status=IngestionStatus.IN_PROGRESS, heard_of_at__lt=Now() - WORKER_TIMEOUT)
+            | Q(status=IngestionStatus.IN_PROGRESS, last_heartbeat_at__lt=Now() - WORKER_TIMEOUT)
         ).order_by("created_at")
 
 
