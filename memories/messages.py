@@ -1,4 +1,4 @@
-"""What is said: one statement keeps a message, and the same transaction remembers it when that is asked for."""
+"""Store a message of a conversation in one statement and, on request, a memory of it in the same transaction."""
 
 import re
 from uuid import UUID
@@ -7,16 +7,17 @@ from pydantic_core import to_json
 
 from memories.add import add_one
 from memories.schemas import MemoryIn
-from memories.types import Importance
+from memories.types import Importance, MemoryType
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import MessageIn
 
-# What is not longer, "Yes, please." and its like, says nothing once the conversation is over.
+# Shorter messages, such as "Yes, please.", mean nothing outside their conversation.
 MAX_TRIVIAL_LENGTH = 50
 IMPORTANT_WORDS = re.compile(r"\b(strateg(y|ies)|goals?|important|priorit(y|ies)|plans?|decisions?)\b", re.IGNORECASE)
-# Writers queue for the conversation's row. So each is counted, one who waited while it was ended finds it closed, and
-# the clock, which is read under that lock, gives the order of arrival.
+# The conversation's row is locked first. So every message is counted, a writer that waited while the conversation was
+# ended finds it closed, and created_at, read under that lock, gives the order of arrival. One statement, where update()
+# and create() in a transaction would take four.
 INSERT_MESSAGE_SQL = """
 WITH open AS (
     UPDATE sessions_app_conversation SET message_count = message_count + 1
@@ -31,36 +32,41 @@ RETURNING *, (SELECT user_id FROM open) AS user_id, (SELECT session_id FROM open
 """
 
 
-def insert_message(namespace_id: int, conversation_id: UUID, said: MessageIn) -> Message | None:
-    """Keep a message: its row, with `user_id` and `session_id` of the conversation. None when no such conversation is
-    open."""
-    parameters = said.model_dump(include={"role", "agent_id", "content", "created_at"})
+def insert_message(namespace_id: int, conversation_id: UUID, payload: MessageIn) -> Message | None:
+    """Insert a message and return it, with `user_id` and `session_id` of the conversation.
+
+    Return None when there is no such open conversation.
+    """
+    parameters = payload.model_dump(include={"role", "agent_id", "content", "created_at"})
     parameters |= {"id": uuid7(), "namespace": namespace_id, "conversation": conversation_id}
-    parameters["metadata"] = to_json(said.metadata).decode()
+    parameters["metadata"] = to_json(payload.metadata).decode()
     return next(iter(Message.objects.raw(INSERT_MESSAGE_SQL, parameters)), None)
 
 
-def should_remember(said: MessageIn) -> bool:
-    return said.remember and len(said.content.strip()) > MAX_TRIVIAL_LENGTH
+def should_remember(payload: MessageIn) -> bool:
+    return payload.remember and len(payload.content.strip()) > MAX_TRIVIAL_LENGTH
 
 
-def remember_message(message: Message, said: MessageIn) -> list[UUID]:
-    """Keep what `say` returned as a memory too, inside its transaction: the ids of the insights found in it."""
-    row, _ = add_one(message.namespace_id, build_memory(message, said))
+def remember_message(message: Message, payload: MessageIn) -> list[UUID]:
+    """Store a message from `insert_message` as a memory too; return the ids of the insights found in it.
+
+    Run this in the transaction of the insert, so that both are stored or neither.
+    """
+    row, _ = add_one(message.namespace_id, build_memory(message, payload))
     message.memory_id = row["id"]
     message.save(update_fields=["memory_id"])
     return row.get("insights", [])
 
 
-def build_memory(message: Message, said: MessageIn) -> MemoryIn:
+def build_memory(message: Message, payload: MessageIn) -> MemoryIn:
     return MemoryIn(
-        content=said.content,
-        memory_type=said.memory_type,
+        content=payload.content,
+        memory_type=MemoryType(payload.memory_type),
         source_system="conversation",
-        user_id=message.user_id,
-        session_id=message.session_id,
-        agent_id=said.agent_id,
-        importance=(Importance.MEDIUM if IMPORTANT_WORDS.search(said.content) else Importance.LOW).value,
+        user_id=message.user_id,  # type: ignore[attr-defined]  (INSERT_MESSAGE_SQL returns it)
+        session_id=message.session_id,  # type: ignore[attr-defined]  (likewise)
+        agent_id=payload.agent_id,
+        importance=(Importance.MEDIUM if IMPORTANT_WORDS.search(payload.content) else Importance.LOW).value,
         metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk)},
-        created_at=said.created_at,
+        created_at=payload.created_at,
     )

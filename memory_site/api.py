@@ -38,6 +38,7 @@ from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
 from sessions_app.encryption import HistoryUnreadable
+from sessions_app.models import KEY_PREFIX
 
 log = logging.getLogger(__name__)
 NOT_STORABLE = "A value cannot be stored."
@@ -74,9 +75,9 @@ OPERATION_ID_PREFIXES = {
     "sessions_app.api.session_links": "sessions_app_links_api",
     "sessions_app.api.sessions": "sessions_app_api",
 }
-DESCRIPTION = """One memory for all of a team's agents: store, embed, find, forget.
+DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
-Every operation needs an API key of one namespace: `Authorization: Bearer mem_…`. Errors are problem documents
+Every operation needs an API key of one namespace: `Authorization: Bearer {KEY_PREFIX}…`. Errors are problem documents
 (RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body is told the same answer."""
 
 api = DescribedAPI(
@@ -118,7 +119,7 @@ api.add_router("", users)
 # The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
 PROBLEM_BY_ERROR = {
     AuthenticationError: lambda error: Problem(
-        401, "A valid API key is needed: Authorization: Bearer mem_…", headers={"WWW-Authenticate": "Bearer"}
+        401, f"A valid API key is needed: Authorization: Bearer {KEY_PREFIX}…", headers={"WWW-Authenticate": "Bearer"}
     ),
     Http404: lambda error: Problem(404, "There is nothing here."),
     HttpError: lambda error: unwrap_http_error(error),

@@ -1,4 +1,4 @@
-"""What sessions look like as a whole, counted by PostgreSQL in one statement."""
+"""Totals over the unexpired sessions, computed by PostgreSQL in one statement."""
 
 import json
 from typing import Any
@@ -10,18 +10,18 @@ from sessions_app.history import SESSION_TABLE, SESSION_TTL_SQL
 
 MAX_BUSIEST_SESSIONS = 10
 ANALYTICS_SQL = f"""
-WITH living AS MATERIALIZED (
+WITH live AS MATERIALIZED (
     SELECT namespace_id, session_id, updated_at,
            sessions_trim_history(history, now() - {SESSION_TTL_SQL}, %(most)s::integer) AS history
     FROM {SESSION_TABLE} session
     WHERE updated_at > now() - {SESSION_TTL_SQL}
         AND (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)
 ),
-counted AS (SELECT namespace_id, session_id, updated_at, jsonb_array_length(history) AS length FROM living),
+counted AS (SELECT namespace_id, session_id, updated_at, jsonb_array_length(history) AS length FROM live),
 busiest AS (SELECT * FROM counted ORDER BY length DESC, updated_at DESC, session_id LIMIT %(busiest)s),
 daily AS (
     SELECT left(interaction ->> 'timestamp', 10) AS day, count(*) AS interactions
-    FROM living, jsonb_array_elements(history) AS interaction
+    FROM live, jsonb_array_elements(history) AS interaction
     GROUP BY day ORDER BY day DESC LIMIT %(days)s
 )
 SELECT json_build_object(
@@ -43,9 +43,9 @@ SELECT json_build_object(
 
 
 def compute_analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
-    """Totals over the living sessions of one namespace or, for operators, of all.
+    """Return totals over the unexpired sessions of one namespace or, for the console, of all (`None`).
 
-    total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
+    Keys: total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
     ({namespace_id, session_id, history_length, last_updated}); interactions_per_day: the last `days` days that have any
     ({day, interactions}), oldest first, in UTC.
     """

@@ -1,11 +1,11 @@
-"""A bearer key becomes request.auth, the caller; an operation says which scope it needs."""
+"""Bearer authentication: `request.auth` is the caller, and each operation names the scope it needs."""
 
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from memory_site.core.caches import Cache
 from memory_site.core.http.problems import Problem
-from sessions_app.models import ApiKey, Caller, digest
+from sessions_app.models import KEY_PREFIX, ApiKey, Caller, hash_token
 
 # A key is looked up again after this time, so every process refuses a revoked key within a second.
 AUTH_CACHE_SECONDS = 0.5
@@ -15,24 +15,24 @@ caller_cache: Cache[bytes, Caller] = Cache(MAX_CACHED_TOKENS, AUTH_CACHE_SECONDS
 
 def find_caller(token: str) -> Caller | None:
     """Return the caller whose key this token is, or None. Queries the database at most twice a second per token."""
-    key = digest(token)
+    key = hash_token(token)
     caller = caller_cache.get(key)
-    if caller is None and (caller := ApiKey.objects.caller(token)) is not None:
+    if caller is None and (caller := ApiKey.objects.authenticate(token)) is not None:
         caller_cache.set(key, caller)
     return caller
 
 
 class ApiRequest(HttpRequest):
-    """A request as an operation sees it: named by the middleware, with the caller its key belongs to."""
+    """A request as operations get it: with the id from the middleware and the authenticated caller."""
 
     id: str
     auth: Caller
 
 
 class Requires(HttpBearer):
-    """Lets a caller in whose key is good and carries the scope."""
+    """Authenticates callers whose key is usable and has the scope."""
 
-    openapi_description = "An API key: `Authorization: Bearer mem_…`"
+    openapi_description = f"An API key: `Authorization: Bearer {KEY_PREFIX}…`"
 
     def __init__(self, scope: str):
         super().__init__()

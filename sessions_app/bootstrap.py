@@ -13,19 +13,19 @@ FIRST_ADMIN = "admin"
 
 @dataclass(frozen=True)
 class FirstCredentials:
-    """What is shown once: an API key of the first namespace and the administrator's password."""
+    """Shown once: an API key of the first namespace and the administrator's password."""
 
     key: str
     admin_password: str
 
 
 def create_first_credentials() -> FirstCredentials | None:
-    """Make what a new installation lacks to be used. None when somebody has it already."""
-    User = get_user_model()
-    if ApiKey.objects.filter(namespace__name=DEFAULT_NAMESPACE).exists() or User.objects.exists():
+    """Create the first namespace, key and administrator. Return None when a key or user exists already."""
+    users = get_user_model().objects
+    if ApiKey.objects.filter(namespace__name=DEFAULT_NAMESPACE).exists() or users.exists():
         return None
     namespace, _ = Namespace.objects.get_or_create(name=DEFAULT_NAMESPACE)
     _, token = ApiKey.objects.issue(namespace, name="first key", scopes=SCOPES)
     password = secrets.token_urlsafe(12)
-    User.objects.create_superuser(FIRST_ADMIN, password=password)
+    users.create_superuser(FIRST_ADMIN, password=password)
     return FirstCredentials(token, password)

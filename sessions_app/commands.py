@@ -1,11 +1,11 @@
-"""What our management commands share: the services they need, a namespace, and one way to print rows."""
+"""Base classes of the management commands: services, a namespace option, and printing of rows."""
 
 import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError
@@ -23,30 +23,32 @@ FORMATS = ("table", "json", "jsonl")
 EXIT_FAILED, EXIT_USAGE_ERROR, EXIT_CHECK_FAILED = 1, 2, 3
 MAX_CELL_LENGTH = 100
 AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-NOT_MIGRATED = "The database is not made for this release: `python manage.py migrate` does that, and `serve` by itself."
+NOT_MIGRATED = (
+    "The database is not migrated to this release. Run `python manage.py migrate`; `serve` does it on its own."
+)
 
 
 class MemoryCommand(BaseCommand):
-    """A command that needs the database: embedded services are used when they run, and lent for its time when not.
+    """A command that needs the database. Embedded services that are not running are started while it runs.
 
-    Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check found something.
+    Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 usage error, 3 a check failed.
     """
 
     requires_migrations_checks = False
 
-    def execute(self, *args: object, **options: object) -> object:
+    def execute(self, *args: Any, **options: Any) -> str | None:
         with ensure_services_for_command():
             try:
                 return super().execute(*args, **options)
             except OperationalError as error:
-                raise CommandError(f"The database does not answer: {first_line(error)}") from error
+                raise CommandError(f"The database does not answer: {get_first_line(error)}") from error
             except ProgrammingError as error:
                 if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
                     raise CommandError(NOT_MIGRATED) from error
                 raise
 
     def print_rows(self, rows: Iterable[Mapping[str, Any]], form: str) -> None:
-        """Rows of equal keys as a table for people, one JSON document, or JSON Lines."""
+        """Print rows of equal keys as a table, one JSON document, or JSON Lines; `form` is one of FORMATS."""
         if form == "jsonl":
             for row in rows:
                 self.stdout.write(to_json(row).decode())
@@ -61,17 +63,17 @@ class MemoryCommand(BaseCommand):
             return
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in rows[0]:
-            table.add_column(name, no_wrap=name == "id")  # half an id is of no use to anyone
+            table.add_column(name, no_wrap=name == "id")  # part of an id is of no use
         for row in rows:
             table.add_row(*[format_cell(value) for value in row.values()])
-        # Nobody's screen limits what is piped.
+        # Piped output is not cut to the width of a terminal.
         width = None if sys.stdout.isatty() else 10_000
-        console = Console(file=self.stdout, width=width, highlight=False, markup=False)
+        console = Console(file=cast(IO[str], self.stdout), width=width, highlight=False, markup=False)
         console.print(table)
 
 
 class ListingCommand(MemoryCommand):
-    """A command that prints rows, of one namespace."""
+    """A command that prints rows of one namespace."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_namespace_argument(parser)
@@ -83,37 +85,36 @@ def add_namespace_argument(parser: ArgumentParser) -> None:
 
 
 def get_namespace(name: str) -> Namespace:
-    """The namespace, or a CommandError that names those there are."""
+    """Return the namespace, or raise CommandError with the names of the existing ones."""
     try:
         return Namespace.objects.get(name=name)
     except Namespace.DoesNotExist:
         known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
-        told = f"There is no namespace {name!r} (there are: {known}); create_api_key makes one."
-        raise CommandError(told, returncode=EXIT_USAGE_ERROR) from None
+        message = f"There is no namespace {name!r} (existing: {known}); create_api_key creates one."
+        raise CommandError(message, returncode=EXIT_USAGE_ERROR) from None
 
 
 def format_validation_error(error: ValidationError) -> str:
-    """What is wrong with the values given, on one line."""
-    wrong = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
-    return "; ".join(f"{field}: {message}" if field else message for field, message in wrong)
+    """Return all errors on one line."""
+    errors = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+    return "; ".join(f"{field}: {message}" if field else message for field, message in errors)
 
 
 def format_cell(value: Any) -> str:
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    text = " ".join(text.split())
+    text = " ".join(("" if value is None else str(value)).split())
     return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
 
 
-def first_line(error: Exception) -> str:
-    """The error in one line, without what a driver adds below it."""
+def get_first_line(error: Exception) -> str:
+    """Return the first line of an error, without the details that a driver adds below it; at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def parse_age(text: str) -> timedelta:
-    """What `--older-than` says. Raises CommandError."""
-    found = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
-    if found is None:
+    """Return the duration that `--older-than` gives. Raise CommandError."""
+    match = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
+    if match is None:
         raise CommandError(
-            "--older-than is a number with h, d or w behind it, such as 90d.", returncode=EXIT_USAGE_ERROR
+            "--older-than must be a number followed by h, d or w, such as 90d.", returncode=EXIT_USAGE_ERROR
         )
-    return int(found[1]) * AGE_UNITS[found[2]]
+    return int(match[1]) * AGE_UNITS[match[2]]

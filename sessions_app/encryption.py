@@ -1,7 +1,7 @@
-"""Histories encrypted at rest: Fernet (AES-128-CBC with HMAC-SHA256), by keys from the environment.
+"""Encryption of histories at rest: Fernet (AES-128-CBC with HMAC-SHA256), with keys from the environment.
 
-The first key seals, all of them open; without keys nothing is sealed. What cannot be opened is an error, never an
-answer.
+The first key encrypts, every key decrypts; without keys nothing is encrypted. What cannot be decrypted raises an error
+and is never returned.
 """
 
 import json
@@ -15,7 +15,7 @@ Interaction = dict[str, Any]
 
 
 class HistoryUnreadable(Exception):
-    """A history is encrypted or damaged, and none of the keys in SESSION_ENCRYPTION_KEYS opens it."""
+    """A history cannot be read: it is damaged, or none of the keys in SESSION_ENCRYPTION_KEYS decrypts it."""
 
     def __init__(self) -> None:
         super().__init__(type(self).__doc__)
@@ -27,17 +27,25 @@ def get_fernet() -> MultiFernet | None:
 
 
 def encrypt(interaction: Mapping[str, Any]) -> Interaction:
-    """As it is stored: {query, answer} or {sealed}, with its timestamp when it has one."""
-    said = {"query": interaction["query"], "answer": interaction["answer"]}
-    when = {"timestamp": interaction["timestamp"]} if interaction.get("timestamp") else {}
-    fernets = get_fernet()
-    return when | (said if fernets is None else {"sealed": fernets.encrypt(json.dumps(said).encode()).decode()})
+    """Return the stored form: {query, answer} or {sealed}, with the timestamp when there is one."""
+    text = {"query": interaction["query"], "answer": interaction["answer"]}
+    timestamp = {"timestamp": interaction["timestamp"]} if interaction.get("timestamp") else {}
+    fernet = get_fernet()
+    return timestamp | (text if fernet is None else {"sealed": fernet.encrypt(json.dumps(text).encode()).decode()})
 
 
 def decrypt(stored: Mapping[str, Any]) -> Interaction:
-    """As callers see it: {query, answer, timestamp}. Raises HistoryUnreadable."""
+    """Return {query, answer, timestamp}. Raise HistoryUnreadable."""
     try:
-        said = json.loads(get_fernet().decrypt(stored["sealed"])) if "sealed" in stored else stored
-        return {"query": said["query"], "answer": said["answer"], "timestamp": stored["timestamp"]}
-    except (InvalidToken, AttributeError, KeyError, TypeError, ValueError) as error:  # no key fits; no key; damaged
+        text = json.loads(decrypt_token(stored["sealed"])) if "sealed" in stored else stored
+        return {"query": text["query"], "answer": text["answer"], "timestamp": stored["timestamp"]}
+    except (InvalidToken, KeyError, TypeError, ValueError) as error:  # no key decrypts it, or it is damaged
         raise HistoryUnreadable from error
+
+
+def decrypt_token(token: str) -> bytes:
+    """Raise InvalidToken when no key decrypts it, or there is no key at all."""
+    fernet = get_fernet()
+    if fernet is None:
+        raise InvalidToken
+    return fernet.decrypt(token)

@@ -1,7 +1,7 @@
-"""Idempotency-Key: a retried POST is told the same answer and does nothing twice.
+"""Idempotency-Key: a retried POST gets the stored answer of the first one and changes nothing.
 
-The answer is kept in the transaction that did the work, so that either both exist or neither. A second request with
-the same key waits for the first one's transaction on the unique index, then replays.
+The answer is stored in the transaction that did the work, so that either both exist or neither. A second request with
+the same key waits on the unique index for the first one's transaction, then replays its answer.
 """
 
 import hashlib
@@ -18,10 +18,11 @@ from sessions_app.auth import ApiRequest
 
 ANSWER_TABLE = "sessions_app_idempotentanswer"
 FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
-# Takes the key, or takes over an answer that has grown old. No row: someone else has it.
+# Inserts the key, or takes over an expired answer. Returns no row when a fresh answer exists.
 CLAIM_KEY_SQL = f"""
 INSERT INTO {ANSWER_TABLE} (api_key_id, key, fingerprint) VALUES (%s, %s, %s)
-ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now() WHERE NOT {FRESH_CONDITION}
+ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now()
+WHERE NOT {FRESH_CONDITION}
 RETURNING id
 """
 SELECT_ANSWER_SQL = (
@@ -36,8 +37,10 @@ SET fingerprint = excluded.fingerprint, status = excluded.status, body = exclude
 
 def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: bool = True) -> Callable:
     """Make an operation honour Idempotency-Key when it is called by POST; the other methods are idempotent by HTTP.
-    Operations that write have it from `write_operation`. Those that only read take atomic=False: a search may call the
-    embedder, and no transaction may stay open across the network."""
+
+    `write_operation` includes this. Operations that only read take atomic=False: a search may call the embedder, and no
+    transaction may stay open during a network call.
+    """
     if operation is None:
         return lambda decorated: idempotent(decorated, atomic=atomic)
 
@@ -60,7 +63,7 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
 
 
 def hash_request(request: ApiRequest) -> bytes:
-    """SHA-256 of what was asked: method, path with query, body."""
+    """Return the SHA-256 digest of method, path with query, and body."""
     return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).digest()
 
 
@@ -69,12 +72,12 @@ def claim_key(identity: tuple[str, str, bytes]) -> bool:
 
 
 def find_previous_response(identity: tuple[str, str, bytes]) -> HttpResponse | None:
-    """The answer given before, or None. Raises Problem 422 when the same key came with another request."""
+    """Return the stored answer, or None. Raise Problem 422 when the key was used for another request."""
     rows = execute_sql(SELECT_ANSWER_SQL, identity[:2])
     if not rows:
         return None
-    asked, status, body = rows[0]
-    if bytes(asked) != identity[2]:
+    fingerprint, status, body = rows[0]
+    if bytes(fingerprint) != identity[2]:
         raise invalid_field("Idempotency-Key", "was used before for another request")
     return HttpResponse(
         bytes(body), status=status, content_type="application/json", headers={"Idempotency-Replayed": "true"}

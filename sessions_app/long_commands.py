@@ -1,13 +1,13 @@
-"""Commands that take a while: they show how far they are, and may be interrupted and run again."""
+"""The base class of long-running commands: progress, and an interruption that can be continued."""
 
 import sys
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 from sessions_app.commands import MemoryCommand
@@ -22,43 +22,44 @@ class RateColumn(ProgressColumn):
 
 
 class LongCommand(MemoryCommand):
-    """A command that goes through many things, one after the other, and may be interrupted and run again.
+    """A command that processes many items one after the other and may be interrupted and repeated.
 
-    On a terminal stderr shows a bar, elsewhere one line at the end.
+    stderr shows a progress bar on a terminal, and one line at the end elsewhere.
     """
 
-    item_name = "things"
+    item_name = "items"
 
-    def execute(self, *args: object, **options: object) -> object:
+    def execute(self, *args: Any, **options: Any) -> str | None:
         self.done = self.total = 0
+        self.bar: Progress | None = None
         self.messages = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
         try:
             return super().execute(*args, **options)
         except KeyboardInterrupt:
             raise CommandError(
-                f"Stopped: {self.progress_text}. Running it again goes on.", returncode=EXIT_INTERRUPTED
+                f"Stopped: {self.progress_text}. Run it again to continue.", returncode=EXIT_INTERRUPTED
             ) from None
 
     @property
     def progress_text(self) -> str:
         return f"{self.done:,} of {self.total:,} {self.item_name} are done"
 
-    def _expect(self, bar: Progress, task: TaskID, total: int) -> None:
+    def set_total(self, total: int) -> None:
+        """Correct the expected number of items while they are tracked."""
         self.total = total
-        bar.update(task, total=total)
+        if self.bar is not None:
+            self.bar.update(self.task, total=total)
 
     def track_progress(self, items: Iterator[Item], total: int) -> Iterator[Item]:
-        """Each item, counted when the next one is asked for."""
+        """Yield each item; it counts as done when the next one is requested."""
         self.total, started = total, time.monotonic()
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.messages, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task(self.item_name, total=total)
-            self.expect = lambda total: self._expect(bar, task, total)
+        with Progress(*columns, console=self.messages, disable=not sys.stderr.isatty()) as self.bar:
+            self.task = self.bar.add_task(self.item_name, total=total)
             for item in items:
                 yield item
                 self.done += 1
-                bar.advance(task)
-            self.total = self.done  # some may have gone meanwhile
-            bar.update(task, total=self.total)
+                self.bar.advance(self.task)
+            self.set_total(self.done)  # some items may have disappeared meanwhile
         if not sys.stderr.isatty():
             self.messages.print(f"{self.progress_text}, in {time.monotonic() - started:.1f} s.")

@@ -1,6 +1,6 @@
-"""Sessions of a Redis or Valkey server: reading them, and merging them into ours.
+"""Read sessions from a Redis or Valkey server and merge them into ours.
 
-One session is one transaction that holds its row: whoever adds to it meanwhile waits a moment and loses nothing.
+Each session is merged in one transaction that locks its row: concurrent additions wait for it and lose nothing.
 """
 
 import json
@@ -24,38 +24,46 @@ from sessions_app.encryption import decrypt
 from sessions_app.models import SessionMemory
 from sessions_app.schemas.sessions import InteractionIn, SessionId, check_clock_skew
 
-#: How a value is asked for, by the type the server says it has.
+#: The command that reads a value, by its type.
 READ_COMMANDS = {b"list": lambda key: ("LRANGE", key, 0, -1), b"string": lambda key: ("GET", key)}
 MAX_REPORTED_ERRORS = 10
 SESSION_ID_ADAPTER = TypeAdapter(SessionId)
-# The row is made or locked, and its time to live never shortened: that would drop what it holds.
+# Inserts or locks the row. The time to live is never shortened: that would drop interactions.
 LOCK_SESSION_SQL = f"""
-INSERT INTO {history.SESSION_TABLE} AS kept (id, namespace_id, session_id, history, ttl_hours)
+INSERT INTO {history.SESSION_TABLE} AS stored (id, namespace_id, session_id, history, ttl_hours)
 VALUES (%(id)s, %(namespace)s, %(session)s, '[]', %(own)s::float8)
 ON CONFLICT (namespace_id, session_id) DO UPDATE SET ttl_hours =
-    CASE WHEN %(own)s::float8 > coalesce(kept.ttl_hours, %(ttl_hours)s::float8) THEN %(own)s::float8
-    ELSE kept.ttl_hours END
+    CASE WHEN %(own)s::float8 > coalesce(stored.ttl_hours, %(ttl_hours)s::float8) THEN %(own)s::float8
+    ELSE stored.ttl_hours END
 RETURNING
-    sessions_trim_history(kept.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
+    sessions_trim_history(stored.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
     sessions_format_timestamp(clock_timestamp() - {history.STORED_TTL_SQL}),
     sessions_format_timestamp(clock_timestamp())
 """
 
 
 class InvalidSession(Exception):
-    """A key or its value is no session. `args` are sentences, one for each thing that is wrong."""
+    """A key or its value is not a session. `args` holds one sentence for each error."""
 
 
 class ImportedInteraction(NamedTuple):
-    """One interaction. Times are text of one form, in UTC, so that they compare; None where none was given."""
+    """One interaction. Its time is UTC text with microseconds, so that times compare as text; None when absent."""
 
     timestamp: str | None
     query: str
     answer: str
 
 
+class DatedInteraction(NamedTuple):
+    """An interaction whose time is known: a stored one, or an imported one with its time filled in."""
+
+    timestamp: str
+    query: str
+    answer: str
+
+
 def parse_timestamp(value: Any) -> Any:
-    """Numbers are seconds since 1970, and times without an offset are UTC. Raises ValueError."""
+    """Return an aware datetime: numbers are Unix seconds, times without an offset are UTC. Raise ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return datetime.fromtimestamp(value, UTC)
@@ -66,7 +74,7 @@ def parse_timestamp(value: Any) -> Any:
 
 
 class LenientInteraction(InteractionIn):
-    """What the API takes, and times of more forms; fields it does not know are left behind."""
+    """An interaction as the API accepts it, but with more forms of time; unknown fields are dropped."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -74,11 +82,11 @@ class LenientInteraction(InteractionIn):
 
 
 def parse_session_id(key: bytes, prefix: bytes) -> str:
-    """Raises Unusable."""
+    """Return the session id in a key. Raise InvalidSession."""
     try:
         if not key.startswith(prefix):
             raise InvalidSession(
-                f"it does not begin with {prefix.decode(errors='replace')!r}: --prefix says what ids do not have"
+                f"it does not begin with {prefix.decode(errors='replace')!r}; --prefix sets the part before the id"
             )
         return SESSION_ID_ADAPTER.validate_python(key.removeprefix(prefix).decode())
     except UnicodeDecodeError:
@@ -87,42 +95,47 @@ def parse_session_id(key: bytes, prefix: bytes) -> str:
         raise InvalidSession(f"the session id: {format_validation_error(error)}") from None
 
 
-def fetch_values(client: Redis, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, Any]]:
-    """Each key that is still there with its type and value, in two round trips. An error is a value too."""
+def fetch_values(client: Redis, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any, Any]]:
+    """Yield (key, type, value) of the keys that still exist, in two round trips. Type and value may be exceptions."""
     kinds = execute_pipeline(client, [("TYPE", key) for key in keys])
-    asked = [READ_COMMANDS.get(kind, lambda key: ("EXISTS", key))(key) for key, kind in zip(keys, kinds, strict=True)]
-    for key, kind, value in zip(keys, kinds, execute_pipeline(client, asked), strict=True):
+    reads = [READ_COMMANDS.get(kind, lambda key: ("EXISTS", key))(key) for key, kind in zip(keys, kinds, strict=True)]
+    for key, kind, value in zip(keys, kinds, execute_pipeline(client, reads), strict=True):
         if value not in (None, [], 0):
             yield key, kind, value
 
 
 def execute_pipeline(client: Redis, commands: Iterable[tuple]) -> list[Any]:
+    """Return the answers in order; an error is an answer too."""
     with client.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)
         return pipeline.execute(raise_on_error=False)
 
 
-def parse_interactions(kind: bytes, value: Any) -> list[ImportedInteraction]:
-    """Oldest first. Raises Unusable for all that is wrong: of a session everything is imported, or nothing."""
-    found, wrong = [], []
-    read = LenientInteraction.model_validate_json if kind == b"list" else LenientInteraction.model_validate
-    for place, item in enumerate(parse_items(kind, value)):
+def parse_interactions(kind: Any, value: Any) -> list[ImportedInteraction]:
+    """Return the interactions of a session, oldest first.
+
+    Raise InvalidSession for everything that is wrong at once: a session is imported whole or not at all.
+    """
+    interactions, errors = [], []
+    parse = LenientInteraction.model_validate_json if kind == b"list" else LenientInteraction.model_validate
+    for index, item in enumerate(parse_items(kind, value)):
         try:
-            found.append(ImportedInteraction(**read(item).to_interaction()))
+            interactions.append(ImportedInteraction(**parse(item).to_interaction()))
         except ValidationError as error:
-            wrong.append(f"index {place}: {format_validation_error(error)}")
-    if wrong:
-        more = len(wrong) - MAX_REPORTED_ERRORS
-        raise InvalidSession(*wrong[:MAX_REPORTED_ERRORS], *([f"and {more} more"] if more > 0 else []))
-    return sort_oldest_first(found)
+            errors.append(f"index {index}: {format_validation_error(error)}")
+    if errors:
+        more = len(errors) - MAX_REPORTED_ERRORS
+        raise InvalidSession(*errors[:MAX_REPORTED_ERRORS], *([f"and {more} more"] if more > 0 else []))
+    return sort_oldest_first(interactions)
 
 
-def parse_items(kind: bytes, value: Any) -> list[Any]:
-    if refused := next((each for each in (kind, value) if isinstance(each, Exception)), None):
-        raise InvalidSession(f"the server says: {refused}")
+def parse_items(kind: Any, value: Any) -> list[Any]:
+    """Return the items of a Redis list, or of the JSON array in a string. Raise InvalidSession."""
+    if failure := next((each for each in (kind, value) if isinstance(each, Exception)), None):
+        raise InvalidSession(f"the server answers: {failure}")
     if kind not in READ_COMMANDS:
-        raise InvalidSession(f"it holds a {kind.decode()}, not a list or a string")
+        raise InvalidSession(f"it is a {kind.decode()}, not a list or a string")
     try:
         items = value if kind == b"list" else from_json(value)
     except ValueError as error:
@@ -132,62 +145,82 @@ def parse_items(kind: bytes, value: Any) -> list[Any]:
     return items
 
 
-def sort_oldest_first(given: list[ImportedInteraction]) -> list[ImportedInteraction]:
-    """Turned round when its times run backwards, as LPUSH leaves them; among equal times the place decides later."""
-    times = [each.timestamp for each in given if each.timestamp]
-    return given[::-1] if times and times[0] > times[-1] else given
+def sort_oldest_first(interactions: list[ImportedInteraction]) -> list[ImportedInteraction]:
+    """Reverse a list whose times run backwards, as LPUSH leaves it.
+
+    The exact order is by time; the order here decides only between equal times.
+    """
+    times = [each.timestamp for each in interactions if each.timestamp]
+    return interactions[::-1] if times and times[0] > times[-1] else interactions
 
 
 @retry_on_deadlock
-def merge(
+def merge_session(
     namespace_id: int,
     session_id: str,
-    given: Sequence[ImportedInteraction],
+    interactions: Sequence[ImportedInteraction],
     ttl_hours: float | None = None,
     dry_run: bool = False,
-) -> Counter:
-    """Add what the session does not hold yet. Counts of `added`, `there`, `old` and `surplus` (beyond the newest that
-    a session keeps). Raises HistoryUnreadable."""
+) -> Counter[str]:
+    """Add the interactions that the session does not have yet. Raise HistoryUnreadable.
+
+    Return the counts `added`, `existing`, `expired` and `surplus` (older than the newest that a session keeps).
+    """
     with transaction.atomic():
-        held, oldest, now = lock_session(namespace_id, session_id, ttl_hours)
-        known = set(held)
-        young = [each for each in fill_timestamps(given, held, now) if each.timestamp > oldest]
-        fresh = [each for each in young if each not in known]
-        lost = max(0, len(held) + len(fresh) - settings.MEMORY_MAX_CONTEXT_LENGTH)
-        newest = sorted([*held, *fresh], key=lambda each: each.timestamp)[lost:]
-        added = [each for each in newest if each not in known]
+        stored, oldest, now = lock_session(namespace_id, session_id, ttl_hours)
+        unexpired = [each for each in fill_timestamps(interactions, stored, now) if each.timestamp > oldest]
+        new = exclude_known(unexpired, stored)
+        added = drop_surplus(new, stored)
         if added:
             history.add(namespace_id, session_id, [each._asdict() for each in added])
-        transaction.set_rollback(dry_run or not (held or added))  # no empty session is left behind
-    old, there, surplus = len(given) - len(young), len(young) - len(fresh), len(fresh) - len(added)
-    return Counter(added=len(added), there=there, old=old, surplus=surplus)
+        transaction.set_rollback(dry_run or not (stored or added))  # an empty session is not left behind
+    existing, surplus = len(unexpired) - len(new), len(new) - len(added)
+    return Counter(added=len(added), existing=existing, expired=len(interactions) - len(unexpired), surplus=surplus)
+
+
+def exclude_known(
+    interactions: Iterable[DatedInteraction], stored: Iterable[DatedInteraction]
+) -> list[DatedInteraction]:
+    known = set(stored)
+    return [each for each in interactions if each not in known]
+
+
+def drop_surplus(new: Sequence[DatedInteraction], stored: Sequence[DatedInteraction]) -> list[DatedInteraction]:
+    """Return those new interactions that fit into the history limit beside the stored ones, oldest first."""
+    surplus = max(0, len(stored) + len(new) - settings.MEMORY_MAX_CONTEXT_LENGTH)
+    newest = sorted([*stored, *new], key=lambda each: each.timestamp)[surplus:]
+    return exclude_known(newest, stored)
 
 
 def lock_session(
     namespace_id: int, session_id: str, ttl_hours: float | None
-) -> tuple[list[ImportedInteraction], str, str]:
-    """What the session holds, oldest first; the time up to which that would be too old; and now. One that is over
-    begins anew."""
+) -> tuple[list[DatedInteraction], str, str]:
+    """Lock the session's row, which is inserted when there is none.
+
+    Return its interactions, oldest first; the time before which interactions have expired; and the current time. An
+    expired session is deleted first.
+    """
     SessionMemory.objects.outdated().filter(namespace_id=namespace_id, session_id=session_id).delete()
-    kept, oldest, now = history.fetch_row(LOCK_SESSION_SQL, namespace_id, session_id, id=uuid7(), own=ttl_hours)
-    return [ImportedInteraction(**decrypt(each)) for each in json.loads(kept)], oldest, now
+    [(stored, oldest, now)] = history.fetch_rows(LOCK_SESSION_SQL, namespace_id, session_id, id=uuid7(), own=ttl_hours)
+    return [DatedInteraction(**decrypt(each)) for each in json.loads(stored)], oldest, now
 
 
 def fill_timestamps(
-    given: Sequence[ImportedInteraction], held: Iterable[ImportedInteraction], now: str
-) -> Iterator[ImportedInteraction]:
-    """Those without a time come right after the one before them, or before all that is known; alone, now.
+    interactions: Sequence[ImportedInteraction], stored: Iterable[DatedInteraction], now: str
+) -> Iterator[DatedInteraction]:
+    """Give each interaction without a time that of its predecessor.
 
-    What is held already has its time from there. So they are found again, and what a full session has let go stays
-    the oldest, and is not brought back as something new.
+    Those at the beginning get a time just before the first known one or, when no time is known, `now`. A stored
+    interaction with the same text lends its time, so that a repeated import finds it again. What a full session has
+    dropped therefore stays the oldest and is not added a second time.
     """
-    ours = {(each.query, each.answer): each.timestamp for each in held}
-    times = [each.timestamp or ours.get((each.query, each.answer)) for each in given]
-    first = next(filter(None, times), None) or min(ours.values(), default=None)
+    known = {(each.query, each.answer): each.timestamp for each in stored}
+    times = [each.timestamp or known.get((each.query, each.answer)) for each in interactions]
+    first = next(filter(None, times), None) or min(known.values(), default=None)
     latest = subtract_microsecond(first) if first else now
-    for each, time in zip(given, times, strict=True):
+    for each, time in zip(interactions, times, strict=True):
         latest = time or latest
-        yield each._replace(timestamp=latest)
+        yield DatedInteraction(latest, each.query, each.answer)
 
 
 def subtract_microsecond(timestamp: str) -> str:

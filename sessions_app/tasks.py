@@ -1,4 +1,4 @@
-"""What sessions and keys leave behind, removed in the background."""
+"""Background clean-up of expired sessions and idempotency keys."""
 
 from celery import shared_task
 
@@ -11,15 +11,16 @@ DELETE_BATCH_SIZE = 1_000
 
 @shared_task
 def delete_old_idempotency_keys() -> int:
-    """Drop answers older than 24 hours. Safe to run twice, in parallel, or late."""
-    return IdempotentAnswer.objects.old().delete()[0]
+    """Delete answers older than 24 hours. Safe to run twice, in parallel, or late."""
+    return IdempotentAnswer.objects.expired().delete()[0]
 
 
 @shared_task
 def delete_outdated_sessions(namespace_id: int | None = None, max_age_hours: float | None = None) -> int:
-    """Remove sessions not added to for so long (by default each by its own time to live), in batches; how many.
+    """Delete sessions not added to for `max_age_hours` (default: each session's time to live); return how many.
 
-    Readers never see what is over, so nothing waits for this. Safe to run twice, in parallel, or late.
+    Deletes in batches. Readers never see expired sessions, so nothing waits for this. Safe to run twice, in parallel,
+    or late.
     """
     total, outdated = 0, find_outdated_sessions(namespace_id, max_age_hours)
     while deleted := delete_batch(outdated):
@@ -34,5 +35,6 @@ def find_outdated_sessions(namespace_id: int | None, max_age_hours: float | None
 
 @retry_on_deadlock
 def delete_batch(outdated: SessionQuerySet) -> int:
-    # The condition stands outside as well, where it is asked again of a session that was renewed meanwhile.
+    # The condition is repeated outside the subquery, where PostgreSQL checks it again for a row it had to wait for: a
+    # session that was renewed meanwhile stays.
     return outdated.filter(pk__in=outdated.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]

@@ -23,7 +23,7 @@ from memories.models import Embedding, Memory
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
 from memory_site.core.admin.filters import ExactFilter, build_like_pattern
 from memory_site.core.admin.formatting import format_datetime, format_number, render_json, render_two_lines, truncate
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 #: How far a search looks: no index holds parts of paths, and there may be millions of them.
 MAX_SEARCHED_ROWS = 10_000

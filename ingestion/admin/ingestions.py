@@ -28,13 +28,13 @@ from ingestion.tasks import ingestion_trigger
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import (
     format_datetime,
+    format_duration,
     format_number,
     render_progress_bar,
     render_two_lines,
     truncate,
 )
-from sessions_app.admin.conversations import format_duration
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 # The number by which the browser that polls knows that there is nothing more to come.
 STOP_POLLING_STATUS = 286

@@ -14,10 +14,8 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS, fetch_report_with_namespaces
-from memory_site.core.admin.formatting import format_datetime, format_number, truncate
-from sessions_app.admin.conversations import format_duration
-from sessions_app.admin.shared import build_namespace_form
-from sessions_app.admin.statistics import get_selected_namespace
+from memory_site.core.admin.formatting import format_datetime, format_duration, format_number, truncate
+from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
 REPORT_PERIODS = [

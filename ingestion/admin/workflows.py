@@ -20,9 +20,8 @@ from ingestion.admin.workflow_report import REPORT_PERIODS, render_workflow_repo
 from ingestion.models import ExecutionStatus, WorkflowExecution
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
 from memory_site.core.admin.filters import ExactFilter
-from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
-from sessions_app.admin.conversations import format_duration
-from sessions_app.admin.shared import NamespaceFilter
+from memory_site.core.admin.formatting import format_datetime, format_duration, render_json, render_two_lines, truncate
+from sessions_app.admin.namespaces import NamespaceFilter
 
 EXECUTION_STATUS_COLOURS = {
     ExecutionStatus.PENDING: "warning",

@@ -1,4 +1,4 @@
-"""/conversations/{id}/messages: say something, have it remembered, read what was said."""
+"""/conversations/{id}/messages: add a message, optionally store it as a memory, list messages."""
 
 from contextlib import nullcontext
 from typing import Literal
@@ -27,20 +27,20 @@ router = Router(tags=["conversations"])
 )
 @write_operation(on_conflict=purge_expired_memories)
 def add_message(request: ApiRequest, conversation_id: UUID, payload: MessageIn):
-    """Say something in a conversation. `remember` makes a memory of it as well, unless it is too short to be worth
-    that; the same content again is the same memory. Both are kept or neither. 409 when the conversation has ended."""
+    """Add a message to a conversation. `remember` also stores it as a memory, unless it is too short; equal content
+    is stored as one memory. Both are stored or neither. 409 when the conversation has ended."""
     remembered, insights = should_remember(payload), []
     with transaction.atomic() if remembered else nullcontext():
         message = insert_message(request.auth.namespace_id, conversation_id, payload)
         if message is None:
-            raise make_not_open_problem(request, conversation_id)
+            raise ended_or_not_found(request, conversation_id)
         if remembered:
             insights = remember_message(message, payload)
             tasks.embedding_trigger.notify_on_commit()
     return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
 
 
-def make_not_open_problem(request: ApiRequest, conversation_id: UUID) -> Problem:
+def ended_or_not_found(request: ApiRequest, conversation_id: UUID) -> Problem:
     if get_conversation_queryset(request, conversation_id).exists():
         return Problem(409, "The conversation has ended.")
     return conversation_not_found()
@@ -54,9 +54,9 @@ def list_messages(
     cursor: str | None = None,
     order: Literal["oldest", "newest"] = "oldest",
 ):
-    """What was said, the oldest first, or the newest."""
+    """List messages, oldest or newest first."""
     rows = Message.objects.in_namespace(request.auth.namespace_id).filter(conversation_id=conversation_id)
-    found = paginate(rows, MESSAGE_COLUMNS, limit, cursor, dict, oldest_first=order == "oldest")
-    if not found["results"] and not get_conversation_queryset(request, conversation_id).exists():
+    page = paginate(rows, MESSAGE_COLUMNS, limit, cursor, dict, oldest_first=order == "oldest")
+    if not page["results"] and not get_conversation_queryset(request, conversation_id).exists():
         raise conversation_not_found()
-    return json_response(found)
+    return json_response(page)

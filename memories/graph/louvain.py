@@ -1,21 +1,22 @@
-"""Clusters of a graph: parts with more connections inside than chance would give them."""
+"""The Louvain method: clusters of a graph with more inner connections than chance would give them."""
 
 from collections import Counter, deque
 from random import Random
 
 LOUVAIN_SEED = 1
-#: What bounds the work, whatever the graph: how often a level may look at each end of a connection on average
-#: (random graphs take 14 at most), and levels (8 at most).
+#: Bounds of the work for any graph: visits of each end of a connection in a level, on average (random graphs take 14 at
+#: most), and levels (8 at most).
 MAX_VISITS_PER_END, MAX_LOUVAIN_LEVELS = 20, 10
+#: For each node the weights of its connections, by the other node.
 Adjacency = list[dict[int, int]]
 
 
 def find_clusters(ends: list[tuple[int, int]], count: int) -> list[int]:
-    """The cluster of each of `count` nodes, by number, given the two ends of each connection; always the same answer.
+    """Return the cluster number of each of `count` nodes, given the two ends of each connection. Deterministic.
 
     Blondel, Guillaume, Lambiotte and Lefebvre, "Fast unfolding of communities in large networks" (2008): nodes move to
-    the cluster of a neighbour as long as that makes the clusters better, then each cluster becomes a node. Only nodes
-    whose neighbours have moved are looked at again (Traag, Waltman and van Eck, "From Louvain to Leiden", 2019).
+    the cluster of a neighbour while that improves the modularity, then each cluster becomes a node. A node is visited
+    again only when a neighbour has moved (Traag, Waltman and van Eck, "From Louvain to Leiden", 2019).
     """
     neighbours: Adjacency = [{} for _ in range(count)]
     for one, other in ends:
@@ -32,32 +33,31 @@ def find_clusters(ends: list[tuple[int, int]], count: int) -> list[int]:
 
 
 def move_nodes(neighbours: Adjacency, degrees: list[int]) -> list[int]:
-    """The cluster of each node, by one of its nodes, when no move to a neighbour's would be better, or after
-    LOOKS."""
+    """Return the cluster of each node, named by one of its nodes: when no move would improve it, or at the bound."""
     cluster, inside, total = list(range(len(degrees))), degrees.copy(), sum(degrees)
-    waiting = deque(Random(LOUVAIN_SEED).sample(cluster, len(cluster)))
-    waits, looks = [True] * len(cluster), MAX_VISITS_PER_END * sum(map(len, neighbours))
-    while waiting and looks > 0:
-        node = waiting.popleft()
-        waits[node] = False
-        looks -= len(neighbours[node])
+    queue = deque(Random(LOUVAIN_SEED).sample(cluster, len(cluster)))
+    is_queued, visits_left = [True] * len(cluster), MAX_VISITS_PER_END * sum(map(len, neighbours))
+    while queue and visits_left > 0:
+        node = queue.popleft()
+        is_queued[node] = False
+        visits_left -= len(neighbours[node])
         home, degree = cluster[node], degrees[node]
         inside[home] -= degree
         best = cluster[node] = choose_cluster(node, neighbours, cluster, inside, degree, total)
         inside[best] += degree
         if best != home:
             for other in neighbours[node]:
-                if not waits[other] and cluster[other] != best:
-                    waits[other] = True
-                    waiting.append(other)
+                if not is_queued[other] and cluster[other] != best:
+                    is_queued[other] = True
+                    queue.append(other)
     return cluster
 
 
 def choose_cluster(
     node: int, neighbours: Adjacency, cluster: list[int], inside: list[int], degree: int, total: int
 ) -> int:
-    """The cluster to which the node, itself not counted in `inside`, has most connections beyond what chance would give
-    it; its own if no other is better. In whole numbers: what is equal is equal, and nothing moves to and fro."""
+    """Return the cluster to which the node has most connections beyond those that chance would give it; its own if no
+    other is better. `inside` does not count the node. Integers compare exactly, so no node moves to and fro."""
     links = {cluster[node]: 0}
     for other, weight in neighbours[node].items():
         to = cluster[other]
@@ -68,14 +68,14 @@ def choose_cluster(
 def merge_clusters(
     neighbours: Adjacency, degrees: list[int], joined: list[int]
 ) -> tuple[Adjacency, list[int], dict[int, int]]:
-    """The graph whose nodes are the clusters, and the number that each of them has there."""
+    """Return the graph whose nodes are the clusters: its adjacency, its degrees, and the node of each cluster."""
     numbers = {each: number for number, each in enumerate(dict.fromkeys(joined))}
-    between: Adjacency = [Counter() for _ in numbers]
-    sums = [0] * len(numbers)
+    merged: Adjacency = [Counter() for _ in numbers]
+    merged_degrees = [0] * len(numbers)
     for node, links in enumerate(neighbours):
         number = numbers[joined[node]]
-        sums[number] += degrees[node]
+        merged_degrees[number] += degrees[node]
         for other, weight in links.items():
             if joined[other] != joined[node]:
-                between[number][numbers[joined[other]]] += weight
-    return between, sums, numbers
+                merged[number][numbers[joined[other]]] += weight
+    return merged, merged_degrees, numbers

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from memories.graph.analysis import CentralMemory, GraphAnalysis
+from memories.graph.analysis import AnalysisResult, CentralMemory
 from memories.graph.summary import MemoriesById, get_memory_name
 from memory_site.core.admin.formatting import truncate
 
@@ -56,7 +56,7 @@ class NodePosition:
         return self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius
 
 
-def draw_graph(shape: GraphAnalysis, memories: MemoriesById, relationships: Iterable[dict[str, Any]]) -> SafeString:
+def draw_graph(shape: AnalysisResult, memories: MemoriesById, relationships: Iterable[dict[str, Any]]) -> SafeString:
     """Of the most central memories, as many as the shape holds, and these relationships among them: {from_memory_id,
     to_memory_id, type, strength}. What is no longer among the memories is left out."""
     spots = {each.central.id: each for each in layout_nodes(shape, memories)}
@@ -77,7 +77,7 @@ def draw_graph(shape: GraphAnalysis, memories: MemoriesById, relationships: Iter
     )
 
 
-def layout_nodes(shape: GraphAnalysis, memories: MemoriesById) -> Iterable[NodePosition]:
+def layout_nodes(shape: AnalysisResult, memories: MemoriesById) -> Iterable[NodePosition]:
     most = max((each.score for each in shape.central), default=1)
     for each, (x, y) in zip(shape.central, shape.layout, strict=True):
         if each.id in memories:

@@ -1,4 +1,4 @@
-"""Memories that hang together with one memory, over some steps."""
+"""Memories that are connected with one memory over several relationships."""
 
 from typing import Any
 from uuid import UUID
@@ -10,11 +10,11 @@ from memories.schemas import qualify_out_columns, to_memory_out
 from memories.storage import row_to_dict
 
 MAX_DISTANCE = 6
-# The start is checked first: nobody walks from a memory that is not his, and relationships never leave its user.
+# The start is checked to be in the namespace; relationships join memories of one user, so all that follow are, too.
 SELECT_RELATED_SQL = f"""
 SELECT {qualify_out_columns("memory")}, near.distance, near.path_type, near.strength
 FROM memories_memory start
-CROSS JOIN LATERAL graph_related(start.id, %(farthest)s, %(enough)s) near
+CROSS JOIN LATERAL graph_related(start.id, %(max_distance)s, %(limit)s) near
 JOIN memories_memory memory ON memory.id = near.id
 WHERE start.namespace_id = %(namespace)s AND start.id = %(start)s
   AND (start.expires_at IS NULL OR start.expires_at > statement_timestamp())
@@ -23,13 +23,14 @@ ORDER BY near.distance, near.strength DESC, near.id DESC
 PATH_COLUMNS = ("distance", "path_type", "strength")
 
 
-def find_related(namespace_id: int, start: UUID, farthest: int, limit: int) -> list[dict[str, Any]]:
-    """RelatedOut dictionaries, the nearest first; of equally near ones, the strongest. One statement."""
-    asked = {"namespace": namespace_id, "start": start, "farthest": farthest, "enough": limit}
+def find_related(namespace_id: int, start: UUID, max_distance: int, limit: int) -> list[dict[str, Any]]:
+    """Return RelatedMemoryOut dictionaries, the nearest first; of equally near ones, the strongest. One statement."""
+    parameters = {"namespace": namespace_id, "start": start, "max_distance": max_distance, "limit": limit}
     with connection.cursor() as cursor:
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        cursor.execute(SELECT_RELATED_SQL, asked)
+        cursor.execute(SELECT_RELATED_SQL, parameters)
         rows = cursor.fetchall()
     return [
-        {"memory": to_memory_out(row_to_dict(row))} | dict(zip(PATH_COLUMNS, row[-3:], strict=True)) for row in rows
+        {"memory": to_memory_out(row_to_dict(row)), **dict(zip(PATH_COLUMNS, row[-len(PATH_COLUMNS) :], strict=True))}
+        for row in rows
     ]

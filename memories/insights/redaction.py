@@ -4,6 +4,8 @@ import hashlib
 import re
 import unicodedata
 
+from sessions_app.models import KEY_PREFIX
+
 #: Parts of a name that say it is nobody else's business.
 SECRET_WORDS = frozenset(
     ("secret", "secrets", "password", "passwords", "passwd", "token", "tokens", "credential", "credentials")
@@ -28,7 +30,7 @@ NAME_WORD_PATTERN = re.compile(r"[^\W\d_a-z]+(?![a-z])|[^\W\d_]?[a-z]+")
 # What is a secret itself: keys of model vendors, our own, Amazon's, GitHub's and Slack's, signed tokens, and anything
 # of 32 or more hexadecimal digits, or as many letters and digits of base64 in which both occur.
 SECRET_PATTERN = re.compile(
-    r"\bsk-\w|\bmem_\w|\b(?:AKIA|ASIA)[0-9A-Z]{8}|\bgh[pousr]_\w|\bgithub_pat_|\bxox[a-z]-|\beyJ[\w-]{8}"
+    rf"\bsk-\w|\b{KEY_PREFIX}\w|\b(?:AKIA|ASIA)[0-9A-Z]{{8}}|\bgh[pousr]_\w|\bgithub_pat_|\bxox[a-z]-|\beyJ[\w-]{{8}}"
     r"|(?<![0-9a-fA-F])[0-9a-fA-F]{32}"
     r"|(?<![A-Za-z0-9+/])(?=[A-Za-z+/]*[0-9])(?=[0-9+/]*[A-Za-z])[A-Za-z0-9+/]{32}"
 )

@@ -30,7 +30,7 @@ from memory_site.core.admin.schema_forms import (
 )
 from memory_site.core.admin.widgets import JSONObjectField, make_tags_field, make_text_field
 from memory_site.core.http.fields import InputSchema, JsonObject
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 DEPENDENCY_TEMPLATE = (
     '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'

@@ -18,6 +18,7 @@ from memory_site.core.http.fields import Label, check_storable
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.models import KEY_PREFIX
 
 router = Router(tags=["users"])
 DIRECTION_AFTER, DIRECTION_BEFORE = "after", "before"
@@ -79,7 +80,9 @@ def erase_user(request: ApiRequest, user_id: Label, dry_run: bool = False):
     `dry_run` counts and erases nothing."""
     whose = (request.auth.namespace_id, user_id)
     found = (
-        count_rows(collect_user_rows(*whose)) if dry_run else erase(*whose, requested_by=f"mem_{request.auth.key_id}")
+        count_rows(collect_user_rows(*whose))
+        if dry_run
+        else erase(*whose, requested_by=f"{KEY_PREFIX}{request.auth.key_id}")
     )
     if not found:
         raise Problem(404, "Nothing is known of this user.")

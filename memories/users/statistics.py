@@ -24,6 +24,7 @@ GROUP BY namespace_id, user_id HAVING sum(memories) <> 0 OR sum(relationships) <
 # Without it the second of two would wait for the first one's rows and then not see the sum that replaced them.
 TOTALS_LOCK, STATISTICS_LOCK = "user totals", "user statistics"
 REFRESH_STATISTICS_SQL = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
+UNKNOWN_USER = "Nothing is known of this user."
 STATISTICS_COLUMNS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
 
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from memories.embeddings import get_embedder
 from memories.models import Memory
 from memory_site.operations.models import Heartbeat
-from sessions_app.commands import first_line
+from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Namespace, SessionMemory
 
@@ -202,7 +202,7 @@ def run_check(name: str, found: dict[str, Component]) -> None:
     try:
         status, message = check()
     except Exception as error:  # whatever a part does when it is ill, we only say so
-        status, message = when_failing, first_line(error)
+        status, message = when_failing, get_first_line(error)
     finally:
         connections.close_all()
     latency = round((time.perf_counter() - started) * 1000, 1)

@@ -7,9 +7,10 @@ from django.views.decorators.http import require_safe
 from memory_site.core.http.problems import Problem, problem_response
 from memory_site.operations import health as checks
 from sessions_app.auth import find_caller
+from sessions_app.models import KEY_PREFIX
 
 UNAUTHENTICATED = Problem(
-    401, "Details need an API key: Authorization: Bearer mem_…", headers={"WWW-Authenticate": "Bearer"}
+    401, f"Details need an API key: Authorization: Bearer {KEY_PREFIX}…", headers={"WWW-Authenticate": "Bearer"}
 )
 
 

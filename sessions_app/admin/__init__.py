@@ -1,4 +1,4 @@
-"""The console's pages of who is speaking, and of what was said."""
+"""Console pages of namespaces, API keys, sessions, session links and conversations."""
 
 from sessions_app.admin.access import ApiKeyAdmin as ApiKeyAdmin
 from sessions_app.admin.access import NamespaceAdmin as NamespaceAdmin

@@ -1,4 +1,4 @@
-"""The console's pages of namespaces and API keys."""
+"""Console pages of namespaces and API keys."""
 
 from datetime import datetime
 from typing import Any
@@ -20,18 +20,18 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
 
-# By its relation: this app knows nothing of the memories that live in its namespaces.
+# Found by its relation, because this app may not import the memories app.
 MemoryModel = Namespace._meta.get_field("memories").related_model
 SCOPE_LABELS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
-STATE_COLOURS = {"usable": "success", "expired": "warning", "revoked": "danger"}
-NAME_NOT_TYPED = "Nothing was deleted: the name was not typed as it stands."
+STATE_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
+NAME_MISMATCH = "Nothing was deleted: the name was not typed exactly as shown."
 
 
 class CappedCount(Subquery):
-    """How many rows a query has, counted no further than it is sliced."""
+    """The number of rows of a sliced query, so that counting stops at the end of the slice."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) capped)"
     output_field = IntegerField()
@@ -60,10 +60,10 @@ class NamespaceAdmin(BaseAdmin):
     @display(description="memories")
     def memories(self, namespace: Namespace) -> SafeString:
         count = namespace.memory_count
-        shown = format_number(count) if count <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
-        return render_list_link("memories_memory", namespace, shown)
+        text = format_number(count) if count <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
+        return render_list_link("memories_memory", namespace, text)
 
-    @display(description="usable keys")
+    @display(description="active keys")
     def keys(self, namespace: Namespace) -> SafeString:
         return render_list_link("sessions_app_apikey", namespace, namespace.key_count or 0)
 
@@ -74,35 +74,37 @@ class NamespaceAdmin(BaseAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Deletes only when the name was typed."""
+        """Delete only when the name of the namespace was typed."""
         namespace = self.get_object(request, object_id)
         if namespace and request.method == "POST" and request.POST.get("name") != namespace.name:
-            messages.error(request, NAME_NOT_TYPED)
+            messages.error(request, NAME_MISMATCH)
             return HttpResponseRedirect(request.path)
         return super().delete_view(request, object_id, extra_context)
 
     def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
-        """Exact counts of what goes with it, by the database's own cascade."""
-        counted = {model: model.objects.filter(namespace__in=objs).count() for model in find_owned_models()}
-        counts = {str(model._meta.verbose_name_plural): count for model, count in counted.items() if count}
+        """Return exact counts of the rows that the database deletes by its own cascade."""
+        counts_by_model = {model: model.objects.filter(namespace__in=objs).count() for model in find_owned_models()}
+        counts = {str(model._meta.verbose_name_plural): count for model, count in counts_by_model.items() if count}
         return [str(namespace) for namespace in objs], counts, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Namespace) -> None:
-        """All of it or nothing, however long it takes: the web server's usual limit would stop it half way."""
+        """Delete without the usual statement timeout, which would stop the deletion of a large namespace."""
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
         obj.delete()
 
 
 def find_owned_models() -> list[type[Model]]:
-    """What stands in a namespace, whichever app it is of. Rows that are another's, as vectors are, count with it: no id
-    of their own tells them apart."""
+    """Return the models of all apps whose rows belong to a namespace.
+
+    Models without an id of their own, such as vectors, are left out: their rows are part of another row.
+    """
     models = [each.related_model for each in Namespace._meta.get_fields(include_hidden=True) if each.one_to_many]
     return [model for model in models if model._meta.managed and hasattr(model, "id")]
 
 
 def render_list_link(model: str, namespace: Namespace, text: object) -> SafeString:
-    """The list of a model narrowed to one namespace."""
+    """Return a link to the list of a model in one namespace."""
     address = reverse(f"admin:{model}_changelist")
     return format_html('<a href="{}?namespace={}" class="underline">{}</a>', address, namespace.pk, text)
 
@@ -119,20 +121,20 @@ class ApiKeyForm(forms.ModelForm):
         fields = ("namespace", "name", "scopes", "expires_at")
 
     def clean_expires_at(self) -> datetime | None:
-        moment = self.cleaned_data["expires_at"]
-        if moment and "expires_at" in self.changed_data and moment <= timezone.now():
-            raise forms.ValidationError("This moment has passed already.")
-        return moment
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
+            raise forms.ValidationError("This time is in the past.")
+        return expires_at
 
 
 class RevokeConfirmationForm(BaseDialogForm):
-    """Nothing to fill in: sending it is the consent."""
+    """A form without fields: submitting it is the confirmation."""
 
 
 def get_key_state(key: ApiKey) -> str:
     if key.revoked_at:
         return "revoked"
-    return "expired" if key.expires_at and key.expires_at <= timezone.now() else "usable"
+    return "expired" if key.expires_at and key.expires_at <= timezone.now() else "active"
 
 
 @admin.register(ApiKey)
@@ -155,11 +157,11 @@ class ApiKeyAdmin(BaseAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """A key keeps its namespace: whoever holds it would be let into another one unasked."""
+        """Make the namespace of a key read-only: a change would give its owner access to another namespace."""
         return (*self.readonly_fields, "namespace") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Keys are revoked: a deleted one could not be told from one that never was."""
+        """Refuse: keys are revoked instead, so that they stay on record."""
         return False
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: bool) -> None:
@@ -171,7 +173,7 @@ class ApiKeyAdmin(BaseAdmin):
         obj.pk, obj._state.adding = key.pk, False
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """The token itself, in this answer and nowhere else: no message, no session, no cookie ever holds it."""
+        """Show the token in this response only: it is never put into a message, a session or a cookie."""
         context = {
             **self.admin_site.each_context(request),
             "title": "New API key",
@@ -188,7 +190,7 @@ class ApiKeyAdmin(BaseAdmin):
         permissions=["change"],
         dialog={
             "title": "Revoke this key?",
-            "description": "Whoever holds it is shut out within a second. This cannot be undone.",
+            "description": "Requests with this key are refused within a second. This cannot be undone.",
             "form_class": RevokeConfirmationForm,
             "form_submit_text": "Revoke",
         },
@@ -199,7 +201,7 @@ class ApiKeyAdmin(BaseAdmin):
             self.log_change(request, key, "Revoked.")
             messages.success(request, f"{key} is revoked.")
         else:
-            messages.warning(request, "There was nothing to revoke.")
+            messages.warning(request, "The key was already revoked.")
         return HttpResponse(headers={"HX-Redirect": reverse("admin:sessions_app_apikey_changelist")})
 
     @display(description="key")

@@ -1,12 +1,13 @@
-"""The console's pages of conversations and their messages. They are read here, and deleted, never changed."""
+"""Console pages of conversations and their messages, which can be read and deleted but not changed."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.core.paginator import Page, Paginator
 from django.db import connection, transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, Func, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce, Left
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
@@ -16,49 +17,52 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
-from memory_site.core.admin.filters import ExactFilter, build_like_pattern
-from memory_site.core.admin.formatting import format_datetime, format_number, render_json, render_two_lines, truncate
-from sessions_app.admin.shared import NamespaceFilter, build_text_block, get_session_url, select_live_session_pk
+from memory_site.core.admin.filters import ExactFilter, UserFilter
+from memory_site.core.admin.formatting import (
+    format_datetime,
+    format_duration,
+    format_number,
+    render_json,
+    render_two_lines,
+    truncate,
+)
+from sessions_app.admin.namespaces import NamespaceFilter
+from sessions_app.admin.session_urls import get_session_url, select_live_session_pk
+from sessions_app.admin.text_blocks import build_text_block
 from sessions_app.models import Conversation, Message
 
 MAX_SUBJECT_LENGTH = 160
 MESSAGES_PER_PAGE = 100
-#: How far a search looks: no index holds the words of messages, and there may be millions of them.
+#: Limits of a search: no index covers the words of messages, and there may be millions of messages.
 MAX_SEARCHED_CONVERSATIONS, MAX_SEARCHED_MESSAGES, MAX_SEARCHED_CHARACTERS = 1_000, 100, 10_000
 MAX_SEARCH_WORDS = 10
 TOO_MANY_WORDS = f"Only the first {MAX_SEARCH_WORDS} words were searched for."
-# Every word must stand in one text: in summary and topics together, or in one message.
-SEARCH_CONVERSATIONS_SQL = f"""
-SELECT id FROM ({{newest}}) newest
-WHERE concat_ws(' ', summary, array_to_string(topics, ' ')) ILIKE ALL (%s::text[]) OR EXISTS (
-    SELECT FROM (
-        SELECT left(content, {MAX_SEARCHED_CHARACTERS}) AS beginning FROM sessions_app_message
-        WHERE conversation_id = newest.id ORDER BY created_at DESC, id DESC LIMIT {MAX_SEARCHED_MESSAGES}
-    ) said WHERE beginning ILIKE ALL (%s::text[])
-)
-"""
 OPEN_BADGE = mark_safe('<span class="spoken-open">open</span>')
-DURATION_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-def format_duration(seconds: float) -> str:
-    """A duration in its two largest units: "3 min 20 s"."""
-    rest, parts = round(seconds), []
-    for unit, length in DURATION_UNITS:
-        number, rest = divmod(rest, length)
-        parts.append((number, unit))
-    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
+def search_conversations(conversations: QuerySet, words: list[str]) -> list[UUID]:
+    """Return the ids of those among the newest of these conversations that contain all words in one text.
+
+    A text is summary and topics together, or the beginning of one of the last messages. A list, so that counting the
+    results and reading a page of them do not repeat the search.
+    """
+    newest = conversations.order_by("-started_at", "-id").values("pk")[:MAX_SEARCHED_CONVERSATIONS]
+    topics = Func("topics", Value(" "), function="array_to_string", output_field=TextField())
+    summary_and_topics = Func(Value(" "), "summary", topics, function="concat_ws", output_field=TextField())
+    matches = contains_all("summary_and_topics", words) | Exists(search_messages(words))
+    searched = Conversation.objects.filter(pk__in=newest).annotate(summary_and_topics=summary_and_topics)
+    return list(searched.filter(matches).values_list("pk", flat=True))
 
 
-def search_conversations(conversations: QuerySet, words: list[str]) -> list:
-    """The keys of those among the newest of these conversations that hold all the words."""
-    newest = conversations.order_by("-started_at", "-id").values("id", "summary", "topics")[:MAX_SEARCHED_CONVERSATIONS]
-    sql, parameters = newest.query.sql_with_params()
-    patterns = [build_like_pattern(word) for word in words]
-    with connection.cursor() as cursor:
-        cursor.execute(SEARCH_CONVERSATIONS_SQL.format(newest=sql), [*parameters, patterns, patterns])
-        return [pk for (pk,) in cursor]
+def search_messages(words: list[str]) -> QuerySet:
+    """Return the messages of the outer query's conversation, among the last ones, that begin with all words."""
+    newest = Message.objects.filter(conversation=OuterRef(OuterRef("pk"))).order_by("-created_at", "-id")
+    beginnings = Message.objects.annotate(beginning=Left("content", MAX_SEARCHED_CHARACTERS))
+    return beginnings.filter(contains_all("beginning", words), pk__in=newest.values("pk")[:MAX_SEARCHED_MESSAGES])
+
+
+def contains_all(field: str, words: list[str]) -> Q:
+    return Q(*(Q(**{f"{field}__icontains": word}) for word in words))
 
 
 class StateFilter(DropdownFilter):
@@ -76,42 +80,37 @@ class StateFilter(DropdownFilter):
         return queryset
 
 
-class UserFilter(ExactFilter):
-    title, parameter_name = "user", "user_id"
-
-
 class SessionFilter(ExactFilter):
     title, parameter_name = "session", "session_id"
 
 
 class ConversationChangeList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: the beginning of the summary or, without one, of what was said first."""
+        """Read only the beginning of the summary or, without a summary, of the first message."""
         first = Message.objects.filter(conversation=OuterRef("pk")).order_by("created_at", "id")
-        words = Subquery(first.values(beginning=Left("content", MAX_SUBJECT_LENGTH))[:1])
-        self.queryset = self.queryset.annotate(beginning=Coalesce(Left("summary", MAX_SUBJECT_LENGTH), words)).defer(
-            "summary"
-        )
+        first_words = Subquery(first.values(beginning=Left("content", MAX_SUBJECT_LENGTH))[:1])
+        beginning = Coalesce(Left("summary", MAX_SUBJECT_LENGTH), first_words)
+        self.queryset = self.queryset.annotate(beginning=beginning).defer("summary")
         super().get_results(request)
 
 
 @admin.register(Conversation)
 class ConversationAdmin(NoLookupAdmin):
-    list_display = ("subject", "namespace", "user_id", "session_id", "said", "started", "duration")
+    list_display = ("subject", "namespace", "user_id", "session_id", "message_total", "started", "duration")
     list_display_links = ("subject",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, StateFilter, UserFilter, SessionFilter)
     list_before_template = "admin/sessions_app/conversation/list_intro.html"
     ordering = ("-started_at", "-id")
     sortable_by = ()
-    search_fields = ("summary",)  # shows the box; get_search_results says what it does
+    search_fields = ("summary",)  # shows the search box; see get_search_results
     search_help_text = f"Words in the newest {format_number(MAX_SEARCHED_CONVERSATIONS)} conversations"
     compressed_fields = False
     fields = (
         "summary",
         ("namespace", "user_id", "session"),
         ("started", "ended", "duration"),
-        ("said", "importance", "about"),
+        ("message_total", "importance", "topic_labels"),
         "details",
     )
     readonly_fields = tuple(flatten(fields))
@@ -139,9 +138,9 @@ class ConversationAdmin(NoLookupAdmin):
         words = search_term.split()
         if len(words) > MAX_SEARCH_WORDS:
             messages.warning(request, TOO_MANY_WORDS)
-        return (
-            queryset.filter(pk__in=search_conversations(queryset, words[:MAX_SEARCH_WORDS])) if words else queryset
-        ), False
+        if words:
+            queryset = queryset.filter(pk__in=search_conversations(queryset, words[:MAX_SEARCH_WORDS]))
+        return queryset, False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -151,11 +150,11 @@ class ConversationAdmin(NoLookupAdmin):
 
     @display(description="conversation")
     def subject(self, conversation: Conversation) -> SafeString:
-        text = truncate(conversation.beginning or "Nothing was said yet", MAX_SUBJECT_LENGTH - 1)
+        text = truncate(conversation.beginning or "No messages yet", MAX_SUBJECT_LENGTH - 1)
         return render_two_lines(text)
 
     @display(description="messages")
-    def said(self, conversation: Conversation) -> str:
+    def message_total(self, conversation: Conversation) -> str:
         return format_number(conversation.message_count)
 
     @display(description="started")
@@ -168,21 +167,21 @@ class ConversationAdmin(NoLookupAdmin):
 
     @display(description="duration")
     def duration(self, conversation: Conversation) -> SafeString | str:
-        """Unbreakable: a number alone on a line says nothing."""
+        """Return the duration without a line break between number and unit."""
         if conversation.duration_seconds is None:
             return OPEN_BADGE
         return format_html('<span class="whitespace-nowrap">{}</span>', format_duration(conversation.duration_seconds))
 
     @display(description="topics", empty_value="-")
-    def about(self, conversation: Conversation) -> SafeString | None:
+    def topic_labels(self, conversation: Conversation) -> SafeString | None:
         return format_html_join(" ", '<span class="memory-link">{}</span>', ((each,) for each in conversation.topics))
 
     @display(description="session", empty_value="-")
     def session(self, conversation: Conversation) -> SafeString | str | None:
-        """With a way to its history, while that is there."""
+        """Return the session id, as a link while the session has not expired."""
         name, pk = conversation.session_id, conversation.session_pk
         if pk is None:
-            return name and f"{name} (its history is over)"
+            return name and f"{name} (expired)"
         return format_html('<a href="{}" class="underline">{}</a>', get_session_url(pk), name)
 
     @display(description="metadata")
@@ -196,7 +195,7 @@ class ConversationAdmin(NoLookupAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """With its messages, by the database's own cascade, which Django knows nothing of."""
+        """Count the messages too: the database deletes them by its own cascade, which Django does not know."""
         conversations = list(objs)
         messages = Message.objects.filter(conversation__in=[each.pk for each in conversations]).count()
         shown = [truncate(str(each), 120) for each in conversations]
@@ -206,16 +205,16 @@ class ConversationAdmin(NoLookupAdmin):
         self.delete_queryset(request, Conversation.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
-        """All of it or nothing, however long it takes: the web server's usual limit would stop it half way."""
+        """Delete all in one transaction, without the usual statement timeout."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             queryset.delete()
 
 
 def paginate_messages(conversation: Conversation, number: str | None) -> Page:
-    """In the order they were said; a number that cannot be one gives the nearest page."""
-    said = Message.objects.filter(conversation=conversation.pk).defer("metadata").order_by("created_at", "id")
-    return Paginator(said, MESSAGES_PER_PAGE).get_page(number)
+    """Return a page of messages, oldest first. An invalid number gives the nearest page."""
+    messages = Message.objects.filter(conversation=conversation.pk).defer("metadata").order_by("created_at", "id")
+    return Paginator(messages, MESSAGES_PER_PAGE).get_page(number)
 
 
 def build_message_block(message: Message) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The console's pages of links between sessions."""
+"""Console pages of links between sessions."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.formatting import truncate
 from memory_site.core.http.fields import check_visible
-from sessions_app.admin.shared import NamespaceFilter, get_session_url, select_live_session_pk
+from sessions_app.admin.namespaces import NamespaceFilter
+from sessions_app.admin.session_urls import get_session_url, select_live_session_pk
 from sessions_app.models import SessionLink
 from sessions_app.models.sessions import LinkType
 from sessions_app.schemas.sessions import check_session_id
@@ -27,7 +28,7 @@ SESSION_ID_FIELDS = ("source_session_id", "target_session_id")
 LINK_HTML = (
     '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
 )
-DUPLICATE_LINK = "These two sessions are linked in this way already."
+DUPLICATE_LINK = "A link of this type between these sessions already exists."
 LINK_TYPE_COLOURS = {
     LinkType.CONTINUATION: "success",
     LinkType.REFERENCE: "info",
@@ -81,15 +82,15 @@ class SessionLinkForm(forms.ModelForm):
         return cleaned
 
     def _reject_duplicate(self, cleaned: dict[str, Any]) -> None:
-        """Told before the promise is broken, with the link that stands in the way."""
+        """Check the unique constraint before saving, and link to the existing link in the error message."""
         identity = {name: cleaned[name] for name in (*SESSION_ID_FIELDS, "link_type")}
         identity["namespace"] = cleaned.get("namespace") or self.instance.namespace_id
-        if twin := SessionLink.objects.exclude(pk=self.instance.pk).filter(**identity).only("pk").first():
-            address = reverse("admin:sessions_app_sessionlink_change", args=[twin.pk])
+        if duplicate := SessionLink.objects.exclude(pk=self.instance.pk).filter(**identity).only("pk").first():
+            address = reverse("admin:sessions_app_sessionlink_change", args=[duplicate.pk])
             self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_LINK, address))
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Without the namespace Django leaves the promise of uniqueness to the check above, which says it better."""
+        """Exclude the namespace, so that `_reject_duplicate` reports the duplicate and not Django's own check."""
         return super()._get_validation_exclusions() | {"namespace"}
 
 
@@ -108,9 +109,9 @@ class SessionLinkAdmin(LinkAdmin):
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, LinkTypeFilter)
     list_before_template = "admin/sessions_app/sessionmemory/links_empty.html"
-    ordering = ("-id",)  # the order they were made in, by an index that is there anyway
-    search_fields = ("source_session_id",)  # shows the box; get_search_results says what it does
-    search_help_text = "Either session's id, or how it begins"
+    ordering = ("-id",)  # the order of creation, by the primary key's index
+    search_fields = ("source_session_id",)  # shows the search box; see get_search_results
+    search_help_text = "Id of either session, or its beginning"
     autocomplete_fields = ("namespace",)
     readonly_fields = ("sessions", "created", "updated")
     add_fieldsets = ((None, {"fields": ("namespace", *SESSION_ID_FIELDS, "link_type", "context")}),)
@@ -120,7 +121,7 @@ class SessionLinkAdmin(LinkAdmin):
         return annotate_live_sessions(SessionLink.objects.select_related("namespace"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: SessionLink | None = None) -> tuple[str, ...]:
-        """A link keeps its namespace: the sessions it joins are there."""
+        """Make the namespace of a link read-only: its sessions are in that namespace."""
         return (*self.readonly_fields, "namespace") if obj else self.readonly_fields
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -143,10 +144,13 @@ class SessionLinkAdmin(LinkAdmin):
 
     @display(description="sessions")
     def sessions(self, link: SessionLink) -> SafeString | str:
-        """Ways to those of the two that are still there."""
-        both = (
+        """Return links to those of the two sessions that have not expired."""
+        ends = (
             (link.source_session_id_pk, link.source_session_id),
             (link.target_session_id_pk, link.target_session_id),
         )
-        found = [(get_session_url(pk), name) for pk, name in both if pk]
-        return format_html_join(" · ", '<a href="{}" class="underline">{}</a>', found) or "Neither is there now."
+        live = [(get_session_url(pk), session_id) for pk, session_id in ends if pk]
+        return (
+            format_html_join(" · ", '<a href="{}" class="underline">{}</a>', live)
+            or "Both have expired or do not exist."
+        )

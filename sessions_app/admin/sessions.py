@@ -1,4 +1,4 @@
-"""The console's pages of sessions."""
+"""Console pages of sessions."""
 
 from functools import partial
 from typing import Any
@@ -16,25 +16,30 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from memory_site.core.admin.base import NoLookupAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number, render_two_lines
+from sessions_app.admin.namespaces import NamespaceFilter
 from sessions_app.admin.session_links import LINK_TYPE_COLOURS, annotate_live_sessions
-from sessions_app.admin.shared import NamespaceFilter, build_text_block, get_changelist_url, get_session_url
+from sessions_app.admin.session_urls import get_changelist_url, get_session_url
 from sessions_app.admin.statistics import statistics_view
+from sessions_app.admin.text_blocks import build_text_block
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Conversation, SessionLink, SessionMemory
 from sessions_app.models.sessions import MAX_TTL_HOURS, SessionQuerySet, expiry_cutoff
 
-#: Links and conversations shown on a session's page; their lists show the rest.
+#: Links and conversations shown on a session's page, which links to the full lists.
 MAX_RELATED_ROWS = 20
 
 
 def build_exchange_blocks(stored: Interaction) -> list[dict[str, Any]]:
-    """Question and answer of a stored interaction; only its moment when nothing opens it."""
+    """Return query and answer of a stored interaction; only its time when it cannot be decrypted."""
     at = stored["timestamp"][:19].replace("T", " ")
     try:
-        said = decrypt(stored)
+        interaction = decrypt(stored)
     except HistoryUnreadable:
         return [build_text_block("sealed", None, at)]
-    return [build_text_block("user", said["query"], at), build_text_block("assistant", said["answer"], at)]
+    return [
+        build_text_block("user", interaction["query"], at),
+        build_text_block("assistant", interaction["answer"], at),
+    ]
 
 
 class SessionForm(forms.ModelForm):
@@ -51,11 +56,11 @@ class SessionForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "ttl_hours" in self.fields:  # without the permission to change it, it is not
+        if "ttl_hours" in self.fields:  # absent without the permission to change it
             own = self.instance.ttl_hours
             self.initial["ttl_hours"] = int(own) if own and own.is_integer() else own
             self.fields["ttl_hours"].help_text = (
-                f"Interactions older than this are not shown, and removed by the next look or addition. Empty: "
+                f"Older interactions are hidden, and removed by the next read or addition. Empty: the default of "
                 f"{settings.MEMORY_TTL_HOURS:g} hours."
             )
 
@@ -76,22 +81,22 @@ class SessionAdmin(NoLookupAdmin):
     list_before_template = "admin/sessions_app/sessionmemory/list_empty.html"
     ordering = ("-updated_at", "-id")
     sortable_by = ()
-    search_fields = ("session_id",)  # shows the box; get_search_results says what it does
-    search_help_text = "Session id, or how it begins"
+    search_fields = ("session_id",)  # shows the search box; see get_search_results
+    search_help_text = "Session id, or its beginning"
     compressed_fields = False
-    fields = (("session_id", "namespace", "interactions"), ("ttl_hours", "last_added", "begun"))
-    readonly_fields = ("session_id", "namespace", "interactions", "last_added", "begun")
+    fields = (("session_id", "namespace", "interactions"), ("ttl_hours", "last_added", "created"))
+    readonly_fields = ("session_id", "namespace", "interactions", "last_added", "created")
     change_form_outer_after_template = "admin/sessions_app/sessionmemory/history.html"
     delete_confirmation_template = "admin/sessions_app/sessionmemory/delete_confirmation.html"
     delete_selected_confirmation_template = "admin/sessions_app/sessionmemory/delete_selected_confirmation.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Named as lists are, so that the side bar can lead there."""
+        """Add the statistics page, named like a list because the side bar links to lists."""
         view = self.admin_site.admin_view(partial(statistics_view, model_admin=self))
         return [path("statistics/", view, name="sessions_app_sessionstatistics_changelist"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> SessionQuerySet:
-        """Without the histories, which can be megabytes: their length is counted where they are."""
+        """Leave out the histories, which can be megabytes; the database counts their length."""
         return SessionMemory.objects.alive().with_length().select_related("namespace").defer("history")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -99,7 +104,7 @@ class SessionAdmin(NoLookupAdmin):
         return (queryset.filter(session_id__startswith=text) if text else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Sessions come from interactions."""
+        """Refuse: sessions are created by interactions."""
         return False
 
     @display(description="session")
@@ -116,12 +121,12 @@ class SessionAdmin(NoLookupAdmin):
         text = f"default ({settings.MEMORY_TTL_HOURS:g} h)" if own is None else f"{own:g} h"
         return format_html('<span class="whitespace-nowrap">{}</span>', text)
 
-    @display(description="last added to")
+    @display(description="updated")
     def last_added(self, session: SessionMemory) -> SafeString | None:
         return format_datetime(session.updated_at)
 
-    @display(description="begun")
-    def begun(self, session: SessionMemory) -> SafeString | None:
+    @display(description="created")
+    def created(self, session: SessionMemory) -> SafeString | None:
         return format_datetime(session.created_at)
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -130,7 +135,7 @@ class SessionAdmin(NoLookupAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: SessionMemory, form: SessionForm, change: bool) -> None:
-        """This one column: the history may have grown meanwhile."""
+        """Update only this column: the history may have grown meanwhile."""
         SessionMemory.objects.filter(pk=obj.pk).update(ttl_hours=obj.ttl_hours)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
@@ -141,25 +146,25 @@ class SessionAdmin(NoLookupAdmin):
 
 
 def build_page_context(session: SessionMemory) -> dict[str, Any]:
-    """What a session's page shows besides the form: what was said, its links in both directions, its conversations."""
+    """Return what a session's page shows besides the form: interactions, links in both directions, conversations."""
     stored = fetch_live_interactions(session)
     blocks = [block for interaction in stored for block in build_exchange_blocks(interaction)]
-    both = {"namespace": session.namespace_id, "q": session.session_id}
-    same = {"namespace": session.namespace_id, "session_id": session.session_id}
-    conversations = Conversation.objects.filter(**same).defer("metadata").order_by("-started_at", "-id")
+    link_search = {"namespace": session.namespace_id, "q": session.session_id}
+    same_session = {"namespace": session.namespace_id, "session_id": session.session_id}
+    conversations = Conversation.objects.filter(**same_session).defer("metadata").order_by("-started_at", "-id")
     return {
         "blocks": blocks,
-        "sealed": any("sealed" in interaction for interaction in stored),
+        "encrypted": any("sealed" in interaction for interaction in stored),
         "unreadable": any(block["role"] == "sealed" for block in blocks),
         "links": fetch_links(session),
-        "all_links": get_changelist_url("sessionlink", **both),
+        "all_links": get_changelist_url("sessionlink", **link_search),
         "conversations": conversations[:MAX_RELATED_ROWS],
-        "all_conversations": get_changelist_url("conversation", **same),
+        "all_conversations": get_changelist_url("conversation", **same_session),
     }
 
 
 def fetch_live_interactions(session: SessionMemory) -> list[Interaction]:
-    """The stored interactions that are not over, oldest first. Looking at them changes nothing."""
+    """Return the unexpired stored interactions, oldest first, without removing the others."""
     most = Value(settings.MEMORY_MAX_CONTEXT_LENGTH)
     history = Func(F("history"), expiry_cutoff(), most, function="sessions_trim_history", output_field=JSONField())
     return next(iter(SessionMemory.objects.filter(pk=session.pk).values_list(history, flat=True)), [])

@@ -1,5 +1,6 @@
-"""/conversations: start, list, get and end. Messages, which may be remembered, are in memories/messages_api.py."""
+"""/conversations: start, list, get and end. Their messages are in memories/api/messages.py."""
 
+from typing import Any
 from uuid import UUID
 
 from ninja import Query, Router
@@ -22,7 +23,8 @@ from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
-# The first end stands. A start may lie a moment ahead: it was taken from another clock.
+# The first end is kept. started_at may be slightly in the future, when it comes from another clock. One statement,
+# because clock_timestamp() must be read under the row's lock: an end is never earlier than a message before it.
 END_CONVERSATION_SQL = """
 UPDATE sessions_app_conversation SET
     ended_at = coalesce(ended_at, greatest(started_at, clock_timestamp())),
@@ -35,7 +37,7 @@ RETURNING *
 
 
 def get_conversation_queryset(request: ApiRequest, conversation_id: UUID) -> ConversationQuerySet:
-    """The caller's conversation, if there is one."""
+    """Return a query for the caller's conversation."""
     return Conversation.objects.in_namespace(request.auth.namespace_id).filter(pk=conversation_id)
 
 
@@ -43,14 +45,14 @@ def conversation_not_found() -> Problem:
     return Problem(404, "There is no such conversation.")
 
 
-def conversation_out(conversation: Conversation) -> dict:
+def conversation_out(conversation: Conversation) -> dict[str, Any]:
     return {name: getattr(conversation, name) for name in CONVERSATION_COLUMNS}
 
 
 @router.post("/conversations", auth=write_access, response={201: ConversationOut, **PROBLEMS})
 @write_operation
 def start_conversation(request: ApiRequest, payload: ConversationIn):
-    """Start a conversation. No clean-up ever removes it."""
+    """Start a conversation. No clean-up removes it."""
     given = {name: value for name, value in payload.model_dump().items() if value is not None}
     conversation = Conversation.objects.create(namespace_id=request.auth.namespace_id, **given)
     return json_response(conversation_out(conversation), 201)
@@ -64,7 +66,7 @@ def list_conversations(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Conversations, the one started last first."""
+    """List conversations, the latest start first."""
     rows = Conversation.objects.in_namespace(request.auth.namespace_id)
     if session_id is not None:
         rows = rows.filter(session_id=session_id)
@@ -75,7 +77,7 @@ def list_conversations(
 
 @router.get("/conversations/{conversation_id}", auth=read_access, response={200: ConversationOut, **PROBLEMS})
 def get_conversation(request: ApiRequest, conversation_id: UUID):
-    """One conversation."""
+    """Get one conversation."""
     row = get_conversation_queryset(request, conversation_id).values(*CONVERSATION_COLUMNS).first()
     if row is None:
         raise conversation_not_found()
@@ -85,11 +87,11 @@ def get_conversation(request: ApiRequest, conversation_id: UUID):
 @router.post("/conversations/{conversation_id}/end", auth=write_access, response={200: ConversationOut, **PROBLEMS})
 @write_operation
 def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn | None = None):
-    """End a conversation: nothing can be said in it any more. What has ended keeps its end; what is named here is
-    changed all the same."""
-    given = (payload or EndIn()).model_dump()
-    whose = {"conversation": conversation_id, "namespace": request.auth.namespace_id}
-    conversation = next(iter(Conversation.objects.raw(END_CONVERSATION_SQL, given | whose)), None)
+    """End a conversation, after which it accepts no messages. Ending it again keeps the first end, but updates the
+    given fields."""
+    parameters = {"conversation": conversation_id, "namespace": request.auth.namespace_id}
+    parameters |= (payload or EndIn()).model_dump()
+    conversation = next(iter(Conversation.objects.raw(END_CONVERSATION_SQL, parameters)), None)
     if conversation is None:
         raise conversation_not_found()
     return json_response(conversation_out(conversation))

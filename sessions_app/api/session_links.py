@@ -1,4 +1,4 @@
-"""/session-links: which session goes on from, refers to or needs another."""
+"""/session-links: link sessions that continue, refer to or depend on one another."""
 
 from uuid import UUID
 
@@ -17,26 +17,27 @@ from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["sessions"])
+LINK_COLUMNS = tuple(LinkOut.model_fields)
+# One statement, where update_or_create would take a select, a savepoint and a write.
 UPSERT_LINK_SQL = """
-INSERT INTO sessions_app_sessionlink AS kept
+INSERT INTO sessions_app_sessionlink AS stored
     (id, namespace_id, source_session_id, target_session_id, link_type, context)
 VALUES (%(id)s, %(namespace)s, %(source_session_id)s, %(target_session_id)s, %(link_type)s, %(context)s)
 ON CONFLICT (namespace_id, source_session_id, target_session_id, link_type) DO UPDATE SET
-    context = coalesce(excluded.context, kept.context), updated_at = greatest(kept.updated_at, clock_timestamp())
+    context = coalesce(excluded.context, stored.context), updated_at = greatest(stored.updated_at, clock_timestamp())
 RETURNING *
 """
-
-
-LINK_COLUMNS = tuple(LinkOut.model_fields)
 
 
 @router.post("/session-links", auth=write_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
 @write_operation
 def link_sessions(request: ApiRequest, payload: LinkIn):
-    """Link two sessions, whether or not they are there: 201, or 200 when they were linked in that way already."""
-    given = payload.model_dump() | {"id": uuid7(), "namespace": request.auth.namespace_id}
-    [link] = SessionLink.objects.raw(UPSERT_LINK_SQL, given)
-    return json_response({name: getattr(link, name) for name in LINK_COLUMNS}, 201 if link.pk == given["id"] else 200)
+    """Link two sessions, which need not exist. 201 for a new link, 200 when a link of this type existed already."""
+    parameters = payload.model_dump() | {"id": uuid7(), "namespace": request.auth.namespace_id}
+    [link] = SessionLink.objects.raw(UPSERT_LINK_SQL, parameters)
+    return json_response(
+        {name: getattr(link, name) for name in LINK_COLUMNS}, 201 if link.pk == parameters["id"] else 200
+    )
 
 
 @router.get("/session-links", auth=read_access, response={200: LinkPage, **PROBLEMS})
@@ -47,7 +48,7 @@ def list_session_links(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Links, newest first; `session_id` names either end."""
+    """List links, newest first; `session_id` matches either end."""
     rows = SessionLink.objects.in_namespace(request.auth.namespace_id)
     if session_id is not None:
         rows = rows.filter(Q(source_session_id=session_id) | Q(target_session_id=session_id))
@@ -58,7 +59,7 @@ def list_session_links(
 
 @router.delete("/session-links/{link_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_session_link(request: ApiRequest, link_id: UUID):
-    """Remove a link. The sessions stay as they are."""
+    """Delete a link. The sessions stay."""
     if not SessionLink.objects.in_namespace(request.auth.namespace_id).filter(pk=link_id).delete()[0]:
         raise Problem(404, "There is no such link.")
     return HttpResponse(status=204)

@@ -1,5 +1,6 @@
-"""Who is speaking (access), what was said lately (sessions), and what was said for good (conversations)."""
+"""Namespaces and API keys (access), expiring histories (sessions), permanent histories (conversations)."""
 
+from sessions_app.models.access import KEY_PREFIX as KEY_PREFIX
 from sessions_app.models.access import READ as READ
 from sessions_app.models.access import SCOPES as SCOPES
 from sessions_app.models.access import WRITE as WRITE
@@ -7,7 +8,7 @@ from sessions_app.models.access import ApiKey as ApiKey
 from sessions_app.models.access import Caller as Caller
 from sessions_app.models.access import IdempotentAnswer as IdempotentAnswer
 from sessions_app.models.access import Namespace as Namespace
-from sessions_app.models.access import digest as digest
+from sessions_app.models.access import hash_token as hash_token
 from sessions_app.models.access import namespace_key as namespace_key
 from sessions_app.models.conversations import Conversation as Conversation
 from sessions_app.models.conversations import Message as Message

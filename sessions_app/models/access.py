@@ -1,4 +1,4 @@
-"""Who is speaking: namespaces, the API keys that open them, and what a key has already been answered."""
+"""Namespaces, the API keys that give access to them, and the stored answers of idempotent requests."""
 
 import hashlib
 import hmac
@@ -12,16 +12,18 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+#: A token is KEY_PREFIX, the id of the key, an underscore and 32 random bytes in URL-safe base64.
+KEY_PREFIX = "mem_"
 READ, WRITE, ADMIN = SCOPES = ("read", "write", "admin")
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
 class Namespace(models.Model):
-    """The isolation boundary an API key belongs to: no query ever crosses it."""
+    """The isolation boundary that an API key belongs to: no query crosses it."""
 
     name = models.CharField(max_length=255, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # The one whose vectors its searches meet; none before its first vector.
+    # The model whose vectors are searched; NULL until the first vector is stored.
     embedding_model = models.CharField(max_length=255, null=True, editable=False)
 
     class Meta:
@@ -33,13 +35,17 @@ class Namespace(models.Model):
 
 
 def namespace_key() -> models.ForeignKey:
-    """The column every table carries. PostgreSQL follows it where a migration says so; indexes begin with it anyway."""
+    """Return the namespace column of a table.
+
+    Foreign keys with ON DELETE CASCADE are added by migrations. The column needs no index of its own: the composite
+    indexes begin with it.
+    """
     return models.ForeignKey(Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from, as far as an operation has to know."""
+    """The authenticated API key of a request."""
 
     key_id: str
     namespace_id: int
@@ -60,35 +66,37 @@ class ApiKeyQuerySet(models.QuerySet):
         scopes: tuple[str, ...] = (READ, WRITE),
         expires_at: datetime | None = None,
     ) -> tuple["ApiKey", str]:
-        """A new key and its token. Only the token's digest is kept: it can never be shown again."""
+        """Create a key and return it with its token. Only the token's digest is stored, so it cannot be shown again."""
         key = ApiKey(
             id=secrets.token_hex(4), namespace=namespace, name=name, scopes=list(scopes), expires_at=expires_at
         )
-        token = f"mem_{key.id}_{secrets.token_urlsafe(32)}"
-        key.digest = digest(token)
+        token = f"{KEY_PREFIX}{key.id}_{secrets.token_urlsafe(32)}"
+        key.digest = hash_token(token)
         key.save(force_insert=True)
         return key, token
 
-    def caller(self, token: str) -> Caller | None:
-        """Who presents this token, or None when it opens nothing."""
-        prefix, _, rest = token.partition("_")
-        key_id = rest.partition("_")[0]
-        if prefix != "mem" or not key_id.isascii() or "\0" in key_id:
+    def authenticate(self, token: str) -> Caller | None:
+        """Return the caller who presents this token, or None when the token is not that of a usable key."""
+        key_id = token.removeprefix(KEY_PREFIX).partition("_")[0]
+        if not token.startswith(KEY_PREFIX) or not key_id.isascii() or "\0" in key_id:
             return None
         key = self.usable().select_related("namespace").filter(pk=key_id[:16]).first()
-        if key is None or not hmac.compare_digest(bytes(key.digest), digest(token)):
+        if key is None or not hmac.compare_digest(bytes(key.digest), hash_token(token)):
             return None
         key.record_use()
         return Caller(key.pk, key.namespace_id, frozenset(key.scopes), key.namespace.embedding_model)
 
 
-def digest(token: str) -> bytes:
-    """SHA-256: a random 256-bit secret needs no slow hash, which on every request would be a denial of service."""
+def hash_token(token: str) -> bytes:
+    """Return the SHA-256 digest of a token.
+
+    A random 256-bit secret needs no slow hash, which would cost too much on every request.
+    """
     return hashlib.sha256(token.encode()).digest()
 
 
 class ApiKey(models.Model):
-    """What a caller shows to speak for a namespace."""
+    """A credential that gives access to one namespace."""
 
     id = models.CharField(primary_key=True, max_length=16, editable=False)
     namespace = models.ForeignKey(Namespace, models.CASCADE, related_name="api_keys")
@@ -113,26 +121,26 @@ class ApiKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"mem_{self.id}_…"
+        return f"{KEY_PREFIX}{self.id}_…"
 
     def record_use(self) -> None:
-        """Remember the last use, to the minute, so that reading does not become writing."""
+        """Store the time of the last use, at most once a minute so that not every read becomes a write."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > timedelta(minutes=1):
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
     def revoke(self) -> bool:
-        """Close it for good; every process notices within a second. False when it was closed already."""
+        """Revoke the key for good; every process notices within a second. Return False when it was revoked already."""
         return bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=Now()))
 
 
 class IdempotencyQuerySet(models.QuerySet):
-    def old(self) -> "IdempotencyQuerySet":
+    def expired(self) -> "IdempotencyQuerySet":
         return self.filter(created_at__lt=Now() - IDEMPOTENCY_LIFETIME)
 
 
 class IdempotentAnswer(models.Model):
-    """The answer a key was given for one Idempotency-Key, kept for 24 hours so that a retry is told the same."""
+    """The stored response to one Idempotency-Key of one API key. A retry within 24 hours gets the same response."""
 
     api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""What was said for good: Conversation and its Messages. No clean-up ever removes them."""
+"""Conversation and its Messages, which no clean-up removes."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -23,7 +23,7 @@ class ConversationQuerySet(models.QuerySet):
 
 
 class Conversation(models.Model):
-    """One exchange from its start to its end."""
+    """A sequence of messages with a start and an end."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -78,7 +78,7 @@ class MessageQuerySet(models.QuerySet):
 
 
 class Message(models.Model):
-    """One thing said in a conversation. `memory_id` names the memory it was remembered as, while that is there."""
+    """One message of a conversation. `memory_id` is the memory made of it; NULL when there is none, or no longer."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -101,7 +101,7 @@ class Message(models.Model):
         ]
         indexes = [
             models.Index(F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"),
-            # For the database's own rule that forgets a deleted memory.
+            # For the database trigger that sets memory_id to NULL when the memory is deleted.
             models.Index(F("memory_id"), name="message_memory", condition=Q(memory_id__isnull=False)),
         ]
 

@@ -1,4 +1,4 @@
-"""What was said lately: SessionMemory, a bounded history that fades, and SessionLink between two of them."""
+"""SessionMemory, a bounded history that expires, and SessionLink, which links two sessions."""
 
 from datetime import timedelta
 
@@ -11,47 +11,47 @@ from django.db.models.functions import Coalesce, Now
 from memory_site.core.db.ids import uuid7
 from sessions_app.models.access import namespace_key
 
-#: Of a session's own time to live, or the server's: a hundred years, which an interval can hold.
+#: The longest time to live of a session: a hundred years, which a PostgreSQL interval can hold.
 MAX_TTL_HOURS = 100 * 365 * 24
 
 
 def expiry_cutoff() -> ExpressionWrapper:
-    """The moment up to which a session's interactions, and without a newer one the session itself, are gone."""
+    """Return the time before which a session's interactions have expired; without a newer one, so has the session."""
     hours = Coalesce(F("ttl_hours"), Value(settings.MEMORY_TTL_HOURS, models.FloatField()))
     return ExpressionWrapper(Now() - hours * Value(timedelta(hours=1)), models.DateTimeField())
 
 
 class SessionQuerySet(models.QuerySet):
     def alive(self) -> "SessionQuerySet":
-        """Added to within their time to live: what every read starts from, so that nothing waits for the clean-up."""
+        """Return the unexpired sessions. Every read starts from these, so that nothing depends on the clean-up."""
         return self.filter(updated_at__gt=expiry_cutoff())
 
     def in_namespace(self, namespace_id: int) -> "SessionQuerySet":
         return self.filter(namespace_id=namespace_id).alive()
 
     def with_length(self) -> "SessionQuerySet":
-        """With `history_length`, the number of interactions that are not over."""
-        kept = Func(
+        """Annotate `history_length`, the number of unexpired interactions."""
+        unexpired = Func(
             F("history"), expiry_cutoff(), Value(settings.MEMORY_MAX_CONTEXT_LENGTH), function="sessions_trim_history"
         )
         return self.annotate(
-            history_length=Func(kept, function="jsonb_array_length", output_field=models.IntegerField())
+            history_length=Func(unexpired, function="jsonb_array_length", output_field=models.IntegerField())
         )
 
     def outdated(self, max_age_hours: float | None = None) -> "SessionQuerySet":
-        """Not added to for so long, or for longer than their own time to live."""
+        """Return the sessions not added to for `max_age_hours`, or by default for their time to live."""
         if max_age_hours is None:
             return self.filter(updated_at__lte=expiry_cutoff())
         return self.filter(updated_at__lte=Now() - timedelta(hours=max_age_hours))
 
 
 class SessionMemory(models.Model):
-    """The last interactions of one session, oldest first. Written by the statements of history.py alone."""
+    """The last interactions of one session, oldest first. Only the statements of history.py add to it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
     session_id = models.CharField(max_length=255)
-    # [{query, answer, timestamp}], or [{sealed, timestamp}] where histories are encrypted; times in UTC, ISO 8601.
+    # [{query, answer, timestamp}], or [{sealed, timestamp}] when encrypted; times in UTC, ISO 8601.
     history = models.JSONField(default=list)
     ttl_hours = models.FloatField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -92,7 +92,7 @@ class LinkQuerySet(models.QuerySet):
 
 
 class SessionLink(models.Model):
-    """From one session to another, by their ids: the sessions themselves may be over."""
+    """A directed link between two session ids. The sessions need not exist."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()

@@ -1,4 +1,4 @@
-"""What conversations and their messages look like on the wire."""
+"""Request and response schemas of conversations and their messages."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -20,9 +20,11 @@ from memory_site.core.http.fields import (
 from sessions_app.models.conversations import Role
 from sessions_app.schemas.sessions import SessionId
 
+RoleName = Literal[*Role.values]  # type: ignore[valid-type]  (built from the enum; any value to mypy)
+
 
 class ConversationIn(InputSchema):
-    """A conversation that starts. Everything may be left out."""
+    """A conversation to start. Every field is optional."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "ada", "topics": ["harbour"]}})
 
@@ -32,11 +34,11 @@ class ConversationIn(InputSchema):
     summary: Summary | None = None
     importance: UnitInterval = 0.5
     metadata: JsonObject = {}
-    started_at: PastTimestamp | None = Field(None, description="For history brought in; now by default.")
+    started_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
 
 
 class EndIn(InputSchema):
-    """What is known in the end. What is not named stays."""
+    """Closing details of a conversation. Omitted fields keep their values."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,8 +52,8 @@ class EndIn(InputSchema):
 
 
 class MessageIn(InputSchema):
-    """Something said. `remember` keeps it as a memory as well, when it is longer than 50 characters without the
-    spaces around it."""
+    """A message. `remember` also stores it as a memory, when it is longer than 50 characters without surrounding
+    white space."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -63,13 +65,15 @@ class MessageIn(InputSchema):
         }
     )
 
-    role: Literal[*Role.values]
+    role: RoleName
     content: Content
     agent_id: Label | None = None
     metadata: JsonObject = {}
-    created_at: PastTimestamp | None = Field(None, description="For history brought in; now by default.")
+    created_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
     remember: bool = False
-    memory_type: Literal["agent", "conversation"] = Field("agent", description="Of the memory, when there is one.")
+    memory_type: Literal["agent", "conversation"] = Field(
+        "agent", description="Type of the memory, when one is stored."
+    )
 
 
 class ConversationOut(Schema):
@@ -78,7 +82,7 @@ class ConversationOut(Schema):
     user_id: str | None
     started_at: datetime
     ended_at: datetime | None
-    duration_seconds: float | None = Field(description="Null until it has ended.")
+    duration_seconds: float | None = Field(description="Null until the conversation has ended.")
     message_count: int
     topics: list[str]
     summary: str | None
@@ -88,29 +92,29 @@ class ConversationOut(Schema):
 
 class ConversationPage(Schema):
     results: list[ConversationOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class MessageOut(Schema):
     id: UUID
     conversation_id: UUID
-    role: Literal[*Role.values]
+    role: RoleName
     agent_id: str | None
     content: str
     metadata: dict[str, Any]
-    memory_id: UUID | None = Field(description="The memory it was remembered as, while that is there.")
+    memory_id: UUID | None = Field(description="The memory stored for it; null when there is none, or no longer.")
     created_at: datetime
 
 
 class AddedMessageOut(MessageOut):
-    insights: list[UUID] = Field(description="Memories of the insights found in it.")
+    insights: list[UUID] = Field(description="Memories of the insights found in the message.")
 
 
 class MessagePage(Schema):
     results: list[MessageOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 CONVERSATION_COLUMNS = tuple(ConversationOut.model_fields)

@@ -1,4 +1,4 @@
-"""Wire shapes of links between sessions."""
+"""Request and response schemas of session links."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,11 +11,11 @@ from memory_site.core.http.fields import InputSchema, Summary
 from sessions_app.models.sessions import LinkType
 from sessions_app.schemas.sessions import SessionId
 
-LinkTypeName = Literal[*LinkType.values]
+LinkTypeName = Literal[*LinkType.values]  # type: ignore[valid-type]  (built from the enum; any value to mypy)
 
 
 class LinkIn(InputSchema):
-    """From one session to another. Linking the same two in the same way again renews the context."""
+    """A link from one session to another. Repeating a link of the same type updates its context."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -26,13 +26,15 @@ class LinkIn(InputSchema):
     source_session_id: SessionId
     target_session_id: SessionId
     link_type: LinkTypeName = LinkType.RELATED.value
-    context: Summary | None = Field(None, description="Why they are linked; what is not said again stays.")
+    context: Summary | None = Field(
+        None, description="Why they are linked; when omitted, an existing link keeps its context."
+    )
 
     @field_validator("target_session_id")
     @classmethod
-    def another_session(cls, target: str, info: ValidationInfo) -> str:
+    def check_differs_from_source(cls, target: str, info: ValidationInfo) -> str:
         if target == info.data.get("source_session_id"):
-            raise ValueError("must be another session than source_session_id")
+            raise ValueError("must differ from source_session_id")
         return target
 
 
@@ -48,5 +50,5 @@ class LinkOut(Schema):
 
 class LinkPage(Schema):
     results: list[LinkOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")

@@ -1,4 +1,4 @@
-"""What sessions look like on the wire."""
+"""Request and response schemas of sessions."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -6,19 +6,20 @@ from typing import Annotated, Any
 
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
 
 from memory_site.core.http.fields import Content, InputSchema, Label, Timestamp
 from sessions_app.models.sessions import MAX_TTL_HOURS
 
-#: Clocks differ; what lies further ahead would stand before everything that is said meanwhile.
+#: Clocks differ. A time further ahead would sort before everything that is added until then.
 MAX_CLOCK_SKEW = timedelta(hours=1)
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# A session's id is part of the address, and these are addresses of their own.
-# So do a dot and two, which clients resolve before they ask.
+# A session id is part of the URL path. These are paths of other operations, or contain the segments . and .., which
+# clients resolve before they send a request.
 RESERVED_SESSION_IDS = re.compile(
     r"analytics|cleanup|\.\.?|.*/(context|interactions|\.\.?)|\.\.?/.*|.*/\.\.?/.*", re.DOTALL
 )
-INTERACTION_EXAMPLE = {
+INTERACTION_EXAMPLE: JsonDict = {
     "query": "When does the harbour open?",
     "answer": "At nine.",
     "timestamp": "2026-01-01T09:00:00Z",
@@ -26,7 +27,7 @@ INTERACTION_EXAMPLE = {
 
 
 def check_session_id(session_id: str) -> str:
-    """The id, or ValueError when no request could name it."""
+    """Return the id, or raise ValueError when no URL can contain it."""
     if CONTROL_CHARACTERS.search(session_id):
         raise ValueError("may not contain control characters")
     if RESERVED_SESSION_IDS.fullmatch(session_id):
@@ -47,37 +48,37 @@ SessionId = Annotated[Label, AfterValidator(check_session_id)]
 
 
 class InteractionIn(InputSchema):
-    """One turn of a session: what was asked and what was answered."""
+    """One turn of a session: a query and its answer."""
 
     model_config = ConfigDict(json_schema_extra={"example": INTERACTION_EXAMPLE})
 
     query: Content
     answer: Content
     timestamp: Annotated[Timestamp, AfterValidator(check_clock_skew)] | None = Field(
-        None, description="When it was; the server's time of arrival by default."
+        None, description="Time of the interaction; by default the server's time of arrival."
     )
 
     def to_interaction(self) -> dict[str, Any]:
-        """As history.add takes it."""
-        when = self.timestamp and self.timestamp.isoformat(timespec="microseconds")
-        return {"query": self.query, "answer": self.answer, "timestamp": when}
+        """Return the dict that `history.add` takes; its timestamp is ISO 8601 text with microseconds, or None."""
+        timestamp = self.timestamp and self.timestamp.isoformat(timespec="microseconds")
+        return {"query": self.query, "answer": self.answer, "timestamp": timestamp}
 
 
 class AdditionIn(InputSchema):
-    """What an addition may say of its session."""
+    """Fields of an addition that concern the whole session."""
 
     ttl_hours: TimeToLive | None = Field(
         None,
-        description="The session's own time to live from now on, as PATCH sets it; needed to bring in what is old.",
+        description="The session's own time to live from now on, as PATCH sets it; needed to import old interactions.",
     )
 
 
 class OneIn(InteractionIn, AdditionIn):
-    """One turn, and perhaps the session's time to live."""
+    """One interaction, optionally with the session's time to live."""
 
 
 class InteractionsIn(AdditionIn):
-    """Several turns at once, in their order."""
+    """Several interactions at once, in their order."""
 
     interactions: list[InteractionIn] = Field(min_length=1, max_length=1000)
 
@@ -86,7 +87,7 @@ def get_addition_tag(body: Any) -> str:
     return "[many]" if isinstance(body, dict) and "interactions" in body else "[one]"
 
 
-# The brackets keep these two names out of the errors that callers see.
+# Tags in brackets are left out of the error locations in responses.
 Addition = Annotated[
     Annotated[OneIn, Tag("[one]")] | Annotated[InteractionsIn, Tag("[many]")], Discriminator(get_addition_tag)
 ]
@@ -95,20 +96,22 @@ Addition = Annotated[
 class SessionPatch(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"ttl_hours": 72}})
 
-    ttl_hours: TimeToLive | None = Field(description="Hours an interaction stays; null for the server's default.")
+    ttl_hours: TimeToLive | None = Field(
+        description="Hours until an interaction expires; null for the server's default."
+    )
 
 
 class CleanupIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"max_age_hours": 48}})
 
     max_age_hours: TimeToLive | None = Field(
-        None, description="Sessions not added to for so long go; by default each goes by its own time to live."
+        None, description="Delete sessions not added to for this long; by default for their own time to live."
     )
 
 
 class HistoryOut(Schema):
     session_id: str
-    history_length: int = Field(description="Interactions the session holds now.")
+    history_length: int = Field(description="Number of interactions in the session after the addition.")
 
 
 class InteractionOut(Schema):
@@ -127,17 +130,17 @@ class SessionOut(Schema):
     exists: bool
     history_length: int
     last_updated: datetime | None
-    ttl_hours: float | None = Field(description="Its own time to live; null for the server's default.")
+    ttl_hours: float | None = Field(description="The session's own time to live; null for the server's default.")
 
 
 class SessionPage(Schema):
     results: list[SessionOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class ClearedOut(Schema):
-    cleared: bool = Field(description="Whether there was such a session.")
+    cleared: bool = Field(description="Whether the session existed.")
 
 
 class CleanupOut(Schema):
@@ -160,5 +163,5 @@ class AnalyticsOut(Schema):
     total_interactions: int
     active_last_hour: int
     average_length: float
-    busiest: list[BusySessionOut] = Field(description="The ten with the longest histories.")
-    interactions_per_day: list[DayOut] = Field(description="Of the last 30 days that have any, oldest first, in UTC.")
+    busiest: list[BusySessionOut] = Field(description="The ten sessions with the longest histories.")
+    interactions_per_day: list[DayOut] = Field(description="The last 30 days with interactions, oldest first, in UTC.")

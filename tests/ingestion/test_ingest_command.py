@@ -206,7 +206,7 @@ def test_what_was_interrupted_goes_on_when_it_is_run_again(namespace, site):
         cut.send_signal(signal.SIGINT)
         out, err = cut.communicate(timeout=20)
     assert (cut.returncode, out) == (130, "")
-    assert err == "CommandError: Stopped: 10 of 20 documents are done. Running it again goes on.\n"
+    assert err == "CommandError: Stopped: 10 of 20 documents are done. Run it again to continue.\n"
     assert Document.objects.count() == 11
     row = Ingestion.objects.get()
     assert (row.status, row.error) == (IngestionStatus.FAILED, STOPPED_ERROR)

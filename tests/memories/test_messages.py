@@ -1,4 +1,4 @@
-"""What is said in a conversation, and what of it is remembered."""
+"""Messages of conversations, and the memories made of them."""
 
 import threading
 import time
@@ -56,10 +56,10 @@ def end_conversation(api, conversation: str):
     return api.post(f"/conversations/{conversation}/end", {})
 
 
-# Saying something
+# Adding messages
 
 
-def test_a_message_is_kept_and_counted(api, conversation, namespace):
+def test_message_is_stored_and_counted(api, conversation, namespace):
     message = add_message(api, conversation, "why?")
     assert abs(datetime.fromisoformat(message.pop("created_at")) - datetime.now(UTC)) < timedelta(seconds=10)
     row = Message.objects.get()
@@ -71,7 +71,7 @@ def test_a_message_is_kept_and_counted(api, conversation, namespace):
     assert get_message_count(api, conversation) == 1
 
 
-def test_everything_that_is_said_is_kept(api, conversation):
+def test_every_field_is_stored(api, conversation):
     fields = {
         "agent_id": "writer",
         "metadata": {"nested": {"ü": "✓", "none": None}, "percent": "%s %% %(id)s"},
@@ -85,7 +85,7 @@ def test_everything_that_is_said_is_kept(api, conversation):
 
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
-def test_four_may_speak(api, conversation, role):
+def test_role_is_accepted(api, conversation, role):
     assert add_message(api, conversation, role=role)["role"] == role
 
 
@@ -103,7 +103,7 @@ def test_four_may_speak(api, conversation, role):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_not_valid_is_refused_by_its_name(api, conversation, field, value):
+def test_invalid_field_is_named(api, conversation, field, value):
     before = fingerprint_tables()
     path = f"/conversations/{conversation}/messages"
     response = api.post(path, {"role": "user", "content": "why?", field: value})
@@ -112,13 +112,13 @@ def test_what_is_not_valid_is_refused_by_its_name(api, conversation, field, valu
     assert fingerprint_tables() == before
 
 
-def test_the_longest_content_is_kept_and_remembered(api, conversation):
+def test_longest_content_is_stored_and_remembered(api, conversation):
     message = add_message(api, conversation, "goal " * 20_000, remember=True)
     assert len(Message.objects.get().content) == 100_000
     assert Memory.objects.get().pk == UUID(message["memory_id"])
 
 
-def test_a_conversation_that_is_not_ours_is_404_and_stays_as_it_is(api, outsider, reader, conversation):
+def test_foreign_or_unknown_conversation_is_404(api, outsider, reader, conversation):
     before = fingerprint_tables()
     assert is_problem(post_message(outsider, conversation, LONG_MESSAGE, remember=True), 404)
     assert is_problem(post_message(api, str(uuid4()), LONG_MESSAGE, remember=True), 404)
@@ -127,7 +127,7 @@ def test_a_conversation_that_is_not_ours_is_404_and_stays_as_it_is(api, outsider
 
 
 @pytest.mark.parametrize("remember", [False, True])
-def test_nothing_is_said_in_a_conversation_that_has_ended(api, outsider, conversation, remember):
+def test_ended_conversation_refuses_messages(api, outsider, conversation, remember):
     add_message(api, conversation)
     end_conversation(api, conversation)
     before = fingerprint_tables()
@@ -137,7 +137,7 @@ def test_nothing_is_said_in_a_conversation_that_has_ended(api, outsider, convers
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_20_said_at_once_each_is_counted_once(api, conversation):
+def test_concurrent_messages_are_counted_once_in_order_of_arrival(api, conversation):
     texts = [f"{LONG_MESSAGE} Number {number // 2}." for number in range(20)]
     work = [partial(post_message, api, conversation, text, remember=bool(n % 4)) for n, text in enumerate(texts)]
     answers = run_at_once(work)
@@ -150,22 +150,24 @@ def test_of_20_said_at_once_each_is_counted_once(api, conversation):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("remember", [False, True])
-def test_what_is_said_while_it_ends_is_said_before_the_end_or_not_at_all(api, conversation, remember):
+def test_message_concurrent_with_the_end_is_before_it_or_refused(api, conversation, remember):
     work = [
         partial(post_message, api, conversation, f"{LONG_MESSAGE} Number {each}.", remember=remember)
         for each in range(14)
     ]
     ended, *answers = run_at_once([partial(end_conversation, api, conversation), *work])
     assert {answer.status_code for answer in answers} <= {201, 409}
-    kept = [answer.json()["created_at"] for answer in answers if answer.status_code == 201]
-    assert get_message_count(api, conversation) == Message.objects.count() == ended.json()["message_count"] == len(kept)
-    assert Memory.objects.count() == (len(kept) if remember else 0)
-    assert all(moment <= ended.json()["ended_at"] for moment in kept)
+    stored = [answer.json()["created_at"] for answer in answers if answer.status_code == 201]
+    assert (
+        get_message_count(api, conversation) == Message.objects.count() == ended.json()["message_count"] == len(stored)
+    )
+    assert Memory.objects.count() == (len(stored) if remember else 0)
+    assert all(moment <= ended.json()["ended_at"] for moment in stored)
 
 
 def call_behind_change(change: str, call: Callable):
-    """The answer to a call that had to wait for a change of its conversation, and the moment that was over."""
-    held, waited, over = threading.Event(), [], []
+    """Make a call while a transaction changes the conversation; return its answer and the end of that transaction."""
+    held, waited, ended_at = threading.Event(), [], []
 
     def hold() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -176,30 +178,30 @@ def call_behind_change(change: str, call: Callable):
                 cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
                 waited.extend(cursor.fetchall())
             cursor.execute("SELECT clock_timestamp()")
-            over.extend(cursor.fetchone())
+            ended_at.extend(cursor.fetchone())
 
     _, answer = run_at_once([hold, lambda: held.wait(20) and call()])
     assert waited
-    return answer, over[0]
+    return answer, ended_at[0]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_who_waits_while_the_conversation_ends_finds_it_closed(api, conversation):
+def test_message_that_waited_for_the_end_is_refused(api, conversation):
     answer, _ = call_behind_change("ended_at = now()", partial(post_message, api, conversation))
     assert is_problem(answer, 409)
     assert get_message_count(api, conversation) == Message.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_order_of_times_is_the_order_of_arrival(api, conversation):
-    answer, over = call_behind_change("message_count = 7", partial(post_message, api, conversation))
-    assert datetime.fromisoformat(answer.json()["created_at"]) >= over
+def test_times_are_read_after_waiting_for_the_lock(api, conversation):
+    answer, ended_at = call_behind_change("message_count = 7", partial(post_message, api, conversation))
+    assert datetime.fromisoformat(answer.json()["created_at"]) >= ended_at
     assert get_message_count(api, conversation) == 8
-    answer, over = call_behind_change("message_count = 9", partial(end_conversation, api, conversation))
-    assert datetime.fromisoformat(answer.json()["ended_at"]) >= over
+    answer, ended_at = call_behind_change("message_count = 9", partial(end_conversation, api, conversation))
+    assert datetime.fromisoformat(answer.json()["ended_at"]) >= ended_at
 
 
-def test_a_message_takes_one_statement_and_a_remembered_one_three(api, conversation, takes):
+def test_message_takes_one_statement_and_remembered_one_three(api, conversation, takes):
     with takes(1):
         add_message(api, conversation)
     with takes(1):
@@ -209,7 +211,7 @@ def test_a_message_takes_one_statement_and_a_remembered_one_three(api, conversat
             add_message(api, conversation, LONG_MESSAGE, remember=True)
 
 
-def test_an_idempotency_key_replays_the_message(api, conversation):
+def test_idempotency_key_replays_the_message(api, conversation):
     answers = [
         api.post(
             f"/conversations/{conversation}/messages",
@@ -224,7 +226,7 @@ def test_an_idempotency_key_replays_the_message(api, conversation):
     assert get_message_count(api, conversation) == Message.objects.count() == Memory.objects.count() == 1
 
 
-def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
+def test_retry_after_the_end_replays_the_first_answer(api, conversation):
     request = partial(
         api.post,
         f"/conversations/{conversation}/messages",
@@ -239,7 +241,7 @@ def test_a_retry_after_the_end_is_told_the_first_answer(api, conversation):
 # Remembering
 
 
-def test_a_remembered_message_becomes_a_memory(api, conversation):
+def test_remembered_message_becomes_a_memory(api, conversation):
     message = add_message(api, conversation, LONG_MESSAGE, agent_id="writer", metadata={"own": 1}, remember=True)
     memory = api.get(f"/memories/{message['memory_id']}").json()
     expected = {
@@ -257,29 +259,29 @@ def test_a_remembered_message_becomes_a_memory(api, conversation):
     assert message["insights"] == []
 
 
-def test_a_conversation_without_labels_makes_a_memory_without_labels(api):
+def test_memory_of_conversation_without_labels_has_none(api):
     conversation = api.post("/conversations", {}).json()["id"]
     memory = api.get(f"/memories/{add_message(api, conversation, LONG_MESSAGE, remember=True)['memory_id']}").json()
     assert (memory["user_id"], memory["session_id"], memory["agent_id"]) == (None, None, None)
 
 
-def test_the_memory_may_be_of_type_conversation(api, conversation):
+def test_memory_type_may_be_conversation(api, conversation):
     message = add_message(api, conversation, LONG_MESSAGE, remember=True, memory_type="conversation")
     assert api.get(f"/memories/{message['memory_id']}").json()["memory_type"] == "conversation"
 
 
-def test_what_was_said_long_ago_is_remembered_as_of_then(api, conversation):
+def test_memory_has_time_of_the_message(api, conversation):
     message = add_message(api, conversation, LONG_MESSAGE, remember=True, created_at="2020-01-01T09:00:00Z")
     assert api.get(f"/memories/{message['memory_id']}").json()["created_at"] == "2020-01-01T09:00:00Z"
 
 
-def test_nothing_is_remembered_unasked(api, conversation):
+def test_message_is_not_remembered_by_default(api, conversation):
     assert add_message(api, conversation, LONG_MESSAGE)["memory_id"] is None
     assert not Memory.objects.exists()
 
 
 @pytest.mark.parametrize("content", [SHORT_MESSAGE, f"   {SHORT_MESSAGE}\n\n   ", "x"], ids=len)
-def test_what_is_not_longer_than_50_characters_is_not_remembered(api, conversation, content):
+def test_50_characters_are_not_remembered(api, conversation, content):
     assert add_message(api, conversation, content, remember=True)["memory_id"] is None
     assert not Memory.objects.exists()
 
@@ -306,18 +308,18 @@ UNIMPORTANT_WORDS = [
 @pytest.mark.parametrize(
     "word", [*IMPORTANT_WORDS, *IMPORTANT_PLURALS, "GOAL", "Important", "«plan»", "plan.", "(Decision)"]
 )
-def test_what_speaks_of_weighty_things_is_of_medium_importance(api, conversation, word):
+def test_important_word_gives_medium_importance(api, conversation, word):
     message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
     assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.MEDIUM
 
 
 @pytest.mark.parametrize("word", UNIMPORTANT_WORDS)
-def test_other_words_are_of_low_importance(api, conversation, word):
+def test_other_word_gives_low_importance(api, conversation, word):
     message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
     assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.LOW
 
 
-def test_the_same_content_again_is_the_same_memory(api, conversation):
+def test_equal_content_is_one_memory(api, conversation):
     first, second = (
         add_message(api, conversation, LONG_MESSAGE, role=role, remember=True) for role in ("user", "assistant")
     )
@@ -327,7 +329,7 @@ def test_the_same_content_again_is_the_same_memory(api, conversation):
     assert Message.objects.filter(memory_id=memory.pk).count() == get_message_count(api, conversation) == 2
 
 
-def test_it_unites_with_a_memory_that_was_there(api, conversation):
+def test_message_is_merged_into_existing_memory(api, conversation):
     old = api.add(LONG_MESSAGE, user_id="ada", tags=["harbour"], metadata={"own": 1})
     message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert message["memory_id"] == old["id"]
@@ -335,7 +337,7 @@ def test_it_unites_with_a_memory_that_was_there(api, conversation):
     assert (memory.tags, memory.metadata["own"], memory.session_id) == (["harbour"], 1, "monday")
 
 
-def test_an_expired_twin_makes_room(api, conversation):
+def test_expired_duplicate_is_replaced(api, conversation):
     old = add_message(api, conversation, LONG_MESSAGE, remember=True)["memory_id"]
     Memory.objects.update(expires_at=timezone.now())
     new = add_message(api, conversation, LONG_MESSAGE, remember=True)["memory_id"]
@@ -344,7 +346,7 @@ def test_an_expired_twin_makes_room(api, conversation):
     assert [each["memory_id"] for each in list_messages(api, conversation)["results"]] == [None, new]
 
 
-def test_a_message_outlives_its_memory(api, conversation):
+def test_message_outlives_its_memory(api, conversation):
     message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert api.delete(f"/memories/{message['memory_id']}").status_code == 204
     del message["insights"]
@@ -352,7 +354,7 @@ def test_a_message_outlives_its_memory(api, conversation):
     assert get_message_count(api, conversation) == 1
 
 
-def test_it_is_found_by_its_words_at_once_and_by_its_meaning_when_it_is_embedded(api, conversation):
+def test_memory_is_found_by_text_at_once_and_embedded_later(api, conversation):
     message = add_message(api, conversation, LONG_MESSAGE, remember=True)
     assert [hit["memory"]["id"] for hit in api.search("harbour Bergen", mode="text")["results"]] == [
         message["memory_id"]
@@ -362,36 +364,37 @@ def test_it_is_found_by_its_words_at_once_and_by_its_meaning_when_it_is_embedded
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether a transaction was open each time a worker was to be woken."""
-    rung = []
-    monkeypatch.setattr(tasks.embedding_trigger, "_want", lambda: rung.append(connection.in_atomic_block))
-    return rung
+def wakeups(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Record, for each wake-up of the worker, whether a transaction was open."""
+    wakeups = []
+    wake = partial(transaction.on_commit, lambda: wakeups.append(connection.in_atomic_block))
+    monkeypatch.setattr(tasks.embedding_trigger, "notify_on_commit", wake)
+    return wakeups
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_is_woken_after_the_commit_when_there_is_something_to_embed(api, conversation, rung):
+def test_worker_is_woken_after_commit_of_a_memory(api, conversation, wakeups):
     add_message(api, conversation, LONG_MESSAGE)
     add_message(api, conversation, SHORT_MESSAGE, remember=True)
-    assert rung == []
+    assert wakeups == []
     add_message(api, conversation, LONG_MESSAGE, remember=True)
-    assert rung == [False]
+    assert wakeups == [False]
 
 
 def build_max_metadata() -> dict:
-    """Metadata that can take no more: what the database keeps of one memory is bounded."""
+    """Return the largest metadata that the database accepts: 256 KiB."""
     return {"a": "x" * (256 * 1024 - len('{"a": ""}'))}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_when_remembering_fails_nothing_of_the_message_stays(api, conversation, rung):
+def test_failed_memory_rolls_back_the_message(api, conversation, wakeups):
     api.add(LONG_MESSAGE, user_id="ada")
     Memory.objects.update(metadata=build_max_metadata())
-    rung.clear()
+    wakeups.clear()
     before = fingerprint_tables()
     assert is_problem(post_message(api, conversation, LONG_MESSAGE, remember=True), 422)
     assert fingerprint_tables() == before
-    assert rung == []
+    assert wakeups == []
     assert add_message(api, conversation, LONG_MESSAGE)["memory_id"] is None
     assert get_message_count(api, conversation) == 1
 
@@ -402,7 +405,7 @@ def test_when_remembering_fails_nothing_of_the_message_stays(api, conversation, 
 MARKED_MESSAGE = f"★ Insight ─────\n{LONG_MESSAGE}\n─────"
 
 
-def test_insights_are_taken_out_of_what_is_remembered_and_of_nothing_else(api, conversation):
+def test_insights_are_extracted_from_remembered_messages_only(api, conversation):
     assert add_message(api, conversation, MARKED_MESSAGE)["insights"] == []
     assert add_message(api, conversation, LONG_MESSAGE, remember=True)["insights"] == []
     assert not Memory.objects.filter(memory_type="insight").exists()
@@ -413,12 +416,12 @@ def test_insights_are_taken_out_of_what_is_remembered_and_of_nothing_else(api, c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_when_taking_insights_fails_nothing_stays(api, conversation, monkeypatch, rung):
+def test_failed_insight_extraction_rolls_back_everything(api, conversation, monkeypatch, wakeups):
     monkeypatch.setattr(add, "insert_with_insights", lambda *args: Memory.objects.get(pk=uuid4()))
     before = fingerprint_tables()
     assert post_message(api, conversation, MARKED_MESSAGE, remember=True).status_code == 500
     assert fingerprint_tables() == before
-    assert rung == []
+    assert wakeups == []
 
 
 # Reading
@@ -429,7 +432,7 @@ def add_numbered(api, conversation: str, amount: int, **fields: object) -> None:
         add_message(api, conversation, f"number {each}", **fields)
 
 
-def test_the_oldest_comes_first_unless_the_newest_is_asked_for(api, conversation):
+def test_list_is_oldest_first_unless_newest_is_requested(api, conversation):
     add_numbered(api, conversation, 3)
     add_message(api, conversation, "long ago", created_at="2020-01-01T00:00:00Z")
     texts = ["long ago", "number 0", "number 1", "number 2"]
@@ -444,51 +447,52 @@ def test_the_oldest_comes_first_unless_the_newest_is_asked_for(api, conversation
 @pytest.mark.parametrize("fields", [{}, {"created_at": "2020-01-01T00:00:00Z"}], ids=["moments", "one moment"])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
-def test_pages_lead_through_everything_and_back(api, conversation, order, limit, fields):
+def test_pages_cover_all_messages_in_both_directions(api, conversation, order, limit, fields):
     add_numbered(api, conversation, 7, **fields)
     pages = [list_messages(api, conversation, limit=limit, order=order)]
     while cursor := pages[-1]["next"]:
         pages.append(list_messages(api, conversation, limit=limit, order=order, cursor=cursor))
     texts = [f"number {each}" for each in range(7)]
-    assert sum(map(list_contents, pages), []) == (texts if order == "oldest" else texts[::-1])
+    contents = [each for page in pages for each in list_contents(page)]
+    assert contents == (texts if order == "oldest" else texts[::-1])
     back = [pages[-1]]
     while cursor := back[-1]["previous"]:
         back.append(list_messages(api, conversation, limit=limit, order=order, cursor=cursor))
     assert [list_contents(page) for page in back[::-1]] == [list_contents(page) for page in pages]
 
 
-def test_what_is_said_meanwhile_comes_on_a_later_page(api, conversation):
+def test_message_added_while_paging_is_on_a_later_page(api, conversation):
     add_numbered(api, conversation, 3)
     first = list_messages(api, conversation, limit=2)
     add_message(api, conversation, "meanwhile")
     assert list_contents(list_messages(api, conversation, limit=2, cursor=first["next"])) == ["number 2", "meanwhile"]
 
 
-def test_only_messages_of_this_conversation_are_listed(api, conversation):
+def test_list_is_limited_to_the_conversation(api, conversation):
     other = api.post("/conversations", {}).json()["id"]
     add_message(api, conversation, "here")
     add_message(api, other, "there")
     assert list_contents(list_messages(api, conversation)) == ["here"]
 
 
-def test_a_conversation_without_messages_has_an_empty_list(api, conversation):
+def test_conversation_without_messages_has_empty_list(api, conversation):
     assert list_messages(api, conversation) == {"results": [], "next": None, "previous": None}
 
 
-def test_what_is_said_can_be_read_after_the_end(api, reader, conversation):
+def test_messages_can_be_read_after_the_end(api, reader, conversation):
     add_message(api, conversation, "here")
     end_conversation(api, conversation)
     assert list_contents(list_messages(reader, conversation)) == ["here"]
 
 
-def test_the_messages_of_a_conversation_that_is_not_ours_are_404(api, outsider, conversation):
+def test_messages_of_foreign_conversation_are_404(api, outsider, conversation):
     add_message(api, conversation)
     assert is_problem(outsider.get(f"/conversations/{conversation}/messages"), 404)
     assert is_problem(api.get(f"/conversations/{uuid4()}/messages"), 404)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "order=random", "role=user"])
-def test_a_parameter_that_is_not_valid_is_named(api, conversation, query):
+def test_invalid_parameter_is_named(api, conversation, query):
     response = api.get(f"/conversations/{conversation}/messages?{query}")
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {query.split("=")[0]}

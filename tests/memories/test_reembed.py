@@ -387,7 +387,7 @@ def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configure
         raise KeyboardInterrupt
 
     watched.meanwhile = stop
-    with pytest.raises(CommandError, match=r"Stopped: 0 of 4 memories are done\. Running it again goes on\.") as caught:
+    with pytest.raises(CommandError, match=r"Stopped: 0 of 4 memories are done\. Run it again to continue\.") as caught:
         call_command("reembed")
     assert caught.value.returncode == 130
     watched.meanwhile = len

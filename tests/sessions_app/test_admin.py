@@ -1,4 +1,4 @@
-"""How operators open and close namespaces, and hand out and revoke API keys."""
+"""The console's pages of namespaces and API keys, and the console as a whole."""
 
 import re
 from datetime import timedelta
@@ -57,7 +57,7 @@ def post_new_key(console, namespace: Namespace, **fields: object):
 # Namespaces
 
 
-def test_the_list_tells_how_much_a_namespace_holds(console, filled, django_assert_num_queries):
+def test_namespace_list_shows_memory_counts(console, filled, django_assert_num_queries):
     with django_assert_num_queries(4):  # session, user, count, page
         text = console.get(NAMESPACES_URL).content.decode()
     assert f'?namespace={filled.pk}" class="underline">2</a>' in text
@@ -67,7 +67,7 @@ def test_the_list_tells_how_much_a_namespace_holds(console, filled, django_asser
         console.get(NAMESPACES_URL)
 
 
-def test_a_namespace_is_made_and_renamed(console, namespace):
+def test_namespace_can_be_added_and_renamed(console, namespace):
     assert console.post(NAMESPACES_URL + "add/", {"name": "new"}).status_code == 302
     assert console.post(NAMESPACES_URL + "add/", {"name": "new"}).status_code == 200
     page = reverse("admin:sessions_app_namespace_change", args=[namespace.pk])
@@ -75,7 +75,7 @@ def test_a_namespace_is_made_and_renamed(console, namespace):
     assert set(Namespace.objects.values_list("name", flat=True)) == {"new", "renamed"}
 
 
-def test_deleting_a_namespace_shows_what_is_in_it(console, filled):
+def test_namespace_delete_page_shows_counts(console, filled):
     response = console.get(get_delete_url(filled))
     assert dict(response.context["model_count"]) == {"memories": 2, "API keys": 1}
     add(filled.pk, "monday", [{"query": "why?", "answer": "because"}])
@@ -84,21 +84,21 @@ def test_deleting_a_namespace_shows_what_is_in_it(console, filled):
 
 
 @pytest.mark.parametrize("typed", ["", "OURS", "theirs", None])
-def test_nothing_is_deleted_until_the_name_is_typed(console, filled, typed):
+def test_namespace_is_not_deleted_without_its_typed_name(console, filled, typed):
     data = {"post": "yes"} | ({} if typed is None else {"name": typed})
     assert console.post(get_delete_url(filled), data).status_code == 302
     assert Namespace.objects.filter(pk=filled.pk).exists()
     assert Memory.objects.filter(namespace=filled).count() == 2
 
 
-def test_deleting_a_namespace_deletes_everything_in_it_and_nothing_else(console, filled):
+def test_namespace_delete_removes_its_rows_only(console, filled):
     assert console.post(get_delete_url(filled), {"post": "yes", "name": filled.name}).status_code == 302
     assert not Namespace.objects.filter(pk=filled.pk).exists()
     assert [memory.content for memory in Memory.objects.all()] == ["theirs"]
     assert Embedding.objects.count() == ApiKey.objects.count() == 1
 
 
-def test_namespaces_cannot_be_deleted_in_passing(console, filled):
+def test_namespaces_cannot_be_deleted_in_bulk(console, filled):
     console.post(NAMESPACES_URL, {"action": "delete_selected", "_selected_action": [filled.pk], "post": "yes"})
     assert Namespace.objects.filter(pk=filled.pk).exists()
 
@@ -106,7 +106,7 @@ def test_namespaces_cannot_be_deleted_in_passing(console, filled):
 # API keys
 
 
-def test_a_new_key_is_shown_once_and_opens_its_namespace(console, namespace):
+def test_new_key_is_shown_and_gives_access(console, namespace):
     response = post_new_key(console, namespace)
     assert response.status_code == 200
     assert "no-store" in response["Cache-Control"]
@@ -115,7 +115,7 @@ def test_a_new_key_is_shown_once_and_opens_its_namespace(console, namespace):
     assert Memory.objects.get().namespace == namespace
 
 
-def test_the_token_is_kept_nowhere(console, namespace):
+def test_token_is_stored_nowhere(console, namespace):
     response = post_new_key(console, namespace)
     (token,) = set(TOKEN_PATTERN.findall(response.content.decode()))
     key = ApiKey.objects.get()
@@ -128,7 +128,7 @@ def test_the_token_is_kept_nowhere(console, namespace):
     assert not any(bytes(key.digest).hex() in text or str(bytes(key.digest)) in text for text in seen)
 
 
-def test_scopes_and_expiry_are_chosen(console, namespace):
+def test_scopes_and_expiry_can_be_set(console, namespace):
     post_new_key(console, namespace, scopes=["read"], expires_at_0="2150-01-01", expires_at_1="00:00")
     key = ApiKey.objects.get()
     assert (key.scopes, key.expires_at.year) == (["read"], 2150)
@@ -145,14 +145,14 @@ def test_scopes_and_expiry_are_chosen(console, namespace):
         {"expires_at_0": "2001-01-01", "expires_at_1": "00:00"},
     ],
 )
-def test_a_key_that_cannot_be_is_an_error_of_the_form(console, namespace, wrong):
+def test_invalid_key_is_a_form_error(console, namespace, wrong):
     response = console.post(KEYS_URL + "add/", KEY_FORM | {"namespace": namespace.pk} | wrong)
     assert response.status_code == 200
     assert response.context["errors"]
     assert not ApiKey.objects.exists()
 
 
-def test_a_key_keeps_its_namespace(console, namespace):
+def test_namespace_of_key_cannot_be_changed(console, namespace):
     key, _ = ApiKey.objects.issue(namespace)
     other = Namespace.objects.create(name="other")
     page = reverse("admin:sessions_app_apikey_change", args=[key.pk])
@@ -161,7 +161,7 @@ def test_a_key_keeps_its_namespace(console, namespace):
     assert (key.namespace, key.name, key.scopes) == (namespace, "new", ["read"])
 
 
-def test_revoking_asks_first_and_shuts_the_holder_out(console, namespace):
+def test_revoke_asks_for_confirmation_and_refuses_further_requests(console, namespace):
     key, token = ApiKey.objects.issue(namespace)
     page = reverse("admin:sessions_app_apikey_revoke", args=[key.pk])
     assert "Revoke this key?" in console.get(page).content.decode()
@@ -170,18 +170,18 @@ def test_revoking_asks_first_and_shuts_the_holder_out(console, namespace):
     assert response["HX-Redirect"] == KEYS_URL
     key.refresh_from_db()
     assert key.revoked_at is not None
-    assert ApiKey.objects.caller(token) is None
+    assert ApiKey.objects.authenticate(token) is None
     assert "revoked" in console.get(KEYS_URL).content.decode()
 
 
-def test_keys_cannot_be_deleted(console, namespace):
+def test_key_cannot_be_deleted(console, namespace):
     key, _ = ApiKey.objects.issue(namespace)
     page = reverse("admin:sessions_app_apikey_delete", args=[key.pk])
     assert console.post(page, {"post": "yes"}).status_code == 403
     assert ApiKey.objects.exists()
 
 
-def test_who_may_only_look_cannot_revoke(client, namespace, django_user_model):
+def test_user_without_permission_cannot_revoke(client, namespace, django_user_model):
     key, _ = ApiKey.objects.issue(namespace)
     client.force_login(django_user_model.objects.create(username="clerk", is_staff=True))
     page = reverse("admin:sessions_app_apikey_revoke", args=[key.pk])
@@ -190,7 +190,7 @@ def test_who_may_only_look_cannot_revoke(client, namespace, django_user_model):
     assert key.revoked_at is None
 
 
-def test_the_list_of_keys_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
+def test_key_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     ApiKey.objects.issue(namespace)
     with django_assert_num_queries(4):
         console.get(KEYS_URL)
@@ -201,7 +201,7 @@ def test_the_list_of_keys_takes_the_same_statements_for_one_and_for_many(console
         assert "expired" in console.get(KEYS_URL).content.decode()
 
 
-def test_keys_are_narrowed_to_a_namespace(console, namespace):
+def test_namespace_filter_narrows_the_key_list(console, namespace):
     ApiKey.objects.issue(namespace, name="ours")
     ApiKey.objects.issue(Namespace.objects.create(name="other"), name="of another")
     text = console.get(KEYS_URL, {"namespace": namespace.pk}).content.decode()
@@ -248,7 +248,7 @@ def test_every_page_opens(console, namespace, operator):
         assert console.get(reverse(name, args=[row.pk])).status_code == 200, name
 
 
-def test_schedules_are_readable(console):
+def test_schedules_are_shown_in_words(console):
     for every, period in ((3600, "seconds"), (15, "seconds"), (2, "days")):
         schedule = IntervalSchedule.objects.create(every=every, period=period)
         PeriodicTask.objects.create(name=f"{every} {period}", task="memories.tasks.embed_due", interval=schedule)
@@ -256,12 +256,12 @@ def test_schedules_are_readable(console):
     assert all(words in text for words in ("every hour", "every 15 seconds", "every 2 days"))
 
 
-def test_the_console_says_where_it_is_and_asks_nobody_else(console, namespace):
+def test_console_names_environment_and_loads_nothing_from_elsewhere(console, namespace):
     text = console.get("/admin/").content.decode()
     assert "Memory Site" in text
     assert "Embedded" in text
     assert not re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//[^"\']*', text)
 
 
-def test_the_console_has_a_sign_of_its_own(console):
+def test_console_has_its_own_favicon(console):
     assert 'href="/static/memory_site/favicon.svg"' in console.get("/admin/").content.decode()

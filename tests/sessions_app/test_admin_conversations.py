@@ -1,4 +1,4 @@
-"""How operators see conversations and their messages."""
+"""The console's pages of conversations and their messages."""
 
 import re
 from datetime import timedelta
@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from memories.models import Memory
+from memory_site.core.admin.formatting import format_duration
 from sessions_app import history
 from sessions_app.admin import conversations as pages
-from sessions_app.admin.conversations import format_duration
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +58,7 @@ def list_rows(console, **parameters: object) -> list[Conversation]:
 # The list
 
 
-def test_the_list_shows_the_newest_first_by_summary_or_first_words(console, namespace):
+def test_list_shows_newest_first_by_summary_or_first_message(console, namespace):
     now = timezone.now()
     create_conversation(namespace, "the first words\nof many", "an answer", started_at=now - timedelta(days=1))
     create_conversation(namespace, "not these", summary=f"in short {SCRIPT_TAG}", started_at=now)
@@ -71,7 +71,7 @@ def test_the_list_shows_the_newest_first_by_summary_or_first_words(console, name
     text = fetch_page_text(console)
     assert SCRIPT_TAG not in text
     assert "the first words of many" in text
-    assert "Nothing was said yet" in text
+    assert "No messages yet" in text
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_the_list_shows_the_newest_first_by_summary_or_first_words(console, name
         (59.6, "1 min"),
     ],
 )
-def test_durations_are_told_as_people_read_them(seconds, words):
+def test_duration_is_formatted_in_its_two_largest_units(seconds, words):
     assert format_duration(seconds) == words
 
 
-def test_the_list_tells_durations_and_which_are_open(console, namespace):
+def test_list_shows_durations_and_open_conversations(console, namespace):
     start = timezone.now() - timedelta(days=1)
     create_conversation(namespace, started_at=start, ended_at=start + timedelta(seconds=200))
     create_conversation(namespace)
@@ -102,7 +102,7 @@ def test_the_list_tells_durations_and_which_are_open(console, namespace):
     assert re.search(r'class="spoken-open">open<', text)
 
 
-def test_the_list_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
+def test_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_conversation(namespace, "one")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         list_rows(console)
@@ -114,7 +114,7 @@ def test_the_list_takes_the_same_statements_for_one_and_for_many(console, namesp
         assert len(list_rows(console, q="message")) == 50
 
 
-def test_the_list_reads_neither_whole_summaries_nor_messages(console, namespace):
+def test_list_reads_only_beginnings_of_texts(console, namespace):
     create_conversation(namespace, "a" * 5000, summary="b" * 5000)
     create_conversation(namespace, "a" * 5000)
     with CaptureQueriesContext(connection) as statements:
@@ -125,7 +125,7 @@ def test_the_list_reads_neither_whole_summaries_nor_messages(console, namespace)
     assert '"content"' not in cut
 
 
-def test_conversations_are_narrowed(console, namespace, elsewhere):
+def test_filters_narrow_the_list(console, namespace, elsewhere):
     now = timezone.now()
     ours = create_conversation(
         namespace, user_id="ada", session_id="chat", started_at=now - timedelta(days=1), ended_at=now
@@ -143,18 +143,18 @@ def test_conversations_are_narrowed(console, namespace, elsewhere):
 @pytest.mark.parametrize(
     "parameters", [{"namespace": "²"}, {"namespace": "9" * 40}, {"user_id": "a\0"}, {"session_id": "x" * 5000}]
 )
-def test_a_value_that_cannot_be_one_matches_nothing(console, namespace, parameters):
+def test_invalid_filter_value_matches_nothing(console, namespace, parameters):
     create_conversation(namespace, user_id="a")
     assert list_rows(console, **parameters) == []
 
 
-def test_no_other_condition_can_be_put_into_the_address(console):
+def test_unlisted_lookup_is_refused(console):
     assert console.get(LIST_URL, {"messages__content__icontains": "a"}).status_code == 400
 
 
-def test_an_empty_list_says_why(console, namespace):
-    assert "No agent has begun a conversation yet." in fetch_page_text(console)
-    assert "No conversation is like this." in fetch_page_text(console, state="open")
+def test_empty_list_explains_itself(console, namespace):
+    assert "No conversation has been started yet." in fetch_page_text(console)
+    assert "No conversation matches." in fetch_page_text(console, state="open")
 
 
 # The search box
@@ -174,7 +174,7 @@ def test_an_empty_list_says_why(console, namespace):
         ("harbour nothing", set()),
     ],
 )
-def test_words_are_found_in_summary_topics_or_one_message(console, namespace, query, expected):
+def test_search_finds_all_words_in_summary_and_topics_or_one_message(console, namespace, query, expected):
     create_conversation(namespace, "When?", user_id="summed up", summary="Harbour festival")
     create_conversation(namespace, "When?", "The harbour opens at nine.", user_id="told")
     create_conversation(namespace, "Hm.", user_id="sorted", topics=["people", "harbour"])
@@ -182,14 +182,14 @@ def test_words_are_found_in_summary_topics_or_one_message(console, namespace, qu
     assert {each.user_id for each in list_rows(console, q=query)} == expected
 
 
-def test_a_search_holds_inside_the_filters(console, namespace, elsewhere, monkeypatch):
+def test_search_applies_after_filters(console, namespace, elsewhere, monkeypatch):
     monkeypatch.setattr(pages, "MAX_SEARCHED_CONVERSATIONS", 1)
     ours = create_conversation(namespace, "harbour", started_at=timezone.now() - timedelta(days=1))
     create_conversation(elsewhere, "harbour")
     assert list_rows(console, q="harbour", namespace=namespace.pk) == [ours]
 
 
-def test_a_search_looks_only_so_far(console, namespace, monkeypatch):
+def test_search_is_limited_to_newest_conversations_messages_and_beginnings(console, namespace, monkeypatch):
     monkeypatch.setattr(pages, "MAX_SEARCHED_CONVERSATIONS", 2)
     for day in range(3):
         create_conversation(namespace, "harbour", started_at=timezone.now() - timedelta(days=day))
@@ -202,15 +202,15 @@ def test_a_search_looks_only_so_far(console, namespace, monkeypatch):
     assert list_rows(console, q="end") == []
 
 
-def test_a_search_says_what_it_searched(console, namespace):
+def test_search_states_its_limits(console, namespace):
     text = " ".join(fetch_page_text(console, q="harbour").split())
     assert "newest 1 000 conversations" in text
-    assert "of the last 100 messages of each the first 10 000 characters" in text
+    assert "the first 10 000 characters of each of the last 100 messages" in text
     assert "Only the first 10 words" in fetch_page_text(console, q="word " * 11)
 
 
 @pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "%", "☃", "word " * 2000, "{}", "%s {newest}"])
-def test_no_query_breaks_it(console, namespace, query):
+def test_unusual_query_is_searched(console, namespace, query):
     create_conversation(namespace, "harbour")
     assert SCRIPT_TAG not in fetch_page_text(console, q=query)
 
@@ -218,7 +218,7 @@ def test_no_query_breaks_it(console, namespace, query):
 # One conversation's page
 
 
-def test_the_page_shows_facts_and_messages_in_the_order_they_were_said(console, namespace):
+def test_page_shows_fields_and_messages_in_order(console, namespace):
     history.add(namespace.pk, "chat", [{"query": "q", "answer": "a"}])
     memory = Memory.objects.create(namespace=namespace, content="kept", memory_type="agent", source_system="test")
     row = create_conversation(
@@ -243,7 +243,7 @@ def test_the_page_shows_facts_and_messages_in_the_order_they_were_said(console, 
     assert SCRIPT_TAG not in text
 
 
-def test_messages_stand_on_pages_of_a_hundred(console, namespace):
+def test_messages_are_paginated_by_100(console, namespace):
     row = create_conversation(namespace, *[f"message {number}." for number in range(205)])
     texts = [block["text"] for block in console.get(get_page_url(row)).context["blocks"]]
     assert (len(texts), texts[0], texts[-1]) == (100, "message 0.", "message 99.")
@@ -254,13 +254,13 @@ def test_messages_stand_on_pages_of_a_hundred(console, namespace):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 40, "\0"])
-def test_no_number_of_a_page_breaks_it(console, namespace, number):
+def test_invalid_page_number_shows_nearest_page(console, namespace, number):
     assert "only this" in fetch_page_text(
         console, get_page_url(create_conversation(namespace, "only this")), page=number
     )
 
 
-def test_the_page_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
+def test_page_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     row = create_conversation(namespace, "one", session_id="chat")
     console.get(get_page_url(row))  # after which its content type is known
     with django_assert_num_queries(5):  # session, user, the row, count, messages
@@ -270,22 +270,20 @@ def test_the_page_takes_a_constant_number_of_statements(console, namespace, djan
         console.get(get_page_url(row))
 
 
-def test_a_conversation_of_nothing_says_so(console, namespace):
-    assert "Nothing was said in this conversation yet." in fetch_page_text(
+def test_page_without_messages_says_so(console, namespace):
+    assert "This conversation has no messages yet." in fetch_page_text(
         console, get_page_url(create_conversation(namespace))
     )
 
 
-def test_of_a_session_that_is_over_only_the_name_is_shown(console, namespace):
-    assert "chat (its history is over)" in fetch_page_text(
-        console, get_page_url(create_conversation(namespace, session_id="chat"))
-    )
+def test_expired_session_is_shown_without_link(console, namespace):
+    assert "chat (expired)" in fetch_page_text(console, get_page_url(create_conversation(namespace, session_id="chat")))
 
 
 # Deleting
 
 
-def test_conversations_are_neither_made_nor_changed_by_hand(console, namespace):
+def test_conversation_cannot_be_added_or_changed(console, namespace):
     row = create_conversation(namespace, "one", summary="as it was")
     assert console.get(LIST_URL + "add/").status_code == 403
     assert console.post(get_page_url(row), {"summary": "other"}).status_code == 403
@@ -293,14 +291,14 @@ def test_conversations_are_neither_made_nor_changed_by_hand(console, namespace):
     assert row.summary == "as it was"
 
 
-def test_deleting_says_how_many_messages_go_and_keeps_the_memories(console, namespace):
+def test_delete_shows_message_count_and_keeps_memories(console, namespace):
     memory = Memory.objects.create(namespace=namespace, content="kept", memory_type="agent", source_system="test")
     row, other = create_conversation(namespace, "one", "two", "three"), create_conversation(namespace, "another")
     Message.objects.filter(conversation=row).update(memory_id=memory.pk)
     path = get_page_url(row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"conversations": 1, "messages": 3}
-    assert "Memories that messages were remembered as are kept." in response.content.decode()
+    assert "Memories made from messages are kept." in response.content.decode()
     assert Message.objects.count() == 4
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert Conversation.objects.get() == other
@@ -308,7 +306,7 @@ def test_deleting_says_how_many_messages_go_and_keeps_the_memories(console, name
     assert Memory.objects.get() == memory
 
 
-def test_several_are_deleted_after_exact_counts_were_shown(console, namespace):
+def test_bulk_delete_shows_exact_counts(console, namespace):
     rows = [create_conversation(namespace, *["said"] * (number + 1), summary=SCRIPT_TAG) for number in range(3)]
     chosen = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]]}
     response = console.post(LIST_URL, chosen)
@@ -323,7 +321,7 @@ def test_several_are_deleted_after_exact_counts_were_shown(console, namespace):
 # Who may see it
 
 
-def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model):
+def test_user_without_permission_sees_nothing(client, namespace, django_user_model):
     row = create_conversation(namespace, "one")
     client.force_login(django_user_model.objects.create(username="clerk", is_staff=True))
     for path in (LIST_URL, get_page_url(row), get_page_url(row, "delete")):
@@ -331,7 +329,7 @@ def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model
     assert LIST_URL not in client.get("/admin/").content.decode()
 
 
-def test_who_may_only_look_can_delete_nothing(client, namespace, django_user_model):
+def test_user_with_view_permission_cannot_delete(client, namespace, django_user_model):
     row = create_conversation(namespace, "one")
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_conversation"))

@@ -1,4 +1,4 @@
-"""How operators see sessions, the links between them, and their figures."""
+"""The console's pages of sessions, session links and session statistics."""
 
 import re
 from datetime import timedelta
@@ -61,7 +61,7 @@ def create_clerk(client, django_user_model, *permissions: str):
 # The list of sessions
 
 
-def test_the_list_shows_living_sessions_the_one_added_to_last_first(console, namespace):
+def test_list_shows_unexpired_sessions_by_last_update(console, namespace):
     create_session(namespace, "first")
     create_session(namespace, "second")
     over = create_session(namespace, "over")
@@ -71,7 +71,7 @@ def test_the_list_shows_living_sessions_the_one_added_to_last_first(console, nam
     assert console.get(get_session_url(over)).status_code == 302
 
 
-def test_the_list_tells_each_ones_time_to_live(console, namespace, settings):
+def test_list_shows_time_to_live(console, namespace, settings):
     settings.MEMORY_TTL_HOURS = 36.0
     create_session(namespace)
     own = create_session(namespace, "own")
@@ -81,7 +81,7 @@ def test_the_list_tells_each_ones_time_to_live(console, namespace, settings):
     assert "1.5 h" in text
 
 
-def test_the_list_takes_the_same_statements_for_one_session_and_for_many(console, namespace, django_assert_num_queries):
+def test_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_session(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         list_rows(console)
@@ -91,7 +91,7 @@ def test_the_list_takes_the_same_statements_for_one_session_and_for_many(console
         assert len(list_rows(console)) == 50
 
 
-def test_the_list_reads_no_history_and_counts_without_one(console, namespace):
+def test_list_reads_no_history_and_count_does_not_measure_it(console, namespace):
     create_session(namespace)
     with CaptureQueriesContext(connection) as statements:
         list_rows(console)
@@ -111,13 +111,13 @@ def test_the_list_reads_no_history_and_counts_without_one(console, namespace):
         (" chat-12 ", ["chat-12"]),
     ],
 )
-def test_a_session_is_found_by_the_beginning_of_its_id(console, namespace, typed, expected):
+def test_search_finds_session_by_beginning_of_id(console, namespace, typed, expected):
     for name in ("chat-1", "chat-12", "%"):
         create_session(namespace, name)
     assert [each.session_id for each in list_rows(console, q=typed)] == expected
 
 
-def test_sessions_are_narrowed_to_a_namespace(console, namespace, elsewhere):
+def test_namespace_filter_narrows_the_list(console, namespace, elsewhere):
     create_session(namespace, "ours")
     create_session(elsewhere, "theirs")
     assert [each.session_id for each in list_rows(console, namespace=namespace.pk)] == ["ours"]
@@ -126,7 +126,7 @@ def test_sessions_are_narrowed_to_a_namespace(console, namespace, elsewhere):
 
 @pytest.mark.parametrize("path", [SESSIONS_URL, LINKS_URL])
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "-1", "1\0", "999999"])
-def test_a_namespace_that_is_not_there_holds_nothing(console, namespace, path, value):
+def test_unknown_namespace_matches_nothing(console, namespace, path, value):
     create_session(namespace)
     create_link(namespace)
     assert list_rows(console, path, namespace=value) == []
@@ -134,26 +134,26 @@ def test_a_namespace_that_is_not_there_holds_nothing(console, namespace, path, v
 
 @pytest.mark.parametrize("path", [SESSIONS_URL, LINKS_URL])
 @pytest.mark.parametrize("query", ["a\0b", SCRIPT_TAG, "x" * 5000, "\\", "☃"])
-def test_no_query_breaks_a_list(console, namespace, path, query):
+def test_unusual_query_is_searched(console, namespace, path, query):
     create_session(namespace)
     assert SCRIPT_TAG not in fetch_page_text(console, path, q=query)
 
 
-def test_no_other_condition_can_be_put_into_the_address(console):
+def test_unlisted_lookup_is_refused(console):
     assert console.get(SESSIONS_URL, {"history__icontains": "a"}).status_code == 400
     assert console.get(LINKS_URL, {"context__regex": "(a+)+$"}).status_code == 400
 
 
-def test_an_empty_list_says_why(console, namespace):
-    assert "There is no session yet." in fetch_page_text(console, SESSIONS_URL)
-    assert "No living session is like this." in fetch_page_text(console, SESSIONS_URL, q="nothing")
-    assert "No session is linked to another yet." in fetch_page_text(console, LINKS_URL)
+def test_empty_list_explains_itself(console, namespace):
+    assert "There are no sessions yet." in fetch_page_text(console, SESSIONS_URL)
+    assert "No session matches." in fetch_page_text(console, SESSIONS_URL, q="nothing")
+    assert "There are no links between sessions yet." in fetch_page_text(console, LINKS_URL)
 
 
 # One session's page
 
 
-def test_the_page_shows_what_was_said_oldest_first(console, namespace):
+def test_page_shows_interactions_oldest_first(console, namespace):
     row = create_session(namespace, "chat", ("When?", "At nine.\nOr later."), (f"And {SCRIPT_TAG}?", "No."))
     response = console.get(get_session_url(row))
     blocks = response.context["blocks"]
@@ -171,7 +171,7 @@ def test_the_page_shows_what_was_said_oldest_first(console, namespace):
     assert "Encrypted" not in text
 
 
-def test_long_texts_are_folded_up_and_short_ones_are_not(console, namespace):
+def test_only_long_texts_are_folded(console, namespace):
     row = create_session(namespace, "chat", ("short", "word " * 1000), ("lines\n" * 30, "x" * 2000))
     blocks = console.get(get_session_url(row)).context["blocks"]
     assert [bool(block["beginning"]) for block in blocks] == [False, True, True, True]
@@ -179,7 +179,7 @@ def test_long_texts_are_folded_up_and_short_ones_are_not(console, namespace):
     assert fetch_page_text(console, get_session_url(row)).count("<details") == 3
 
 
-def test_looking_at_a_session_changes_nothing_and_shows_nothing_that_is_over(console, namespace):
+def test_page_hides_expired_interactions_and_changes_nothing(console, namespace):
     row = create_session(namespace)
     old = "2020-01-01T00:00:00.000000+00:00"
     SessionMemory.objects.filter(pk=row.pk).update(
@@ -192,27 +192,27 @@ def test_looking_at_a_session_changes_nothing_and_shows_nothing_that_is_over(con
     assert SessionMemory.objects.filter(pk=row.pk).values().get() == before
 
 
-def test_an_encrypted_history_is_shown_with_a_lock(console, namespace, settings):
+def test_encrypted_history_is_shown_as_such(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     text = fetch_page_text(console, get_session_url(create_session(namespace, "chat", ("a secret", "kept"))))
     assert "Encrypted at rest." in text
     assert "a secret" in text
 
 
-def test_of_a_history_that_no_key_opens_only_the_times_are_shown(console, namespace, settings):
+def test_unreadable_history_shows_only_times(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     row = create_session(namespace, "chat", ("a secret", "kept"))
     sealed = row.history[0]["sealed"]
     for keys in ([], [Fernet.generate_key().decode()]):
         settings.SESSION_ENCRYPTION_KEYS = keys
         text = fetch_page_text(console, get_session_url(row))
-        assert "None of the server's keys opens this history" in text
+        assert "None of the server's keys decrypts this history" in text
         assert row.history[0]["timestamp"][:19].replace("T", " ") in text
         assert sealed[:20] not in text
         assert "a secret" not in text
 
 
-def test_what_another_key_sealed_does_not_hide_the_rest(console, namespace, settings):
+def test_unreadable_interaction_does_not_hide_readable_ones(console, namespace, settings):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     create_session(namespace, "chat", ("lost", "with its key"))
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
@@ -221,7 +221,7 @@ def test_what_another_key_sealed_does_not_hide_the_rest(console, namespace, sett
     assert [block["text"] for block in blocks] == [None, "a later question", "a later answer"]
 
 
-def test_the_page_leads_to_links_in_both_directions_and_to_conversations(console, namespace, elsewhere):
+def test_page_shows_links_in_both_directions_and_conversations(console, namespace, elsewhere):
     row, other = create_session(namespace), create_session(namespace, "other")
     links = [create_link(namespace, "chat", "other"), create_link(namespace, "gone", "chat", context=SCRIPT_TAG)]
     create_link(namespace, "other", "gone")
@@ -232,7 +232,7 @@ def test_the_page_leads_to_links_in_both_directions_and_to_conversations(console
     assert {each["link"].pk for each in response.context["links"]} == {each.pk for each in links}
     text = response.content.decode()
     assert get_session_url(other) in text
-    assert "gone (over)" in text
+    assert "gone (expired)" in text
     assert get_admin_url("conversation", mine) in text
     assert "theirs" not in text
     assert SCRIPT_TAG not in text
@@ -240,7 +240,7 @@ def test_the_page_leads_to_links_in_both_directions_and_to_conversations(console
     assert [each.pk for each in list_rows(console, response.context["all_conversations"])] == [mine.pk]
 
 
-def test_the_page_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
+def test_page_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     row = create_session(namespace)
     create_link(namespace)
     Conversation.objects.create(namespace=namespace, session_id="chat")
@@ -256,10 +256,10 @@ def test_the_page_takes_a_constant_number_of_statements(console, namespace, djan
         console.get(get_session_url(row))
 
 
-def test_a_session_of_nothing_says_so(console, namespace):
+def test_page_of_empty_session_says_so(console, namespace):
     row = SessionMemory.objects.create(namespace=namespace, session_id="silent")
     text = fetch_page_text(console, get_session_url(row))
-    assert "Nothing is kept of what was said" in text
+    assert "This session has no interactions." in text
     assert "No other session is linked to this one." in text
     assert "No conversation belongs to this session." in text
 
@@ -268,7 +268,7 @@ def test_a_session_of_nothing_says_so(console, namespace):
 
 
 @pytest.mark.parametrize(("typed", "kept"), [("48", 48), ("0.5", 0.5), ("", None), ("876000", 876_000)])
-def test_a_time_to_live_is_given_and_nothing_else_is_touched(console, namespace, typed, kept):
+def test_only_time_to_live_can_be_changed(console, namespace, typed, kept):
     row = create_session(namespace)
     before = SessionMemory.objects.filter(pk=row.pk).values().get()
     sent = {"ttl_hours": typed, "session_id": "other", "history": "[]"}
@@ -277,7 +277,7 @@ def test_a_time_to_live_is_given_and_nothing_else_is_touched(console, namespace,
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "nan", "inf", "876001", "1e400", "soon", "\0"])
-def test_a_time_to_live_that_cannot_be_is_an_error_of_the_form(console, namespace, typed):
+def test_invalid_time_to_live_is_a_form_error(console, namespace, typed):
     row = create_session(namespace)
     response = console.post(get_session_url(row), {"ttl_hours": typed})
     assert response.status_code == 200
@@ -286,7 +286,7 @@ def test_a_time_to_live_that_cannot_be_is_an_error_of_the_form(console, namespac
     assert row.ttl_hours is None
 
 
-def test_saving_untouched_changes_nothing(console, namespace):
+def test_saving_unchanged_form_changes_nothing(console, namespace):
     row = create_session(namespace)
     SessionMemory.objects.filter(pk=row.pk).update(ttl_hours=1234567.0 / 7)
     bound = console.get(get_session_url(row)).context["adminform"].form["ttl_hours"]
@@ -295,12 +295,12 @@ def test_saving_untouched_changes_nothing(console, namespace):
     assert row.ttl_hours == 1234567.0 / 7
 
 
-def test_no_session_is_made_by_hand(console, namespace):
+def test_session_cannot_be_added(console, namespace):
     assert console.get(SESSIONS_URL + "add/").status_code == 403
     assert console.post(SESSIONS_URL + "add/", {"session_id": "x"}).status_code == 403
 
 
-def test_clearing_says_how_much_goes_and_lets_it_go(console, namespace):
+def test_delete_shows_interaction_count_and_keeps_links_and_conversations(console, namespace):
     row, other = (
         create_session(namespace, "chat", ("a", "b"), ("c", "d"), ("e", "f")),
         create_session(namespace, "other"),
@@ -310,14 +310,14 @@ def test_clearing_says_how_much_goes_and_lets_it_go(console, namespace):
     path = get_admin_url("sessionmemory", row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"sessions": 1, "interactions": 3}
-    assert "This clears the session" in response.content.decode()
+    assert "This permanently deletes the session" in response.content.decode()
     assert SessionMemory.objects.count() == 2
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert SessionMemory.objects.get() == other
     assert SessionLink.objects.count() == Conversation.objects.count() == 1
 
 
-def test_several_are_cleared_after_exact_counts_were_shown(console, namespace):
+def test_bulk_delete_shows_exact_counts(console, namespace):
     rows = [create_session(namespace, f"chat {number}", *[("q", "a")] * (number + 1)) for number in range(3)]
     chosen = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]]}
     response = console.post(SESSIONS_URL, chosen)
@@ -335,7 +335,7 @@ def build_form(namespace: Namespace, **changes: object) -> dict[str, object]:
     return sent | {"context": ""} | changes
 
 
-def test_links_are_listed_newest_first_found_by_either_id_and_narrowed_by_type(console, namespace, elsewhere):
+def test_link_list_is_newest_first_searched_by_either_id_and_filtered_by_type(console, namespace, elsewhere):
     first = create_link(namespace, "chat-1", "chat-2", link_type="reference")
     second = create_link(elsewhere, "web-1", "chat-1", context=SCRIPT_TAG)
     assert list_rows(console, LINKS_URL) == [second, first]
@@ -347,9 +347,7 @@ def test_links_are_listed_newest_first_found_by_either_id_and_narrowed_by_type(c
     assert SCRIPT_TAG not in fetch_page_text(console, LINKS_URL)
 
 
-def test_the_list_of_links_takes_the_same_statements_for_one_and_for_many(
-    console, namespace, django_assert_num_queries
-):
+def test_link_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_link(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         list_rows(console, LINKS_URL)
@@ -359,7 +357,7 @@ def test_the_list_of_links_takes_the_same_statements_for_one_and_for_many(
         assert len(list_rows(console, LINKS_URL)) == 50
 
 
-def test_a_link_is_added_changed_and_deleted(console, namespace):
+def test_link_can_be_added_changed_and_deleted(console, namespace):
     assert console.get(LINKS_URL + "add/").status_code == 200
     assert console.post(LINKS_URL + "add/", build_form(namespace, context="why\r\nnot")).status_code == 302
     row = SessionLink.objects.get()
@@ -392,14 +390,14 @@ def test_a_link_is_added_changed_and_deleted(console, namespace):
         {"namespace": "999999"},
     ],
 )
-def test_a_link_that_cannot_be_is_an_error_of_the_form(console, namespace, wrong):
+def test_invalid_link_is_a_form_error(console, namespace, wrong):
     response = console.post(LINKS_URL + "add/", build_form(namespace) | wrong)
     assert response.status_code == 200
     assert response.context["errors"]
     assert not SessionLink.objects.exists()
 
 
-def test_two_sessions_are_linked_once_in_each_way(console, namespace, elsewhere):
+def test_duplicate_link_is_a_form_error_with_link_to_existing(console, namespace, elsewhere):
     first = create_link(namespace, "a", "b", link_type="reference")
     response = console.post(LINKS_URL + "add/", build_form(namespace))
     assert response.status_code == 200
@@ -408,21 +406,21 @@ def test_two_sessions_are_linked_once_in_each_way(console, namespace, elsewhere)
     second = create_link(namespace, "a", "c", link_type="reference")
     response = console.post(get_admin_url("sessionlink", second), build_form(namespace))
     assert response.status_code == 200
-    assert "linked in this way already" in str(response.context["adminform"].form.non_field_errors())
+    assert "between these sessions already exists" in str(response.context["adminform"].form.non_field_errors())
     second.refresh_from_db()
     assert second.target_session_id == "c"
 
 
-def test_a_link_made_meanwhile_is_told_and_never_an_error_of_the_server(console, namespace, monkeypatch):
+def test_concurrently_added_duplicate_link_is_a_message(console, namespace, monkeypatch):
     create_link(namespace, "a", "b", link_type="reference")
-    monkeypatch.setattr("sessions_app.admin.session_links.SessionLinkForm._refuse_twin", lambda *_: None)
+    monkeypatch.setattr("sessions_app.admin.session_links.SessionLinkForm._reject_duplicate", lambda *_: None)
     response = console.post(LINKS_URL + "add/", build_form(namespace), follow=True)
     assert response.status_code == 200
     assert "Somebody else was faster" in response.content.decode()
     assert SessionLink.objects.count() == 1
 
 
-def test_a_link_keeps_its_namespace_and_leads_to_the_sessions_that_live(console, namespace, elsewhere):
+def test_link_keeps_namespace_and_shows_unexpired_sessions(console, namespace, elsewhere):
     living = create_session(namespace)
     row = create_link(namespace)
     text = fetch_page_text(console, get_admin_url("sessionlink", row))
@@ -435,7 +433,7 @@ def test_a_link_keeps_its_namespace_and_leads_to_the_sessions_that_live(console,
 # Statistics
 
 
-def test_the_statistics_tell_totals_days_and_the_busiest(console, namespace, elsewhere):
+def test_statistics_show_totals_days_and_busiest_sessions(console, namespace, elsewhere):
     busy = create_session(namespace, f"busy {SCRIPT_TAG}", ("a", "b"), ("c", "d"))
     create_session(elsewhere, "quiet")
     response = console.get(STATISTICS_URL)
@@ -447,7 +445,7 @@ def test_the_statistics_tell_totals_days_and_the_busiest(console, namespace, els
     assert [row[2] for row in response.context["busiest"]["rows"]] == ["2", "1"]
 
 
-def test_the_statistics_are_narrowed_to_a_namespace(console, namespace, elsewhere):
+def test_statistics_can_be_of_one_namespace(console, namespace, elsewhere):
     create_session(namespace, "ours")
     create_session(elsewhere, "theirs")
     response = console.get(STATISTICS_URL, {"namespace": elsewhere.pk})
@@ -458,7 +456,7 @@ def test_the_statistics_are_narrowed_to_a_namespace(console, namespace, elsewher
 
 
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "1\0", "999999"])
-def test_statistics_of_a_namespace_that_is_not_there_are_those_of_all_and_say_so(console, namespace, value):
+def test_statistics_of_unknown_namespace_are_of_all_with_a_warning(console, namespace, value):
     create_session(namespace)
     response = console.get(STATISTICS_URL, {"namespace": value})
     assert response.status_code == 200
@@ -466,7 +464,7 @@ def test_statistics_of_a_namespace_that_is_not_there_are_those_of_all_and_say_so
     assert response.context["cards"][0] == ("Sessions", "1")
 
 
-def test_the_statistics_take_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
+def test_statistics_take_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_session(namespace)
     with django_assert_num_queries(4):  # session, user, figures, the busiest
         console.get(STATISTICS_URL)
@@ -476,16 +474,16 @@ def test_the_statistics_take_the_same_statements_for_one_and_for_many(console, n
         assert len(console.get(STATISTICS_URL).context["busiest"]["rows"]) == 10
 
 
-def test_statistics_of_nothing_say_so(console, namespace):
+def test_statistics_without_sessions_say_so(console, namespace):
     text = fetch_page_text(console, STATISTICS_URL, namespace=namespace.pk)
-    assert f"Nothing was said yet in {namespace}" in text
-    assert f"There is no living session in {namespace}." in text
+    assert f"There are no interactions yet in {namespace}." in text
+    assert f"There are no sessions in {namespace}." in text
 
 
 # Who may see it
 
 
-def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model):
+def test_user_without_permission_sees_nothing(client, namespace, django_user_model):
     row, linked = create_session(namespace), create_link(namespace)
     client = create_clerk(client, django_user_model)
     for path in (
@@ -502,7 +500,7 @@ def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model
     assert LINKS_URL not in text
 
 
-def test_who_may_only_look_can_change_nothing(client, namespace, django_user_model):
+def test_user_with_view_permission_cannot_change(client, namespace, django_user_model):
     row, linked = create_session(namespace), create_link(namespace)
     client = create_clerk(client, django_user_model, "view_sessionmemory", "view_sessionlink")
     for path in (SESSIONS_URL, STATISTICS_URL, get_session_url(row), LINKS_URL, get_admin_url("sessionlink", linked)):

@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Authentication by API key, and the cache of authenticated callers."""
 
 import time
 from datetime import timedelta
@@ -18,7 +18,7 @@ READ_REQUEST, WRITE_REQUEST = ("GET", "/memories", None), ("POST", "/memories", 
 
 @pytest.fixture
 def holder(api, namespace):
-    """Makes a caller of our namespace with a key of its own."""
+    """Return a factory of callers of our namespace, each with a key of its own."""
 
     def make(**options: object):
         return type(api)(ApiKey.objects.issue(namespace, **options)[1])
@@ -36,25 +36,25 @@ def holder(api, namespace):
         (SCOPES, 200, 201),
     ],
 )
-def test_a_key_opens_what_its_scopes_say(holder, scopes, reads, writes):
+def test_scopes_decide_what_a_key_may_do(holder, scopes, reads, writes):
     caller = holder(scopes=scopes)
     assert caller.call(*READ_REQUEST).status_code == reads
     assert caller.call(*WRITE_REQUEST).status_code == writes
 
 
-def test_the_missing_scope_is_named(holder):
+def test_refusal_names_the_missing_scope(holder):
     response = holder(scopes=("read",)).call(*WRITE_REQUEST)
     assert is_problem(response, 403)
     assert "'write'" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("scopes", [(), ("root",), ("read", "root")])
-def test_the_database_knows_only_our_scopes(namespace, scopes):
+def test_database_refuses_unknown_scopes(namespace, scopes):
     with pytest.raises(Exception, match="api_key_scopes_are_known"):
         ApiKey.objects.issue(namespace, scopes=scopes)
 
 
-def test_a_new_key_reads_and_writes_and_does_not_administer(namespace):
+def test_default_scopes_are_read_and_write(namespace):
     assert ApiKey.objects.issue(namespace)[0].scopes == ["read", "write"]
 
 
@@ -84,32 +84,32 @@ def test_a_new_key_reads_and_writes_and_does_not_administer(namespace):
         lambda token: "mem_' OR 1=1 --_x",
     ],
 )
-def test_a_token_that_is_not_quite_right_opens_nothing(api, change):
+def test_altered_token_is_refused(api, change):
     response = type(api)(None).call(*READ_REQUEST, Authorization=f"Bearer {change(api.token)}")
     assert is_problem(response, 401)
     assert response["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearerx", "mem"])
-def test_another_scheme_opens_nothing(api, scheme):
+def test_other_authentication_scheme_is_refused(api, scheme):
     assert is_problem(type(api)(None).call(*READ_REQUEST, Authorization=f"{scheme} {api.token}".strip()), 401)
 
 
-def test_the_scheme_may_be_written_in_any_case(api):
+def test_scheme_is_case_insensitive(api):
     assert type(api)(None).call(*READ_REQUEST, Authorization=f"bearer {api.token}").status_code == 200
 
 
-def test_a_token_in_the_address_opens_nothing(api, stranger):
+def test_token_in_the_url_is_refused(api, stranger):
     assert is_problem(stranger.get(f"/memories?user_id={api.token}"), 401)
 
 
-def test_the_secret_of_another_key_opens_nothing(api, namespace):
+def test_secret_of_another_key_is_refused(api, namespace):
     other = ApiKey.objects.issue(namespace)[1]
     mixed = api.token[:13] + other[13:]
     assert is_problem(type(api)(mixed).call(*READ_REQUEST), 401)
 
 
-def test_a_token_is_stored_nowhere(namespace):
+def test_token_is_stored_nowhere(namespace):
     key, token = ApiKey.objects.issue(namespace)
     auth.find_caller(token)
     secret = token.rpartition("_")[2] if token.count("_") == 2 else token[13:]
@@ -122,21 +122,21 @@ def test_a_token_is_stored_nowhere(namespace):
     assert secret not in repr(vars(key)) + str(key)
 
 
-def test_two_keys_are_never_alike(namespace):
+def test_tokens_are_unique(namespace):
     tokens = [ApiKey.objects.issue(namespace)[1] for _ in range(50)]
     assert len(set(tokens)) == 50
     assert all(token.startswith("mem_") and len(token) > 50 for token in tokens)
 
 
-# The end of a key
+# Expiry and revocation
 
 
-def test_an_expired_key_opens_nothing(holder):
+def test_expired_key_is_refused(holder):
     caller = holder(expires_at=timezone.now() - timedelta(seconds=1))
     assert is_problem(caller.call(*READ_REQUEST), 401)
 
 
-def test_a_key_that_has_still_time_opens(holder):
+def test_key_before_its_expiry_is_accepted(holder):
     assert holder(expires_at=timezone.now() + timedelta(minutes=1)).call(*READ_REQUEST).status_code == 200
 
 
@@ -149,58 +149,58 @@ def measure_seconds_until_refused(caller) -> float:
     return time.monotonic() - started
 
 
-def test_a_revocation_is_noticed_within_a_second_by_a_process_that_knew_the_key(api):
+def test_revocation_takes_effect_within_a_second_despite_cache(api):
     assert api.call(*READ_REQUEST).status_code == 200
-    assert ApiKey.objects.get().revoke() is True  # says nothing to the cache, as in another process
+    assert ApiKey.objects.get().revoke() is True  # without clearing the cache, as in another process
     assert measure_seconds_until_refused(api) < 1
 
 
-def test_an_expiry_is_noticed_within_a_second_too(holder):
+def test_expiry_takes_effect_within_a_second_despite_cache(holder):
     caller = holder(expires_at=timezone.now() + timedelta(seconds=0.3))
     assert caller.call(*READ_REQUEST).status_code == 200
     assert measure_seconds_until_refused(caller) < 1.3
 
 
-def test_a_key_of_a_deleted_namespace_opens_nothing(api, namespace):
+def test_key_of_deleted_namespace_is_refused_within_a_second(api, namespace):
     api.call(*READ_REQUEST)
     namespace.delete()
     assert measure_seconds_until_refused(api) < 1
 
 
-def test_revoking_twice_is_no_harm(api):
+def test_second_revocation_returns_false(api):
     assert [ApiKey.objects.get().revoke() for _ in range(2)] == [True, False]
 
 
-def test_narrower_scopes_are_noticed_within_a_second(api):
+def test_narrower_scopes_take_effect_within_a_second(api):
     api.call(*READ_REQUEST)
     ApiKey.objects.update(scopes=["write"])
     assert measure_seconds_until_refused(api) < 1
 
 
-# What it costs
+# Cost
 
 
-def test_a_caller_is_looked_up_at_most_twice_a_second(api, django_assert_num_queries):
+def test_caller_is_cached(api, django_assert_num_queries):
     api.call(*READ_REQUEST)
     with django_assert_num_queries(3):
         for _ in range(3):
             api.call(*READ_REQUEST)
 
 
-def test_a_wrong_token_is_not_remembered(api):
+def test_wrong_token_is_not_cached(api):
     for number in range(50):
         type(api)(f"mem_{number:08}_x").call(*READ_REQUEST)
     assert auth.caller_cache.items() == []
 
 
-def test_what_is_remembered_has_a_limit(api, holder, monkeypatch):
+def test_cache_size_is_limited(api, holder, monkeypatch):
     monkeypatch.setattr(auth, "caller_cache", Cache(3, auth.AUTH_CACHE_SECONDS))
     for _ in range(10):
         assert holder().call(*READ_REQUEST).status_code == 200
         assert len(auth.caller_cache.items()) <= 3
 
 
-def test_the_last_use_is_noted_to_the_minute(api, django_assert_num_queries):
+def test_last_use_is_stored_at_most_once_a_minute(api, django_assert_num_queries):
     assert ApiKey.objects.get().last_used_at is None
     api.call(*READ_REQUEST)
     first = ApiKey.objects.get().last_used_at

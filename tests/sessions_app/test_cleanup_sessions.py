@@ -1,4 +1,4 @@
-"""Sessions that are over are deleted: by the nightly task, and by the command."""
+"""The nightly task and the command that delete expired sessions."""
 
 import threading
 import time
@@ -49,23 +49,23 @@ def run_refused_command(*words: object) -> CommandError:
 # The task
 
 
-def test_each_goes_by_its_own_time_to_live(namespace):
-    add_session(namespace, "young", hours_ago=23)
-    add_session(namespace, "over", hours_ago=25)
+def test_sessions_expire_by_their_own_time_to_live(namespace):
+    add_session(namespace, "fresh", hours_ago=23)
+    add_session(namespace, "expired", hours_ago=25)
     add_session(namespace, "long", hours_ago=25, ttl_hours=48)
     add_session(namespace, "short", hours_ago=2, ttl_hours=1)
     assert tasks.delete_outdated_sessions() == 2
-    assert load_session_ids() == {"young", "long"}
+    assert load_session_ids() == {"fresh", "long"}
 
 
-def test_an_age_goes_for_all_alike(namespace):
-    add_session(namespace, "young", hours_ago=1, ttl_hours=0.5)
+def test_max_age_overrides_time_to_live(namespace):
+    add_session(namespace, "fresh", hours_ago=1, ttl_hours=0.5)
     add_session(namespace, "long", hours_ago=3, ttl_hours=48)
     assert tasks.delete_outdated_sessions(max_age_hours=2) == 1
-    assert load_session_ids() == {"young"}
+    assert load_session_ids() == {"fresh"}
 
 
-def test_by_default_every_namespace_is_cleaned_and_on_demand_one(namespace, theirs):
+def test_one_or_all_namespaces_are_cleaned(namespace, theirs):
     for each in (namespace, theirs):
         add_session(each, f"of {each.name}", hours_ago=25)
     assert tasks.delete_outdated_sessions(namespace.pk) == 1
@@ -73,12 +73,12 @@ def test_by_default_every_namespace_is_cleaned_and_on_demand_one(namespace, thei
     assert tasks.delete_outdated_sessions() == 1
 
 
-def test_a_second_time_there_is_nothing_to_do(namespace):
-    add_session(namespace, "over", hours_ago=25)
+def test_second_run_deletes_nothing(namespace):
+    add_session(namespace, "expired", hours_ago=25)
     assert [tasks.delete_outdated_sessions() for _ in range(2)] == [1, 0]
 
 
-def test_they_go_in_batches_of_one_statement_each(namespace, monkeypatch, django_assert_num_queries):
+def test_batches_take_one_statement_each(namespace, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 4)
     for number in range(10):
         add_session(namespace, f"{number}", hours_ago=25)
@@ -87,13 +87,13 @@ def test_they_go_in_batches_of_one_statement_each(namespace, monkeypatch, django
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_at_once_delete_each_session_once(namespace, monkeypatch):
+def test_concurrent_runs_delete_each_session_once(namespace, monkeypatch):
     monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 3)
     for number in range(40):
         add_session(namespace, f"{number}", hours_ago=25)
-    add_session(namespace, "young")
+    add_session(namespace, "fresh")
     assert sum(run_at_once([tasks.delete_outdated_sessions] * 3)) == 40
-    assert load_session_ids() == {"young"}
+    assert load_session_ids() == {"fresh"}
 
 
 def is_lock_awaited() -> bool:
@@ -104,9 +104,9 @@ def is_lock_awaited() -> bool:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("renew", "max_age_hours"), [("add", None), ("add", 24), ("ttl", None)])
-def test_a_session_renewed_between_selection_and_deletion_stays(namespace, renew, max_age_hours):
+def test_session_renewed_between_selection_and_deletion_stays(namespace, renew, max_age_hours):
     add_session(namespace, "renewed", hours_ago=25)
-    add_session(namespace, "over", hours_ago=25)
+    add_session(namespace, "expired", hours_ago=25)
     deleted = []
     cleaning = partial(tasks.delete_outdated_sessions, None, max_age_hours)
     thread = threading.Thread(target=lambda: deleted.extend(run_at_once([cleaning])))
@@ -128,26 +128,26 @@ def test_a_session_renewed_between_selection_and_deletion_stays(namespace, renew
 # The command
 
 
-def test_the_command_tells_how_many_were_deleted(capsys, namespace, theirs):
+def test_command_prints_number_of_deleted_sessions(capsys, namespace, theirs):
     for each in (namespace, theirs):
-        add_session(each, "young")
-        add_session(each, "over", hours_ago=25)
+        add_session(each, "fresh")
+        add_session(each, "expired", hours_ago=25)
     assert run_cleanup(capsys, "--namespace", "ours") == "1 sessions were deleted.\n"
     assert SessionMemory.objects.filter(namespace=theirs).count() == 2
     assert run_cleanup(capsys) == "1 sessions were deleted.\n"
-    assert load_session_ids() == {"young"}
+    assert load_session_ids() == {"fresh"}
 
 
-def test_an_age_is_asked_for(capsys, namespace):
-    add_session(namespace, "young", hours_ago=1)
+def test_command_accepts_max_age(capsys, namespace):
+    add_session(namespace, "fresh", hours_ago=1)
     add_session(namespace, "old", hours_ago=2)
     assert run_cleanup(capsys, "--max-age-hours", 1.5) == "1 sessions were deleted.\n"
-    assert load_session_ids() == {"young"}
+    assert load_session_ids() == {"fresh"}
 
 
-def test_a_dry_run_only_counts(capsys, namespace, theirs):
+def test_dry_run_only_counts(capsys, namespace, theirs):
     for each in (namespace, theirs):
-        add_session(each, "over", hours_ago=25)
+        add_session(each, "expired", hours_ago=25)
     assert run_cleanup(capsys, "--dry-run") == "2 sessions would be deleted.\n"
     assert run_cleanup(capsys, "--dry-run", "--namespace", "ours") == "1 sessions would be deleted.\n"
     assert run_cleanup(capsys, "--dry-run", "--max-age-hours", 26) == "0 sessions would be deleted.\n"
@@ -155,16 +155,16 @@ def test_a_dry_run_only_counts(capsys, namespace, theirs):
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "-inf", "1e300"])
-def test_an_age_that_cannot_be_is_wrong_use(namespace, hours):
-    add_session(namespace, "over", hours_ago=25)
+def test_invalid_age_is_a_usage_error(namespace, hours):
+    add_session(namespace, "expired", hours_ago=25)
     error = run_refused_command(f"--max-age-hours={hours}")
     assert error.returncode == 2
     assert "--max-age-hours must be above 0" in str(error)
-    assert load_session_ids() == {"over"}
+    assert load_session_ids() == {"expired"}
 
 
 @pytest.mark.parametrize("name", ["nowhere", ""])
-def test_an_unknown_namespace_is_wrong_use_and_nothing_is_deleted(namespace, name):
-    add_session(namespace, "over", hours_ago=25)
+def test_unknown_namespace_is_a_usage_error(namespace, name):
+    add_session(namespace, "expired", hours_ago=25)
     assert run_refused_command("--namespace", name).returncode == 2
-    assert load_session_ids() == {"over"}
+    assert load_session_ids() == {"expired"}

@@ -1,4 +1,4 @@
-"""Keys made and closed from the command line."""
+"""The commands create_api_key and revoke_api_key."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def run_command(capsys, *words: object) -> tuple[str, str]:
-    """What the command says on stdout and on stderr."""
+    """Return what the command prints on stdout and on stderr."""
     call_command(*map(str, words))
     return capsys.readouterr()
 
@@ -25,7 +25,7 @@ def run_refused_command(*words: object) -> CommandError:
     return caught.value
 
 
-def test_a_key_is_printed_alone_on_stdout_and_opens_its_namespace(capsys, api):
+def test_new_token_is_alone_on_stdout_and_gives_access(capsys, api):
     out, err = run_command(capsys, "create_api_key", "--namespace", "team")
     token = out.strip()
     assert out == f"{token}\n"
@@ -37,14 +37,14 @@ def test_a_key_is_printed_alone_on_stdout_and_opens_its_namespace(capsys, api):
     assert api.get("/summary").json()["total_memories"] == 0
 
 
-def test_a_second_key_opens_the_same_namespace(capsys, api):
+def test_second_key_gives_access_to_the_same_namespace(capsys, api):
     tokens = [run_command(capsys, "create_api_key", "--namespace", "team").out.strip() for _ in range(2)]
     first, second = map(type(api), tokens)
     assert second.get(f"/memories/{first.add('tea')['id']}").status_code == 200
     assert Namespace.objects.filter(name="team").count() == 1
 
 
-def test_a_key_may_be_named_limited_and_made_to_expire(capsys, api):
+def test_name_scopes_and_expiry_can_be_set(capsys, api):
     words = ("--scopes", "read", "read", "--name", "for the dashboard", "--expires-in-days", 30)
     token = run_command(capsys, "create_api_key", "--namespace", "team", *words).out.strip()
     key = ApiKey.objects.get(namespace__name="team")
@@ -53,7 +53,7 @@ def test_a_key_may_be_named_limited_and_made_to_expire(capsys, api):
     assert is_problem(type(api)(token).post("/memories", {"content": "tea"}), 403)
 
 
-def test_by_default_a_key_reads_and_writes_for_ever(capsys):
+def test_default_key_reads_and_writes_and_never_expires(capsys):
     run_command(capsys, "create_api_key", "--namespace", "team")
     key = ApiKey.objects.get(namespace__name="team")
     assert (key.scopes, key.expires_at) == (["read", "write"], None)
@@ -72,7 +72,7 @@ def test_by_default_a_key_reads_and_writes_for_ever(capsys):
     ],
     ids=lambda words: " ".join(words)[:40],
 )
-def test_what_cannot_be_is_wrong_use(words):
+def test_invalid_value_is_a_usage_error(words):
     assert run_refused_command("create_api_key", *words).returncode == 2
     assert ApiKey.objects.count() == 0
 
@@ -80,13 +80,13 @@ def test_what_cannot_be_is_wrong_use(words):
 @pytest.mark.parametrize(
     "words", [(), ("--namespace", "team", "--scopes", "root"), ("--namespace", "team", "--scopes")]
 )
-def test_what_the_parser_refuses_is_an_error(words):
+def test_parser_error_creates_no_key(words):
     run_refused_command("create_api_key", *words)
     assert ApiKey.objects.count() == 0
 
 
 @pytest.mark.parametrize("how", ["token", "id", "mem_id"])
-def test_a_revoked_key_opens_nothing(capsys, api, how):
+def test_revoked_key_is_refused(capsys, api, how):
     key = ApiKey.objects.get()
     assert api.get("/memories").status_code == 200
     out = run_command(capsys, "revoke_api_key", {"token": api.token, "id": key.id, "mem_id": f"mem_{key.id}"}[how]).out
@@ -95,18 +95,18 @@ def test_a_revoked_key_opens_nothing(capsys, api, how):
     assert is_problem(api.get("/memories"), 401)
 
 
-def test_revoking_again_says_so(capsys, api):
+def test_second_revocation_is_reported(capsys, api):
     run_command(capsys, "revoke_api_key", api.token)
-    assert "was revoked before" in run_command(capsys, "revoke_api_key", api.token).out
+    assert "was already revoked" in run_command(capsys, "revoke_api_key", api.token).out
 
 
-def test_the_secret_is_not_repeated(capsys, api):
+def test_revocation_does_not_print_the_secret(capsys, api):
     out, err = run_command(capsys, "revoke_api_key", api.token)
     assert api.token[13:] not in out + err
 
 
 @pytest.mark.parametrize("key", ["nobody", "mem_nobody_x", "", "mem_", "x" * 1000, "é"])
-def test_an_unknown_key_is_wrong_use(api, key):
+def test_unknown_key_is_a_usage_error(api, key):
     error = run_refused_command("revoke_api_key", key)
     assert error.returncode == 2
     assert ApiKey.objects.get().revoked_at is None

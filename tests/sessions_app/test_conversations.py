@@ -1,4 +1,4 @@
-"""How a conversation starts, is found, and ends."""
+"""Conversations: starting, getting, listing and ending."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -46,18 +46,18 @@ def list_ids(page: dict) -> list[str]:
     return [each["id"] for each in page["results"]]
 
 
-def parse_moment(text: str) -> datetime:
+def parse_datetime(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
 def is_now(text: str) -> bool:
-    return abs(parse_moment(text) - datetime.now(UTC)) < timedelta(seconds=10)
+    return abs(parse_datetime(text) - datetime.now(UTC)) < timedelta(seconds=10)
 
 
 # Starting
 
 
-def test_nothing_needs_to_be_said(api, namespace):
+def test_every_field_is_optional(api, namespace):
     conversation = start_conversation(api)
     assert is_now(conversation.pop("started_at"))
     assert Conversation.objects.get().namespace == namespace
@@ -68,13 +68,13 @@ def test_nothing_needs_to_be_said(api, namespace):
     }
 
 
-def test_everything_that_is_said_is_kept(api):
+def test_every_field_is_stored(api):
     conversation = start_conversation(api, **ALL_FIELDS)
     assert {name: conversation[name] for name in ALL_FIELDS} == ALL_FIELDS
     assert api.get(f"/conversations/{conversation['id']}").json() == conversation
 
 
-def test_a_null_is_as_good_as_nothing(api):
+def test_null_means_omitted(api):
     nothing = dict.fromkeys(("session_id", "user_id", "summary", "started_at"))
     assert is_now(start_conversation(api, **nothing)["started_at"])
 
@@ -92,7 +92,7 @@ def test_a_null_is_as_good_as_nothing(api):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
+def test_invalid_field_is_named(api, field, value):
     response = api.post("/conversations", {field: value})
     assert is_problem(response, 422)
     assert {name.split(".")[0] for name in list_blamed_fields(response)} == {field}
@@ -102,11 +102,11 @@ def test_what_is_not_valid_is_refused_by_its_name(api, field, value):
 @pytest.mark.parametrize(
     "fields", [{"topics": ["x" * 128] * 64}, {"summary": "x" * 10_000}, {"importance": 0}], ids=len
 )
-def test_the_largest_is_accepted(api, fields):
+def test_largest_values_are_accepted(api, fields):
     start_conversation(api, **fields)
 
 
-def test_a_conversation_may_not_start_in_the_future(api):
+def test_start_in_the_future_is_refused(api):
     soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
     assert list_blamed_fields(api.post("/conversations", {"started_at": soon})) == {"started_at"}
 
@@ -116,7 +116,7 @@ def test_starting_takes_one_statement(api, takes):
         start_conversation(api, **ALL_FIELDS)
 
 
-def test_an_idempotency_key_starts_one_conversation(api):
+def test_idempotency_key_starts_one_conversation(api):
     answers = [api.post("/conversations", ALL_FIELDS, **{"Idempotency-Key": "a"}) for _ in range(2)]
     assert answers[0].json() == answers[1].json()
     assert Conversation.objects.count() == 1
@@ -125,25 +125,25 @@ def test_an_idempotency_key_starts_one_conversation(api):
 # Getting and listing
 
 
-def test_what_is_not_there_or_not_ours_is_404(api, outsider):
+def test_unknown_or_foreign_conversation_is_404(api, outsider):
     conversation = start_conversation(api)
     assert is_problem(api.get(f"/conversations/{uuid4()}"), 404)
     assert is_problem(outsider.get(f"/conversations/{conversation['id']}"), 404)
 
 
-def test_the_one_started_last_comes_first(api):
+def test_list_is_ordered_by_latest_start(api):
     middle, oldest, newest = (
         start_conversation(api, started_at=f"{year}-01-01T00:00:00Z") for year in (2015, 2010, 2020)
     )
     assert list_ids(list_conversations(api)) == [newest["id"], middle["id"], oldest["id"]]
 
 
-def test_a_listed_conversation_is_the_whole_conversation(api):
+def test_list_has_all_fields(api):
     conversation = start_conversation(api, **ALL_FIELDS)
     assert list_conversations(api) == {"results": [conversation], "next": None, "previous": None}
 
 
-def test_filters_must_all_hold(api):
+def test_filters_are_combined_with_and(api):
     both, session, user = (
         start_conversation(api, session_id="s", user_id="u"),
         start_conversation(api, session_id="s"),
@@ -155,7 +155,7 @@ def test_filters_must_all_hold(api):
     assert list_conversations(api, user_id="U")["results"] == []
 
 
-def test_pages_lead_through_everything_and_back(api):
+def test_pages_cover_all_conversations_in_both_directions(api):
     same = "2020-01-01T00:00:00Z"
     for _ in range(5):
         start_conversation(api, started_at=same)
@@ -163,18 +163,18 @@ def test_pages_lead_through_everything_and_back(api):
     while cursor := pages[-1]["next"]:
         pages.append(list_conversations(api, limit=2, cursor=cursor))
     assert [len(page["results"]) for page in pages] == [2, 2, 1]
-    assert sum(map(list_ids, pages), []) == list_ids(list_conversations(api))
+    assert [each for page in pages for each in list_ids(page)] == list_ids(list_conversations(api))
     assert list_ids(list_conversations(api, limit=2, cursor=pages[2]["previous"])) == list_ids(pages[1])
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=x", "user_id=", "session_id=%00", "topics=a"])
-def test_a_parameter_that_is_not_valid_is_named(api, query):
+def test_invalid_parameter_is_named(api, query):
     response = api.get(f"/conversations?{query}")
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {query.split("=")[0]}
 
 
-def test_an_outsider_lists_only_his_own(api, outsider):
+def test_list_is_limited_to_the_namespace(api, outsider):
     start_conversation(api, user_id="ada")
     theirs = start_conversation(outsider, user_id="ada")
     assert (
@@ -195,24 +195,24 @@ def test_reading_takes_one_statement(api, takes):
 # Ending
 
 
-def test_the_duration_is_null_while_it_is_open_and_right_afterwards(api):
+def test_duration_is_null_until_the_end(api):
     conversation = start_conversation(api, started_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
     assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] is None
     ended = end_conversation(api, conversation)
     assert is_now(ended["ended_at"])
     assert 3600 <= ended["duration_seconds"] < 3610
-    lasted = parse_moment(ended["ended_at"]) - parse_moment(ended["started_at"])
-    assert ended["duration_seconds"] == pytest.approx(lasted.total_seconds(), abs=1e-6)
+    duration = parse_datetime(ended["ended_at"]) - parse_datetime(ended["started_at"])
+    assert ended["duration_seconds"] == pytest.approx(duration.total_seconds(), abs=1e-6)
     assert api.get(f"/conversations/{conversation['id']}").json() == ended
 
 
-def test_the_database_computes_the_duration(api):
+def test_database_computes_the_duration(api):
     conversation = end_conversation(api, start_conversation(api))
     Conversation.objects.update(ended_at=F("started_at") + timedelta(seconds=90.25))
     assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] == 90.25
 
 
-def test_the_end_may_say_what_it_was_about(api):
+def test_end_may_set_summary_topics_and_importance(api):
     ended = end_conversation(
         api, start_conversation(api, **ALL_FIELDS), summary="In short.", topics=["tea"], importance=0
     )
@@ -221,7 +221,7 @@ def test_the_end_may_say_what_it_was_about(api):
 
 
 @pytest.mark.parametrize("body", ["{}", "null", '{"summary": null, "topics": null, "importance": null}'])
-def test_what_the_end_does_not_say_stays(api, body):
+def test_fields_omitted_at_the_end_are_kept(api, body):
     conversation = start_conversation(api, **ALL_FIELDS)
     response = api.raw("POST", f"/conversations/{conversation['id']}/end", body)
     assert response.status_code == 200, response.content
@@ -229,32 +229,32 @@ def test_what_the_end_does_not_say_stays(api, body):
     assert is_now(response.json()["ended_at"])
 
 
-def test_ending_twice_keeps_the_first_end(api):
+def test_second_end_keeps_the_first_end_time(api):
     first = end_conversation(api, start_conversation(api), summary="first")
     assert end_conversation(api, first) == first
     again = end_conversation(api, first, topics=["tea"])
     assert again == first | {"topics": ["tea"]}
 
 
-def test_the_end_never_lies_before_the_start(api):
+def test_end_is_never_before_the_start(api):
     conversation = start_conversation(api)
     ahead = datetime.now(UTC) + timedelta(hours=1)
     Conversation.objects.update(started_at=ahead)
     ended = end_conversation(api, conversation)
-    assert parse_moment(ended["ended_at"]) == parse_moment(ended["started_at"]) == ahead
+    assert parse_datetime(ended["ended_at"]) == parse_datetime(ended["started_at"]) == ahead
     assert ended["duration_seconds"] == 0
 
 
 @pytest.mark.parametrize(
     "body", [{"summary": ""}, {"topics": "a"}, {"importance": 2}, {"ended_at": "2020-01-01T00:00:00Z"}, []], ids=str
 )
-def test_an_end_that_is_not_valid_ends_nothing(api, body):
+def test_invalid_end_ends_nothing(api, body):
     conversation = start_conversation(api)
     assert is_problem(api.post(f"/conversations/{conversation['id']}/end", body), 422)
     assert Conversation.objects.get().ended_at is None
 
 
-def test_an_outsider_ends_nothing(api, outsider, reader):
+def test_outsider_and_reader_cannot_end(api, outsider, reader):
     conversation, before = start_conversation(api), fingerprint_tables()
     for caller, status in ((outsider, 404), (reader, 403)):
         assert is_problem(caller.post(f"/conversations/{conversation['id']}/end", {"summary": "x"}), status)
@@ -269,17 +269,17 @@ def test_ending_takes_one_statement(api, takes):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_ends_at_once_all_tell_the_same(api):
+def test_concurrent_ends_return_the_same_end_time(api):
     path = f"/conversations/{start_conversation(api)['id']}/end"
     answers = run_at_once([partial(api.post, path, {}) for _ in range(8)])
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["ended_at"] for answer in answers}) == 1
 
 
-# How long they stay
+# Retention
 
 
-def test_no_clean_up_of_sessions_removes_a_conversation(api):
+def test_session_cleanup_keeps_conversations(api):
     api.post("/sessions/monday/interactions", {"query": "why?", "answer": "because"})
     conversation = start_conversation(api, session_id="monday")
     path = f"/conversations/{conversation['id']}/messages"
@@ -291,7 +291,7 @@ def test_no_clean_up_of_sessions_removes_a_conversation(api):
     assert [each["id"] for each in api.get(path).json()["results"]] == [message["id"]]
 
 
-def test_everything_goes_with_the_namespace(api, outsider, namespace):
+def test_database_deletes_conversations_with_their_namespace(api, outsider, namespace):
     path = f"/conversations/{start_conversation(api)['id']}/messages"
     api.post(path, {"role": "user", "content": "why?"})
     theirs = start_conversation(outsider)
@@ -303,7 +303,7 @@ def test_everything_goes_with_the_namespace(api, outsider, namespace):
     assert [str(each.pk) for each in Conversation.objects.all()] == [theirs["id"]]
 
 
-def test_an_end_needs_no_body_and_a_start_does(api):
+def test_body_is_optional_for_end_and_required_for_start(api):
     conversation = api.post("/conversations", {}).json()
     assert api.post(f"/conversations/{conversation['id']}/end").status_code == 200
     assert is_problem(api.post("/conversations"), 415)

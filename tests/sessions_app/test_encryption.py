@@ -1,4 +1,4 @@
-"""Histories encrypted at rest."""
+"""Encryption of histories at rest."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -26,7 +26,7 @@ def fetch_turns(api) -> list[dict]:
     return [{name: each[name] for name in SECRET_TURN} for each in found]
 
 
-def test_without_keys_nothing_is_sealed(api):
+def test_without_keys_history_is_stored_in_plain_text(api):
     add_turn(api)
     assert SECRET_TEXT in fetch_stored_history()
 
@@ -39,14 +39,14 @@ def test_with_a_key_nothing_readable_is_stored(api, settings):
     assert fetch_turns(api) == [SECRET_TURN]
 
 
-def test_plain_and_sealed_interactions_of_one_session_are_read_together(api, settings):
+def test_plain_and_encrypted_interactions_are_read_together(api, settings):
     add_turn(api)
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     add_turn(api)
     assert fetch_turns(api) == [SECRET_TURN, SECRET_TURN]
 
 
-def test_an_old_key_still_opens_and_the_first_one_seals(api, settings):
+def test_first_key_encrypts_and_old_key_still_decrypts(api, settings):
     settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
     add_turn(api)
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY, OLD_KEY]
@@ -58,7 +58,7 @@ def test_an_old_key_still_opens_and_the_first_one_seals(api, settings):
 
 
 @pytest.mark.parametrize("keys", [[], [OTHER_KEY]], ids=["no key", "another key"])
-def test_what_cannot_be_opened_is_an_error_and_never_an_answer(api, settings, keys):
+def test_undecryptable_history_is_an_error(api, settings, keys):
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     add_turn(api)
     token = SessionMemory.objects.get().history[0]["sealed"]
@@ -70,7 +70,7 @@ def test_what_cannot_be_opened_is_an_error_and_never_an_answer(api, settings, ke
     assert api.get("/sessions/monday").json()["history_length"] == 1
 
 
-def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
+def test_altered_ciphertext_is_an_error(api, settings):
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     add_turn(api)
     session = SessionMemory.objects.get()
@@ -80,13 +80,13 @@ def test_a_sealed_interaction_that_was_changed_is_not_answered(api, settings):
     assert is_problem(api.get("/sessions/monday/context"), 500)
 
 
-def test_a_caller_cannot_pass_something_off_as_sealed(api, settings):
+def test_caller_cannot_send_ciphertext(api, settings):
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     assert is_problem(api.post("/sessions/monday/interactions", SECRET_TURN | {"sealed": "x"}), 422)
 
 
 @pytest.mark.parametrize("keys", [[], [OTHER_KEY]], ids=["no key", "another key"])
-def test_a_lost_key_is_noticed_by_health(api, settings, keys):
+def test_health_check_detects_lost_key(api, settings, keys):
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     add_turn(api)
     assert check_histories() == (HealthStatus.HEALTHY, "The sessions added to last can be read.")

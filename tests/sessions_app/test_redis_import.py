@@ -1,4 +1,4 @@
-"""Sessions brought over from a Redis or Valkey server."""
+"""The command import_sessions: sessions imported from a Redis or Valkey server."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def push_interactions(old: Redis, key: str, *interactions: object) -> None:
 
 
 def run_import(capsys, url: str, *words: object) -> tuple[str, str]:
-    """What the command says on stdout and on stderr."""
+    """Return what the command prints on stdout and on stderr."""
     call_command("import_sessions", url, *NAMESPACE_OPTION, *map(str, words))
     return capsys.readouterr()
 
@@ -84,7 +84,7 @@ def run_refused_command(url: str, *words: object) -> CommandError:
 
 
 def load_history(namespace: Namespace, session: str) -> list[dict]:
-    """Oldest first."""
+    """Return the interactions, oldest first."""
     return history.fetch_context(namespace.pk, session, 1000)[::-1]
 
 
@@ -93,7 +93,7 @@ def list_queries(namespace: Namespace, session: str) -> list[str]:
 
 
 def parse_summary(out: str) -> list[int]:
-    """Of the summary: sessions, added, there, too old, surplus, skipped."""
+    """Return the counts of the summary: sessions, added, existing, too old, surplus, skipped."""
     words = out.replace(",", "").split()
     return [int(word) for word in words if word.isdigit()]
 
@@ -101,7 +101,7 @@ def parse_summary(out: str) -> list[int]:
 # Reading
 
 
-def test_a_list_is_brought_over_with_its_times(capsys, namespace, old, url):
+def test_list_is_imported_with_its_times(capsys, namespace, old, url):
     push_interactions(
         old,
         "session:monday",
@@ -114,13 +114,13 @@ def test_a_list_is_brought_over_with_its_times(capsys, namespace, old, url):
         for each in load_history(namespace, "monday")
     ] == [("one", "1", NOW - timedelta(hours=2)), ("two", "2", NOW - timedelta(hours=1))]
     assert out == (
-        "1 sessions: 2 interactions added, 0 already there, 0 too old, 0 more than a session keeps; 0 skipped.\n"
+        "1 sessions: 2 interactions added, 0 already existed, 0 too old, 0 over the history limit; 0 skipped.\n"
     )
     assert "1 of 1 sessions are done" in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_string_that_holds_an_array_is_brought_over(capsys, namespace, old, url):
+def test_string_with_json_array_is_imported(capsys, namespace, old, url):
     old.set(
         "session:monday",
         json.dumps(
@@ -135,7 +135,7 @@ def test_a_string_that_holds_an_array_is_brought_over(capsys, namespace, old, ur
 
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["oldest first", "newest first"])
-def test_times_decide_and_among_equal_ones_the_direction_of_the_list(capsys, namespace, old, url, turn):
+def test_interactions_are_sorted_by_time_then_by_direction_of_the_list(capsys, namespace, old, url, turn):
     times = [
         format_time_ago(hours=3),
         format_time_ago(hours=2),
@@ -152,7 +152,7 @@ def test_times_decide_and_among_equal_ones_the_direction_of_the_list(capsys, nam
     assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
 
 
-def test_without_times_the_given_order_stays_and_the_time_is_that_of_the_import(capsys, namespace, old, url):
+def test_interactions_without_times_keep_their_order_and_get_time_of_import(capsys, namespace, old, url):
     push_interactions(old, "session:monday", *[build_interaction(f"number {n}") for n in range(5)])
     run_import(capsys, url)
     assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
@@ -161,7 +161,7 @@ def test_without_times_the_given_order_stays_and_the_time_is_that_of_the_import(
     )
 
 
-def test_those_without_a_time_stay_beside_their_neighbours(capsys, namespace, old, url):
+def test_interaction_without_time_stays_beside_its_neighbours(capsys, namespace, old, url):
     first, last = (
         build_interaction("b", timestamp=format_time_ago(hours=3)),
         build_interaction("d", timestamp=format_time_ago(hours=1)),
@@ -179,7 +179,7 @@ def test_those_without_a_time_stay_beside_their_neighbours(capsys, namespace, ol
     assert list_queries(namespace, "monday") == ["a", "b", "c", "d", "e"]
 
 
-def test_those_without_a_time_come_before_what_was_said_here(capsys, namespace, old, url):
+def test_interactions_without_times_come_before_existing_ones(capsys, namespace, old, url):
     history.add(namespace.pk, "monday", [build_interaction("here")])
     push_interactions(old, "session:monday", build_interaction("a"), build_interaction("b"))
     run_import(capsys, url)
@@ -199,7 +199,7 @@ def test_those_without_a_time_come_before_what_was_said_here(capsys, namespace, 
     ids=["with offset", "Z", "naive is UTC", "another zone", "seconds", "whole seconds"],
 )
 @pytest.mark.parametrize("form", ["list", "string"])
-def test_times_may_be_written_in_many_ways(capsys, namespace, old, url, written, form):
+def test_time_formats_are_accepted(capsys, namespace, old, url, written, form):
     one = build_interaction("one", timestamp=written)
     old.set("session:monday", json.dumps([one])) if form == "string" else push_interactions(old, "session:monday", one)
     run_import(capsys, url)
@@ -208,32 +208,32 @@ def test_times_may_be_written_in_many_ways(capsys, namespace, old, url, written,
     ]
 
 
-def test_pattern_and_prefix_are_chosen(capsys, namespace, old, url):
+def test_pattern_and_prefix_select_keys_and_ids(capsys, namespace, old, url):
     for key in ("chat/1", "chat/2/é", "session:3", "chat"):
         push_interactions(old, key, build_interaction(key))
     run_import(capsys, url, "--pattern", "chat/*", "--prefix", "chat/")
     assert set(SessionMemory.objects.values_list("session_id", flat=True)) == {"1", "2/é"}
 
 
-def test_fields_nobody_knows_are_left_behind(capsys, namespace, old, url):
+def test_unknown_fields_are_ignored(capsys, namespace, old, url):
     push_interactions(old, "session:monday", build_interaction("one", model="gpt", tokens=[1]))
     run_import(capsys, url)
     assert load_history(namespace, "monday")[0].keys() == {"query", "answer", "timestamp"}
 
 
 @pytest.mark.parametrize("form", ["unix://{path}", "redis+socket://{path}", "redis+socket://{path}?virtual_host=0"])
-def test_the_address_may_be_spelled_as_celery_does(capsys, namespace, old, server, form):
+def test_celery_address_schemes_are_accepted(capsys, namespace, old, server, form):
     push_interactions(old, "session:monday", build_interaction("one"))
     run_import(capsys, form.format(path=quote(str(server.home.broker_socket))))
     assert list_queries(namespace, "monday") == ["one"]
 
 
-def test_another_database_of_the_server_is_another_one(capsys, namespace, old, url):
+def test_database_number_is_respected(capsys, namespace, old, url):
     push_interactions(old, "session:monday", build_interaction("one"))
     assert parse_summary(run_import(capsys, f"{url}?db=3").out)[0] == 0
 
 
-def test_the_other_server_is_left_as_it_was(capsys, namespace, old, url):
+def test_import_changes_nothing_on_the_other_server(capsys, namespace, old, url):
     push_interactions(old, "session:monday", build_interaction("one"))
     before = old.dump("session:monday")
     run_import(capsys, url)
@@ -241,19 +241,19 @@ def test_the_other_server_is_left_as_it_was(capsys, namespace, old, url):
     assert old.dump("session:monday") == before
 
 
-def test_only_the_named_namespace_is_added_to(capsys, api, namespace, outsider, old, url):
+def test_import_adds_to_the_named_namespace_only(capsys, api, namespace, outsider, old, url):
     push_interactions(old, "session:monday", build_interaction("one"))
     run_import(capsys, url)
     assert outsider.get("/sessions").json()["results"] == []
     assert api.get("/sessions/monday/context").json()["interactions"][0]["query"] == "one"
 
 
-# Again
+# Repeated imports
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
 @pytest.mark.parametrize("dated", ["all", "none", "some"])
-def test_running_it_twice_adds_nothing_twice(capsys, settings, namespace, old, url, dated, sealed):
+def test_repeated_import_adds_nothing(capsys, settings, namespace, old, url, dated, sealed):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()] if sealed else []
     times = {"all": (3, 2, 1, 1), "none": (None,) * 4, "some": (None, 2, None, 1)}[dated]
     push_interactions(
@@ -269,21 +269,21 @@ def test_running_it_twice_adds_nothing_twice(capsys, settings, namespace, old, u
 
 
 @pytest.mark.parametrize("time", [None, format_time_ago(hours=1)], ids=["without time", "with time"])
-def test_the_same_said_twice_is_brought_over_twice_and_only_once(capsys, namespace, old, url, time):
+def test_equal_interactions_are_imported_as_often_as_they_occur(capsys, namespace, old, url, time):
     push_interactions(old, "session:monday", *[build_interaction("and now?", timestamp=time)] * 2)
     assert parse_summary(run_import(capsys, url).out)[1] == 2
     assert parse_summary(run_import(capsys, url).out)[1:3] == [0, 2]
     assert list_queries(namespace, "monday") == ["and now?"] * 2
 
 
-def test_the_same_words_at_another_time_are_another_interaction(capsys, namespace, old, url):
+def test_equal_text_at_another_time_is_another_interaction(capsys, namespace, old, url):
     history.add(namespace.pk, "monday", [build_interaction("one")])
     push_interactions(old, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
     assert parse_summary(run_import(capsys, url).out)[1] == 1
 
 
 @pytest.mark.parametrize("dated", [True, False])
-def test_only_what_is_new_there_is_added_the_next_time(capsys, namespace, old, url, dated):
+def test_repeated_import_adds_only_new_interactions(capsys, namespace, old, url, dated):
     turns = [
         build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=10 - n)} if dated else {})) for n in range(5)
     ]
@@ -296,7 +296,7 @@ def test_only_what_is_new_there_is_added_the_next_time(capsys, namespace, old, u
 
 
 @pytest.mark.parametrize("dated", [True, False])
-def test_of_too_many_the_newest_stay_and_the_others_are_not_brought_back(capsys, settings, namespace, old, url, dated):
+def test_newest_are_kept_and_dropped_ones_are_not_imported_again(capsys, settings, namespace, old, url, dated):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 5
     push_interactions(
         old,
@@ -315,10 +315,10 @@ def test_of_too_many_the_newest_stay_and_the_others_are_not_brought_back(capsys,
         assert list_queries(namespace, "monday") == expected
 
 
-# What is too old
+# Expired interactions
 
 
-def test_what_is_too_old_is_counted_and_not_there(capsys, namespace, old, url):
+def test_expired_interactions_are_counted_and_not_stored(capsys, namespace, old, url):
     push_interactions(
         old,
         "session:monday",
@@ -331,7 +331,7 @@ def test_what_is_too_old_is_counted_and_not_there(capsys, namespace, old, url):
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
-def test_a_time_to_live_is_given_before_anything_is_dropped(capsys, namespace, old, url):
+def test_given_time_to_live_applies_before_expiry(capsys, namespace, old, url):
     push_interactions(
         old,
         "session:monday",
@@ -344,7 +344,7 @@ def test_a_time_to_live_is_given_before_anything_is_dropped(capsys, namespace, o
 
 
 @pytest.mark.parametrize(("own", "given", "then"), [(None, 72, 72), (48, 72, 72), (96, 72, 96), (None, 12, None)])
-def test_a_session_that_is_there_lives_no_shorter_than_before(capsys, namespace, old, url, own, given, then):
+def test_import_never_shortens_time_to_live(capsys, namespace, old, url, own, given, then):
     history.add(
         namespace.pk, "monday", [build_interaction("here", timestamp=f"{format_time_ago(hours=20)[:19]}.000000+00:00")]
     )
@@ -355,7 +355,7 @@ def test_a_session_that_is_there_lives_no_shorter_than_before(capsys, namespace,
     assert list_queries(namespace, "monday") == ["here", "one"]
 
 
-def test_a_session_that_is_over_begins_anew(capsys, namespace, old, url):
+def test_expired_session_starts_empty(capsys, namespace, old, url):
     history.add(namespace.pk, "monday", [build_interaction("over")])
     SessionMemory.objects.update(updated_at=NOW - timedelta(hours=25))
     push_interactions(old, "session:monday", build_interaction("one"))
@@ -364,7 +364,7 @@ def test_a_session_that_is_over_begins_anew(capsys, namespace, old, url):
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e9"])
-def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
+def test_invalid_time_to_live_is_a_usage_error(namespace, url, hours):
     error = run_refused_command(url, "--ttl-hours", hours)
     assert error.returncode == 2
     assert "--ttl-hours must be above 0" in str(error)
@@ -374,7 +374,7 @@ def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ("not json", "Invalid JSON"),
         ("[]", "index 1"),
@@ -402,7 +402,7 @@ def test_a_time_to_live_that_cannot_be_is_wrong_use(namespace, url, hours):
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_a_bad_interaction_keeps_its_whole_session_out_and_no_other(capsys, namespace, old, url, bad, told):
+def test_invalid_interaction_skips_its_session_only(capsys, namespace, old, url, bad, message):
     push_interactions(old, "session:bad", build_interaction("fine"))
     old.rpush("session:bad", bad)
     for key in ("session:aaa", "session:zzz"):
@@ -413,12 +413,12 @@ def test_a_bad_interaction_keeps_its_whole_session_out_and_no_other(capsys, name
     assert parse_summary(out) == [2, 2, 0, 0, 0, 1]
     [line] = [line for line in err.splitlines() if "session:bad" in line]
     assert "index 1" in line
-    assert told in line
+    assert message in line
     assert set(SessionMemory.objects.values_list("session_id", flat=True)) == {"aaa", "zzz"}
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ("", "not JSON"),
         ("[", "not JSON"),
@@ -430,14 +430,14 @@ def test_a_bad_interaction_keeps_its_whole_session_out_and_no_other(capsys, name
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_a_bad_string_is_told(capsys, namespace, old, url, bad, told):
+def test_invalid_string_is_reported(capsys, namespace, old, url, bad, message):
     old.set("session:bad", bad)
     assert run_refused_command(url).returncode == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert SessionMemory.objects.count() == 0
 
 
-def test_many_bad_interactions_of_one_session_are_told_in_few_lines(capsys, namespace, old, url):
+def test_many_errors_of_one_session_are_abbreviated(capsys, namespace, old, url):
     old.rpush("session:bad", *["x"] * 1000)
     run_refused_command(url)
     err = capsys.readouterr().err
@@ -455,16 +455,16 @@ def test_many_bad_interactions_of_one_session_are_told_in_few_lines(capsys, name
     ],
     ids=["hash", "set", "sorted set", "stream"],
 )
-def test_a_value_of_another_type_is_told(capsys, namespace, old, url, fill):
+def test_value_of_another_type_is_reported(capsys, namespace, old, url, fill):
     fill(old)
     push_interactions(old, "session:monday", build_interaction("one"))
     assert run_refused_command(url).returncode == 1
-    assert "'session:bad': it holds a " in capsys.readouterr().err
+    assert "'session:bad': it is a " in capsys.readouterr().err
     assert list_queries(namespace, "monday") == ["one"]
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         (b"session:", "at least 1"),
         (b"session:" + b"x" * 256, "at most 255"),
@@ -477,18 +477,18 @@ def test_a_value_of_another_type_is_told(capsys, namespace, old, url, fill):
     ],
     ids=repr,
 )
-def test_a_key_that_gives_no_session_id_is_told(capsys, namespace, old, url, key, told):
+def test_key_without_valid_session_id_is_reported(capsys, namespace, old, url, key, message):
     push_interactions(old, key, build_interaction("one"))
     push_interactions(old, "session:monday", build_interaction("one"))
     assert run_refused_command(url, "--pattern", "*").returncode == 1
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert "\x1b" not in err
     assert parse_summary(out)[0] == 1
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
-def test_a_session_that_no_key_opens_is_left_alone_and_told(capsys, settings, namespace, old, url):
+def test_unreadable_session_is_skipped_and_reported(capsys, settings, namespace, old, url):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     history.add(namespace.pk, "closed", [build_interaction("here")])
     before = SessionMemory.objects.values().get()
@@ -502,10 +502,10 @@ def test_a_session_that_no_key_opens_is_left_alone_and_told(capsys, settings, na
     assert list_queries(namespace, "open") == ["one"]
 
 
-# Trying it first
+# Dry run
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(capsys, namespace, old, url):
+def test_dry_run_prints_the_same_counts_and_changes_nothing(capsys, namespace, old, url):
     history.add(namespace.pk, "monday", [build_interaction("here")])
     push_interactions(
         old,
@@ -521,11 +521,11 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(capsys, namespace, old, ur
     assert parse_summary(dry) == parse_summary(run_import(capsys, url, "--ttl-hours", 30).out) == [2, 2, 0, 1, 0, 0]
 
 
-def test_nothing_to_import_is_told_as_nothing(capsys, namespace, old, url):
+def test_empty_server_gives_zero_counts(capsys, namespace, old, url):
     assert parse_summary(run_import(capsys, url).out) == [0] * 6
 
 
-# At the same time
+# Concurrency
 
 
 def is_lock_awaited() -> bool:
@@ -543,7 +543,7 @@ def wait_for(condition, seconds: float = 10) -> bool:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("exists", [True, False], ids=["a session that is there", "a new one"])
-def test_what_is_added_meanwhile_is_not_lost(namespace, old, url, exists):
+def test_concurrent_addition_is_not_lost(namespace, old, url, exists):
     if exists:
         history.add(
             namespace.pk,
@@ -564,7 +564,7 @@ def test_what_is_added_meanwhile_is_not_lost(namespace, old, url, exists):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("dated", [True, False])
-def test_two_imports_at_once_and_someone_who_adds_get_along(namespace, old, url, dated):
+def test_concurrent_imports_and_additions_lose_nothing(namespace, old, url, dated):
     for session in range(10):
         turns = [
             build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=9 - n)} if dated else {}))
@@ -578,7 +578,7 @@ def test_two_imports_at_once_and_someone_who_adds_get_along(namespace, old, url,
         assert sorted(list_queries(namespace, f"{session}")) == ["0", "1", "2", "3", "4", "here", "here", "here"]
 
 
-# A server that is not there
+# Unavailable servers
 
 
 @pytest.mark.parametrize(
@@ -594,19 +594,19 @@ def test_two_imports_at_once_and_someone_who_adds_get_along(namespace, old, url,
         "redis://h/x",
     ],
 )
-def test_what_is_no_address_is_wrong_use(namespace, bad):
+def test_invalid_address_is_a_usage_error(namespace, bad):
     error = run_refused_command(bad)
     assert error.returncode == 2
     assert "not the address of a Redis or Valkey server" in str(error)
 
 
 @pytest.mark.parametrize("options", ["db=x", "colour=red", "socket_timeout=soon"])
-def test_options_the_client_does_not_know_are_wrong_use(namespace, old, url, options):
+def test_unknown_address_option_is_a_usage_error(namespace, old, url, options):
     assert run_refused_command(f"{url}?{options}").returncode == 2
 
 
 @pytest.mark.parametrize("nowhere", ["redis://127.0.0.1:1", "unix:///nowhere", "rediss://:secret@127.0.0.1:1/0"])
-def test_a_server_that_is_not_there_is_a_sentence(namespace, nowhere):
+def test_unreachable_server_is_a_short_error(namespace, nowhere):
     started = time.monotonic()
     error = run_refused_command(nowhere)
     assert error.returncode == 1
@@ -615,7 +615,7 @@ def test_a_server_that_is_not_there_is_a_sentence(namespace, nowhere):
     assert time.monotonic() - started < 3
 
 
-def test_a_wrong_password_is_a_sentence(namespace, old, url):
+def test_wrong_password_is_a_short_error(namespace, old, url):
     old.config_set("requirepass", "right")
     try:
         for address in (url, url.replace("unix://", "unix://:wrong@")):
@@ -626,7 +626,7 @@ def test_a_wrong_password_is_a_sentence(namespace, old, url):
         old.config_set("requirepass", "")
 
 
-def test_the_right_password_opens(capsys, namespace, old, url):
+def test_password_in_address_is_used(capsys, namespace, old, url):
     push_interactions(old, "session:monday", build_interaction("one"))
     old.config_set("requirepass", "a b")
     try:
@@ -636,7 +636,7 @@ def test_the_right_password_opens(capsys, namespace, old, url):
     assert list_queries(namespace, "monday") == ["one"]
 
 
-def test_a_frozen_server_is_not_waited_for(monkeypatch, namespace, server, url):
+def test_frozen_server_times_out(monkeypatch, namespace, server, url):
     monkeypatch.setattr(import_sessions, "TIMEOUT_SECONDS", 0.3)
     process = psutil.Process(server.pid)
     process.suspend()
@@ -648,24 +648,22 @@ def test_a_frozen_server_is_not_waited_for(monkeypatch, namespace, server, url):
         process.resume()
 
 
-def test_a_server_that_goes_away_in_the_middle_is_a_sentence_that_says_how_far_it_came(
-    capsys, monkeypatch, namespace, old, url
-):
+def test_lost_connection_is_an_error_with_the_progress(capsys, monkeypatch, namespace, old, url):
     for n in range(4):
         push_interactions(old, f"session:{n}", build_interaction("one"))
     monkeypatch.setattr(import_sessions, "READ_BATCH_SIZE", 2)
-    merge, merged = import_sessions.merge, []
+    merge_session, merged = import_sessions.merge_session, []
 
-    def cut_off(**given):
-        merged.append(given)
+    def disconnect_at_second(**arguments):
+        merged.append(arguments)
         if len(merged) == 2:
             for other in old.client_list():
                 if int(other["id"]) != old.client_id():
                     old.client_kill_filter(_id=other["id"])
             old.config_set("requirepass", "closed")
-        return merge(**given)
+        return merge_session(**arguments)
 
-    monkeypatch.setattr(import_sessions, "merge", cut_off)
+    monkeypatch.setattr(import_sessions, "merge_session", disconnect_at_second)
     try:
         error = run_refused_command(url)
     finally:
@@ -675,11 +673,11 @@ def test_a_server_that_goes_away_in_the_middle_is_a_sentence_that_says_how_far_i
     assert SessionMemory.objects.count() == 2
 
 
-def test_an_unknown_namespace_is_wrong_use(namespace, old, url):
+def test_unknown_namespace_is_a_usage_error(namespace, old, url):
     assert run_refused_command(url, "--namespace", "nowhere").returncode == 2
 
 
-# Much
+# Interruption
 
 
 def fill_redis(old: Redis, sessions: int = 300, interactions: int = 10_000) -> None:
@@ -693,7 +691,7 @@ def fill_redis(old: Redis, sessions: int = 300, interactions: int = 10_000) -> N
 
 
 def start_command(url: str, namespace: str, **streams: object) -> subprocess.Popen:
-    """The command in a process of its own, on the database of the tests."""
+    """Start the command in a process of its own, on the tests' database."""
     ours = connection.settings_dict
     place = f"host={quote(ours['HOST'], safe='')}&port={ours['PORT']}"
     address = f"postgresql://{ours['USER']}:{quote(ours['PASSWORD'])}@/{ours['NAME']}?{place}"
@@ -703,7 +701,7 @@ def start_command(url: str, namespace: str, **streams: object) -> subprocess.Pop
 
 
 def run_on_terminal(url: str, namespace: str) -> tuple[str, str]:
-    """What the command says on stdout, and on a stderr that is a terminal."""
+    """Return what the command prints on stdout, and on a stderr that is a terminal."""
     ours, theirs = pty.openpty()
     with (
         open(ours, "rb", buffering=0) as terminal,
@@ -717,14 +715,14 @@ def run_on_terminal(url: str, namespace: str) -> tuple[str, str]:
 
 
 def read_terminal(terminal: RawIOBase) -> bytes:
-    with suppress(OSError):  # what a terminal says when nobody writes to it any more
+    with suppress(OSError):  # raised by a terminal that has no writer any more
         return terminal.read(65536)
     return b""
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_interruption_is_made_good_by_running_it_again(namespace, old, url):
-    """With a bar on a terminal, undisturbed, in one namespace; in two runs in the other."""
+def test_interrupted_import_is_completed_by_running_it_again(namespace, old, url):
+    """Compare an uninterrupted run, with a progress bar on a terminal, to an interrupted and repeated one."""
     fill_redis(old)
     undisturbed = Namespace.objects.create(name="undisturbed")
     out, bar = run_on_terminal(url, "undisturbed")
@@ -740,7 +738,7 @@ def test_an_interruption_is_made_good_by_running_it_again(namespace, old, url):
         cut.send_signal(signal.SIGINT)
         _, err = cut.communicate(timeout=20)
     assert cut.returncode == 130
-    assert err == "CommandError: Stopped: 150 of 300 sessions are done. Running it again goes on.\n"
+    assert err == "CommandError: Stopped: 150 of 300 sessions are done. Run it again to continue.\n"
     assert SessionMemory.objects.filter(namespace=namespace).count() == 151
 
     again = start_command(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Stored histories sealed anew with the first key, or opened for good."""
+"""The command reencrypt_sessions: encrypt histories with the first key, or decrypt them."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ OLD_KEY, NEW_KEY, LOST_KEY = (Fernet.generate_key().decode() for _ in range(3))
 
 
 def run_reencrypt(capsys, *words: str) -> tuple[str, str]:
-    """What the command says on stdout and on stderr."""
+    """Return what the command prints on stdout and on stderr."""
     call_command("reencrypt_sessions", *words)
     return capsys.readouterr()
 
@@ -34,7 +34,7 @@ def add_history(namespace, session: str, *queries: str) -> None:
 
 
 def load_interactions(namespace, session: str) -> list[tuple]:
-    """Oldest first: query, answer and time."""
+    """Return (query, answer, timestamp), oldest first."""
     found = history.fetch_context(namespace.pk, session, 1000)[::-1]
     return [(each["query"], each["answer"], each["timestamp"]) for each in found]
 
@@ -52,7 +52,7 @@ def is_encrypted_with(key: str, each: dict) -> bool:
 
 @pytest.fixture
 def mixed(namespace, settings):
-    """What a session says whose interactions are plain, sealed with the old key, and sealed with the new one."""
+    """Return the interactions of a session, some plain, some encrypted with the old key, one with the new key."""
     add_history(namespace, "mixed", "plain 1", "plain 2")
     settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
     add_history(namespace, "mixed", "old 1", "old 2")
@@ -61,9 +61,9 @@ def mixed(namespace, settings):
     return load_interactions(namespace, "mixed")
 
 
-def test_everything_is_sealed_with_the_first_key_and_the_old_one_may_go(capsys, namespace, settings, mixed):
+def test_everything_is_encrypted_with_the_first_key(capsys, namespace, settings, mixed):
     before = SessionMemory.objects.values().get()
-    assert run_reencrypt(capsys).out == "1 sessions sealed, 0 were already, 0 skipped.\n"
+    assert run_reencrypt(capsys).out == "1 sessions encrypted, 0 were already, 0 skipped.\n"
     assert [is_encrypted_with(NEW_KEY, each) for each in fetch_stored_history("mixed")] == [True] * 5
     after = SessionMemory.objects.values().get()
     assert after | {"history": 0} == before | {"history": 0}
@@ -73,9 +73,9 @@ def test_everything_is_sealed_with_the_first_key_and_the_old_one_may_go(capsys, 
     assert [query for query, *_ in mixed] == ["plain 1", "plain 2", "old 1", "old 2", "new"]
 
 
-def test_all_are_opened_for_good_and_the_keys_may_go(capsys, namespace, settings, mixed):
+def test_plain_option_decrypts_everything(capsys, namespace, settings, mixed):
     before = SessionMemory.objects.values().get()
-    assert run_reencrypt(capsys, "--plain").out == "1 sessions opened, 0 were already, 0 skipped.\n"
+    assert run_reencrypt(capsys, "--plain").out == "1 sessions decrypted, 0 were already, 0 skipped.\n"
     settings.SESSION_ENCRYPTION_KEYS = []
     assert load_interactions(namespace, "mixed") == mixed
     assert all(each.keys() == {"query", "answer", "timestamp"} for each in fetch_stored_history("mixed"))
@@ -83,7 +83,7 @@ def test_all_are_opened_for_good_and_the_keys_may_go(capsys, namespace, settings
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
-def test_a_second_time_there_is_nothing_to_do(capsys, mixed, words):
+def test_second_run_changes_nothing(capsys, mixed, words):
     run_reencrypt(capsys, *words)
     before = fetch_stored_history("mixed")
     out, err = run_reencrypt(capsys, *words)
@@ -93,14 +93,14 @@ def test_a_second_time_there_is_nothing_to_do(capsys, mixed, words):
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
-def test_a_dry_run_only_counts(capsys, mixed, words):
+def test_dry_run_only_counts(capsys, mixed, words):
     before = list(SessionMemory.objects.values())
     assert run_reencrypt(capsys, "--dry-run", *words).out.startswith("1 sessions would be ")
     assert list(SessionMemory.objects.values()) == before
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)], ids=str)
-def test_what_no_key_opens_is_told_and_left_as_it_is_and_the_others_are_done(capsys, namespace, settings, words):
+def test_unreadable_session_is_reported_and_left_unchanged(capsys, namespace, settings, words):
     settings.SESSION_ENCRYPTION_KEYS = [OLD_KEY]
     add_history(namespace, "first", "one")
     add_history(namespace, "lost", "one")
@@ -121,7 +121,7 @@ def test_what_no_key_opens_is_told_and_left_as_it_is_and_the_others_are_done(cap
     assert [load_interactions(namespace, each)[0][0] for each in ("first", "last")] == ["one", "one"]
 
 
-def test_without_keys_there_is_nothing_to_seal_with(namespace):
+def test_missing_keys_are_a_usage_error(namespace):
     add_history(namespace, "monday", "one")
     error = run_refused_command()
     assert error.returncode == 2
@@ -129,36 +129,36 @@ def test_without_keys_there_is_nothing_to_seal_with(namespace):
     assert "sealed" not in fetch_stored_history("monday")[0]
 
 
-def test_sessions_of_every_namespace_and_those_that_are_over_are_sealed(capsys, namespace, outsider, settings):
+def test_all_namespaces_and_expired_sessions_are_encrypted(capsys, namespace, outsider, settings):
     add_history(namespace, "monday", "one")
     outsider.post("/sessions/tuesday/interactions", {"query": "one", "answer": "two"})
     SessionMemory.objects.filter(session_id="monday").update(updated_at="2020-01-01T00:00:00Z")
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
-    assert run_reencrypt(capsys).out.startswith("2 sessions sealed, ")
+    assert run_reencrypt(capsys).out.startswith("2 sessions encrypted, ")
     assert is_encrypted_with(NEW_KEY, fetch_stored_history("monday")[0])
     assert is_encrypted_with(NEW_KEY, fetch_stored_history("tuesday")[0])
 
 
-def test_an_interruption_keeps_what_was_done_and_the_next_run_does_the_rest(capsys, monkeypatch, namespace, settings):
+def test_interrupted_run_is_completed_by_the_next(capsys, monkeypatch, namespace, settings):
     for number in range(6):
         add_history(namespace, f"{number}", "one")
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
-    as_wanted, seen = reencrypt_sessions.reencrypt_interaction, []
+    reencrypt, calls = reencrypt_sessions.reencrypt_interaction, []
 
-    def interrupted(*given):
-        seen.append(given)
-        if len(seen) == 4:
+    def interrupt_at_fourth(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
             raise KeyboardInterrupt
-        return as_wanted(*given)
+        return reencrypt(*arguments)
 
-    monkeypatch.setattr(reencrypt_sessions, "reencrypt_interaction", interrupted)
+    monkeypatch.setattr(reencrypt_sessions, "reencrypt_interaction", interrupt_at_fourth)
     error = run_refused_command()
     assert error.returncode == 130
     assert "3 of 6 sessions are done" in str(error)
     assert [is_encrypted_with(NEW_KEY, fetch_stored_history(f"{number}")[0]) for number in range(6)] == [True] * 3 + [
         False
     ] * 3
-    assert run_reencrypt(capsys).out == "3 sessions sealed, 3 were already, 0 skipped.\n"
+    assert run_reencrypt(capsys).out == "3 sessions encrypted, 3 were already, 0 skipped.\n"
     assert all(is_encrypted_with(NEW_KEY, fetch_stored_history(f"{number}")[0]) for number in range(6))
 
 
@@ -169,7 +169,7 @@ def is_lock_awaited() -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_added_meanwhile_is_not_lost(namespace, settings, mixed):
+def test_concurrent_addition_is_not_lost(namespace, settings, mixed):
     thread = threading.Thread(target=lambda: run_at_once([lambda: call_command("reencrypt_sessions")]))
     with transaction.atomic():
         add_history(namespace, "mixed", "meanwhile")
@@ -185,16 +185,16 @@ def test_what_is_added_meanwhile_is_not_lost(namespace, settings, mixed):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_additions_during_several_runs_are_all_kept(namespace, settings, mixed):
-    def adding() -> None:
+def test_many_concurrent_additions_are_not_lost(namespace, settings, mixed):
+    def add_interactions() -> None:
         for number in range(20):
             add_history(namespace, "mixed", f"number {number}")
 
-    def sealing() -> None:
+    def reencrypt_repeatedly() -> None:
         for words in [(), ("--plain",)] * 5:
             call_command("reencrypt_sessions", *words)
 
-    run_at_once([adding, sealing])
+    run_at_once([add_interactions, reencrypt_repeatedly])
     call_command("reencrypt_sessions")
     assert [query for query, *_ in load_interactions(namespace, "mixed")[5:]] == [
         f"number {number}" for number in range(20)

@@ -1,4 +1,4 @@
-"""What was said lately: adding to a session, reading it, its end."""
+"""Sessions: adding interactions, reading them, expiry, clean-up and analytics."""
 
 import json
 import time
@@ -39,14 +39,14 @@ def list_queries(api, session: str, limit: int = 5) -> list[str]:
 
 
 def backdate(session: str, **distance: float) -> None:
-    """As if nothing had been added for so long."""
+    """Set the time of the last addition to so long ago."""
     SessionMemory.objects.filter(session_id=session).update(updated_at=timezone.now() - timedelta(**distance))
 
 
 # Adding
 
 
-def test_an_interaction_is_kept(api, namespace):
+def test_interaction_is_stored(api, namespace):
     response = add_interaction(api, "monday", "why?", "because")
     assert (response.status_code, response.json()) == (201, {"session_id": "monday", "history_length": 1})
     [found] = get_context(api, "monday")
@@ -55,27 +55,27 @@ def test_an_interaction_is_kept(api, namespace):
     assert SessionMemory.objects.get().namespace == namespace
 
 
-def test_what_is_stored_is_an_array_of_three_fields_with_times_in_utc(api):
+def test_stored_history_has_three_fields_and_utc_times(api):
     add_interaction(api, "monday", timestamp=(NOW - timedelta(hours=1)).astimezone().isoformat())
     [stored] = SessionMemory.objects.get().history
     assert stored.keys() == {"query", "answer", "timestamp"}
     assert stored["timestamp"] == (NOW - timedelta(hours=1)).isoformat(timespec="microseconds")
 
 
-def test_five_given_times_come_back_newest_first(api):
+def test_context_is_newest_first_by_given_times(api):
     for hours in (3, 1, 5, 2, 4):
         add_interaction(api, "monday", f"{hours} hours ago", timestamp=format_time_ago(hours=hours))
     assert list_queries(api, "monday") == [f"{hours} hours ago" for hours in (1, 2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 5])
-def test_a_limit_is_exact(api, limit):
+def test_context_limit_is_exact(api, limit):
     for number in range(6):
         add_interaction(api, "monday", f"number {number}")
     assert list_queries(api, "monday", limit) == [f"number {5 - each}" for each in range(limit)]
 
 
-def test_five_come_without_a_limit(api):
+def test_context_limit_is_5_by_default(api):
     add_interactions(api, "monday", 8)
     assert len(api.get("/sessions/monday/context").json()["interactions"]) == 5
 
@@ -86,31 +86,31 @@ def add_interactions(api, session: str, count: int):
 
 
 @pytest.mark.parametrize("limit", [5, 10, 25])
-def test_fifty_added_at_once_come_back_in_their_order(api, limit):
+def test_50_interactions_of_one_request_keep_their_order(api, limit):
     assert add_interactions(api, "monday", 50).json()["history_length"] == 50
     assert list_queries(api, "monday", limit) == [f"number {49 - each}" for each in range(limit)]
 
 
-def test_a_session_keeps_the_newest_fifty(api):
+def test_session_keeps_the_newest_50(api):
     assert add_interactions(api, "monday", 60).json()["history_length"] == 50
     assert add_interaction(api, "monday", "one more").json()["history_length"] == 50
     found = list_queries(api, "monday", 100)
     assert found == ["one more", *[f"number {number}" for number in range(59, 10, -1)]]
 
 
-def test_the_number_kept_is_a_setting(api, settings):
+def test_history_limit_is_a_setting(api, settings):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 3
     assert add_interactions(api, "monday", 5).json()["history_length"] == 3
 
 
-def test_an_old_interaction_brought_in_late_takes_no_newer_one_away(api):
+def test_old_interaction_displaces_no_newer_one(api):
     add_interactions(api, "monday", 50)
     add_interaction(api, "monday", "an hour ago", timestamp=format_time_ago(hours=1))
     assert "an hour ago" not in list_queries(api, "monday", 100)
     assert len(list_queries(api, "monday", 100)) == 50
 
 
-def test_sessions_do_not_touch_each_other(api, outsider):
+def test_sessions_and_namespaces_are_separate(api, outsider):
     add_interaction(api, "monday", "ours")
     add_interaction(api, "tuesday", "ours too")
     add_interaction(outsider, "monday", "theirs")
@@ -121,7 +121,7 @@ def test_sessions_do_not_touch_each_other(api, outsider):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [5, 50])
-def test_parallel_additions_are_all_kept_in_the_order_of_their_arrival(api, count):
+def test_concurrent_additions_are_stored_in_order_of_arrival(api, count):
     run_at_once([lambda number=number: add_interaction(api, "monday", f"number {number}") for number in range(count)])
     stamps = [each["timestamp"] for each in get_context(api, "monday", 100)]
     assert sorted(list_queries(api, "monday", 100)) == sorted(f"number {number}" for number in range(count))
@@ -129,14 +129,14 @@ def test_parallel_additions_are_all_kept_in_the_order_of_their_arrival(api, coun
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_hundred_over_eight_connections_are_all_kept(api, settings):
+def test_200_additions_over_8_connections_are_stored(api, settings):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 1000
 
-    def twenty_five(caller: int) -> None:
+    def add_25(caller: int) -> None:
         for number in range(25):
             assert add_interaction(api, "monday", f"{caller} says {number}").status_code == 201
 
-    run_at_once([lambda caller=caller: twenty_five(caller) for caller in range(8)])
+    run_at_once([lambda caller=caller: add_25(caller) for caller in range(8)])
     found = list_queries(api, "monday", 1000)
     assert len(found) == len(set(found)) == 200
     for caller in range(8):
@@ -146,7 +146,7 @@ def test_two_hundred_over_eight_connections_are_all_kept(api, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_retry_with_the_same_key_adds_nothing(api):
+def test_retry_with_same_idempotency_key_adds_nothing(api):
     body = {"query": "why?", "answer": "because"}
     key = {"Idempotency-Key": "the same"}
     answers = run_at_once([lambda: api.post("/sessions/monday/interactions", body, **key).json()] * 4)
@@ -155,7 +155,7 @@ def test_a_retry_with_the_same_key_adds_nothing(api):
 
 
 @pytest.mark.parametrize("session", ["a", "user:1/chat 2", "Ünïcode ☕", "x" * 255, "ü" * 255, "100%", "a/b/c", "?#&"])
-def test_any_visible_id_names_a_session(api, session):
+def test_any_visible_id_is_accepted(api, session):
     assert add_interaction(api, session).json()["session_id"] == session
     assert len(get_context(api, session)) == 1
     assert api.get(f"/sessions/{quote(session, safe='')}").json()["exists"] is True
@@ -182,7 +182,7 @@ def test_any_visible_id_names_a_session(api, session):
         "./a",
     ],
 )
-def test_an_id_that_names_nothing_is_refused(api, session):
+def test_invalid_id_is_refused(api, session):
     response = add_interaction(api, session)
     assert is_problem(response, 404, 422), response.content
     assert not SessionMemory.objects.exists()
@@ -203,14 +203,14 @@ def test_an_id_that_names_nothing_is_refused(api, session):
     ],
     ids=str,
 )
-def test_a_wrong_field_is_named(api, changed, field):
+def test_invalid_field_is_named(api, changed, field):
     response = api.post("/sessions/monday/interactions", {"query": "why?", "answer": "because"} | changed)
     assert is_problem(response, 422)
     assert field in list_blamed_fields(response)
     assert not SessionMemory.objects.exists()
 
 
-def test_one_wrong_interaction_refuses_them_all(api):
+def test_one_invalid_interaction_refuses_the_request(api):
     response = api.post(
         "/sessions/monday/interactions", {"interactions": [{"query": "why?", "answer": "so"}, {"query": "what?"}]}
     )
@@ -219,27 +219,27 @@ def test_one_wrong_interaction_refuses_them_all(api):
     assert not SessionMemory.objects.exists()
 
 
-def test_ninety_thousand_characters_are_kept(api):
+def test_90_000_characters_are_stored(api):
     add_interaction(api, "monday", "x" * 90_000, "y" * 90_000)
     [found] = get_context(api, "monday")
     assert (found["query"], found["answer"]) == ("x" * 90_000, "y" * 90_000)
 
 
-# Its end
+# Expiry
 
 
-def test_an_unknown_session_has_no_context(api):
+def test_unknown_session_has_empty_context(api):
     assert api.get("/sessions/unknown/context").json() == {"session_id": "unknown", "interactions": []}
 
 
-def test_what_is_older_than_a_day_is_gone_and_what_is_younger_stays(api):
+def test_interactions_expire_after_a_day(api):
     add_interaction(api, "monday", "yesterday", timestamp=format_time_ago(hours=25))
     add_interaction(api, "monday", "just now", timestamp=format_time_ago(minutes=30))
     assert list_queries(api, "monday") == ["just now"]
     assert api.get("/sessions/monday").json()["history_length"] == 1
 
 
-def test_reading_removes_what_is_over_and_renews_nothing(api):
+def test_reading_removes_expired_interactions_without_renewal(api):
     add_interactions(api, "monday", 3)
     session = SessionMemory.objects.get()
     session.history[0]["timestamp"] = (NOW - timedelta(hours=25)).isoformat(timespec="microseconds")
@@ -250,14 +250,14 @@ def test_reading_removes_what_is_over_and_renews_nothing(api):
     assert ([each["query"] for each in kept.history], kept.updated_at) == (["number 1", "number 2"], session.updated_at)
 
 
-def test_an_old_time_does_not_turn_the_session_back(api):
+def test_old_interaction_does_not_set_back_last_update(api):
     add_interaction(api, "monday")
     before = SessionMemory.objects.get().updated_at
     add_interaction(api, "monday", timestamp=format_time_ago(hours=20))
     assert SessionMemory.objects.get().updated_at >= before
 
 
-def test_a_session_may_have_a_time_to_live_of_its_own(api):
+def test_session_may_have_its_own_time_to_live(api):
     add_interaction(api, "monday", "yesterday's", timestamp=format_time_ago(hours=20))
     add_interaction(api, "monday", "lately", timestamp=format_time_ago(minutes=30))
     before = SessionMemory.objects.get().updated_at
@@ -272,7 +272,7 @@ def test_a_session_may_have_a_time_to_live_of_its_own(api):
     assert SessionMemory.objects.get().updated_at >= before
 
 
-def test_setting_a_time_to_live_does_not_renew(api):
+def test_setting_time_to_live_does_not_renew(api):
     add_interaction(api, "monday")
     before = SessionMemory.objects.get().updated_at
     api.patch("/sessions/monday", {"ttl_hours": 72})
@@ -281,22 +281,22 @@ def test_setting_a_time_to_live_does_not_renew(api):
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e9, "24", True])
-def test_a_time_to_live_is_a_positive_number_of_hours(api, hours):
+def test_invalid_time_to_live_is_refused(api, hours):
     add_interaction(api, "monday")
     assert is_problem(api.patch("/sessions/monday", {"ttl_hours": hours}), 422)
 
 
-def test_an_unknown_session_has_no_time_to_live(api):
+def test_time_to_live_of_unknown_session_is_404(api):
     assert is_problem(api.patch("/sessions/unknown", {"ttl_hours": 1}), 404)
 
 
-def test_the_usual_time_to_live_is_a_setting(api, settings):
+def test_default_time_to_live_is_a_setting(api, settings):
     add_interaction(api, "monday", "two hours ago", timestamp=format_time_ago(hours=2))
     settings.MEMORY_TTL_HOURS = 1.5
     assert list_queries(api, "monday") == []
 
 
-def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
+def test_expired_session_behaves_as_deleted(api):
     add_interaction(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
     backdate("monday", hours=3)
@@ -308,7 +308,7 @@ def test_a_session_that_is_over_is_there_for_nobody_before_any_clean_up(api):
     assert api.delete("/sessions/monday").json() == {"cleared": False}
 
 
-def test_a_session_that_is_over_begins_anew(api):
+def test_expired_session_starts_empty(api):
     add_interaction(api, "monday", "old", timestamp=(NOW + timedelta(minutes=50)).isoformat())
     api.patch("/sessions/monday", {"ttl_hours": 2})
     backdate("monday", hours=3)
@@ -317,13 +317,13 @@ def test_a_session_that_is_over_begins_anew(api):
     assert api.get("/sessions/monday").json()["ttl_hours"] is None
 
 
-def test_clearing_says_whether_there_was_something(api):
+def test_clearing_returns_whether_session_existed(api):
     add_interaction(api, "monday")
     assert [api.delete("/sessions/monday").json()["cleared"] for _ in range(2)] == [True, False]
     assert get_context(api, "monday") == []
 
 
-def test_clean_up_counts_what_it_deletes(api, outsider):
+def test_cleanup_counts_deleted_sessions(api, outsider):
     for session in ("new", "old", "older", "long"):
         add_interaction(api, session)
     add_interaction(outsider, "theirs")
@@ -349,7 +349,7 @@ def test_statistics_of_known_and_unknown_sessions(api):
     }  # fmt: skip
 
 
-def test_the_list_has_the_session_added_to_last_first(api, outsider):
+def test_list_is_ordered_by_last_addition(api, outsider):
     for session in ("a", "b", "c", "a"):
         add_interaction(api, session)
     add_interaction(outsider, "theirs")
@@ -360,7 +360,7 @@ def test_the_list_has_the_session_added_to_last_first(api, outsider):
     assert rest["next"] is None
 
 
-def test_analytics_count_what_is_there(api, outsider):
+def test_analytics_count_unexpired_interactions(api, outsider):
     add_interactions(api, "busy", 4)
     add_interaction(api, "quiet", timestamp=format_time_ago(hours=30))
     add_interaction(api, "quiet", timestamp=(NOW - timedelta(hours=23)).isoformat())
@@ -375,7 +375,7 @@ def test_analytics_count_what_is_there(api, outsider):
     assert [each["day"] for each in found["interactions_per_day"]] == sorted(days)
 
 
-def test_analytics_of_nothing(api):
+def test_analytics_without_sessions(api):
     assert api.get("/sessions/analytics").json() == {
         "total_sessions": 0, "total_interactions": 0, "active_last_hour": 0, "average_length": 0.0, "busiest": [],
         "interactions_per_day": [],
@@ -396,14 +396,14 @@ def test_analytics_of_nothing(api):
     ],
     ids=str,
 )
-def test_one_statement_after_authentication(api, method, path, body):
+def test_operation_takes_one_statement(api, method, path, body):
     add_interactions(api, "monday", 50)
     with CaptureQueriesContext(connection) as found:
         assert api.call(method, path, body).status_code < 300
     assert len(found) == 1, json.dumps([each["sql"][:80] for each in found])
 
 
-def test_the_list_reads_an_index(api, namespace):
+def test_list_reads_an_index(api, namespace):
     add_interaction(api, "monday")
     rows = SessionMemory.objects.in_namespace(namespace.pk).order_by(F("updated_at").desc(), F("id").desc())[:20]
     with connection.cursor() as cursor:
@@ -412,20 +412,20 @@ def test_the_list_reads_an_index(api, namespace):
     assert "session_newest" in rows.explain()
 
 
-def test_histories_can_be_asked_what_they_contain(api):
+def test_histories_can_be_searched_by_an_index(api):
     add_interaction(api, "monday", "the harbour")
     add_interaction(api, "tuesday", "a lighthouse")
-    asked = SessionMemory.objects.filter(history__contains=[{"query": "the harbour"}])
-    assert [each.session_id for each in asked] == ["monday"]
+    rows = SessionMemory.objects.filter(history__contains=[{"query": "the harbour"}])
+    assert [each.session_id for each in rows] == ["monday"]
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-    assert "session_history" in asked.explain()
+    assert "session_history" in rows.explain()
 
 
-# Bringing in what is old
+# Importing old interactions
 
 
-def test_a_time_to_live_may_come_with_the_first_interaction(api):
+def test_first_interaction_may_set_time_to_live(api):
     response = add_interaction(api, "monday", "two days ago", timestamp=format_time_ago(hours=48), ttl_hours=72)
     assert response.json()["history_length"] == 1
     assert api.get("/sessions/monday").json()["ttl_hours"] == 72
@@ -433,7 +433,7 @@ def test_a_time_to_live_may_come_with_the_first_interaction(api):
     assert api.get("/sessions/monday").json()["ttl_hours"] == 72
 
 
-def test_a_later_addition_may_change_the_time_to_live(api):
+def test_later_addition_may_change_time_to_live(api):
     add_interactions(api, "monday", 2)
     add_interaction(api, "monday", "three hours ago", timestamp=format_time_ago(hours=3))
     assert len(list_queries(api, "monday")) == 3
@@ -443,21 +443,21 @@ def test_a_later_addition_may_change_the_time_to_live(api):
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e9, "24"])
-def test_a_wrong_time_to_live_adds_nothing(api, hours):
+def test_invalid_time_to_live_adds_nothing(api, hours):
     assert is_problem(add_interaction(api, "monday", ttl_hours=hours), 422)
     assert not SessionMemory.objects.exists()
 
 
-def test_clean_up_needs_no_body(api):
+def test_cleanup_needs_no_body(api):
     add_interaction(api, "monday")
     backdate("monday", hours=30)
     assert api.post("/sessions/cleanup").json() == {"deleted": 1}
 
 
-# Much at once
+# Limits
 
 
-def test_of_more_than_four_megabytes_the_oldest_go(api):
+def test_oldest_are_dropped_above_4_megabytes(api):
     for number in range(16):
         add_interaction(api, "monday", f"number {number}", "☕" * 100_000)
     found = list_queries(api, "monday", 100)
@@ -467,19 +467,19 @@ def test_of_more_than_four_megabytes_the_oldest_go(api):
     )
 
 
-def test_one_interaction_is_kept_however_large(api):
+def test_single_interaction_is_stored_regardless_of_size(api):
     add_interaction(api, "monday", "☕" * 100_000, "☕" * 100_000)
     assert len(get_context(api, "monday")) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_ends_at_one_moment(api, namespace):
-    """A long history takes so long to be written that a clock read twice would tell two times."""
+def test_expiry_is_decided_by_one_clock_reading(api, namespace):
+    """Writing a long history takes so long that a clock read twice would give two times."""
     turns = [{"query": "x" * 20_000, "answer": "y" * 20_000}] * 45
     for number in range(20):
-        session, life = f"session {number}", 0.4
-        history.add(namespace.pk, session, turns, ttl_hours=life / 3600)
-        time.sleep(life - 0.02 + number * 0.002)
+        session, ttl_seconds = f"session {number}", 0.4
+        history.add(namespace.pk, session, turns, ttl_hours=ttl_seconds / 3600)
+        time.sleep(ttl_seconds - 0.02 + number * 0.002)
         length = history.add(namespace.pk, session, [{"query": "why?", "answer": "so"}])
         own = SessionMemory.objects.get(session_id=session).ttl_hours
         assert (length, own is None) in {(46, False), (1, True), (1, False)}

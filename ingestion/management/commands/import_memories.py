@@ -99,7 +99,7 @@ class Command(LongCommand):
         """What each line says and its size; nothing for one that is blank or wrong, which is told with its number."""
         for number, line in lines:
             if not source.total:
-                self.expect(number)
+                self.set_total(number)
             try:
                 yield source.read(number, line) if line.strip() else None, len(line)
             except ValueError as error:

@@ -72,7 +72,7 @@ class Command(LongCommand):
         """One for each document; the bar learns how many there are."""
         for ingestion in states:
             if ingestion.status == IngestionStatus.IN_PROGRESS:
-                self.expect(ingestion.documents_total)
+                self.set_total(ingestion.documents_total)
                 yield ingestion
 
     def print_report(self, ingestion: Ingestion) -> None:

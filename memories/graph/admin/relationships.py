@@ -28,7 +28,7 @@ from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.formatting import render_json, truncate
 from memory_site.core.admin.widgets import JSONObjectField
 from memory_site.core.http.fields import check_json_object
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 RELATIONSHIP_HTML = (
     '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'

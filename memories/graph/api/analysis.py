@@ -1,8 +1,8 @@
-"""/users/{user_id}/graph: what is central in a user's graph, its clusters, and what holds it together."""
+"""/users/{user_id}/graph: the analysis of a user's graph."""
 
 from ninja import Query, Router
 
-from memories.graph.analysis import analyse_graph
+from memories.graph.analysis_cache import get_analysis
 from memories.graph.schemas.analysis import GraphOut
 from memories.graph.summary import graph_out
 from memory_site.core.http.fields import Label
@@ -14,8 +14,8 @@ router = Router(tags=["users"])
 
 @router.get("/users/{path:user_id}/graph", auth=read_access, response={200: GraphOut, **PROBLEMS})
 def user_graph(request: ApiRequest, user_id: Label, limit: int = Query(10, ge=1, le=100)):
-    """The most central memories of a user, clusters, bridges and connectors: `limit` of each. Worked out when the graph
-    has changed; with more than 2,000 relationships 10 seconds after the last time at the earliest, so that the answer
-    may be that old. 409 when the graph is too large for that, 503 when too many are being worked out."""
+    """The most central memories of a user, clusters, bridges and connectors: `limit` of each. Computed when the graph has
+    changed; with more than 2,000 relationships the answer may be 10 seconds old. 409 when the graph is too large to be
+    analysed, 503 when too many graphs are being analysed."""
     namespace_id = request.auth.namespace_id
-    return json_response(graph_out(analyse_graph(namespace_id, user_id), namespace_id, user_id, limit))
+    return json_response(graph_out(get_analysis(namespace_id, user_id), namespace_id, user_id, limit))

@@ -15,8 +15,7 @@ from memories.insights.drawing import Bar, BarPart, draw_columns, draw_horizonta
 from memories.insights.glance import fetch_dashboard_statistics, map_counts_by_level
 from memories.insights.quality_levels import LEVEL_RANGES, TENTH_RANGES, TENTHS, get_quality_level
 from memory_site.core.admin.formatting import format_number
-from sessions_app.admin.shared import build_namespace_form
-from sessions_app.admin.statistics import get_selected_namespace
+from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
 

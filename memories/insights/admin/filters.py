@@ -7,7 +7,7 @@ from memories.insights.models import InsightCollection, InsightType
 from memories.insights.quality_levels import QUALITY_CHOICES, QUALITY_RANGES
 from memories.insights.redaction import redact_project_name
 from memory_site.core.admin.schema_forms import ArrayContainsFilter, ChoiceFilter, make_choice_filter
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 
 class ProjectFilter(ArrayContainsFilter):

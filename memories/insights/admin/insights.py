@@ -26,6 +26,7 @@ from memories.models import Embedding, Memory
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import (
     format_datetime,
+    format_duration,
     format_number,
     render_name_cell,
     replace_underscores,
@@ -34,7 +35,6 @@ from memory_site.core.admin.formatting import (
 from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm
 from memory_site.core.admin.widgets import make_tags_field
 from memory_site.core.http.fields import InputSchema, UnitInterval
-from sessions_app.admin.conversations import format_duration
 
 INSIGHT_PREVIEW_LENGTH, MAX_NAMES_SHOWN = 160, 3
 MEMORY_IS_ALIVE = Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now())

@@ -20,7 +20,7 @@ from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import format_number, render_name_cell, replace_underscores
 from memory_site.core.admin.schema_forms import ArrayContainsFilter, SchemaAdmin, SchemaForm, make_choice_filter
 from memory_site.core.admin.widgets import make_tags_field, make_text_field
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 MEMBER_PREVIEW_LENGTH, MEMBERS_PER_PAGE = 160, 50
 

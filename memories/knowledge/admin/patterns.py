@@ -12,11 +12,11 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from memories.knowledge.models import Pattern, PatternType
 from memories.knowledge.schemas.patterns import PatternIn, PatternPatch
 from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.filters import UserFilter
 from memory_site.core.admin.formatting import format_number, render_json, render_name_cell, replace_underscores
 from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm, filter_newest, make_choice_filter
 from memory_site.core.admin.widgets import JSONObjectField, LinesField, make_text_field
-from sessions_app.admin.conversations import UserFilter
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 PATTERN_TYPE_COLOURS = {
     PatternType.PREFERENCE: "info",

@@ -16,12 +16,12 @@ from memories.knowledge.models import Preference
 from memories.knowledge.schemas.fields import JsonValue
 from memories.knowledge.schemas.preferences import PreferenceIn
 from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.filters import UserFilter
 from memory_site.core.admin.formatting import render_json, render_name_cell, truncate
 from memory_site.core.admin.schema_forms import SchemaAdmin, SchemaForm, filter_newest
 from memory_site.core.admin.widgets import JSONObjectField
 from memory_site.core.http.fields import InputSchema, Label, UnitInterval
-from sessions_app.admin.conversations import UserFilter
-from sessions_app.admin.shared import NamespaceFilter
+from sessions_app.admin.namespaces import NamespaceFilter
 
 VALUE_PREVIEW_LENGTH = 160
 JSON_NULL = Value(None, JSONField())

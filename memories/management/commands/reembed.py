@@ -94,7 +94,7 @@ class Command(LongCommand):
     def iter_steps(self, reembedding: Reembedding) -> Iterator[None]:
         """One for each memory that has its new vector; the bar learns how many there are."""
         for state in run_reembedding(reembedding):
-            self.expect(state.memories_total)
+            self.set_total(state.memories_total)
             yield from [None] * (state.memories_done - self.done)
 
     def print_report(self, reembedding: Reembedding) -> None:

@@ -18,17 +18,17 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from memories.admin.addresses import build_list_query
-from memories.graph.analysis import GraphAnalysis, analyse_graph
+from memories.graph.analysis import AnalysisResult
+from memories.graph.analysis_cache import get_analysis
 from memories.graph.models import Relationship, RelationshipQuerySet, UserStatistics, UserTotal
 from memories.graph.summary import SHORT_CONTENT_LENGTH, fetch_short_memories, get_memory_name, graph_out
 from memories.graph.svg import draw_graph, get_cluster_colour
 from memories.models import Memory
-from memories.users.statistics import get_statistics, get_totals
+from memories.users.statistics import UNKNOWN_USER, get_statistics, get_totals
 from memory_site.core.admin.base import ReadOnlyAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number, truncate
-from memory_site.core.http.problems import Problem
-from sessions_app.admin.shared import build_namespace_form
-from sessions_app.admin.statistics import get_selected_namespace
+from memory_site.core.errors import DomainError
+from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
 PER_PAGE, MAX_PAGE = 50, 200
@@ -37,7 +37,6 @@ MAX_LISTED_FINDINGS, MAX_LISTED_ROWS, MAX_DRAWN_RELATIONSHIPS = 10, 30, 2_000
 MAX_LINK_TEXT_LENGTH, MAX_SHOWN_TYPES = 90, 2
 USER_TABLE_HEADERS = ("user", "namespace", "memories", "relationships", "entities", "mostly", "first", "latest")
 LINK_HTML = '<a href="{}" class="spoken-name underline">{}</a>'
-UNKNOWN_USER_MESSAGE = "Nothing is known of this user."
 ENTITY_COLUMNS = ("id", "entity_system", "entity_id", "entity_type", "entity_name")
 END_FIELDS = ("from_memory", "to_memory")
 
@@ -149,7 +148,7 @@ def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpRe
     namespace, user_id = get_selected_namespace(request), request.GET.get("user", "").replace("\0", "")
     now = get_totals(namespace.pk, user_id) if namespace else None
     if now is None:
-        messages.warning(request, UNKNOWN_USER_MESSAGE)
+        messages.warning(request, UNKNOWN_USER)
         return HttpResponseRedirect(reverse("admin:graph_usertotal_changelist"))
     mine = {"namespace": namespace.pk, "user_id": user_id}
     context = {
@@ -190,9 +189,9 @@ def build_statistics_context(now: dict[str, Any], known: dict[str, Any] | None, 
 def build_graph_context(namespace_id: int, user_id: str) -> dict[str, Any]:
     """The picture with its legend, and what it shows in words; or why there is none."""
     try:
-        shape = analyse_graph(namespace_id, user_id)
-    except Problem as problem:
-        return {"why_not": problem.detail}
+        shape = get_analysis(namespace_id, user_id)
+    except DomainError as error:
+        return {"why_not": str(error)}
     if not shape.central:
         return {"why_not": "None of these memories is related to another one yet."}
     ids = [each.id for each in shape.central]
@@ -210,7 +209,7 @@ def get_user_relationships(namespace_id: int, user_id: str) -> RelationshipQuery
     return Relationship.objects.in_namespace(namespace_id).filter(owner=user_id)
 
 
-def describe_drawing(shape: GraphAnalysis) -> str:
+def describe_drawing(shape: AnalysisResult) -> str:
     alone = shape.memories - shape.connected
     shown = (
         f"the {format_number(len(shape.central))} most central of {format_number(shape.connected)} connected memories"

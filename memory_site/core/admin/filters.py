@@ -18,3 +18,7 @@ class ExactFilter(TextFilter):
         if "\0" in text:  # which no row can hold
             return queryset.none()
         return queryset.filter(**{self.parameter_name: text}) if text else queryset
+
+
+class UserFilter(ExactFilter):
+    title, parameter_name = "user", "user_id"

@@ -17,6 +17,7 @@ PROGRESS_BAR_HTML = (
     '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
 )
 TWO_LINES_HTML = '<span class="memory-beginning" title="{}">{}</span>'
+DURATION_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 JSON_STYLES = {"light": "default", "dark": "github-dark"}
 
 
@@ -29,6 +30,16 @@ def truncate(text: str, length: int) -> str:
     """The beginning of a text on one line, at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: "3 min 20 s"."""
+    rest, parts = round(seconds), []
+    for unit, length in DURATION_UNITS:
+        number, rest = divmod(rest, length)
+        parts.append((number, unit))
+    first = next((index for index, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
 
 
 def format_datetime(value: datetime | None) -> SafeString | None:

@@ -1,4 +1,4 @@
-"""`manage.py cleanup_sessions`: delete the sessions that are over."""
+"""`manage.py cleanup_sessions`: delete expired sessions."""
 
 from argparse import ArgumentParser
 
@@ -10,7 +10,7 @@ from sessions_app.tasks import delete_outdated_sessions, find_outdated_sessions
 
 
 class Command(MemoryCommand):
-    help = "Delete sessions that nobody has added to for long. Every night does this too; readers never wait for it."
+    help = "Delete expired sessions. A nightly task does the same; readers never wait for it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--namespace", help="default: all")
@@ -22,8 +22,9 @@ class Command(MemoryCommand):
             raise CommandError(
                 f"--max-age-hours must be above 0 and at most {MAX_TTL_HOURS}.", returncode=EXIT_USAGE_ERROR
             )
-        chosen = (None if namespace is None else get_namespace(namespace).pk, max_age_hours)
+        namespace_id = None if namespace is None else get_namespace(namespace).pk
         if dry_run:
-            self.stdout.write(f"{find_outdated_sessions(*chosen).count()} sessions would be deleted.")
+            count = find_outdated_sessions(namespace_id, max_age_hours).count()
+            self.stdout.write(f"{count} sessions would be deleted.")
         else:
-            self.stdout.write(f"{delete_outdated_sessions(*chosen)} sessions were deleted.")
+            self.stdout.write(f"{delete_outdated_sessions(namespace_id, max_age_hours)} sessions were deleted.")

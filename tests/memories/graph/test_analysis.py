@@ -1,26 +1,26 @@
-"""What is central in a user's graph, its clusters, what holds it together, and when all this is worked out anew."""
+"""The analysis of a user's graph, its cache, and the limits of its computation."""
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from itertools import combinations
-from threading import Event
+from threading import BoundedSemaphore, Event
 from time import monotonic, process_time, sleep
 
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from memories.graph import analysis, louvain
+from memories.graph import analysis, analysis_cache, louvain
 from memories.graph.models import Relationship, UserTotal
 from memories.models import Memory
 from memories.users.statistics import compact_totals
+from memory_site.core.caches import Cache, clear_all_caches
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.problems import Problem
+from memory_site.core.errors import NotFound
 from sessions_app.models import Namespace
 from tests.wire import is_problem, run_at_once
 
@@ -29,15 +29,10 @@ STAR_PAIRS = [("hub", f"leaf {n}") for n in range(10)]
 RING_NAMES = ["ring 0", "ring 1", "ring 2", "ring 3"]
 
 
-@pytest.fixture(autouse=True)
-def nothing_known():
-    analysis._cache.clear()
-
-
 def create_graph(
     namespace: Namespace, pairs: Iterable[Sequence[str]], user: str = "ada", alone: Iterable[str] = ()
 ) -> dict:
-    """Memories by their contents, and a relationship for each pair."""
+    """Create a memory for each name and a relationship for each pair. Return the memories by content."""
     names = dict.fromkeys([*(name for pair in pairs for name in pair), *alone])
     fixed = {"namespace": namespace, "user_id": user, "source_system": "test"}
     rows = [Memory(id=uuid7(), content=name, **fixed) for name in names]
@@ -81,7 +76,7 @@ def group_members(found: dict, memories: dict) -> set[frozenset[str]]:
     return {frozenset(by_id[pk] for pk in cluster["members"]) for cluster in found["clusters"]}
 
 
-def test_a_hub_is_the_most_central_and_what_ties_it_to_the_rest_is_the_foremost_bridge(api, namespace):
+def test_a_hub_is_the_most_central_and_its_only_connection_to_the_rest_the_first_bridge(api, namespace):
     create_graph(namespace, [*STAR_PAIRS, ("hub", "ring 0"), *build_ring(RING_NAMES)])
     found = get_graph(api)
     assert list_beginnings(found["central"])[0] == "hub"
@@ -92,7 +87,7 @@ def test_a_hub_is_the_most_central_and_what_ties_it_to_the_rest_is_the_foremost_
     assert list_beginnings(found["connectors"]) == ["hub", "ring 0"]
 
 
-def test_scores_are_those_of_pagerank_and_add_up_to_one(api, namespace):
+def test_scores_are_pagerank_and_add_up_to_one(api, namespace):
     create_graph(namespace, [("a", "b"), ("b", "c")])
     scores = {each["memory"]["beginning"]: each["score"] for each in get_graph(api)["central"]}
     # r = .05 + .85 · (what the neighbours pass on): the middle b = .05 + .85 · 2a with 2a + b = 1.
@@ -100,7 +95,7 @@ def test_scores_are_those_of_pagerank_and_add_up_to_one(api, namespace):
     assert scores["a"] == scores["c"] == pytest.approx((1 - 0.9 / 1.85) / 2, abs=1e-5)
 
 
-def test_direction_number_and_strength_of_relationships_change_nothing_in_the_shape(api, namespace):
+def test_direction_number_and_strength_of_relationships_do_not_change_the_analysis(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
     before = get_graph(api)
     create_relationship(memories["leaf 0"], memories["hub"], "led_to", strength=0)
@@ -111,7 +106,7 @@ def test_direction_number_and_strength_of_relationships_change_nothing_in_the_sh
     assert after["bridge_total"] == before["bridge_total"] == 10
 
 
-def test_groups_with_many_connections_inside_are_clusters(api, namespace):
+def test_groups_with_many_inner_connections_are_clusters(api, namespace):
     memories = create_graph(
         namespace, [*build_clique("a", 5), *build_clique("b", 4), *build_clique("c", 3), ("a0", "b0"), ("b1", "c0")]
     )
@@ -124,7 +119,7 @@ def test_groups_with_many_connections_inside_are_clusters(api, namespace):
     assert found["clusters"][0]["label"] == "a0"
 
 
-def test_a_ring_of_groups_falls_into_these_groups(api, namespace):
+def test_each_group_in_a_ring_of_groups_is_a_cluster(api, namespace):
     rings = [build_clique(letter, 4) for letter in "abcdef"]
     joints = [(f"{one}0", f"{other}1") for one, other in build_ring("abcdef")]
     memories = create_graph(namespace, [pair for pairs in (*rings, joints) for pair in pairs])
@@ -135,23 +130,23 @@ def test_a_ring_of_groups_falls_into_these_groups(api, namespace):
     assert found["bridges"] == found["connectors"] == []
 
 
-def test_a_cluster_is_called_by_the_entity_at_its_centre(api, namespace):
+def test_a_cluster_is_named_after_the_entity_at_its_centre(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
     Memory.objects.filter(pk=memories["hub"].pk).update(entity_system="crm", entity_id="1", entity_name="Northwind")
     assert [each["label"] for each in get_graph(api)["clusters"]] == ["Northwind"]
 
 
-def test_bridges_and_connectors_are_those_without_which_it_falls_apart():
-    """Against the definition itself, on random graphs: take it out, and count what hangs together."""
+def test_bridges_and_connectors_agree_with_their_definition_on_random_graphs():
+    """The definition: remove the connection or the node, and count what is still connected."""
     for seed in range(20):
         lots = random.Random(seed)
         pairs = [pair for pair in combinations(range(14), 2) if lots.random() < 0.14]
         found = compute_bridges(14, pairs)
-        told = analysis.build_analysis(
+        result = analysis.build_analysis(
             analysis.GraphState(1, 1, 14, len(pairs), frozenset()), [(build_id(a), build_id(b)) for a, b in pairs]
         )
-        assert {frozenset(map(str, each.ids)): each.separates for each in told.bridges} == found[0]
-        assert {str(each.ids[0]): each.separates for each in told.connectors} == found[1]
+        assert {frozenset(map(str, each.ids)): each.separates for each in result.bridges} == found[0]
+        assert {str(each.ids[0]): each.separates for each in result.connectors} == found[1]
 
 
 def build_id(number: int) -> str:
@@ -183,14 +178,14 @@ def find_component(start: int, pairs: list[tuple[int, int]]) -> set[int]:
     return reached
 
 
-def test_a_bridge_tells_the_types_between_its_two_memories_in_the_direction_of_the_oldest(api, namespace):
+def test_a_bridge_lists_the_relationship_types_in_the_direction_of_the_oldest(api, namespace):
     memories = create_graph(namespace, [("a", "b")])
     create_relationship(memories["b"], memories["a"], "answers")
     [bridge] = get_graph(api)["bridges"]
     assert (get_ends(bridge), bridge["types"], bridge["separates"]) == (("a", "b"), ["answers", "relates_to"], 1)
 
 
-def test_memories_without_relationships_count_and_have_no_place(api, namespace):
+def test_memories_without_relationships_are_counted_and_not_listed(api, namespace):
     create_graph(namespace, [("a", "b")], alone=["c", "d"])
     found = get_graph(api)
     assert (found["memories"], found["relationships"], found["connected"]) == (4, 1, 2)
@@ -204,7 +199,7 @@ def test_a_user_without_relationships_has_an_empty_graph(api, namespace):
     assert found["central"] == found["clusters"] == found["bridges"] == found["connectors"] == []
 
 
-def test_limit_bounds_each_list_and_totals_count_all(api, namespace):
+def test_limit_bounds_each_list_and_not_the_totals(api, namespace):
     create_graph(namespace, STAR_PAIRS)
     found = get_graph(api, limit=2)
     assert [len(found[kind]) for kind in ("central", "clusters", "bridges", "connectors")] == [2, 1, 2, 1]
@@ -222,18 +217,18 @@ def test_members_of_a_cluster_are_bounded_and_its_size_is_not(api, namespace, mo
     assert cluster["members"][0] == str(memories["hub"].pk)
 
 
-def test_who_is_not_known_is_404(api, namespace, outsider):
+def test_an_unknown_user_is_404(api, namespace, outsider):
     create_graph(namespace, STAR_PAIRS)
     assert is_problem(api.get("/users/ben/graph"), 404)
     assert is_problem(outsider.get("/users/ada/graph"), 404)
 
 
-def test_a_user_id_may_hold_slashes(api, namespace):
+def test_a_user_id_may_contain_slashes(api, namespace):
     create_graph(namespace, STAR_PAIRS, user="team/ada")
     assert get_graph(api, "team/ada")["memories"] == 11
 
 
-def test_others_of_the_same_name_and_other_users_are_not_seen(api, namespace, elsewhere):
+def test_other_users_and_other_namespaces_are_not_included(api, namespace, elsewhere):
     create_graph(namespace, [("a", "b")])
     create_graph(elsewhere, STAR_PAIRS)
     create_graph(namespace, build_ring(RING_NAMES), user="ben")
@@ -242,17 +237,17 @@ def test_others_of_the_same_name_and_other_users_are_not_seen(api, namespace, el
     assert list_beginnings(found["central"]) == ["a", "b"]
 
 
-def test_a_known_shape_takes_three_statements_and_is_the_same(api, namespace, takes):
+def test_a_cached_analysis_takes_three_statements_and_is_the_same(api, namespace, takes):
     create_graph(namespace, [*STAR_PAIRS, ("hub", "ring 0"), *build_ring(RING_NAMES)])
     with takes(5):
         first = get_graph(api)
     with takes(3):
         assert get_graph(api) == first
-    analysis._cache.clear()
+    clear_all_caches()
     assert get_graph(api) == first
 
 
-def test_every_kind_of_change_is_seen_at_once(api, namespace):
+def test_every_kind_of_change_is_visible_at_once(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     added = create_relationship(memories["leaf 0"], memories["leaf 1"])
@@ -276,7 +271,7 @@ def build_relationship(memories: dict, start: str, finish: str) -> Relationship:
     return Relationship(from_memory=memories[start], to_memory=memories[finish], **fixed)
 
 
-def test_a_removal_and_an_addition_between_two_looks_are_seen(api, namespace):
+def test_a_removal_and_an_addition_between_two_requests_are_visible(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     Relationship.objects.filter(to_memory=memories["leaf 9"]).delete()
@@ -286,7 +281,7 @@ def test_a_removal_and_an_addition_between_two_looks_are_seen(api, namespace):
     assert found["central"][0]["degree"] == 9
 
 
-def test_summing_up_the_totals_hides_no_change(api, namespace):
+def test_compacting_the_totals_hides_no_change(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
     compact_totals()
     get_graph(api)
@@ -297,18 +292,17 @@ def test_summing_up_the_totals_hides_no_change(api, namespace):
     assert get_graph(api)["bridge_total"] == 7
 
 
-def test_who_ends_later_with_earlier_numbers_is_seen(api, namespace):
-    """A number is given when a row is written and not when its transaction ends: the last one may stand still."""
+def test_a_transaction_that_commits_later_with_a_lower_id_changes_the_state(namespace):
+    """An id is assigned when a row is written and not when its transaction commits: the highest may stay the same."""
     create_graph(namespace, STAR_PAIRS)
-    get_graph(api)
-    known = analysis._cache[namespace.pk, "ada"][0]
+    known = analysis.fetch_state(namespace.pk, "ada")
     for earlier, change in ((-1, 1), (-2, -1)):
         UserTotal.objects.create(id=earlier, namespace=namespace, user_id="ada", relationships=change)
     assert analysis.fetch_state(namespace.pk, "ada").last_change == known.last_change
     assert analysis.fetch_state(namespace.pk, "ada") != known
 
 
-def test_what_expires_goes_without_a_change(api, namespace):
+def test_an_expired_memory_is_left_out_without_a_change_of_the_totals(api, namespace):
     memories = create_graph(namespace, [*STAR_PAIRS, ("leaf 0", "leaf 1")])
     assert get_graph(api)["memories"] == 11
     Memory.objects.filter(pk=memories["leaf 0"].pk).update(expires_at=timezone.now())
@@ -319,8 +313,8 @@ def test_what_expires_goes_without_a_change(api, namespace):
     assert get_graph(api)["memories"] == 11
 
 
-@pytest.mark.parametrize("limit", ["MEMORIES_AT_MOST", "RELATIONSHIPS_AT_MOST"])
-def test_a_graph_above_the_bounds_is_409_and_says_so(api, namespace, monkeypatch, limit):
+@pytest.mark.parametrize("limit", ["MAX_GRAPH_MEMORIES", "MAX_GRAPH_RELATIONSHIPS"])
+def test_a_graph_above_the_bounds_is_409_with_a_reason(api, namespace, monkeypatch, limit):
     create_graph(namespace, STAR_PAIRS)
     monkeypatch.setattr(analysis, limit, 9)
     response = api.get("/users/ada/graph")
@@ -329,18 +323,18 @@ def test_a_graph_above_the_bounds_is_409_and_says_so(api, namespace, monkeypatch
     assert "10 relationships" in response.json()["detail"]
 
 
-def test_only_so_many_shapes_are_kept_and_the_oldest_goes(api, namespace, monkeypatch):
-    monkeypatch.setattr(analysis, "MAX_CACHED_ANALYSES", 2)
+def test_only_so_many_analyses_are_cached_and_the_least_recently_used_leaves(api, namespace, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "analysis_cache", Cache(2))
     for user in ("ada", "ben", "cem"):
         create_graph(namespace, [("a", "b")], user=user)
     for user in ("ada", "ben", "ada", "cem"):
         get_graph(api, user)
-    assert [user for _, user in analysis._cache] == ["ada", "cem"]
+    assert {user for (_, user), _ in analysis_cache.analysis_cache.items()} == {"ada", "cem"}
 
 
-def test_places_in_a_picture_differ_and_lie_within_it(namespace):
+def test_positions_in_a_picture_are_distinct_and_within_it(namespace):
     create_graph(namespace, [*STAR_PAIRS, *build_ring(RING_NAMES)], alone=["a"])
-    found = analysis.analyse_graph(namespace.pk, "ada")
+    found = analysis_cache.get_analysis(namespace.pk, "ada")
     assert len(set(found.layout)) == len(found.layout) == 15
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in found.layout)
     assert found.layout is found.layout
@@ -348,7 +342,7 @@ def test_places_in_a_picture_differ_and_lie_within_it(namespace):
 
 @pytest.fixture
 def computing(monkeypatch) -> list[object]:
-    """What connection each computation had, the slow way."""
+    """Slow computations down, and record the database connection that each one holds."""
     held = []
 
     def slow(*given):
@@ -360,39 +354,50 @@ def computing(monkeypatch) -> list[object]:
     return held
 
 
+class RecordingLock:
+    """A lock that records the connection of each thread that acquires it."""
+
+    def __init__(self) -> None:
+        self.connections: list[object] = []
+
+    def acquire(self, timeout: float) -> bool:
+        self.connections.append(connection.connection)
+        return True
+
+    def release(self) -> None:
+        pass
+
+
 @contextmanager
-def holding_computation(namespace: Namespace, users: Sequence[str], monkeypatch) -> Iterator[None]:
-    """While this lasts, the shapes of these users are being worked out."""
-    begun, go = {user: Event() for user in users}, Event()
+def holding_computation(namespace: Namespace, user: str, monkeypatch) -> Iterator[None]:
+    """While the block runs, another thread computes this user's analysis."""
+    begun, go = Event(), Event()
 
-    def held_up(user: str, work: Callable, *given):
+    def wait_and_find_clusters(*given):
         monkeypatch.setattr(analysis, "find_clusters", louvain.find_clusters)
-        begun[user].set()
+        begun.set()
         assert go.wait(30)
-        return work(*given)
+        return louvain.find_clusters(*given)
 
-    def ask(user: str) -> None:
+    def request() -> None:
         try:
-            analysis.analyse_graph(namespace.pk, user)
+            analysis_cache.get_analysis(namespace.pk, user)
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(len(users)) as pool:
-        asked = []
-        for user in users:
-            monkeypatch.setattr(analysis, "find_clusters", partial(held_up, user, louvain.find_clusters))
-            asked.append(pool.submit(ask, user))
-            assert begun[user].wait(30)
+    monkeypatch.setattr(analysis, "find_clusters", wait_and_find_clusters)
+    with ThreadPoolExecutor(1) as pool:
+        requested = pool.submit(request)
         try:
+            assert begun.wait(30)
             yield
         finally:
             go.set()
-    for each in asked:
-        each.result()
+    requested.result()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_who_ask_at_once_for_one_user_wait_for_one_computation(api, namespace, computing):
+def test_eight_requests_at_once_for_one_user_wait_for_one_computation(api, namespace, computing):
     create_graph(namespace, STAR_PAIRS)
     answers = run_at_once([lambda: get_graph(api)] * 8)
     assert len(computing) == 1
@@ -404,11 +409,11 @@ def test_no_connection_is_held_while_computing_and_none_while_waiting(api, names
     create_graph(namespace, STAR_PAIRS)
     assert get_graph(api)["connected"] == 11
     assert computing == [None]
-    waiting = []
-    monkeypatch.setattr(analysis, "may_start", lambda whose: waiting.append(connection.connection) or True)
-    analysis._cache.clear()
+    waiting = RecordingLock()
+    monkeypatch.setattr(analysis_cache, "COMPUTATION", waiting)
+    clear_all_caches()
     get_graph(api)
-    assert waiting == [None]
+    assert waiting.connections == [None]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -416,17 +421,17 @@ def test_a_transaction_keeps_its_connection(namespace, computing):
     create_graph(namespace, STAR_PAIRS)
     with transaction.atomic():
         create_graph(namespace, [("a", "b")], user="ben")
-        assert analysis.analyse_graph(namespace.pk, "ben").connected == 2
+        assert analysis_cache.get_analysis(namespace.pk, "ben").connected == 2
     assert None not in computing
     assert Memory.objects.filter(user_id="ben").count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_third_while_two_are_worked_out_is_told_to_come_back(api, namespace, monkeypatch):
-    monkeypatch.setattr(analysis, "ANALYSIS_WAIT_SECONDS", 0.3)
-    for user in ("ada", "ben", "cem"):
+def test_a_request_during_a_long_computation_is_refused_after_a_while(api, namespace, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "MAX_WAIT_SECONDS", 0.3)
+    for user in ("ada", "cem"):
         create_graph(namespace, STAR_PAIRS, user=user)
-    with holding_computation(namespace, ["ada", "ben"], monkeypatch):
+    with holding_computation(namespace, "ada", monkeypatch):
         begun = monotonic()
         answers = [api.get(f"/users/{user}/graph") for user in ("cem", "ada")]
         assert monotonic() - begun < 10
@@ -434,34 +439,33 @@ def test_a_third_while_two_are_worked_out_is_told_to_come_back(api, namespace, m
         assert is_problem(response, 503)
         assert response["Retry-After"] == "5"
     assert get_graph(api, "cem")["connected"] == 11
-    assert not analysis._running
+    assert not analysis_cache.COMPUTATION.locked()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_long_line_is_not_joined(api, namespace, monkeypatch):
+def test_no_more_requests_wait_than_there_are_slots(api, namespace, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "WAITING_SLOTS", BoundedSemaphore(1))
     create_graph(namespace, STAR_PAIRS)
-    places = 0
-    while analysis.WAITING_SLOTS.acquire(blocking=False):
-        places += 1
     begun = monotonic()
-    assert is_problem(api.get("/users/ada/graph"), 503)
-    assert monotonic() - begun < analysis.ANALYSIS_WAIT_SECONDS
-    analysis.WAITING_SLOTS.release(places)
-    assert get_graph(api)["connected"] == 11
+    with analysis_cache.WAITING_SLOTS:
+        assert is_problem(api.get("/users/ada/graph"), 503)
+    assert monotonic() - begun < analysis_cache.MAX_WAIT_SECONDS
+    for _ in range(2):
+        assert get_graph(api)["connected"] == 11
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_waited_sees_what_changed_since_the_computation_began(namespace, monkeypatch):
+def test_a_request_that_waited_sees_changes_since_the_computation_began(namespace, monkeypatch):
     memories = create_graph(namespace, STAR_PAIRS)
 
     def look() -> int:
         try:
-            return analysis.analyse_graph(namespace.pk, "ada").relationships
+            return analysis_cache.get_analysis(namespace.pk, "ada").relationships
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
-        with holding_computation(namespace, ["ada"], monkeypatch):
+        with holding_computation(namespace, "ada", monkeypatch):
             create_relationship(memories["leaf 0"], memories["leaf 1"])
             seen = pool.submit(look)
             sleep(0.3)
@@ -469,34 +473,34 @@ def test_who_waited_sees_what_changed_since_the_computation_began(namespace, mon
         assert seen.result(30) == 11
 
 
-def test_a_failure_leaves_the_turn_to_others(api, namespace, monkeypatch):
+def test_a_failed_computation_does_not_block_the_next_one(api, namespace, monkeypatch):
     create_graph(namespace, STAR_PAIRS)
-    monkeypatch.setattr(analysis, "build_analysis", lambda *given: 1 / 0)
+    monkeypatch.setattr(analysis_cache, "build_analysis", lambda *given: 1 / 0)
     assert is_problem(api.get("/users/ada/graph"), 500)
     monkeypatch.undo()
     assert get_graph(api)["connected"] == 11
 
 
-def test_a_large_graph_is_answered_as_it_was_a_moment_ago_but_not_longer(api, namespace, monkeypatch):
-    monkeypatch.setattr(analysis, "LARGE_GRAPH_RELATIONSHIPS", 9)
+def test_a_large_graph_may_be_answered_from_the_cache_for_a_while_after_a_change(api, namespace, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_RELATIONSHIPS", 9)
     memories = create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     create_relationship(memories["leaf 0"], memories["leaf 1"])
     assert get_graph(api)["relationships"] == 10
     memories["leaf 9"].delete()
     assert "leaf 9" not in list_beginnings(get_graph(api, limit=100)["central"])
-    monkeypatch.setattr(analysis, "LARGE_GRAPH_CACHE_SECONDS", 0)
+    monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_CACHE_SECONDS", 0)
     assert get_graph(api)["relationships"] == 10
     assert get_graph(api)["connected"] == 10
 
 
-def test_an_erased_user_is_not_known_however_large_he_was(api, namespace, monkeypatch):
-    monkeypatch.setattr(analysis, "LARGE_GRAPH_RELATIONSHIPS", 1)
+def test_the_analysis_of_an_erased_user_is_not_served_however_large_the_graph_was(api, namespace, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_RELATIONSHIPS", 1)
     create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     Memory.objects.filter(user_id="ada").delete()
-    with pytest.raises(Problem, match="Nothing is known"):
-        analysis.analyse_graph(namespace.pk, "ada")
+    with pytest.raises(NotFound, match="Nothing is known"):
+        analysis_cache.get_analysis(namespace.pk, "ada")
 
 
 def generate_random_pairs(count: int, pairs: int) -> list[tuple[int, int]]:
@@ -506,19 +510,19 @@ def generate_random_pairs(count: int, pairs: int) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def test_a_random_graph_at_the_bounds_does_not_take_long():
-    """They have no clusters to speak of, which takes longest to find out: about a second, generously bounded; ten where
-    sweeps go over all nodes until none moves."""
+def test_a_random_graph_at_the_bounds_is_analysed_in_seconds():
+    """A random graph has hardly any clusters, which is the slowest case: about a second, and ten seconds with sweeps over
+    all nodes until none moves. The bound is generous."""
     count, total = analysis.MAX_GRAPH_MEMORIES, analysis.MAX_GRAPH_RELATIONSHIPS
     assert (count, total) >= (10_000, 20_000)
     pairs = [(build_id(a), build_id(b)) for a, b in generate_random_pairs(count, total)]
     begun = process_time()
-    told = analysis.build_analysis(analysis.GraphState(1, 1, count, total, frozenset()), pairs)
+    result = analysis.build_analysis(analysis.GraphState(1, 1, count, total, frozenset()), pairs)
     assert process_time() - begun < 6
-    assert told.connected > 0.95 * count
+    assert result.connected > 0.95 * count
 
 
-def test_clusters_are_as_good_as_they_are_elsewhere():
+def test_clusters_have_the_modularity_that_networkx_reaches():
     """Modularity of Louvain's clusters by networkx 3.6 in this random graph: 0.391 to 0.399, depending on the seed."""
     pairs = generate_random_pairs(500, 1500)
     assert compute_modularity(louvain.find_clusters(pairs, 500), pairs) > 0.385
@@ -530,7 +534,7 @@ def compute_modularity(cluster: list[int], pairs: list[tuple[int, int]]) -> floa
     return inside - sum((n / (2 * len(pairs))) ** 2 for n in degrees.values())
 
 
-def test_the_work_is_bounded_whatever_the_graph(monkeypatch):
+def test_clustering_stops_at_its_bounds(monkeypatch):
     monkeypatch.setattr(louvain, "MAX_VISITS_PER_END", 0)
     assert louvain.find_clusters([(0, 1), (1, 2)], 3) == [0, 1, 2]
     monkeypatch.setattr(louvain, "MAX_VISITS_PER_END", 20)

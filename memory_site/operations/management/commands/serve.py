@@ -21,7 +21,7 @@ from memory_site.embedded.processes import Child
 from memory_site.embedded.services import launch_servers
 from memory_site.embedded.supervisor import Supervisor
 from sessions_app.bootstrap import create_first_credentials
-from sessions_app.commands import first_line
+from sessions_app.commands import get_first_line
 
 EXIT_USAGE_ERROR = 2
 #: Seconds until the web server must have answered, and deaths of one program until we say that it will not.
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         except DataDirectoryError as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from error
         except OperationalError as error:
-            raise CommandError(f"The database cannot be used: {first_line(error)}") from error
+            raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
         except KeyboardInterrupt:
             self.stdout.write("stopped")
 
