@@ -1,4 +1,4 @@
-"""Which folders callers of the API may have read into memories."""
+"""The folders that API clients may ingest: those inside INGESTION_ROOTS."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from django.conf import settings
 
 
 def is_within_roots(folder: str | Path) -> bool:
-    """Whether it lies inside INGESTION_ROOTS, with links resolved, as they are now."""
-    # Not Path.resolve, which complains of loops, and so would tell of those outside.
-    found = Path(os.path.realpath(folder))
-    return any(found.is_relative_to(os.path.realpath(root)) for root in settings.INGESTION_ROOTS)
+    """Return whether the folder lies inside INGESTION_ROOTS, with symbolic links resolved on both sides."""
+    # Not Path.resolve: it raises for a loop of links, which would reveal what exists outside the roots.
+    resolved = Path(os.path.realpath(folder))
+    return any(resolved.is_relative_to(os.path.realpath(root)) for root in settings.INGESTION_ROOTS)

@@ -1,4 +1,4 @@
-"""Texts cut into chunks that a model can use, at boundaries a reader would choose."""
+"""Splitting of texts into chunks that fit an embedding model, at natural boundaries."""
 
 import re
 from bisect import bisect_left
@@ -10,10 +10,10 @@ from django.utils.module_loading import import_string
 
 from memory_site.core.http.fields import check_visible
 
-#: Characters of a line, and of white space, that nobody wrote by hand. A splitter takes minutes over such a line and
-#: dies of such white space, so it gets the line in slices, which share some characters, and the white space not at all.
+#: Lengths in characters of a line and of white space that are certainly generated. A splitter takes minutes for such a
+#: line and crashes on such white space: the line is passed in overlapping slices, the white space is dropped.
 MAX_LINE_LENGTH, MAX_SPACE_LENGTH, SLICE_LENGTH, SLICE_OVERLAP = 5_000, 200, 4_000, 60
-# Larger programs were written by programs, and their structure may take minutes to find.
+# Larger programs are generated, and parsing them may take minutes: they are split as plain text.
 MAX_PROGRAM_LENGTH = 2**18
 LEADING_BLANK_LINES = re.compile(r"(?:\s*\n)?")
 OVERSIZED_RUN = re.compile(rf"(?P<space>\s{{{MAX_SPACE_LENGTH},}})|(?P<line>[^\n]{{{MAX_LINE_LENGTH},}})")
@@ -21,7 +21,7 @@ OVERSIZED_RUN = re.compile(rf"(?P<space>\s{{{MAX_SPACE_LENGTH},}})|(?P<line>[^\n
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a text: lines are counted from 1, the last one included."""
+    """A part of a text. Lines are counted from 1; `end_line` is included."""
 
     content: str
     position: int
@@ -30,37 +30,44 @@ class Chunk:
 
 
 def split_into_chunks(text: str, kind: str = "") -> list[Chunk]:
-    """`kind` is the file's suffix without its dot; a splitter may cut by the structure it tells of."""
+    """Split a text. `kind` is the file's suffix without its dot; a splitter may use the structure it implies."""
     return [Chunk(content, place, *lines) for place, (content, lines) in enumerate(iter_chunks(text, kind))]
 
 
 def iter_chunks(text: str, kind: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    pieces = import_string(settings.SPLITTER)
-    ends = [place for place, character in enumerate(text) if character == "\n"]
+    """Yield (content, (first line, last line)) of each chunk, without leading blank lines."""
+    split_into_pieces = import_string(settings.SPLITTER)
+    newlines = [offset for offset, character in enumerate(text) if character == "\n"]
     structure = "" if kind == "py" and len(text) > MAX_PROGRAM_LENGTH else kind
-    for start, stretch, how in iter_segments(text, structure):
-        for offset, content in pieces(stretch, how):
-            if is_visible(content):
-                blank = LEADING_BLANK_LINES.match(content).end()
-                first, last = start + offset + blank, start + offset + len(content.rstrip()) - 1
-                yield content[blank:], (bisect_left(ends, first) + 1, bisect_left(ends, last) + 1)
+    for start, segment, segment_kind in iter_segments(text, structure):
+        for offset, content in split_into_pieces(segment, segment_kind):
+            if has_visible_text(content):
+                visible = content[count_leading_blank_characters(content) :]
+                first = start + offset + len(content) - len(visible)
+                last = start + offset + len(content.rstrip()) - 1
+                yield visible, (bisect_left(newlines, first) + 1, bisect_left(newlines, last) + 1)
+
+
+def count_leading_blank_characters(content: str) -> int:
+    match = LEADING_BLANK_LINES.match(content)
+    return match.end() if match else 0
 
 
 def iter_segments(text: str, kind: str) -> Iterator[tuple[int, str, str]]:
-    """Where each begins, itself, and how it is cut: ordinary text is one, a line of monstrous length is many."""
+    """Yield (offset, text, kind) of each segment: ordinary text is one, an oversized line is several slices."""
     done = 0
-    for found in OVERSIZED_RUN.finditer(text):
-        yield done, text[done : found.start()], kind
-        if found["line"]:
+    for run in OVERSIZED_RUN.finditer(text):
+        yield done, text[done : run.start()], kind
+        if run["line"]:
             yield from (
                 (start, text[start : start + SLICE_LENGTH + SLICE_OVERLAP], "")
-                for start in range(*found.span(), SLICE_LENGTH)
+                for start in range(*run.span(), SLICE_LENGTH)
             )
-        done = found.end()
+        done = run.end()
     yield done, text[done:], kind
 
 
-def is_visible(content: str) -> bool:
+def has_visible_text(content: str) -> bool:
     try:
         return bool(check_visible(content))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which files of a folder are documents: by git where there is a checkout, else by its .gitignore files."""
+"""Discovery and reading of a folder's files: listed by git in a checkout, else by walking with .gitignore rules."""
 
 import os
 import stat
@@ -10,26 +10,28 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 DEFAULT_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml")
-#: Never, wherever they lie and whether or not anybody ignores them.
+#: Excluded at every level, whether or not a .gitignore names them.
 EXCLUDED_NAMES = frozenset({".git", "__pycache__", "node_modules"})
 MAX_FILE_BYTES = 2 * 2**20
 GIT_TIMEOUT_SECONDS = 60
-# A foreign checkout is read, and may not have us run what its configuration names.
+# The checkout may be hostile: its configuration must not make git run a program.
 GIT_COMMAND = ("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false")
 
 
 class NotIngestible(Exception):
-    """A file or folder that cannot be taken; the text says why, in a sentence for people."""
+    """A file or folder that cannot be ingested; the message is a sentence that gives the reason."""
 
 
 class UnreadableFile(NotIngestible):
-    """It cannot be read just now; nobody knows what is in it."""
+    """A file or folder that cannot be read at the moment: its stored documents must stay."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that may be a document: `path` below the root, with forward slashes. One that ends with a slash is a
-    folder that cannot be listed, and stands for whatever is in it."""
+    """A candidate document. `path` is relative to the root, with forward slashes.
+
+    A path that ends with a slash is a folder that cannot be listed; it stands for everything in it.
+    """
 
     path: str
     location: Path
@@ -40,26 +42,29 @@ class SourceFile:
 
 
 def find_files(root: Path, suffixes: tuple[str, ...] = DEFAULT_SUFFIXES) -> list[SourceFile]:
-    """All of the folder, sorted by path. Raises NotIngestible when it is none, or cannot be read."""
+    """Return the folder's files with these suffixes, sorted by path, then the folders that cannot be listed.
+
+    Raises NotIngestible when the root is not a folder or cannot be read.
+    """
     suffixes = tuple(suffix.lower() for suffix in suffixes)
     try:
         if not root.is_dir():
             raise NotIngestible("There is no such folder." if not root.exists() else "This is not a folder.")
-        found = set(list_git_files(root) if is_checkout(root) else walk_folder(root))
+        paths = set(list_git_files(root) if is_checkout(root) else walk_folder(root))
     except OSError as error:
         raise NotIngestible(f"The folder cannot be read: {error.strerror}.") from error
-    closed = tuple(path for path in found if path.endswith("/"))
-    wanted = {path for path in found if is_wanted(path, suffixes) and not path.startswith(closed)}
-    present = (path for path in wanted if not is_missing(root / path))
-    return [SourceFile(path, root / path) for path in sorted([*present, *closed])]
+    unlistable = tuple(path for path in paths if path.endswith("/"))
+    selected = {path for path in paths if is_selected(path, suffixes) and not path.startswith(unlistable)}
+    present = (path for path in selected if not is_missing(root / path))
+    return [SourceFile(path, root / path) for path in sorted([*present, *unlistable])]
 
 
-def is_wanted(path: str, suffixes: tuple[str, ...]) -> bool:
+def is_selected(path: str, suffixes: tuple[str, ...]) -> bool:
     return path.lower().endswith(suffixes) and not EXCLUDED_NAMES & set(path.split("/"))
 
 
 def is_missing(location: Path) -> bool:
-    """What cannot be looked at may well be there."""
+    """Return whether the file certainly does not exist; one that cannot be examined may exist."""
     try:
         location.lstat()
     except OSError as error:
@@ -68,26 +73,28 @@ def is_missing(location: Path) -> bool:
 
 
 def is_checkout(root: Path) -> bool:
-    """Whether git knows the folder, which a checkout around it may ignore."""
+    """Return whether git tracks the folder: a checkout around it may ignore it."""
     return run_git(root, "check-ignore", "--quiet", ".")[0] == 1
 
 
 def list_git_files(root: Path) -> Iterator[str]:
-    """Tracked and new files that are not ignored, and folders as from_disk gives them. Raises NotIngestible rather than
-    to give only some."""
-    code, listing, complaints = run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    """Yield tracked and untracked files that are not ignored, and unlistable folders as `walk_folder` does.
+
+    Raises NotIngestible when git fails, rather than yield an incomplete list.
+    """
+    code, listing, warnings = run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if code:
         raise NotIngestible("git cannot list the folder.")
-    found = (os.fsdecode(path) for path in listing.split(b"\0") if path)
-    yield from (path for path in found if not path.endswith("/"))  # other checkouts inside of this one
-    if complaints:  # it leaves out what it cannot list, and says so in words of its own
+    paths = (os.fsdecode(path) for path in listing.split(b"\0") if path)
+    yield from (path for path in paths if not path.endswith("/"))  # a slash marks a nested checkout
+    if warnings:  # git omits what it cannot list and only prints a localised warning
         yield from (path for path in walk_folder(root) if path.endswith("/"))
 
 
 def run_git(root: Path, *arguments: str) -> tuple[int, bytes, bytes]:
-    """Exit code, output and complaints; 127 where there is no git. Raises NotIngestible when it takes too long."""
+    """Return exit code, stdout and stderr; the code is 127 where git is missing. Raises NotIngestible on a timeout."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (no shell; the arguments are constants and the folder behind -C)
             [*GIT_COMMAND, "-C", str(root), *arguments], capture_output=True, timeout=GIT_TIMEOUT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
@@ -98,26 +105,29 @@ def run_git(root: Path, *arguments: str) -> tuple[int, bytes, bytes]:
 
 
 def walk_folder(root: Path) -> Iterator[str]:
-    """Every file but the ignored ones, and with a slash at its end every folder that cannot be listed; links to folders
-    are not followed, so there are no loops. Raises OSError when the root cannot be listed."""
+    """Yield every file that is not ignored, and every folder that cannot be listed, with a slash at its end.
+
+    Links to folders are not followed, so there are no loops. Raises OSError when the root cannot be listed.
+    """
     rules: dict[Path, GitIgnoreSpec] = {}
-    closed: list[OSError] = []
-    for folder, folders, names in os.walk(root, onerror=closed.append):
-        here = Path(folder)
+    errors: list[OSError] = []
+    for folder_name, subfolders, names in os.walk(root, onerror=errors.append):
+        folder = Path(folder_name)
         if ".gitignore" in names:
-            rules[here] = read_gitignore(here / ".gitignore")
-        folders[:] = [
-            name for name in folders if name not in EXCLUDED_NAMES and not is_ignored(here / name, rules, "/")
+            rules[folder] = read_gitignore(folder / ".gitignore")
+        subfolders[:] = [
+            name for name in subfolders if name not in EXCLUDED_NAMES and not is_ignored(folder / name, rules, "/")
         ]
-        yield from ((here / name).relative_to(root).as_posix() for name in names if not is_ignored(here / name, rules))
-    for error in closed:
+        files = (folder / name for name in names if not is_ignored(folder / name, rules))
+        yield from (file.relative_to(root).as_posix() for file in files)
+    for error in errors:
         if Path(error.filename) == root:
             raise error
         yield Path(error.filename).relative_to(root).as_posix() + "/"
 
 
 def read_gitignore(file: Path) -> GitIgnoreSpec:
-    """Lines that are no pattern say nothing, as for git, and neither does what is no file: a pipe would keep us."""
+    """Parse the patterns, ignoring invalid lines as git does. What is not a file is empty: a pipe would block."""
     try:
         lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     except OSError:
@@ -134,14 +144,14 @@ def is_pattern(line: str) -> bool:
 
 
 def is_ignored(path: Path, rules: dict[Path, GitIgnoreSpec], ending: str = "") -> bool:
-    """The rule nearest to the path decides; a rule that begins with ! keeps it."""
-    above = [folder for folder in path.parents if folder in rules]
-    said = (rules[folder].check_file(path.relative_to(folder).as_posix() + ending).include for folder in above)
-    return next((ignored for ignored in said if ignored is not None), False)
+    """Return what the nearest .gitignore with a matching rule decides; a rule that begins with ! includes the path."""
+    folders = [folder for folder in path.parents if folder in rules]
+    decisions = (rules[folder].check_file(path.relative_to(folder).as_posix() + ending).include for folder in folders)
+    return next((ignored for ignored in decisions if ignored is not None), False)
 
 
 def read_file(file: SourceFile, root: Path) -> bytes:
-    """The bytes. Raises NotIngestible."""
+    """Return the file's bytes. Raises NotIngestible, or UnreadableFile when it may be readable later."""
     if file.is_folder:
         raise UnreadableFile("It is a folder that cannot be listed.")
     try:
@@ -149,9 +159,9 @@ def read_file(file: SourceFile, root: Path) -> bytes:
         if not target.is_relative_to(top):
             raise NotIngestible("It is a link that leads out of the folder.")
         if EXCLUDED_NAMES & set(target.relative_to(top).parts):
-            raise NotIngestible("It is a link to what is never read.")
+            raise NotIngestible("It is a link to a file that is always excluded.")
         state = file.location.stat()
-        if not stat.S_ISREG(state.st_mode):  # before it is opened: a pipe would keep us waiting
+        if not stat.S_ISREG(state.st_mode):  # before opening: a pipe would block
             raise NotIngestible("It is not a file.")
         if state.st_size > MAX_FILE_BYTES:
             raise NotIngestible(f"It is larger than {MAX_FILE_BYTES // 2**20} MB.")
@@ -161,7 +171,7 @@ def read_file(file: SourceFile, root: Path) -> bytes:
 
 
 def decode_text(content: bytes) -> str:
-    """As text. Raises NotIngestible for what is none."""
+    """Decode UTF-8, with or without a byte order mark. Raises NotIngestible for anything else."""
     if b"\0" in content:
         raise NotIngestible("It is binary.")
     try:

@@ -1,4 +1,4 @@
-"""Where memories come from: Documents, whose chunks are memories, and the Ingestions that brought them."""
+"""Sources of memories: documents, whose chunks are memories, the ingestions that read them, and workflow executions."""
 
 from datetime import timedelta
 
@@ -12,18 +12,20 @@ from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
-#: A run that says nothing for so long has lost its worker.
+#: A run without a heartbeat for this long has lost its worker.
 WORKER_TIMEOUT = timedelta(seconds=60)
 
 
-class DocumentQuerySet(models.QuerySet):
+class DocumentQuerySet(models.QuerySet["Document"]):
     def in_namespace(self, namespace_id: int) -> "DocumentQuerySet":
         return self.filter(namespace_id=namespace_id)
 
 
 class Document(models.Model):
-    """A text that was cut into chunks: a file of a repository, by its path, or what a caller posted. Its chunks are
-    memories of type rag, and go with it."""
+    """A text that is stored in chunks: a file of a repository, identified by its path, or a text posted to the API.
+
+    The chunks are memories of type rag; deleting the document deletes them.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -31,7 +33,7 @@ class Document(models.Model):
     path = models.TextField(null=True, blank=True)
     title = models.CharField(max_length=255, null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    # SHA-256 of the bytes, so that an unchanged file costs one hash.
+    # SHA-256 of the bytes: an unchanged file is recognised by one hash.
     digest = models.BinaryField()
     size = models.PositiveIntegerField(help_text="bytes")
     chunk_count = models.PositiveIntegerField(default=0)
@@ -66,7 +68,7 @@ class IngestionStatus(models.TextChoices):
     FAILED = "failed"
 
 
-class IngestionQuerySet(models.QuerySet):
+class IngestionQuerySet(models.QuerySet["Ingestion"]):
     def in_namespace(self, namespace_id: int) -> "IngestionQuerySet":
         return self.filter(namespace_id=namespace_id)
 
@@ -74,7 +76,7 @@ class IngestionQuerySet(models.QuerySet):
         return self.filter(status__in=(IngestionStatus.PENDING, IngestionStatus.IN_PROGRESS))
 
     def due(self) -> "IngestionQuerySet":
-        """Not begun, or begun by somebody who has gone silent."""
+        """Filter to runs that no worker has started, or whose worker is silent; oldest first."""
         return self.filter(
             Q(status=IngestionStatus.PENDING)
             | Q(status=IngestionStatus.IN_PROGRESS, last_heartbeat_at__lt=Now() - WORKER_TIMEOUT)
@@ -82,13 +84,13 @@ class IngestionQuerySet(models.QuerySet):
 
 
 class Ingestion(models.Model):
-    """One run over a repository. The row is the queue as well: what is open and silent is taken up again."""
+    """One run over a repository. The row is also the queue entry: an open run without a heartbeat is restarted."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
     repo_id = models.CharField("repository", max_length=255)
     path = models.TextField()
-    # Whoever has the command line may have any folder read; then this is false.
+    # False for runs of the command line, which may read any folder.
     within_roots = models.BooleanField(default=True, help_text="Only while its folder lies inside INGESTION_ROOTS.")
     suffixes = ArrayField(models.CharField(max_length=32), default=list)
     status = models.CharField(max_length=16, choices=IngestionStatus, default=IngestionStatus.PENDING)
@@ -128,7 +130,7 @@ class Ingestion(models.Model):
 
     @property
     def is_allowed(self) -> bool:
-        """Whether its folder may be read still: a root may have been withdrawn since it was asked for."""
+        """Return whether the folder may still be read: INGESTION_ROOTS may have changed since the request."""
         return not self.within_roots or is_within_roots(self.path)
 
 
@@ -139,18 +141,17 @@ class ExecutionStatus(models.TextChoices):
     FAILED = "failed"
 
 
-#: What is over stays as it ended.
+#: Final statuses: they never change again.
 FINISHED_STATUSES = (ExecutionStatus.COMPLETED.value, ExecutionStatus.FAILED.value)
 
 
-class WorkflowExecutionQuerySet(models.QuerySet):
+class WorkflowExecutionQuerySet(models.QuerySet["WorkflowExecution"]):
     def in_namespace(self, namespace_id: int) -> "WorkflowExecutionQuerySet":
         return self.filter(namespace_id=namespace_id)
 
 
 class WorkflowExecution(models.Model):
-    """One run of a workflow, as the system that ran it tells it. `memory` is what is remembered of it, while that is
-    there."""
+    """One run of a workflow, as reported by the system that ran it. `memory` is null once its memory is deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -165,7 +166,7 @@ class WorkflowExecution(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_seconds = duration_field("started_at", "finished_at")
-    # The migration has PostgreSQL follow the reference.
+    # The foreign key is created in a migration: PostgreSQL sets it to null when the memory is deleted.
     memory = models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False,
         related_name="+",
@@ -195,7 +196,7 @@ class WorkflowExecution(models.Model):
             models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="execution_newest"),
             models.Index(F("created_at").desc(), F("id").desc(), name="execution_newest_of_all"),
             models.Index(F("namespace"), F("started_at"), name="execution_started"),
-            # For the database's own rule that forgets a deleted memory.
+            # For the foreign key's ON DELETE SET NULL.
             models.Index(F("memory"), name="execution_memory", condition=Q(memory__isnull=False)),
         ]
 

@@ -1,7 +1,7 @@
-"""From files to memories: a run compares the folder with what is kept, and does the difference.
+"""Ingestion of a folder: compare its files with the stored documents and apply the difference.
 
-Each document is a transaction of its own, so a run may be ended at any point and started again: what is done costs one
-hash then. Only one run of a repository is at work at a time; whoever works holds a lock that dies with its connection.
+Each document is written in its own transaction, so a run may be stopped at any point and started again; an unchanged
+document then costs one hash. An advisory lock, released with its connection, allows one run of a repository at a time.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
 
 MAX_REPORTED_SKIPS = 100
-#: Bytes: an entry of an index has no more room, beside the repository's name.
+#: Bytes: an index entry has no room for more, beside the repository's name.
 MAX_PATH_BYTES = 1_024
 COUNTER_FIELDS = (
     "documents_total",
@@ -39,16 +39,19 @@ COUNTER_FIELDS = (
     "documents_skipped",
     "chunks",
 )
-#: Seconds between two notes of how far a run is.
+#: Seconds between two updates of a run's progress.
 PROGRESS_INTERVAL_SECONDS = 0.3
-NO_DOCUMENTS_FOUND = "There is no document in this folder that could be taken."
+NO_DOCUMENTS_FOUND = "The folder contains no document that can be ingested."
 FOLDER_OUTSIDE_ROOTS = "The folder lies outside INGESTION_ROOTS."
-REPOSITORY_BUSY = "Another run of this repository is at work."
+REPOSITORY_BUSY = "Another run of this repository is in progress."
 
 
 def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
-    """Do a run, giving its row after each document. Raises AlreadyAtWork, also when somebody has done it meanwhile, and
-    what nobody foresaw; what is wrong with the folder is told in the row, which is then failed."""
+    """Run an ingestion to its end, yielding its row after each document.
+
+    Raises AlreadyRunning when another worker runs it or has finished it. An error of the folder (NotIngestible) is
+    stored in the row, which then has the status failed; other exceptions propagate.
+    """
     with lock_repository(ingestion.namespace_id, ingestion.repo_id):
         if not Ingestion.objects.open().filter(pk=ingestion.pk).exists():
             raise AlreadyRunning(REPOSITORY_BUSY)
@@ -70,48 +73,47 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
 
 
 def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[None]:
-    """Nobody else works on the repository inside the block. Raises AlreadyAtWork."""
+    """Hold the repository's advisory lock inside the block. Raises AlreadyRunning when it is taken."""
     return advisory_lock(f"ingestion {namespace_id} {repo_id}", REPOSITORY_BUSY)
 
 
 def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:
-    """The difference between the folder and what is kept, one document after the other. Raises NotIngestible."""
-    root, noted = Path(ingestion.path), time.monotonic()
-    kept = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
-    known = {path: bytes(digest) for path, digest in kept.values_list("path", "digest")}
-    gone = set(known)
-    found = prepare_run(ingestion, root)
-    for file in found:
-        if process_file(ingestion, file, root, known.get(file.path)):
+    """Apply the difference between the folder and the stored documents, file by file. Raises NotIngestible."""
+    root, reported_at = Path(ingestion.path), time.monotonic()
+    stored = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
+    digests = {str(path): bytes(digest) for path, digest in stored.values_list("path", "digest")}
+    gone = set(digests)
+    files = prepare_run(ingestion, root)
+    for file in files:
+        if process_file(ingestion, file, root, digests.get(file.path)):
             gone -= {path for path in gone if path.startswith(file.path)} if file.is_folder else {file.path}
-        if time.monotonic() - noted > PROGRESS_INTERVAL_SECONDS:
+        if time.monotonic() - reported_at > PROGRESS_INTERVAL_SECONDS:
             update_progress(ingestion, **get_counters(ingestion))
-            noted = time.monotonic()
+            reported_at = time.monotonic()
         yield ingestion
-    if all(file.is_folder for file in found):  # a disk that is not there looks the same, so nothing is deleted
+    if all(file.is_folder for file in files):  # an unmounted disk looks like an empty folder: delete nothing
         raise NotIngestible(NO_DOCUMENTS_FOUND)
-    ingestion.documents_deleted = kept.filter(path__in=gone).delete()[0]
+    ingestion.documents_deleted = stored.filter(path__in=gone).delete()[0]
 
 
 def prepare_run(ingestion: Ingestion, root: Path) -> list[SourceFile]:
-    """What there is to be taken. Raises NotIngestible."""
-    nothing_yet = dict.fromkeys(COUNTER_FIELDS, 0) | {"documents_total": None, "skipped": [], "error": ""}
-    update_progress(ingestion, **nothing_yet)
+    """Reset the counters and return the folder's files. Raises NotIngestible."""
+    counters: dict[str, Any] = dict.fromkeys(COUNTER_FIELDS, 0)
+    update_progress(ingestion, **counters | {"documents_total": None, "skipped": [], "error": ""})
     if not ingestion.is_allowed:
         raise NotIngestible(FOLDER_OUTSIDE_ROOTS)
-    found = find_files(root, tuple(ingestion.suffixes))
-    update_progress(ingestion, documents_total=len(found))
-    return found
+    files = find_files(root, tuple(ingestion.suffixes))
+    update_progress(ingestion, documents_total=len(files))
+    return files
 
 
-def process_file(ingestion: Ingestion, file: SourceFile, root: Path, known: bytes | None) -> bool:
-    """One file: nothing when it is unchanged, its chunks when it is not, a word when it cannot be taken. Whether what
-    is kept of it stays."""
+def process_file(ingestion: Ingestion, file: SourceFile, root: Path, stored_digest: bytes | None) -> bool:
+    """Store the file if it has changed, or record why it was skipped. Return whether its stored document stays."""
     ingestion.documents_done += 1
     try:
         content = read_file(file, root)
         digest = hashlib.sha256(content).digest()
-        if digest != known:
+        if digest != stored_digest:
             ingestion.chunks += save_file(ingestion, file, content, digest)
             ingestion.documents_changed += 1
     except NotIngestible as error:
@@ -123,47 +125,49 @@ def process_file(ingestion: Ingestion, file: SourceFile, root: Path, known: byte
 
 
 def escape_path(path: str) -> str:
-    """A path that can be stored, whatever bytes its name is made of."""
+    """Return the path with bytes that are not UTF-8 escaped, so that PostgreSQL can store it."""
     return path.encode(errors="backslashreplace").decode()
 
 
 def save_file(ingestion: Ingestion, file: SourceFile, content: bytes, digest: bytes) -> int:
-    """Raises NotIngestible. Returns the number of its chunks."""
+    """Store a file's document and chunks. Return the number of chunks. Raises NotIngestible."""
     if escape_path(file.path) != file.path:
         raise NotIngestible("Its name is not UTF-8.")
     if len(file.path.encode()) > MAX_PATH_BYTES:
         raise NotIngestible(f"Its path is longer than {MAX_PATH_BYTES:,} bytes.")
-    parts = split_into_chunks(decode_text(content), file.path.rpartition(".")[2].lower())
-    whose = {"namespace_id": ingestion.namespace_id, "repo_id": ingestion.repo_id, "path": file.path}
-    return save_document(whose, {"digest": digest, "size": len(content)}, parts)[1]
+    chunks = split_into_chunks(decode_text(content), file.path.rpartition(".")[2].lower())
+    identity = {"namespace_id": ingestion.namespace_id, "repo_id": ingestion.repo_id, "path": file.path}
+    return save_document(identity, {"digest": digest, "size": len(content)}, chunks)[1]
 
 
 @retry_on_deadlock
-def save_document(whose: Mapping[str, Any], facts: Mapping[str, Any], parts: Sequence[Chunk]) -> tuple[UUID, int]:
-    """A document and its chunks, in one transaction: chunks that were there already keep their vectors. Its id and the
-    number of its chunks."""
-    once = {part.content: part for part in reversed(parts)}  # what a text repeats is kept where it stands first
+def save_document(identity: Mapping[str, Any], fields: Mapping[str, Any], chunks: Sequence[Chunk]) -> tuple[UUID, int]:
+    """Store a document and its chunks in one transaction; unchanged chunks keep their vectors.
+
+    Return the document's id and the number of its distinct chunks.
+    """
+    distinct = {chunk.content: chunk for chunk in reversed(chunks)}  # of a repeated text the first position is stored
     with transaction.atomic():
         document, _ = Document.objects.update_or_create(
-            **whose, defaults={**facts, "chunk_count": len(once), "updated_at": Now()}
+            **identity, defaults={**fields, "chunk_count": len(distinct), "updated_at": Now()}
         )
-        memories = [build_chunk_memory(document, part) for part in once.values()]
+        memories = [build_chunk_memory(document, chunk) for chunk in distinct.values()]
         ids, _ = add_many(document.namespace_id, memories, document_id=document.pk) if memories else ([], 0)
         Memory.objects.filter(document_id=document.pk).exclude(pk__in=ids).delete()
     tasks.embedding_trigger.notify_on_commit()
-    return document.pk, len(once)
+    return document.pk, len(distinct)
 
 
-def build_chunk_memory(document: Document, part: Chunk) -> MemoryIn:
-    place = {"position": part.position, "start_line": part.start_line, "end_line": part.end_line}
+def build_chunk_memory(document: Document, chunk: Chunk) -> MemoryIn:
+    position = {"position": chunk.position, "start_line": chunk.start_line, "end_line": chunk.end_line}
     file = {"file_path": document.path} if document.path else {}
     title = {"title": document.title} if document.title else {}
-    return MemoryIn.model_construct(  # unchecked: metadata of the largest size grows beyond it here
-        content=part.content,
+    return MemoryIn.model_construct(  # unvalidated: metadata of the maximum size exceeds it here
+        content=chunk.content,
         memory_type=MemoryType.RAG,
         source_system="ingestion",
         repo_id=document.repo_id,
-        metadata={**document.metadata, **file, **title, **place, "document_id": str(document.pk)},
+        metadata={**document.metadata, **file, **title, **position, "document_id": str(document.pk)},
     )
 
 

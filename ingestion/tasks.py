@@ -1,4 +1,4 @@
-"""Ingestions that were asked for over the API, done by a worker."""
+"""Background task that runs the ingestions requested through the API."""
 
 import logging
 from threading import BoundedSemaphore
@@ -15,16 +15,18 @@ from memory_site.core.wakeup import TaskTrigger
 
 log = logging.getLogger(__name__)
 MAX_INGESTION_ATTEMPTS = 5
-GIVEN_UP_ERROR = f"Given up: {MAX_INGESTION_ATTEMPTS} workers were lost over it."
-UNEXPECTED_ERROR = "Ended by an error of ours; the worker's log knows more."
-# One at a time in one process, which leaves its other threads to other work.
+GIVEN_UP_ERROR = f"Given up after {MAX_INGESTION_ATTEMPTS} attempts: each worker was lost."
+UNEXPECTED_ERROR = "Failed with an unexpected error; see the worker's log."
+# One run at a time in a process, so that its other threads stay free for other tasks.
 INGESTION_SLOT = BoundedSemaphore(1)
 
 
 @shared_task
 def ingest_due() -> int:
-    """Do the runs nobody has begun, and those whose worker was lost; how many. Safe to run twice, in parallel, or
-    late: the row is the queue, and a run that is at work is left alone."""
+    """Run the ingestions that are due. Return how many.
+
+    Safe to run twice, in parallel, or late: the row is the queue, and a run in progress is skipped.
+    """
     if not INGESTION_SLOT.acquire(blocking=False):
         return 0
     try:
@@ -37,7 +39,7 @@ ingestion_trigger = TaskTrigger(ingest_due)
 
 
 def process_ingestion(ingestion: Ingestion) -> bool:
-    """Do one run to its end; whether it was ours to do."""
+    """Run one ingestion to its end. Return False when another worker runs it or its attempts are used up."""
     if ingestion.attempts >= MAX_INGESTION_ATTEMPTS:
         update_progress(ingestion, status=IngestionStatus.FAILED, error=GIVEN_UP_ERROR, finished_at=Now())
         return False
@@ -46,7 +48,7 @@ def process_ingestion(ingestion: Ingestion) -> bool:
             pass
     except AlreadyRunning:
         return False
-    except (OperationalError, InterfaceError):  # it stays open, and is taken up again
+    except (OperationalError, InterfaceError):  # the run stays open and is retried
         raise
     except Exception:
         log.exception("The ingestion %s failed", ingestion.pk)

@@ -32,6 +32,9 @@ from sessions_app.models import Namespace, namespace_key
 psycopg.adapters.register_dumper(HalfVector, HalfVectorDumper)
 psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
 
+MEMORY_TYPE_CHOICES = [(kind.value, kind.value) for kind in MemoryType]
+#: The check of every table with a column `memory_type`. A new type needs a migration of each.
+MEMORY_TYPE_IS_KNOWN = Q(memory_type__in=list(MemoryType))
 LABEL_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT_PERIOD = timedelta(days=30)
 #: Tags of memories that age does not make forgettable.
@@ -117,9 +120,7 @@ class Memory(models.Model):
     summary = models.TextField(null=True, blank=True)
     data = models.JSONField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    memory_type = models.CharField(
-        max_length=32, choices=[(kind.value, kind.value) for kind in MemoryType], default=MemoryType.AGENT
-    )
+    memory_type = models.CharField(max_length=32, choices=MEMORY_TYPE_CHOICES, default=MemoryType.AGENT)
     source_system = models.CharField(max_length=255)
     user_id = label_field("user")
     agent_id = label_field("agent")
@@ -183,7 +184,7 @@ class Memory(models.Model):
             models.UniqueConstraint(fields=["namespace", "owner", "id"], name="memory_of_owner"),
             models.CheckConstraint(condition=Q(base_relevance__range=(0, 1)), name="memory_base_relevance_is_0_to_1"),
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
-            models.CheckConstraint(condition=Q(memory_type__in=list(MemoryType)), name="memory_type_is_known"),
+            models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="memory_type_is_known"),
             models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),
             # Four times what one request may bring: storing the same content again unites, and may not do so for ever.
             models.CheckConstraint(condition=Q(tags__len__lte=256), name="memory_tags_are_bounded"),

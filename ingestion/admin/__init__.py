@@ -1,4 +1,4 @@
-"""The console's pages of documents, ingestions and workflow executions."""
+"""Admin pages of documents, ingestions and workflow executions."""
 
 from ingestion.admin.documents import DocumentAdmin as DocumentAdmin
 from ingestion.admin.ingestions import IngestionAdmin as IngestionAdmin

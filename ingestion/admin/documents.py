@@ -1,4 +1,4 @@
-"""The console's pages of ingestions and documents. They are read here, and deleted, never changed."""
+"""Admin pages of documents: read and delete, no editing."""
 
 from typing import Any
 
@@ -7,85 +7,31 @@ from django.contrib.admin.utils import flatten
 from django.core.paginator import Page, Paginator
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from ingestion.admin.shared import IngestionBaseAdmin, RepositoryFilter, build_admin_url
 from ingestion.models import Document
 from memories.admin.addresses import get_memory_url
 from memories.admin.memories import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
 from memories.models import Embedding, Memory
-from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
-from memory_site.core.admin.filters import ExactFilter, build_like_pattern
+from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, format_number, render_json, render_two_lines, truncate
 from sessions_app.admin.namespaces import NamespaceFilter
 
-#: How far a search looks: no index holds parts of paths, and there may be millions of them.
-MAX_SEARCHED_ROWS = 10_000
 CHUNKS_PER_PAGE = 50
-#: A chunk of more lines is folded up, and so many of them are shown then.
+#: A chunk of more lines is folded, with so many lines as a preview.
 MAX_UNFOLDED_LINES, FOLDED_PREVIEW_LINES = 20, 10
-#: Of one line, however long, this much is shown of a folded chunk.
+#: Characters of each line in the preview.
 LINE_PREVIEW_LENGTH = 1_000
-NOWRAP_HTML = '<span class="whitespace-nowrap">{}</span>'
-
-
-def search_newest(rows: QuerySet, text: str, *columns: str) -> QuerySet:
-    """Those among the newest of these rows that have the text in one of the columns, capitals and small letters
-    alike."""
-    newest = rows.order_by("-created_at", "-id").values("id", *columns)[:MAX_SEARCHED_ROWS]
-    sql, parameters = newest.query.sql_with_params()
-    matches = " OR ".join(f"{column} ILIKE %s" for column in columns)
-    found = RawSQL(
-        f"SELECT id FROM ({sql}) newest WHERE {matches}", [*parameters, *[build_like_pattern(text)] * len(columns)]
-    )
-    return rows.filter(pk__in=found)
-
-
-def build_admin_url(model: str, *args: object, what: str = "changelist", **parameters: object) -> str:
-    found = reverse(f"admin:ingestion_{model}_{what}", args=args)
-    return f"{found}?{urlencode(parameters)}" if parameters else found
-
-
-class IngestionBaseAdmin(NoLookupAdmin):
-    """What both lists share: newest first, nothing made or changed by hand, a search that has an end."""
-
-    ordering = ("-created_at", "-id")
-    sortable_by = ()
-    compressed_fields = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related("namespace")
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"searched": format_number(MAX_SEARCHED_ROWS)} | (extra_context or {}))
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        text = search_term.strip()
-        return (search_newest(queryset, text, *self.search_fields) if text else queryset), False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class RepositoryFilter(ExactFilter):
-    title, parameter_name = "repository", "repo_id"
-
-
-# Documents
 
 
 class DocumentList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: the metadata may be large."""
+        """Leave out the metadata, which may be large."""
         self.queryset = self.queryset.defer("digest", "metadata")
         super().get_results(request)
 
@@ -115,8 +61,8 @@ class DocumentAdmin(IngestionBaseAdmin):
     def repository(self, document: Document) -> SafeString | None:
         if document.repo_id is None:
             return None
-        narrowed = build_admin_url("document", namespace=document.namespace_id, repo_id=document.repo_id)
-        return format_html('<a href="{}" class="spoken-name underline">{}</a>', narrowed, document.repo_id)
+        url = build_admin_url("document", namespace=document.namespace_id, repo_id=document.repo_id)
+        return format_html('<a href="{}" class="spoken-name underline">{}</a>', url, document.repo_id)
 
     @display(description="chunks")
     def chunks(self, document: Document) -> str:
@@ -145,8 +91,10 @@ class DocumentAdmin(IngestionBaseAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """With its chunks, by the database's own cascade, which Django knows nothing of. They are memories, so who
-        may delete no memory may not delete what has some."""
+        """Count the chunks and vectors that PostgreSQL deletes by its own cascade, which Django does not see.
+
+        The chunks are memories: deleting a document that has some needs the permission to delete memories.
+        """
         documents = list(objs)
         chunks = Memory.objects.filter(document_id__in=[each.pk for each in documents])
         vectors = Embedding.objects.filter(memory__in=chunks.values("pk")).count()
@@ -159,29 +107,29 @@ class DocumentAdmin(IngestionBaseAdmin):
         self.delete_queryset(request, Document.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
-        """All of it or nothing, however long it takes: the web server's usual limit would stop it half way."""
+        """Delete in one transaction without the usual statement timeout, which a long cascade would exceed."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             queryset.delete()
 
 
 def paginate_chunks(document: Document, number: str | None) -> Page:
-    """In the order of the text; a number that cannot be one gives the nearest page."""
+    """Return a page of chunks in the order of the text. An invalid page number gives the nearest page."""
     chunks = Memory.objects.alive().filter(document_id=document.pk).order_by("metadata__position", "id")
     rows = chunks.select_related("due").only("content", "metadata", "due__error")
     return Paginator(rows, CHUNKS_PER_PAGE).get_page(number)
 
 
 def build_chunk_block(memory: Memory) -> dict[str, Any]:
-    """A chunk as its template takes it. Its metadata may have been changed by callers, and say anything."""
+    """Return a chunk's template context. API clients may have changed its metadata to anything."""
     first, last = (memory.metadata.get(name) for name in ("start_line", "end_line"))
-    known = isinstance(first, int) and isinstance(last, int)
+    has_lines = isinstance(first, int) and isinstance(last, int)
     lines = memory.content.split("\n")
     long = len(lines) > MAX_UNFOLDED_LINES or len(memory.content) > MAX_UNFOLDED_LINES * LINE_PREVIEW_LENGTH
     return {
         "position": memory.metadata.get("position"),
-        "before": first - 1 if known else 0,
-        "place": (f"line {first}" if first == last else f"lines {first}–{last}") if known else None,
+        "before": first - 1 if has_lines else 0,
+        "place": (f"line {first}" if first == last else f"lines {first}–{last}") if has_lines else None,
         "lines": lines,
         "beginning": [line[:LINE_PREVIEW_LENGTH] for line in lines[:FOLDED_PREVIEW_LINES]] if long else None,
         "address": get_memory_url(memory),

@@ -1,4 +1,4 @@
-"""The console's pages of ingestions. They are read here, and deleted, never changed."""
+"""Admin pages of ingestions: read, run again and delete, no editing."""
 
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
-from ingestion.admin.documents import NOWRAP_HTML, IngestionBaseAdmin, build_admin_url
+from ingestion.admin.shared import NOWRAP_HTML, IngestionBaseAdmin, build_admin_url
 from ingestion.models import WORKER_TIMEOUT, Ingestion, IngestionStatus
 from ingestion.pipeline import FOLDER_OUTSIDE_ROOTS
 from ingestion.tasks import ingestion_trigger
@@ -36,7 +36,7 @@ from memory_site.core.admin.formatting import (
 )
 from sessions_app.admin.namespaces import NamespaceFilter
 
-# The number by which the browser that polls knows that there is nothing more to come.
+# The status that makes htmx stop polling.
 STOP_POLLING_STATUS = 286
 STATUS_COLOURS = {
     IngestionStatus.PENDING: "warning",
@@ -46,19 +46,16 @@ STATUS_COLOURS = {
 }
 OPEN_STATUSES = (IngestionStatus.PENDING, IngestionStatus.IN_PROGRESS)
 DURATION_LABELS = {
-    IngestionStatus.IN_PROGRESS: "at work for",
+    IngestionStatus.IN_PROGRESS: "running for",
     IngestionStatus.COMPLETED: "took",
-    IngestionStatus.FAILED: "ended after",
+    IngestionStatus.FAILED: "failed after",
 }
-RUN_REQUESTED = "A worker was asked to read the folder again."
-#: What a run has in common with the one it repeats.
+RUN_REQUESTED = "The run was queued for a worker."
+#: The fields that a repeated run copies.
 REPEATED_FIELDS = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
-ANOTHER_RUN_IS_OPEN = "Nothing was begun: another run of this repository is open."
-RUN_WAS_DELETED = "Nothing was begun: this run has been deleted."
-FOLDER_NOT_ALLOWED = f"Nothing was begun. {FOLDER_OUTSIDE_ROOTS}"
-
-
-# Ingestions
+ANOTHER_RUN_IS_OPEN = "No run was started: another run of this repository is open."
+RUN_WAS_DELETED = "No run was started: this run has been deleted."
+FOLDER_NOT_ALLOWED = f"No run was started. {FOLDER_OUTSIDE_ROOTS}"
 
 
 class StatusFilter(DropdownFilter):
@@ -73,13 +70,13 @@ class StatusFilter(DropdownFilter):
 
 class IngestionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: of the skipped files only their number."""
+        """Leave out wide columns."""
         self.queryset = self.queryset.defer("skipped", "error", "suffixes")
         super().get_results(request)
 
 
 class RunAgainForm(BaseDialogForm):
-    """Nothing to fill in: sending it is the consent."""
+    """A form without fields: submitting it confirms the action."""
 
 
 def format_status(status: str) -> str:
@@ -87,7 +84,7 @@ def format_status(status: str) -> str:
 
 
 def compute_duration(run: Ingestion) -> float | None:
-    """How long it took, has taken so far, or took until it was last heard of."""
+    """Return the seconds from the start to the end, to now, or to the last heartbeat of a run that was lost."""
     if run.started_at is None:
         return None
     until = run.finished_at or (timezone.now() if run.status in OPEN_STATUSES else run.last_heartbeat_at)
@@ -95,9 +92,9 @@ def compute_duration(run: Ingestion) -> float | None:
 
 
 def describe_progress(run: Ingestion) -> tuple[str, int]:
-    """In words, and in percent."""
+    """Return the progress as a text and in percent."""
     if run.documents_total is None:
-        return "reading the folder" if run.status == IngestionStatus.IN_PROGRESS else "not begun", 0
+        return "listing the folder" if run.status == IngestionStatus.IN_PROGRESS else "not started", 0
     words = f"{format_number(run.documents_done)} of {format_number(run.documents_total)}"
     return words, min(100 * run.documents_done // max(run.documents_total, 1), 100)
 
@@ -135,7 +132,7 @@ class IngestionAdmin(IngestionBaseAdmin):
         return IngestionList
 
     def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Not by its dotted name: the theme would look for that in the database before there is one."""
+        """Check the permission here: for a dotted name the theme would query the database at start-up."""
         return request.user.has_perm("ingestion.add_ingestion")
 
     @action(
@@ -143,8 +140,8 @@ class IngestionAdmin(IngestionBaseAdmin):
         icon="replay",
         permissions=["view", "run"],
         dialog={
-            "title": "Read this folder again?",
-            "description": "A worker takes what is new or changed, and deletes what is gone from the folder.",
+            "title": "Ingest this folder again?",
+            "description": "A worker ingests new and changed files, and deletes the documents of deleted ones.",
             "form_class": RunAgainForm,
             "form_submit_text": "Run again",
         },
@@ -154,10 +151,10 @@ class IngestionAdmin(IngestionBaseAdmin):
         if run is None:
             messages.warning(request, RUN_WAS_DELETED)
             return HttpResponse(headers={"HX-Redirect": build_admin_url("ingestion")})
-        again = self._begin(request, run)
-        return HttpResponse(headers={"HX-Redirect": build_admin_url("ingestion", (again or run).pk, what="change")})
+        again = self._start_again(request, run)
+        return HttpResponse(headers={"HX-Redirect": build_admin_url("ingestion", (again or run).pk, view="change")})
 
-    def _begin(self, request: HttpRequest, run: Ingestion) -> Ingestion | None:
+    def _start_again(self, request: HttpRequest, run: Ingestion) -> Ingestion | None:
         if not run.is_allowed:
             messages.warning(request, FOLDER_NOT_ALLOWED)
             return None
@@ -166,7 +163,7 @@ class IngestionAdmin(IngestionBaseAdmin):
                 same = {name: getattr(run, name) for name in REPEATED_FIELDS}
                 again = Ingestion.objects.create(**same)
                 again.refresh_from_db(fields=["created_at"])
-                self.log_addition(request, again, f"Run again, like that of {run.created_at:%Y-%m-%d %H:%M}.")
+                self.log_addition(request, again, f"Repeats the run of {run.created_at:%Y-%m-%d %H:%M}.")
         except IntegrityError:
             messages.warning(request, ANOTHER_RUN_IS_OPEN)
             return None
@@ -208,11 +205,11 @@ class IngestionAdmin(IngestionBaseAdmin):
         seconds = compute_duration(run)
         return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))
 
-    @display(description="asked for")
+    @display(description="requested")
     def asked_for(self, run: Ingestion) -> SafeString | None:
         return format_datetime(run.created_at)
 
-    @display(description="files taken")
+    @display(description="suffixes")
     def taken(self, run: Ingestion) -> str:
         return ", ".join(run.suffixes)
 
@@ -228,8 +225,10 @@ class IngestionAdmin(IngestionBaseAdmin):
 
 @never_cache
 def render_run_progress(request: HttpRequest, pk: UUID, model_admin: ModelAdmin) -> HttpResponse:
-    """The part of a run's page that moves. Who is no longer logged in is refused: the way to the login page would be
-    followed, and that page shown inside of this one."""
+    """Render the live part of a run's page.
+
+    A user who is no longer logged in gets 403: htmx would follow a redirect and show the login page inside this one.
+    """
     if not (model_admin.admin_site.has_permission(request) and model_admin.has_view_permission(request)):
         raise PermissionDenied
     run = Ingestion.objects.filter(pk=pk).first()
@@ -248,7 +247,7 @@ def build_run_context(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
         "words": words,
         "percent": percent,
         "notes": describe_pace(run),
-        "poll": build_admin_url("ingestion", run.pk, what="progress") if run.status in OPEN_STATUSES else None,
+        "poll": build_admin_url("ingestion", run.pk, view="progress") if run.status in OPEN_STATUSES else None,
         "figures": [
             ("New or changed", format_number(run.documents_changed)),
             ("Unchanged", format_number(unchanged)),
@@ -262,33 +261,33 @@ def build_run_context(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
 
 
 def describe_pace(run: Ingestion) -> list[str]:
-    """What there is to say of its pace, in a few words each."""
+    """Return short notes on start, duration, attempts, rate and remaining time."""
     if run.status == IngestionStatus.PENDING:
-        return ["waiting for a worker to begin"]
-    found, rate = [], compute_rate(run)
+        return ["waiting for a worker"]
+    notes, rate = [], compute_rate(run)
     if run.started_at:
-        found += [
-            f"begun {run.started_at:%Y-%m-%d %H:%M:%S}",
+        notes += [
+            f"started {run.started_at:%Y-%m-%d %H:%M:%S}",
             f"{DURATION_LABELS[run.status]} {format_duration(compute_duration(run))}",
         ]
     if run.attempts > 1:
-        found += [f"attempt {run.attempts}"]
+        notes += [f"attempt {run.attempts}"]
     if rate:
-        found += [f"{rate:.1f} documents a second"]
+        notes += [f"{rate:.1f} documents a second"]
     if run.status == IngestionStatus.IN_PROGRESS:
-        found += describe_remaining_time(run, rate)
-    return found
+        notes += describe_remaining_time(run, rate)
+    return notes
 
 
 def compute_rate(run: Ingestion) -> float:
-    """Documents a second, up to when it was last heard of."""
+    """Return the documents per second from the start to the last heartbeat."""
     seconds = (run.last_heartbeat_at - run.started_at).total_seconds() if run.started_at else 0
     return run.documents_done / seconds if seconds > 0 else 0
 
 
 def describe_remaining_time(run: Ingestion, rate: float) -> list[str]:
     if timezone.now() - run.last_heartbeat_at > WORKER_TIMEOUT:
-        return ["its worker has gone silent: another one takes it up soon"]
+        return ["the worker does not respond; another one will restart the run soon"]
     if not rate or run.documents_total is None:
         return []
     return [f"about {format_duration(max(run.documents_total - run.documents_done, 0) / rate)} left"]

@@ -1,4 +1,4 @@
-"""The console's page of how workflows went, by workflow, agent and repository."""
+"""Admin page of the workflow report: executions by workflow, agent and repository."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from ingestion.admin.shared import NOWRAP_HTML
 from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS, fetch_report_with_namespaces
 from memory_site.core.admin.formatting import format_datetime, format_duration, format_number, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
@@ -25,9 +26,8 @@ REPORT_PERIODS = [
 ]
 REPORT_HEADERS = ("workflow", "adapter", "agent", "repository", "runs", "failed", "average", "last run")
 NAME_HTML = '<span class="{}" title="{}">{}</span>'
-#: Characters of a name that is never broken.
+#: Longer names may be broken over lines.
 MAX_UNBROKEN_LENGTH = 16
-NOWRAP_HTML = '<span class="whitespace-nowrap">{}</span>'
 LINK_HTML = '<a href="{}" class="underline">{}</a>'
 
 
@@ -36,32 +36,32 @@ class PeriodForm(forms.Form):
 
 
 def render_workflow_report(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
-    """The page itself, for those who may look at executions."""
+    """Render the page. Needs the permission to view executions."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     namespace, days = get_selected_namespace(request), parse_period(request)
-    chooser = build_namespace_form(request, model_admin, namespace)
+    namespace_form = build_namespace_form(request, model_admin, namespace)
     rows = fetch_report_with_namespaces(namespace and namespace.pk, days)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Workflow report",
-        "choosers": [chooser, PeriodForm({"days": days})],
-        "media": forms.Media(chooser.Media),
-        "chosen": namespace,
-        "most": format_number(MAX_REPORT_ROWS) if len(rows) == MAX_REPORT_ROWS else None,
+        "forms": [namespace_form, PeriodForm({"days": days})],
+        "media": forms.Media(namespace_form.Media),
+        "namespace": namespace,
+        "row_limit": format_number(MAX_REPORT_ROWS) if len(rows) == MAX_REPORT_ROWS else None,
         "report": build_table(rows, namespace, days),
     }
     return TemplateResponse(request, "admin/ingestion/workflowexecution/report.html", context)
 
 
 def parse_period(request: HttpRequest) -> int:
-    """Days to look back; what is none of the choices means the usual ones."""
+    """Return the number of days to look back: the default for a value that is not among the choices."""
     days = request.GET.get("days")
     return int(days) if days in dict(REPORT_PERIODS) else DEFAULT_REPORT_DAYS
 
 
 def build_table(rows: list[dict[str, Any]], namespace: Namespace | None, days: int) -> dict[str, list]:
-    """As the theme's table takes it, with links to the runs behind the figures."""
+    """Return headers and rows for the theme's table, with links to the executions behind the figures."""
     if namespace:
         return {"headers": REPORT_HEADERS, "rows": [build_cells(row, days) for row in rows]}
     names = dict(Namespace.objects.filter(pk__in={row["namespace_id"] for row in rows}).values_list("pk", "name"))
@@ -91,7 +91,7 @@ def format_name(text: str | None) -> SafeString | str:
 
 
 def build_runs_url(row: dict[str, Any], days: int) -> str:
-    """The address of the list of exactly these."""
+    """Return the URL of the list filtered to exactly the row's executions."""
     values = {"namespace": row["namespace_id"], "days": days}
     values |= {name: row[name] for name in ("workflow_id", "adapter", "agent_id", "repo_id") if row[name] is not None}
     missing = [what for what, name in (("agent", "agent_id"), ("repository", "repo_id")) if row[name] is None]

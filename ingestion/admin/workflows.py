@@ -1,4 +1,4 @@
-"""The console's pages of workflow executions. They are read here, and deleted, never changed."""
+"""Admin pages of workflow executions: read and delete, no editing."""
 
 from datetime import timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
+from ingestion.admin.shared import NOWRAP_HTML
 from ingestion.admin.workflow_report import REPORT_PERIODS, render_workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
@@ -29,7 +30,6 @@ EXECUTION_STATUS_COLOURS = {
     ExecutionStatus.COMPLETED: "success",
     ExecutionStatus.FAILED: "danger",
 }
-NOWRAP_HTML = '<span class="whitespace-nowrap">{}</span>'
 
 
 class StatusFilter(DropdownFilter):
@@ -59,14 +59,14 @@ class RepositoryFilter(ExactFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         text = self.value() or ""
-        known = text and "\0" not in text
-        return queryset.filter(repositories__contains=[text]) if known else super().queryset(request, queryset)
+        is_searchable = text and "\0" not in text
+        return queryset.filter(repositories__contains=[text]) if is_searchable else super().queryset(request, queryset)
 
 
 class MissingFieldFilter(DropdownFilter):
-    """Which an empty field cannot say."""
+    """Filter by a missing value, which an empty text field of the other filters cannot express."""
 
-    title, parameter_name = "what is missing", "without"
+    title, parameter_name = "missing value", "without"
     conditions = {"agent": Q(agent_id=None), "repository": Q(repositories=[])}
     conditions["agent and repository"] = conditions["agent"] & conditions["repository"]
 
@@ -84,13 +84,14 @@ class StartedFilter(DropdownFilter):
         return REPORT_PERIODS
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        known = self.value() in dict(REPORT_PERIODS)
-        return queryset.filter(started_at__gte=Now() - timedelta(int(self.value()))) if known else queryset
+        if self.value() not in dict(REPORT_PERIODS):
+            return queryset
+        return queryset.filter(started_at__gte=Now() - timedelta(int(self.value())))
 
 
 class ExecutionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: results and errors may be large."""
+        """Leave out results and errors, which may be large."""
         self.queryset = self.queryset.defer("result", "error")
         super().get_results(request)
 
@@ -125,7 +126,7 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
     readonly_fields = tuple(flatten(fields))
 
     def get_urls(self) -> list[URLPattern]:
-        """Named as lists are, so that the side bar can lead there."""
+        """Name the report like a change list, so that the side bar can link to it."""
         view = self.admin_site.admin_view(partial(render_workflow_report, model_admin=self))
         return [path("report/", view, name="ingestion_workflowreport_changelist"), *super().get_urls()]
 
@@ -176,6 +177,6 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         return format_html('<a href="{}" class="underline">{}</a>', page, execution.memory_id)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """The record alone: its memory stays."""
+        """List only the records: their memories stay."""
         shown = [truncate(str(execution), 120) for execution in objs]
         return shown, {"executions": len(shown)}, set(), []

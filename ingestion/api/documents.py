@@ -1,4 +1,4 @@
-"""/repositories, /ingestions, /documents, /knowledge: text comes in, and questions about it are answered."""
+"""/documents and /knowledge: storing texts in chunks, and searching the chunks."""
 
 import hashlib
 import time
@@ -32,29 +32,29 @@ POSITION_TYPES = {"file_path": str, "start_line": int, "end_line": int}
 @router.post("/documents", auth=write_access, response={202: DocumentOut, **PROBLEMS})
 @write_operation
 def add_document(request: ApiRequest, payload: DocumentIn):
-    """Keep a text in chunks: found by its words at once, by its meaning when a worker has embedded them. The same text
-    in one repository is one document."""
+    """Store a text in chunks. Word search finds them at once, vector search after a worker has embedded them. The same
+    text in one repository is one document."""
     content = payload.content.encode()
     try:
         check_visible(payload.content)
     except ValueError as error:
         raise invalid_field("content", str(error)) from None
-    parts = split_into_chunks(payload.content, "md")
-    whose = {
+    chunks = split_into_chunks(payload.content, "md")
+    identity = {
         "namespace_id": request.auth.namespace_id,
         "repo_id": payload.repo_id,
         "path": None,
         "digest": hashlib.sha256(content).digest(),
     }
-    facts = {"title": payload.title, "metadata": payload.metadata, "size": len(content)}
-    pk, count = save_document(whose, facts, parts)
-    said = payload.model_dump(include={"repo_id", "title", "metadata"})
-    return json_response({"id": pk, "path": None, "chunks": count} | said, 202)
+    fields = {"title": payload.title, "metadata": payload.metadata, "size": len(content)}
+    document_id, chunk_count = save_document(identity, fields, chunks)
+    given = payload.model_dump(include={"repo_id", "title", "metadata"})
+    return json_response({"id": document_id, "path": None, "chunks": chunk_count} | given, 202)
 
 
 @router.get("/documents/{document_id}", auth=read_access, response={200: DocumentOut, **PROBLEMS})
 def get_document(request: ApiRequest, document_id: UUID):
-    """One document."""
+    """Return one document."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
     row = rows.values("id", "repo_id", "path", "title", "metadata", "chunk_count").first()
     if row is None:
@@ -73,7 +73,7 @@ def delete_document(request: ApiRequest, document_id: UUID):
 @router.post("/knowledge/query", auth=read_access, response={200: KnowledgeOut, **PROBLEMS})
 @idempotent(atomic=False)
 def query_knowledge(request: ApiRequest, payload: KnowledgeIn):
-    """The chunks that answer a question best, with file and lines. Changes nothing."""
+    """Search the chunks for the best answers to a question, with file and lines. Read-only."""
     started = time.perf_counter()
     vector, degraded = resolve_search_vector(SearchIn(query=payload.query), request.auth.embedding_model)
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
@@ -85,8 +85,8 @@ def query_knowledge(request: ApiRequest, payload: KnowledgeIn):
 
 
 def add_position(hit: dict[str, Any]) -> dict[str, Any]:
-    """With file and lines; metadata that a caller wrote may hold anything under these names."""
+    """Add file and lines, null where a client has written values of another type into the metadata."""
     memory = hit["memory"]
-    place = {name: memory["metadata"].get(name) for name in POSITION_TYPES}
-    known = {name: value if type(value) is POSITION_TYPES[name] else None for name, value in place.items()}
-    return hit | {"repo_id": memory["repo_id"]} | known
+    stored = {name: memory["metadata"].get(name) for name in POSITION_TYPES}
+    position = {name: value if type(value) is POSITION_TYPES[name] else None for name, value in stored.items()}
+    return hit | {"repo_id": memory["repo_id"]} | position

@@ -1,4 +1,4 @@
-"""/repositories and /ingestions: folders are read into memories."""
+"""/repositories and /ingestions: ingestion of folders on the server."""
 
 import os
 from datetime import UTC, datetime
@@ -39,8 +39,8 @@ OUTSIDE_ROOTS = "lies outside INGESTION_ROOTS"
 @router.post("/repositories/{path:repo_id}/ingestions", auth=write_access, response={202: StartedOut, **PROBLEMS})
 @write_operation
 def start_ingestion(request: ApiRequest, repo_id: Label, payload: IngestionIn):
-    """Have a worker read a folder of the server into memories of type rag. Running it again does only the difference.
-    409 while another run of the repository is open."""
+    """Queue the ingestion of a folder on the server into memories of type rag. A further run processes only the
+    difference. 409 while another run of the repository is open."""
     root, namespace_id = resolve_folder(payload.path), request.auth.namespace_id
     try:
         with transaction.atomic():
@@ -56,21 +56,23 @@ def start_ingestion(request: ApiRequest, repo_id: Label, payload: IngestionIn):
 
 
 def resolve_folder(path: str) -> Path:
-    """The folder, with links resolved; a relative one begins at the first root. Raises Problem 422; of what lies
-    outside nothing is told."""
+    """Resolve a path, relative to the first root, to a folder inside the roots. Raises Problem 422.
+
+    The error reveals nothing about what exists outside the roots.
+    """
     if not settings.INGESTION_ROOTS:
         raise invalid_field("path", NO_ROOTS_CONFIGURED)
-    # Not Path.resolve, as in within_roots.
-    found = Path(os.path.realpath(Path(settings.INGESTION_ROOTS[0], path)))
-    if not is_within_roots(found):
+    # Not Path.resolve, for the reason given in is_within_roots.
+    folder = Path(os.path.realpath(Path(settings.INGESTION_ROOTS[0], path)))
+    if not is_within_roots(folder):
         raise invalid_field("path", OUTSIDE_ROOTS)
     try:
-        check_storable(str(found))
-        if not found.is_dir():
-            raise invalid_field("path", "is not a folder" if found.exists() else "does not exist")
-    except (OSError, ValueError):  # a name too long, or made of bytes that are no text
+        check_storable(str(folder))
+        if not folder.is_dir():
+            raise invalid_field("path", "is not a folder" if folder.exists() else "does not exist")
+    except (OSError, ValueError):  # too long, or not UTF-8
         raise invalid_field("path", INVALID_PATH) from None
-    return found
+    return folder
 
 
 @router.get("/ingestions", auth=read_access, response={200: IngestionPage, **PROBLEMS})
@@ -80,7 +82,7 @@ def list_ingestions(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Runs, newest first."""
+    """List ingestion runs, newest first."""
     rows = Ingestion.objects.in_namespace(request.auth.namespace_id)
     rows = rows if repo_id is None else rows.filter(repo_id=repo_id)
     return json_response(paginate(rows, INGESTION_COLUMNS, limit, cursor, to_ingestion_out))
@@ -90,7 +92,7 @@ def list_ingestions(
     "/ingestions/{ingestion_id}", auth=read_access, response={200: IngestionOut, **PROBLEMS}, url_name="get_ingestion"
 )
 def get_ingestion(request: ApiRequest, ingestion_id: UUID):
-    """One run, and how far it is."""
+    """Return one run with its progress."""
     rows = Ingestion.objects.in_namespace(request.auth.namespace_id).filter(pk=ingestion_id)
     row = rows.values(*INGESTION_COLUMNS).first()
     if row is None:
@@ -99,7 +101,7 @@ def get_ingestion(request: ApiRequest, ingestion_id: UUID):
 
 
 def to_ingestion_out(row: dict[str, Any]) -> dict[str, Any]:
-    """With its rate and, while it is at work, the time left."""
+    """Add the rate and, while the run is in progress, the remaining time."""
     rate = left = None
     if row["started_at"] and row["documents_done"]:
         seconds = row["duration_seconds"] or (datetime.now(UTC) - row["started_at"]).total_seconds()
@@ -111,7 +113,7 @@ def to_ingestion_out(row: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/repositories", auth=read_access, response={200: RepositoriesOut, **PROBLEMS})
 def list_repositories(request: ApiRequest):
-    """What has been read, by repository."""
+    """List the repositories with their numbers of documents and chunks."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).exclude(repo_id=None).values("repo_id")
-    counted = rows.annotate(documents=Count("pk"), chunks=Sum("chunk_count"), last_change=Max("updated_at"))
-    return json_response({"results": list(counted.order_by("repo_id")), "next": None, "previous": None})
+    repositories = rows.annotate(documents=Count("pk"), chunks=Sum("chunk_count"), last_change=Max("updated_at"))
+    return json_response({"results": list(repositories.order_by("repo_id")), "next": None, "previous": None})

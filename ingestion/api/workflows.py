@@ -1,4 +1,4 @@
-"""/workflows: what was run, how it went, and what is remembered of it."""
+"""/workflows: executions of workflows and the report over them."""
 
 from uuid import UUID
 
@@ -38,15 +38,15 @@ def execution_not_found() -> Problem:
 
 @router.get("/workflows/report", auth=read_access, response={200: ReportOut, **PROBLEMS})
 def report_workflows(request: ApiRequest, days: int = Query(DEFAULT_REPORT_DAYS, ge=1, le=MAX_REPORT_DAYS)):
-    """What was started in the last days, by workflow, adapter, agent and repository, with what is kept of the
-    repository: the newest first, at most 1,000 rows. An execution counts for each of its repositories."""
+    """Report the executions started in the last days by workflow, adapter, agent and repository, with the repository's
+    documents: latest execution first, at most 1,000 rows. An execution counts for each of its repositories."""
     return json_response({"results": fetch_report(request.auth.namespace_id, days), "next": None, "previous": None})
 
 
 @router.post(EXECUTIONS_PATH, auth=write_access, response={201: ExecutionOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def add_execution(request: ApiRequest, workflow_id: Label, payload: ExecutionIn):
-    """Keep an execution and, unless `remember` is false, a memory of it: both or neither."""
+    """Store an execution and, unless `remember` is false, a memory of it, in one transaction."""
     execution = create_execution(request.auth.namespace_id, workflow_id, payload)
     return json_response({name: getattr(execution, name) for name in EXECUTION_COLUMNS}, 201)
 
@@ -59,7 +59,7 @@ def list_executions(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Executions of a workflow, newest first."""
+    """List the executions of a workflow, newest first."""
     rows = WorkflowExecution.objects.in_namespace(request.auth.namespace_id).filter(workflow_id=workflow_id)
     rows = rows if status is None else rows.filter(status=status)
     return json_response(paginate(rows, EXECUTION_COLUMNS, limit, cursor, dict))
@@ -67,7 +67,7 @@ def list_executions(
 
 @router.get(EXECUTIONS_PATH + "/{execution_id}", auth=read_access, response={200: ExecutionOut, **PROBLEMS})
 def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
-    """One execution."""
+    """Return one execution."""
     row = get_execution_queryset(request, workflow_id, execution_id).values(*EXECUTION_COLUMNS).first()
     if row is None:
         raise execution_not_found()
@@ -77,8 +77,8 @@ def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
 @router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=write_access, response={200: ExecutionOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def update_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
-    """Say what has become of an execution: it goes from pending to running to its end, and never back (409). Its memory
-    tells the same, while it is there."""
+    """Update an execution: its status goes from pending to running to completed or failed, and never back (409). Its
+    memory, if it still exists, is updated too."""
     if not patch_execution(get_execution_queryset(request, workflow_id, execution_id), payload):
         raise execution_not_found()
     return get_execution(request, workflow_id, execution_id)

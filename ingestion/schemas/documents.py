@@ -1,4 +1,4 @@
-"""What ingestion looks like on the wire."""
+"""Wire shapes of documents and of the search in their chunks."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryTe
 
 
 class DocumentIn(InputSchema):
-    """A text to be cut into chunks and found again."""
+    """A text to store in chunks."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"content": "The harbour opens at nine.", "title": "Opening hours"}}
@@ -28,7 +28,7 @@ class KnowledgeIn(InputSchema):
 
     query: QueryText
     repo_id: Label | None = None
-    top_k: int = Field(5, ge=1, le=50)
+    top_k: int = Field(default=5, ge=1, le=50)
 
 
 class DocumentOut(Schema):
@@ -49,5 +49,5 @@ class KnowledgeHitOut(HitOut):
 
 class KnowledgeOut(Schema):
     results: list[KnowledgeHitOut]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
     took_ms: float

@@ -17,22 +17,23 @@ Suffix = Annotated[
 FolderPath = Annotated[
     Text, StringConstraints(min_length=1, max_length=4096), Field(json_schema_extra={"example": "checkouts/site"})
 ]
+IngestionState = Literal[*IngestionStatus.values]  # type: ignore[valid-type]  # derived from the choices
 
 
 class IngestionIn(InputSchema):
-    """A folder on the server, inside INGESTION_ROOTS; a relative path begins at the first of them."""
+    """A folder on the server, inside INGESTION_ROOTS; a relative path starts at the first of them."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"path": "checkouts/site"}})
 
     path: FolderPath
     suffixes: list[Suffix] = Field(
-        list(DEFAULT_SUFFIXES), min_length=1, max_length=64, description="Of the files to take."
+        default=list(DEFAULT_SUFFIXES), min_length=1, max_length=64, description="Suffixes of the files to ingest."
     )
 
 
 class StartedOut(Schema):
     id: UUID
-    status: Literal[*IngestionStatus.values]
+    status: IngestionState
 
 
 class SkippedOut(Schema):
@@ -45,16 +46,16 @@ class IngestionOut(Schema):
     repo_id: str
     path: str
     suffixes: list[str]
-    status: Literal[*IngestionStatus.values]
-    documents_total: int | None = Field(description="Null until the folder has been read.")
+    status: IngestionState
+    documents_total: int | None = Field(description="Null until the folder has been listed.")
     documents_done: int
     documents_changed: int
     documents_deleted: int
-    documents_skipped: int = Field(description="Files that were not taken.")
-    chunks: int = Field(description="Of the documents that changed.")
+    documents_skipped: int = Field(description="Files that were not ingested.")
+    chunks: int = Field(description="Chunks of the changed documents.")
     documents_per_second: float | None
-    seconds_left: float | None = Field(description="At the present rate; null when it is not at work.")
-    skipped: list[SkippedOut] = Field(description="Which, and why; the first hundred.")
+    seconds_left: float | None = Field(description="At the current rate; null when the run is not in progress.")
+    skipped: list[SkippedOut] = Field(description="The first hundred skipped files, with the reasons.")
     error: str
     created_at: datetime
     started_at: datetime | None

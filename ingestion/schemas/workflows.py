@@ -1,4 +1,4 @@
-"""What executions of workflows look like on the wire."""
+"""Wire shapes of workflow executions and their report."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,8 +12,8 @@ from memories.schemas import remove_duplicates
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, Summary, Text, Timestamp, check_visible
 from sessions_app.schemas.sessions import check_clock_skew
 
-ExecutionState = Literal[*ExecutionStatus.values]
-# Whoever runs workflows reads another clock than ours.
+ExecutionState = Literal[*ExecutionStatus.values]  # type: ignore[valid-type]  # derived from the choices
+# Checked with a tolerance: the client's clock may be a little ahead of the server's.
 PastMoment = Annotated[Timestamp, AfterValidator(check_clock_skew)]
 ErrorText = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(check_visible)]
 Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(remove_duplicates)]
@@ -39,22 +39,28 @@ class ExecutionIn(InputSchema):
     user_id: Label | None = None
     repositories: Repositories = []
     result: JsonObject | None = None
-    error: ErrorText | None = Field(None, description="Required when it failed.")
-    started_at: PastMoment | None = Field(None, description="Now by default, or `finished_at` when that is earlier.")
-    finished_at: PastMoment | None = Field(None, description="Only of what is over; now by default then.")
-    summary: Summary | None = Field(None, description="What is remembered, before a sentence made of the facts.")
+    error: ErrorText | None = Field(default=None, description="Required when the execution failed.")
+    started_at: PastMoment | None = Field(
+        default=None, description="Default: now, or `finished_at` if that is earlier."
+    )
+    finished_at: PastMoment | None = Field(
+        default=None, description="Only for a completed or failed execution; default: now."
+    )
+    summary: Summary | None = Field(
+        default=None, description="Text of the memory, followed by a sentence generated from the other fields."
+    )
     remember: bool = True
 
 
 class ExecutionPatch(InputSchema):
-    """What has become of it; what is not named stays."""
+    """The fields to change; omitted ones stay."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "completed", "result": {"pages_changed": 3}}})
 
-    status: ExecutionState = None
+    status: ExecutionState = Field(default=None)
     result: JsonObject | None = None
     error: ErrorText | None = None
-    finished_at: PastMoment = None
+    finished_at: PastMoment = Field(default=None)
 
 
 class ExecutionOut(Schema):
@@ -69,8 +75,8 @@ class ExecutionOut(Schema):
     error: str | None
     started_at: datetime
     finished_at: datetime | None
-    duration_seconds: float | None = Field(description="Null until it is over.")
-    memory_id: UUID | None = Field(description="The memory it was remembered as, while that is there.")
+    duration_seconds: float | None = Field(description="Null until the execution has finished.")
+    memory_id: UUID | None = Field(description="Id of its memory; null once that is deleted.")
     created_at: datetime
 
 
@@ -84,13 +90,13 @@ class ReportRow(Schema):
     workflow_id: str
     adapter: str
     agent_id: str | None
-    repo_id: str | None = Field(description="Null for executions that named no repository.")
+    repo_id: str | None = Field(description="Null for executions without a repository.")
     executions: int
     completed: int
     failed: int
-    average_seconds: float | None = Field(description="Of those that are over.")
+    average_seconds: float | None = Field(description="Average duration of the finished executions.")
     last_execution: datetime
-    documents: int = Field(description="That are kept of the repository.")
+    documents: int = Field(description="Stored documents of the repository.")
     chunks: int
 
 

@@ -1,3 +1,3 @@
-"""Exchange with the DuckDB files of Session-Buddy, which keeps reflections, conversations and insights of its own.
+"""Exchange with the DuckDB files of Session-Buddy, which has reflections, conversations and insights.
 
-Only the command imports what stands here: it needs the package `duckdb`, which the server does without."""
+Only the command `session_buddy` imports this package: it needs `duckdb`, which the server does not."""

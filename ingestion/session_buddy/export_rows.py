@@ -1,4 +1,4 @@
-"""An insight of ours as a row of such a file."""
+"""Conversion of an insight to a row of a Session-Buddy file."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,32 +12,34 @@ from ingestion.session_buddy.records import MAX_TAG_LENGTH, MAX_TAGS_PER_ROW, OW
 from ingestion.session_buddy.schema import VECTOR_DIMENSIONS
 from memories.insights.models import Insight, InsightType
 
-#: What Session-Buddy calls what was learned, in the layout that sorts everything.
+#: Session-Buddy's category for insights, in the layout with categories (v2).
 INSIGHT_CATEGORY = "rules"
 
 
 def get_candidate_ids(insight: Insight) -> tuple[str, ...]:
-    """Ids its row may have, the best first: the one Session-Buddy gave it, its memory's, and one for the case that both
-    are another's by now."""
+    """Return the ids that its row may have, in order of preference.
+
+    They are the id that Session-Buddy gave it, its memory's id, and a derived one in case another row has both.
+    """
     pk = insight.memory_id
-    mine = (str(pk), str(uuid5(pk, bytes(insight.digest).hex())))
+    own = (str(pk), str(uuid5(pk, bytes(insight.digest).hex())))
     original = get_provenance(insight).get("id")
-    return (original, *mine) if isinstance(original, str) and original else (mine[0], *mine)
+    return (original, *own) if isinstance(original, str) and original else (own[0], *own)
 
 
 def get_provenance(insight: Insight) -> dict[str, Any]:
-    """What the import noted of where it came from; callers may have written anything there."""
-    told = insight.memory.metadata.get(SOURCE_SYSTEM)
-    return told if isinstance(told, dict) else {}
+    """Return what the import noted about the source row. API clients may have changed it to anything."""
+    provenance = insight.memory.metadata.get(SOURCE_SYSTEM)
+    return provenance if isinstance(provenance, dict) else {}
 
 
 def build_reflection_row(insight: Insight, pk: str, conversations: set[str]) -> dict[str, Any]:
-    memory, told = insight.memory, get_provenance(insight)
-    conversation = told.get("conversation_id")
-    own_type = told.get("insight_type") if insight.insight_type == InsightType.GENERAL else None
+    memory, provenance = insight.memory, get_provenance(insight)
+    conversation = provenance.get("conversation_id")
+    original_type = provenance.get("insight_type") if insight.insight_type == InsightType.GENERAL else None
     return {
         "id": pk,
-        # Not where the file may know no such conversation: it may insist on knowing it.
+        # Null for a conversation that is not in the file, which may have a foreign key.
         "conversation_id": conversation if conversation in conversations else None,
         "content": memory.content,
         "tags": build_row_tags(insight),
@@ -47,7 +49,7 @@ def build_reflection_row(insight: Insight, pk: str, conversations: set[str]) -> 
         "updated_at": format_naive_utc(memory.updated_at),
         "project": next(iter(insight.projects), None),
         "category": INSIGHT_CATEGORY,
-        "insight_type": own_type or insight.insight_type,
+        "insight_type": original_type or insight.insight_type,
         "usage_count": insight.usage_count,
         "last_used_at": format_naive_utc(insight.last_used_at),
         "confidence_score": memory.confidence,
@@ -55,7 +57,10 @@ def build_reflection_row(insight: Insight, pk: str, conversations: set[str]) -> 
 
 
 def build_row_tags(insight: Insight) -> list[str]:
-    """Session-Buddy looks for topics among the tags. No more than the import takes; its metadata have all topics."""
+    """Return tags and topics, since Session-Buddy searches topics among the tags.
+
+    At most as many as the import accepts; the metadata have all topics.
+    """
     tags = dict.fromkeys([*insight.memory.tags, *insight.topics])
     return [tag for tag in tags if len(tag) <= MAX_TAG_LENGTH][:MAX_TAGS_PER_ROW]
 
@@ -69,18 +74,20 @@ def build_row_metadata(insight: Insight, conversation: str | None) -> dict[str, 
         "from": memory.source_system,
         "collection": insight.collection,
     }
-    told = {"projects": insight.projects, "topics": insight.topics, "quality_score": insight.quality, "source": source}
-    return own | told | ({"source_conversation_id": conversation} if conversation else {})
+    fields = {"projects": insight.projects, "topics": insight.topics, "quality_score": insight.quality}
+    return own | fields | {"source": source} | ({"source_conversation_id": conversation} if conversation else {})
 
 
 def format_naive_utc(when: datetime | None) -> str | None:
-    """As UTC without saying so."""
-    return when and when.astimezone(UTC).replace(tzinfo=None).isoformat()
+    """Return the time in UTC without an offset, as the files have it."""
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat() if when else None
 
 
 def truncate_vector(vector: Sequence[float]) -> list[float] | None:
-    """The model's own numbers, without the zeros behind them, at unit length again: sixteen bits have rounded them.
-    None where there are no zeros behind, so that it is something else."""
-    own, rest = np.split(np.asarray(vector, np.float64), [VECTOR_DIMENSIONS])
+    """Return the model's 384 numbers without the zero padding, normalised again, since float16 has rounded them.
+
+    None for a vector without zero padding, which is of another model.
+    """
+    own, padding = np.split(np.asarray(vector, np.float64), [VECTOR_DIMENSIONS])
     length = np.linalg.norm(own)
-    return (own / length).tolist() if length and not rest.any() else None
+    return (own / length).tolist() if length and not padding.any() else None

@@ -1,9 +1,9 @@
-"""A namespace's insights go into a file of Session-Buddy, each once; what else stands there is left alone."""
+"""Export of a namespace's insights into a Session-Buddy file, each one once; other rows of the file are not touched."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,14 @@ from ingestion.session_buddy.export_rows import (
     get_candidate_ids,
     truncate_vector,
 )
-from ingestion.session_buddy.importer import TEXT_COLUMN_SQL, RowValues, count_table_rows, is_insight_row, read_batches
+from ingestion.session_buddy.importer import (
+    TEXT_COLUMN_SQL,
+    RowValues,
+    count_table_rows,
+    fetch_count,
+    is_insight_row,
+    read_batches,
+)
 from ingestion.session_buddy.records import parse_utc_datetime
 from ingestion.session_buddy.schema import (
     CONVERSATIONS,
@@ -35,14 +42,14 @@ from ingestion.session_buddy.schema import (
     with_missing_columns,
 )
 from memories.insights.minhash import digest, normalise_text
-from memories.insights.models import Insight
+from memories.insights.models import Insight, InsightCollection
 from memories.models import Embedding, Memory
 from sessions_app.models import Namespace
 
 EXPORT_BATCH_SIZE = 500
-#: Session-Buddy embeds with it: only its vectors may meet the ones in the file.
+#: The model of Session-Buddy: vectors of other models are not comparable with the file's.
 SHARED_MODEL = "all-minilm-l6-v2"
-#: A row as DuckDB takes it out of one JSON parameter.
+#: The type of a row in the JSON parameter of the statements, for DuckDB's from_json.
 ROW_TYPES = {
     "id": "VARCHAR", "conversation_id": "VARCHAR", "content": "VARCHAR", "tags": ["VARCHAR"], "metadata": "VARCHAR",
     "created_at": "TIMESTAMP", "updated_at": "TIMESTAMP", "timestamp": "TIMESTAMP", "project": "VARCHAR",
@@ -50,7 +57,7 @@ ROW_TYPES = {
     "confidence_score": "REAL", "embedding": ["FLOAT"],
 }  # fmt: skip
 ROW_TYPES_JSON = json.dumps([ROW_TYPES])
-#: Of a row in the file, besides what an import reads.
+#: Further columns of existing rows, in addition to those of the import.
 EXISTING_ROW_COLUMNS = {
     "updated_at": TEXT_COLUMN_SQL.format("updated_at"),
     "usage_count": "TRY_CAST(usage_count AS BIGINT)",
@@ -64,7 +71,7 @@ COUNT_EXISTING_IDS_SQL = (
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """A row to be written: all of a new one, of another what is different."""
+    """A row to write: all columns of a new row, or the changed ones of an existing row."""
 
     table: Table
     row: dict[str, Any]
@@ -73,160 +80,169 @@ class RowChange:
 
 @dataclass(slots=True)
 class ExistingRow:
-    """A row of the file, as far as we must know it."""
+    """What the export needs to know of a row in the file."""
 
     table: Table
     id: str
-    #: Of its text where it is an insight.
+    #: Digest of its normalised text; None if the row is no insight.
     digest: bytes | None
     usage_count: int
     last_used_at: datetime | None
     updated_at: datetime | None
-    embedded: bool
+    has_vector: bool
 
 
 class SessionBuddyExport:
-    """One writing of a namespace's insights. In a dry run nothing is written, but all is counted."""
+    """The export of a namespace's insights into one file. A dry run only counts."""
 
     def __init__(self, namespace: Namespace, file: DuckDBPyConnection, layout: Layout, *, dry_run: bool) -> None:
         self.namespace, self.file, self.layout, self.dry_run = namespace, file, layout, dry_run
         self.tables = {table.name: table for table in find_tables(file)}
         self.row_counts_before = {table.name: count_table_rows(file, [table]) for table in self.tables.values()}
-        there = [each for table in self.tables.values() for each in read_existing_rows(file, table)]
-        self.by_id = {each.id: each for each in there}
-        self.by_digest = {each.digest: each for each in reversed(there) if each.digest}
+        existing = [row for table in self.tables.values() for row in read_existing_rows(file, table)]
+        self.by_id = {row.id: row for row in existing}
+        self.by_digest = {row.digest: row for row in reversed(existing) if row.digest}
         self.conversations = fetch_conversation_ids(file, self.tables.values())
-        self.own_digests = {bytes(each) for each in self.insights().values_list("digest", flat=True)}
+        self.own_digests = {bytes(each) for each in self.get_insights().values_list("digest", flat=True)}
         self.pending_tables: list[tuple[Table, Table | None]] = []
-        self.counts: dict[str, Counter] = {}
+        self.counts: dict[str, Counter[str]] = {}
         self.written_ids: dict[str, set[str]] = {}
 
-    def insights(self) -> QuerySet:
+    def get_insights(self) -> QuerySet[Insight]:
         return Insight.objects.filter(memory__in=Memory.objects.in_namespace(self.namespace.pk))
 
     def run(self) -> Iterator[None]:
-        """One for each insight that is done with. Each batch is a transaction of the file."""
-        rows = self.insights().select_related("memory").defer("bands", "memory__search_vector").order_by("pk")
+        """Export the insights, yielding once for each one. Each batch is a transaction of the file."""
+        rows = self.get_insights().select_related("memory").defer("bands", "memory__search_vector").order_by("pk")
         batch = list(rows[:EXPORT_BATCH_SIZE])
         while batch:
-            vectors = self.vectors([insight.pk for insight in batch])
-            self.write([self.plan_change(insight, vectors.get(insight.pk)) for insight in batch])
+            vectors = self.fetch_vectors([insight.pk for insight in batch])
+            self.write_changes([self.plan_change(insight, vectors.get(insight.pk)) for insight in batch])
             yield from [None] * len(batch)
             batch = list(rows.filter(pk__gt=batch[-1].pk)[:EXPORT_BATCH_SIZE])
 
     def plan_change(self, insight: Insight, vector: list[float] | None) -> RowChange | None:
-        """What is to be written of an insight, nothing where the file says it all; and note where it stands."""
+        """Return the change that brings an insight into the file, or None if its row is up to date. Count it."""
         text = digest(normalise_text(insight.memory.content))
-        held = self.by_digest.get(text) or self.find_former_row(insight)
-        change = self.changes(insight, held, text, vector) if held else self.new(insight, text, vector)
-        held = held or self.by_digest[text]
-        count = self.counts.setdefault(held.table.name, Counter())
+        existing = self.by_digest.get(text) or self.find_former_row(insight)
+        if existing:
+            change = self.plan_update(insight, existing, text, vector)
+        else:
+            change = self.plan_insert(insight, text, vector)
+        row = existing or self.by_digest[text]
+        count = self.counts.setdefault(row.table.name, Counter())
         count["insights"] += 1
         count["known" if change is None else "new" if change.is_new else "updated"] += 1
-        self.written_ids.setdefault(held.table.name, set()).add(held.id)
+        self.written_ids.setdefault(row.table.name, set()).add(row.id)
         return change
 
     def find_former_row(self, insight: Insight) -> ExistingRow | None:
-        """The row that was its own before one of the two texts was changed, unless that is another insight's now."""
-        found = [self.by_id.get(each) for each in get_candidate_ids(insight)[:2]]
-        return next((held for held in found if held and held.digest and held.digest not in self.own_digests), None)
+        """Return the row that had the insight before one of the texts changed, unless another insight has it now."""
+        candidates = [self.by_id.get(each) for each in get_candidate_ids(insight)[:2]]
+        rows = (row for row in candidates if row and row.digest and row.digest not in self.own_digests)
+        return next(rows, None)
 
-    def changes(self, insight: Insight, held: ExistingRow, text: bytes, vector: list[float] | None) -> RowChange | None:
-        """What both sides know better together: the greater use, the later text, a vector where there is none."""
+    def plan_update(
+        self, insight: Insight, existing: ExistingRow, text: bytes, vector: list[float] | None
+    ) -> RowChange | None:
+        """Merge both sides: the greater use count, the later use and text, and a vector where the row has none."""
         row: dict[str, Any] = {}
         memory = insight.memory
-        if text != held.digest and (held.updated_at is None or held.updated_at < memory.updated_at):
+        if text != existing.digest and (existing.updated_at is None or existing.updated_at < memory.updated_at):
             row = {"content": memory.content, "updated_at": format_naive_utc(memory.updated_at), "embedding": vector}
-            self.by_digest[text], held.digest, held.embedded = held, text, vector is not None
-        if insight.usage_count > held.usage_count:
-            row["usage_count"] = held.usage_count = insight.usage_count
-        if insight.last_used_at and (held.last_used_at is None or insight.last_used_at > held.last_used_at):
-            row["last_used_at"], held.last_used_at = format_naive_utc(insight.last_used_at), insight.last_used_at
-        if vector and not held.embedded and text == held.digest:
-            row["embedding"], held.embedded = vector, True
-        return RowChange(self.ready(held.table), row | {"id": held.id}, is_new=False) if row else None
+            self.by_digest[text], existing.digest, existing.has_vector = existing, text, vector is not None
+        if insight.usage_count > existing.usage_count:
+            row["usage_count"] = existing.usage_count = insight.usage_count
+        if insight.last_used_at and (existing.last_used_at is None or insight.last_used_at > existing.last_used_at):
+            row["last_used_at"], existing.last_used_at = format_naive_utc(insight.last_used_at), insight.last_used_at
+        if vector and not existing.has_vector and text == existing.digest:
+            row["embedding"], existing.has_vector = vector, True
+        return RowChange(self.prepare_table(existing.table), row | {"id": existing.id}, is_new=False) if row else None
 
-    def new(self, insight: Insight, text: bytes, vector: list[float] | None) -> RowChange:
-        table = self.ready(choose_target_table(list(self.tables.values()), insight.collection, self.layout))
+    def plan_insert(self, insight: Insight, text: bytes, vector: list[float] | None) -> RowChange:
+        collection = InsightCollection(insight.collection)
+        table = self.prepare_table(choose_target_table(list(self.tables.values()), collection, self.layout))
         pk = next(each for each in get_candidate_ids(insight) if each not in self.by_id)
-        used, told = insight.usage_count, insight.memory.updated_at
-        held = ExistingRow(table, pk, text, used, insight.last_used_at, told, vector is not None)
-        self.by_id[pk] = self.by_digest[text] = held
-        return RowChange(
-            table, build_reflection_row(insight, pk, self.conversations) | {"embedding": vector}, is_new=True
-        )
+        uses, updated_at = insight.usage_count, insight.memory.updated_at
+        row = ExistingRow(table, pk, text, uses, insight.last_used_at, updated_at, vector is not None)
+        self.by_id[pk] = self.by_digest[text] = row
+        values = build_reflection_row(insight, pk, self.conversations) | {"embedding": vector}
+        return RowChange(table, values, is_new=True)
 
-    def ready(self, table: Table) -> Table:
-        """The table as it is once an insight can be written to it, which is seen to in the same transaction."""
-        there = self.tables.get(table.name)
-        if there is None or get_missing_columns(there):
+    def prepare_table(self, table: Table) -> Table:
+        """Return the table with all columns of an insight; `write_changes` creates or alters it in its transaction."""
+        existing = self.tables.get(table.name)
+        if existing is None or get_missing_columns(existing):
             table = with_missing_columns(table)
-            self.pending_tables.append((table, there))
+            self.pending_tables.append((table, existing))
             self.tables[table.name] = table
             self.row_counts_before.setdefault(table.name, 0)
         return self.tables[table.name]
 
-    def vectors(self, keys: Sequence[UUID]) -> dict[UUID, list[float]]:
-        """Those that Session-Buddy could have made itself."""
+    def fetch_vectors(self, ids: Sequence[UUID]) -> dict[UUID, list[float]]:
+        """Return the current vectors by memory id, if the namespace's model is the one of Session-Buddy."""
         model = self.namespace.embedding_model or ""
         if SHARED_MODEL not in model.lower():
             return {}
-        made = Embedding.objects.in_namespace(self.namespace.pk).of_model(model).filter(memory__in=keys)
-        fresh = made.filter(content_hash=F("memory__content_hash")).values_list("memory_id", "vector")
-        return {pk: numbers for pk, vector in fresh if (numbers := truncate_vector(vector))}
+        embeddings = Embedding.objects.in_namespace(self.namespace.pk).of_model(model).filter(memory__in=ids)
+        current = embeddings.filter(content_hash=F("memory__content_hash")).values_list("memory_id", "vector")
+        return {pk: numbers for pk, vector in current if (numbers := truncate_vector(vector))}
 
-    def write(self, changes: Sequence[RowChange | None]) -> None:
+    def write_changes(self, changes: Sequence[RowChange | None]) -> None:
         if self.dry_run:
             return
         with file_transaction(self.file):
-            for table, there in self.pending_tables:
-                create_or_alter_table(self.file, table, there)
+            for table, existing in self.pending_tables:
+                create_or_alter_table(self.file, table, existing)
             self.pending_tables = []
-            for is_new, statement in ((True, build_insert_sql), (False, build_update_sql)):
+            for is_new, build_sql in ((True, build_insert_sql), (False, build_update_sql)):
                 for table in self.tables.values():
                     rows = [each.row for each in changes if each and (each.is_new, each.table) == (is_new, table)]
                     if rows:
-                        self.file.execute(statement(table), [to_json(rows).decode(), ROW_TYPES_JSON])
+                        self.file.execute(build_sql(table), [to_json(rows).decode(), ROW_TYPES_JSON])
 
     def report(self) -> Iterator[dict[str, Any]]:
         for table, count in self.counts.items():
             yield {"table": table} | {name: count[name] for name in ("insights", "new", "updated", "known")}
 
     def describe_mismatch(self) -> str | None:
-        """What does not agree: rows a table had, new ones and those it has now; insights and their rows."""
+        """Compare the counts: a table's rows before, new and now, and the insights that have a row.
+
+        Return a sentence about the first difference, or None.
+        """
         for name, count in self.counts.items():
             rows, expected = (
                 count_table_rows(self.file, [self.tables[name]]),
                 self.row_counts_before[name] + count["new"],
             )
-            there = self.file.execute(
-                COUNT_EXISTING_IDS_SQL.format(quote_identifier(name)), [json.dumps(list(self.written_ids[name]))]
-            ).fetchone()[0]
+            sql = COUNT_EXISTING_IDS_SQL.format(quote_identifier(name))
+            found = fetch_count(self.file, sql, [json.dumps(list(self.written_ids[name]))])
             if rows != expected:
                 return f"{name} should have {expected:,} rows, it has {rows:,}."
-            if there != len(self.written_ids[name]):
-                return f"{name} should have {len(self.written_ids[name]):,} of the insights, it has {there:,}."
+            if found != len(self.written_ids[name]):
+                return f"{name} should have {len(self.written_ids[name]):,} of the insights, it has {found:,}."
         return None
 
 
 def read_existing_rows(file: DuckDBPyConnection, table: Table) -> Iterator[ExistingRow]:
-    """The rows of a table of reflections that can be named."""
+    """Yield the rows of a table of reflections that have an id."""
     if table.kind == REFLECTIONS:
-        rows = (
-            row for found in read_batches(file, table, EXISTING_ROW_COLUMNS) for row in found if row["id"] is not None
-        )
-        yield from (build_existing_row(table, row) for row in rows)
+        rows = (row for batch in read_batches(file, table, EXISTING_ROW_COLUMNS) for row in batch)
+        yield from (build_existing_row(table, row) for row in rows if row["id"] is not None)
 
 
 def build_existing_row(table: Table, row: RowValues) -> ExistingRow:
     text = digest(normalise_text(row["content"])) if row["content"] and is_insight_row(table, row) else None
-    used, told = parse_datetime_or_none(row["last_used_at"]), parse_datetime_or_none(row["updated_at"])
-    return ExistingRow(table, row["id"], text, row["usage_count"] or 0, used, told, bool(row["embedding"]))
+    last_used_at, updated_at = (parse_datetime_or_none(row[name]) for name in ("last_used_at", "updated_at"))
+    uses, has_vector = row["usage_count"] or 0, bool(row["embedding"])
+    return ExistingRow(table, row["id"], text, uses, last_used_at, updated_at, has_vector)
 
 
 def parse_datetime_or_none(text: str | None) -> datetime | None:
-    with suppress(ValueError):
+    try:
         return parse_utc_datetime(text)
+    except ValueError:
+        return None
 
 
 def fetch_conversation_ids(file: DuckDBPyConnection, found: Iterable[Table]) -> set[str]:
@@ -239,19 +255,21 @@ def build_insert_sql(table: Table) -> str:
     values = ", ".join(
         f"given.{name}::FLOAT[{VECTOR_DIMENSIONS}]" if name == "embedding" else f"given.{name}" for name in columns
     )
-    return f"INSERT INTO {quote_identifier(table.name)} ({', '.join(map(quote_identifier, columns))}) SELECT {values} FROM {GIVEN_ROWS_SQL}"
+    names = ", ".join(map(quote_identifier, columns))
+    return f"INSERT INTO {quote_identifier(table.name)} ({names}) SELECT {values} FROM {GIVEN_ROWS_SQL}"
 
 
 def build_update_sql(table: Table) -> str:
-    """What is not given stays; a vector goes with its text."""
+    """Build the UPDATE of rows by id. Missing values keep the old ones; a new text replaces or clears the vector."""
     columns = [name for name in ("content", "updated_at", "usage_count", "last_used_at") if name in table.columns]
-    changes = [f"{name} = coalesce(given.{name}, kept.{name})" for name in columns]
+    changes = [f"{name} = coalesce(given.{name}, existing.{name})" for name in columns]
     if "embedding" in table.columns:
         vector = f"given.embedding::FLOAT[{VECTOR_DIMENSIONS}]"
         changes.append(
-            f"embedding = CASE WHEN given.content IS NULL THEN coalesce(kept.embedding, {vector}) ELSE {vector} END"
+            f"embedding = CASE WHEN given.content IS NULL THEN coalesce(existing.embedding, {vector}) ELSE {vector} END"
         )
-    return f"UPDATE {quote_identifier(table.name)} AS kept SET {', '.join(changes)} FROM {GIVEN_ROWS_SQL} WHERE kept.id = given.id"
+    name, assignments = quote_identifier(table.name), ", ".join(changes)
+    return f"UPDATE {name} AS existing SET {assignments} FROM {GIVEN_ROWS_SQL} WHERE existing.id = given.id"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a row of such a file says, checked: a row that could not be kept here is told apart from all others."""
+"""Validation of a Session-Buddy file's rows, and their conversion to memories and insights."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,27 +18,27 @@ from memory_site.core.http.parsing import read_json
 from sessions_app.commands import format_validation_error
 
 SOURCE_SYSTEM, OWN_SYSTEM = "session_buddy", "memory-site"
-#: A reflection was written down to be known later, so time takes nothing from it.
+#: A reflection is technical knowledge, whose relevance does not decay with time.
 REFLECTION_TYPE, CONVERSATION_TYPE = MemoryType.TECHNICAL_KNOWLEDGE, MemoryType.CONVERSATION
 PROJECT_KEYS = ("project", "projects", "source_project", "source_projects")
 MAX_USAGE_COUNT = 2**31 - 1
-#: What a memory may be told at once.
+#: The limits of a memory's tags.
 MAX_TAGS_PER_ROW, MAX_TAG_LENGTH = 64, 128
 
 
 def parse_utc_datetime(text: Any) -> Any:
-    """Without a zone it is UTC."""
+    """Parse an ISO 8601 time; one without an offset is UTC. Other values are returned unchanged."""
     if not isinstance(text, str):
         return text
     try:
-        told = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("is not a time we can keep") from None
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+        raise ValueError("is not a valid time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_json_object(text: Any) -> Any:
-    """The object in a JSON text, or in a JSON string inside one. Anything else, JSON or not, is the `value` of one."""
+    """Parse a JSON object, also one inside a JSON string. Wrap anything else as {"value": …}."""
     try:
         for _ in range(2):
             text = read_json(text) if isinstance(text, str) else text
@@ -57,7 +57,7 @@ PastDatetime = Annotated[PastTimestamp, BeforeValidator(parse_utc_datetime)]
 
 
 class SourceRow(BaseModel):
-    """A row as it comes, whatever the layout. Validating raises ValidationError."""
+    """A row of either layout. Validation raises ValidationError."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -76,7 +76,7 @@ class SourceRow(BaseModel):
 
 
 class InsightMetadata(BaseModel):
-    """What the metadata of an insight say that has a place of its own here."""
+    """The parts of an insight's metadata that become fields of the insight."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -88,41 +88,41 @@ class InsightMetadata(BaseModel):
 
 
 def memory_from_row(table: Table, row: SourceRow) -> MemoryIn:
-    """A reflection or a conversation, of its project where it has one. Raises ValueError."""
+    """Convert a reflection or a conversation to a memory. Raises ValueError."""
     own, projects = split_off_projects(row)
-    hidden = [redact_project_name(each) for each in projects]
+    redacted = [redact_project_name(each) for each in projects]
     return MemoryIn(
         content=row.content,
         memory_type=CONVERSATION_TYPE if table.kind == CONVERSATIONS else REFLECTION_TYPE,
         source_system=SOURCE_SYSTEM,
-        repo_id=hidden[0] if len(hidden) == 1 else None,
+        repo_id=redacted[0] if len(redacted) == 1 else None,
         tags=row.tags,
-        metadata=add_provenance(own, table, id=row.id, conversation_id=row.conversation_id, projects=hidden),
+        metadata=add_provenance(own, table, id=row.id, conversation_id=row.conversation_id, projects=redacted),
         created_at=row.created_at or row.timestamp,
     )
 
 
 def draft_from_row(table: Table, row: SourceRow, memories: Mapping[str, UUID]) -> InsightDraft:
-    """`memories` are those of conversations, by the ids these have in the file. Raises ValueError."""
+    """Convert a reflection to an insight. `memories` maps conversation ids to memories. Raises ValueError."""
     own, projects = split_off_projects(row)
     source = own.pop("source") if is_own_source(own.get("source")) else {}
-    said = {name: own.pop(name) for name in ("topics", "quality_score", "source_conversation_id") if name in own}
-    reach = table.reach if table.collection else source.get("collection", table.reach)
-    learned = InsightMetadata(projects=projects, collection=reach, **said)
-    conversation = row.conversation_id or learned.source_conversation_id
-    known = row.insight_type in InsightType.values
-    other = None if known else row.insight_type
+    fields = {name: own.pop(name) for name in ("topics", "quality_score", "source_conversation_id") if name in own}
+    collection = table.reach if table.collection else source.get("collection", table.reach)
+    parsed = InsightMetadata(projects=projects, collection=collection, **fields)
+    conversation = row.conversation_id or parsed.source_conversation_id
+    is_known_type = row.insight_type in InsightType.values
+    unknown_type = None if is_known_type else row.insight_type
     return InsightDraft(
         content=row.content,
-        collection=learned.collection,
-        insight_type=row.insight_type if known else InsightType.GENERAL,
-        topics=row.tags or None if learned.topics is None else learned.topics,
-        projects=learned.projects,
+        collection=parsed.collection,
+        insight_type=row.insight_type if is_known_type else InsightType.GENERAL,
+        topics=row.tags or None if parsed.topics is None else parsed.topics,
+        projects=parsed.projects,
         confidence=row.confidence_score,
-        quality=learned.quality_score,
+        quality=parsed.quality_score,
         tags=row.tags,
-        metadata=add_provenance(own, table, id=row.id, conversation_id=conversation, insight_type=other),
-        source_memory_id=memories.get(conversation),
+        metadata=add_provenance(own, table, id=row.id, conversation_id=conversation, insight_type=unknown_type),
+        source_memory_id=memories.get(conversation) if conversation else None,
         created_at=row.created_at or row.timestamp,
         usage_count=row.usage_count or 0,
         last_used_at=row.last_used_at,
@@ -131,14 +131,14 @@ def draft_from_row(table: Table, row: SourceRow, memories: Mapping[str, UUID]) -
 
 
 def split_off_projects(row: SourceRow) -> tuple[dict[str, Any], list[str]]:
-    """The metadata without the projects, whose names may have to stay hidden, and these."""
+    """Return the metadata without project names, which may need redaction, and the names."""
     own = dict(row.metadata)
-    named = [row.project, *(own.pop(name, None) for name in PROJECT_KEYS)]
-    return own, list(dict.fromkeys(each for value in named for each in extract_names(value)))
+    values = [row.project, *(own.pop(name, None) for name in PROJECT_KEYS)]
+    return own, list(dict.fromkeys(each for value in values for each in extract_names(value)))
 
 
 def extract_names(value: Any) -> list[str]:
-    """One name or a list of them; whatever else stands there names nothing."""
+    """Return the names in a text or a list of texts; other values are ignored."""
     values = value if isinstance(value, list) else [value]
     return [each for each in values if isinstance(each, str) and each.strip()]
 
@@ -147,10 +147,10 @@ def is_own_source(source: Any) -> bool:
     return isinstance(source, dict) and source.get("system") == OWN_SYSTEM
 
 
-def add_provenance(own: dict[str, Any], table: Table, **told: Any) -> dict[str, Any]:
-    """The file's own metadata, and what is needed to find the row again. Raises ValueError."""
-    told = {name: value for name, value in (told | {"collection": table.collection}).items() if value}
-    return check_json_object(own | {SOURCE_SYSTEM: told})
+def add_provenance(own: dict[str, Any], table: Table, **fields: Any) -> dict[str, Any]:
+    """Add what identifies the source row to its metadata. Raises ValueError."""
+    provenance = {name: value for name, value in (fields | {"collection": table.collection}).items() if value}
+    return check_json_object(own | {SOURCE_SYSTEM: provenance})
 
 
 def format_error(error: ValueError) -> str:

@@ -1,5 +1,8 @@
-"""Where Session-Buddy keeps what. An older file has tables for each collection, a newer one has `_v2` tables with more
-columns, of a collection or of all together. Of either what is known is read, and the rest is left alone."""
+"""The tables of a Session-Buddy file.
+
+The older layout (v1) has tables for each collection; the newer one (v2) has `_v2` tables with more columns, for one
+collection or for all. Unknown tables and columns are ignored.
+"""
 
 import re
 from collections.abc import Collection as Names
@@ -13,17 +16,19 @@ from memories.insights.models import InsightCollection
 Layout = Literal["v1", "v2"]
 REFLECTIONS, CONVERSATIONS = "reflections", "conversations"
 TABLE_NAME_PATTERN = re.compile(rf"(?:(?P<collection>\w+?)_)?(?P<kind>{REFLECTIONS}|{CONVERSATIONS})(?P<newer>_v2)?")
-#: What Session-Buddy's collections are called in the files of Mahavishnu.
+#: The collection names of Mahavishnu, a client of Session-Buddy.
 COLLECTION_NAMES = {InsightCollection.PROJECT: "mahavishnu_project", InsightCollection.GLOBAL: "mahavishnu_global"}
-#: And where nobody has named one; a newer table may be of all together.
+#: The name where none was configured, and that of a v2 table with all collections.
 DEFAULT_COLLECTION, COMBINED_COLLECTION = "default", ""
-#: Numbers in a vector of a file.
+#: Dimensions of a vector in a file.
 VECTOR_DIMENSIONS = 384
-# Base tables only: a view is a query of whoever made the file.
+# Base tables only: a view is a query by the author of the file, which is untrusted.
 SELECT_TABLES_SQL = """
 SELECT table_name, list(column_name)
-FROM duckdb_columns() JOIN duckdb_tables() kept USING (database_oid, table_oid, table_name)
-WHERE kept.database_name = current_database() AND kept.schema_name = 'main' GROUP BY table_name ORDER BY table_name
+FROM duckdb_columns()
+JOIN duckdb_tables() base_table USING (database_oid, table_oid, table_name)
+WHERE base_table.database_name = current_database() AND base_table.schema_name = 'main'
+GROUP BY table_name ORDER BY table_name
 """
 INSIGHT_COLUMNS = {
     "insight_type": "VARCHAR",
@@ -31,7 +36,7 @@ INSIGHT_COLUMNS = {
     "last_used_at": "TIMESTAMP",
     "confidence_score": "REAL DEFAULT 0.5",
 }
-#: Reflections as each layout has them; what is told of an insight besides stands in both.
+#: Columns of a table of reflections by layout; both also have INSIGHT_COLUMNS.
 REFLECTION_COLUMNS = {
     "v1": {
         "id": "VARCHAR PRIMARY KEY",
@@ -71,14 +76,14 @@ REFLECTION_COLUMNS = {
 class Table:
     name: str
     kind: str
-    #: Empty where it is of no collection.
+    #: Empty for a table of all collections.
     collection: str
     layout: Layout
     columns: frozenset[str]
 
     @property
     def reach(self) -> InsightCollection:
-        """How far its insights reach, by the name of its collection."""
+        """Return the collection of its insights by the name of the table's collection."""
         return (
             InsightCollection.GLOBAL
             if self.collection.endswith(InsightCollection.GLOBAL)
@@ -87,60 +92,57 @@ class Table:
 
 
 def find_tables(file: DuckDBPyConnection) -> list[Table]:
-    """Those of Session-Buddy, conversations first: what was learned names where."""
-    found = []
+    """Return Session-Buddy's tables, conversations first, since insights refer to them."""
+    tables = []
     for name, columns in file.execute(SELECT_TABLES_SQL).fetchall():
         match = TABLE_NAME_PATTERN.fullmatch(name)
         if match and {"id", "content"} <= set(columns):
             collection, kind, newer = match["collection"] or "", match["kind"], match["newer"]
-            found.append(Table(name, kind, collection, "v2" if newer else "v1", frozenset(columns)))
-    return sorted(found, key=lambda table: (table.kind, table.name))
+            tables.append(Table(name, kind, collection, "v2" if newer else "v1", frozenset(columns)))
+    return sorted(tables, key=lambda table: (table.kind, table.name))
 
 
-def select_tables(found: list[Table], collections: Names[str]) -> list[Table]:
-    """The tables of these collections; without any those of Mahavishnu's, of the one nobody named, and of all
-    together."""
+def select_tables(tables: list[Table], collections: Names[str]) -> list[Table]:
+    """Return the tables of these collections; by default Mahavishnu's, `default`, and tables of all collections."""
     names = collections or {*COLLECTION_NAMES.values(), DEFAULT_COLLECTION, COMBINED_COLLECTION}
-    return [table for table in found if table.collection in names]
+    return [table for table in tables if table.collection in names]
 
 
-def choose_target_table(found: list[Table], reach: InsightCollection, layout: Layout) -> Table:
-    """Where insights of this reach are written: a table that is there, of the layout asked for if there are both, or
-    else the one to be made."""
-    names = (COLLECTION_NAMES[reach], DEFAULT_COLLECTION, COMBINED_COLLECTION)  # its own table before others
-    fitting = [each for each in found if each.kind == REFLECTIONS and each.collection in names]
-    # An old one of all collections belongs to releases before either layout.
-    fitting = [each for each in fitting if each.collection or each.layout == "v2"]
-    fitting.sort(key=lambda each: (each.layout != layout, names.index(each.collection)))
-    return fitting[0] if fitting else define_new_table(reach, get_newest_layout(found) or layout)
+def choose_target_table(tables: list[Table], reach: InsightCollection, layout: Layout) -> Table:
+    """Return the table for insights of this collection: an existing one, preferably of the layout, or a new one."""
+    names = (COLLECTION_NAMES[reach], DEFAULT_COLLECTION, COMBINED_COLLECTION)  # in order of preference
+    candidates = [each for each in tables if each.kind == REFLECTIONS and each.collection in names]
+    # A v1 table without a collection belongs to releases before both layouts.
+    candidates = [each for each in candidates if each.collection or each.layout == "v2"]
+    candidates.sort(key=lambda each: (each.layout != layout, names.index(each.collection)))
+    return candidates[0] if candidates else define_new_table(reach, get_newest_layout(tables) or layout)
 
 
-def get_newest_layout(found: list[Table]) -> Layout | None:
-    """The newest that the file has."""
-    return max((each.layout for each in found), default=None)
+def get_newest_layout(tables: list[Table]) -> Layout | None:
+    return max((each.layout for each in tables), default=None)
 
 
 def define_new_table(reach: InsightCollection, layout: Layout) -> Table:
-    """Session-Buddy's own name for it: of the newer layout it makes one for all collections."""
+    """Define a table named as by Session-Buddy, which has one for all collections in the newer layout."""
     collection = COLLECTION_NAMES[reach] if layout == "v1" else ""
     name = f"{collection}_{REFLECTIONS}" if layout == "v1" else f"{REFLECTIONS}_v2"
     return Table(name, REFLECTIONS, collection, layout, frozenset([*REFLECTION_COLUMNS[layout], *INSIGHT_COLUMNS]))
 
 
 def with_missing_columns(table: Table) -> Table:
-    """With columns for all that an insight has. Session-Buddy names the columns it asks for: more do it no harm."""
+    """Add the columns of an insight. Session-Buddy selects columns by name, so additional ones do no harm."""
     return replace(table, columns=table.columns | {*get_missing_columns(table)})
 
 
-def create_or_alter_table(file: DuckDBPyConnection, table: Table, there: Table | None) -> None:
-    """Make the table, or what it lacks of the columns."""
+def create_or_alter_table(file: DuckDBPyConnection, table: Table, existing: Table | None) -> None:
+    """Create the table, or add the missing columns of an existing one."""
     columns = {**REFLECTION_COLUMNS[table.layout], **INSIGHT_COLUMNS}
-    if there is None:
-        spelled = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        file.execute(f"CREATE TABLE {quote_identifier(table.name)} ({spelled})")
+    if existing is None:
+        definitions = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        file.execute(f"CREATE TABLE {quote_identifier(table.name)} ({definitions})")
         return
-    for name in get_missing_columns(there):
-        # Without a default, which would be said of every row that is there.
+    for name in get_missing_columns(existing):
+        # Without a default, which would set the value of every existing row.
         file.execute(f"ALTER TABLE {quote_identifier(table.name)} ADD COLUMN {name} {columns[name].split()[0]}")
 
 

@@ -1,6 +1,8 @@
-"""What cuts a text, one splitter per file. Each has `pieces`: from a text and the kind of its file (its suffix without
-the dot) to (offset, content) pieces in the order of the text, each standing in it at its offset, counted in characters.
-`settings.SPLITTER` names the one in use."""
+"""Text splitters, one per module; `settings.SPLITTER` names the function in use.
 
-#: Tokens of a piece at most, and those it shares with the one before it, counted by the vocabulary cl100k_base.
+Each module has `split_into_pieces(text, kind)`, where `kind` is the file's suffix without the dot. It yields (offset,
+content) in the order of the text; `text[offset:]` starts with `content`, and offsets count characters.
+"""
+
+#: Maximum tokens of a piece, and the overlap with the previous one, in tokens of the vocabulary cl100k_base.
 MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS = 1_024, 20

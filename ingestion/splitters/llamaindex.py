@@ -1,5 +1,7 @@
-"""LlamaIndex's SentenceSplitter, whatever the kind of text. Vocabulary and sentence finder come with its packages:
-nothing is downloaded."""
+"""LlamaIndex's SentenceSplitter for every kind of text.
+
+Vocabulary and sentence tokenizer come with its packages: nothing is downloaded.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,17 +14,20 @@ from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 
 
 def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str]]:
-    """It tells no offsets, but gives what it cut unchanged and in order: each piece is looked for from where the one
-    before it was found. Of what a text repeats the first place is taken."""
-    place = 0
+    """Yield (offset, piece).
+
+    The splitter returns no offsets, but unchanged pieces in order: each one is searched from the offset of the previous
+    one, so of a repeated text the first occurrence is taken.
+    """
+    offset = 0
     for content in get_splitter().split_text(text):
-        place = text.index(content, place)
-        yield place, content
+        offset = text.index(content, offset)
+        yield offset, content
 
 
 @cache
 def get_splitter() -> SentenceSplitter:
-    """Making one takes a second, once."""
+    """Return the splitter, cached: creating one takes a second."""
     return SentenceSplitter(
         chunk_size=MAX_CHUNK_TOKENS,
         chunk_overlap=CHUNK_OVERLAP_TOKENS,
@@ -32,7 +37,9 @@ def get_splitter() -> SentenceSplitter:
 
 
 def split_sentences(text: str) -> list[str]:
-    """As LlamaIndex finds them, but its own function downloads data that it does not need to where NLTK_DATA is set.
-    Nothing is lost between two, nor before the first."""
+    """Split into sentences with NLTK's Punkt tokenizer, as LlamaIndex does, without losing any character.
+
+    LlamaIndex's own function downloads data into NLTK_DATA where that is set, although it does not need them.
+    """
     starts = [start for start, _ in PunktSentenceTokenizer().span_tokenize(text)][1:]
     return [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]

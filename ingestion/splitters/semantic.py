@@ -1,5 +1,7 @@
-"""Cut by the text's own structure: programs by their syntax tree, Markdown by its headings, prose by sentences. The
-vocabulary comes with the splitter and needs no model."""
+"""Splitting by structure: programs by syntax tree, Markdown by headings, prose by sentences.
+
+The vocabulary comes with the package; no model is needed.
+"""
 
 from collections.abc import Iterable
 from functools import cache
@@ -18,7 +20,7 @@ def split_into_pieces(text: str, kind: str) -> Iterable[tuple[int, str]]:
 
 @cache
 def get_splitter(kind: str) -> TextSplitter | MarkdownSplitter | CodeSplitter:
-    """Loading a vocabulary takes a tenth of a second, once."""
+    """Return the splitter of this kind, cached: loading a vocabulary takes a tenth of a second."""
     if kind == "py":
         return CodeSplitter.from_tiktoken_model(
             tree_sitter_python.language(), TIKTOKEN_MODEL, MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS

@@ -1,1 +1,1 @@
-"""All of a namespace, or of one user, as JSON Lines: written by one namespace, read by another, with nothing lost."""
+"""Lossless export of a namespace, or of one user, as JSON Lines, and its import into another namespace."""

@@ -1,11 +1,10 @@
-"""What is made anew of lines and never believed: whoever writes a file could say anything there."""
+"""Columns computed on import and never read from the file, which could contain anything."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from pydantic import BaseModel
 
 from memories.insights.capture import fingerprint_memory
 from memories.insights.redaction import redact_project_name
@@ -13,6 +12,7 @@ from memories.models import Memory
 from memories.projects.visibility import map_redacted_names
 from memories.types import MemoryType
 
+#: Why a memory has no insight columns: it was imported with another type, or an existing one has changed its type.
 NEVER_INSIGHT, NO_LONGER_INSIGHT = "never", "no longer"
 SELECT_MEMORIES_BY_OLD_ID_SQL = f"""
 SELECT ids.old, ids.is_new, memory.memory_type, memory.id, memory.content, memory.entity_id
@@ -21,20 +21,22 @@ WHERE ids.kind = 'memory' AND ids.old = ANY(%s)
 """
 
 
-def derive_line_columns(kind: str, read: BaseModel) -> dict[str, Any]:
-    """Columns that follow from the line alone. Names of projects that look secret are never kept with insights."""
-    if kind == "insight" and read.projects:
-        return {"projects": list(dict.fromkeys(map(redact_project_name, read.projects)))}
+def derive_line_columns(kind: str, line: Any) -> dict[str, Any]:
+    """Return the columns that follow from a parsed line alone. Project names that look secret are redacted."""
+    if kind == "insight" and line.projects:
+        return {"projects": list(dict.fromkeys(map(redact_project_name, line.projects)))}
     if kind == "project_group":
-        return {"redacted_names": map_redacted_names(read.projects or ())}
+        return {"redacted_names": map_redacted_names(line.projects or ())}
     if kind == "project_dependency":
-        return {"redacted_names": map_redacted_names(filter(None, (read.source_project, read.target_project)))}
+        return {"redacted_names": map_redacted_names(filter(None, (line.source_project, line.target_project)))}
     return {}
 
 
 def fetch_insight_columns(ids: Sequence[UUID]) -> dict[UUID, dict[str, Any] | str]:
-    """By the id of a memory in the file, what an insight of it is recognised by, made of its text as it is here; NEVER
-    of a new memory that is no insight, NO_LONGER of one that was here and is none."""
+    """Return the columns that identify an insight, computed from the stored text, by the memory's id in the file.
+
+    The value is NEVER_INSIGHT for an imported memory of another type, and NO_LONGER_INSIGHT for an existing one.
+    """
     with connection.cursor() as cursor:
         cursor.execute(SELECT_MEMORIES_BY_OLD_ID_SQL, [list(ids)])
         rows = cursor.fetchall()

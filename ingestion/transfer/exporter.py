@@ -1,8 +1,8 @@
-"""Writing an export: one statement, so that all its lines tell of the same moment."""
+"""Export as JSON Lines by one statement, so that all lines show the same moment."""
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,55 +18,66 @@ from sessions_app.models import Namespace
 EXPORT_FETCH_SIZE = 500
 SqlStatement = tuple[str, list[Any]]
 SELECT_LINES_SQL = "SELECT '{kind}' AS kind, row_to_json(row)::text AS row, {vectors} FROM {rows} ORDER BY row.{key}"
-# Of a vector that was made of other content nothing is told: the memory is embedded anew where it is imported. What
-# PostgreSQL sends are four bytes that tell the length, then numbers with the high byte first.
+# Vectors of outdated content are left out: the memory is embedded again after the import. halfvec_send gives four bytes
+# of header, then big-endian float16 numbers.
 JOIN_VECTORS_SQL = f"""
 LEFT JOIN LATERAL (
     SELECT array_agg(model ORDER BY model) AS models,
            array_agg(halfvec_send(vector) ORDER BY model) AS vectors
-    FROM {Embedding._meta.db_table} made
-    JOIN {RECORD_TYPES["memory"].table} memory ON memory.id = made.memory_id AND memory.content_hash = made.content_hash
-    WHERE made.memory_id = row.id
+    FROM {Embedding._meta.db_table} embedding
+    JOIN {RECORD_TYPES["memory"].table} memory ON memory.id = embedding.memory_id
+        AND memory.content_hash = embedding.content_hash
+    WHERE embedding.memory_id = row.id
 ) of_memory ON true"""
 
 
 class UnexportableRow(Exception):
-    """Something cannot be read; the message names it."""
+    """A row cannot be exported; the message names it."""
 
 
-def export_namespace(namespace: Namespace, user_id: str | None) -> Iterator[bytes]:
-    """The lines, each with its end; the first one is the header. Raises CannotBeExported."""
-    header = {"kind": HEADER_KIND, "version": EXPORT_VERSION, "namespace": namespace.name, "user": user_id}
+def export_namespace(namespace: Namespace, user_id: str | None) -> Generator[bytes]:
+    """Yield the lines with their line ends, the header first. Raises UnexportableRow."""
+    header: dict[str, Any] = {
+        "kind": HEADER_KIND,
+        "version": EXPORT_VERSION,
+        "namespace": namespace.name,
+        "user": user_id,
+    }
     header |= {"embedding_model": namespace.embedding_model, "created_at": datetime.now(UTC).isoformat()}
     sql, parameters = build_export_statement(select_rows(namespace.pk, user_id))
     with transaction.atomic(), connection.cursor() as plain, connection.chunked_cursor() as cursor:
-        plain.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # whoever reads a pipe may take his time
+        plain.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the reader of a pipe may be slow
         cursor.execute(sql, parameters)
         while rows := cursor.fetchmany(EXPORT_FETCH_SIZE):
-            for kind, row, models_of, vectors in rows:
-                yield format_header(header, row) if kind == HEADER_KIND else format_line(kind, row, models_of, vectors)
+            for kind, row, model_names, vectors in rows:
+                yield (
+                    format_header(header, row) if kind == HEADER_KIND else format_line(kind, row, model_names, vectors)
+                )
 
 
 def build_export_statement(rows: Mapping[str, models.QuerySet]) -> SqlStatement:
-    """Rows of (kind, columns as JSON, names of models, their vectors); the first has the number of rows of each
-    kind."""
+    """Build the statement whose rows are (kind, columns as JSON, model names, vectors).
+
+    The first row has the number of rows of each kind instead of columns.
+    """
     selected = {name: build_columns_sql(RECORD_TYPES[name], rows) for name in RECORD_TYPES}
     counts = ", ".join(f"'{name}', (SELECT count(*) FROM ({sql}) rows)" for name, (sql, _) in selected.items())
-    first = f"SELECT '{HEADER_KIND}' AS kind, json_build_object({counts})::text AS row, NULL::text[], NULL::bytea[]"
+    header = f"SELECT '{HEADER_KIND}' AS kind, json_build_object({counts})::text AS row, NULL::text[], NULL::bytea[]"
     parts = [f"({build_lines_sql(name, sql)})" for name, (sql, _) in selected.items()]
-    parameters = [parameter for _, given in selected.values() for parameter in given]
-    return " UNION ALL ".join([first, *parts]), parameters * 2
+    parameters = [parameter for _, part_parameters in selected.values() for parameter in part_parameters]
+    return " UNION ALL ".join([header, *parts]), parameters * 2
 
 
 def build_columns_sql(kind: RecordType, rows: Mapping[str, models.QuerySet]) -> SqlStatement:
-    """The columns to write. What names a row that is not exported is empty."""
+    """Build the query of a kind's columns. References to rows that are not exported become null."""
     sql, parameters = compile_query(rows[kind.name].values(*kind.columns))
-    columns, more = [], []
+    columns: list[str] = []
+    more: list[Any] = []
     for name in kind.columns:
         if name in kind.references:
-            exported, given = compile_query(rows[kind.references[name]].values("pk"))
+            exported, exported_parameters = compile_query(rows[kind.references[name]].values("pk"))
             columns.append(f'CASE WHEN "{name}" IN ({exported}) THEN "{name}" END AS "{name}"')
-            more += given
+            more += exported_parameters
         else:
             columns.append(f'"{name}" AS "{kind.file_name(name)}"')
     return f"SELECT {', '.join(columns)} FROM ({sql}) rows", more + parameters
@@ -75,7 +86,7 @@ def build_columns_sql(kind: RecordType, rows: Mapping[str, models.QuerySet]) -> 
 def compile_query(rows: models.QuerySet) -> SqlStatement:
     try:
         sql, parameters = rows.order_by().query.sql_with_params()
-    except EmptyResultSet:  # Django knows without asking that there are none
+    except EmptyResultSet:  # Django compiles no SQL for a queryset that is known to be empty
         return compile_query(rows.model.objects.filter(pk__isnull=True).values(*rows.query.values_select))
     return sql, list(parameters)
 
@@ -92,25 +103,25 @@ def format_header(header: Mapping[str, Any], counts: str) -> bytes:
     return json.dumps({**header, "counts": json.loads(counts)}, ensure_ascii=False).encode() + b"\n"
 
 
-def format_line(kind: str, row: str, models_of: list[str] | None, vectors: list[bytes] | None) -> bytes:
-    """PostgreSQL's own text, in which no number is rounded. Raises CannotBeExported."""
+def format_line(kind: str, row: str, model_names: list[str] | None, vectors: list[bytes] | None) -> bytes:
+    """Format a line from PostgreSQL's own JSON text, in which no number is rounded. Raises UnexportableRow."""
     text = f'{{"kind":"{kind}",' + (decrypt_history(row) if kind == "session" else row)[1:]
-    if vectors:
-        told = [
+    if model_names and vectors:
+        encoded = [
             {"model": model, "vector": base64.b64encode(to_little_endian(vector)).decode()}
-            for model, vector in zip(models_of, vectors, strict=True)
+            for model, vector in zip(model_names, vectors, strict=True)
         ]
-        text = f'{text[:-1]},"vectors":{json.dumps(told, ensure_ascii=False)}}}'
+        text = f'{text[:-1]},"vectors":{json.dumps(encoded, ensure_ascii=False)}}}'
     return text.encode() + b"\n"
 
 
-def to_little_endian(sent: bytes) -> bytes:
-    """Float16 numbers as numpy and most others read them."""
-    return np.frombuffer(sent, ">f2", offset=4).astype("<f2").tobytes()
+def to_little_endian(halfvec: bytes) -> bytes:
+    """Convert the output of halfvec_send to little-endian float16 numbers, the native format of most readers."""
+    return np.frombuffer(halfvec, ">f2", offset=4).astype("<f2").tobytes()
 
 
 def decrypt_history(row: str) -> str:
-    """Sealed histories are opened: elsewhere nobody has the keys. Raises CannotBeExported."""
+    """Return a session's JSON with a decrypted history: the importing site has no keys. Raises UnexportableRow."""
     session = json.loads(row)
     try:
         session["history"] = [decrypt(stored) for stored in session["history"]]

@@ -1,4 +1,4 @@
-"""What a line may hold: what PostgreSQL would take, but nobody could read afterwards, is refused."""
+"""Validation of lines. It also rejects values that PostgreSQL would store but that no API response could contain."""
 
 import base64
 import json
@@ -37,9 +37,9 @@ from memory_site.core.http.fields import (
 )
 from sessions_app.schemas.sessions import SessionId, TimeToLive, check_clock_skew
 
-#: Sixteen bits round a vector's length so far from one.
+#: float16 rounding moves a vector's length from one by less than this.
 NORM_TOLERANCE = 0.01
-#: What the API takes grows a little here: places are added to a chunk's metadata, a title to a tool's result.
+#: Larger than the limits of the API: stored rows grow by a chunk's position in the metadata or a tool result's title.
 MAX_EXPORT_JSON_LEVELS, MAX_EXPORT_JSON_CHARACTERS, MAX_EXPORT_CONTENT_LENGTH, MAX_EXPORT_TEXT_LENGTH = (
     32,
     256 * 1024,
@@ -49,20 +49,25 @@ MAX_EXPORT_JSON_LEVELS, MAX_EXPORT_JSON_CHARACTERS, MAX_EXPORT_CONTENT_LENGTH, M
 MAX_EXPORT_TAGS, MAX_EXPORT_PROJECTS, MAX_VECTORS_PER_MEMORY, MAX_EXPORT_COUNT = 256, 1_000, 16, 2**31 - 1
 
 
+HeaderKind = Literal[HEADER_KIND]  # type: ignore[valid-type]  # a constant of record_types
+SupportedVersion = Literal[EXPORT_VERSION]  # type: ignore[valid-type]  # a constant of record_types
+RecordTypeName = Literal[*RECORD_TYPES]  # type: ignore[valid-type]  # derived from the table of record types
+
+
 class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class ExportHeader(StrictModel):
-    """The first line. `counts` are the lines of each kind that follow, so that a file cut short is noticed."""
+    """The first line. `counts` are the numbers of following lines by kind, which reveal a truncated file."""
 
-    kind: Literal[HEADER_KIND]
-    version: Literal[EXPORT_VERSION]
+    kind: HeaderKind
+    version: SupportedVersion
     namespace: str
     user: str | None
     embedding_model: Label | None
     created_at: Timestamp
-    counts: dict[Literal[*RECORD_TYPES], Annotated[int, Field(ge=0)]]
+    counts: dict[RecordTypeName, Annotated[int, Field(ge=0)]]
 
 
 PastMoment = Annotated[Timestamp, AfterValidator(check_clock_skew)]
@@ -70,7 +75,7 @@ PAST_MOMENT_ADAPTER = TypeAdapter(PastMoment)
 
 
 def normalize_timestamp(text: str) -> str:
-    """In the one form whose order is the order of time. Raises ValueError."""
+    """Return the time in UTC with microseconds, a form that sorts by time. Raises ValueError."""
     return PAST_MOMENT_ADAPTER.validate_python(text).isoformat(timespec="microseconds")
 
 
@@ -86,11 +91,13 @@ class ExportedVector(StrictModel):
 
     @field_validator("vector")
     @classmethod
-    def decode_vector(cls, given: str) -> bytes:
-        """As PostgreSQL receives a halfvec: how many numbers, two bytes of nothing, the numbers with the high byte
-        first."""
+    def decode_vector(cls, encoded: str) -> bytes:
+        """Convert base64 of little-endian float16 numbers to the input of halfvec_recv.
+
+        That is the number of dimensions and a zero, both big-endian uint16, then big-endian float16 numbers.
+        """
         try:
-            numbers = np.frombuffer(base64.b64decode(given, validate=True), "<f2")
+            numbers = np.frombuffer(base64.b64decode(encoded, validate=True), "<f2")
         except ValueError:
             numbers = np.zeros(0)
         if len(numbers) != DIMENSIONS or not abs(np.linalg.norm(numbers.astype(np.float32)) - 1) < NORM_TOLERANCE:
@@ -99,8 +106,7 @@ class ExportedVector(StrictModel):
 
 
 def check_json(value: Any) -> Any:
-    """The JSON value, or ValueError when there is something inside that cannot be kept, or that a reader cannot
-    take."""
+    """Return the JSON value. Raises ValueError for one that PostgreSQL or usual JSON readers cannot take."""
     for item, level in iterate_json(value):
         if isinstance(item, dict | list) and level > MAX_EXPORT_JSON_LEVELS:
             raise ValueError(f"may be nested at most {MAX_EXPORT_JSON_LEVELS} levels deep")
@@ -116,12 +122,12 @@ def check_json(value: Any) -> Any:
 def is_finite(number: float) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # an integer that no float comes near
+    except OverflowError:  # an integer beyond the range of a float
         return False
 
 
 def check_not_blank(text: str) -> str:
-    """What PostgreSQL asks of content: that of a chunk may be of signs which show nothing."""
+    """Apply the database's check only: unlike other content, a chunk may consist of invisible characters."""
     if not text.strip():
         raise ValueError("may not be blank")
     return text
@@ -129,8 +135,8 @@ def check_not_blank(text: str) -> str:
 
 RowId = Annotated[UUID, Field(strict=False)]
 StoredJsonObject = Annotated[dict[str, Any], AfterValidator(check_json)]
-#: Columns whose values have bounds of their own, in whichever table.
-COLUMN_TYPES = {
+#: Types of columns with bounds of their own, in every table.
+COLUMN_TYPES: dict[str, Any] = {
     "content": Annotated[
         Text, StringConstraints(max_length=MAX_EXPORT_CONTENT_LENGTH), AfterValidator(check_not_blank)
     ],
@@ -147,11 +153,11 @@ COLUMN_TYPES = {
     "source_session_id": SessionId,
     "target_session_id": SessionId,
 }
-FIELD_TYPES = {
+FIELD_TYPES: dict[type[models.Field], Any] = {
     models.UUIDField: RowId,
     models.ForeignKey: RowId,
     models.DateTimeField: PastMoment,
-    models.CharField: Label,  # or nothing, where a column may be blank
+    models.CharField: Label,  # or an empty text, where a column may be blank
     models.TextField: Annotated[Text, StringConstraints(max_length=MAX_EXPORT_TEXT_LENGTH)],
     models.BinaryField: Annotated[str, StringConstraints(pattern=r"^\\x([0-9a-f]{2})*$")],
     models.BooleanField: bool,
@@ -162,27 +168,34 @@ FIELD_TYPES = {
 
 
 def get_field_type(field: models.Field) -> Any:
+    """Return the type of a column's value: by its choices, its name or its field class, or None if nullable."""
+    value_type: Any
     if field.choices:
-        type = Literal[*[value for value, _ in field.choices]]
+        value_type = Literal[*[value for value, _ in field.choices]]  # type: ignore[valid-type]  # made at run time
     elif isinstance(field, models.CharField) and field.blank and not field.null:
-        type = Annotated[Text, StringConstraints(max_length=field.max_length)]
+        value_type = Annotated[Text, StringConstraints(max_length=field.max_length)]
     else:
-        by_field = (type for of_field, type in FIELD_TYPES.items() if isinstance(field, of_field))
-        type = COLUMN_TYPES.get(field.column) or next(by_field)
-    return type | None if field.null else type
+        by_class = (each for field_class, each in FIELD_TYPES.items() if isinstance(field, field_class))
+        value_type = COLUMN_TYPES.get(str(field.column)) or next(by_class)
+    return value_type | None if field.null else value_type
 
 
 @cache
 def build_line_schema(kind: str) -> type[BaseModel]:
-    """Of a line. Columns may be missing, and have their defaults then; columns we do not know may not be there.
-    What is derived may stand there, as in files of old, and says nothing."""
-    own = RECORD_TYPES[kind]
-    fields = {own.file_name(each.column): (get_field_type(each), None) for each in own.fields}
-    fields |= dict.fromkeys(map(own.file_name, own.derived), (Any, None))
+    """Return the schema of a line. Missing columns get their defaults; unknown columns are an error.
+
+    Derived columns are accepted, since older files have them, and ignored.
+    """
+    record_type = RECORD_TYPES[kind]
+    fields: dict[str, Any] = {
+        record_type.file_name(str(field.column)): (get_field_type(field), None) for field in record_type.fields
+    }
+    fields |= dict.fromkeys(map(record_type.file_name, record_type.derived), (Any, None))
     if kind == "insight":
         fields["projects"] = (Annotated[list[Label], Field(max_length=MAX_PROJECTS_PER_INSIGHT)], [])
     if kind == "session":
         fields |= {"session_id": (SessionId, None), "history": (list[ExportedInteraction], [])}
     if kind == "memory":
         fields["vectors"] = (Annotated[list[ExportedVector], Field(max_length=MAX_VECTORS_PER_MEMORY)], [])
-    return create_model(kind, __base__=StrictModel, **fields | {"kind": (Literal[kind], ...), own.key: (RowId, ...)})
+    fields |= {"kind": (Literal[kind], ...), record_type.key: (RowId, ...)}
+    return create_model(kind, __base__=StrictModel, **fields)

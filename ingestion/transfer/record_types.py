@@ -1,7 +1,8 @@
-"""The kinds of lines an export has: what they hold and name, which rows they are, and what makes two the same."""
+"""The record types of an export: their columns, references and identities, and the rows that are exported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -19,21 +20,22 @@ HEADER_KIND = "export"
 
 @dataclass(frozen=True, eq=False)
 class RecordType:
-    """One kind of line: a row with all its columns but the namespace and those that are computed."""
+    """One kind of line: a table row with all columns but the namespace and generated ones."""
 
     name: str
-    model: type[models.Model]
-    #: Columns that name a row of another kind, which stands on an earlier line.
+    model: Any  # a model class: `objects` is unknown to type checkers on type[models.Model]
+    #: Columns that refer to a row of another kind, which must be on an earlier line.
     references: Mapping[str, str] = field(default_factory=dict)
-    #: What two rows of a namespace cannot both have, so that they are the same whatever their ids: text, in SQL.
+    #: SQL expression, of type text, that is unique in a namespace: rows with the same one are duplicates in spite of
+    #: different ids. NULL where there is no such key.
     identity: str = "NULL"
-    #: Columns of PostgreSQL's that the identity needs, made of the line's `value`.
+    #: Generated columns that the identity needs, as SQL over the line's JSON `value`.
     computed: Mapping[str, str] = field(default_factory=dict)
-    #: The column of its own id; a reference where it has none but another row's.
+    #: The primary key: `id`, or a reference where the table shares another one's key.
     key: str = "id"
-    #: Columns that are made of the others or of a memory: never written, and never believed (derived.py).
+    #: Columns that are computed on import (derived_columns.py): never exported, and ignored in a file.
     derived: tuple[str, ...] = ()
-    #: Names in the file of columns that are called something else here: the format outlives the names of columns.
+    #: Names in the file of renamed columns: the file format stays when a column is renamed.
     file_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -42,12 +44,13 @@ class RecordType:
 
     @property
     def fields(self) -> list[models.Field]:
-        left_out = {"namespace", *self.derived}
-        return [each for each in self.model._meta.concrete_fields if not each.generated and each.name not in left_out]
+        excluded = {"namespace", *self.derived}
+        fields = self.model._meta.concrete_fields
+        return [field for field in fields if not field.generated and field.name not in excluded]
 
     @property
     def columns(self) -> list[str]:
-        return [each.column for each in self.fields]
+        return [str(field.column) for field in self.fields]
 
     def file_name(self, column: str) -> str:
         return self.file_names.get(column, column)
@@ -68,8 +71,8 @@ USER_KEY_IDENTITY_SQL = "ROW(user_id, key)::text"
 CONTENT_HASH_COLUMN = {"content_hash": "memories_sha256(value ->> 'content')"}
 RELATIONSHIP_REFERENCES = {"from_memory_id": "memory", "to_memory_id": "memory"}
 REDACTED_NAMES_FILE_NAME = {"redacted_names": "masks"}
-#: By name, in the order of the lines: what is named comes first, and clusters before PostgreSQL makes others for the
-#: memories that come.
+#: By name, in the order of the lines: referenced rows come first, and clusters before the memories, whose triggers
+#: would create them.
 RECORD_TYPES = {
     kind.name: kind
     for kind in (
@@ -111,7 +114,7 @@ RECORD_TYPES = {
         ),
     )
 }
-#: What a memory's metadata name, by key. A caller may have written anything there.
+#: Ids in a memory's metadata, by key, with the kind that they refer to. An API client may have written anything there.
 METADATA_REFERENCES = {
     "document_id": "document",
     "conversation_id": "conversation",
@@ -121,40 +124,45 @@ METADATA_REFERENCES = {
 
 
 def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
-    """The rows to export, by kind: the living ones of a namespace, or what there is of one user. His sessions are those
-    that his memories and conversations name."""
+    """Return the rows to export, by kind: the unexpired ones of a namespace, or of one user.
+
+    A user's sessions are those that the user's memories and conversations refer to.
+    """
     rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in RECORD_TYPES.items()}
-    rows["cluster"] = rows["cluster"].filter(is_explicit=True)  # the others come with their memories
+    rows["cluster"] = rows["cluster"].filter(is_explicit=True)  # the others are created with their memories
     if user_id is not None:
         for name in ("document", "cluster", "project_group", "project_dependency"):
             rows[name] = rows[name].none()
         for name in ("memory", "conversation", "workflow_execution", "pattern", "preference"):
             rows[name] = rows[name].filter(user_id=user_id)
         rows["memory"] = exclude_duplicate_chunks(rows["memory"])
-        named = [rows[name].exclude(session_id=None).values("session_id") for name in ("memory", "conversation")]
-        rows["session"] = rows["session"].filter(build_any_of_filter("session_id", named))
-        ends = build_any_of_filter("source_session_id", named) & build_any_of_filter("target_session_id", named)
-        rows["session_link"] = rows["session_link"].filter(ends)
+        ids = [rows[name].exclude(session_id=None).values("session_id") for name in ("memory", "conversation")]
+        rows["session"] = rows["session"].filter(build_any_of_filter("session_id", ids))
+        both_ends = build_any_of_filter("source_session_id", ids) & build_any_of_filter("target_session_id", ids)
+        rows["session_link"] = rows["session_link"].filter(both_ends)
     return {name: exclude_dangling_rows(RECORD_TYPES[name], rows[name], rows) for name in RECORD_TYPES}
 
 
 def exclude_duplicate_chunks(memories: models.QuerySet) -> models.QuerySet:
-    """Without chunks that differ from another memory of the user's in nothing but their document, which is not
-    exported: the memory of no document stays, or else the oldest chunk."""
+    """Exclude chunks that are equal to another memory of the user apart from their document, which is not exported.
+
+    Of such duplicates the memory without a document stays, or else the oldest chunk.
+    """
     same = {name: OuterRef(name) for name in ("namespace", "user_id", "memory_type", "content_hash")}
-    twins = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, entity_id=None)
-    return memories.exclude(Exists(twins), document_id__isnull=False, entity_id=None)
+    duplicates = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, entity_id=None)
+    return memories.exclude(Exists(duplicates), document_id__isnull=False, entity_id=None)
 
 
-def build_any_of_filter(column: str, lists: list[models.QuerySet]) -> Q:
-    return Q(*[(f"{column}__in", each) for each in lists], _connector=Q.OR)
+def build_any_of_filter(column: str, querysets: list[models.QuerySet]) -> Q:
+    return Q(*[(f"{column}__in", queryset) for queryset in querysets], _connector=Q.OR)
 
 
 def exclude_dangling_rows(
     kind: RecordType, rows: models.QuerySet, all_rows: Mapping[str, models.QuerySet]
 ) -> models.QuerySet:
-    """Without rows that cannot be there without another one, which is not exported."""
-    for each in kind.fields:
-        if each.column in kind.references and not each.null:
-            rows = rows.filter(**{f"{each.column}__in": all_rows[kind.references[each.column]].values("pk")})
+    """Exclude rows with a required reference to a row that is not exported."""
+    required = {str(field.column) for field in kind.fields if not field.null}
+    for column, target in kind.references.items():
+        if column in required:
+            rows = rows.filter(**{f"{column}__in": all_rows[target].values("pk")})
     return rows

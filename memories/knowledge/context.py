@@ -1,12 +1,14 @@
-"""Contextual knowledge: what an agent should have in mind before it answers, in six statements at most."""
+"""Context for an agent's next answer, fetched in at most six statements."""
 
+from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
-from memories.knowledge.models import Cluster, Preference
+from memories.knowledge.models import EVERY_MEMBER, Cluster, Preference
 from memories.knowledge.schemas.context import ContextualIn
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS
 from memories.models import NEWEST_FIRST
@@ -19,7 +21,7 @@ from sessions_app.models import Conversation, Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS
 
 MAX_CONTEXT_PREFERENCES, MAX_CONTEXT_MESSAGES, MAX_CONTEXT_CLUSTERS = 100, 5, 5
-#: Of the clusters that share a word with the query the newest are weighed.
+#: Importance is computed only for the newest clusters that share a word with the query.
 MAX_CANDIDATE_CLUSTERS = 1_000
 
 
@@ -28,52 +30,56 @@ def build_user_or_shared_filter(user_id: str) -> Q:
 
 
 class UserOrSharedFilters(Filters):
-    """A user's own memories, and what is known without being anybody's."""
+    """A user's own memories, and those without a user."""
 
-    whose: Label
+    owner: Label
 
     def labels(self) -> "UserOrSharedFilters":
-        """An embedding row knows its user too."""
+        """Return all conditions: an embedding row has its user_id as well."""
         return self
 
-    def _each(self):
+    def _each(self) -> Iterator[Q]:
         yield from super()._each()
-        yield build_user_or_shared_filter(self.whose)
+        yield build_user_or_shared_filter(self.owner)
 
 
-def build_context(namespace_id: int, asked: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
-    """ContextualOut but for `degraded`. None when the conversation asked for is not there, or another user's."""
-    conversation = find_conversation(namespace_id, asked)
-    if asked.conversation_id is not None and conversation is None:
+def build_context(namespace_id: int, request: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
+    """Return the fields of ContextualOut except `degraded`, or None.
+
+    None means that the conversation does not exist or belongs to another user.
+    """
+    conversation = find_conversation(namespace_id, request)
+    if request.conversation_id is not None and conversation is None:
         return None
-    conversation_id, spoke = conversation or (None, None)
-    user_id = asked.user_id or spoke
-    search = Search(asked.query, vector, model, asked.limit, ranking=RECALL_RANKING)
+    conversation_id, conversation_user = conversation or (None, None)
+    user_id = request.user_id or conversation_user
+    filters = UserOrSharedFilters(owner=user_id) if user_id else None
+    search = Search(request.query, vector, model, request.limit, ranking=RECALL_RANKING)
     return {
-        "context_type": asked.context_type,
+        "context_type": request.context_type,
         "time": timezone.now(),
-        "memories": find_memories(namespace_id, user_id and UserOrSharedFilters(whose=user_id), search),
+        "memories": find_memories(namespace_id, filters, search),
         "preferences": fetch_preferences(namespace_id, user_id) if user_id else [],
         "messages": fetch_last_messages(namespace_id, conversation_id) if conversation_id else [],
-        "clusters": fetch_clusters(namespace_id, asked.query, user_id),
+        "clusters": fetch_clusters(namespace_id, request.query, user_id),
     }
 
 
-def find_conversation(namespace_id: int, asked: ContextualIn) -> tuple | None:
-    """Id and user of the conversation that is named, or else the newest of the session, or else of the user."""
+def find_conversation(namespace_id: int, request: ContextualIn) -> tuple[UUID, str | None] | None:
+    """Return id and user of the named conversation, else of the session's newest, else of the user's newest."""
     rows = Conversation.objects.in_namespace(namespace_id)
-    if asked.conversation_id is not None:
-        rows = rows.filter(pk=asked.conversation_id)
-    elif asked.session_id is not None:
-        rows = rows.filter(session_id=asked.session_id)
-    elif asked.user_id is not None:
-        return fetch_newest(rows.filter(user_id=asked.user_id))
+    if request.conversation_id is not None:
+        rows = rows.filter(pk=request.conversation_id)
+    elif request.session_id is not None:
+        rows = rows.filter(session_id=request.session_id)
+    elif request.user_id is not None:
+        return fetch_newest(rows.filter(user_id=request.user_id))
     else:
         return None
-    return fetch_newest(rows if asked.user_id is None else rows.filter(build_user_or_shared_filter(asked.user_id)))
+    return fetch_newest(rows if request.user_id is None else rows.filter(build_user_or_shared_filter(request.user_id)))
 
 
-def fetch_newest(conversations: QuerySet) -> tuple | None:
+def fetch_newest(conversations: QuerySet) -> tuple[UUID, str | None] | None:
     return conversations.order_by("-started_at", "-id").values_list("id", "user_id").first()
 
 
@@ -88,11 +94,16 @@ def fetch_last_messages(namespace_id: int, conversation_id: Any) -> list[dict[st
 
 
 def fetch_clusters(namespace_id: int, query: str, user_id: str | None) -> list[dict[str, Any]]:
-    """With a user, those of his memories and nobody's alone: the tags of somebody else's are not for him."""
+    """Return the most important clusters that share a word with the query.
+
+    For a user, only the user's own and shared memories count as members: the tags of other users' stay hidden.
+    """
     matching = Cluster.objects.filter(namespace_id=namespace_id).matching_words(query).order_by(*NEWEST_FIRST)
     rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:MAX_CANDIDATE_CLUSTERS])
+    condition = EVERY_MEMBER
     if user_id is not None:
-        rows = rows.with_member_matching(build_user_or_shared_filter(user_id))
-    rows = rows.with_importance().with_members()
-    foremost = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
-    return [to_cluster_out(row) for row in foremost]
+        condition = build_user_or_shared_filter(user_id)
+        rows = rows.with_any_member(condition)
+    rows = rows.with_importance(condition).with_members(condition)
+    top = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
+    return [to_cluster_out(row) for row in top]

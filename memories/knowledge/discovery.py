@@ -1,4 +1,4 @@
-"""Finding patterns in what a user said: topics that come again, and whether he mostly asks. Pure functions."""
+"""Pattern discovery in a user's messages: recurring topics, and whether most messages ask. Pure functions."""
 
 import re
 import unicodedata
@@ -9,16 +9,16 @@ from typing import Any
 from memories.knowledge.models import PatternType
 from memories.knowledge.schemas.patterns import MAX_EXAMPLE_LENGTH
 
-#: Fewer messages tell nothing.
+#: Fewer messages give no pattern.
 MIN_MESSAGES = 5
-#: A topic has so many letters, and stands so often in the messages; the most frequent are told.
+#: Bounds of a topic: its length in letters, its occurrences, and how many topics are reported.
 MIN_WORD_LENGTH, MAX_WORD_LENGTH, MIN_WORD_COUNT, MAX_TOPICS = 4, 64, 2, 10
 MIN_QUESTIONS = 3
 MAX_DISCOVERED_EXAMPLES = 3
 WORD_PATTERN = re.compile(rf"[^\W\d_]{{{MIN_WORD_LENGTH},}}")
-#: A question mark where a sentence ends, not in an address.
+#: A question mark at the end of a sentence, not inside a URL.
 QUESTION_PATTERN = re.compile(r"[?？؟](?=[\s\"'”’»)\]*_]|$)")
-#: English words of four letters and more that say nothing of what a text is about.
+#: English words of four letters and more that do not name a topic.
 STOP_WORD_LIST = """
 able about above across actually after again against almost alone along already also although always among another
 anybody anyone anything anyway around away back because been before behind being below besides best better between
@@ -38,22 +38,25 @@ STOP_WORDS = frozenset(STOP_WORD_LIST.split())
 
 
 def find_patterns(messages: Sequence[str], user_id: str | None) -> list[dict[str, Any]]:
-    """Drafts of the patterns in a user's messages, oldest first; none of fewer than five."""
+    """Return drafts of the patterns in a user's messages, which are given oldest first.
+
+    Fewer than five messages give none. A draft has the columns of a Pattern.
+    """
     found = (build_topics_pattern(messages), build_question_pattern(messages)) if len(messages) >= MIN_MESSAGES else ()
     return [draft | {"user_id": user_id} for draft in found if draft]
 
 
 def build_topics_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
-    """Words that occur at least twice. The frequency is the number of messages with any of them."""
+    """Draft the pattern of words that occur at least twice; `frequency` counts the messages with any of them."""
     topics = dict(rank_topics(messages))
-    having = [text for text in messages if not topics.keys().isdisjoint(extract_words(text))]
     if not topics:
         return None
+    on_topic = [text for text in messages if not topics.keys().isdisjoint(extract_words(text))]
     return {
         "pattern_type": PatternType.PREFERENCE.value,
         "key": "common_topics",
         "description": f"Often speaks of {', '.join(topics)}.",
-        "frequency": len(having),
+        "frequency": len(on_topic),
         "confidence": 0.8,
         "examples": pick_examples(messages),
         "metadata": {"topics": topics},
@@ -61,20 +64,20 @@ def build_topics_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
 
 
 def rank_topics(messages: Sequence[str]) -> list[tuple[str, int]]:
-    """The most frequent words with how often they occur; equals in alphabetical order."""
+    """Return the most frequent words with their number of occurrences; ties in alphabetical order."""
     counts = Counter(word for text in messages for word in extract_words(text))
-    often = [(word, count) for word, count in counts.items() if count >= MIN_WORD_COUNT]
-    return sorted(often, key=lambda each: (-each[1], each[0]))[:MAX_TOPICS]
+    repeated = [(word, count) for word, count in counts.items() if count >= MIN_WORD_COUNT]
+    return sorted(repeated, key=lambda each: (-each[1], each[0]))[:MAX_TOPICS]
 
 
 def extract_words(text: str) -> list[str]:
-    """The words of four letters and more that may be a topic, in one form."""
+    """Return the words that may be a topic, normalised to NFKC and case-folded."""
     found = WORD_PATTERN.findall(unicodedata.normalize("NFKC", text).casefold())
     return [word for word in found if len(word) <= MAX_WORD_LENGTH and word not in STOP_WORDS]
 
 
 def build_question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
-    """The frequency is the number of messages that ask."""
+    """Draft the pattern of asking; `frequency` counts the messages with a question."""
     questions = [text for text in messages if QUESTION_PATTERN.search(text)]
     if len(questions) < MIN_QUESTIONS:
         return None
@@ -90,5 +93,5 @@ def build_question_pattern(messages: Sequence[str]) -> dict[str, Any] | None:
 
 
 def pick_examples(messages: Sequence[str]) -> list[str]:
-    """The first few, each once, cut to the length of an example."""
+    """Return the first three distinct messages, cut to the length of an example."""
     return list(dict.fromkeys(text.strip()[:MAX_EXAMPLE_LENGTH] for text in messages))[:MAX_DISCOVERED_EXAMPLES]

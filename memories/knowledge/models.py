@@ -1,4 +1,4 @@
-"""What grows out of memories: Clusters of those with the same tags, Patterns that were noticed, users' Preferences."""
+"""Models derived from memories: clusters of memories with the same tags, patterns of behaviour, users' preferences."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,22 +11,21 @@ from django.db.models import Case, Count, F, Func, OuterRef, Q, Subquery, TextFi
 from django.db.models.functions import Cast, Coalesce, Least, Length, Now
 from django.db.models.lookups import GreaterThan, LessThanOrEqual
 
-from memories.models import NEWEST_FIRST, Memory, MemoryQuerySet
-from memories.types import MemoryType
+from memories.models import MEMORY_TYPE_CHOICES, MEMORY_TYPE_IS_KNOWN, NEWEST_FIRST, Memory, MemoryQuerySet
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
-#: A cluster weighs a tenth for each member, and this much when it changed lately or when it did not; five at most.
+#: importance = min(5, 0.1 * members + (1.0 if changed within seven days else 0.5))
 MEMBER_WEIGHT, CHANGED_CLUSTER_WEIGHT, UNCHANGED_CLUSTER_WEIGHT, MAX_CLUSTER_IMPORTANCE = 0.1, 1.0, 0.5, 5.0
 RECENT_CHANGE_PERIOD = timedelta(days=7)
-#: More members than these weigh nothing.
+#: Counting stops here: 50 members alone reach the maximum importance.
 MAX_WEIGHED_MEMBERS = round(MAX_CLUSTER_IMPORTANCE / MEMBER_WEIGHT)
 MAX_LISTED_MEMBERS = 20
 MAX_PATTERN_EXAMPLES = 10
 
 
 class HasTags(Func):
-    """As the index memory_by_tags has it (0003_foreign_keys)."""
+    """Match the condition of the partial index `memory_by_tags`, so that the planner can use it."""
 
     template = "cardinality(%(expressions)s) > 0"
     output_field = models.BooleanField()
@@ -38,77 +37,80 @@ class TagsKey(Func):
 
 
 def get_members_queryset(namespace: Any, memory_type: Any, key: Any) -> MemoryQuerySet:
-    """The living memories of a type whose tags are those of the key, in whatever order."""
+    """Return the unexpired memories of a type whose set of tags has this key. Arguments: values or expressions."""
     rows = Memory.objects.alive().alias(tags_key=TagsKey("tags")).filter(HasTags("tags"))
     return rows.filter(namespace_id=namespace, memory_type=memory_type, tags_key=key)
 
 
-def count_up_to(memories: MemoryQuerySet, most: int) -> Func:
-    """How many there are, counted to `most`. Asked row by row: EXISTS may be answered by reading all memories first."""
-    ids = ArraySubquery(memories.values("pk")[:most])
+def count_up_to(memories: MemoryQuerySet, limit: int) -> Func:
+    """Return an expression that counts the rows of a subquery, at most `limit` of them.
+
+    An array subquery is evaluated for each outer row; EXISTS may be planned as a join that reads all memories first.
+    """
+    ids = ArraySubquery(memories.values("pk")[:limit])
     return Func(ids, function="cardinality", output_field=models.IntegerField())
 
 
-class ClusterQuerySet(models.QuerySet):
-    #: Which memories count as members: all there are, or those `of_members` was told.
-    member_condition = Q()
+#: No restriction of which memories count as members.
+EVERY_MEMBER = Q()
 
-    def _clone(self) -> "ClusterQuerySet":
-        clone = super()._clone()
-        clone.member_condition = self.member_condition
-        return clone
 
-    @property
-    def members(self) -> MemoryQuerySet:
-        members = get_members_queryset(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
-        return members.filter(self.member_condition)
+def get_cluster_members(condition: Q = EVERY_MEMBER) -> MemoryQuerySet:
+    """Return the subquery of a cluster's members that meet the condition."""
+    members = get_members_queryset(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
+    return members.filter(condition)
 
-    def with_member_matching(self, counting: Q) -> "ClusterQuerySet":
-        """Those with a member that counts; what is told of them from here on is of such members alone."""
-        rows = self._clone()
-        rows.member_condition = counting
-        return rows.filter(GreaterThan(count_up_to(rows.members, 1), 0))
+
+class ClusterQuerySet(models.QuerySet["Cluster"]):
+    """Clusters. Where a method takes a condition, only memories that meet it count as members."""
+
+    def with_any_member(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+        return self.filter(GreaterThan(count_up_to(get_cluster_members(condition), 1), 0))
 
     def in_namespace(self, namespace_id: int) -> "ClusterQuerySet":
-        """Every operation of a caller starts here. Of what has expired nothing is told."""
-        return self.filter(
-            Q(is_explicit=True) | Q(GreaterThan(count_up_to(self.members, 1), 0)), namespace_id=namespace_id
-        )
+        """Return a namespace's clusters, without those whose members have all expired and that have no description.
 
-    def with_importance(self) -> "ClusterQuerySet":
-        """With `importance_score`, 0.5 to 5. A memory that came changed the cluster."""
-        since = Now() - RECENT_CHANGE_PERIOD
-        came = GreaterThan(count_up_to(self.members.filter(created_at__gte=since), 1), 0)
-        changed = Case(
-            When(Q(updated_at__gte=since) | Q(came), then=CHANGED_CLUSTER_WEIGHT), default=UNCHANGED_CLUSTER_WEIGHT
+        Every operation of a caller starts here.
+        """
+        has_member = GreaterThan(count_up_to(get_cluster_members(), 1), 0)
+        return self.filter(Q(is_explicit=True) | Q(has_member), namespace_id=namespace_id)
+
+    def with_importance(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+        """Annotate `importance_score`, 0.5 to 5. A new member counts as a change of the cluster."""
+        members, since = get_cluster_members(condition), Now() - RECENT_CHANGE_PERIOD
+        has_new_member = GreaterThan(count_up_to(members.filter(created_at__gte=since), 1), 0)
+        change_weight = Case(
+            When(Q(updated_at__gte=since) | Q(has_new_member), then=CHANGED_CLUSTER_WEIGHT),
+            default=UNCHANGED_CLUSTER_WEIGHT,
         )
-        weight = Cast(count_up_to(self.members, MAX_WEIGHED_MEMBERS), models.FloatField()) * MEMBER_WEIGHT + changed
+        weight = Cast(count_up_to(members, MAX_WEIGHED_MEMBERS), models.FloatField()) * MEMBER_WEIGHT + change_weight
         return self.annotate(importance_score=Least(weight, MAX_CLUSTER_IMPORTANCE, output_field=models.FloatField()))
 
-    def with_members(self) -> "ClusterQuerySet":
-        """With `member_count` and `members`, the ids of the newest."""
-        count = self.members.order_by().values(all=Value(1)).annotate(count=Count("*")).values("count")
-        newest = self.members.newest_first().values("pk")[:MAX_LISTED_MEMBERS]
+    def with_members(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+        """Annotate `member_count` and `members`, the ids of the newest 20."""
+        members = get_cluster_members(condition)
+        count = members.order_by().values(all=Value(1)).annotate(count=Count("*")).values("count")
+        newest = members.newest_first().values("pk")[:MAX_LISTED_MEMBERS]
         return self.annotate(member_count=Coalesce(Subquery(count), 0), members=ArraySubquery(newest))
 
     def matching_words(self, query: str) -> "ClusterQuerySet":
-        """Those whose name, description, tags or topics share a word with the query."""
+        """Filter to clusters whose name, description, tags or topics share a word with the query."""
         return self.filter(words__overlap=Func(Value(query), function="knowledge_lexemes"))
 
 
 class Cluster(models.Model):
-    """Memories of one type that have the same tags. Which they are is never stored.
+    """The memories of one type that have the same set of tags. The members are never stored.
 
-    Triggers insert the row with the first such memory, and delete it with the last one unless a caller described the
-    cluster (memories/triggers.py).
+    A trigger inserts the row with the first such memory, and deletes it with the last one unless a caller has named or
+    described the cluster (memories/triggers.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
-    memory_type = models.CharField(max_length=32, choices=[(kind.value, kind.value) for kind in MemoryType])
-    # Each once, in the order of their bytes; PostgreSQL sees to it.
+    memory_type = models.CharField(max_length=32, choices=MEMORY_TYPE_CHOICES)
+    # Unique, in byte order: a check constraint enforces both.
     tags = ArrayField(models.CharField(max_length=128))
-    # SHA-256: 256 tags of 128 characters are too much for an index.
+    # SHA-256 of the tags: 256 tags of 128 characters do not fit into an index entry.
     key = models.GeneratedField(
         expression=Func("tags", function="knowledge_tags_key"), output_field=models.BinaryField(), db_persist=True
     )
@@ -116,7 +118,7 @@ class Cluster(models.Model):
     description = models.TextField(null=True, blank=True)
     topics = ArrayField(models.CharField(max_length=255), default=list, blank=True)
     confidence = models.FloatField(db_default=1)
-    # Whether a caller described it; then it stays without members.
+    # Whether a caller has named or described it; such a cluster stays without members.
     is_explicit = models.BooleanField(db_default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -131,7 +133,7 @@ class Cluster(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["key", "namespace", "memory_type"], name="cluster_is_kept_once"),
-            models.CheckConstraint(condition=Q(memory_type__in=list(MemoryType)), name="cluster_type_is_known"),
+            models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="cluster_type_is_known"),
             models.CheckConstraint(condition=Q(tags__len__range=(1, 256)), name="cluster_has_tags"),
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="cluster_confidence_is_0_to_1"),
         ]
@@ -147,15 +149,15 @@ class Cluster(models.Model):
 
 
 def build_cluster_name(memory_type: str, tags: list[str]) -> str:
-    """What a cluster is called that nobody has named: "Business fact: acme, renewal"."""
+    """Return the default name, at most 255 characters: "Business fact: acme, renewal"."""
     name = f"{memory_type.replace('_', ' ').capitalize()}: {', '.join(tags)}"
     return name if len(name) <= 255 else f"{name[:254]}…"
 
 
 class DueCluster(models.Model):
-    """A cluster that may be missing, because two transactions did not see each other: beat looks within a minute.
+    """A cluster whose row may be missing because two concurrent transactions did not see each other's memories.
 
-    Rows are only added, so that nobody who stores memories waits for another.
+    A periodic task creates it within a minute. Writers only insert here, so they never wait for each other.
     """
 
     namespace = namespace_key()
@@ -169,13 +171,13 @@ class PatternType(models.TextChoices):
     DECISION_PATTERN = "decision_pattern"
 
 
-class KnowledgeQuerySet(models.QuerySet):
+class KnowledgeQuerySet(models.QuerySet[Any]):
     def in_namespace(self, namespace_id: int) -> "KnowledgeQuerySet":
         return self.filter(namespace_id=namespace_id)
 
 
 class Pattern(models.Model):
-    """Something that comes again and again with one user, or with nobody in particular."""
+    """A recurring behaviour of one user, or one of no particular user (`user_id` is null)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -185,7 +187,7 @@ class Pattern(models.Model):
     description = models.TextField(null=True, blank=True)
     frequency = models.BigIntegerField(default=1)
     confidence = models.FloatField(default=1)
-    # The newest of them.
+    # The newest, at most 10.
     examples = ArrayField(models.CharField(max_length=500), default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -219,13 +221,13 @@ class Pattern(models.Model):
 
 
 class Preference(models.Model):
-    """What a user likes, as a value under a key."""
+    """A user's preference: a JSON value under a key."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
     user_id = models.CharField("user", max_length=255)
     key = models.CharField(max_length=255)
-    # Any JSON, null too.
+    # Any JSON value, null included.
     value = models.JSONField()
     confidence = models.FloatField(default=1)
     source = models.CharField(max_length=255, default="api")

@@ -1,4 +1,4 @@
-"""Adaptive forgetting: what nobody has used for long, of little importance and little used when it was."""
+"""Deletion of outdated memories: unimportant, rarely used, and unused for 90 days (`MemoryQuerySet.outdated`)."""
 
 from uuid import UUID
 
@@ -9,8 +9,10 @@ OUTDATED_BATCH_SIZE = 1_000
 
 
 def forget_outdated(memories: MemoryQuerySet) -> int:
-    """Delete those that are outdated, batch by batch in the order of their ids, so that each is looked at once; how
-    many. Safe to stop and run again."""
+    """Delete the outdated ones among the memories, in batches by ascending id. Return their number.
+
+    Safe to interrupt and run again.
+    """
     outdated, total, last = memories.outdated(), 0, UUID(int=0)
     while keys := list(outdated.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:OUTDATED_BATCH_SIZE]):
         total += delete_batch(outdated, keys)
@@ -20,5 +22,5 @@ def forget_outdated(memories: MemoryQuerySet) -> int:
 
 @retry_on_deadlock
 def delete_batch(outdated: MemoryQuerySet, keys: list[UUID]) -> int:
-    # The condition is asked again: one of them may have been used meanwhile.
+    # Checks the condition again: a memory may have been used since its id was selected.
     return outdated.filter(pk__in=keys).delete()[0]

@@ -1,4 +1,4 @@
-"""What knowledge needs in the background. Each is safe to run twice, in parallel, or late."""
+"""Background tasks of knowledge. Each is safe to run twice, in parallel, or late."""
 
 from celery import shared_task
 
@@ -8,17 +8,17 @@ from memories.models import Memory
 
 @shared_task
 def settle_clusters() -> int:
-    """Make clusters that are missing; how many were looked at."""
+    """Create missing clusters. Return how many were checked."""
     return clusters.create_due_clusters()
 
 
 @shared_task
 def remove_empty_clusters() -> int:
-    """Remove clusters that nothing belongs to; how many."""
+    """Delete clusters without members. Return their number."""
     return clusters.remove_empty_clusters()
 
 
 @shared_task
 def forget_outdated() -> int:
-    """Forget what is outdated, in every namespace; how many memories."""
+    """Delete outdated memories in every namespace. Return their number."""
     return retention.forget_outdated(Memory.objects.all())

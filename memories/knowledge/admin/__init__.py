@@ -1,4 +1,4 @@
-"""The console's pages of clusters, patterns and preferences."""
+"""Admin pages of clusters, patterns and preferences."""
 
 from memories.knowledge.admin.clusters import ClusterAdmin as ClusterAdmin
 from memories.knowledge.admin.patterns import PatternAdmin as PatternAdmin

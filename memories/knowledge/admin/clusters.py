@@ -1,4 +1,4 @@
-"""The console's pages of clusters and patterns."""
+"""Admin pages of clusters."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from memories.admin.addresses import get_memory_url
-from memories.knowledge.models import Cluster, ClusterQuerySet, get_members_queryset
+from memories.knowledge.models import Cluster, ClusterQuerySet, get_cluster_members, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterPatch
 from memories.types import MemoryType
 from memory_site.core.admin.base import CappedChangeList
@@ -23,9 +23,6 @@ from memory_site.core.admin.widgets import make_tags_field, make_text_field
 from sessions_app.admin.namespaces import NamespaceFilter
 
 MEMBER_PREVIEW_LENGTH, MEMBERS_PER_PAGE = 160, 50
-
-
-# Clusters
 
 
 class TagFilter(ArrayContainsFilter):
@@ -45,7 +42,7 @@ class ClusterForm(SchemaForm):
 
 class ClusterList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows, and members counted for these alone."""
+        """Defer wide columns, and count members only for the rows of the page."""
         self.queryset = self.queryset.with_importance().with_members().defer("words", "key", "description", "topics")
         super().get_results(request)
 
@@ -57,12 +54,12 @@ class ClusterAdmin(SchemaAdmin):
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, make_choice_filter("memory_type", MemoryType), TagFilter)
     list_before_template = "admin/knowledge/cluster/list_intro.html"
-    search_fields = ("name",)  # shows the box; get_search_results says what it does
+    search_fields = ("name",)  # shows the search box; get_search_results does the search
     search_help_text = "Words of its name, tags or topics"
     readonly_fields = ("kind", "tagged", "namespace", "members", "importance", "created", "updated")
     fieldsets = (
         (None, {"fields": (("kind", "namespace"), "tagged", ("members", "importance"))}),
-        ("What is said of it", {"fields": ("name", "description", ("topics", "confidence"))}),
+        ("Description", {"fields": ("name", "description", ("topics", "confidence"))}),
         ("Record", {"fields": (("created", "updated"),)}),
     )
     marks = {"is_explicit": True, "updated_at": Now()}
@@ -71,12 +68,12 @@ class ClusterAdmin(SchemaAdmin):
     delete_selected_confirmation_template = "admin/knowledge/cluster/delete_selected_confirmation.html"
 
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
-        """Of what has expired nothing is told."""
+        """Leave out clusters whose members have all expired, unless they are named or described."""
         rows = Cluster.objects.select_related("namespace")
-        return rows.filter(Q(is_explicit=True) | Exists(rows.members))
+        return rows.filter(Q(is_explicit=True) | Exists(get_cluster_members()))
 
     def get_object(self, request: HttpRequest, *args: Any) -> Cluster | None:
-        """With what its page tells of its members."""
+        """Return the cluster with the annotations that its page shows."""
         cluster = super().get_object(request, *args)
         if cluster is None:
             return None
@@ -89,7 +86,7 @@ class ClusterAdmin(SchemaAdmin):
         return (queryset.matching_words(search_term) if search_term.strip() else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Memories make it."""
+        """Refuse: triggers create clusters with the first memory."""
         return False
 
     @display(description="cluster")
@@ -124,7 +121,7 @@ class ClusterAdmin(SchemaAdmin):
 
 
 def paginate_members(cluster: Cluster, number: str | None) -> Page:
-    """The newest first; a number that cannot be one gives the nearest page."""
+    """Return a page of members, newest first. An invalid page number gives the nearest page."""
     rows = get_members_queryset(cluster.namespace_id, cluster.memory_type, cluster.key).newest_first()
     rows = rows.annotate(beginning=Left("content", MEMBER_PREVIEW_LENGTH)).only("user_id", "created_at")
     paginator = Paginator(rows, MEMBERS_PER_PAGE)

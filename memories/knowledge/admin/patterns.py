@@ -1,4 +1,4 @@
-"""The console's pages of patterns."""
+"""Admin pages of patterns."""
 
 from typing import Any
 
@@ -25,16 +25,13 @@ PATTERN_TYPE_COLOURS = {
 }
 
 
-# Patterns
-
-
 class PatternForm(SchemaForm):
     whole, part = PatternIn, PatternPatch
     identity = ("namespace", "user_id", "key")
-    taken = "This user has a pattern under this key already."
+    taken = "This user already has a pattern under this key."
     description = make_text_field()
     examples = LinesField(
-        required=False, widget=UnfoldAdminTextareaWidget({"rows": 5}), help_text="One on each line, the newest first."
+        required=False, widget=UnfoldAdminTextareaWidget({"rows": 5}), help_text="One on each line, newest first."
     )
     metadata = JSONObjectField()
 
@@ -59,18 +56,18 @@ class PatternAdmin(SchemaAdmin):
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, make_choice_filter("pattern_type", PatternType.values), UserFilter)
     list_before_template = "admin/knowledge/pattern/list_intro.html"
-    search_fields = ("key",)  # shows the box; get_search_results says what it does
+    search_fields = ("key",)  # shows the search box; get_search_results does the search
     search_help_text = "Key, or a part of it"
     fixed = ("namespace", "user_id", "key")
     readonly_fields = ("created", "updated", "metadata_shown")
     add_fieldsets = (
         (None, {"fields": ("namespace", ("user_id", "key"), "pattern_type", "description", "examples")}),
-        ("How sure it is", {"fields": (("frequency", "confidence"),)}),
+        ("Confidence", {"fields": (("frequency", "confidence"),)}),
         ("Metadata", {"fields": ("metadata",)}),
     )
     fieldsets = (
         (None, {"fields": ("key", ("user_id", "namespace"), "pattern_type", "description", "examples")}),
-        ("How sure it is", {"fields": (("frequency", "confidence"),)}),
+        ("Confidence", {"fields": (("frequency", "confidence"),)}),
         ("Metadata", {"fields": ("metadata_shown",)}),
         ("Edit metadata", {"fields": ("metadata",), "classes": ("collapse",)}),
         ("Record", {"fields": (("created", "updated"),)}),

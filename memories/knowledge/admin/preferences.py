@@ -1,4 +1,4 @@
-"""The console's pages of preferences."""
+"""Admin pages of preferences."""
 
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ JSON_NULL = Value(None, JSONField())
 
 def reject_slash(key: str) -> str:
     if "/" in key:
-        raise ValueError("may hold no slash: behind the last one in an address the key begins")
+        raise ValueError("may not contain a slash: in a URL the key begins after the last one")
     return key
 
 
@@ -45,11 +45,11 @@ class PreferencePatch(InputSchema):
 
 
 class AnyJsonField(JSONObjectField):
-    """Any JSON, also null, but not nothing."""
+    """A field for any JSON value, null included; an empty text is an error."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.help_text = "Any JSON: a text stands in quotation marks."
+        self.help_text = "Any JSON value; quote a text."
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and not value.strip():
@@ -63,7 +63,7 @@ class AnyJsonField(JSONObjectField):
 class PreferenceForm(SchemaForm):
     whole, part = NewPreference, PreferencePatch
     identity = ("namespace", "user_id", "key")
-    taken = "This user has a preference under this key already."
+    taken = "This user already has a preference under this key."
     value = AnyJsonField()
 
     class Meta:
@@ -73,7 +73,7 @@ class PreferenceForm(SchemaForm):
 
 class PreferenceList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: a value may be large."""
+        """Read only the beginning of each value, which may be large."""
         beginning = Left(Cast("value", TextField()), VALUE_PREVIEW_LENGTH)
         self.queryset = self.queryset.annotate(value_beginning=beginning).defer("value")
         super().get_results(request)
@@ -86,7 +86,7 @@ class PreferenceAdmin(SchemaAdmin):
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, UserFilter)
     list_before_template = "admin/knowledge/preference/list_intro.html"
-    search_fields = ("key",)  # shows the box; get_search_results says what it does
+    search_fields = ("key",)  # shows the search box; get_search_results does the search
     search_help_text = "User or key, or a part of it"
     fixed = ("namespace", "user_id", "key")
     readonly_fields = ("created", "updated", "value_shown")
@@ -102,15 +102,15 @@ class PreferenceAdmin(SchemaAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
-        either = Q(key__icontains=text) | Q(user_id__icontains=text)
-        return (filter_newest(queryset, either) if text else queryset), False
+        matches = Q(key__icontains=text) | Q(user_id__icontains=text)
+        return (filter_newest(queryset, matches) if text else queryset), False
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        nothing = InvalidJSONInput("")  # None would be shown as null
-        return {"source": "admin", "value": nothing} | super().get_changeform_initial_data(request)
+        empty = InvalidJSONInput("")  # None would be shown as null
+        return {"source": "admin", "value": empty} | super().get_changeform_initial_data(request)
 
     def save_model(self, request: HttpRequest, obj: Preference, form: PreferenceForm, change: bool) -> None:
-        """A value that is null is kept as JSON's null, which to Django would be none at all."""
+        """Store null as JSON null: Django would store SQL NULL."""
         if form.cleaned_data.get("value") is None:
             obj.value = form.cleaned_data["value"] = JSON_NULL
         super().save_model(request, obj, form, change)

@@ -1,19 +1,17 @@
-"""/clusters: memories that have the same tags."""
+"""/clusters: groups of memories with the same type and tags."""
 
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from ninja import Query, Router
 
-from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
+from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out, upsert_cluster
 from memories.knowledge.models import Cluster, ClusterQuerySet, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterIn, ClusterPatch, TaggedClusterOut, TaggedClusterPage
 from memories.schemas import OUT_COLUMNS, MemoryPage, to_memory_out
 from memories.types import MemoryType
-from memory_site.core.db.ids import uuid7
 from memory_site.core.http.fields import Tag
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
@@ -22,25 +20,10 @@ from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["clusters"])
-# What is not said stays; the name always is.
-UPSERT_CLUSTER_SQL = """
-INSERT INTO knowledge_cluster AS kept
-    (id, namespace_id, memory_type, tags, name, description, topics, confidence, is_explicit)
-VALUES (%(id)s::uuid, %(namespace)s, %(memory_type)s, %(tags)s::varchar[], %(name)s, %(description)s::text,
-        coalesce(%(topics)s::varchar[], '{}'), coalesce(%(confidence)s::float8, 1), true)
-ON CONFLICT (namespace_id, memory_type, key) DO UPDATE SET
-    name = excluded.name,
-    description = coalesce(excluded.description, kept.description),
-    topics = coalesce(%(topics)s::varchar[], kept.topics),
-    confidence = coalesce(%(confidence)s::float8, kept.confidence),
-    is_explicit = true,
-    updated_at = greatest(kept.updated_at, clock_timestamp())
-RETURNING id
-"""
 
 
 def get_cluster_queryset(request: ApiRequest, cluster_id: UUID) -> ClusterQuerySet:
-    """The caller's cluster, if there is one."""
+    """Return the caller's cluster of this id as a queryset of at most one row."""
     return Cluster.objects.in_namespace(request.auth.namespace_id).filter(pk=cluster_id)
 
 
@@ -49,7 +32,7 @@ def cluster_not_found() -> Problem:
 
 
 def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
-    """TaggedClusterOut. Raises Problem 404."""
+    """Return the fields of TaggedClusterOut. Raises Problem 404."""
     row = get_cluster_queryset(request, cluster_id).with_importance().with_members().values(*CLUSTER_COLUMNS).first()
     if row is None:
         raise cluster_not_found()
@@ -59,15 +42,10 @@ def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
 @router.post("/clusters", auth=write_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
 @write_operation
 def add_cluster(request: ApiRequest, payload: ClusterIn):
-    """Name the memories of a type that have exactly these tags, those to come too. 200 when the cluster is there
-    already, as it is once there are such memories: what is said of it is changed."""
-    given = payload.model_dump()
-    given |= dict.fromkeys({"topics", "confidence"} - payload.model_fields_set)
-    asked = given | {"id": uuid7(), "namespace": request.auth.namespace_id, "memory_type": str(payload.memory_type)}
-    with connection.cursor() as cursor:
-        cursor.execute(UPSERT_CLUSTER_SQL, asked)
-        kept = cursor.fetchone()[0]
-    return json_response(fetch_cluster(request, kept), 201 if kept == asked["id"] else 200)
+    """Name and describe the memories of a type that have exactly these tags, present and future ones. Returns 200 when
+    the cluster exists already, as it does once there is such a memory; the given fields are then changed."""
+    cluster_id, created = upsert_cluster(request.auth.namespace_id, payload)
+    return json_response(fetch_cluster(request, cluster_id), 201 if created else 200)
 
 
 @router.get("/clusters", auth=read_access, response={200: TaggedClusterPage, **PROBLEMS})
@@ -78,7 +56,7 @@ def list_clusters(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Clusters, the newest first."""
+    """List clusters, newest first."""
     rows = Cluster.objects.in_namespace(request.auth.namespace_id)
     if memory_type is not None:
         rows = rows.filter(memory_type=memory_type)
@@ -91,7 +69,7 @@ def list_clusters(
 
 @router.get("/clusters/{cluster_id}", auth=read_access, response={200: TaggedClusterOut, **PROBLEMS})
 def get_cluster(request: ApiRequest, cluster_id: UUID):
-    """One cluster."""
+    """Return one cluster."""
     return json_response(fetch_cluster(request, cluster_id))
 
 
@@ -99,7 +77,7 @@ def get_cluster(request: ApiRequest, cluster_id: UUID):
 def list_members(
     request: ApiRequest, cluster_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
-    """The memories of a cluster, newest first."""
+    """List the memories of a cluster, newest first."""
     identity = get_cluster_queryset(request, cluster_id).values_list("namespace_id", "memory_type", "key").first()
     if identity is None:
         raise cluster_not_found()
@@ -109,16 +87,17 @@ def list_members(
 @router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})
 @write_operation
 def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch):
-    """Change the named fields. A cluster's type and tags are what makes it, and stay."""
-    said = payload.model_dump(exclude_unset=True)
-    get_cluster_queryset(request, cluster_id).update(**said, is_explicit=True, updated_at=Now())
+    """Change the given fields. The type and tags identify a cluster and cannot be changed."""
+    changes = payload.model_dump(exclude_unset=True)
+    get_cluster_queryset(request, cluster_id).update(**changes, is_explicit=True, updated_at=Now())
     return json_response(fetch_cluster(request, cluster_id))
 
 
 @router.delete("/clusters/{cluster_id}", auth=write_access, response={204: None, **PROBLEMS})
 @write_operation
 def delete_cluster(request: ApiRequest, cluster_id: UUID):
-    """Forget what was said of a cluster. Its memories stay; the next one with the same tags makes it anew, unnamed."""
+    """Delete a cluster with its name and description. Its memories stay; the next one with the same tags creates an
+    unnamed cluster."""
     if not get_cluster_queryset(request, cluster_id).delete()[0]:
         raise cluster_not_found()
     return HttpResponse(status=204)

@@ -1,4 +1,4 @@
-"""/context and /summary: what an agent should have in mind, and what a namespace holds."""
+"""/context and /summary: context for an agent's next answer, and totals of a namespace."""
 
 from ninja import Router
 
@@ -21,24 +21,31 @@ REEMBEDDING_COLUMNS = ("model", "memories_done", "memories_total", "created_at")
 @router.post("/context", auth=read_access, response={200: ContextualOut, **PROBLEMS})
 @idempotent(atomic=False)
 def get_context(request: ApiRequest, payload: ContextualIn):
-    """What to have in mind for a query: memories by words, meaning and worth, the user's preferences, the last
-    messages, clusters that share a word. Changes nothing, counts no access."""
+    """Return context for a query: memories ranked as recall does, the user's preferences, the last messages of the
+    conversation, and clusters that share a word with the query. Read-only: no access is counted."""
     model = request.auth.embedding_model
     vector, degraded = resolve_search_vector(SearchIn(query=payload.query), model)
-    known = build_context(request.auth.namespace_id, payload, vector, model)
-    if known is None:
+    context = build_context(request.auth.namespace_id, payload, vector, model)
+    if context is None:
         raise conversation_not_found()
-    return json_response(known | {"degraded": degraded})
+    return json_response(context | {"degraded": degraded})
 
 
 @router.get("/summary", auth=read_access, response={200: SummaryOut, **PROBLEMS})
 def summary(request: ApiRequest):
-    """How much the namespace remembers, and how much of it is still to be embedded."""
-    owner = request.auth.namespace_id
-    memories = Memory.objects.in_namespace(owner)
-    coming = Reembedding.objects.filter(namespace_id=owner, finished_at=None).values(*REEMBEDDING_COLUMNS).first()
-    models = {"embedding_model": request.auth.embedding_model or get_embedder().model, "reembedding": coming}
-    kinds = {"preferences": Preference, "clusters": Cluster, "patterns": Pattern}
-    counts = {name: model.objects.in_namespace(owner).count() for name, model in kinds.items()}
-    counts |= {"recent": memories.recent().count(), "important": memories.important().count()}
+    """Count what the namespace stores, and the memories that still have to be embedded."""
+    namespace_id = request.auth.namespace_id
+    memories = Memory.objects.in_namespace(namespace_id)
+    reembedding = Reembedding.objects.filter(namespace_id=namespace_id, finished_at=None)
+    models = {
+        "embedding_model": request.auth.embedding_model or get_embedder().model,
+        "reembedding": reembedding.values(*REEMBEDDING_COLUMNS).first(),
+    }
+    counts = {
+        "preferences": Preference.objects.in_namespace(namespace_id).count(),
+        "clusters": Cluster.objects.in_namespace(namespace_id).count(),
+        "patterns": Pattern.objects.in_namespace(namespace_id).count(),
+        "recent": memories.recent().count(),
+        "important": memories.important().count(),
+    }
     return json_response(memories.summary() | counts | models)

@@ -1,4 +1,4 @@
-"""/patterns: what comes again and again, told by a caller or found in what a user said."""
+"""/patterns: recurring behaviour, stored by a caller or discovered in a user's messages."""
 
 from typing import Any
 from uuid import UUID
@@ -33,12 +33,12 @@ from sessions_app.models.conversations import Role
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["patterns"])
-#: How many messages are looked at, the last ones, and how many characters of each: two megabytes in all.
+#: Discovery reads the last messages of a conversation and the beginning of each: two megabytes at most.
 MAX_DISCOVERY_MESSAGES, MAX_DISCOVERY_CHARACTERS = 1_000, 2_000
 
 
 def get_pattern_queryset(request: ApiRequest, pattern_id: UUID) -> KnowledgeQuerySet:
-    """The caller's pattern, if there is one."""
+    """Return the caller's pattern of this id as a queryset of at most one row."""
     return Pattern.objects.in_namespace(request.auth.namespace_id).filter(pk=pattern_id)
 
 
@@ -51,7 +51,7 @@ def to_pattern_out(pattern: Pattern) -> dict[str, Any]:
 
 
 def fetch_pattern(request: ApiRequest, pattern_id: UUID) -> dict[str, Any]:
-    """PatternOut. Raises Problem 404."""
+    """Return the fields of PatternOut. Raises Problem 404."""
     row = get_pattern_queryset(request, pattern_id).values(*PATTERN_COLUMNS).first()
     if row is None:
         raise pattern_not_found()
@@ -61,8 +61,8 @@ def fetch_pattern(request: ApiRequest, pattern_id: UUID) -> dict[str, Any]:
 @router.post("/patterns", auth=write_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
 @write_operation
 def add_pattern(request: ApiRequest, payload: PatternIn):
-    """Tell a pattern. When the user has one under this key already, `frequency` is added to it, examples are united,
-    and the greater confidence stays: 200 and `created: false`."""
+    """Store a pattern. If the user has one under this key, `frequency` is added to it, examples are merged, and the
+    greater confidence stays: 200 and `created: false`."""
     pattern, created = patterns.add_occurrences(request.auth.namespace_id, payload.to_draft())
     return json_response(to_pattern_out(pattern) | {"created": created}, 201 if created else 200)
 
@@ -70,25 +70,24 @@ def add_pattern(request: ApiRequest, payload: PatternIn):
 @router.post("/patterns/discover", auth=write_access, response={200: DiscoverOut, **PROBLEMS})
 @write_operation
 def discover_patterns(request: ApiRequest, payload: DiscoverIn):
-    """Find patterns in what the user said in a conversation, in five messages at least: the words that come again
-    (`common_topics`), and whether he often asks (`question_pattern`). A pattern's frequency is then the greatest number
-    of messages of one conversation that show it, so that nothing is counted twice."""
-    said = fetch_user_messages(request, payload.conversation_id)
-    texts, user_id = [text for text, _ in said], said[0][1] if said else None
-    kept = patterns.merge_discovered(request.auth.namespace_id, find_patterns(texts, user_id))
-    return json_response({"patterns": [to_pattern_out(pattern) for pattern in kept], "messages": len(said)})
+    """Discover patterns in the user's messages of a conversation, of which it needs at least five: recurring words
+    (`common_topics`) and frequent questions (`question_pattern`). The frequency of a pattern is the greatest number of
+    messages of one conversation that show it, so that no message is counted twice."""
+    messages = fetch_user_messages(request, payload.conversation_id)
+    texts, user_id = [text for text, _ in messages], messages[0][1] if messages else None
+    found = patterns.merge_discovered(request.auth.namespace_id, find_patterns(texts, user_id))
+    return json_response({"patterns": [to_pattern_out(pattern) for pattern in found], "messages": len(messages)})
 
 
 def fetch_user_messages(request: ApiRequest, conversation_id: UUID) -> list[tuple[str, str | None]]:
-    """The last texts of the user, oldest first, with his id. Raises Problem 404."""
+    """Return the user's last messages, oldest first, each as (beginning of the text, user id). Raises Problem 404."""
     rows = Message.objects.in_namespace(request.auth.namespace_id)
     rows = rows.filter(conversation_id=conversation_id, role=Role.USER).order_by("-created_at", "-id")
-    said = list(
-        rows.values_list(Left("content", MAX_DISCOVERY_CHARACTERS), F("conversation__user_id"))[:MAX_DISCOVERY_MESSAGES]
-    )
-    if not said and not conversations.get_conversation_queryset(request, conversation_id).exists():
+    columns = (Left("content", MAX_DISCOVERY_CHARACTERS), F("conversation__user_id"))
+    messages = list(rows.values_list(*columns)[:MAX_DISCOVERY_MESSAGES])
+    if not messages and not conversations.get_conversation_queryset(request, conversation_id).exists():
         raise conversations.conversation_not_found()
-    return said[::-1]
+    return messages[::-1]
 
 
 @router.get("/patterns", auth=read_access, response={200: PatternPage, **PROBLEMS})
@@ -100,7 +99,7 @@ def list_patterns(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Patterns, the newest first."""
+    """List patterns, newest first."""
     rows = Pattern.objects.in_namespace(request.auth.namespace_id)
     if pattern_type is not None:
         rows = rows.filter(pattern_type=pattern_type)
@@ -113,14 +112,14 @@ def list_patterns(
 
 @router.get("/patterns/{pattern_id}", auth=read_access, response={200: PatternOut, **PROBLEMS})
 def get_pattern(request: ApiRequest, pattern_id: UUID):
-    """One pattern."""
+    """Return one pattern."""
     return json_response(fetch_pattern(request, pattern_id))
 
 
 @router.patch("/patterns/{pattern_id}", auth=write_access, response={200: PatternOut, **PROBLEMS})
 @write_operation
 def update_pattern(request: ApiRequest, pattern_id: UUID, payload: PatternPatch):
-    """Change the named fields. A pattern's user and key stay."""
+    """Change the given fields. A pattern's user and key cannot be changed."""
     get_pattern_queryset(request, pattern_id).update(**payload.model_dump(exclude_unset=True), updated_at=Now())
     return json_response(fetch_pattern(request, pattern_id))
 

@@ -1,4 +1,4 @@
-"""What clusters, patterns and preferences look like on the wire."""
+"""Wire shapes of clusters."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,18 +13,18 @@ from memory_site.core.http.fields import InputSchema, Label, Summary, UnitInterv
 
 
 class ClusterPatch(InputSchema):
-    """The fields to change; what is not named stays."""
+    """The fields to change; omitted ones stay."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"topics": ["sales"], "confidence": 0.9}})
 
-    name: Label = None
+    name: Label = Field(default=None)
     description: Summary | None = None
-    confidence: UnitInterval = None
-    topics: Topics = None
+    confidence: UnitInterval = Field(default=None)
+    topics: Topics = Field(default=None)
 
 
 class ClusterIn(InputSchema):
-    """What to call the memories of a type that have exactly these tags."""
+    """The name and description of the memories of a type that have exactly these tags."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -40,18 +40,20 @@ class ClusterIn(InputSchema):
     topics: Topics = []
 
 
-# In the API's description a user's graph has the clusters that are only called so.
+# Not `ClusterOut`: that is the OpenAPI component of a cluster in a user's graph.
 class TaggedClusterOut(Schema):
     id: UUID
-    name: str = Field(description="Its type and tags, when nobody has named it.")
+    name: str = Field(description="The type and tags when the cluster has no name of its own.")
     description: str | None
     memory_type: MemoryType
     tags: list[str]
     topics: list[str]
     member_count: int
-    members: list[UUID] = Field(description="The newest 20.")
+    members: list[UUID] = Field(description="Ids of the newest 20.")
     confidence: float
-    importance_score: float = Field(description="0.5 to 5, by members and whether it changed within seven days.")
+    importance_score: float = Field(
+        description="`min(5, 0.1 * member_count + 1.0)`; 0.5 instead of 1.0 if unchanged for seven days."
+    )
     created_at: datetime
     updated_at: datetime
 

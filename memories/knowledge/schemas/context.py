@@ -1,4 +1,4 @@
-"""What contextual knowledge, the summary and forgetting look like on the wire."""
+"""Wire shapes of the context and the summary."""
 
 from datetime import datetime
 
@@ -14,39 +14,43 @@ from sessions_app.schemas.conversations import MessageOut
 from sessions_app.schemas.sessions import SessionId
 
 
-# In the API's description a session has the context that is only called so.
+# Not `ContextIn`: that is the OpenAPI component of a session's context.
 class ContextualIn(InputSchema):
-    """What is going on. Only `query` is required."""
+    """What the context is for. Only `query` is required."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "renewal of the Acme deal", "user_id": "ada"}})
 
     query: QueryText
-    user_id: Label | None = Field(None, description="Whose memories and preferences; that of the conversation.")
+    user_id: Label | None = Field(
+        default=None, description="Whose memories and preferences; default: the conversation's user."
+    )
     conversation_id: UuidIn | None = None
-    session_id: SessionId | None = Field(None, description="Its newest conversation, when none is named.")
-    context_type: Label = Field("general", description="A word of yours, told back.")
-    limit: int = Field(15, ge=1, le=100, description="Memories at most.")
+    session_id: SessionId | None = Field(
+        default=None, description="Its newest conversation is used when `conversation_id` is omitted."
+    )
+    context_type: Label = Field(default="general", description="Echoed back unchanged.")
+    limit: int = Field(default=15, ge=1, le=100, description="Maximum number of memories.")
 
 
 class ContextualOut(Schema):
     context_type: str
     time: datetime
-    memories: list[RecallHitOut] = Field(description="Ranked as recall does; no access is counted.")
-    preferences: list[PreferenceOut] = Field(description="Of the user, the 100 that changed last.")
+    memories: list[RecallHitOut] = Field(description="Ranked as by recall; no access is counted.")
+    preferences: list[PreferenceOut] = Field(description="The user's 100 most recently changed ones.")
     messages: list[MessageOut] = Field(description="The last five, oldest first.")
     clusters: list[TaggedClusterOut] = Field(description="The five most important that share a word with the query.")
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
 
 
 class ReembeddingOut(Schema):
     model: str
     memories_done: int
-    memories_total: int | None = Field(description="Null until they are counted.")
+    memories_total: int | None = Field(description="Null until the memories have been counted.")
     created_at: datetime
 
 
 class SummaryOut(Schema):
-    """What a namespace holds."""
+    """Totals of a namespace."""
 
     total_memories: int
     by_type: dict[str, int]
@@ -56,14 +60,8 @@ class SummaryOut(Schema):
     preferences: int
     clusters: int
     patterns: int
-    embedding_backlog: int = Field(description="Memories whose vector is still to come.")
-    embedding_refused: int = Field(description="Memories whose text the embedder refuses.")
-    embedding_model: str = Field(description="The one whose vectors searches meet.")
-    reembedding: ReembeddingOut | None = Field(description="The model that is about to take its place.")
+    embedding_backlog: int = Field(description="Memories that still have to be embedded.")
+    embedding_refused: int = Field(description="Memories whose text the embedder has rejected.")
+    embedding_model: str = Field(description="The model whose vectors are searched.")
+    reembedding: ReembeddingOut | None = Field(description="The running change to another model, if any.")
     last_update: datetime | None
-
-
-class ForgetOutdatedIn(InputSchema):
-    model_config = ConfigDict(json_schema_extra={"example": {"dry_run": True}})
-
-    dry_run: bool = False

@@ -12,7 +12,7 @@ PREVIOUS_CURSOR_DESCRIPTION = "The `cursor` of the page before."
 
 
 def sort_unique(tags: list[str]) -> list[str]:
-    """Each once, in the order of their code points, which is that of their bytes."""
+    """Return the distinct tags in code point order, which is also the byte order of UTF-8."""
     return sorted(set(tags))
 
 
@@ -21,7 +21,7 @@ Topics = Annotated[list[Label], Field(max_length=64), AfterValidator(remove_dupl
 
 
 def check_value_bounds(value: Any) -> Any:
-    """Any JSON within the bounds of an object; what is none is measured as the only thing in one."""
+    """Apply the bounds of a JSON object to any JSON value: one that is no object is checked as the member of one."""
     check_json_object(value if isinstance(value, dict) else {"": value})
     return value
 

@@ -14,7 +14,7 @@ from memories.search.filters import UuidIn
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, Summary, Text, UnitInterval, check_visible
 
 MAX_EXAMPLE_LENGTH = 500
-PATTERN_EXAMPLE = {
+PATTERN_EXAMPLE: dict[str, Any] = {
     "pattern_type": "workflow",
     "key": "tests before merge",
     "user_id": "ada",
@@ -24,15 +24,15 @@ PATTERN_EXAMPLE = {
 Example = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_EXAMPLE_LENGTH), AfterValidator(check_visible)]
 Examples = Annotated[
     list[Example],
-    Field(max_length=MAX_PATTERN_EXAMPLES, description="The newest first."),
+    Field(max_length=MAX_PATTERN_EXAMPLES, description="Newest first."),
     AfterValidator(remove_duplicates),
 ]
 Frequency = Annotated[int, Field(ge=1, le=1_000_000)]
-PatternKind = Literal[*PatternType.values]
+PatternKind = Literal[*PatternType.values]  # type: ignore[valid-type]  # derived from the choices
 
 
 class PatternIn(InputSchema):
-    """A pattern that was noticed. Again under the same key of the same user, it has occurred more often."""
+    """An observed pattern. A further one under the same key of the same user adds to its frequency."""
 
     model_config = ConfigDict(json_schema_extra={"example": PATTERN_EXAMPLE})
 
@@ -40,27 +40,27 @@ class PatternIn(InputSchema):
     key: Label
     user_id: Label | None = None
     description: Summary | None = None
-    frequency: Frequency = Field(1, description="How often it occurred; added to what is known.")
-    confidence: UnitInterval = Field(1.0, description="The greater of this and what is known stays.")
+    frequency: Frequency = Field(default=1, description="Number of occurrences; added to the stored one.")
+    confidence: UnitInterval = Field(default=1.0, description="The greater of this and the stored one stays.")
     examples: Examples = []
     metadata: JsonObject = {}
 
     def to_draft(self) -> dict[str, Any]:
-        """The columns. A confidence that was not given is None: it does not raise what is known."""
+        """Return the columns. `confidence` is None when not given, so that its default raises no stored value."""
         return self.model_dump() | ({} if "confidence" in self.model_fields_set else {"confidence": None})
 
 
 class PatternPatch(InputSchema):
-    """The fields to change; what is not named stays. Objects and lists are replaced as a whole."""
+    """The fields to change; omitted ones stay. Objects and lists are replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"confidence": 0.5}})
 
-    pattern_type: PatternKind = None
+    pattern_type: PatternKind = Field(default=None)
     description: Summary | None = None
-    frequency: Frequency = None
-    confidence: UnitInterval = None
-    examples: Examples = None
-    metadata: JsonObject = None
+    frequency: Frequency = Field(default=None)
+    confidence: UnitInterval = Field(default=None)
+    examples: Examples = Field(default=None)
+    metadata: JsonObject = Field(default=None)
 
 
 class PatternOut(Schema):
@@ -71,14 +71,14 @@ class PatternOut(Schema):
     description: str | None
     frequency: int
     confidence: float
-    examples: list[str] = Field(description="The newest first.")
+    examples: list[str] = Field(description="Newest first.")
     metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
 
 
 class AddedPatternOut(PatternOut):
-    created: bool = Field(description="False when the key was there already.")
+    created: bool = Field(description="False when the user had a pattern under this key.")
 
 
 class PatternPage(Schema):
@@ -97,7 +97,7 @@ class DiscoverIn(InputSchema):
 
 class DiscoverOut(Schema):
     patterns: list[PatternOut]
-    messages: int = Field(description="How many messages of the user were looked at; fewer than five tell nothing.")
+    messages: int = Field(description="Number of the user's messages that were read; fewer than five give no pattern.")
 
 
 PATTERN_COLUMNS = tuple(PatternOut.model_fields)

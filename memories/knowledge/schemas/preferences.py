@@ -12,11 +12,11 @@ from memory_site.core.http.fields import InputSchema, Label, UnitInterval
 
 
 class PreferenceIn(InputSchema):
-    """What a user likes. What is not said again stays."""
+    """A user's preference. Omitted fields keep their value."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"value": {"theme": "dark"}, "confidence": 0.9}})
 
-    value: JsonValue = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
+    value: JsonValue = Field(description="Any JSON value.", json_schema_extra={"x-anything": True})
     confidence: UnitInterval = 1.0
     source: Label = "api"
 

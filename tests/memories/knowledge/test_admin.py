@@ -183,11 +183,11 @@ def test_no_other_condition_can_be_put_into_the_address(console, path):
 
 
 def test_an_empty_list_says_how_it_fills(console, namespace):
-    assert "There is no cluster yet." in fetch_page_text(console, CLUSTERS_URL)
-    assert "There is no pattern yet." in fetch_page_text(console, PATTERNS_URL)
-    assert "There is no preference yet." in fetch_page_text(console, PREFERENCES_URL)
-    assert "No cluster is like this." in fetch_page_text(console, CLUSTERS_URL, tag="nothing")
-    assert "Searched were the newest" in fetch_page_text(console, PATTERNS_URL, q="nothing")
+    assert "There are no clusters yet." in fetch_page_text(console, CLUSTERS_URL)
+    assert "There are no patterns yet." in fetch_page_text(console, PATTERNS_URL)
+    assert "There are no preferences yet." in fetch_page_text(console, PREFERENCES_URL)
+    assert "No cluster matches." in fetch_page_text(console, CLUSTERS_URL, tag="nothing")
+    assert "The search covers the newest" in fetch_page_text(console, PATTERNS_URL, q="nothing")
 
 
 # Clusters
@@ -272,7 +272,7 @@ def test_what_has_expired_makes_no_cluster_unless_something_was_said_of_it(conso
     assert console.get(get_page_url(CLUSTERS_URL, cluster)).status_code == 302
     Cluster.objects.update(is_explicit=True)
     assert list_rows(console, CLUSTERS_URL) == [cluster]
-    assert "No living memory of this type" in fetch_page_text(console, get_page_url(CLUSTERS_URL, cluster))
+    assert "No unexpired memory of this type" in fetch_page_text(console, get_page_url(CLUSTERS_URL, cluster))
 
 
 # Patterns
@@ -400,7 +400,7 @@ def test_a_users_second_preference_under_a_key_is_refused_with_a_way_to_the_firs
     [
         ({"user_id": ""}, "required"),
         ({"user_id": LONG_LABEL}, "at most 255"),
-        ({"key": "a/b"}, "no slash"),
+        ({"key": "a/b"}, "not contain a slash"),
         ({"key": "a\0b"}, "Null characters"),
         ({"source": LONG_LABEL}, "at most 255"),
         ({"source": ""}, "required"),

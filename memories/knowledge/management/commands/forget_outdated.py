@@ -1,4 +1,4 @@
-"""`manage.py forget_outdated`: forget what nobody has used for long."""
+"""`manage.py forget_outdated`: delete outdated memories."""
 
 from argparse import ArgumentParser
 
@@ -9,8 +9,8 @@ from sessions_app.commands import MemoryCommand, get_namespace
 
 class Command(MemoryCommand):
     help = (
-        "Forget memories that nobody has used for 90 days, of LOW importance or less, used less than three times. What "
-        "is tagged preserve or important stays, and what metadata.important marks. Every night does this too."
+        "Delete memories of LOW importance or less that have been used less than three times and not for 90 days. "
+        "Memories tagged preserve or important, or with metadata.important, stay. A nightly task does the same."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
