@@ -18,13 +18,13 @@ demo: $(VENV)/embedded.done  ## store, ingest and search real text once, then ex
 
 # Two processes, each with its own PostgreSQL and broker.
 test: $(VENV)/dev.done  ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/dev.done  ## the same without the tests that start, kill and freeze servers
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not stack and not embedded"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not embedded"
 
 coverage: $(VENV)/dev.done  ## run the suite under coverage; fails below 95 % of lines
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not stack and not embedded" --cov
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not embedded" --cov
 
 lint: $(VENV)/dev.done  ## check style, formatting, imports between layers and missing migrations
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

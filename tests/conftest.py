@@ -1,6 +1,7 @@
 """The people of every test: a namespace's caller, an outsider, and someone who may only read."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -8,9 +9,14 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project
-from django.db import transaction
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 from django.test.client import Client, ClientHandler
 from pytest_django import DjangoDbBlocker
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from memories import embeddings
 from memories.active_model import set_initial_model
@@ -20,23 +26,41 @@ from memory_site.embedded.services import ensure_services
 from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
+#: Folders, and the markers of their tests, that start processes of their own.
+WAITING = ("stack", "embedded")
+STACK = "tests/stack/"
 #: For the suite's own PostgreSQL, which nobody unplugs. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the whole product mostly wait for it: file by file among the others they cost two workers little.
+    """What waits for processes begins first, then the files with most tests: no worker has a long one alone at the end.
 
-    In a file those come last whose rows are there for the module: the others would meet them.
+    In a file those tests come last whose rows are there for the module: the others would meet them.
     """
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in sorted(items, key=lambda item: "module_transaction" in item.fixturenames):
-        files.setdefault(item.path, []).append(item)
-    waiting = [tests for path, tests in files.items() if path.parent.name == "stack"]
-    others = [tests for path, tests in files.items() if path.parent.name != "stack"]
-    apart = len(others) // (len(waiting) or 1) + 1
-    rows = [each for n, tests in enumerate(waiting) for each in (tests, *others[n * apart : (n + 1) * apart])]
-    items[:] = [item for tests in (rows or others) for item in tests]
+    files = Counter(item.path for item in items)
+    for item in items:
+        if item.path.parent.name in WAITING:
+            item.add_marker(item.path.parent.name)
+    items.sort(key=lambda item: (*order_of(item.path, files), "module_transaction" in item.fixturenames))
+
+
+def order_of(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
+    folder = file.parent.name
+    return (WAITING.index(folder), 0, file) if folder in WAITING else (len(WAITING), -tests[file], file)
+
+
+class Scheduling(LoadFileScheduling):
+    """A worker takes one file after the other, and all of tests/stack, whose two sites start once then."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return STACK if file.startswith(STACK) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return Scheduling(config, log)
 
 
 @cache
@@ -97,7 +121,27 @@ def django_db_modify_db_settings() -> Iterator[None]:
             durable = Postgres._settings
             patch.setattr(Postgres, "_settings", lambda self: [*durable(self), *(f"--{each}" for each in NOT_DURABLE)])
             stack.enter_context(ensure_services(project.HOME))
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(
+            TransactionTestCase, "_fixture_teardown", lambda self: empty_tables()
+        )
         yield
+
+
+@cache
+def emptied_tables() -> list[str]:
+    """All but those whose rows come from the models, and not from any test."""
+    models = {Permission._meta.db_table, ContentType._meta.db_table}
+    return [table for table in connection.introspection.django_table_names(only_existing=True) if table not in models]
+
+
+def empty_tables() -> None:
+    """After a test with transactions of its own. Django's flush would make all permissions again, which takes longer
+    than most of these tests."""
+    rows = [f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in emptied_tables()]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(rows))
+        if full := [table for (table,) in cursor.fetchall()]:
+            cursor.execute(f"TRUNCATE {', '.join(full)} CASCADE")
 
 
 @pytest.fixture(scope="module")

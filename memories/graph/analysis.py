@@ -10,12 +10,12 @@ from uuid import UUID
 
 import rustworkx as rx
 from django.db import connection
-from memory_site.core.errors import Conflict, NotFound
 
 from memories.graph.bridges import Cut, find_bridges_and_articulation_points
 from memories.graph.layout import compute_layout
 from memories.graph.louvain import find_clusters
 from memories.users.statistics import UNKNOWN_USER
+from memory_site.core.errors import Conflict, NotFound
 
 MAX_GRAPH_MEMORIES, MAX_GRAPH_RELATIONSHIPS = 20_000, 50_000
 #: What a result holds at most: central memories, of each other kind, and members of a cluster.

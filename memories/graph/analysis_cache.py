@@ -8,10 +8,10 @@ from time import monotonic
 
 from django.conf import settings
 from django.db import connection
-from memory_site.core.caches import Cache
-from memory_site.core.errors import Busy
 
 from memories.graph.analysis import AnalysisResult, GraphState, build_analysis, fetch_connections, fetch_state
+from memory_site.core.caches import Cache
+from memory_site.core.errors import Busy
 
 MAX_CACHED_ANALYSES = 100
 #: With more relationships than this, the result for a graph that has changed is served until it is so many seconds old.

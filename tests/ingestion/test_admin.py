@@ -18,6 +18,7 @@ from ingestion.pipeline import run_ingestion, save_document
 from memories.models import Embedding, Memory
 from memories.tasks import embed_due
 from sessions_app.models import Namespace
+from tests.console import rows_drawn, rows_listed
 
 pytestmark = pytest.mark.django_db
 RUNS_URL, DOCUMENTS_URL = "/admin/ingestion/ingestion/", "/admin/ingestion/document/"
@@ -58,9 +59,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str, **parameters: object) -> list:
-    response = console.get(path, parameters)
-    assert response.status_code == 200, (response.status_code, response.content[:300])
-    return list(response.context["cl"].result_list)
+    return rows_listed(console, path, **parameters)
+
+
+def drawn(console, path: str, **parameters: object) -> list:
+    return rows_drawn(console, path, **parameters)
 
 
 def create_clerk(client, django_user_model, *permissions: str):
@@ -89,11 +92,11 @@ def test_the_list_shows_the_newest_run_first_and_how_far_each_is(console, namesp
 def test_the_list_takes_the_same_statements_for_one_run_and_for_many(console, namespace, django_assert_num_queries):
     create_ingestion(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console, RUNS_URL)
+        drawn(console, RUNS_URL)
     for number in range(60):
         create_running_ingestion(Namespace.objects.create(name=f"n{number}"))
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console, RUNS_URL)) == 50
+        assert len(drawn(console, RUNS_URL)) == 50
 
 
 def test_runs_are_narrowed_by_namespace_and_status_and_found_by_repository(console, namespace, elsewhere):
@@ -343,12 +346,12 @@ def test_the_list_of_documents_takes_the_same_statements_for_one_and_for_many(
 ):
     create_document(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console, DOCUMENTS_URL)
+        drawn(console, DOCUMENTS_URL)
     for number in range(60):
         create_document(Namespace.objects.create(name=f"n{number}"))
     for parameters in ({}, {"q": "models"}):
         with django_assert_num_queries(MAX_LIST_STATEMENTS):
-            assert len(list_rows(console, DOCUMENTS_URL, **parameters)) == 50
+            assert len(drawn(console, DOCUMENTS_URL, **parameters)) == 50
 
 
 def test_documents_are_narrowed_by_namespace_and_the_whole_name_of_a_repository(console, namespace, elsewhere):
@@ -470,7 +473,7 @@ def test_lists_read_neither_skipped_files_nor_metadata(console, namespace):
     create_document(namespace)
     for path, column in ((RUNS_URL, '"skipped"'), (DOCUMENTS_URL, '"metadata"')):
         with CaptureQueriesContext(connection) as statements:
-            list_rows(console, path)
+            drawn(console, path)
         assert column not in statements[-1]["sql"]
 
 

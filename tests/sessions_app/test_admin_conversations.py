@@ -15,6 +15,7 @@ from memory_site.core.admin.formatting import format_duration
 from sessions_app import history
 from sessions_app.admin import conversations as pages
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
+from tests.console import rows_drawn, rows_listed
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/sessions_app/conversation/"
@@ -50,9 +51,11 @@ def fetch_page_text(console, path: str = LIST_URL, **parameters: object) -> str:
 
 
 def list_rows(console, **parameters: object) -> list[Conversation]:
-    response = console.get(LIST_URL, parameters)
-    assert response.status_code == 200, (response.status_code, response.content[:300])
-    return list(response.context["cl"].result_list)
+    return rows_listed(console, LIST_URL, **parameters)
+
+
+def drawn(console, **parameters: object) -> list[Conversation]:
+    return rows_drawn(console, LIST_URL, **parameters)
 
 
 # The list
@@ -105,20 +108,20 @@ def test_list_shows_durations_and_open_conversations(console, namespace):
 def test_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_conversation(namespace, "one")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console)
+        drawn(console)
     for number in range(60):
         create_conversation(Namespace.objects.create(name=f"n{number}"), f"message {number}", session_id=f"s{number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console)) == 50
+        assert len(drawn(console)) == 50
     with django_assert_num_queries(MAX_LIST_STATEMENTS + 1):
-        assert len(list_rows(console, q="message")) == 50
+        assert len(drawn(console, q="message")) == 50
 
 
 def test_list_reads_only_beginnings_of_texts(console, namespace):
     create_conversation(namespace, "a" * 5000, summary="b" * 5000)
     create_conversation(namespace, "a" * 5000)
     with CaptureQueriesContext(connection) as statements:
-        rows = list_rows(console)
+        rows = drawn(console)
     assert [len(each.beginning) for each in rows] == [160, 160]
     cut = re.sub(r'LEFT\([^)]*"(?:summary|content)"', "", statements[-1]["sql"])
     assert '"summary"' not in cut

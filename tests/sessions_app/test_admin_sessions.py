@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from sessions_app import history
 from sessions_app.models import Conversation, Namespace, SessionLink, SessionMemory
+from tests.console import rows_drawn, rows_listed
 
 pytestmark = pytest.mark.django_db
 SESSIONS_URL, LINKS_URL = "/admin/sessions_app/sessionmemory/", "/admin/sessions_app/sessionlink/"
@@ -46,9 +47,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str = SESSIONS_URL, **parameters: object) -> list:
-    response = console.get(path, parameters)
-    assert response.status_code == 200, (response.status_code, response.content[:300])
-    return list(response.context["cl"].result_list)
+    return rows_listed(console, path, **parameters)
+
+
+def drawn(console, path: str = SESSIONS_URL, **parameters: object) -> list:
+    return rows_drawn(console, path, **parameters)
 
 
 def create_clerk(client, django_user_model, *permissions: str):
@@ -84,17 +87,17 @@ def test_list_shows_time_to_live(console, namespace, settings):
 def test_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_session(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console)
+        drawn(console)
     for number in range(60):
         create_session(namespace, f"session {number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console)) == 50
+        assert len(drawn(console)) == 50
 
 
 def test_list_reads_no_history_and_count_does_not_measure_it(console, namespace):
     create_session(namespace)
     with CaptureQueriesContext(connection) as statements:
-        list_rows(console)
+        drawn(console)
     count, rows = statements[-2]["sql"], statements[-1]["sql"]
     assert "history" not in count
     assert "sessions_trim_history(" in rows
@@ -350,11 +353,11 @@ def test_link_list_is_newest_first_searched_by_either_id_and_filtered_by_type(co
 def test_link_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_link(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console, LINKS_URL)
+        drawn(console, LINKS_URL)
     for number in range(60):
         create_link(Namespace.objects.create(name=f"n{number}"))
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console, LINKS_URL)) == 50
+        assert len(drawn(console, LINKS_URL)) == 50
 
 
 def test_link_can_be_added_changed_and_deleted(console, namespace):

@@ -7,6 +7,7 @@ from django.utils import timezone
 from memories.graph.models import PendingRelationship, Relationship
 from memories.models import Memory
 from sessions_app.models import Namespace
+from tests.console import rows_drawn, rows_listed
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/graph/relationship/"
@@ -39,7 +40,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, **parameters: object) -> list:
-    return list(console.get(LIST_URL, parameters).context["cl"].result_list)
+    return rows_listed(console, LIST_URL, **parameters)
+
+
+def drawn(console, **parameters: object) -> list:
+    return rows_drawn(console, LIST_URL, **parameters)
 
 
 def build_form(start: object, finish: object, **fields: object) -> dict:
@@ -64,11 +69,11 @@ def test_the_list_shows_what_is_related_newest_first(console, namespace, both):
 def test_the_list_takes_the_same_statements_for_one_and_for_many(console, both, django_assert_num_queries):
     create_relationship(*both)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console)
+        drawn(console)
     for kind in ("led_to", "refines", "answers"):
         create_relationship(*both, type=kind)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console)
+        drawn(console)
 
 
 def test_it_is_narrowed_by_type_namespace_user_and_memory(console, namespace, elsewhere, both):

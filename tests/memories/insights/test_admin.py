@@ -18,6 +18,7 @@ from memories.insights.redaction import redact_project_name
 from memories.insights.storage import InsightDraft, save_insights
 from memories.models import Memory
 from sessions_app.models import Conversation, Namespace
+from tests.console import rows_drawn, rows_listed
 from tests.memories.projects.projects import search_from_project
 
 pytestmark = pytest.mark.django_db
@@ -55,9 +56,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str = LIST_URL, **parameters: object) -> list:
-    response = console.get(path, parameters)
-    assert response.status_code == 200, (response.status_code, response.content[:300])
-    return list(response.context["cl"].result_list)
+    return rows_listed(console, path, **parameters)
+
+
+def drawn(console, path: str = LIST_URL, **parameters: object) -> list:
+    return rows_drawn(console, path, **parameters)
 
 
 def fetch_form_errors(response) -> str:
@@ -107,11 +110,11 @@ def test_insights_are_listed_newest_first_with_what_they_say_besides(console, na
 def test_the_list_takes_the_same_statements_for_one_and_for_many(console, namespace, django_assert_num_queries):
     create_insight(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console)
+        drawn(console)
     for number in range(5):
         create_insights(Namespace.objects.create(name=f"n{number}"), 0.1)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console)) == 6
+        assert len(drawn(console)) == 6
 
 
 def test_insights_are_narrowed(console, namespace, elsewhere):
@@ -511,8 +514,8 @@ def test_their_lists_take_the_same_statements_for_one_and_for_many(console, name
 
     more("first")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console, path)
+        drawn(console, path)
     for number in range(4):
         more(f"n{number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console, path)) == 5
+        assert len(drawn(console, path)) == 5

@@ -15,6 +15,7 @@ from memories.models import Memory
 from memory_site.core.admin.base import CONCURRENT_CHANGE
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
+from tests.console import rows_drawn, rows_listed
 
 pytestmark = pytest.mark.django_db
 CLUSTERS_URL, PATTERNS_URL = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
@@ -55,9 +56,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str, **parameters: object) -> list:
-    response = console.get(path, parameters)
-    assert response.status_code == 200, (response.status_code, response.content[:300])
-    return list(response.context["cl"].result_list)
+    return rows_listed(console, path, **parameters)
+
+
+def drawn(console, path: str, **parameters: object) -> list:
+    return rows_drawn(console, path, **parameters)
 
 
 def fetch_form_errors(response) -> str:
@@ -122,11 +125,11 @@ def test_a_list_takes_the_same_statements_for_one_row_and_for_many(console, name
 
     more(namespace, "first")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        list_rows(console, path)
+        drawn(console, path)
     for number in range(8):
         more(Namespace.objects.create(name=f"n{number}"), f"key {number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(list_rows(console, path)) == 9
+        assert len(drawn(console, path)) == 9
 
 
 def test_clusters_are_narrowed_by_namespace_type_and_tag(console, namespace, elsewhere):
