@@ -3,9 +3,9 @@
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
-# A request may not wait for ever on one statement; commands and workers may.
-os.environ.setdefault("STATEMENT_TIMEOUT", "10")
-os.environ.setdefault("PG_POOL", "1")
+# Bounded for requests only: commands and workers may wait. A blank variable counts as unset.
+for name, value in {"STATEMENT_TIMEOUT": "10", "PG_POOL": "1"}.items():
+    os.environ[name] = os.environ.get(name) or value
 
 from django.core.wsgi import get_wsgi_application
 
