@@ -49,4 +49,7 @@ QUESTIONS = [
 ]
 
 # About our own documents: a question, and the file that answers it.
-DOCUMENT_QUESTION = ("How many rows may a search scan exactly before it turns to the index?", "decisions.md")
+DOCUMENT_QUESTION = (
+    "How many rows may a search scan exactly before it turns to the index?",
+    "0004-exact-or-approximate.md",
+)

@@ -21,7 +21,7 @@ from sessions_app.commands import EXIT_FAILED, MemoryCommand
 from sessions_app.models import ApiKey, Namespace
 
 DEMO_NAMESPACE = "demo"
-DEMO_FOLDER = "docs"
+DEMO_FOLDER = "docs/decisions"
 START_TIMEOUT_SECONDS, EMBED_TIMEOUT_SECONDS = 90, 120
 TOP_K, MIN_ANSWERED = 3, 4
 
