@@ -251,7 +251,8 @@ def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported)
     for name, kind in RECORD_TYPES.items():
         columns = {each.column for each in kind.model._meta.concrete_fields if not each.generated} - {"namespace_id"}
         [line, *_] = select_lines(lines, name)
-        assert set(line) - {"kind", "vectors"} == columns - set(kind.derived)
+        assert set(line) - {"kind", "vectors"} == {kind.file_name(column) for column in columns - set(kind.derived)}
+    assert {"told": True}.items() <= select_lines(lines, "cluster")[0].items()  # the file's name of is_explicit
     assert [name for name in RECORD_TYPES if RECORD_TYPES[name].derived] == [
         "insight",
         "project_group",
@@ -640,7 +641,7 @@ def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(
     api, namespace, elsewhere, exported, bring, monkeypatch
 ):
     make_something_of_every_kind(api, namespace)
-    keep, lines, tried = importer.NamespaceImport.keep, exported(), []
+    keep, lines, tried = importer.NamespaceImport.insert, exported(), []
 
     def decide() -> bool:
         try:
@@ -656,20 +657,20 @@ def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(
             tried.append(other.submit(decide).result())
         return wrong
 
-    monkeypatch.setattr(importer.NamespaceImport, "keep", keep_while_somebody_embeds)
+    monkeypatch.setattr(importer.NamespaceImport, "insert", keep_while_somebody_embeds)
     bring(lines, "elsewhere")
     assert tried[0] is True
 
 
 def test_a_namespace_that_gets_another_model_meanwhile_refuses_the_file(ours, elsewhere, exported, bring, monkeypatch):
-    lines, keep = exported(), importer.NamespaceImport.keep
+    lines, keep = exported(), importer.NamespaceImport.insert
 
     def keep_and_switch(self: importer.NamespaceImport, batch: list) -> list:
         wrong = keep(self, batch)
         Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
         return wrong
 
-    monkeypatch.setattr(importer.NamespaceImport, "keep", keep_and_switch)
+    monkeypatch.setattr(importer.NamespaceImport, "insert", keep_and_switch)
     with pytest.raises(CommandError, match="Another model has come to serve .* Nothing was imported"):
         bring(lines, "elsewhere")
     assert not Memory.objects.filter(namespace=elsewhere).exists()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,7 +130,8 @@ class Stack:
         left = find_processes(self.data)
         told = [str(process) for process in left]
         for process in left:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile
+                process.kill()
         return told
 
     def call(

@@ -175,7 +175,7 @@ class ExportFileImport:
         if self.dry_run:  # and comes back
             purge_expired_rows(self.owner)
         self.work = NamespaceImport(self.owner, self.header)
-        self.keep = self.work.keep
+        self.keep = self.work.insert
 
     def read(self, number: int, line: bytes) -> ParsedLine:
         """Raises ValueError, whose text is for people."""
