@@ -283,7 +283,7 @@ WSGI_APPLICATION = "memory_site.wsgi.application"
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "memory_site.operations.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -9,6 +9,8 @@ from memory_site.operations import health_views
 
 DOCS_REDIRECT = RedirectView.as_view(pattern_name="api:openapi-view")
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", DOCS_REDIRECT),
     path("api/v1/", api.urls),

@@ -1,10 +1,9 @@
-"""The site that runs on our data directory, if one does, and the services a command uses with it or without."""
+"""The site that serves the data directory, if one runs, and the services that a command needs."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import urllib3
 from django.conf import settings
 
 from memory_site.embedded.services import ensure_services
@@ -12,10 +11,10 @@ from memory_site.embedded.services import ensure_services
 
 @contextmanager
 def ensure_services_for_command() -> Iterator[None]:
-    """The database can be asked inside the block, unless it is ill. Raises HomeError.
+    """Provide the embedded services inside the block. Raises DataDirectoryError.
 
-    A running site's services are used as they are: waiting for them to be well would keep a command for minutes, and
-    the doctor from seeing the patient. Where none runs, the embedded services are lent for as long as the block lasts.
+    The services of a running site are used as they are: waiting for unhealthy ones would block a command for minutes,
+    and `doctor` could not examine them. Without a running site they are started for the time of the block.
     """
     if not settings.EMBEDDED or find_running_site():
         yield
@@ -25,7 +24,7 @@ def ensure_services_for_command() -> Iterator[None]:
 
 
 def find_running_site() -> str | None:
-    """Where our data directory is being served, if it is."""
+    """Return the address of the site that serves the data directory, or None."""
     if not settings.EMBEDDED:
         return None
     try:
@@ -36,7 +35,9 @@ def find_running_site() -> str | None:
 
 
 def is_live(url: str) -> bool:
-    """Whether a site answers there, ill or well."""
+    """Return whether a site answers there, whatever its health."""
+    import urllib3  # noqa: PLC0415  (30 ms of every command's start)
+
     try:
         return urllib3.request("GET", f"{url}/health/live", timeout=2, retries=False).status == 200
     except urllib3.exceptions.HTTPError:

@@ -1,6 +1,26 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.contrib.admin import autodiscover
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_admin_app, check_dependencies
+from django.core import checks
 
 
 class OperationsConfig(AppConfig):
     name = "memory_site.operations"
     label = "operations"
+
+
+class ConsoleConfig(SimpleAdminConfig):
+    """The admin site. `memory_site.urls` imports the apps' admin modules, because most commands do not need them."""
+
+    def ready(self) -> None:
+        checks.register(check_dependencies, checks.Tags.admin)
+        checks.register(check_console, checks.Tags.admin)
+
+
+def check_console(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
+    """Check the admin classes. Checks run in no order, so the addresses may not have been imported yet."""
+    autodiscover()
+    return check_admin_app(app_configs, **options)

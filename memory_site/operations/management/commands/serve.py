@@ -1,4 +1,4 @@
-"""`manage.py serve`: the whole site in one command, and nothing left behind when it ends."""
+"""`manage.py serve`: run the whole site with one command, which stops everything that it started."""
 
 import os
 import signal
@@ -24,31 +24,34 @@ from sessions_app.bootstrap import create_first_credentials
 from sessions_app.commands import get_first_line
 
 EXIT_USAGE_ERROR = 2
-#: Seconds until the web server must have answered, and deaths of one program until we say that it will not.
+#: Seconds in which the web server must answer, and deaths of one program after which `serve` gives up.
 READY_TIMEOUT_SECONDS = 120
 MAX_PROGRAM_DEATHS = 3
-#: Clients of one web process that may be connected at once, and as many again waiting in the kernel's queue. (The web
-#: server raises its limit of open files to what the system allows by itself.)
+#: Clients that one web process accepts at once; as many again wait in the kernel's queue. Granian raises its limit of
+#: open files itself.
 MAX_CONNECTIONS = 2048
 
 
 class Command(BaseCommand):
-    """Start everything that is missing, and stop it all at Ctrl-C."""
-
     help = "Run the site: database and broker (unless DATABASE_URL is set), web server, worker and scheduler."
+
+    # Run by `_serve`, after what fails more often: a busy port, a second `serve`.
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
         parser.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
-        parser.add_argument("--no-first-key", action="store_true", help="leave making the first key to a later run")
+        parser.add_argument(
+            "--no-first-key", action="store_true", help="leave creating the first API key to a later run"
+        )
 
     def handle(self, *, host: str, port: int, no_worker: bool, no_first_key: bool, **_: object) -> None:
         address = Address(host, port)
         self.create_first_key = not no_first_key
         try:
             with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
-                require_free(address)
+                check_port(address)
                 with Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
         except DataDirectoryError as error:
@@ -60,21 +63,31 @@ class Command(BaseCommand):
 
     def _serve(self, supervisor: Supervisor, address: Address, no_worker: bool) -> None:
         if settings.EMBEDDED:
+            self._report("Starting PostgreSQL and Valkey")
             start_servers(supervisor)
-        call_command("migrate", verbosity=0, interactive=False)
+        self._report("Migrating the database")
+        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
         self._print_first_run()
-        connection.close()  # nothing more is asked here
-        for program in build_programs(address, no_worker):
+        connection.close()  # this process needs it no longer
+        programs = build_programs(address, no_worker)
+        self._report(f"Starting {', '.join(program.name for program in programs)}")
+        for program in programs:
             supervisor.add_program(program)
+        self._report("Loading the API and the console")
+        self.check()
         wait_until_live(supervisor, address)
         self._print_addresses(address)
         supervisor.watch()
 
+    def _report(self, step: str) -> None:
+        self.stderr.write(f"{step} …", lambda text: text)
+        self.stderr.flush()
+
     def _print_first_run(self) -> None:
-        """At once, and on stdout alone: whatever goes wrong next, they cannot be shown a second time."""
+        """Print the first key and password at once and on stdout alone: they cannot be shown a second time."""
         made = create_first_credentials() if self.create_first_key else None
         if made is not None:
-            self.stdout.write("Made for you, and shown this once:")
+            self.stdout.write("Created, and shown only once:")
             self.stdout.write(f"  API key         {made.key}")
             self.stdout.write(f"  Admin password  {made.admin_password}  (user admin)")
             self.stdout.flush()
@@ -90,8 +103,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def require_free(address: Address) -> None:
-    """Raises CommandError when nobody can listen there."""
+def check_port(address: Address) -> None:
+    """Raise CommandError if the address cannot be listened on."""
     reason = address.get_bind_error()
     if reason is not None:
         where = f"port {address.port} of {address.host}"
@@ -99,7 +112,7 @@ def require_free(address: Address) -> None:
 
 
 def start_servers(supervisor: Supervisor) -> None:
-    """PostgreSQL and the broker, watched from before their first moment."""
+    """Start PostgreSQL and the broker under the supervisor's watch."""
     broker, postgres = Broker(settings.HOME), Postgres(settings.HOME)
     supervisor.add_server(broker)
     supervisor.add_server(postgres)
@@ -107,7 +120,7 @@ def start_servers(supervisor: Supervisor) -> None:
 
 
 def build_programs(address: Address, no_worker: bool) -> list[Child]:
-    """Our own programs in the order in which they are to be stopped: no new requests first, no new work last."""
+    """Return the programs in the order in which they are stopped: the web server first, the worker last."""
     web = build_program("web", signal.SIGTERM, *build_granian_arguments(address))
     if no_worker:
         return [web]
@@ -119,9 +132,10 @@ def build_programs(address: Address, no_worker: bool) -> list[Child]:
 
 
 def build_program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
-    """A module of this Python, which finds ours wherever it is started.
+    """Return a program that runs a module with this Python, in any working directory.
 
-    Killing is right for what has no children of its own: a worker that finishes its task first would outlive us.
+    `death_signal` is sent when `serve` dies. SIGKILL is right for programs without children of their own: a worker that
+    finished its task first would outlive `serve`.
     """
     path = os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH"))))
     log = settings.HOME.logs / f"{name}.log" if settings.EMBEDDED else None
@@ -141,7 +155,7 @@ BEAT_ARGUMENTS = (
 
 
 def build_granian_arguments(address: Address) -> tuple[str, ...]:
-    """The web server: what it cannot take at once waits, in its queue and then in the kernel's."""
+    """Return the web server's command line. Requests beyond its threads wait in its queue, then in the kernel's."""
     return (
         *("granian", "--interface", "wsgi", "--no-ws", "--host", address.host, "--port", str(address.port)),
         *("--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)),
@@ -152,7 +166,7 @@ def build_granian_arguments(address: Address) -> tuple[str, ...]:
 
 
 def wait_until_live(supervisor: Supervisor, address: Address) -> None:
-    """Raises CommandError when a program keeps dying, or the web server does not answer in time."""
+    """Wait for the web server. Raises CommandError if a program keeps dying or no answer comes in time."""
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
 
     def live() -> bool:
@@ -166,6 +180,6 @@ def wait_until_live(supervisor: Supervisor, address: Address) -> None:
 
 
 def pick_allowed_host() -> str:
-    """A name that the site answers to, for asking it about its health."""
+    """Return a host name that ALLOWED_HOSTS accepts, for the health check."""
     names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
     return names[0] if names else "localhost"
