@@ -63,8 +63,8 @@ def build_memory(message: Message, payload: MessageIn) -> MemoryIn:
         content=payload.content,
         memory_type=MemoryType(payload.memory_type),
         source_system="conversation",
-        user_id=message.user_id,  # type: ignore[attr-defined]  (INSERT_MESSAGE_SQL returns it)
-        session_id=message.session_id,  # type: ignore[attr-defined]  (likewise)
+        user_id=message.user_id,  # type: ignore[attr-defined]  # INSERT_MESSAGE_SQL returns it
+        session_id=message.session_id,  # type: ignore[attr-defined]  # likewise
         agent_id=payload.agent_id,
         importance=(Importance.MEDIUM if IMPORTANT_WORDS.search(payload.content) else Importance.LOW).value,
         metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk)},

@@ -14,7 +14,7 @@ caller_cache: Cache[bytes, Caller] = Cache(MAX_CACHED_TOKENS, AUTH_CACHE_SECONDS
 
 
 def find_caller(token: str) -> Caller | None:
-    """Return the caller whose key this token is, or None. Queries the database at most twice a second per token."""
+    """Return the caller whose key this token is, or None. Query the database at most twice a second per token."""
     key = hash_token(token)
     caller = caller_cache.get(key)
     if caller is None and (caller := ApiKey.objects.authenticate(token)) is not None:
@@ -30,7 +30,7 @@ class ApiRequest(HttpRequest):
 
 
 class Requires(HttpBearer):
-    """Authenticates callers whose key is usable and has the scope."""
+    """Bearer authentication of callers whose key has the scope."""
 
     openapi_description = f"An API key: `Authorization: Bearer {KEY_PREFIX}…`"
 

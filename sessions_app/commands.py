@@ -47,12 +47,12 @@ class MemoryCommand(BaseCommand):
                     raise CommandError(NOT_MIGRATED) from error
                 raise
 
-    def print_rows(self, rows: Iterable[Mapping[str, Any]], form: str) -> None:
-        """Print rows of equal keys as a table, one JSON document, or JSON Lines; `form` is one of FORMATS."""
-        if form == "jsonl":
+    def print_rows(self, rows: Iterable[Mapping[str, Any]], output_format: str) -> None:
+        """Print rows of equal keys as a table, one JSON document, or JSON Lines; `output_format` is one of FORMATS."""
+        if output_format == "jsonl":
             for row in rows:
                 self.stdout.write(to_json(row).decode())
-        elif form == "json":
+        elif output_format == "json":
             self.stdout.write(to_json(list(rows), indent=2).decode())
         else:
             self.print_table(list(rows))

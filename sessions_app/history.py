@@ -38,7 +38,7 @@ ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, create
     FROM (
         SELECT at, stored.updated_at <= at - {STORED_TTL_SQL} AS is_expired
         FROM (SELECT clock_timestamp() AS at OFFSET 0) clock OFFSET 0
-    ) moment
+    ) state
 )
 RETURNING jsonb_array_length(history)
 """
@@ -82,8 +82,8 @@ def fetch_context(namespace_id: int, session_id: str, limit: int) -> list[Intera
 def fetch_rows(sql: str, namespace_id: int, session_id: str, **more: Any) -> list[tuple[Any, ...]]:
     """Run a statement on one session and return its rows.
 
-    Sets the parameters namespace, session, ttl_hours (the default time to live) and most (the history limit) besides
-    those given.
+    The parameters namespace, session, ttl_hours (default time to live) and most (history limit) are set besides the
+    given ones.
     """
     parameters: dict[str, Any] = {
         "namespace": namespace_id,

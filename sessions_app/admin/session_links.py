@@ -104,8 +104,8 @@ def clean_session_id(text: str) -> str:
 @admin.register(SessionLink)
 class SessionLinkAdmin(LinkAdmin):
     form = SessionLinkForm
-    list_display = ("joined", "kind", "about", "namespace", "created")
-    list_display_links = ("joined",)
+    list_display = ("ends", "type_label", "context_excerpt", "namespace", "created")
+    list_display_links = ("ends",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, LinkTypeFilter)
     list_before_template = "admin/sessions_app/sessionmemory/links_empty.html"
@@ -130,16 +130,16 @@ class SessionLinkAdmin(LinkAdmin):
         return (queryset.filter(either) if text else queryset), False
 
     @display(description="link")
-    def joined(self, link: SessionLink) -> SafeString:
+    def ends(self, link: SessionLink) -> SafeString:
         ids = (truncate(each, 60) for each in (link.source_session_id, link.target_session_id))
         return format_html(LINK_HTML, *ids)
 
     @display(description="type", label=LINK_TYPE_COLOURS)
-    def kind(self, link: SessionLink) -> str:
+    def type_label(self, link: SessionLink) -> str:
         return link.link_type
 
-    @display(description="why", empty_value="-")
-    def about(self, link: SessionLink) -> str | None:
+    @display(description="context", empty_value="-")
+    def context_excerpt(self, link: SessionLink) -> str | None:
         return link.context and truncate(link.context[:200], 80)
 
     @display(description="sessions")

@@ -74,7 +74,7 @@ class SessionForm(forms.ModelForm):
 @admin.register(SessionMemory)
 class SessionAdmin(NoLookupAdmin):
     form = SessionForm
-    list_display = ("name", "namespace", "interactions", "time_to_live", "last_added")
+    list_display = ("name", "namespace", "interactions", "time_to_live", "updated")
     list_display_links = ("name",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter,)
@@ -84,8 +84,8 @@ class SessionAdmin(NoLookupAdmin):
     search_fields = ("session_id",)  # shows the search box; see get_search_results
     search_help_text = "Session id, or its beginning"
     compressed_fields = False
-    fields = (("session_id", "namespace", "interactions"), ("ttl_hours", "last_added", "created"))
-    readonly_fields = ("session_id", "namespace", "interactions", "last_added", "created")
+    fields = (("session_id", "namespace", "interactions"), ("ttl_hours", "updated", "created"))
+    readonly_fields = ("session_id", "namespace", "interactions", "updated", "created")
     change_form_outer_after_template = "admin/sessions_app/sessionmemory/history.html"
     delete_confirmation_template = "admin/sessions_app/sessionmemory/delete_confirmation.html"
     delete_selected_confirmation_template = "admin/sessions_app/sessionmemory/delete_selected_confirmation.html"
@@ -122,7 +122,7 @@ class SessionAdmin(NoLookupAdmin):
         return format_html('<span class="whitespace-nowrap">{}</span>', text)
 
     @display(description="updated")
-    def last_added(self, session: SessionMemory) -> SafeString | None:
+    def updated(self, session: SessionMemory) -> SafeString | None:
         return format_datetime(session.updated_at)
 
     @display(description="created")

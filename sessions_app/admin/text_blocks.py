@@ -1,4 +1,4 @@
-"""Blocks of text that the template `conversation/exchange.html` renders: what was said, by whom and when."""
+"""Blocks of text for the template `conversation/exchange.html`: role, text and time."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ from memory_site.core.http.fields import (
 from sessions_app.models.conversations import Role
 from sessions_app.schemas.sessions import SessionId
 
-RoleName = Literal[*Role.values]  # type: ignore[valid-type]  (built from the enum; any value to mypy)
+RoleName = Literal[*Role.values]  # type: ignore[valid-type]  # built from the enum; any value to mypy
 
 
 class ConversationIn(InputSchema):

@@ -11,7 +11,7 @@ from memory_site.core.http.fields import InputSchema, Summary
 from sessions_app.models.sessions import LinkType
 from sessions_app.schemas.sessions import SessionId
 
-LinkTypeName = Literal[*LinkType.values]  # type: ignore[valid-type]  (built from the enum; any value to mypy)
+LinkTypeName = Literal[*LinkType.values]  # type: ignore[valid-type]  # built from the enum; any value to mypy
 
 
 class LinkIn(InputSchema):

@@ -11,7 +11,7 @@ from memories import reembedding, tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.reembedding import ModelAlreadyActive, get_or_start_run, run_reembedding, switch_model
-from memory_site.core.caches import clear_all_caches
+from memory_site.core.caches import Cache, clear_all_caches
 from memory_site.core.db.locks import AlreadyRunning, advisory_lock
 from sessions_app import auth
 from tests.embedders import POISON
@@ -25,7 +25,7 @@ CONTENTS = ["the harbour of Porto", "a lighthouse in the fog", "fourteen barrels
 def no_farewell(monkeypatch):
     """Nobody searches meanwhile here, except where a test says so."""
     monkeypatch.setattr(reembedding, "CUTOVER_GRACE_SECONDS", 0)
-    monkeypatch.setattr(auth, "AUTH_CACHE_SECONDS", 0)
+    monkeypatch.setattr(auth, "caller_cache", Cache(auth.MAX_CACHED_TOKENS, seconds=0))
 
 
 @pytest.fixture

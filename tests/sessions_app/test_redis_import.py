@@ -52,7 +52,7 @@ def url(server) -> str:
 
 
 @pytest.fixture
-def old(server) -> Iterator[Redis]:
+def redis(server) -> Iterator[Redis]:
     """The server to import from, empty at first."""
     with Redis(unix_socket_path=str(server.home.broker_socket)) as client:
         client.flushall()
@@ -67,8 +67,8 @@ def build_interaction(query: str, answer: str = "yes", **more: object) -> dict:
     return {"query": query, "answer": answer, **more}
 
 
-def push_interactions(old: Redis, key: str, *interactions: object) -> None:
-    old.rpush(key, *map(json.dumps, interactions))
+def push_interactions(redis: Redis, key: str, *interactions: object) -> None:
+    redis.rpush(key, *map(json.dumps, interactions))
 
 
 def run_import(capsys, url: str, *words: object) -> tuple[str, str]:
@@ -101,9 +101,9 @@ def parse_summary(out: str) -> list[int]:
 # Reading
 
 
-def test_list_is_imported_with_its_times(capsys, namespace, old, url):
+def test_list_is_imported_with_its_times(capsys, namespace, redis, url):
     push_interactions(
-        old,
+        redis,
         "session:monday",
         build_interaction("one", "1", timestamp=format_time_ago(hours=2)),
         build_interaction("two", "2", timestamp=format_time_ago(hours=1)),
@@ -120,8 +120,8 @@ def test_list_is_imported_with_its_times(capsys, namespace, old, url):
     assert len(err.splitlines()) == 1
 
 
-def test_string_with_json_array_is_imported(capsys, namespace, old, url):
-    old.set(
+def test_string_with_json_array_is_imported(capsys, namespace, redis, url):
+    redis.set(
         "session:monday",
         json.dumps(
             [
@@ -135,7 +135,7 @@ def test_string_with_json_array_is_imported(capsys, namespace, old, url):
 
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["oldest first", "newest first"])
-def test_interactions_are_sorted_by_time_then_by_direction_of_the_list(capsys, namespace, old, url, turn):
+def test_interactions_are_sorted_by_time_then_by_direction_of_the_list(capsys, namespace, redis, url, turn):
     times = [
         format_time_ago(hours=3),
         format_time_ago(hours=2),
@@ -144,7 +144,7 @@ def test_interactions_are_sorted_by_time_then_by_direction_of_the_list(capsys, n
         format_time_ago(hours=1),
     ]
     push_interactions(
-        old,
+        redis,
         "session:monday",
         *[build_interaction(f"number {n}", timestamp=time) for n, time in enumerate(times)][::turn],
     )
@@ -152,8 +152,8 @@ def test_interactions_are_sorted_by_time_then_by_direction_of_the_list(capsys, n
     assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
 
 
-def test_interactions_without_times_keep_their_order_and_get_time_of_import(capsys, namespace, old, url):
-    push_interactions(old, "session:monday", *[build_interaction(f"number {n}") for n in range(5)])
+def test_interactions_without_times_keep_their_order_and_get_time_of_import(capsys, namespace, redis, url):
+    push_interactions(redis, "session:monday", *[build_interaction(f"number {n}") for n in range(5)])
     run_import(capsys, url)
     assert list_queries(namespace, "monday") == [f"number {n}" for n in range(5)]
     assert datetime.now(UTC) - datetime.fromisoformat(load_history(namespace, "monday")[0]["timestamp"]) < timedelta(
@@ -161,13 +161,13 @@ def test_interactions_without_times_keep_their_order_and_get_time_of_import(caps
     )
 
 
-def test_interaction_without_time_stays_beside_its_neighbours(capsys, namespace, old, url):
+def test_interaction_without_time_stays_beside_its_neighbours(capsys, namespace, redis, url):
     first, last = (
         build_interaction("b", timestamp=format_time_ago(hours=3)),
         build_interaction("d", timestamp=format_time_ago(hours=1)),
     )
     push_interactions(
-        old,
+        redis,
         "session:monday",
         build_interaction("a"),
         first,
@@ -179,9 +179,9 @@ def test_interaction_without_time_stays_beside_its_neighbours(capsys, namespace,
     assert list_queries(namespace, "monday") == ["a", "b", "c", "d", "e"]
 
 
-def test_interactions_without_times_come_before_existing_ones(capsys, namespace, old, url):
+def test_interactions_without_times_come_before_existing_ones(capsys, namespace, redis, url):
     history.add(namespace.pk, "monday", [build_interaction("here")])
-    push_interactions(old, "session:monday", build_interaction("a"), build_interaction("b"))
+    push_interactions(redis, "session:monday", build_interaction("a"), build_interaction("b"))
     run_import(capsys, url)
     assert list_queries(namespace, "monday") == ["a", "b", "here"]
 
@@ -199,50 +199,52 @@ def test_interactions_without_times_come_before_existing_ones(capsys, namespace,
     ids=["with offset", "Z", "naive is UTC", "another zone", "seconds", "whole seconds"],
 )
 @pytest.mark.parametrize("form", ["list", "string"])
-def test_time_formats_are_accepted(capsys, namespace, old, url, written, form):
+def test_time_formats_are_accepted(capsys, namespace, redis, url, written, form):
     one = build_interaction("one", timestamp=written)
-    old.set("session:monday", json.dumps([one])) if form == "string" else push_interactions(old, "session:monday", one)
+    redis.set("session:monday", json.dumps([one])) if form == "string" else push_interactions(
+        redis, "session:monday", one
+    )
     run_import(capsys, url)
     assert [each["timestamp"] for each in load_history(namespace, "monday")] == [
         f"{format_time_ago(hours=1)[:19]}.000000+00:00"
     ]
 
 
-def test_pattern_and_prefix_select_keys_and_ids(capsys, namespace, old, url):
+def test_pattern_and_prefix_select_keys_and_ids(capsys, namespace, redis, url):
     for key in ("chat/1", "chat/2/é", "session:3", "chat"):
-        push_interactions(old, key, build_interaction(key))
+        push_interactions(redis, key, build_interaction(key))
     run_import(capsys, url, "--pattern", "chat/*", "--prefix", "chat/")
     assert set(SessionMemory.objects.values_list("session_id", flat=True)) == {"1", "2/é"}
 
 
-def test_unknown_fields_are_ignored(capsys, namespace, old, url):
-    push_interactions(old, "session:monday", build_interaction("one", model="gpt", tokens=[1]))
+def test_unknown_fields_are_ignored(capsys, namespace, redis, url):
+    push_interactions(redis, "session:monday", build_interaction("one", model="gpt", tokens=[1]))
     run_import(capsys, url)
     assert load_history(namespace, "monday")[0].keys() == {"query", "answer", "timestamp"}
 
 
 @pytest.mark.parametrize("form", ["unix://{path}", "redis+socket://{path}", "redis+socket://{path}?virtual_host=0"])
-def test_celery_address_schemes_are_accepted(capsys, namespace, old, server, form):
-    push_interactions(old, "session:monday", build_interaction("one"))
+def test_celery_address_schemes_are_accepted(capsys, namespace, redis, server, form):
+    push_interactions(redis, "session:monday", build_interaction("one"))
     run_import(capsys, form.format(path=quote(str(server.home.broker_socket))))
     assert list_queries(namespace, "monday") == ["one"]
 
 
-def test_database_number_is_respected(capsys, namespace, old, url):
-    push_interactions(old, "session:monday", build_interaction("one"))
+def test_database_number_is_respected(capsys, namespace, redis, url):
+    push_interactions(redis, "session:monday", build_interaction("one"))
     assert parse_summary(run_import(capsys, f"{url}?db=3").out)[0] == 0
 
 
-def test_import_changes_nothing_on_the_other_server(capsys, namespace, old, url):
-    push_interactions(old, "session:monday", build_interaction("one"))
-    before = old.dump("session:monday")
+def test_import_changes_nothing_on_the_other_server(capsys, namespace, redis, url):
+    push_interactions(redis, "session:monday", build_interaction("one"))
+    before = redis.dump("session:monday")
     run_import(capsys, url)
-    assert old.keys() == [b"session:monday"]
-    assert old.dump("session:monday") == before
+    assert redis.keys() == [b"session:monday"]
+    assert redis.dump("session:monday") == before
 
 
-def test_import_adds_to_the_named_namespace_only(capsys, api, namespace, outsider, old, url):
-    push_interactions(old, "session:monday", build_interaction("one"))
+def test_import_adds_to_the_named_namespace_only(capsys, api, namespace, outsider, redis, url):
+    push_interactions(redis, "session:monday", build_interaction("one"))
     run_import(capsys, url)
     assert outsider.get("/sessions").json()["results"] == []
     assert api.get("/sessions/monday/context").json()["interactions"][0]["query"] == "one"
@@ -251,13 +253,13 @@ def test_import_adds_to_the_named_namespace_only(capsys, api, namespace, outside
 # Repeated imports
 
 
-@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("dated", ["all", "none", "some"])
-def test_repeated_import_adds_nothing(capsys, settings, namespace, old, url, dated, sealed):
-    settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()] if sealed else []
+def test_repeated_import_adds_nothing(capsys, settings, namespace, redis, url, dated, encrypted):
+    settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()] if encrypted else []
     times = {"all": (3, 2, 1, 1), "none": (None,) * 4, "some": (None, 2, None, 1)}[dated]
     push_interactions(
-        old,
+        redis,
         "session:monday",
         *[build_interaction(f"{n}", timestamp=time and format_time_ago(hours=time)) for n, time in enumerate(times)],
     )
@@ -269,37 +271,37 @@ def test_repeated_import_adds_nothing(capsys, settings, namespace, old, url, dat
 
 
 @pytest.mark.parametrize("time", [None, format_time_ago(hours=1)], ids=["without time", "with time"])
-def test_equal_interactions_are_imported_as_often_as_they_occur(capsys, namespace, old, url, time):
-    push_interactions(old, "session:monday", *[build_interaction("and now?", timestamp=time)] * 2)
+def test_equal_interactions_are_imported_as_often_as_they_occur(capsys, namespace, redis, url, time):
+    push_interactions(redis, "session:monday", *[build_interaction("and now?", timestamp=time)] * 2)
     assert parse_summary(run_import(capsys, url).out)[1] == 2
     assert parse_summary(run_import(capsys, url).out)[1:3] == [0, 2]
     assert list_queries(namespace, "monday") == ["and now?"] * 2
 
 
-def test_equal_text_at_another_time_is_another_interaction(capsys, namespace, old, url):
+def test_equal_text_at_another_time_is_another_interaction(capsys, namespace, redis, url):
     history.add(namespace.pk, "monday", [build_interaction("one")])
-    push_interactions(old, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
+    push_interactions(redis, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
     assert parse_summary(run_import(capsys, url).out)[1] == 1
 
 
 @pytest.mark.parametrize("dated", [True, False])
-def test_repeated_import_adds_only_new_interactions(capsys, namespace, old, url, dated):
+def test_repeated_import_adds_only_new_interactions(capsys, namespace, redis, url, dated):
     turns = [
         build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=10 - n)} if dated else {})) for n in range(5)
     ]
-    push_interactions(old, "session:monday", *turns[:3])
+    push_interactions(redis, "session:monday", *turns[:3])
     run_import(capsys, url)
     history.add(namespace.pk, "monday", [build_interaction("here")])
-    push_interactions(old, "session:monday", *turns[3:])
+    push_interactions(redis, "session:monday", *turns[3:])
     assert parse_summary(run_import(capsys, url).out) == [1, 2, 3, 0, 0, 0]
     assert list_queries(namespace, "monday") == ["0", "1", "2", "3", "4", "here"]
 
 
 @pytest.mark.parametrize("dated", [True, False])
-def test_newest_are_kept_and_dropped_ones_are_not_imported_again(capsys, settings, namespace, old, url, dated):
+def test_newest_are_kept_and_dropped_ones_are_not_imported_again(capsys, settings, namespace, redis, url, dated):
     settings.MEMORY_MAX_CONTEXT_LENGTH = 5
     push_interactions(
-        old,
+        redis,
         "session:monday",
         *[
             build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=9 - n)} if dated else {}))
@@ -318,22 +320,22 @@ def test_newest_are_kept_and_dropped_ones_are_not_imported_again(capsys, setting
 # Expired interactions
 
 
-def test_expired_interactions_are_counted_and_not_stored(capsys, namespace, old, url):
+def test_expired_interactions_are_counted_and_not_stored(capsys, namespace, redis, url):
     push_interactions(
-        old,
+        redis,
         "session:monday",
         build_interaction("old", timestamp=format_time_ago(hours=25)),
         build_interaction("young", timestamp=format_time_ago(hours=23)),
     )
-    push_interactions(old, "session:sunday", build_interaction("older", timestamp=format_time_ago(days=3)))
+    push_interactions(redis, "session:sunday", build_interaction("older", timestamp=format_time_ago(days=3)))
     assert parse_summary(run_import(capsys, url).out) == [2, 1, 0, 2, 0, 0]
     assert list_queries(namespace, "monday") == ["young"]
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
-def test_given_time_to_live_applies_before_expiry(capsys, namespace, old, url):
+def test_given_time_to_live_applies_before_expiry(capsys, namespace, redis, url):
     push_interactions(
-        old,
+        redis,
         "session:monday",
         build_interaction("old", timestamp=format_time_ago(hours=70)),
         build_interaction("older", timestamp=format_time_ago(hours=73)),
@@ -344,21 +346,21 @@ def test_given_time_to_live_applies_before_expiry(capsys, namespace, old, url):
 
 
 @pytest.mark.parametrize(("own", "given", "then"), [(None, 72, 72), (48, 72, 72), (96, 72, 96), (None, 12, None)])
-def test_import_never_shortens_time_to_live(capsys, namespace, old, url, own, given, then):
+def test_import_never_shortens_time_to_live(capsys, namespace, redis, url, own, given, then):
     history.add(
         namespace.pk, "monday", [build_interaction("here", timestamp=f"{format_time_ago(hours=20)[:19]}.000000+00:00")]
     )
     SessionMemory.objects.update(ttl_hours=own)
-    push_interactions(old, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
+    push_interactions(redis, "session:monday", build_interaction("one", timestamp=format_time_ago(hours=1)))
     run_import(capsys, url, "--ttl-hours", given)
     assert SessionMemory.objects.get().ttl_hours == then
     assert list_queries(namespace, "monday") == ["here", "one"]
 
 
-def test_expired_session_starts_empty(capsys, namespace, old, url):
+def test_expired_session_starts_empty(capsys, namespace, redis, url):
     history.add(namespace.pk, "monday", [build_interaction("over")])
     SessionMemory.objects.update(updated_at=NOW - timedelta(hours=25))
-    push_interactions(old, "session:monday", build_interaction("one"))
+    push_interactions(redis, "session:monday", build_interaction("one"))
     run_import(capsys, url, "--ttl-hours", 72)
     assert list_queries(namespace, "monday") == ["one"]
 
@@ -402,11 +404,11 @@ def test_invalid_time_to_live_is_a_usage_error(namespace, url, hours):
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_invalid_interaction_skips_its_session_only(capsys, namespace, old, url, bad, message):
-    push_interactions(old, "session:bad", build_interaction("fine"))
-    old.rpush("session:bad", bad)
+def test_invalid_interaction_skips_its_session_only(capsys, namespace, redis, url, bad, message):
+    push_interactions(redis, "session:bad", build_interaction("fine"))
+    redis.rpush("session:bad", bad)
     for key in ("session:aaa", "session:zzz"):
-        push_interactions(old, key, build_interaction("fine"))
+        push_interactions(redis, key, build_interaction("fine"))
     error = run_refused_command(url)
     out, err = capsys.readouterr()
     assert error.returncode == 1
@@ -430,15 +432,15 @@ def test_invalid_interaction_skips_its_session_only(capsys, namespace, old, url,
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_invalid_string_is_reported(capsys, namespace, old, url, bad, message):
-    old.set("session:bad", bad)
+def test_invalid_string_is_reported(capsys, namespace, redis, url, bad, message):
+    redis.set("session:bad", bad)
     assert run_refused_command(url).returncode == 1
     assert message in capsys.readouterr().err
     assert SessionMemory.objects.count() == 0
 
 
-def test_many_errors_of_one_session_are_abbreviated(capsys, namespace, old, url):
-    old.rpush("session:bad", *["x"] * 1000)
+def test_many_errors_of_one_session_are_abbreviated(capsys, namespace, redis, url):
+    redis.rpush("session:bad", *["x"] * 1000)
     run_refused_command(url)
     err = capsys.readouterr().err
     assert "and 990 more" in err
@@ -448,16 +450,16 @@ def test_many_errors_of_one_session_are_abbreviated(capsys, namespace, old, url)
 @pytest.mark.parametrize(
     "fill",
     [
-        lambda old: old.hset("session:bad", "a", "b"),
-        lambda old: old.sadd("session:bad", "a"),
-        lambda old: old.zadd("session:bad", {"a": 1}),
-        lambda old: old.xadd("session:bad", {"a": 1}),
+        lambda redis: redis.hset("session:bad", "a", "b"),
+        lambda redis: redis.sadd("session:bad", "a"),
+        lambda redis: redis.zadd("session:bad", {"a": 1}),
+        lambda redis: redis.xadd("session:bad", {"a": 1}),
     ],
     ids=["hash", "set", "sorted set", "stream"],
 )
-def test_value_of_another_type_is_reported(capsys, namespace, old, url, fill):
-    fill(old)
-    push_interactions(old, "session:monday", build_interaction("one"))
+def test_value_of_another_type_is_reported(capsys, namespace, redis, url, fill):
+    fill(redis)
+    push_interactions(redis, "session:monday", build_interaction("one"))
     assert run_refused_command(url).returncode == 1
     assert "'session:bad': it is a " in capsys.readouterr().err
     assert list_queries(namespace, "monday") == ["one"]
@@ -477,9 +479,9 @@ def test_value_of_another_type_is_reported(capsys, namespace, old, url, fill):
     ],
     ids=repr,
 )
-def test_key_without_valid_session_id_is_reported(capsys, namespace, old, url, key, message):
-    push_interactions(old, key, build_interaction("one"))
-    push_interactions(old, "session:monday", build_interaction("one"))
+def test_key_without_valid_session_id_is_reported(capsys, namespace, redis, url, key, message):
+    push_interactions(redis, key, build_interaction("one"))
+    push_interactions(redis, "session:monday", build_interaction("one"))
     assert run_refused_command(url, "--pattern", "*").returncode == 1
     out, err = capsys.readouterr()
     assert message in err
@@ -488,13 +490,13 @@ def test_key_without_valid_session_id_is_reported(capsys, namespace, old, url, k
     assert [session.session_id for session in SessionMemory.objects.all()] == ["monday"]
 
 
-def test_unreadable_session_is_skipped_and_reported(capsys, settings, namespace, old, url):
+def test_unreadable_session_is_skipped_and_reported(capsys, settings, namespace, redis, url):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     history.add(namespace.pk, "closed", [build_interaction("here")])
     before = SessionMemory.objects.values().get()
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     for key in ("session:closed", "session:open"):
-        push_interactions(old, key, build_interaction("one"))
+        push_interactions(redis, key, build_interaction("one"))
     assert run_refused_command(url, "--ttl-hours", 72).returncode == 1
     assert "'session:closed': " in (err := capsys.readouterr().err)
     assert "SESSION_ENCRYPTION_KEYS" in err
@@ -505,15 +507,15 @@ def test_unreadable_session_is_skipped_and_reported(capsys, settings, namespace,
 # Dry run
 
 
-def test_dry_run_prints_the_same_counts_and_changes_nothing(capsys, namespace, old, url):
+def test_dry_run_prints_the_same_counts_and_changes_nothing(capsys, namespace, redis, url):
     history.add(namespace.pk, "monday", [build_interaction("here")])
     push_interactions(
-        old,
+        redis,
         "session:monday",
         build_interaction("two", timestamp=format_time_ago(days=2)),
         build_interaction("one", timestamp=format_time_ago(hours=1)),
     )
-    push_interactions(old, "session:tuesday", build_interaction("one"))
+    push_interactions(redis, "session:tuesday", build_interaction("one"))
     before = list(SessionMemory.objects.values())
     dry = run_import(capsys, url, "--dry-run", "--ttl-hours", 30).out
     assert list(SessionMemory.objects.values()) == before
@@ -521,7 +523,7 @@ def test_dry_run_prints_the_same_counts_and_changes_nothing(capsys, namespace, o
     assert parse_summary(dry) == parse_summary(run_import(capsys, url, "--ttl-hours", 30).out) == [2, 2, 0, 1, 0, 0]
 
 
-def test_empty_server_gives_zero_counts(capsys, namespace, old, url):
+def test_empty_server_gives_zero_counts(capsys, namespace, redis, url):
     assert parse_summary(run_import(capsys, url).out) == [0] * 6
 
 
@@ -543,14 +545,14 @@ def wait_for(condition, seconds: float = 10) -> bool:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("exists", [True, False], ids=["a session that is there", "a new one"])
-def test_concurrent_addition_is_not_lost(namespace, old, url, exists):
+def test_concurrent_addition_is_not_lost(namespace, redis, url, exists):
     if exists:
         history.add(
             namespace.pk,
             "monday",
             [build_interaction("before", timestamp=f"{format_time_ago(hours=2)[:19]}.000000+00:00")],
         )
-    push_interactions(old, "session:monday", build_interaction("imported", timestamp=format_time_ago(hours=1)))
+    push_interactions(redis, "session:monday", build_interaction("imported", timestamp=format_time_ago(hours=1)))
     with transaction.atomic():
         history.add(namespace.pk, "monday", [build_interaction("meanwhile")])
         importing = threading.Thread(
@@ -564,16 +566,22 @@ def test_concurrent_addition_is_not_lost(namespace, old, url, exists):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("dated", [True, False])
-def test_concurrent_imports_and_additions_lose_nothing(namespace, old, url, dated):
+def test_concurrent_imports_and_additions_lose_nothing(namespace, redis, url, dated):
     for session in range(10):
         turns = [
             build_interaction(f"{n}", **({"timestamp": format_time_ago(minutes=9 - n)} if dated else {}))
             for n in range(5)
         ]
-        push_interactions(old, f"session:{session}", *turns)
-    importing = lambda: call_command("import_sessions", url, *NAMESPACE_OPTION)  # noqa: E731
-    adding = lambda: [history.add(namespace.pk, f"{n % 10}", [build_interaction("here")]) for n in range(30)]  # noqa: E731
-    run_at_once([importing, importing, adding])
+        push_interactions(redis, f"session:{session}", *turns)
+
+    def run_import_command() -> None:
+        call_command("import_sessions", url, *NAMESPACE_OPTION)
+
+    def add_interactions() -> None:
+        for number in range(30):
+            history.add(namespace.pk, f"{number % 10}", [build_interaction("here")])
+
+    run_at_once([run_import_command, run_import_command, add_interactions])
     for session in range(10):
         assert sorted(list_queries(namespace, f"{session}")) == ["0", "1", "2", "3", "4", "here", "here", "here"]
 
@@ -601,7 +609,7 @@ def test_invalid_address_is_a_usage_error(namespace, bad):
 
 
 @pytest.mark.parametrize("options", ["db=x", "colour=red", "socket_timeout=soon"])
-def test_unknown_address_option_is_a_usage_error(namespace, old, url, options):
+def test_unknown_address_option_is_a_usage_error(namespace, redis, url, options):
     assert run_refused_command(f"{url}?{options}").returncode == 2
 
 
@@ -615,24 +623,24 @@ def test_unreachable_server_is_a_short_error(namespace, nowhere):
     assert time.monotonic() - started < 3
 
 
-def test_wrong_password_is_a_short_error(namespace, old, url):
-    old.config_set("requirepass", "right")
+def test_wrong_password_is_a_short_error(namespace, redis, url):
+    redis.config_set("requirepass", "right")
     try:
         for address in (url, url.replace("unix://", "unix://:wrong@")):
             error = run_refused_command(address)
             assert error.returncode == 1
             assert "wrong" not in str(error)
     finally:
-        old.config_set("requirepass", "")
+        redis.config_set("requirepass", "")
 
 
-def test_password_in_address_is_used(capsys, namespace, old, url):
-    push_interactions(old, "session:monday", build_interaction("one"))
-    old.config_set("requirepass", "a b")
+def test_password_in_address_is_used(capsys, namespace, redis, url):
+    push_interactions(redis, "session:monday", build_interaction("one"))
+    redis.config_set("requirepass", "a b")
     try:
         run_import(capsys, url.replace("unix://", "unix://:a%20b@"))
     finally:
-        old.config_set("requirepass", "")
+        redis.config_set("requirepass", "")
     assert list_queries(namespace, "monday") == ["one"]
 
 
@@ -648,40 +656,40 @@ def test_frozen_server_times_out(monkeypatch, namespace, server, url):
         process.resume()
 
 
-def test_lost_connection_is_an_error_with_the_progress(capsys, monkeypatch, namespace, old, url):
+def test_lost_connection_is_an_error_with_the_progress(capsys, monkeypatch, namespace, redis, url):
     for n in range(4):
-        push_interactions(old, f"session:{n}", build_interaction("one"))
+        push_interactions(redis, f"session:{n}", build_interaction("one"))
     monkeypatch.setattr(import_sessions, "READ_BATCH_SIZE", 2)
     merge_session, merged = import_sessions.merge_session, []
 
     def disconnect_at_second(**arguments):
         merged.append(arguments)
         if len(merged) == 2:
-            for other in old.client_list():
-                if int(other["id"]) != old.client_id():
-                    old.client_kill_filter(_id=other["id"])
-            old.config_set("requirepass", "closed")
+            for other in redis.client_list():
+                if int(other["id"]) != redis.client_id():
+                    redis.client_kill_filter(_id=other["id"])
+            redis.config_set("requirepass", "closed")
         return merge_session(**arguments)
 
     monkeypatch.setattr(import_sessions, "merge_session", disconnect_at_second)
     try:
         error = run_refused_command(url)
     finally:
-        old.config_set("requirepass", "")
+        redis.config_set("requirepass", "")
     assert error.returncode == 1
     assert "2 of 4 sessions are done" in str(error)
     assert SessionMemory.objects.count() == 2
 
 
-def test_unknown_namespace_is_a_usage_error(namespace, old, url):
+def test_unknown_namespace_is_a_usage_error(namespace, redis, url):
     assert run_refused_command(url, "--namespace", "nowhere").returncode == 2
 
 
 # Interruption
 
 
-def fill_redis(old: Redis, sessions: int = 300, interactions: int = 10_000) -> None:
-    with old.pipeline(transaction=False) as pipeline:
+def fill_redis(redis: Redis, sessions: int = 300, interactions: int = 10_000) -> None:
+    with redis.pipeline(transaction=False) as pipeline:
         for n in range(interactions):
             turn = build_interaction(
                 f"question {n}", f"answer {n} " + "x" * 50, timestamp=format_time_ago(seconds=20_000 - n)
@@ -721,9 +729,9 @@ def read_terminal(terminal: RawIOBase) -> bytes:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_interrupted_import_is_completed_by_running_it_again(namespace, old, url):
+def test_interrupted_import_is_completed_by_running_it_again(namespace, redis, url):
     """Compare an uninterrupted run, with a progress bar on a terminal, to an interrupted and repeated one."""
-    fill_redis(old)
+    fill_redis(redis)
     undisturbed = Namespace.objects.create(name="undisturbed")
     out, bar = run_on_terminal(url, "undisturbed")
     assert parse_summary(out) == [300, 10_000, 0, 0, 0, 0]

@@ -246,8 +246,11 @@ def test_reading_removes_expired_interactions_without_renewal(api):
     session.save(update_fields=["history"])
     assert api.get("/sessions/monday").json()["history_length"] == 2
     assert list_queries(api, "monday") == ["number 2", "number 1"]
-    kept = SessionMemory.objects.get()
-    assert ([each["query"] for each in kept.history], kept.updated_at) == (["number 1", "number 2"], session.updated_at)
+    stored = SessionMemory.objects.get()
+    assert ([each["query"] for each in stored.history], stored.updated_at) == (
+        ["number 1", "number 2"],
+        session.updated_at,
+    )
 
 
 def test_old_interaction_does_not_set_back_last_update(api):
