@@ -10,8 +10,8 @@ from django.utils.html import format_html
 from pydantic import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from memories.admin.relationships import is_related
 from memories.api.memories import RELATED_MEMORY_DETAIL
-from memories.graph.admin.memory_panel import is_related
 from memories.models import Memory
 from memories.schemas import MemoryIn, MemoryPatch
 from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimCharField

@@ -17,10 +17,10 @@ from memories.add import add_one
 from memories.admin.addresses import build_list_query, get_memory_url
 from memories.admin.filters import EMBEDDED, LIST_FILTERS, LIST_PARAMETERS, REFUSED, WAITING, ListSelection
 from memories.admin.forms import MemoryForm
+from memories.admin.relationships import build_relationships_context
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
 from memories.edit import edit_memory
 from memories.embeddings import get_embedder
-from memories.graph.admin.memory_panel import build_relationships_context
 from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
 from memories.search.similar import find_similar
 from memories.types import MemoryType

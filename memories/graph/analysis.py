@@ -100,9 +100,11 @@ class AnalysisResult:
 
 
 def fetch_state(namespace_id: int, user_id: str) -> GraphState:
-    """Raises NotFound for a user without memories, and Conflict when the graph is too large."""
-    *numbers, expired = fetch_rows(SELECT_GRAPH_STATE_SQL, namespace_id, user_id)[0]
-    state = GraphState(*numbers, frozenset(expired))
+    """Fetch the present state. Raises NotFound for a user without memories, Conflict for a graph that is too large."""
+    [(changes, last_change, memories, relationships, expired)] = fetch_rows(
+        SELECT_GRAPH_STATE_SQL, namespace_id, user_id
+    )
+    state = GraphState(changes, last_change, memories, relationships, frozenset(expired))
     if not state.memories:
         raise NotFound(UNKNOWN_USER)
     if state.memories > MAX_GRAPH_MEMORIES or state.relationships > MAX_GRAPH_RELATIONSHIPS:

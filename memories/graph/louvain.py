@@ -35,7 +35,7 @@ def find_clusters(ends: list[tuple[int, int]], count: int) -> list[int]:
 def move_nodes(neighbours: Adjacency, degrees: list[int]) -> list[int]:
     """Return the cluster of each node, named by one of its nodes: when no move would improve it, or at the bound."""
     cluster, inside, total = list(range(len(degrees))), degrees.copy(), sum(degrees)
-    queue = deque(Random(LOUVAIN_SEED).sample(cluster, len(cluster)))
+    queue = deque(Random(LOUVAIN_SEED).sample(cluster, len(cluster)))  # noqa: S311  (a shuffle, not a secret)
     is_queued, visits_left = [True] * len(cluster), MAX_VISITS_PER_END * sum(map(len, neighbours))
     while queue and visits_left > 0:
         node = queue.popleft()

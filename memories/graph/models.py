@@ -1,6 +1,7 @@
-"""How memories hang together: Relationships, those that still wait for an entity, and what a user's graph comes to."""
+"""Relationships between memories, pending ones, and totals, statistics and erasures of users."""
 
 from collections.abc import Collection
+from typing import Self
 from uuid import UUID
 
 from django.db import models
@@ -9,6 +10,9 @@ from django.db.models.functions import Now
 
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
+
+#: The two foreign keys of a relationship.
+END_FIELDS = ("from_memory", "to_memory")
 
 
 class RelationshipType(models.TextChoices):
@@ -23,7 +27,7 @@ class RelationshipType(models.TextChoices):
 
 
 def memory_foreign_key(related_name: str) -> models.ForeignKey:
-    """PostgreSQL checks it together with namespace and owner (0002_foreign_keys), so that both ends have the same."""
+    """Return a key that PostgreSQL checks with namespace and owner (0002_foreign_keys): both ends have the same."""
     return models.ForeignKey(
         "memories.Memory", models.DO_NOTHING, db_constraint=False, db_index=False, related_name=related_name
     )
@@ -34,30 +38,30 @@ def not_expired(memory: str) -> Q:
 
 
 class BaseRelationshipQuerySet(models.QuerySet):
-    def in_namespace(self, namespace_id: int) -> "BaseRelationshipQuerySet":
-        """Those of living memories. Every operation of a caller starts here."""
+    def in_namespace(self, namespace_id: int) -> Self:
+        """Select relationships of memories that have not expired. Every operation of a caller starts here."""
         return self.filter(not_expired("from_memory"), namespace_id=namespace_id)
 
 
 class RelationshipQuerySet(BaseRelationshipQuerySet):
-    def in_namespace(self, namespace_id: int) -> "RelationshipQuerySet":
+    def in_namespace(self, namespace_id: int) -> Self:
         return super().in_namespace(namespace_id).filter(not_expired("to_memory"))
 
-    def of_memory(self, pk: UUID) -> "RelationshipQuerySet":
-        """In both directions."""
+    def of_memory(self, pk: UUID) -> Self:
+        """Select its relationships in both directions."""
         return self.filter(Q(from_memory=pk) | Q(to_memory=pk))
 
-    def among(self, keys: Collection[UUID]) -> "RelationshipQuerySet":
-        """Those with both ends among these memories."""
+    def among(self, keys: Collection[UUID]) -> Self:
+        """Select relationships with both ends among these memories."""
         return self.filter(from_memory__in=keys, to_memory__in=keys)
 
 
 class BaseRelationship(models.Model):
-    """What a relationship says, whether or not both its ends are there."""
+    """The columns that a relationship has whether or not both its ends exist."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
-    # Of both memories: the user, or nothing for nobody.
+    # The user of both memories; empty for memories without a user.
     owner = models.CharField(max_length=255, blank=True, editable=False)
     type = models.CharField(max_length=16, choices=RelationshipType, default=RelationshipType.RELATES_TO)
     strength = models.FloatField(default=1)
@@ -74,7 +78,7 @@ class BaseRelationship(models.Model):
 
 
 class Relationship(BaseRelationship):
-    """From one memory to another of the same user; the same pair and type again is the same relationship."""
+    """From one memory to another of the same user; unique by pair and type."""
 
     from_memory = memory_foreign_key("outgoing")
     to_memory = memory_foreign_key("incoming")
@@ -88,7 +92,7 @@ class Relationship(BaseRelationship):
             models.CheckConstraint(condition=~Q(from_memory=F("to_memory")), name="relationship_joins_two"),
         ]
         indexes = [
-            # With the owner, so that one user's whole graph is read from the index alone.
+            # With the owner, so that an index-only scan reads the graph of one user.
             models.Index(F("namespace"), F("owner"), F("from_memory"), F("to_memory"), name="relationship_of_owner"),
             models.Index(F("to_memory"), name="relationship_to"),
         ]
@@ -98,13 +102,13 @@ class Relationship(BaseRelationship):
 
 
 class PendingRelationship(BaseRelationship):
-    """A relationship whose other end, an entity, is not known yet: a trigger makes it when the entity arrives, or beat
-    within a minute when both arrive at the same moment."""
+    """A relationship to an entity that is not stored yet. A trigger resolves it when the entity is stored, or a task
+    within a minute when both are stored at the same moment."""
 
     from_memory = memory_foreign_key("+")
     entity_system = models.CharField(max_length=255)
     entity_id = models.CharField(max_length=255)
-    # Whether the entity is where the relationship begins.
+    # Whether the relationship leads from the entity to the memory.
     reverse = models.BooleanField(default=False)
 
     objects = BaseRelationshipQuerySet.as_manager()
@@ -126,17 +130,17 @@ class PendingRelationship(BaseRelationship):
 
 class UserTotalQuerySet(models.QuerySet):
     def sum_by_user(self, namespace_id: int) -> "UserTotalQuerySet":
-        """{user_id, memory_total, relationship_total} of everyone who has anything."""
+        """Return {user_id, memory_total, relationship_total} of the users who have memories or relationships."""
         totals = {"memory_total": Sum("memories"), "relationship_total": Sum("relationships")}
-        found = self.filter(namespace_id=namespace_id).order_by("user_id").values("user_id").annotate(**totals)
-        return found.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
+        sums = self.filter(namespace_id=namespace_id).order_by("user_id").values("user_id").annotate(**totals)
+        return sums.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
 
 
 class UserTotal(models.Model):
-    """What was added to a user's memories and relationships, kept by triggers: the sum over all his rows is his total.
+    """A change of the number of a user's memories and relationships, inserted by triggers; the sum is the total.
 
-    Rows are only added, so that two writers for one user never wait for each other; a clean-up sums them up. What has
-    expired counts until it is deleted.
+    Rows are only inserted, so that two writers for one user never wait for each other; `compact_totals` sums them up.
+    Expired memories count until they are deleted.
     """
 
     namespace = namespace_key()
@@ -151,7 +155,7 @@ class UserTotal(models.Model):
 
 
 class UserStatistics(models.Model):
-    """What a user had at the last refresh: a materialized view (0004_user_statistics) of living memories."""
+    """Statistics of a user at the last refresh: a materialized view (0004_user_statistics) without expired memories."""
 
     pk = models.CompositePrimaryKey("namespace_id", "user_id")
     namespace = namespace_key()
@@ -159,7 +163,7 @@ class UserStatistics(models.Model):
     memories = models.BigIntegerField()
     relationships = models.BigIntegerField()
     entities = models.BigIntegerField()
-    # How many memories by type.
+    # Numbers of memories by type.
     types = models.JSONField()
     first_at = models.DateTimeField()
     latest_at = models.DateTimeField()
@@ -170,13 +174,13 @@ class UserStatistics(models.Model):
 
 
 class Erasure(models.Model):
-    """The audit line of an erased user: when, by whom, how much, and a digest in place of his name."""
+    """The audit line of an erased user: when, by whom, how many rows, and a digest in place of the user id."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
     user_digest = models.BinaryField(editable=False)
     requested_by = models.CharField(max_length=255)
-    # How many rows by kind.
+    # Numbers of rows by kind.
     erased = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
 

@@ -1,4 +1,7 @@
-"""Many relationships at once: those between memories that are there, and those to entities that may not be."""
+"""The SQL of relationships: between memories, to entities that are known, and to entities that are not known yet.
+
+The API upserts one relationship with what its request says; tool results upsert many with the default values.
+"""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -8,12 +11,21 @@ from django.db import OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from pydantic_core import to_json
 
+from memories.graph.models import PendingRelationship, Relationship
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.locks import set_lock_timeout
 
+#: The system and the id of an entity.
+EntityRef = tuple[str, str]
+
+
+class UpsertedRelationship(NamedTuple):
+    relationship: Relationship
+    is_new: bool
+
 
 class NewRelationship(NamedTuple):
-    """Between two memories of one user."""
+    """A relationship between two memories of one user."""
 
     start: UUID
     finish: UUID
@@ -21,7 +33,7 @@ class NewRelationship(NamedTuple):
 
 
 class NewPendingRelationship(NamedTuple):
-    """From a memory to an entity of the same user; `reverse` when the entity is where it begins."""
+    """A relationship from a memory to an entity of the same user, or with `reverse` from the entity to the memory."""
 
     memory: UUID
     system: str
@@ -30,38 +42,88 @@ class NewPendingRelationship(NamedTuple):
     reverse: bool
 
 
-# In one order, so that two who say the same wait for each other and never lock each other out.
+NOT_EXPIRED_SQL = "({0}.expires_at IS NULL OR {0}.expires_at > statement_timestamp())"
+START_CONDITION_SQL = (
+    f"start.namespace_id = %(namespace)s AND start.id = %(start)s::uuid AND {NOT_EXPIRED_SQL.format('start')}"
+)
+RELATIONSHIP_VALUES_SQL = "%(type)s::text, coalesce(%(strength)s::float8, 1), coalesce(%(metadata)s::jsonb, '{}')"
+# Values that the request does not give stay as they are.
+ON_CONFLICT_UPDATE_SQL = """DO UPDATE SET
+    strength = coalesce(%(strength)s::float8, kept.strength), metadata = coalesce(%(metadata)s::jsonb, kept.metadata),
+    updated_at = greatest(kept.updated_at, clock_timestamp())
+RETURNING *
+"""
+
+
+def build_upsert_sql(finish_condition: str) -> str:
+    """Build the statement that relates `start` to the memory `finish` that meets the condition.
+
+    It locks both rows, so that neither can be deleted before the relationship is inserted.
+    """
+    return f"""
+WITH ends AS (
+    SELECT start.namespace_id, start.owner, start.id AS start, finish.id AS finish
+    FROM memories_memory start
+    JOIN memories_memory finish ON finish.namespace_id = start.namespace_id AND finish.owner = start.owner
+    WHERE {START_CONDITION_SQL} AND {finish_condition}
+      AND finish.id <> start.id AND {NOT_EXPIRED_SQL.format("finish")}
+    FOR KEY SHARE OF start, finish
+)
+INSERT INTO graph_relationship AS kept
+    (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
+SELECT %(id)s, namespace_id, owner, start, finish, {RELATIONSHIP_VALUES_SQL} FROM ends
+ON CONFLICT (from_memory_id, to_memory_id, type) {ON_CONFLICT_UPDATE_SQL}"""
+
+
+UPSERT_TO_MEMORY_SQL = build_upsert_sql("finish.id = %(to_id)s::uuid")
+# Entities without a user have an index of their own, which an IS NOT DISTINCT FROM would not use.
+UPSERT_TO_ENTITY_SQL = build_upsert_sql(
+    """finish.entity_system = %(system)s::text AND finish.entity_id = %(entity_id)s::text
+    AND (finish.user_id = start.user_id OR (start.user_id IS NULL AND finish.user_id IS NULL))"""
+)
+UPSERT_PENDING_SQL = f"""
+WITH beginning AS (
+    SELECT namespace_id, owner, id FROM memories_memory start
+    WHERE {START_CONDITION_SQL} AND (entity_system, entity_id) IS DISTINCT FROM (%(system)s::text, %(entity_id)s::text)
+    FOR KEY SHARE
+)
+INSERT INTO graph_pendingrelationship AS kept
+    (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, type, strength, metadata)
+SELECT %(id)s, namespace_id, owner, id, %(system)s::text, %(entity_id)s::text, false, {RELATIONSHIP_VALUES_SQL}
+FROM beginning
+ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) {ON_CONFLICT_UPDATE_SQL}"""
+# Sorted, so that two transactions with the same relationships wait for each other and never deadlock.
 UPSERT_RELATIONSHIPS_SQL = """
 INSERT INTO graph_relationship AS kept
     (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
 SELECT id, %(namespace)s, %(owner)s, start, finish, type, 1, '{}'
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS said (id uuid, start uuid, finish uuid, type text)
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (id uuid, start uuid, finish uuid, type text)
 WHERE start <> finish ORDER BY start, finish, type
 ON CONFLICT (from_memory_id, to_memory_id, type) DO UPDATE
 SET updated_at = greatest(kept.updated_at, clock_timestamp())
 """
-# A trigger makes those at once whose entity is there. No locks are taken for that: whoever stores thousands of entities
-# in one transaction would keep others waiting until its end.
+# A trigger resolves those whose entity exists. It takes no locks for that: a transaction that stores thousands of
+# entities would block others until its end.
 INSERT_PENDING_SQL = """
 INSERT INTO graph_pendingrelationship
     (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, type, strength, metadata)
 SELECT id, %(namespace)s, %(owner)s, memory, system, entity, reverse, type, 1, '{}'
 FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS said (id uuid, memory uuid, system text, entity text, type text, reverse boolean)
+    AS given (id uuid, memory uuid, system text, entity text, type text, reverse boolean)
 ORDER BY memory, system, entity, type
 ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) DO NOTHING
 """
-# By user, so that one whose rows are held keeps nobody else waiting.
+# Grouped by user, so that locked rows of one user do not delay the others.
 SELECT_MISSED_ENTITIES_SQL = """
 WITH missed AS (
-    SELECT waiting.namespace_id, waiting.owner, (
+    SELECT pending.namespace_id, pending.owner, (
         SELECT entity.id FROM memories_memory entity
-        WHERE entity.namespace_id = waiting.namespace_id
-          AND (entity.user_id = waiting.owner OR (waiting.owner = '' AND entity.user_id IS NULL))
-          AND entity.entity_system = waiting.entity_system AND entity.entity_id = waiting.entity_id
+        WHERE entity.namespace_id = pending.namespace_id
+          AND (entity.user_id = pending.owner OR (pending.owner = '' AND entity.user_id IS NULL))
+          AND entity.entity_system = pending.entity_system AND entity.entity_id = pending.entity_id
           AND (entity.expires_at IS NULL OR entity.expires_at > statement_timestamp())
     ) AS entity
-    FROM graph_pendingrelationship waiting
+    FROM graph_pendingrelationship pending
 )
 SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY namespace_id, owner
 """
@@ -70,34 +132,77 @@ MAX_LOCK_WAIT_SECONDS = 1
 LOCK_ERRORS = (LockNotAvailable, DeadlockDetected)
 
 
-def upsert_relationships(namespace_id: int, owner: str, relations: Iterable[NewRelationship]) -> None:
-    """Make them, or note that they were said again. One statement."""
-    execute_for_rows(UPSERT_RELATIONSHIPS_SQL, namespace_id, owner, relations)
+def upsert_to_memory(
+    namespace_id: int, start: UUID, to_id: UUID, columns: dict[str, Any]
+) -> UpsertedRelationship | None:
+    """Relate two memories. Return None when they are not two memories of one user of this namespace.
+
+    `columns` are `type`, `strength` and `metadata` (as JSON); None is the default of a new relationship, and leaves an
+    old one unchanged. One statement.
+    """
+    return fetch_upserted(UPSERT_TO_MEMORY_SQL, {"namespace": namespace_id, "start": start, "to_id": to_id, **columns})
 
 
-def insert_pending(namespace_id: int, owner: str, waiting: Iterable[NewPendingRelationship]) -> None:
-    """Make them as soon as their entity is there, which may be now. One statement. What arrives in the same moment is
-    made by `join_missed`."""
-    execute_for_rows(INSERT_PENDING_SQL, namespace_id, owner, waiting)
+def upsert_to_entity(
+    namespace_id: int, start: UUID, entity: EntityRef, columns: dict[str, Any]
+) -> UpsertedRelationship | None:
+    """Do the same with the memory of the user's entity, if there is one."""
+    system, entity_id = entity
+    parameters = {"namespace": namespace_id, "start": start, "system": system, "entity_id": entity_id, **columns}
+    return fetch_upserted(UPSERT_TO_ENTITY_SQL, parameters)
 
 
-def execute_for_rows(sql: str, namespace_id: int, owner: str, said: Iterable[Any]) -> None:
-    rows = [{"id": uuid7(), **each._asdict()} for each in dict.fromkeys(said)]
+def fetch_upserted(sql: str, parameters: dict[str, Any]) -> UpsertedRelationship | None:
+    new_id = uuid7()
+    for row in Relationship.objects.raw(sql, parameters | {"id": new_id}):
+        return UpsertedRelationship(row, row.pk == new_id)
+    return None
+
+
+def upsert_pending(
+    namespace_id: int, start: UUID, entity: EntityRef, columns: dict[str, Any]
+) -> PendingRelationship | None:
+    """Store a relationship to an entity that is not known yet. Return None when `start` is not a memory of this
+    namespace, or is the entity itself. One statement."""
+    system, entity_id = entity
+    parameters = {"namespace": namespace_id, "start": start, "system": system, "entity_id": entity_id, **columns}
+    return next(iter(PendingRelationship.objects.raw(UPSERT_PENDING_SQL, parameters | {"id": uuid7()})), None)
+
+
+def upsert_relationships(namespace_id: int, owner: str, relationships: Iterable[NewRelationship]) -> None:
+    """Insert new relationships, and set `updated_at` of the others. One statement."""
+    execute_for_rows(UPSERT_RELATIONSHIPS_SQL, namespace_id, owner, relationships)
+
+
+def insert_pending(namespace_id: int, owner: str, relationships: Iterable[NewPendingRelationship]) -> None:
+    """Insert relationships that a trigger resolves when their entity exists, which may be now. One statement.
+
+    `resolve_missed` resolves those whose entity is stored at the same moment.
+    """
+    execute_for_rows(INSERT_PENDING_SQL, namespace_id, owner, relationships)
+
+
+def execute_for_rows(
+    sql: str, namespace_id: int, owner: str, relationships: Iterable[NewRelationship | NewPendingRelationship]
+) -> None:
+    rows = [{"id": uuid7(), **each._asdict()} for each in dict.fromkeys(relationships)]
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(sql, {"namespace": namespace_id, "owner": owner, "rows": to_json(rows).decode()})
 
 
 def resolve_missed() -> int:
-    """Make what still waits although its entity is there: neither of two transactions at the same time sees what the
-    other one adds. For how many users; one whose rows are held is left for the next time."""
+    """Resolve pending relationships whose entity exists: two concurrent transactions do not see each other's rows.
+
+    Return for how many users. Locked rows of a user are left for the next call.
+    """
     with connection.cursor() as cursor:
         cursor.execute(SELECT_MISSED_ENTITIES_SQL)
         return sum(resolve_pending(entities) for (entities,) in cursor.fetchall())
 
 
 def resolve_pending(entities: list[UUID]) -> bool:
-    """Make what waits for these entities; not when somebody holds what that takes."""
+    """Resolve the relationships to these entities. Return False when the rows stay locked for MAX_LOCK_WAIT_SECONDS."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             set_lock_timeout(MAX_LOCK_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""A picture of a user's graph as SVG: memories as circles, relationships as lines, everything with its name."""
+"""A user's graph as SVG: memories are circles, relationships are arcs, both with a title."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from memory_site.core.admin.formatting import truncate
 
 WIDTH, HEIGHT, MARGIN = 1000, 625, 48
 MIN_RADIUS, MAX_RADIUS = 5.0, 22.0
-#: Clusters beyond these share the last colour.
+#: The smaller clusters share the last colour.
 CLUSTER_COLOURS = 10
 MAX_LABELS, MAX_NODE_LABEL_LENGTH, CHARACTER_WIDTH, LINE_HEIGHT = 24, 26, 7, 16
-#: Lines bend a little, so that two between the same memories stay apart.
+#: Arcs are bent, so that two between the same memories do not coincide.
 ARC_CURVATURE = 0.12
 
 GRAPH_SVG = """<svg class="graph-picture" viewBox="0 0 {} {}" role="img" aria-label="{}">
@@ -35,7 +35,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class NodePosition:
-    """A memory in the picture."""
+    """A circle of the picture, in its coordinates."""
 
     central: CentralMemory
     memory: dict[str, Any]
@@ -56,38 +56,40 @@ class NodePosition:
         return self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius
 
 
-def draw_graph(shape: AnalysisResult, memories: MemoriesById, relationships: Iterable[dict[str, Any]]) -> SafeString:
-    """Of the most central memories, as many as the shape holds, and these relationships among them: {from_memory_id,
-    to_memory_id, type, strength}. What is no longer among the memories is left out."""
-    spots = {each.central.id: each for each in layout_nodes(shape, memories)}
-    between = [
-        (spots[row["from_memory_id"]], spots[row["to_memory_id"]], row)
+def draw_graph(analysis: AnalysisResult, memories: MemoriesById, relationships: Iterable[dict[str, Any]]) -> SafeString:
+    """Draw the central memories of the analysis that are in `memories`, and these relationships among them.
+
+    A relationship is {from_memory_id, to_memory_id, type, strength}.
+    """
+    nodes = {each.central.id: each for each in layout_nodes(analysis, memories)}
+    arcs = [
+        (nodes[row["from_memory_id"]], nodes[row["to_memory_id"]], row)
         for row in relationships
-        if spots.keys() >= {row["from_memory_id"], row["to_memory_id"]}
+        if nodes.keys() >= {row["from_memory_id"], row["to_memory_id"]}
     ]
     return format_html(
         GRAPH_SVG,
         WIDTH,
         HEIGHT,
-        f"{len(spots)} memories and {len(between)} relationships",
-        draw_cluster_areas(spots.values()),
-        format_html_join("", ARC_SVG, (format_arc(*each) for each in between)),
-        format_html_join("", NODE_SVG, (format_node(spot) for spot in reversed(spots.values()))),
-        format_html_join("", LABEL_SVG, place_labels([*spots.values()])),
+        f"{len(nodes)} memories and {len(arcs)} relationships",
+        draw_cluster_areas(nodes.values()),
+        format_html_join("", ARC_SVG, (format_arc(*each) for each in arcs)),
+        format_html_join("", NODE_SVG, (format_node(node) for node in reversed(nodes.values()))),
+        format_html_join("", LABEL_SVG, place_labels([*nodes.values()])),
     )
 
 
-def layout_nodes(shape: AnalysisResult, memories: MemoriesById) -> Iterable[NodePosition]:
-    most = max((each.score for each in shape.central), default=1)
-    for each, (x, y) in zip(shape.central, shape.layout, strict=True):
+def layout_nodes(analysis: AnalysisResult, memories: MemoriesById) -> Iterable[NodePosition]:
+    max_score = max((each.score for each in analysis.central), default=1)
+    for each, (x, y) in zip(analysis.central, analysis.layout, strict=True):
         if each.id in memories:
             at = MARGIN + x * (WIDTH - 2 * MARGIN), MARGIN + y * (HEIGHT - 2 * MARGIN)
-            yield NodePosition(each, memories[each.id], *map(round_to_tenths, (*at, compute_radius(each, most))))
+            yield NodePosition(each, memories[each.id], *map(round_to_tenths, (*at, compute_radius(each, max_score))))
 
 
-def compute_radius(central: CentralMemory, most: float) -> float:
-    """So that areas, not widths, compare."""
-    return MIN_RADIUS + (MAX_RADIUS - MIN_RADIUS) * (central.score / most) ** 0.5
+def compute_radius(central: CentralMemory, max_score: float) -> float:
+    """Return a radius by the square root of the score, so that areas compare, not widths."""
+    return MIN_RADIUS + (MAX_RADIUS - MIN_RADIUS) * (central.score / max_score) ** 0.5
 
 
 def round_to_tenths(length: float) -> float:
@@ -98,41 +100,43 @@ def get_cluster_colour(cluster: int) -> int:
     return min(cluster, CLUSTER_COLOURS - 1)
 
 
-def format_node(spot: NodePosition) -> tuple:
-    page = reverse("admin:memories_memory_change", args=[spot.central.id])
-    words = f"{spot.name}\n{spot.memory['memory_type']} · connected with {spot.central.degree}"
-    return page, spot.colour, spot.x, spot.y, spot.radius, words
+def format_node(node: NodePosition) -> tuple:
+    """Return the arguments of NODE_SVG."""
+    url = reverse("admin:memories_memory_change", args=[node.central.id])
+    title = f"{node.name}\n{node.memory['memory_type']} · {node.central.degree} connections"
+    return url, node.colour, node.x, node.y, node.radius, title
 
 
 def format_arc(start: NodePosition, finish: NodePosition, row: dict[str, Any]) -> tuple:
+    """Return the arguments of ARC_SVG."""
     middle = (start.x + finish.x) / 2, (start.y + finish.y) / 2
-    aside = (finish.y - start.y) * ARC_CURVATURE, (start.x - finish.x) * ARC_CURVATURE
-    words = f"{start.name} {row['type'].replace('_', ' ')} {finish.name}"
-    thick = round_to_tenths(1 + 1.2 * row["strength"])
-    through = round_to_tenths(middle[0] + aside[0]), round_to_tenths(middle[1] + aside[1])
-    return row["type"], start.x, start.y, *through, finish.x, finish.y, thick, words
+    offset = (finish.y - start.y) * ARC_CURVATURE, (start.x - finish.x) * ARC_CURVATURE
+    title = f"{start.name} {row['type'].replace('_', ' ')} {finish.name}"
+    width = round_to_tenths(1 + 1.2 * row["strength"])
+    control = round_to_tenths(middle[0] + offset[0]), round_to_tenths(middle[1] + offset[1])
+    return row["type"], start.x, start.y, *control, finish.x, finish.y, width, title
 
 
-def draw_cluster_areas(spots: Iterable[NodePosition]) -> SafeString:
-    """A soft ground behind each cluster that has a colour of its own."""
+def draw_cluster_areas(nodes: Iterable[NodePosition]) -> SafeString:
+    """Draw the convex hull of each cluster that has a colour of its own."""
     groups: dict[int, list[tuple[float, float]]] = {}
-    for spot in spots:
-        if spot.colour < CLUSTER_COLOURS - 1:
-            groups.setdefault(spot.colour, []).append((spot.x, spot.y))
+    for node in nodes:
+        if node.colour < CLUSTER_COLOURS - 1:
+            groups.setdefault(node.colour, []).append((node.x, node.y))
     outlines = ((number, "L".join(f"{x} {y}" for x, y in convex_hull(points))) for number, points in groups.items())
     return format_html_join("", CLUSTER_AREA_SVG, ((number, f"M{outline}") for number, outline in outlines))
 
 
 def convex_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The outermost points, once around."""
+    """Return the outermost points in order (Andrew's monotone chain, 1979)."""
 
     def half(ordered: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-        kept: list[tuple[float, float]] = []
+        hull: list[tuple[float, float]] = []
         for point in ordered:
-            while len(kept) > 1 and not turns_left(*kept[-2:], point):
-                kept.pop()
-            kept.append(point)
-        return kept[:-1]
+            while len(hull) > 1 and not turns_left(hull[-2], hull[-1], point):
+                hull.pop()
+            hull.append(point)
+        return hull[:-1]
 
     return half(sorted(points)) + half(sorted(points, reverse=True)) or list(points)
 
@@ -141,18 +145,18 @@ def turns_left(a: tuple[float, float], b: tuple[float, float], c: tuple[float, f
     return (b[0] - a[0]) * (c[1] - a[1]) > (b[1] - a[1]) * (c[0] - a[0])
 
 
-def place_labels(spots: Sequence[NodePosition]) -> Iterable[tuple[float, float, str]]:
-    """Names below their circles: of the first of each cluster, and of others where they hide nothing."""
-    heads = {each.colour: each for each in reversed(spots)}
-    taken: list[Box] = []
-    for spot in [*reversed(heads.values()), *spots[:MAX_LABELS]]:
-        text = truncate(spot.name, MAX_NODE_LABEL_LENGTH)
-        half, top = len(text) * CHARACTER_WIDTH / 2, spot.y + spot.radius + 2
-        x = min(max(spot.x, half), WIDTH - half)
+def place_labels(nodes: Sequence[NodePosition]) -> Iterable[tuple[float, float, str]]:
+    """Place names below circles: of the first node of each cluster, and of other nodes where they cover nothing."""
+    first_nodes = {each.colour: each for each in reversed(nodes)}
+    labels: list[Box] = []
+    for node in [*reversed(first_nodes.values()), *nodes[:MAX_LABELS]]:
+        text = truncate(node.name, MAX_NODE_LABEL_LENGTH)
+        half, top = len(text) * CHARACTER_WIDTH / 2, node.y + node.radius + 2
+        x = min(max(node.x, half), WIDTH - half)
         box = x - half, top, x + half, top + LINE_HEIGHT
-        hides = taken if heads[spot.colour] is spot else [*taken, *(each.box for each in spots)]
-        if not any(boxes_overlap(box, other) for other in hides):
-            taken.append(box)
+        obstacles = labels if first_nodes[node.colour] is node else [*labels, *(each.box for each in nodes)]
+        if not any(boxes_overlap(box, other) for other in obstacles):
+            labels.append(box)
             yield round_to_tenths(x), round_to_tenths(top + LINE_HEIGHT - 4), text
 
 

@@ -1,23 +1,22 @@
-"""What users' graphs need in the background."""
+"""Background tasks of relationships and users. Each is safe to run twice, in parallel, or late."""
 
 from celery import shared_task
 
 from memories.graph.relationships import resolve_missed
-from memories.users import statistics
+from memories.users.statistics import compact_totals, refresh_statistics_view
 from memory_site.core.wakeup import TaskTrigger
 
 
 @shared_task
 def refresh_statistics() -> bool:
-    """Sum up the totals and refresh the statistics; whether these were done here. Safe to run twice, in parallel, or
-    late."""
-    statistics.compact_totals()
-    return statistics.refresh_statistics_view()
+    """Compact the totals and refresh the statistics. Return False if another process is refreshing them."""
+    compact_totals()
+    return refresh_statistics_view()
 
 
 @shared_task
 def join_waiting() -> int:
-    """Make the relationships that missed their entity; for how many users. Safe to run twice, in parallel, or late."""
+    """Resolve pending relationships that were stored at the same moment as their entity. Return for how many users."""
     return resolve_missed()
 
 

@@ -25,7 +25,12 @@ PATH_COLUMNS = ("distance", "path_type", "strength")
 
 def find_related(namespace_id: int, start: UUID, max_distance: int, limit: int) -> list[dict[str, Any]]:
     """Return RelatedMemoryOut dictionaries, the nearest first; of equally near ones, the strongest. One statement."""
-    parameters = {"namespace": namespace_id, "start": start, "max_distance": max_distance, "limit": limit}
+    parameters: dict[str, Any] = {
+        "namespace": namespace_id,
+        "start": start,
+        "max_distance": max_distance,
+        "limit": limit,
+    }
     with connection.cursor() as cursor:
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(SELECT_RELATED_SQL, parameters)

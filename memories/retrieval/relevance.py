@@ -1,42 +1,48 @@
-"""How relevant a memory is now: what it was worth, less what time took, plus what a late use gave back.
+"""The present relevance of a memory: its base relevance, decayed by age, plus a boost after an access.
 
-relevance = base × 0.5^(age / half-life) + 0.3 × 0.5^(hours since it was last used / 2), never below 0.05 nor above 1.
-Its age counts from when it was last told; a use counts for a day. Of these figures SQL is made, and nothing else.
+relevance = base × 0.5^(age / half-life) + 0.3 × 0.5^(hours since the last access / 2), limited to 0.05 to 1.
+Age is measured from the last update. An access boosts relevance for 24 hours. The SQL below is generated from these
+constants.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import F, FloatField
-from django.db.models.expressions import Expression
+from django.db.models.expressions import Combinable, Expression
 
 from memories.types import MemoryType
+from memory_site.core.enums import complete_table
 
 NO_DECAY = float("inf")
-#: Hours until a memory is worth half.
-HALF_LIFE_HOURS = {
-    MemoryType.TEMPORARY_STATE: 3,  # what is just going on: another one by the next meeting
-    MemoryType.SEARCH_RESULT: 6,  # good for the search at hand, and that ends with half a working day
-    MemoryType.TOOL_OUTPUT: 8,  # true of the moment the tool ran: a working day
-    MemoryType.CONVERSATION_FACT: 24,  # what was said yesterday is still spoken of
-    MemoryType.COMPLETED_ACTION: 24,  # so is what was done
-    MemoryType.USER_SELECTION: 36,  # a choice stands a little longer than the talk about it
-    MemoryType.DOMAIN_ENTITY: 48,  # a record of another system changes in days
-    # All others that nobody declared to be knowledge: half a day.
-    MemoryType.AGENT: 12,
-    MemoryType.WORKFLOW: 12,
-    MemoryType.CONVERSATION: 12,
-    # Knowledge is as true tomorrow as it is today.
-    MemoryType.INSIGHT: NO_DECAY,
-    MemoryType.PROJECT: NO_DECAY,
-    MemoryType.RAG: NO_DECAY,
-    MemoryType.BUSINESS_FACT: NO_DECAY,
-    MemoryType.STRATEGIC_INSIGHT: NO_DECAY,
-    MemoryType.USER_PREFERENCE: NO_DECAY,
-    MemoryType.PROCESS_KNOWLEDGE: NO_DECAY,
-    MemoryType.MARKET_INTELLIGENCE: NO_DECAY,
-    MemoryType.TECHNICAL_KNOWLEDGE: NO_DECAY,
-    MemoryType.RELATIONSHIP: NO_DECAY,
-}
+#: Hours until the relevance has halved.
+HALF_LIFE_HOURS = complete_table(
+    MemoryType,
+    {
+        MemoryType.TEMPORARY_STATE: 3,  # replaced by the next meeting
+        MemoryType.SEARCH_RESULT: 6,  # useful during the search, which ends with half a working day
+        MemoryType.TOOL_OUTPUT: 8,  # the state when the tool ran: a working day
+        MemoryType.CONVERSATION_FACT: 24,  # yesterday's conversation still matters
+        MemoryType.COMPLETED_ACTION: 24,  # and so do yesterday's actions
+        MemoryType.USER_SELECTION: 36,  # a choice matters a little longer than the conversation about it
+        MemoryType.DOMAIN_ENTITY: 48,  # a record of another system changes in days
+        # Other types that are not knowledge: half a day.
+        MemoryType.AGENT: 12,
+        MemoryType.WORKFLOW: 12,
+        MemoryType.CONVERSATION: 12,
+        # Knowledge does not decay.
+        MemoryType.INSIGHT: NO_DECAY,
+        MemoryType.PROJECT: NO_DECAY,
+        MemoryType.RAG: NO_DECAY,
+        MemoryType.BUSINESS_FACT: NO_DECAY,
+        MemoryType.STRATEGIC_INSIGHT: NO_DECAY,
+        MemoryType.USER_PREFERENCE: NO_DECAY,
+        MemoryType.PROCESS_KNOWLEDGE: NO_DECAY,
+        MemoryType.MARKET_INTELLIGENCE: NO_DECAY,
+        MemoryType.TECHNICAL_KNOWLEDGE: NO_DECAY,
+        MemoryType.RELATIONSHIP: NO_DECAY,
+    },
+)
 PERMANENT_TYPES = frozenset(kind for kind, hours in HALF_LIFE_HOURS.items() if hours == NO_DECAY)
 MIN_RELEVANCE, MAX_RELEVANCE = 0.05, 1
 ACCESS_BOOST, ACCESS_BOOST_HALF_LIFE_HOURS, ACCESS_BOOST_HOURS = 0.3, 2, 24
@@ -48,27 +54,23 @@ AGE_HOURS_SQL = (
 )
 HOURS_SINCE_ACCESS_SQL = f"greatest(extract(epoch FROM {NOW_SQL} - {{last_accessed_at}}), 0)::float8 / 3600"
 HALF_LIFE_CASES_SQL = " ".join(f"WHEN '{kind}' THEN '{hours}'::float8" for kind, hours in HALF_LIFE_HOURS.items())
-# PostgreSQL refuses products too small to be written, those of a memory of the year 2000: sixty half-lives leave
-# nothing.
+# PostgreSQL raises an error for products that are too small for a float8, such as those of a memory of the year 2000:
+# after sixty half-lives nothing is left.
 RELEVANCE_SQL = f"""least(greatest(
-    greatest({{base_relevance}}, 1e-9) * 0.5::float8 ^ least({AGE_HOURS_SQL} / CASE {{memory_type}} {HALF_LIFE_CASES_SQL} END, 60)
+    greatest({{base_relevance}}, 1e-9)
+    * 0.5::float8 ^ least({AGE_HOURS_SQL} / CASE {{memory_type}} {HALF_LIFE_CASES_SQL} END, 60)
     + CASE WHEN {{last_accessed_at}} > {NOW_SQL} - interval '{ACCESS_BOOST_HOURS} hours'
       THEN {ACCESS_BOOST} * 0.5::float8 ^ ({HOURS_SINCE_ACCESS_SQL} / {ACCESS_BOOST_HALF_LIFE_HOURS}) ELSE 0 END,
 {MIN_RELEVANCE}), {MAX_RELEVANCE})"""
 
 
 def relevance_sql(memory: str) -> str:
-    """The expression for a statement of our own, where the memory goes by this name."""
+    """Return the expression for a raw statement in which the table of memories has this alias."""
     return RELEVANCE_SQL.format(**{column: f"{memory}.{column}" for column in RELEVANCE_COLUMNS})
 
 
-def age_hours_sql(memory: str) -> str:
-    """Hours since the memory was last told, in the same way."""
-    return AGE_HOURS_SQL.format(**{column: f"{memory}.{column}" for column in RELEVANCE_COLUMNS})
-
-
 class Relevance(Expression):
-    """The same for a queryset of memories: `.annotate(relevance=Relevance())`."""
+    """The same expression for a queryset of memories: `.annotate(relevance=Relevance())`."""
 
     def __init__(self) -> None:
         super().__init__(output_field=FloatField())
@@ -77,9 +79,9 @@ class Relevance(Expression):
     def get_source_expressions(self) -> list[Any]:
         return self.columns
 
-    def set_source_expressions(self, exprs: list[Any]) -> None:
-        self.columns = exprs
+    def set_source_expressions(self, exprs: Sequence[Combinable | Expression]) -> None:
+        self.columns = list(exprs)
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         names = dict(zip(RELEVANCE_COLUMNS, [compiler.compile(column)[0] for column in self.columns], strict=True))
-        return RELEVANCE_SQL.format(**names), []
+        return RELEVANCE_SQL.format(**names), ()

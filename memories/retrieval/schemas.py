@@ -1,4 +1,4 @@
-"""What recalling, retrieving, forgetting and the end of a task look like on the wire."""
+"""Schemas of recall, retrieval, forgetting and the end of a task."""
 
 from typing import Any, Literal
 
@@ -12,19 +12,19 @@ from memory_site.core.http.fields import InputSchema, Label, QueryText, Tags, Un
 
 
 class RecallHitOut(HitOut):
-    score: float = Field(description="0 to 1: that of the search, times weights; higher is better.")
+    score: float = Field(description="0 to 1: the score of the search times weights; higher is better.")
     relevance: float = Field(description="0.05 to 1, by age and use; before this access.")
 
 
 class RecallOut(Schema):
     results: list[RecallHitOut]
     mode: Literal["hybrid", "vector", "text"]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
     took_ms: float
 
 
 class RetrieveIn(InputSchema):
-    """What to retrieve, and what it is narrowed down to before anything is looked for."""
+    """The query, and filters that are applied before the search."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"query": "open deals with Acme", "max_age_hours": 720, "excluded_tags": ["old"]}}
@@ -33,19 +33,24 @@ class RetrieveIn(InputSchema):
     query: QueryText
     limit: int = Field(10, ge=1, le=100)
     memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
-    max_age_hours: float | None = Field(None, ge=0, le=MAX_AGE_HOURS, description="Since the memory was last told.")
-    required_tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
+    max_age_hours: float | None = Field(
+        None, ge=0, le=MAX_AGE_HOURS, description="Since the memory was last stored or updated."
+    )
+    required_tags: Tags | None = Field(None, min_length=1, description="All of these.")
     excluded_tags: Tags | None = Field(None, min_length=1, description="None of these.")
-    min_relevance: UnitInterval | None = Field(None, description="Of relevance as it is now.")
-    near: list[UuidIn] = Field([], max_length=100, description="Memories of the user where the caller stands.")
+    min_relevance: UnitInterval | None = Field(None, description="The present relevance.")
+    near: list[UuidIn] = Field(
+        [], max_length=100, description="Memories of the user near which the search takes place."
+    )
 
     def filters(self) -> dict[str, Any]:
-        said = self.model_dump(include={"memory_types", "max_age_hours", "excluded_tags", "min_relevance"})
-        return said | {"tags": self.required_tags}
+        """Return the fields of RetrievalFilters."""
+        filters = self.model_dump(include={"memory_types", "max_age_hours", "excluded_tags", "min_relevance"})
+        return filters | {"tags": self.required_tags}
 
 
 class PartsOut(Schema):
-    """What a score is made of, each from 0 to 1."""
+    """The parts of a score, each from 0 to 1."""
 
     words: float
     meaning: float
@@ -61,25 +66,25 @@ class RetrievedHitOut(Schema):
     similarity: float | None
     text_rank: float | None
     found_by: list[Literal["id", "meaning", "words"]]
-    parts: PartsOut | None = Field(description="Null for what was found by its id.")
+    parts: PartsOut | None = Field(description="Null for entities found by their id.")
 
 
 class RetrievedOut(Schema):
     results: list[RetrievedHitOut]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
     took_ms: float
 
 
 class ForgetIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than_hours": 720, "dry_run": True}})
 
-    older_than_hours: float = Field(ge=0, le=MAX_AGE_HOURS, description="Since the memory was last told.")
+    older_than_hours: float = Field(ge=0, le=MAX_AGE_HOURS, description="Since the memory was last stored or updated.")
     memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64, description="Only these.")
     dry_run: bool = False
 
 
 class FinishTaskIn(InputSchema):
-    """The task that is finished, by its session, its workflow, or both."""
+    """The finished task, by its session, its workflow, or both."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"session_id": "monday"}})
 
@@ -94,4 +99,4 @@ class FinishTaskIn(InputSchema):
 
 
 class FinishTaskOut(Schema):
-    lowered: int = Field(description="Memories whose relevance is half of what it was.")
+    lowered: int = Field(description="The number of memories whose relevance was halved.")

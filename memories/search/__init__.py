@@ -1,0 +1,44 @@
+"""Search memories: one SQL statement, assembled from common table expressions (CTEs).
+
+    execute.py    compiles the scope, runs the statement, shapes the hits
+    query.py      Search (what to find), Ranking (how to order hits), Scope (what may be found)
+    statement.py  assembles the statement of the CTEs below
+
+Its CTEs, in order. `words`: only in a search with a query; `vector`: only in one with a vector.
+
+| CTE        | columns                                                     | when                | in         |
+| ---------- | ----------------------------------------------------------- | ------------------- | ---------- |
+| scope      | id, search_vector                                           | always              | words      |
+| crossover  | reltuples, rows                                             | size unknown        | scope_size |
+| chosen     | id                                                          | size unknown or few | scope_size |
+| size       | rows, few                                                   | always, one row     | scope_size |
+| vectors    | id, vector                                                  | vector              | vectors    |
+| measured   | id, similarity                                              | vector, unless many | vectors    |
+| near       | id, similarity                                              | vector              | vectors    |
+| noise      | mean, spread                                                | vector, one row     | vectors    |
+| nodes      | n, node                                                     | words               | words      |
+| sample     | search_vector                                               | words               | words      |
+| planned    | n, node, guess, looked_up                                   | words               | words      |
+| postings   | n, id, rank, words                                          | words               | words      |
+| weighed    | n, node, df, open, idf                                      | words               | words      |
+| measure    | possible, present, usual                                    | words, one row      | words      |
+| matched    | id, words, weight, presence, closed_weight, closed_presence | words               | words      |
+| foremost   | id                                                          | words               | words      |
+| candidates | id                                                          | words               | fusion     |
+| opened     | id, words, weight, presence                                 | words               | words      |
+| ranked     | id, text_rank                                               | words               | words      |
+| hits       | id, score, similarity, text_rank, by_meaning; words: lead   | always              | fusion     |
+
+The SQL of a Ranking is evaluated over `hits JOIN memories_memory memory USING (id)` and the ranking's own joins. It may
+use these names, and no others:
+
+| name    | what                                               | used by                                    |
+| ------- | -------------------------------------------------- | ------------------------------------------ |
+| hits    | a candidate with its scores                        | retrieval/recall.py, retrieval/retrieve.py |
+| memory  | its row of memories_memory                         | every ranking                              |
+| size    | `rows` of the scope (`few`: they are scanned)      | retrieval/retrieve.py                      |
+| weighed | the query's nodes, with `df` and `idf`; words only | retrieval/retrieve.py                      |
+| vectors | the scope's vectors by id; vector only             | retrieval/retrieve.py                      |
+
+`tests/memories/retrieval/test_statements.py` compares the statements of recall and retrieval with stored ones.
+"""

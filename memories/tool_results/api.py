@@ -1,4 +1,4 @@
-"""/tool-results: what a tool gave, and the entities in it."""
+"""/tool-results: store the result of a tool and its entities."""
 
 from ninja import Router
 
@@ -16,9 +16,9 @@ router = Router(tags=["memories"])
 @router.post("/tool-results", auth=write_access, response={201: ToolResultOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def add_tool_result(request: ApiRequest, payload: ToolResultIn):
-    """Keep a tool's result as a memory of type tool_output, and the Salesforce, Jira and ServiceNow records in it as
-    entities of their own: `produces` leads to them, and to what they belong to `belongs_to`, as soon as that is known.
-    Any JSON will do; of what is too large or too deep a text is kept, and `truncated` says so."""
-    kept = store_tool_result(request.auth.namespace_id, payload)
+    """Store a tool's result as a memory of type tool_output, and the Salesforce, Jira and ServiceNow records in it as
+    entities. The result `produces` them, and they `belongs_to` others as soon as those are stored. Any JSON is valid;
+    of a result that is too large or too deep, the beginning is stored as a text, with `truncated`."""
+    stored = store_tool_result(request.auth.namespace_id, payload)
     tasks.embedding_trigger.notify_on_commit()
-    return json_response(kept, 201)
+    return json_response(stored, 201)

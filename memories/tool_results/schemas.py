@@ -1,16 +1,17 @@
-"""What a tool's result looks like on the wire."""
+"""Schemas of tool results."""
 
 from typing import Any
 
 from ninja import Schema
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from memories.schemas import ImportanceLevel, MemoryOut, UniqueTags
 from memories.types import Importance
 from memory_site.core.http.fields import FutureTimestamp, InputSchema, JsonObject, Label, Summary
 
-EXAMPLE_ACCOUNT = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
-TOOL_RESULT_EXAMPLE = {
+EXAMPLE_ACCOUNT: JsonDict = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
+TOOL_RESULT_EXAMPLE: JsonDict = {
     "user_id": "ada",
     "agent_id": "crm",
     "tool": "search_accounts",
@@ -19,7 +20,7 @@ TOOL_RESULT_EXAMPLE = {
 
 
 class ToolResultIn(InputSchema):
-    """What a tool gave. Only `agent_id`, `tool` and `result` are required."""
+    """The result of a tool. Only `agent_id`, `tool` and `result` are required."""
 
     model_config = ConfigDict(json_schema_extra={"example": TOOL_RESULT_EXAMPLE})
 
@@ -30,14 +31,14 @@ class ToolResultIn(InputSchema):
     session_id: Label | None = None
     workflow_id: Label | None = None
     repo_id: Label | None = None
-    summary: Summary | None = Field(None, description="One is made when there is none.")
+    summary: Summary | None = Field(None, description="Generated when it is not given.")
     metadata: JsonObject = {}
     tags: UniqueTags = []
     importance: ImportanceLevel = Importance.MEDIUM.value
-    expires_at: FutureTimestamp | None = Field(None, description="Of the result; what is known of entities stays.")
+    expires_at: FutureTimestamp | None = Field(None, description="Expiry of the result; its entities stay.")
 
 
 class ToolResultOut(Schema):
     memory: MemoryOut
-    entities: list[MemoryOut] = Field(description="The first 200 that were found.")
-    truncated: bool = Field(description="True when `data` holds the beginning of the result as a text.")
+    entities: list[MemoryOut] = Field(description="The first 200 entities of the result.")
+    truncated: bool = Field(description="True when `data` contains the beginning of the result as a text.")

@@ -1,7 +1,7 @@
-"""Erasing a user: everything a namespace holds of him, counted first, proven gone, and noted without his name.
+"""Erase a user: everything that a namespace stores about the user, with an audit line that does not name the user.
 
-Any table with a namespace and a `user_id` is searched, so that one added later is not forgotten. What carries only his
-name inside a text of somebody else stays; so do backups, until they are rotated away.
+Every model with a namespace and a `user_id` is included, so that a table that is added later is not forgotten. Texts of
+other users that mention the user id stay, as do backups until they are rotated.
 """
 
 import hashlib
@@ -21,18 +21,19 @@ from memories.users.statistics import compact_totals
 from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import ApiKey, Conversation, IdempotentAnswer, Message, SessionLink, SessionMemory
 
-#: Kept by the database itself, of rows that are gone by then.
+#: Triggers and refreshes derive these rows from the deleted ones.
 DERIVED_MODELS = (UserTotal, UserStatistics)
-#: Of one with many memories it takes its time.
+#: Deleting a user with many memories may take longer than a request may.
 NO_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 0"
 UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# Answers kept for retries that name him, or a row of his.
+# Answers stored for retries that contain the user id, the id of one of the user's rows, or the name of a session.
 SELECT_ANSWERS_NAMING_USER_SQL = """
-WITH his (id) AS MATERIALIZED ({ids}), sessions (name) AS MATERIALIZED ({names})
+WITH erased (id) AS MATERIALIZED ({ids}), sessions (name) AS MATERIALIZED ({names})
 SELECT answer.id FROM sessions_app_idempotentanswer answer JOIN sessions_app_apikey key ON key.id = answer.api_key_id
 WHERE key.namespace_id = %s AND (
     position(%s IN body) > 0
-    OR EXISTS (SELECT FROM regexp_matches(encode(body, 'escape'), %s, 'g') found JOIN his ON his.id = found[1]::uuid)
+    OR EXISTS (SELECT FROM regexp_matches(encode(body, 'escape'), %s, 'g') found
+               JOIN erased ON erased.id = found[1]::uuid)
     OR EXISTS (SELECT FROM sessions WHERE position(convert_to(to_json(name)::text, 'UTF8') IN body) > 0)
 )
 """
@@ -41,17 +42,17 @@ RowsByKind = dict[str, QuerySet]
 
 
 def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
-    """What there is of a user, by name, in an order in which it can go: nothing is looked for by what has gone."""
-    mine = {"namespace_id": namespace_id, "user_id": user_id}
-    linked = {"namespace_id": namespace_id, "owner": user_id}
+    """Return the user's rows by kind, in an order of deletion: no query depends on rows that are deleted before it."""
+    mine: dict[str, Any] = {"namespace_id": namespace_id, "user_id": user_id}
+    owned = {"namespace_id": namespace_id, "owner": user_id}
     rows = {
         "session_links": SessionLink.objects.filter(
             sessions_only_of("source_session_id", **mine) | sessions_only_of("target_session_id", **mine),
             namespace=namespace_id,
         ),
         "sessions": SessionMemory.objects.filter(sessions_only_of("session_id", **mine), namespace=namespace_id),
-        "relationships": Relationship.objects.filter(**linked),
-        "pending_relationships": PendingRelationship.objects.filter(**linked),
+        "relationships": Relationship.objects.filter(**owned),
+        "pending_relationships": PendingRelationship.objects.filter(**owned),
         "vectors": Embedding.objects.filter(**mine),
         "messages": Message.objects.filter(conversation__in=Conversation.objects.filter(**mine)),
         **{get_kind(model): filter_by_memories(model, mine) for model in list_memory_detail_models()},
@@ -59,15 +60,15 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "conversations": Conversation.objects.filter(**mine),
         **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
     }
-    about = {
+    references = {
         "kept_answers": find_answers_naming_user(namespace_id, user_id, rows),
         "console_log": find_log_entries(rows),
     }
-    return about | rows
+    return references | rows
 
 
 def list_user_models() -> list[type[Model]]:
-    """Every other table whose rows belong to users."""
+    """Return every other model whose rows belong to users."""
     known = (Memory, Embedding, Conversation, *DERIVED_MODELS)
     return [
         model
@@ -77,7 +78,7 @@ def list_user_models() -> list[type[Model]]:
 
 
 def list_memory_detail_models() -> list[type[Model]]:
-    """Every other table that says more of a memory, under its id."""
+    """Return every other model whose primary key is a memory."""
     known = (Embedding, DueEmbedding)
     return [model for model in apps.get_models() if model not in known and is_memory_detail(model)]
 
@@ -100,7 +101,7 @@ def get_kind(model: type[Model]) -> str:
 
 
 def sessions_only_of(column: str, namespace_id: int, user_id: str) -> Q:
-    """The column names a session that his memories and conversations name, and those of nobody else do."""
+    """Select rows whose column names a session of the user's memories or conversations and of no other user's."""
     mine, others = Q(), Q()
     for model in (Memory, Conversation):
         rows = model.objects.filter(namespace_id=namespace_id, session_id__isnull=False)
@@ -111,8 +112,8 @@ def sessions_only_of(column: str, namespace_id: int, user_id: str) -> Q:
 
 
 def find_log_entries(rows: RowsByKind) -> QuerySet:
-    """What the console noted about these rows."""
-    found = LogEntry.objects.none()
+    """Return the console's log entries about these rows."""
+    entries = LogEntry.objects.none()
     for each in rows.values():
         if not (has_id(each) or is_memory_detail(each.model)):
             continue
@@ -121,8 +122,8 @@ def find_log_entries(rows: RowsByKind) -> QuerySet:
             "content_type__model": each.model._meta.model_name,
         }
         keys = each.annotate(row_key=Cast("pk", TextField())).values("row_key")
-        found |= LogEntry.objects.filter(**label, object_id__in=keys)
-    return found
+        entries |= LogEntry.objects.filter(**label, object_id__in=keys)
+    return entries
 
 
 def has_id(rows: QuerySet) -> bool:
@@ -130,35 +131,32 @@ def has_id(rows: QuerySet) -> bool:
 
 
 def find_answers_naming_user(namespace_id: int, user_id: str, rows: RowsByKind) -> QuerySet:
-    ids = [each.values("id").query.sql_with_params() for each in rows.values() if has_id(each)]
-    names, values = rows["sessions"].values("session_id").query.sql_with_params()
-    sql = SELECT_ANSWERS_NAMING_USER_SQL.format(ids=" UNION ALL ".join(f"({sql})" for sql, _ in ids), names=names)
-    parameters = [value for _, each in ids for value in each] + [
-        *values,
-        namespace_id,
-        to_json(user_id),
-        f"({UUID_PATTERN})",
-    ]
-    return IdempotentAnswer.objects.filter(pk__in=RawSQL(sql, parameters))  # noqa: S611
+    id_queries = [each.values("id").query.sql_with_params() for each in rows.values() if has_id(each)]
+    ids = " UNION ALL ".join(f"({sql})" for sql, _ in id_queries)
+    id_parameters = [value for _, parameters in id_queries for value in parameters]
+    names, name_parameters = rows["sessions"].values("session_id").query.sql_with_params()
+    sql = SELECT_ANSWERS_NAMING_USER_SQL.format(ids=ids, names=names)
+    parameters = [*id_parameters, *name_parameters, namespace_id, to_json(user_id), f"({UUID_PATTERN})"]
+    return IdempotentAnswer.objects.filter(pk__in=RawSQL(sql, parameters))  # noqa: S611  (values are parameters)
 
 
 @retry_on_deadlock
 def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
-    """Erase a user, all or nothing: what was erased, by kind. Noted as an Erasure, with the name of the requester."""
+    """Erase a user in one transaction, with an audit line. Return the numbers of erased rows by kind."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(NO_STATEMENT_TIMEOUT)
         erased = delete_rows(collect_user_rows(namespace_id, user_id))
         if erased:
             record_erasure(namespace_id, user_id, requested_by, erased)
     if erased:
-        compact_totals()  # his totals are none now, and their rows go
+        compact_totals()  # deletes the rows of the user's totals, which add up to zero now
     return erased
 
 
 def collect_namespace_rows(namespace_id: int) -> RowsByKind:
-    """All that a namespace holds but its keys and its audit lines, by name."""
-    kept = (ApiKey, Erasure, Reembedding, *DERIVED_MODELS)
-    tables = [model for model in apps.get_models() if model not in kept and "namespace" in get_field_names(model)]
+    """Return all rows of a namespace by kind, except API keys, audit lines and re-embeddings."""
+    excluded = (ApiKey, Erasure, Reembedding, *DERIVED_MODELS)
+    tables = [model for model in apps.get_models() if model not in excluded and "namespace" in get_field_names(model)]
     answers = IdempotentAnswer.objects.filter(api_key__namespace_id=namespace_id)
     return {get_kind(model): model._base_manager.filter(namespace_id=namespace_id) for model in tables} | {
         "kept_answers": answers
@@ -166,25 +164,25 @@ def collect_namespace_rows(namespace_id: int) -> RowsByKind:
 
 
 def count_rows(tables: RowsByKind) -> dict[str, int]:
-    """How many rows of each kind; kinds without any are left out."""
-    counted = {name: rows.count() for name, rows in tables.items()}
-    return {name: number for name, number in counted.items() if number}
+    """Return the numbers of rows; kinds without rows are left out."""
+    return {kind: number for kind, rows in tables.items() if (number := rows.count())}
 
 
 def delete_rows(tables: RowsByKind) -> dict[str, int]:
-    deleted = {name: raw_delete(rows) for name, rows in tables.items()}
-    return {name: number for name, number in deleted.items() if number}
+    """Delete in the given order, and return the numbers of deleted rows; kinds without rows are left out."""
+    return {kind: number for kind, rows in tables.items() if (number := raw_delete(rows))}
 
 
 @retry_on_deadlock
 def erase_namespace(namespace_id: int) -> None:
-    """Empty a namespace, all or nothing."""
+    """Delete the rows of a namespace in one transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(NO_STATEMENT_TIMEOUT)
         delete_rows(collect_namespace_rows(namespace_id))
 
 
 def raw_delete(rows: QuerySet) -> int:
+    """Delete with one statement. `QuerySet.delete` would load the rows to cascade; the database cascades itself."""
     return rows._raw_delete(rows.db)
 
 
@@ -195,5 +193,5 @@ def record_erasure(namespace_id: int, user_id: str, requested_by: str, erased: d
 
 
 def hash_user_id(user_id: str) -> bytes:
-    """SHA-256: tells whether a given user was erased, not who was."""
+    """Return the SHA-256: it shows whether a given user was erased, and does not reveal the user ids."""
     return hashlib.sha256(user_id.encode()).digest()

@@ -16,7 +16,7 @@ class UserMemoriesOut(Schema):
 
 class UserTotalOut(Schema):
     user_id: str
-    memories: int = Field(description="What has expired counts until it is deleted, within the hour.")
+    memories: int = Field(description="Expired memories count until they are deleted, within the hour.")
     relationships: int
 
 
@@ -30,7 +30,7 @@ class UserStatisticsOut(Schema):
     memories: int
     relationships: int
     entities: int
-    types: dict[str, int] = Field(description="How many memories by type.")
+    types: dict[str, int] = Field(description="Numbers of memories by type.")
     first_at: datetime
     latest_at: datetime
     refreshed_at: datetime
@@ -38,7 +38,7 @@ class UserStatisticsOut(Schema):
 
 class UserOut(UserTotalOut):
     statistics: UserStatisticsOut | None = Field(
-        description="As of the last refresh, of what had not expired then; null before the first one."
+        description="As of the last refresh, without memories that had expired then; null before the first one."
     )
 
 
@@ -47,4 +47,4 @@ class ErasedOut(Schema):
 
     user_id: str
     matched: dict[str, int]
-    erased: dict[str, int] = Field(description="Empty when they were only counted.")
+    erased: dict[str, int] = Field(description="Empty in a dry run.")

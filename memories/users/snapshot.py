@@ -1,4 +1,4 @@
-"""A user's memory in one call: one statement, and the JSON is PostgreSQL's."""
+"""A user's memories and relationships in one statement, as JSON that PostgreSQL builds."""
 
 from django.db import connection
 
@@ -26,7 +26,7 @@ SELECT (SELECT coalesce(json_agg(newest), '[]')::text FROM newest),
 
 
 def load_user_snapshot(namespace_id: int, user_id: str) -> str:
-    """UserMemoriesOut as JSON: the newest memories, and the relationships among them, the strongest first."""
+    """Return UserMemoriesOut as JSON: the newest memories, and the strongest relationships among them."""
     with connection.cursor() as cursor:
         cursor.execute(SELECT_USER_SNAPSHOT_SQL, {"namespace": namespace_id, "user": user_id})
         memories, relationships = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""What users have: totals that triggers keep, summed up now and then, and statistics as of their last refresh."""
+"""Totals of users, which triggers maintain, and statistics of users as of their last refresh."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from memories.graph.models import UserStatistics, UserTotal
 from memory_site.core.db.locks import advisory_xact_lock, try_advisory_xact_lock
 from memory_site.core.db.retry import retry_on_deadlock
 
-# A user's rows become one, in one statement: whoever reads meanwhile sees all of the old ones or the new one.
+# One statement replaces a user's rows by their sum: a concurrent reader sees the old rows or the new one.
 COMPACT_TOTALS_SQL = """
 WITH old AS (
     DELETE FROM graph_usertotal WHERE (namespace_id, user_id) IN (
@@ -25,12 +25,14 @@ GROUP BY namespace_id, user_id HAVING sum(memories) <> 0 OR sum(relationships) <
 TOTALS_LOCK, STATISTICS_LOCK = "user totals", "user statistics"
 REFRESH_STATISTICS_SQL = "REFRESH MATERIALIZED VIEW CONCURRENTLY graph_userstatistics"
 UNKNOWN_USER = "Nothing is known of this user."
+#: The keys of UserTotalOut, and the columns of `sum_by_user`.
+TOTAL_COLUMNS = {"user_id": "user_id", "memories": "memory_total", "relationships": "relationship_total"}
 STATISTICS_COLUMNS = ("memories", "relationships", "entities", "types", "first_at", "latest_at", "refreshed_at")
 
 
 @retry_on_deadlock
 def compact_totals() -> int:
-    """Sum up the totals, one after the other; how many users have one row now where they had several."""
+    """Replace the totals of each user by their sum. Return how many rows were inserted."""
     with transaction.atomic(), connection.cursor() as cursor:
         advisory_xact_lock(TOTALS_LOCK)
         cursor.execute(COMPACT_TOTALS_SQL)
@@ -38,7 +40,7 @@ def compact_totals() -> int:
 
 
 def refresh_statistics_view() -> bool:
-    """Count everything anew while readers go on; whether it was done here, or somebody else is at it."""
+    """Refresh the view without blocking readers. Return False if another process is refreshing it."""
     with transaction.atomic(), connection.cursor() as cursor:
         locked = try_advisory_xact_lock(STATISTICS_LOCK)
         if locked:
@@ -47,18 +49,16 @@ def refresh_statistics_view() -> bool:
 
 
 def get_totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:
-    """{user_id, memories, relationships} as of now, or None when nothing is known of the user."""
+    """Return {user_id, memories, relationships}, or None for a user without memories."""
     row = UserTotal.objects.sum_by_user(namespace_id).filter(user_id=user_id).first()
     return row and total_out(row)
 
 
 def total_out(row: dict[str, Any]) -> dict[str, Any]:
+    """Return UserTotalOut."""
     return {name: row[column] for name, column in TOTAL_COLUMNS.items()}
 
 
 def get_statistics(namespace_id: int, user_id: str) -> dict[str, Any] | None:
-    """UserStatisticsOut, or None before the first refresh that met the user."""
+    """Return UserStatisticsOut, or None for a user who is newer than the last refresh."""
     return UserStatistics.objects.filter(namespace_id=namespace_id, user_id=user_id).values(*STATISTICS_COLUMNS).first()
-
-
-TOTAL_COLUMNS = {"user_id": "user_id", "memories": "memory_total", "relationships": "relationship_total"}

@@ -11,7 +11,7 @@ from django.utils import timezone
 from memories.models import Memory
 from memories.search.filters import Filters
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.pagination import AFTER, build_keyset_filter
+from memory_site.core.http.pagination import BY_CREATED_AT, build_keyset_filter
 from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
@@ -305,7 +305,9 @@ def test_a_list_reads_the_index_of_the_newest(many, namespace):
     for each in (
         rows,
         rows.recent(),
-        rows.filter(build_keyset_filter(AFTER, timezone.now() - timedelta(minutes=900), uuid7())),
+        rows.filter(
+            build_keyset_filter(BY_CREATED_AT.fields, (timezone.now() - timedelta(minutes=900), uuid7()), True)
+        ),
     ):
         assert "Index Scan using memory_newest" in explain(each[:21])
         assert "Sort" not in explain(each[:21])

@@ -1,4 +1,4 @@
-"""The console's pages of relationships, and what a memory's page shows of them."""
+"""The console's pages of relationships."""
 
 from typing import Any
 from uuid import UUID
@@ -15,14 +15,13 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.search import parse_uuid_or_none
-from memories.graph.admin.memory_panel import (
-    END_FIELDS,
+from memories.admin.relationships import (
     RELATIONSHIP_TYPE_COLOURS,
     annotate_excerpts,
     format_memory_link,
 )
-from memories.graph.models import Relationship, RelationshipType
+from memories.admin.search import parse_uuid_or_none
+from memories.graph.models import END_FIELDS, Relationship, RelationshipType
 from memories.models import Memory
 from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.formatting import render_json, truncate
@@ -33,7 +32,7 @@ from sessions_app.admin.namespaces import NamespaceFilter
 RELATIONSHIP_HTML = (
     '<span class="spoken-name">{}</span> <span class="spoken-arrow">→</span> <span class="spoken-name">{}</span>'
 )
-DUPLICATE_MESSAGE = "These two memories are related in this way already."
+DUPLICATE_MESSAGE = "These two memories have this relationship already."
 
 
 class RelationshipTypeFilter(DropdownFilter):
@@ -47,10 +46,10 @@ class RelationshipTypeFilter(DropdownFilter):
 
 
 def build_memory_field() -> forms.ModelChoiceField:
-    living_ones = Memory.objects.alive().defer("search_vector")
+    memories = Memory.objects.alive().defer("search_vector")
     errors = {"invalid_choice": "There is no such memory."}
     widget = UnfoldAdminTextInputWidget({"class": "font-mono"})
-    return forms.ModelChoiceField(living_ones, widget=widget, help_text="A memory's id.", error_messages=errors)
+    return forms.ModelChoiceField(memories, widget=widget, help_text="A memory's id.", error_messages=errors)
 
 
 class RelationshipForm(forms.ModelForm):
@@ -88,14 +87,14 @@ class RelationshipForm(forms.ModelForm):
         self.instance.namespace_id, self.instance.owner = start.namespace_id, start.owner
 
     def _refuse_duplicate(self, start: UUID, finish: UUID, kind: str) -> None:
-        """Told before the promise is broken, with the relationship that stands in the way."""
-        twins = Relationship.objects.exclude(pk=self.instance.pk)
-        if twin := twins.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
-            link = reverse("admin:graph_relationship_change", args=[twin.pk])
+        """Check the unique constraint before saving, and link to the existing relationship."""
+        others = Relationship.objects.exclude(pk=self.instance.pk)
+        if duplicate := others.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
+            link = reverse("admin:graph_relationship_change", args=[duplicate.pk])
             self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_MESSAGE, link))
 
     def validate_constraints(self) -> None:
-        """Done above, which says it better."""
+        """Skip the model's checks: `clean` has done them, with better messages."""
 
 
 @admin.register(Relationship)
@@ -105,8 +104,8 @@ class RelationshipAdmin(LinkAdmin):
     list_display_links = ("joined",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, RelationshipTypeFilter)
-    ordering = ("-id",)  # the order they were made in, by an index that is there anyway
-    search_fields = ("owner",)  # shows the box; get_search_results says what it does
+    ordering = ("-id",)  # by creation: ids are UUIDv7, and their index exists anyway
+    search_fields = ("owner",)  # shows the search box; get_search_results searches
     search_help_text = "Either memory's id, or the user"
     readonly_fields = ("memories", "whose", "created", "updated", "metadata_shown")
     add_fieldsets = ((None, {"fields": (*END_FIELDS, "type", "strength", "metadata")}),)
@@ -123,7 +122,7 @@ class RelationshipAdmin(LinkAdmin):
         return self.fieldsets if obj else self.add_fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Relationship | None = None) -> tuple[str, ...]:
-        """A relationship keeps its ends."""
+        """Forbid changes of the ends of an existing relationship."""
         return (*self.readonly_fields, *END_FIELDS) if obj else self.readonly_fields
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -142,11 +141,13 @@ class RelationshipAdmin(LinkAdmin):
 
     @display(description="memories")
     def memories(self, link: Relationship) -> SafeString:
-        """Ways to both."""
-        ways = [format_memory_link(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in END_FIELDS]
-        return format_html('{} <span class="spoken-arrow">→</span> {}', *ways)
+        """Render links to both memories."""
+        links = [
+            format_memory_link(getattr(link, f"{end}_id"), getattr(link, f"{end}_beginning")) for end in END_FIELDS
+        ]
+        return format_html('{} <span class="spoken-arrow">→</span> {}', *links)
 
-    @display(description="user", empty_value="nobody")
+    @display(description="user", empty_value="none")
     def whose(self, link: Relationship) -> str | None:
         return link.owner or None
 

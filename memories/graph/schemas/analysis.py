@@ -1,4 +1,4 @@
-"""Wire shapes of the analysis of a user's graph."""
+"""Schemas of the analysis of a user's graph."""
 
 from uuid import UUID
 
@@ -12,44 +12,54 @@ from memories.types import MemoryType
 
 class ShortMemoryOut(Schema):
     id: UUID
-    beginning: str = Field(description=f"Of its content: {SHORT_CONTENT_LENGTH} characters at most.")
+    beginning: str = Field(description=f"The first {SHORT_CONTENT_LENGTH} characters of its content.")
     memory_type: MemoryType
     entity: EntityOut | None
 
 
 class CentralOut(Schema):
     memory: ShortMemoryOut
-    score: float = Field(description="PageRank; those of all connected memories add up to 1.")
-    degree: int = Field(description="How many memories it is connected with.")
+    score: float = Field(description="PageRank; the scores of all connected memories add up to 1.")
+    degree: int = Field(description="The number of memories it is connected with.")
 
 
 class ClusterOut(Schema):
     id: int = Field(description="1 is the largest.")
-    label: str = Field(description="Its most central memory, by the name of its entity or by how its content begins.")
+    label: str = Field(description="Its most central memory: the name of its entity, or the beginning of its content.")
     size: int
-    members: list[UUID] = Field(description="The most central first, 50 at most.")
+    members: list[UUID] = Field(description="At most 50, the most central first.")
 
 
 class BridgeOut(Schema):
     from_memory: ShortMemoryOut
     to_memory: ShortMemoryOut
-    types: list[RelationshipTypeName] = Field(description="Of the relationships between the two.")
-    separates: int = Field(description="How many memories would no longer hang together with most of the others.")
+    types: list[RelationshipTypeName] = Field(description="The types of the relationships between the two.")
+    separates: int = Field(
+        description="The number of memories that its removal would cut off from the largest remaining part."
+    )
 
 
 class ConnectorOut(Schema):
     memory: ShortMemoryOut
-    separates: int = Field(description="How many memories would no longer hang together with most of the others.")
+    separates: int = Field(
+        description="The number of memories that its removal would cut off from the largest remaining part."
+    )
 
 
 class GraphOut(Schema):
     memories: int
     relationships: int
-    connected: int = Field(description="Memories that have a relationship. Only these are looked at in what follows.")
+    connected: int = Field(description="The number of memories with a relationship. Only these are analysed.")
     central: list[CentralOut]
     cluster_total: int
-    clusters: list[ClusterOut] = Field(description="Groups with more connections inside than chance would give them.")
+    clusters: list[ClusterOut] = Field(
+        description="Groups of memories with more inner connections than chance would give."
+    )
     bridge_total: int
-    bridges: list[BridgeOut] = Field(description="Pairs that alone keep two parts together, the largest parts first.")
+    bridges: list[BridgeOut] = Field(
+        description="Pairs of memories whose connection alone joins two parts of the graph, the largest parts first."
+    )
     connector_total: int
-    connectors: list[ConnectorOut] = Field(description="Memories that alone keep parts together.")
+    connectors: list[ConnectorOut] = Field(
+        description="Memories that alone join parts of the graph, the largest parts first."
+    )

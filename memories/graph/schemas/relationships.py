@@ -1,4 +1,4 @@
-"""What relationships and users look like on the wire."""
+"""Schemas of relationships and of related memories."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -13,30 +13,30 @@ from memories.schemas import MemoryOut
 from memories.search.filters import UuidIn
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, UnitInterval
 
-RelationshipTypeName = Literal[*RelationshipType.values]
+RelationshipTypeName = Literal[*RelationshipType.values]  # type: ignore[valid-type]  # mypy reads literals only
 
 
 class EntityKey(InputSchema):
-    """What tells an entity of an external system apart."""
+    """Identifies an entity of an external system."""
 
     system: Label
     id: Label
 
 
 class RelationshipFields(InputSchema):
-    """What a caller may say of a relationship. Saying it again changes what is said and leaves the rest."""
+    """The fields of a relationship. Adding it again changes the given fields and leaves the others."""
 
     type: RelationshipTypeName = RelationshipType.RELATES_TO.value
     strength: UnitInterval = 1.0
     metadata: JsonObject = {}
 
     def columns(self) -> dict[str, Any]:
-        """The values by column name, JSON as text; those that were not given are None."""
-        said = self.model_fields_set
+        """Return the values by column name, JSON as text; None for those that were not given."""
+        given = self.model_fields_set
         return {
             "type": self.type,
-            "strength": self.strength if "strength" in said else None,
-            "metadata": to_json(self.metadata).decode() if "metadata" in said else None,
+            "strength": self.strength if "strength" in given else None,
+            "metadata": to_json(self.metadata).decode() if "metadata" in given else None,
         }
 
 
@@ -51,7 +51,7 @@ class ToMemoryIn(RelationshipFields):
 
 
 class ToEntityIn(RelationshipFields):
-    """To the memory of an entity, which may not be known yet."""
+    """To the memory of an entity, which need not be stored yet."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"to_entity": {"system": "jira", "id": "MEM-1"}, "type": "depends_on"}}
@@ -64,7 +64,7 @@ def discriminate_target(body: Any) -> str:
     return "[entity]" if isinstance(body, dict) and "to_entity" in body else "[memory]"
 
 
-# The brackets keep these two names out of the errors that callers see.
+# A location in brackets is left out of the field names in errors (memory_site/api.py).
 RelationshipIn = Annotated[
     Annotated[ToMemoryIn, Tag("[memory]")] | Annotated[ToEntityIn, Tag("[entity]")], Discriminator(discriminate_target)
 ]
@@ -85,7 +85,7 @@ class RelationshipOut(LinkOut):
 
 
 class PendingOut(LinkOut):
-    """A relationship that waits for its entity. When that is stored, the relationship is made with this id."""
+    """A relationship whose entity is not stored yet. When it is, the relationship is created with this id."""
 
     pending: Literal[True]
     to_entity: EntityKey
@@ -93,16 +93,16 @@ class PendingOut(LinkOut):
 
 class RelationshipPage(Schema):
     results: list[RelationshipOut]
-    pending: list[PendingOut] = Field(description="Those that wait for their entity, the newest 100.")
+    pending: list[PendingOut] = Field(description="Relationships whose entity is not stored yet, the newest 100.")
     next: str | None = Field(description="The `cursor` of the following page.")
     previous: str | None = Field(description="The `cursor` of the page before.")
 
 
 class RelatedMemoryOut(Schema):
     memory: MemoryOut
-    distance: int = Field(description="Steps on the shortest way.")
-    path_type: str = Field(description="The types along the shortest way: `led_to`, or `led_to > depends_on`.")
-    strength: float = Field(description="The product of the strengths along that way.")
+    distance: int = Field(description="The number of relationships on the shortest path.")
+    path_type: str = Field(description="The types along the shortest path: `led_to`, or `led_to > depends_on`.")
+    strength: float = Field(description="The product of the strengths along that path.")
 
 
 class RelatedOut(Schema):

@@ -1,10 +1,11 @@
-"""/memories/recall, /memories/{memory_id}/recall and /users/{user_id}/retrieve: finding that counts as use."""
+"""/memories/recall, /memories/{memory_id}/recall and /users/{user_id}/retrieve: reads that count an access."""
 
 import time
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.http import HttpResponse
 from ninja import Router
 
 from memories.api.memories import memory_not_found
@@ -23,7 +24,7 @@ from sessions_app.auth import ApiRequest, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["recall"])
-# Counted and read at once, so that what is told is exact whoever else uses the memory.
+# One statement counts and reads, so that the count in the answer is exact under concurrent recalls.
 COUNT_ACCESS_RETURNING_SQL = f"""{COUNT_ACCESS_SQL}
 AND memory.namespace_id = %s AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
 RETURNING {qualify_out_columns("memory")}
@@ -32,8 +33,8 @@ RETURNING {qualify_out_columns("memory")}
 
 @router.post("/memories/recall", auth=write_access, response={200: RecallOut, **PROBLEMS})
 def recall_memories(request: ApiRequest, payload: SearchIn):
-    """Find memories as a search does, weighed by importance, confidence, age and use, and count one access on each that
-    is returned. `relevance` is that before the access."""
+    """Search memories, weighted by importance, confidence, age and use, and count one access on each result.
+    `relevance` is the value before the access."""
     started, vector = time.perf_counter(), resolve_search_vector(payload, request.auth.embedding_model)
     return search_and_count_access(request, payload, vector, started)
 
@@ -47,15 +48,15 @@ def search_and_count_access(request: ApiRequest, payload: SearchIn, vector: tupl
     return count_access_and_respond(hits, started, mode=payload.mode, degraded=vector[1])
 
 
-def count_access_and_respond(hits: list[dict[str, Any]], started: float, **more: Any):
+def count_access_and_respond(hits: list[dict[str, Any]], started: float, **fields: Any) -> HttpResponse:
     count_access([hit["memory"]["id"] for hit in hits])
-    return json_response({"results": hits, "took_ms": round((time.perf_counter() - started) * 1000, 2)} | more)
+    return json_response({"results": hits, "took_ms": round((time.perf_counter() - started) * 1000, 2)} | fields)
 
 
 @router.post("/memories/{memory_id}/recall", auth=write_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation
 def recall_memory(request: ApiRequest, memory_id: UUID):
-    """One memory, of which this counts as a use. Getting it counts nothing."""
+    """Return one memory and count an access on it. `GET` does not count."""
     with connection.cursor() as cursor:
         cursor.execute(COUNT_ACCESS_RETURNING_SQL, [[memory_id], request.auth.namespace_id])
         row = cursor.fetchone()
@@ -66,8 +67,8 @@ def recall_memory(request: ApiRequest, memory_id: UUID):
 
 @router.post("/users/{path:user_id}/retrieve", auth=write_access, response={200: RetrievedOut, **PROBLEMS})
 def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
-    """What matters to a user for a query: the entity whose id it names, else what fits its words and its meaning, what
-    is near in the graph, new and relevant before the rest. Nothing, when nothing fits. Counts one access on each."""
+    """Retrieve what matters to a user for a query: the entity whose id it names, else memories that match its words and
+    its meaning, near, new and relevant ones first. Empty when nothing matches. Counts one access on each result."""
     started = time.perf_counter()
     try:
         vectors, degraded = compute_query_vectors(payload.query, request.auth.embedding_model), False
@@ -80,8 +81,8 @@ def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
 def retrieve_and_count_access(
     request: ApiRequest, user_id: str, payload: RetrieveIn, vectors: list, degraded: bool, started: float
 ):
-    caller, wanted = request.auth, RetrievalFilters(user_id=user_id, **payload.filters())
+    caller, filters = request.auth, RetrievalFilters(user_id=user_id, **payload.filters())
     hits = retrieve(
-        caller.namespace_id, wanted, payload.query, vectors, caller.embedding_model, payload.near, payload.limit
+        caller.namespace_id, filters, payload.query, vectors, caller.embedding_model, payload.near, payload.limit
     )
     return count_access_and_respond(hits, started, degraded=degraded)

@@ -1,4 +1,4 @@
-"""/users/{user_id}/forget and /users/{user_id}/finish-task."""
+"""/users/{user_id}/forget and /users/{user_id}/finish-task: delete old memories, and lower those of a task."""
 
 from datetime import timedelta
 
@@ -20,8 +20,8 @@ router = Router(tags=["users"])
 @router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
 @write_operation
 def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
-    """Forget those of a user's memories that were not told for so long. What is tagged `preserve` or `important`
-    stays, and what `metadata.important` marks. `dry_run` only counts."""
+    """Delete a user's memories that have not been stored or updated for so long. Memories tagged `preserve` or
+    `important` and those with `metadata.important` stay. `dry_run` only counts."""
     mine = Memory.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id)
     rows = mine.matching(Filters(memory_types=payload.memory_types)).stale(timedelta(hours=payload.older_than_hours))
     if payload.dry_run:
@@ -33,8 +33,7 @@ def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
 @router.post("/users/{path:user_id}/finish-task", auth=write_access, response={200: FinishTaskOut, **PROBLEMS})
 @write_operation
 def end_task(request: ApiRequest, user_id: Label, payload: FinishTaskIn):
-    """A task is finished: the selections, search results and temporary state of its session or workflow are worth half
-    of what they were. Each call halves them again; one that is retried needs an `Idempotency-Key`."""
-    return json_response(
-        {"lowered": finish_task(request.auth.namespace_id, user_id, payload.session_id, payload.workflow_id)}
-    )
+    """Finish a task: halve the relevance of the selections, search results and temporary state of its session or
+    workflow. Each call halves it again, so a retry needs the same `Idempotency-Key`."""
+    lowered = finish_task(request.auth.namespace_id, user_id, payload.session_id, payload.workflow_id)
+    return json_response({"lowered": lowered})

@@ -1,4 +1,4 @@
-"""The console's audit of erased users."""
+"""The audit of erased users in the console."""
 
 from django.contrib import admin
 from django.utils.safestring import SafeString

@@ -1,4 +1,4 @@
-"""The console's pages of what is remembered of each user: the list, and one user's graph, drawn."""
+"""The console's pages of users: the list, and the page of one user with the graph."""
 
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from memories.admin.addresses import build_list_query
 from memories.graph.analysis import AnalysisResult
 from memories.graph.analysis_cache import get_analysis
-from memories.graph.models import Relationship, RelationshipQuerySet, UserStatistics, UserTotal
+from memories.graph.models import END_FIELDS, Relationship, RelationshipQuerySet, UserStatistics, UserTotal
 from memories.graph.summary import SHORT_CONTENT_LENGTH, fetch_short_memories, get_memory_name, graph_out
 from memories.graph.svg import draw_graph, get_cluster_colour
 from memories.models import Memory
@@ -32,25 +32,24 @@ from sessions_app.admin.namespaces import build_namespace_form, get_selected_nam
 from sessions_app.models import Namespace
 
 PER_PAGE, MAX_PAGE = 50, 200
-#: On a user's page: of central memories and the like, of entities and relationships, and of lines in the picture.
+#: Per table of the analysis; entities, systems and newest relationships; lines of the drawing.
 MAX_LISTED_FINDINGS, MAX_LISTED_ROWS, MAX_DRAWN_RELATIONSHIPS = 10, 30, 2_000
 MAX_LINK_TEXT_LENGTH, MAX_SHOWN_TYPES = 90, 2
 USER_TABLE_HEADERS = ("user", "namespace", "memories", "relationships", "entities", "mostly", "first", "latest")
 LINK_HTML = '<a href="{}" class="spoken-name underline">{}</a>'
 ENTITY_COLUMNS = ("id", "entity_system", "entity_id", "entity_type", "entity_name")
-END_FIELDS = ("from_memory", "to_memory")
 
 
 class UserSearchForm(forms.Form):
-    q = forms.CharField(label="User id, or how it begins", required=False, widget=UnfoldAdminTextInputWidget)
+    q = forms.CharField(label="User id or its beginning", required=False, widget=UnfoldAdminTextInputWidget)
 
 
 @admin.register(UserTotal)
 class UserMemoryAdmin(ReadOnlyAdmin):
-    """Two pages to look at; of the rows behind them a user may have many."""
+    """Two read-only pages. The model is only their anchor: a user has many rows of UserTotal."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Named as lists are, so that the side bar can lead there."""
+        """Name the list like a changelist, so that the side bar can link to it."""
         views = {"": (show_user_list, "changelist"), "user/": (show_user_page, "user")}
         return [
             path(part, self.admin_site.admin_view(partial(view, model_admin=self)), name=f"graph_usertotal_{name}")
@@ -58,7 +57,7 @@ class UserMemoryAdmin(ReadOnlyAdmin):
         ]
 
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
-        """None: in the overview it would stand by the name of those rows."""
+        """Return none, so that the index page does not list the model."""
         return {}
 
     def has_view_permission(self, request: HttpRequest, obj: UserTotal | None = None) -> bool:
@@ -66,7 +65,7 @@ class UserMemoryAdmin(ReadOnlyAdmin):
 
 
 def show_user_list(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
-    """The list, in the order of namespaces and user ids: of totals as of now, and statistics of the last refresh."""
+    """Show the list by namespace and user id: current totals, and statistics as of the last refresh."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     namespace, text, page = (
@@ -75,18 +74,18 @@ def show_user_list(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpRe
         parse_page_number(request),
     )
     rows = list(filter_totals(namespace, text)[(page - 1) * PER_PAGE : page * PER_PAGE + 1])
-    chooser = build_namespace_form(request, model_admin, namespace)
-    asked = {"namespace": namespace.pk if namespace else "", "q": text}
+    namespace_form = build_namespace_form(request, model_admin, namespace)
+    query = {"namespace": namespace.pk if namespace else "", "q": text}
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Users’ memory",
-        "choosers": [chooser, UserSearchForm({"q": text})],
-        "media": forms.Media(chooser.Media),
-        "narrowed": namespace or text,
+        "filter_forms": [namespace_form, UserSearchForm({"q": text})],
+        "media": forms.Media(namespace_form.Media),
+        "is_filtered": namespace or text,
         "table": {"headers": USER_TABLE_HEADERS, "rows": build_table_rows(rows[:PER_PAGE])},
         "page": page,
-        "earlier": page > 1 and urlencode(asked | {"page": page - 1}),
-        "later": len(rows) > PER_PAGE and page < MAX_PAGE and urlencode(asked | {"page": page + 1}),
+        "previous_page": page > 1 and urlencode(query | {"page": page - 1}),
+        "next_page": len(rows) > PER_PAGE and page < MAX_PAGE and urlencode(query | {"page": page + 1}),
     }
     return TemplateResponse(request, "admin/graph/usertotal/list.html", context)
 
@@ -97,7 +96,7 @@ def parse_page_number(request: HttpRequest) -> int:
 
 
 def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
-    """{namespace_id, user_id, memory_total, relationship_total} of those who have anything."""
+    """Return {namespace_id, user_id, memory_total, relationship_total} of the users with memories."""
     rows = UserTotal.objects.filter(namespace=namespace) if namespace else UserTotal.objects.all()
     rows = rows.filter(user_id__startswith=text) if text else rows
     rows = rows.values("namespace_id", "user_id").order_by("namespace_id", "user_id")
@@ -106,7 +105,7 @@ def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
 
 
 def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:
-    """As the theme's table takes it. Who came after the last refresh has no statistics yet."""
+    """Return the rows of the theme's table component. Users that are newer than the statistics have none."""
     spaces, names = ({row[key] for row in rows} for key in ("namespace_id", "user_id"))
     known = UserStatistics.objects.filter(namespace__in=spaces, user_id__in=names)
     known = {(each.namespace_id, each.user_id): each for each in known.defer("relationships")}
@@ -142,7 +141,7 @@ def get_user_page_url(namespace_id: int, user_id: str) -> str:
 
 
 def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
-    """One user's page, for those who may look at memories."""
+    """Show one user's page; requires permission to view memories."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     namespace, user_id = get_selected_namespace(request), request.GET.get("user", "").replace("\0", "")
@@ -161,13 +160,13 @@ def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpRe
         **build_graph_context(namespace.pk, user_id),
         **build_entities_context(namespace.pk, user_id, request.GET.get("system", "").replace("\0", "")),
         "relationships": list_newest_relationships(namespace.pk, user_id),
-        "newest": MAX_LISTED_ROWS,
+        "max_rows": MAX_LISTED_ROWS,
     }
     return TemplateResponse(request, "admin/graph/usertotal/user.html", context)
 
 
 def build_statistics_context(now: dict[str, Any], known: dict[str, Any] | None, mine: dict[str, Any]) -> dict[str, Any]:
-    """Totals as of now; entities, types and times as of the last refresh."""
+    """Return the current totals, and entities, types and times as of the last refresh."""
     types = sorted(known["types"].items(), key=lambda each: -each[1]) if known else []
     memories = reverse("admin:memories_memory_changelist")
     return {
@@ -187,21 +186,21 @@ def build_statistics_context(now: dict[str, Any], known: dict[str, Any] | None, 
 
 
 def build_graph_context(namespace_id: int, user_id: str) -> dict[str, Any]:
-    """The picture with its legend, and what it shows in words; or why there is none."""
+    """Return the drawing, its legend and the tables; or the reason why there is none."""
     try:
-        shape = get_analysis(namespace_id, user_id)
+        analysis = get_analysis(namespace_id, user_id)
     except DomainError as error:
-        return {"why_not": str(error)}
-    if not shape.central:
-        return {"why_not": "None of these memories is related to another one yet."}
-    ids = [each.id for each in shape.central]
+        return {"graph_unavailable": str(error)}
+    if not analysis.central:
+        return {"graph_unavailable": "No two of these memories are related yet."}
+    ids = [each.id for each in analysis.central]
     among = get_user_relationships(namespace_id, user_id).among(ids).order_by("-strength", "-id")
     lines = list(among.values("from_memory_id", "to_memory_id", "type", "strength")[:MAX_DRAWN_RELATIONSHIPS])
     return {
-        "picture": draw_graph(shape, fetch_short_memories(namespace_id, user_id, ids), lines),
+        "graph_svg": draw_graph(analysis, fetch_short_memories(namespace_id, user_id, ids), lines),
         "line_types": sorted({line["type"] for line in lines}),
-        "remark": describe_drawing(shape),
-        **build_graph_tables(graph_out(shape, namespace_id, user_id, MAX_LISTED_FINDINGS)),
+        "drawing_note": describe_drawing(analysis),
+        **build_graph_tables(graph_out(analysis, namespace_id, user_id, MAX_LISTED_FINDINGS)),
     }
 
 
@@ -209,19 +208,21 @@ def get_user_relationships(namespace_id: int, user_id: str) -> RelationshipQuery
     return Relationship.objects.in_namespace(namespace_id).filter(owner=user_id)
 
 
-def describe_drawing(shape: AnalysisResult) -> str:
-    alone = shape.memories - shape.connected
-    shown = (
-        f"the {format_number(len(shape.central))} most central of {format_number(shape.connected)} connected memories"
-    )
-    drawn = f"Drawn are {shown}." if shape.connected > len(shape.central) else "Every connected memory is drawn."
-    return f"{drawn} {format_number(alone)} more {'has' if alone == 1 else 'have'} no relationship." if alone else drawn
+def describe_drawing(analysis: AnalysisResult) -> str:
+    drawn, connected = len(analysis.central), analysis.connected
+    note = "All connected memories are drawn."
+    if drawn < connected:
+        note = f"The {format_number(drawn)} most central of {format_number(connected)} connected memories are drawn."
+    if isolated := analysis.memories - connected:
+        note += f" {format_number(isolated)} more {'has' if isolated == 1 else 'have'} no relationship."
+    return note
 
 
-def build_graph_tables(found: dict[str, Any]) -> dict[str, Any]:
+def build_graph_tables(analysis: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of the tables, made of GraphOut."""
     return {
         "central": [
-            (format_memory_link(each["memory"]), each["degree"], f"{each['score']:.3f}") for each in found["central"]
+            (format_memory_link(each["memory"]), each["degree"], f"{each['score']:.3f}") for each in analysis["central"]
         ],
         "clusters": [
             (
@@ -229,9 +230,9 @@ def build_graph_tables(found: dict[str, Any]) -> dict[str, Any]:
                 format_link(each["members"][0], each["label"]),
                 format_number(each["size"]),
             )
-            for each in found["clusters"]
+            for each in analysis["clusters"]
         ],
-        "cluster_total": format_number(found["cluster_total"]),
+        "cluster_total": format_number(analysis["cluster_total"]),
         "bridges": [
             (
                 format_memory_link(each["from_memory"]),
@@ -239,13 +240,13 @@ def build_graph_tables(found: dict[str, Any]) -> dict[str, Any]:
                 format_memory_link(each["to_memory"]),
                 format_number(each["separates"]),
             )
-            for each in found["bridges"]
+            for each in analysis["bridges"]
         ],
-        "bridge_total": format_number(found["bridge_total"]),
+        "bridge_total": format_number(analysis["bridge_total"]),
         "connectors": [
-            (format_memory_link(each["memory"]), format_number(each["separates"])) for each in found["connectors"]
+            (format_memory_link(each["memory"]), format_number(each["separates"])) for each in analysis["connectors"]
         ],
-        "connector_total": format_number(found["connector_total"]),
+        "connector_total": format_number(analysis["connector_total"]),
     }
 
 
@@ -262,12 +263,12 @@ def format_link(pk: UUID, name: str) -> SafeString:
 
 
 def build_entities_context(namespace_id: int, user_id: str, system: str) -> dict[str, Any]:
-    """The newest entities, of one external system or of all, and the systems with how many each has."""
+    """Return the newest entities of one external system or of all, and the systems with their numbers of entities."""
     mine = Memory.objects.in_namespace(namespace_id).filter(owner=user_id, entity_id__isnull=False)
     systems = (
         mine.values_list("entity_system").annotate(n=Count("pk")).order_by("-n", "entity_system")[:MAX_LISTED_ROWS]
     )
-    narrowed = mine.filter(entity_system=system) if system else mine
+    listed = mine.filter(entity_system=system) if system else mine
     address = get_user_page_url(namespace_id, user_id)
     return {
         "systems": [
@@ -278,13 +279,13 @@ def build_entities_context(namespace_id: int, user_id: str, system: str) -> dict
         "all_systems": f"{address}#entities",
         "entities": [
             (get_memory_page_url(row["id"]), row)
-            for row in narrowed.newest_first().values(*ENTITY_COLUMNS)[:MAX_LISTED_ROWS]
+            for row in listed.newest_first().values(*ENTITY_COLUMNS)[:MAX_LISTED_ROWS]
         ],
     }
 
 
 def list_newest_relationships(namespace_id: int, user_id: str) -> list[tuple]:
-    """The newest relationships, as (one end, type, address of its page, other end, strength)."""
+    """Return rows of the newest relationships: (link to one end, type, address of its page, other end, strength)."""
     beginnings = {f"{end}_beginning": Left(f"{end}__content", SHORT_CONTENT_LENGTH) for end in END_FIELDS}
     columns = ("id", "type", "strength", *beginnings)
     columns += tuple(f"{end}{part}" for end in END_FIELDS for part in ("_id", "__entity_name"))

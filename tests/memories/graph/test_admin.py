@@ -1,10 +1,13 @@
-"""How operators see relationships, and make and change them."""
+"""Relationships in the console."""
+
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.contrib.staticfiles import finders
 from django.utils import timezone
 
-from memories.graph.models import PendingRelationship, Relationship
+from memories.graph.models import PendingRelationship, Relationship, RelationshipType
 from memories.models import Memory
 from sessions_app.models import Namespace
 from tests.console import rows_drawn, rows_listed
@@ -59,14 +62,14 @@ def create_clerk(client, django_user_model, *permissions: str):
     return client
 
 
-def test_the_list_shows_what_is_related_newest_first(console, namespace, both):
+def test_the_list_shows_relationships_newest_first(console, namespace, both):
     first, second = create_relationship(*both), create_relationship(*both[::-1], type="refines")
     assert list_rows(console) == [second, first]
     text = fetch_page_text(console, LIST_URL)
     assert all(words in text for words in ("the harbour", "the lighthouse", "refines", "ada", "ours"))
 
 
-def test_the_list_takes_the_same_statements_for_one_and_for_many(console, both, django_assert_num_queries):
+def test_the_list_takes_the_same_statements_for_one_and_for_many_rows(console, both, django_assert_num_queries):
     create_relationship(*both)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         drawn(console)
@@ -76,7 +79,7 @@ def test_the_list_takes_the_same_statements_for_one_and_for_many(console, both, 
         drawn(console)
 
 
-def test_it_is_narrowed_by_type_namespace_user_and_memory(console, namespace, elsewhere, both):
+def test_the_list_filters_by_type_namespace_user_and_memory(console, namespace, elsewhere, both):
     ours = create_relationship(*both, type="refines")
     theirs = create_relationship(create_memory(elsewhere, "tea", "ben"), create_memory(elsewhere, "milk", "ben"))
     assert list_rows(console, type="refines") == [ours]
@@ -87,32 +90,32 @@ def test_it_is_narrowed_by_type_namespace_user_and_memory(console, namespace, el
 
 
 @pytest.mark.parametrize("lookup", ["from_memory__content__startswith", "metadata__contains"])
-def test_no_other_condition_is_accepted(console, both, lookup):
+def test_the_list_accepts_no_other_lookup(console, both, lookup):
     create_relationship(*both)
     assert console.get(LIST_URL, {lookup: "x"}).status_code in (302, 400)
 
 
-def test_what_has_expired_is_not_shown(console, both):
+def test_relationships_of_expired_memories_are_not_shown(console, both):
     row = create_relationship(*both)
     Memory.objects.filter(pk=both[1].pk).update(expires_at=timezone.now())
     assert list_rows(console) == []
     assert console.get(f"{LIST_URL}{row.pk}/change/").status_code == 302
-    assert "related to no other" in fetch_page_text(console, get_page_url(both[0]))
+    assert "has no relationships" in fetch_page_text(console, get_page_url(both[0]))
 
 
-def test_one_is_made(console, namespace, both):
+def test_the_form_creates_a_relationship(console, namespace, both):
     assert console.post(f"{LIST_URL}add/", build_form(*both)).status_code == 302
     row = Relationship.objects.get()
     assert (row.namespace, row.owner, row.from_memory, row.to_memory) == (namespace, "ada", *both)
     assert (row.type, row.strength, row.metadata) == ("led_to", 0.5, {"why": "tide"})
 
 
-def test_the_page_to_make_one_knows_the_memory_it_begins_with(console, both):
+def test_the_form_is_prefilled_with_the_first_memory(console, both):
     assert str(both[0].pk) in fetch_page_text(console, f"{LIST_URL}add/", from_memory=both[0].pk)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"strength": "1.5"}, "less than or equal to 1"),
         ({"strength": "nan"}, "Enter a number"),
@@ -124,14 +127,14 @@ def test_the_page_to_make_one_knows_the_memory_it_begins_with(console, both):
     ],
     ids=str,
 )
-def test_what_is_wrong_is_told(console, both, fields, said):
+def test_the_form_names_what_is_not_valid(console, both, fields, message):
     response = console.post(f"{LIST_URL}add/", build_form(*both) | fields)
     assert response.status_code == 200
-    assert said in response.content.decode()
+    assert message in response.content.decode()
     assert not Relationship.objects.exists()
 
 
-def test_memories_of_two_users_or_one_memory_are_not_related(console, namespace, elsewhere, both):
+def test_the_form_refuses_memories_of_two_users_and_one_memory_twice(console, namespace, elsewhere, both):
     for other in (
         create_memory(namespace, "tea", "ben"),
         create_memory(namespace, "tea", None),
@@ -145,17 +148,17 @@ def test_memories_of_two_users_or_one_memory_are_not_related(console, namespace,
     assert not Relationship.objects.exists()
 
 
-def test_a_twin_is_told_with_a_way_to_it(console, both):
+def test_the_form_refuses_a_duplicate_and_links_to_it(console, both):
     row = create_relationship(*both, type="led_to")
     text = console.post(f"{LIST_URL}add/", build_form(*both)).content.decode()
-    assert "in this way already" in text
+    assert "have this relationship already" in text
     assert f"{LIST_URL}{row.pk}/change/" in text
     other = create_relationship(*both, type="refines")
     response = console.post(f"{LIST_URL}{other.pk}/change/", build_form(*both))
-    assert "in this way already" in response.content.decode()
+    assert "have this relationship already" in response.content.decode()
 
 
-def test_one_is_changed_and_keeps_its_ends(console, both):
+def test_a_change_does_not_move_the_ends(console, both):
     row = create_relationship(*both)
     response = console.post(f"{LIST_URL}{row.pk}/change/", build_form(*both[::-1], type="answers", strength="0.25"))
     assert response.status_code == 302
@@ -165,19 +168,19 @@ def test_one_is_changed_and_keeps_its_ends(console, both):
     assert changed.updated_at > row.updated_at
 
 
-def test_its_page_leads_to_both_memories(console, both):
+def test_the_page_links_to_both_memories(console, both):
     text = fetch_page_text(console, f"{LIST_URL}{create_relationship(*both, metadata={'why': 'tide'}).pk}/change/")
     assert all(get_page_url(each) in text for each in both)
     assert "tide" in text
 
 
-def test_one_is_deleted_and_the_memories_stay(console, both):
+def test_a_deleted_relationship_leaves_the_memories(console, both):
     row = create_relationship(*both)
     assert console.post(f"{LIST_URL}{row.pk}/delete/", {"post": "yes"}).status_code == 302
     assert (Relationship.objects.count(), Memory.objects.count()) == (0, 2)
 
 
-def test_a_memorys_page_shows_both_directions_and_what_waits(console, both):
+def test_the_page_of_a_memory_shows_both_directions_and_pending_relationships(console, both):
     row = create_relationship(*both, type="refines")
     mine = {"namespace_id": both[0].namespace_id, "owner": "ada", "from_memory": both[0]}
     PendingRelationship.objects.create(**mine, entity_system="jira", entity_id="A-77")
@@ -189,7 +192,7 @@ def test_a_memorys_page_shows_both_directions_and_what_waits(console, both):
     assert "Vector" in text
 
 
-def test_a_hub_shows_its_newest_and_a_way_to_all(console, namespace, both):
+def test_the_page_of_a_memory_shows_the_newest_relationships_and_links_to_all(console, namespace, both):
     for number in range(55):
         create_relationship(both[0], create_memory(namespace, f"boat {number}"))
     text = fetch_page_text(console, get_page_url(both[0]))
@@ -197,7 +200,7 @@ def test_a_hub_shows_its_newest_and_a_way_to_all(console, namespace, both):
     assert f"{LIST_URL}?q={both[0].pk}" in text
 
 
-def test_a_related_memory_keeps_its_user(console, both):
+def test_the_user_of_a_related_memory_cannot_be_changed(console, both):
     create_relationship(*both)
     unchanged = {"content": "the harbour", "memory_type": "agent", "importance": 3, "confidence": 1}
     unchanged |= {"source_system": "test", "metadata": "{}"}
@@ -210,24 +213,29 @@ def test_a_related_memory_keeps_its_user(console, both):
     assert Memory.objects.get(pk=both[0].pk).user_id == "ben"
 
 
+def test_every_type_has_a_line_style_in_the_console():
+    css = Path(finders.find("memory_site/console.css")).read_text()
+    assert {kind for kind in RelationshipType if f".graph-{kind} " not in css} == set()
+
+
 def test_contents_are_escaped(console, namespace, both):
     create_relationship(both[0], create_memory(namespace, SCRIPT_TAG))
     for path in (LIST_URL, get_page_url(both[0])):
         assert SCRIPT_TAG not in fetch_page_text(console, path)
 
 
-def test_who_may_not_see_relationships_sees_none(client, django_user_model, both):
+def test_without_permission_relationships_are_hidden(client, django_user_model, both):
     row = create_relationship(*both)
     clerk = create_clerk(client, django_user_model, "view_memory")
     assert clerk.get(LIST_URL).status_code == 403
     assert str(row.pk) not in fetch_page_text(clerk, get_page_url(both[0]))
 
 
-def test_who_may_only_see_them_changes_nothing(client, django_user_model, both):
+def test_with_view_permission_only_relationships_cannot_be_changed(client, django_user_model, both):
     row = create_relationship(*both)
     clerk = create_clerk(client, django_user_model, "view_relationship", "view_memory")
     assert list_rows(clerk) == [row]
-    assert "Relate it to" not in fetch_page_text(clerk, get_page_url(both[0]))
+    assert "Add a relationship" not in fetch_page_text(clerk, get_page_url(both[0]))
     for path in ("add/", f"{row.pk}/change/", f"{row.pk}/delete/"):
         assert clerk.post(LIST_URL + path, build_form(*both, post="yes")).status_code == 403
     assert Relationship.objects.get().strength == 1

@@ -511,8 +511,8 @@ def generate_random_pairs(count: int, pairs: int) -> list[tuple[int, int]]:
 
 
 def test_a_random_graph_at_the_bounds_is_analysed_in_seconds():
-    """A random graph has hardly any clusters, which is the slowest case: about a second, and ten seconds with sweeps over
-    all nodes until none moves. The bound is generous."""
+    """Random graphs have hardly any clusters and are the slowest: about a second, or ten with sweeps over all nodes
+    until none moves. The bound is generous."""
     count, total = analysis.MAX_GRAPH_MEMORIES, analysis.MAX_GRAPH_RELATIONSHIPS
     assert (count, total) >= (10_000, 20_000)
     pairs = [(build_id(a), build_id(b)) for a, b in generate_random_pairs(count, total)]

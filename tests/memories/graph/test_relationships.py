@@ -1,4 +1,4 @@
-"""How memories are related, and what the database makes impossible."""
+"""Relationships between memories, pending ones, and the constraints of the database."""
 
 from functools import partial
 from uuid import UUID, uuid4
@@ -48,22 +48,22 @@ def load_relationships() -> set[tuple[str, str, str]]:
     return {(str(start), kind, str(finish)) for start, kind, finish in found}
 
 
-def test_a_new_one_is_201_and_relates_to_by_default(api, namespace, both):
+def test_a_new_relationship_is_201_and_relates_to_by_default(api, namespace, both):
     response = post_relationship(api, *both)
     assert response.status_code == 201
-    told, row = response.json(), Relationship.objects.get()
-    assert (told["id"], told["from_id"], told["to_id"]) == (str(row.pk), *both)
-    assert (told["type"], told["strength"], told["metadata"]) == ("relates_to", 1.0, {})
+    added, row = response.json(), Relationship.objects.get()
+    assert (added["id"], added["from_id"], added["to_id"]) == (str(row.pk), *both)
+    assert (added["type"], added["strength"], added["metadata"]) == ("relates_to", 1.0, {})
     assert (row.namespace, row.owner) == (namespace, "ada")
 
 
 @pytest.mark.parametrize("kind", RelationshipType.values)
 def test_every_type_is_accepted(api, both, kind):
-    told = add_relationship(api, *both, type=kind, strength=0.25, metadata={"why": "because"})
-    assert (told["type"], told["strength"], told["metadata"]) == (kind, 0.25, {"why": "because"})
+    added = add_relationship(api, *both, type=kind, strength=0.25, metadata={"why": "because"})
+    assert (added["type"], added["strength"], added["metadata"]) == (kind, 0.25, {"why": "because"})
 
 
-def test_again_it_is_200_and_changes_what_is_said(api, both):
+def test_the_same_relationship_again_is_200_and_changes_the_given_fields(api, both):
     first = add_relationship(api, *both, strength=0.5, metadata={"a": 1})
     response = post_relationship(api, *both, strength=0.75)
     assert response.status_code == 200
@@ -76,7 +76,7 @@ def test_again_it_is_200_and_changes_what_is_said(api, both):
     assert Relationship.objects.count() == 1
 
 
-def test_another_type_or_direction_is_another_one(api, both):
+def test_another_type_or_direction_is_another_relationship(api, both):
     ids = {
         add_relationship(api, *both)["id"],
         add_relationship(api, *both, type="refines")["id"],
@@ -85,7 +85,7 @@ def test_another_type_or_direction_is_another_one(api, both):
     assert len(ids) == 3
 
 
-def test_it_takes_one_statement(api, both, takes):
+def test_adding_a_relationship_takes_one_statement(api, both, takes):
     with takes(1):
         add_relationship(api, *both)
     entity = api.add("A-1", user_id="ada", entity=TICKET_KEY)["id"]
@@ -95,14 +95,14 @@ def test_it_takes_one_statement(api, both, takes):
         add_relationship(api, both[0], TICKET_KEY | {"id": "unknown"})
 
 
-def test_a_memory_is_not_related_to_itself(api, both):
+def test_a_memory_cannot_be_related_to_itself(api, both):
     response = post_relationship(api, both[0], both[0])
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {"to_id"}
 
 
 @pytest.mark.parametrize("owners", [("ada", "ben"), ("ada", None), (None, "ada")])
-def test_memories_of_two_users_are_not_related(api, owners):
+def test_memories_of_two_users_cannot_be_related(api, owners):
     start, finish = (add_memory(api, "tea", user) for user in owners)
     response = post_relationship(api, start, finish)
     assert is_problem(response, 422)
@@ -111,12 +111,12 @@ def test_memories_of_two_users_are_not_related(api, owners):
     assert load_relationships() == set()
 
 
-def test_memories_of_nobody_are_related(api):
+def test_memories_without_a_user_can_be_related(api):
     add_relationship(api, add_memory(api, "tea", None), add_memory(api, "coffee", None))
     assert Relationship.objects.get().owner == ""
 
 
-def test_what_is_not_there_is_not_related(api, outsider, both):
+def test_unknown_memories_and_those_of_another_namespace_cannot_be_related(api, outsider, both):
     theirs = add_memory(outsider, "theirs")
     for finish in (str(uuid4()), theirs):
         assert list_blamed_fields(post_relationship(api, both[0], finish)) == {"to_id"}
@@ -127,7 +127,7 @@ def test_what_is_not_there_is_not_related(api, outsider, both):
     assert not PendingRelationship.objects.exists()
 
 
-def test_an_expired_memory_is_not_there(api, both):
+def test_an_expired_memory_has_no_relationships(api, both):
     add_relationship(api, *both)
     Memory.objects.filter(pk=both[1]).update(expires_at=timezone.now())
     assert is_problem(post_relationship(api, *both), 422)
@@ -152,14 +152,14 @@ def test_an_expired_memory_is_not_there(api, both):
     ],
     ids=str,
 )
-def test_what_is_wrong_is_named(api, both, body, field):
+def test_an_invalid_field_is_named(api, both, body, field):
     response = api.post(f"/memories/{both[0]}/relationships", body)
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}
     assert load_relationships() == set()
 
 
-# Both directions, and the end
+# Lists and deletion
 
 
 def test_both_directions_are_listed_newest_first(api, both):
@@ -170,7 +170,7 @@ def test_both_directions_are_listed_newest_first(api, both):
     assert [each["id"] for each in list_relationships(api, milk)] == [ids[2], ids[1]]
 
 
-def test_they_come_in_pages(api, both):
+def test_relationships_are_paginated(api, both):
     ids = [add_relationship(api, *both, type=kind)["id"] for kind in RelationshipType.values][::-1]
     path, seen = f"/memories/{both[0]}/relationships?limit=3", []
     page = api.get(path).json()
@@ -181,7 +181,7 @@ def test_they_come_in_pages(api, both):
     assert [each["id"] for each in api.get(f"{path}&cursor={page['previous']}").json()["results"]] == ids[3:6]
 
 
-def test_it_is_deleted_and_the_memories_stay(api, outsider, both):
+def test_a_deleted_relationship_leaves_the_memories(api, outsider, both):
     pk = add_relationship(api, *both)["id"]
     assert is_problem(outsider.delete(f"/relationships/{pk}"), 404)
     assert api.delete(f"/relationships/{pk}").status_code == 204
@@ -190,14 +190,14 @@ def test_it_is_deleted_and_the_memories_stay(api, outsider, both):
 
 
 @pytest.mark.parametrize("end", [0, 1])
-def test_it_goes_with_either_end(api, both, end):
+def test_a_relationship_is_deleted_with_either_memory(api, both, end):
     add_relationship(api, *both)
     assert api.delete(f"/memories/{both[end]}").status_code == 204
     assert load_relationships() == set()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_memory_that_is_related_keeps_its_user(api, both):
+def test_the_user_of_a_related_memory_cannot_be_changed(api, both):
     pk = add_relationship(api, *both)["id"]
     for end in both:
         response = api.patch(f"/memories/{end}", {"user_id": "ben"})
@@ -209,7 +209,7 @@ def test_a_memory_that_is_related_keeps_its_user(api, both):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_memory_whose_relationship_waits_keeps_its_user(api, both):
+def test_the_user_of_a_memory_with_a_pending_relationship_cannot_be_changed(api, both):
     pk = add_relationship(api, both[0], TICKET_KEY)["id"]
     assert is_problem(api.patch(f"/memories/{both[0]}", {"user_id": None}), 409)
     api.delete(f"/relationships/{pk}")
@@ -229,32 +229,32 @@ def test_a_known_entity_is_related_at_once(api, both):
     assert post_relationship(api, both[0], TICKET_KEY, type="depends_on").status_code == 200
 
 
-def test_nobody_has_entities_too(api):
+def test_entities_without_a_user_can_be_related(api):
     add_memory(api, "A-1", "ada", entity=TICKET_KEY)
     start, entity = add_memory(api, "tea", None), add_memory(api, "A-1", None, entity=TICKET_KEY)
     assert add_relationship(api, start, TICKET_KEY)["to_id"] == entity
 
 
-def test_an_unknown_entity_is_waited_for(api, both):
+def test_a_relationship_to_an_unknown_entity_is_pending_until_it_is_stored(api, both):
     response = post_relationship(api, both[0], TICKET_KEY, type="depends_on", strength=0.5, metadata={"a": 1})
     assert response.status_code == 202
-    told = response.json()
-    assert (told["pending"], told["to_entity"], told["from_id"]) == (True, TICKET_KEY, both[0])
+    pending = response.json()
+    assert (pending["pending"], pending["to_entity"], pending["from_id"]) == (True, TICKET_KEY, both[0])
     entity = add_memory(api, "A-1", entity=TICKET_KEY)
     [found] = list_relationships(api, entity)
-    assert (found["id"], found["from_id"], found["to_id"]) == (told["id"], both[0], entity)
+    assert (found["id"], found["from_id"], found["to_id"]) == (pending["id"], both[0], entity)
     assert (found["type"], found["strength"], found["metadata"]) == ("depends_on", 0.5, {"a": 1})
     assert not PendingRelationship.objects.exists()
 
 
-def test_waiting_again_changes_what_is_said(api, both):
+def test_the_same_pending_relationship_again_changes_the_given_fields(api, both):
     first = add_relationship(api, both[0], TICKET_KEY, strength=0.5, metadata={"a": 1})
     again = add_relationship(api, both[0], TICKET_KEY, strength=0.25)
     assert (again["id"], again["strength"], again["metadata"]) == (first["id"], 0.25, {"a": 1})
     assert PendingRelationship.objects.count() == 1
 
 
-def test_only_the_same_users_entity_is_waited_for(api, outsider, both):
+def test_only_an_entity_of_the_same_user_resolves_a_pending_relationship(api, outsider, both):
     add_relationship(api, both[0], TICKET_KEY)
     for user, caller in (("ben", api), (None, api), ("ada", outsider)):
         add_memory(caller, "A-1", user, entity=TICKET_KEY)
@@ -263,20 +263,20 @@ def test_only_the_same_users_entity_is_waited_for(api, outsider, both):
     assert PendingRelationship.objects.count() == 1
 
 
-def test_an_entity_that_a_memory_gets_later_is_met(api, both):
+def test_a_memory_that_becomes_the_entity_resolves_a_pending_relationship(api, both):
     add_relationship(api, both[0], TICKET_KEY)
     api.patch(f"/memories/{both[1]}", {"entity": TICKET_KEY})
     assert load_relationships() == {(both[0], "relates_to", both[1])}
 
 
-def test_an_entity_that_its_user_gets_later_is_met(api, both):
+def test_an_entity_that_is_moved_to_the_user_resolves_a_pending_relationship(api, both):
     add_relationship(api, both[0], TICKET_KEY)
     entity = add_memory(api, "A-1", "ben", entity=TICKET_KEY)
     api.patch(f"/memories/{entity}", {"user_id": "ada"})
     assert load_relationships() == {(both[0], "relates_to", entity)}
 
 
-def test_a_bulk_is_met_too(api, both):
+def test_entities_of_a_bulk_resolve_pending_relationships(api, both):
     for name in ("A-1", "A-2"):
         add_relationship(api, both[0], TICKET_KEY | {"id": name})
     memories = [{"content": f"A-{n}", "user_id": "ada", "entity": TICKET_KEY | {"id": f"A-{n}"}} for n in range(1, 4)]
@@ -285,7 +285,7 @@ def test_a_bulk_is_met_too(api, both):
     assert not PendingRelationship.objects.exists()
 
 
-def test_what_waits_may_be_given_up(api, outsider, both):
+def test_a_pending_relationship_can_be_deleted(api, outsider, both):
     pk = add_relationship(api, both[0], TICKET_KEY)["id"]
     assert is_problem(outsider.delete(f"/relationships/{pk}"), 404)
     assert api.delete(f"/relationships/{pk}").status_code == 204
@@ -293,13 +293,13 @@ def test_what_waits_may_be_given_up(api, outsider, both):
     assert load_relationships() == set()
 
 
-def test_what_waits_goes_with_its_memory(api, both):
+def test_a_pending_relationship_is_deleted_with_its_memory(api, both):
     add_relationship(api, both[0], TICKET_KEY)
     api.delete(f"/memories/{both[0]}")
     assert not PendingRelationship.objects.exists()
 
 
-def test_an_entity_does_not_wait_for_itself(api):
+def test_an_entity_cannot_be_related_to_itself(api):
     entity = add_memory(api, "A-1", entity=TICKET_KEY)
     response = post_relationship(api, entity, TICKET_KEY)
     assert is_problem(response, 422)
@@ -312,7 +312,7 @@ def build_pending_relationship(pk: str, **fields: object) -> PendingRelationship
     return PendingRelationship(**mine, entity_system="jira", entity_id="A-1", **fields)
 
 
-def test_whoever_writes_it_it_does_not_wait_for_what_is_there(api, both):
+def test_a_pending_relationship_to_a_known_entity_is_resolved_at_once_whoever_inserts_it(api, both):
     entity = add_memory(api, "A-1", entity=TICKET_KEY)
     PendingRelationship.objects.bulk_create(
         [build_pending_relationship(both[0]), build_pending_relationship(both[1], reverse=True, type="produces")]
@@ -321,14 +321,14 @@ def test_whoever_writes_it_it_does_not_wait_for_what_is_there(api, both):
     assert not PendingRelationship.objects.exists()
 
 
-def test_what_waits_for_a_relationship_that_is_there_is_over(api, both):
+def test_a_pending_relationship_whose_relationship_exists_is_deleted(api, both):
     PendingRelationship.objects.bulk_create([build_pending_relationship(both[0]), build_pending_relationship(both[1])])
     Memory.objects.filter(pk=both[1]).update(entity_system="jira", entity_id="A-1")
     assert load_relationships() == {(both[0], "relates_to", both[1])}
     assert not PendingRelationship.objects.exists()
 
 
-def test_an_expired_entity_is_not_met_until_it_is_stored_again(api, both):
+def test_an_expired_entity_does_not_resolve_until_it_is_stored_again(api, both):
     add_memory(api, "A-1", entity=TICKET_KEY)
     Memory.objects.filter(entity_id="A-1").update(expires_at=timezone.now())
     assert post_relationship(api, both[0], TICKET_KEY).status_code == 202
@@ -339,18 +339,18 @@ def test_an_expired_entity_is_not_met_until_it_is_stored_again(api, both):
     )
 
 
-# At once
+# Concurrent requests
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_make_one(api, both):
+def test_concurrent_requests_create_one_relationship(api, both):
     answers = run_at_once([partial(post_relationship, api, *both, strength=number / 20) for number in range(20)])
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_relating_and_deleting_leave_nothing_behind(api):
+def test_concurrent_deletions_leave_no_relationship_of_a_deleted_memory(api):
     ids = [add_memory(api, f"memory {number}") for number in range(6)]
     work = [partial(post_relationship, api, start, finish) for start in ids for finish in ids if start < finish]
     answers = run_at_once([*work, *(partial(api.delete, f"/memories/{pk}") for pk in ids[:3])])
@@ -359,7 +359,7 @@ def test_relating_and_deleting_leave_nothing_behind(api):
     assert all({start, finish} <= set(ids[3:]) for start, _, finish in load_relationships())
 
 
-# The database keeps its promises
+# Constraints of the database
 
 INSERT_RELATIONSHIP_SQL = """
 INSERT INTO graph_relationship (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
@@ -373,7 +373,7 @@ def insert_relationship(namespace_id: int, owner: str, start: str, finish: str, 
 
 
 @pytest.mark.parametrize("owner", ["ada", "ben", ""])
-def test_the_database_refuses_what_joins_two_users(api, namespace, owner):
+def test_the_database_refuses_relationships_between_two_users(api, namespace, owner):
     memories = {name: add_memory(api, "tea", name or None) for name in ("ada", "ben", "")}
     with pytest.raises(IntegrityError, match="of_owner"):
         insert_relationship(namespace.pk, owner, memories["ada"], memories["ben"])
@@ -381,7 +381,7 @@ def test_the_database_refuses_what_joins_two_users(api, namespace, owner):
         insert_relationship(namespace.pk, owner, memories["ben"], memories[""])
 
 
-def test_the_database_refuses_what_joins_two_namespaces(api, outsider, namespace):
+def test_the_database_refuses_relationships_between_two_namespaces(api, outsider, namespace):
     ours, theirs = add_memory(api, "tea"), add_memory(outsider, "tea")
     for one in (namespace.pk, Memory.objects.get(pk=theirs).namespace_id):
         with pytest.raises(IntegrityError, match="of_owner"):
@@ -402,14 +402,14 @@ def test_the_database_refuses_to_move_one_end_to_another_user(api, both):
         Memory.objects.update(user_id="ben")
 
 
-def test_the_database_refuses_what_waits_for_another_user(api, both):
+def test_the_database_refuses_pending_relationships_of_another_user(api, both):
     row = build_pending_relationship(both[0])
     row.owner = "ben"
     with pytest.raises(IntegrityError, match="of_owner"), transaction.atomic():
         row.save(force_insert=True)
 
 
-def test_the_database_refuses_itself_twins_and_strange_strengths(api, namespace, both):
+def test_the_database_refuses_loops_duplicates_and_strengths_out_of_range(api, namespace, both):
     with pytest.raises(IntegrityError, match="joins_two"):
         insert_relationship(namespace.pk, "ada", both[0], both[0])
     for strength in (-0.1, 1.1, float("nan")):
@@ -422,7 +422,7 @@ def test_the_database_refuses_itself_twins_and_strange_strengths(api, namespace,
         Relationship.objects.update(type="knows")
 
 
-def test_it_goes_with_its_namespace(elsewhere):
+def test_relationships_are_deleted_with_their_namespace(elsewhere):
     rows = [Memory(namespace=elsewhere, user_id="ada", content=text, source_system="test") for text in ("tea", "milk")]
     start, finish = Memory.objects.bulk_create(rows)
     insert_relationship(elsewhere.pk, "ada", str(start.pk), str(finish.pk))

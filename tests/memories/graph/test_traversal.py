@@ -1,4 +1,4 @@
-"""Memories that hang together with one memory, over some steps."""
+"""Memories that are connected with one memory over several relationships."""
 
 import random
 import time
@@ -21,7 +21,7 @@ RELATED_OPERATION = next(each for each in list_operations() if each.path == "/me
 
 @pytest.fixture
 def graph(api, namespace):
-    """Makes memories and relationships from words: "a led_to b". The memories by name."""
+    """Create memories and relationships from sentences such as "a led_to b", and return the ids by name."""
     found: dict[str, str] = {}
 
     def memory(name: str) -> str:
@@ -54,21 +54,21 @@ def test_both_directions_are_followed_and_the_nearest_come_first(api, graph):
     assert [distance for distance, _ in found.values()] == [1, 1, 2]
 
 
-def test_it_goes_as_far_as_it_is_asked_to(api, graph):
+def test_max_distance_bounds_the_distance(api, graph):
     ids = graph(*(f"{step} led_to {step + 1}" for step in range(8)))
     for distance in range(1, 7):
         assert set(get_related(api, ids["0"], max_distance=distance)) == {str(step) for step in range(1, distance + 1)}
 
 
 @pytest.mark.parametrize("wrong", ["max_distance=0", "max_distance=7", "limit=0", "limit=101", "max_distance=x"])
-def test_what_is_too_far_or_too_much_is_refused(api, graph, wrong):
+def test_parameters_out_of_range_are_refused(api, graph, wrong):
     ids = graph("a led_to b")
     response = api.get(f"/memories/{ids['a']}/related?{wrong}")
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {wrong.partition("=")[0]}
 
 
-def test_each_comes_once_with_its_shortest_distance(api, graph):
+def test_each_memory_is_listed_once_with_its_shortest_distance(api, graph):
     ids = graph("a led_to b", "b led_to c", "c led_to a", "c led_to d", "b led_to d", "d led_to a")
     assert {name: distance for name, (distance, _) in get_related(api, ids["a"], max_distance=6).items()} == {
         "b": 1,
@@ -77,43 +77,43 @@ def test_each_comes_once_with_its_shortest_distance(api, graph):
     }
 
 
-def test_of_equally_short_ways_the_strongest_is_told(api, graph):
+def test_the_strongest_of_equally_short_paths_is_returned(api, graph):
     ids = graph("a led_to b 0.9", "b led_to d 0.2", "a refines c 0.5", "c answers d 0.5", "a answers b 0.4")
     response = api.get(f"/memories/{ids['a']}/related").json()["results"]
-    told = [(each["memory"]["content"], each["path_type"], each["strength"]) for each in response]
-    assert told == [("b", "led_to", 0.9), ("c", "refines", 0.5), ("d", "refines > answers", 0.25)]
+    found = [(each["memory"]["content"], each["path_type"], each["strength"]) for each in response]
+    assert found == [("b", "led_to", 0.9), ("c", "refines", 0.5), ("d", "refines > answers", 0.25)]
 
 
-def test_the_limit_keeps_the_nearest(api, graph):
+def test_limit_keeps_the_nearest_and_strongest(api, graph):
     ids = graph("a led_to b 0.1", "a led_to c 0.7", "c led_to d", "a led_to e 0.5")
     assert list(get_related(api, ids["a"], limit=2)) == ["c", "e"]
     assert list(get_related(api, ids["a"], limit=4)) == ["c", "e", "b", "d"]
 
 
-def test_an_expired_memory_is_no_way_through(api, graph):
+def test_no_path_leads_through_an_expired_memory(api, graph):
     ids = graph("a led_to b", "b led_to c")
     Memory.objects.filter(pk=ids["b"]).update(expires_at=timezone.now())
     assert get_related(api, ids["a"]) == {}
     assert is_problem(api.get(f"/memories/{ids['b']}/related"), 404)
 
 
-def test_it_is_404_for_what_is_not_there_or_not_ours(api, outsider, graph):
+def test_an_unknown_memory_and_one_of_another_namespace_are_404(api, outsider, graph):
     ids = graph("a led_to b")
     assert is_problem(api.get(f"/memories/{uuid4()}/related"), 404)
     assert is_problem(outsider.get(f"/memories/{ids['a']}/related"), 404)
 
 
-def test_a_lonely_memory_has_none(api):
+def test_a_memory_without_relationships_has_no_related_ones(api):
     assert get_related(api, api.add("alone")["id"]) == {}
 
 
-def test_it_takes_one_statement_when_there_is_something(api, graph, takes):
+def test_a_result_takes_one_statement(api, graph, takes):
     ids = graph("a led_to b")
     with takes(1):
         get_related(api, ids["a"])
 
 
-# Many of them
+# Large graphs
 
 
 def create_graph(namespace: Namespace, count: int, pairs: set[tuple[int, int]]) -> list[Memory]:
@@ -127,8 +127,8 @@ def create_graph(namespace: Namespace, count: int, pairs: set[tuple[int, int]]) 
     return rows
 
 
-def compute_distances(pairs: set[tuple[int, int]], start: int, farthest: int) -> dict[int, int]:
-    """Step by step in Python."""
+def compute_distances(pairs: set[tuple[int, int]], start: int, max_distance: int) -> dict[int, int]:
+    """Compute the distances by a breadth-first search in Python."""
     beside: dict[int, set[int]] = {}
     for one, two in pairs:
         beside.setdefault(one, set()).add(two)
@@ -136,30 +136,30 @@ def compute_distances(pairs: set[tuple[int, int]], start: int, farthest: int) ->
     found, waiting = {start: 0}, deque([start])
     while waiting:
         here = waiting.popleft()
-        for there in beside.get(here, set()) if found[here] < farthest else ():
+        for there in beside.get(here, set()) if found[here] < max_distance else ():
             if there not in found:
                 found[there] = found[here] + 1
                 waiting.append(there)
     return found
 
 
-def load_distances(namespace: Namespace, start: Memory, farthest: int) -> dict[int, int]:
-    found = find_related(namespace.pk, start.pk, farthest, 20_000)
+def load_distances(namespace: Namespace, start: Memory, max_distance: int) -> dict[int, int]:
+    found = find_related(namespace.pk, start.pk, max_distance, 20_000)
     return {int(each["memory"]["content"]): each["distance"] for each in found}
 
 
-def test_it_finds_what_a_search_in_breadth_finds(namespace):
+def test_distances_are_those_of_a_breadth_first_search(namespace):
     chance = random.Random(3)
     pairs = {tuple(chance.sample(range(300), 2)) for _ in range(330)}
     rows = create_graph(namespace, 300, pairs)
     for start in chance.sample(range(300), 15):
-        farthest = chance.randint(1, 6)
-        assert load_distances(namespace, rows[start], farthest) | {start: 0} == compute_distances(
-            pairs, start, farthest
+        max_distance = chance.randint(1, 6)
+        assert load_distances(namespace, rows[start], max_distance) | {start: 0} == compute_distances(
+            pairs, start, max_distance
         )
 
 
-def test_ten_thousand_behind_hubs_of_a_thousand_are_found_in_time(api, namespace):
+def test_ten_thousand_memories_behind_hubs_of_a_thousand_are_found_in_time(api, namespace):
     chance = random.Random(5)
     pairs = {(hub * 1000, hub * 1000 + each) for hub in range(10) for each in range(1, 1000)}
     pairs |= {(hub * 1000, ((hub + 1) % 10) * 1000) for hub in range(10)}

@@ -1,4 +1,4 @@
-"""A search weighed by what memories are worth now, which counts as a use."""
+"""Recall: a search weighted by present relevance, which counts an access on each result."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,14 +31,14 @@ def list_ids(answer: dict) -> list[str]:
 
 @pytest.fixture
 def harbours(api) -> list[str]:
-    """Alike but for a number; the ids."""
+    """Return the ids of memories that differ in a number only."""
     found = [api.add(f"The harbour opens at nine, note {number}.")["id"] for number in range(8)]
     tasks.embed_due()
     return found
 
 
 @EVERY_MODE
-def test_it_finds_what_a_search_finds(api, harbours, mode):
+def test_recall_finds_what_a_search_finds(api, harbours, mode):
     answer = recall(api, mode=mode)
     assert set(list_ids(answer)) == set(harbours)
     assert (answer["mode"], answer["degraded"]) == (mode, False)
@@ -59,21 +59,21 @@ def test_it_finds_what_a_search_finds(api, harbours, mode):
     ],
     ids=["importance", "confidence", "age", "type", "base relevance"],
 )
-def test_what_is_worth_more_comes_first(api, mode, better, worse):
+def test_a_more_valuable_memory_ranks_first(api, mode, better, worse):
     second = api.add("The harbour opens at nine, note 1.", **worse)["id"]
     first = api.add("The harbour opens at nine, note 2.", **better)["id"]
     tasks.embed_due()
     assert list_ids(recall(api, mode=mode)) == [first, second]
 
 
-def test_what_was_used_lately_comes_first(api, harbours):
+def test_a_recently_used_memory_ranks_first(api, harbours):
     Memory.objects.update(created_at=format_time_ago(days=3))
     last = list_ids(api.search("harbour"))[-1]
     Memory.objects.filter(pk=last).update(last_accessed_at=format_time_ago(minutes=5), access_count=1)
     assert list_ids(recall(api))[0] == last
 
 
-def test_an_exact_answer_a_month_old_stands_before_what_is_merely_new(api):
+def test_an_old_exact_answer_ranks_before_merely_new_memories(api):
     old = api.add("Invoice INV-20391 was paid by the Lowick council.", created_at=format_time_ago(days=30))["id"]
     for number in range(60):
         api.add(f"Invoice {number} of today was sent to the council.")
@@ -82,8 +82,8 @@ def test_an_exact_answer_a_month_old_stands_before_what_is_merely_new(api):
 
 
 @EVERY_MODE
-def test_candidates_are_more_than_the_limit(api, mode):
-    """The best of what is alike lies beyond the first five of the search."""
+def test_more_candidates_than_the_limit_are_ranked(api, mode):
+    """The best memory is not among the first five of the search."""
     for number in range(40):
         api.add(f"The harbour opens at nine, note {number}.", importance=1)
     tasks.embed_due()
@@ -93,14 +93,14 @@ def test_candidates_are_more_than_the_limit(api, mode):
 
 
 @EVERY_MODE
-def test_each_that_is_returned_is_counted_once_and_no_other(api, harbours, mode):
+def test_each_result_is_counted_once_and_no_other_memory(api, harbours, mode):
     found = list_ids(recall(api, mode=mode, limit=3))
     counts = dict(Memory.objects.values_list("pk", "access_count"))
     assert {str(pk): count for pk, count in counts.items()} == {pk: int(pk in found) for pk in harbours}
     assert Memory.objects.exclude(last_accessed_at=None).count() == 3
 
 
-def test_relevance_is_that_before_the_access(api):
+def test_relevance_is_the_value_before_the_access(api):
     api.add("The harbour opens at nine.", created_at=format_time_ago(days=30))
     tasks.embed_due()
     first, second = (recall(api)["results"][0] for _ in range(2))
@@ -109,7 +109,7 @@ def test_relevance_is_that_before_the_access(api):
     assert second["memory"]["access_count"] == 1
 
 
-def test_an_access_changes_nothing_else(api, harbours):
+def test_an_access_changes_only_its_own_columns(api, harbours):
     Memory.objects.update(access_count=7, last_accessed_at=datetime.now(UTC))
     kept = [field.name for field in Memory._meta.fields if field.name not in ("access_count", "last_accessed_at")]
     before, tables = list(Memory.objects.order_by("pk").values(*kept)), fingerprint_tables()
@@ -119,7 +119,7 @@ def test_an_access_changes_nothing_else(api, harbours):
     assert not DueEmbedding.objects.exists()
 
 
-def test_it_takes_two_statements_after_authentication(api, harbours, takes):
+def test_recall_takes_two_statements_after_authentication(api, harbours, takes):
     for limit in (1, 8):
         with takes(2):
             assert len(recall(api, limit=limit)["results"]) == limit
@@ -133,7 +133,7 @@ def test_a_retry_with_the_same_key_counts_once(api, harbours):
     assert set(Memory.objects.values_list("access_count", flat=True)) == {1}
 
 
-def test_filters_and_threshold_are_those_of_a_search(api, harbours):
+def test_filters_and_threshold_work_as_in_a_search(api, harbours):
     other = api.add("The harbour of Ada opens at ten.", user_id="ada")["id"]
     tasks.embed_due()
     assert list_ids(recall(api, filters={"user_id": "ada"})) == [other]
@@ -141,17 +141,17 @@ def test_filters_and_threshold_are_those_of_a_search(api, harbours):
     assert "explain" in recall(api, explain=True)["results"][0]
 
 
-def test_a_reader_may_not_be_counted(reader, harbours):
+def test_recall_requires_write_access(reader, harbours):
     assert is_problem(reader.post("/memories/recall", {"query": "harbour"}), 403)
 
 
-def test_an_outsider_neither_sees_nor_counts_ours(outsider, harbours):
+def test_another_namespace_is_neither_searched_nor_counted(outsider, harbours):
     before = fingerprint_tables()
     assert recall(outsider)["results"] == []
     assert fingerprint_tables() == before
 
 
-def test_without_the_embedder_it_answers_from_the_words(api, harbours, embedder):
+def test_without_the_embedder_recall_searches_words_only(api, harbours, embedder):
     embedder("Away")
     answer = recall(api, "harbour note 3")
     assert answer["degraded"] is True
@@ -160,14 +160,14 @@ def test_without_the_embedder_it_answers_from_the_words(api, harbours, embedder)
     assert is_problem(api.post("/memories/recall", {"query": "harbour", "mode": "vector"}), 503)
 
 
-def test_values_too_small_to_be_multiplied_are_no_error(api):
+def test_values_too_small_to_multiply_are_no_error(api):
     api.add("harbour", base_relevance=5e-324, confidence=5e-324, created_at="2000-01-02T00:00:00Z")
     tasks.embed_due()
     assert recall(api)["results"][0]["relevance"] == 0.05
 
 
 @pytest.mark.django_db(transaction=True)
-def test_recalls_of_the_same_memories_at_once_count_each(api):
+def test_concurrent_recalls_of_the_same_memories_are_all_counted(api):
     items = [{"content": f"The harbour opens at nine, note {number}."} for number in range(30)]
     api.post("/memories/bulk", {"memories": items})
     tasks.embed_due()
@@ -180,8 +180,8 @@ def test_recalls_of_the_same_memories_at_once_count_each(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_access_touches_no_index(api):
-    """A page with room keeps the new version beside the old one, and no index learns of it."""
+def test_an_access_updates_no_index(api):
+    """A HOT update: the new version is on the same page, and no index is updated."""
     for number in range(5):
         api.add(f"The harbour opens at nine, note {number}.")
     tasks.embed_due()
@@ -205,7 +205,7 @@ def recall_one(api, pk: str) -> dict:
     return response.json()
 
 
-def test_one_memory_that_is_recalled_is_told_whole_and_counted_once(api, takes):
+def test_recalling_one_memory_returns_it_and_counts_once(api, takes):
     memory = api.add("The harbour opens at nine.", importance=4, tags=["a"], metadata={"b": 1}, data={"c": [1]})
     memory.pop("created")
     with takes(1):
@@ -216,13 +216,13 @@ def test_one_memory_that_is_recalled_is_told_whole_and_counted_once(api, takes):
     assert recall_one(api, memory["id"])["access_count"] == 2
 
 
-def test_getting_one_memory_counts_nothing(api):
+def test_getting_one_memory_is_not_counted(api):
     memory = api.add("The harbour opens at nine.")
     for _ in range(3):
         assert api.get(f"/memories/{memory['id']}").json()["access_count"] == 0
 
 
-def test_twenty_who_recall_one_memory_are_all_counted(transactional_db, api):
+def test_concurrent_recalls_of_one_memory_are_all_counted(transactional_db, api):
     memory = api.add("The harbour opens at nine.")["id"]
     counts = [
         each.json()["access_count"] for each in run_at_once([partial(api.post, f"/memories/{memory}/recall")] * 20)
@@ -230,7 +230,7 @@ def test_twenty_who_recall_one_memory_are_all_counted(transactional_db, api):
     assert sorted(counts) == list(range(1, 21))
 
 
-def test_what_is_not_ours_not_there_or_expired_cannot_be_recalled(api, outsider, reader):
+def test_unknown_expired_and_foreign_memories_cannot_be_recalled(api, outsider, reader):
     memory = api.add("The harbour opens at nine.")["id"]
     before = fingerprint_tables()
     assert is_problem(outsider.post(f"/memories/{memory}/recall"), 404)

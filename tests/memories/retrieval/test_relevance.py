@@ -1,4 +1,4 @@
-"""How relevant a memory is now: against the formula written out in Python."""
+"""The SQL expression of relevance, compared with the formula in Python."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ AGE_HOURS = st.floats(0, 24 * 365 * 30)
 
 
 def compute_relevance(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
-    """The formula, with ages in hours."""
+    """Compute the formula with ages in hours."""
     age = created if updated is None else updated
     decayed = base if kind in PERMANENT_TYPES else base * 0.5 ** (age / STATED_HALF_LIVES[kind])
     boost = 0.3 * 0.5 ** (accessed / 2) if accessed is not None and accessed < 24 else 0
@@ -37,7 +37,7 @@ def query_relevance(kind: str, base: float, *hours: float | None) -> float:
         return cursor.fetchone()[0]
 
 
-def test_every_type_has_its_half_life():
+def test_the_half_life_of_each_type():
     assert set(HALF_LIFE_HOURS) == set(MemoryType)
     assert {
         str(kind): hours for kind, hours in HALF_LIFE_HOURS.items() if kind not in PERMANENT_TYPES
@@ -52,7 +52,7 @@ def test_every_type_has_its_half_life():
     updated=st.none() | AGE_HOURS,
     accessed=st.none() | AGE_HOURS | st.floats(0, 30),
 )
-def test_the_expression_is_the_formula(kind, base, created, updated, accessed):
+def test_the_sql_expression_equals_the_formula(kind, base, created, updated, accessed):
     accessed = None if accessed is not None and abs(accessed - 24) < 0.001 else accessed
     found = query_relevance(kind, base, created, updated, accessed)
     assert found == pytest.approx(compute_relevance(kind, base, created, updated, accessed), abs=1e-6)
@@ -76,15 +76,15 @@ def test_the_expression_is_the_formula(kind, base, created, updated, accessed):
         ("agent", 1, -1, None, -1, 1),
     ],
 )
-def test_what_it_comes_to(kind, base, created, updated, accessed, expected):
+def test_examples_of_relevance(kind, base, created, updated, accessed, expected):
     assert query_relevance(kind, base, created, updated, accessed) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_queryset_knows_the_same(api):
+def test_a_queryset_annotates_the_same_relevance(api):
     now = datetime.now(UTC)
     kinds, hours = ("agent", "insight", "tool_output"), {"Just now.": 1, "Yesterday at noon.": 20, "Long ago.": 200_000}
-    told = [(kind, text, str(now - timedelta(hours=age))) for kind in kinds for text, age in hours.items()]
-    ids = [api.add(text, memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, text, at in told]
+    stored = [(kind, text, str(now - timedelta(hours=age))) for kind in kinds for text, age in hours.items()]
+    ids = [api.add(text, memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, text, at in stored]
     Memory.objects.filter(pk=ids[1]).update(last_accessed_at=now)
     rows = Memory.objects.annotate(relevance=Relevance()).in_bulk(ids)
     for memory in rows.values():

@@ -1,4 +1,4 @@
-"""What matters to a user is retrieved, and nothing when nothing does."""
+"""Retrieval finds what matters to a user, and nothing when nothing matters."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -8,7 +8,7 @@ import pytest
 from memories import tasks
 from memories.models import Memory
 from memory_site.core.caches import clear_all_caches
-from tests.memories.graph.business import CASE, DEAL, build_lookalikes, build_target
+from tests.memories.retrieval.business import CASE, DEAL, build_lookalikes, build_target
 from tests.wire import fingerprint_tables, is_problem, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def add_memory(api, content: str, **fields: object) -> str:
 
 @pytest.fixture(params=["hashing", "onnx"])
 def business(request, api, settings):
-    """The two targets among five hundred look-alikes, embedded by the model of the tests and by the real one."""
+    """Store the two targets among five hundred look-alikes, embedded by the test model and by the real one."""
     if request.param == "onnx":
         settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
         clear_all_caches()
@@ -58,13 +58,13 @@ def business(request, api, settings):
         ("best pizza with garlic", False),
     ],
 )
-def test_among_few_memories_a_question_in_words_of_its_own_finds_them(api, settings, query, found):
+def test_a_paraphrased_question_finds_the_answer_among_few_memories(api, settings, query, found):
     settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
     clear_all_caches()
     record = {"attributes": {"type": "Opportunity"}, "Id": "0065g00000XyZ12AAB", "Name": "Acme Enterprise License"}
     result = {"records": [record | {"Amount": 250000, "AccountId": "0015g00000AbC34AAA"}]}
-    told = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}
-    assert api.post("/tool-results", told).status_code == 201
+    body = {"user_id": "ada", "agent_id": "crm", "tool": "salesforce", "result": result}
+    assert api.post("/tool-results", body).status_code == 201
     tasks.embed_due()
     assert len(retrieve(api, query)) == (2 if found else 0)
 
@@ -99,7 +99,7 @@ NONSENSE_QUERIES = [
 ]  # fmt: skip
 
 
-def test_the_targets_are_first_by_whatever_phrase(business):
+def test_every_phrase_ranks_its_target_first(business):
     wrong = {}
     for phrase, wanted in PHRASES:
         found = list_contents(retrieve(business, phrase))
@@ -114,7 +114,7 @@ def test_nonsense_finds_nothing(business):
     assert not Memory.objects.filter(access_count__gt=0).exists()
 
 
-def test_a_specific_query_brings_little_else(business):
+def test_a_specific_query_finds_little_else(business):
     assert list_contents(retrieve(business, "scanner 98231 connection"))[0] == CASE["content"]
     assert list_contents(retrieve(business, "250000")) == [DEAL["content"]]
     acme = list_contents(retrieve(business, "Acme Corp", limit=100))
@@ -122,7 +122,7 @@ def test_a_specific_query_brings_little_else(business):
     assert sum("Acme Corp" in content for content in acme[:8]) == 6
 
 
-def test_a_broad_query_brings_many(business):
+def test_a_broad_query_finds_many(business):
     hits = retrieve(business, "opportunities in negotiation", limit=100)
     assert len(hits) == 100
     assert all("Opportunity" in content for content in list_contents(hits)[:10])
@@ -133,12 +133,12 @@ def test_a_broad_query_brings_many(business):
 
 @pytest.fixture
 def issues(api) -> dict[str, str]:
-    """Entities of ada's by id."""
+    """Return the memory ids of entities of the user ada, by entity id."""
     keys = ["PROJ-123", "PROJ-124", "proj-124", "INC0010023"]
     return {key: add_memory(api, f"Issue {key} is open.", entity={"system": "jira", "id": key}) for key in keys}
 
 
-def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
+def test_an_id_alone_finds_only_its_entity(api, issues):
     for query in ("PROJ-123", "proj-123", " (PROJ-123)? ", "PROJ-123!"):
         [hit] = retrieve(api, query)
         assert hit["memory"]["id"] == issues["PROJ-123"]
@@ -146,22 +146,22 @@ def test_nothing_but_an_id_answers_with_that_entity_alone(api, issues):
 
 
 @pytest.mark.parametrize("key", ["straße-1", "ﬁx-9", "ŉ7"])
-def test_an_id_in_letters_that_have_no_capitals_is_found_too(api, key):
+def test_an_id_with_letters_without_upper_case_is_found(api, key):
     own = add_memory(api, "a strange ticket", entity={"system": "jira", "id": key})
     assert list_ids(retrieve(api, key)) == [own]
 
 
-def test_two_ids_answer_with_both(api, issues):
+def test_two_ids_find_both_entities(api, issues):
     assert set(list_ids(retrieve(api, "PROJ-123, INC0010023"))) == {issues["PROJ-123"], issues["INC0010023"]}
 
 
-def test_an_id_written_exactly_is_not_another_one_in_another_case(api, issues):
+def test_an_exact_id_excludes_ids_that_differ_in_case(api, issues):
     assert list_ids(retrieve(api, "PROJ-124")) == [issues["PROJ-124"]]
     assert list_ids(retrieve(api, "proj-124")) == [issues["proj-124"]]
     assert set(list_ids(retrieve(api, "Proj-124"))) == {issues["PROJ-124"], issues["proj-124"]}
 
 
-def test_an_id_among_words_comes_first(api, issues):
+def test_an_id_among_words_ranks_first(api, issues):
     other = add_memory(api, "The harbour master asked about the broken crane.")
     tasks.embed_due()
     found = list_ids(retrieve(api, "what did the harbour master say of the broken crane and PROJ-123?"))
@@ -170,15 +170,15 @@ def test_an_id_among_words_comes_first(api, issues):
     assert len(found) == len(set(found))
 
 
-def test_an_id_of_another_user_is_nothing(api, issues):
+def test_an_id_of_another_user_is_not_found(api, issues):
     assert retrieve(api, "PROJ-123", user="ben") == []
 
 
-def test_an_id_is_filtered_like_everything_else(api, issues):
+def test_filters_apply_to_ids(api, issues):
     assert list_ids(retrieve(api, "PROJ-123", memory_types=["insight"])) == []
 
 
-def test_a_salesforce_id_is_the_same_in_both_its_lengths(api):
+def test_a_salesforce_id_is_found_in_both_lengths(api):
     long = add_memory(api, "Contact Ada", entity={"system": "salesforce", "id": "00130000000gcNFAAY"})
     short = add_memory(api, "Contact Ben", entity={"system": "salesforce", "id": "0031300000xYzAb"})
     assert list_ids(retrieve(api, "00130000000gcNF")) == [long]
@@ -187,10 +187,10 @@ def test_a_salesforce_id_is_the_same_in_both_its_lengths(api):
     ]
 
 
-# Order
+# Ranking
 
 
-def test_a_new_memory_stands_before_one_ten_hours_old_and_both_come(api):
+def test_a_new_memory_ranks_before_one_ten_hours_old(api):
     for kind in ("agent", "business_fact", "tool_output"):
         text = f"The ferry contract is signed, noted by {{}}. {kind}"
         old = add_memory(api, text.format("Ada"), memory_type=kind, created_at=format_time_ago(hours=10))
@@ -199,7 +199,7 @@ def test_a_new_memory_stands_before_one_ten_hours_old_and_both_come(api):
         assert list_ids(retrieve(api, "ferry contract", memory_types=[kind])) == [new, old]
 
 
-def test_what_was_given_more_relevance_stands_first(api):
+def test_a_higher_base_relevance_ranks_first(api):
     low = add_memory(api, "The ferry contract is signed, noted by Ada.", base_relevance=0.1)
     high = add_memory(api, "The ferry contract is signed, noted by Ben.", base_relevance=0.9)
     tasks.embed_due()
@@ -211,7 +211,7 @@ def add_relationship(api, start: str, finish: str, strength: float = 1.0) -> Non
     assert api.post(f"/memories/{start}/relationships", body).status_code == 201
 
 
-def test_what_is_near_in_the_graph_stands_first(api):
+def test_memories_near_an_anchor_rank_first(api):
     notes = [add_memory(api, f"The ferry contract is signed, note {number}.") for number in range(6)]
     here, between = add_memory(api, "Where the caller stands."), add_memory(api, "A memory in between.")
     add_relationship(api, notes[4], here)
@@ -226,7 +226,7 @@ def test_what_is_near_in_the_graph_stands_first(api):
     assert here not in nearness, "nearness alone is no reason to be found"
 
 
-def test_another_users_graph_brings_nobody_nearer(api, outsider):
+def test_relationships_of_another_user_do_not_count_as_near(api, outsider):
     mine = add_memory(api, "The ferry contract is signed.")
     theirs = [add_memory(api, f"Ben's memory {number}", user_id="ben") for number in range(2)]
     add_relationship(api, *theirs)
@@ -236,7 +236,7 @@ def test_another_users_graph_brings_nobody_nearer(api, outsider):
         assert (hit["memory"]["id"], hit["parts"]["nearness"]) == (mine, 0)
 
 
-def test_the_score_is_the_weighed_sum_of_its_parts(api):
+def test_the_score_is_the_weighted_sum_of_its_parts(api):
     for number in range(20):
         fields = {"created_at": format_time_ago(hours=number), "base_relevance": number / 20}
         add_memory(api, f"The ferry contract is signed, note {number}.", **fields)
@@ -255,7 +255,7 @@ def test_the_score_is_the_weighed_sum_of_its_parts(api):
 
 @pytest.fixture
 def ferries(api) -> dict[str, str]:
-    """Notes by what sets them apart."""
+    """Return the ids of notes by their differences."""
     kinds = {
         "plain": {},
         "typed": {"memory_type": "business_fact"},
@@ -273,7 +273,7 @@ def ferries(api) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("filters", "left"),
+    ("filters", "found"),
     [
         ({}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
         ({"memory_types": ["business_fact"]}, {"typed"}),
@@ -288,11 +288,11 @@ def ferries(api) -> dict[str, str]:
         ({"min_relevance": 0.05}, {"plain", "typed", "old", "tagged", "half tagged", "weak"}),
     ],
 )  # fmt: skip
-def test_filters_narrow_down_what_is_looked_for(api, ferries, filters, left):
-    assert set(list_ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in left}
+def test_filters_restrict_the_results(api, ferries, filters, found):
+    assert set(list_ids(retrieve(api, "ferry contract", **filters))) == {ferries[name] for name in found}
 
 
-def test_an_entity_told_again_is_young(api):
+def test_the_age_of_an_entity_is_measured_from_its_last_update(api):
     entity = {"system": "jira", "id": "A-1"}
     own = add_memory(api, "The ferry contract is open.", entity=entity, created_at=format_time_ago(hours=100))
     assert retrieve(api, "A-1", max_age_hours=1) == []
@@ -322,18 +322,18 @@ def test_a_filter_is_applied_before_the_limit(api):
     ],
     ids=str,
 )
-def test_what_is_not_valid_is_refused(api, body):
+def test_an_invalid_body_is_refused(api, body):
     assert is_problem(api.post("/users/ada/retrieve", body), 422)
 
 
 @pytest.mark.parametrize(
     "query", ['"', "-", "-ferry", '"ferry 250,000"', "%s %(nonsense0)s", "$", "1k", "-250000", "🐈"]
 )
-def test_no_query_is_too_odd(api, ferries, query):
+def test_odd_queries_are_no_error(api, ferries, query):
     retrieve(api, query)
 
 
-def test_what_is_excluded_stays_away(api, ferries):
+def test_excluded_words_and_phrases_are_respected(api, ferries):
     assert ferries["old"] not in list_ids(retrieve(api, "ferry contract -old"))
     assert list_ids(retrieve(api, '"signed, old"')) == [ferries["old"]]
 
@@ -342,19 +342,19 @@ def test_what_is_excluded_stays_away(api, ferries):
 
 
 @pytest.mark.parametrize("written", ["250,000", "250000", "$250,000", "250k", "$250K"])
-@pytest.mark.parametrize("asked", ["250,000", "250000", "$250,000", "250k", "€250000", "deals of 250K"])
-def test_an_amount_is_found_in_whatever_form(api, written, asked):
+@pytest.mark.parametrize("query", ["250,000", "250000", "$250,000", "250k", "€250000", "deals of 250K"])
+def test_an_amount_is_found_in_any_form(api, written, query):
     wanted = add_memory(api, f"A deal of {written} with Acme.")
     for number in (25_000, 260_000, 2_500_000, 350_000):
         add_memory(api, f"A deal of {number:,} with Acme.")
     tasks.embed_due()
-    assert list_ids(retrieve(api, asked))[0] == wanted
+    assert list_ids(retrieve(api, query))[0] == wanted
 
 
-# Use, people, trouble
+# Accesses, permissions, failures
 
 
-def test_each_that_is_returned_is_counted_once(api, ferries):
+def test_each_result_is_counted_once(api, ferries):
     found = list_ids(retrieve(api, "ferry contract", limit=2))
     assert set(map(str, Memory.objects.filter(access_count=1).values_list("pk", flat=True))) == set(found)
     assert Memory.objects.filter(access_count=0).count() == 5
@@ -366,30 +366,30 @@ def test_a_retry_with_the_same_key_counts_once(api, ferries):
     assert set(Memory.objects.filter(user_id="ada").values_list("access_count", flat=True)) == {1}
 
 
-def test_a_user_id_may_hold_slashes(api):
+def test_a_user_id_may_contain_slashes(api):
     own = add_memory(api, "The ferry contract is signed.", user_id="acme/ada")
     assert list_ids(retrieve(api, "ferry contract", user="acme/ada")) == [own]
     assert api.get("/users/acme/ada").status_code == 200
 
 
-def test_an_outsider_neither_sees_nor_counts_ours(outsider, issues, ferries):
+def test_another_namespace_is_neither_searched_nor_counted(outsider, issues, ferries):
     before = fingerprint_tables()
     assert retrieve(outsider, "ferry contract PROJ-123") == []
     assert fingerprint_tables() == before
 
 
-def test_a_reader_may_not_be_counted(reader, ferries):
+def test_retrieval_requires_write_access(reader, ferries):
     assert is_problem(reader.post("/users/ada/retrieve", {"query": "ferry"}), 403)
 
 
-def test_it_takes_three_statements_after_authentication(api, ferries, takes):
+def test_retrieval_takes_three_statements_after_authentication(api, ferries, takes):
     with takes(3):
         assert len(retrieve(api, "ferry contract")) == 6
     with takes(3):
         retrieve(api, "ferry contract", near=[ferries["old"]], min_relevance=0.1, excluded_tags=["x"])
 
 
-def test_without_the_embedder_it_answers_from_the_words(api, ferries, embedder):
+def test_without_the_embedder_retrieval_searches_words_only(api, ferries, embedder):
     embedder("Away")
     answer = api.post("/users/ada/retrieve", {"query": "ferry contract"}).json()
     assert (len(answer["results"]), answer["degraded"]) == (6, True)
@@ -402,7 +402,7 @@ def test_a_memory_that_is_not_embedded_yet_is_found_by_its_words(api, ferries):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writers_and_readers_at_once_lose_nothing(api):
+def test_concurrent_writes_and_retrievals_succeed(api):
     def write(writer: int) -> list[int]:
         return [
             api.post("/memories", {"content": f"Ferry note {number} of writer {writer}.", "user_id": "ada"}).status_code

@@ -1,4 +1,4 @@
-"""Forgetting what has grown old, and lowering what served a finished task."""
+"""Deleting old memories, and lowering the relevance of those of a finished task."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ def finish_task(api, **task: str) -> int:
 
 @pytest.fixture
 def old(api) -> dict[str, str]:
-    """Memories a hundred hours old, and some that are not, by what sets them apart."""
+    """Return the ids of memories about a hundred hours old, by their differences."""
     kinds = {
         "plain": {},
         "state": {"memory_type": "temporary_state"},
@@ -49,7 +49,7 @@ def load_contents() -> set[str]:
     return set(Memory.objects.values_list("content", flat=True))
 
 
-def test_what_is_old_goes_and_the_rest_stays(api, old):
+def test_old_memories_are_deleted_and_others_stay(api, old):
     assert forget_memories(api, 100) == {"matched": 4, "deleted": 4}
     assert set(old) - load_contents() == {"plain", "state", "knowledge", "not important"}
     assert forget_memories(api, 100) == {"matched": 0, "deleted": 0}
@@ -61,29 +61,29 @@ def test_a_dry_run_only_counts(api, old):
     assert fingerprint_tables() == before
 
 
-def test_only_the_named_types_go(api, old):
+def test_only_the_given_types_are_deleted(api, old):
     assert forget_memories(api, 100, memory_types=["business_fact"]) == {"matched": 1, "deleted": 1}
     assert set(old) - load_contents() == {"knowledge"}
     assert forget_memories(api, 100, memory_types=["temporary_state", "insight"])["deleted"] == 1
 
 
-def test_nothing_old_is_nothing_forgotten(api, old):
+def test_nothing_is_deleted_when_nothing_is_old(api, old):
     assert forget_memories(api, 1000) == {"matched": 0, "deleted": 0}
 
 
-def test_age_counts_from_when_it_was_last_told(api):
+def test_age_is_measured_from_the_last_update(api):
     entity = {"system": "jira", "id": "A-1"}
     api.add("an issue", user_id="ada", entity=entity, created_at=format_time_ago(hours=101))
-    api.add("an issue told again", user_id="ada", entity=entity)
+    api.add("an updated issue", user_id="ada", entity=entity)
     assert forget_memories(api, 100)["deleted"] == 0
 
 
 @pytest.mark.parametrize("body", [{}, {"older_than_hours": -1}, {"older_than_hours": 1e9}, {"older_than_hours": "1"}])
-def test_forgetting_needs_an_age(api, old, body):
+def test_forgetting_requires_a_valid_age(api, old, body):
     assert is_problem(api.post("/users/ada/forget", body), 422)
 
 
-def test_an_outsider_forgets_nothing_of_ours(outsider, old):
+def test_another_namespace_is_not_forgotten(outsider, old):
     before = fingerprint_tables()
     assert forget_memories(outsider, 0) == {"matched": 0, "deleted": 0}
     assert fingerprint_tables() == before
@@ -94,7 +94,7 @@ TASK_LABELS = {"session_id": "monday", "workflow_id": "w", "user_id": "ada"}
 
 @pytest.fixture
 def task(api) -> dict[str, str]:
-    """Memories of one task and others, by what they are."""
+    """Return the ids of memories of one task and of others, by their differences."""
     kinds = {
         "selection": {"memory_type": "user_selection"},
         "result": {"memory_type": "search_result", "base_relevance": 0.8},
@@ -112,7 +112,7 @@ def load_lowered_relevances() -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("named", "lowered"),
+    ("body", "lowered"),
     [
         ({"session_id": "monday"}, {"selection": 0.5, "result": 0.4}),
         ({"workflow_id": "w"}, {"selection": 0.5, "result": 0.4, "state": 0.5}),
@@ -121,19 +121,19 @@ def load_lowered_relevances() -> dict[str, float]:
     ],
     ids=str,
 )
-def test_what_served_the_task_is_worth_half(api, task, named, lowered):
-    assert finish_task(api, **named) == len([value for value in lowered.values() if value != 0.8])
+def test_the_relevance_of_a_tasks_memories_is_halved(api, task, body, lowered):
+    assert finish_task(api, **body) == len([value for value in lowered.values() if value != 0.8])
     assert load_lowered_relevances() == lowered
 
 
-def test_finishing_changes_nothing_else(api, task):
+def test_finishing_changes_only_the_base_relevance(api, task):
     kept = [field.name for field in Memory._meta.fields if field.name != "base_relevance"]
     before = list(Memory.objects.order_by("pk").values(*kept))
     finish_task(api, workflow_id="w")
     assert list(Memory.objects.order_by("pk").values(*kept)) == before
 
 
-def test_finished_over_and_over_it_stays_above_nothing(api, task):
+def test_repeated_finishing_does_not_go_far_below_the_minimum(api, task):
     for _ in range(20):
         finish_task(api, workflow_id="w")
     assert all(0.02 < value <= 0.05 for value in load_lowered_relevances().values())
@@ -147,18 +147,18 @@ def test_a_retry_with_the_same_key_lowers_once(api, task):
 
 
 @pytest.mark.parametrize("body", [{}, {"session_id": ""}, {"session_id": None}, {"session_id": "a", "x": 1}])
-def test_a_task_must_be_named(api, body):
+def test_a_task_requires_a_session_or_a_workflow(api, body):
     assert is_problem(api.post("/users/ada/finish-task", body), 422)
 
 
-def test_both_take_one_statement(api, task, old, takes):
+def test_forgetting_and_finishing_take_one_statement_each(api, task, old, takes):
     with takes(1):
         finish_task(api, workflow_id="w")
     with takes(1):
         forget_memories(api, 100)
 
 
-def test_an_outsider_lowers_nothing_of_ours(outsider, task):
+def test_another_namespace_is_not_lowered(outsider, task):
     before = fingerprint_tables()
     assert finish_task(outsider, workflow_id="w") == 0
     assert fingerprint_tables() == before

@@ -1,4 +1,4 @@
-"""What a tool gave is kept whatever it is, and the entities in it are taken out and joined."""
+"""Tool results are stored whatever they contain, and their entities are extracted and related."""
 
 import json
 
@@ -57,7 +57,7 @@ def index_entities(answer: dict) -> dict[str, dict]:
 
 
 def load_relationships() -> set[tuple[str, str, str]]:
-    """Every relationship, by the entity's id or the tool's name of both ends."""
+    """Return (start, type, finish) of every relationship; an end is an entity id or a tool name."""
     ends = ("entity_id", "source_system")
     rows = Relationship.objects.values_list(
         "type", *(f"{end}__{name}" for end in ("from_memory", "to_memory") for name in ends)
@@ -68,7 +68,7 @@ def load_relationships() -> set[tuple[str, str, str]]:
 # The result
 
 
-def test_the_result_is_kept_as_a_memory(api):
+def test_a_result_is_stored_as_a_memory(api):
     answer = add_tool_result(
         api, {"found": 3, "text": "harbour"}, session_id="s", tags=["t"], metadata={"a": 1}, importance=4
     )
@@ -83,12 +83,12 @@ def test_the_result_is_kept_as_a_memory(api):
     assert api.search("harbour", mode="text")["results"][0]["memory"]["id"] == memory["id"]
 
 
-def test_a_summary_of_the_callers_own_is_used(api):
+def test_a_given_summary_is_used(api):
     assert add_tool_result(api, {"a": 1}, summary="Three ferries.")["memory"]["summary"] == "Three ferries."
 
 
 @pytest.mark.parametrize("result", [None, True, 0, 1.5, "text", [], [1, "two", None], {}, ""], ids=repr)
-def test_any_json_will_do(api, result):
+def test_any_json_is_accepted(api, result):
     answer = add_tool_result(api, result)
     assert answer["memory"]["data"] == (result if isinstance(result, dict) else {"result": result})
     assert answer["truncated"] is False
@@ -99,7 +99,7 @@ def test_the_same_result_of_the_same_tool_is_one_memory(api):
     assert first == again != other
 
 
-def test_long_results_that_begin_alike_are_two_memories(api):
+def test_long_results_with_the_same_beginning_are_two_memories(api):
     results = [{"rows": ["x" * 5000, number]} for number in range(2)]
     assert len({add_tool_result(api, result)["memory"]["id"] for result in results}) == 2
 
@@ -117,7 +117,7 @@ def test_long_results_that_begin_alike_are_two_memories(api):
     ],
     ids=["70 kB", "300 keys", "5,000 rows", "1 MB of text", "200 levels", "60,000 huge numbers", "40,000 escapes"],
 )
-def test_what_is_too_large_is_kept_as_the_beginning_of_a_text(api, result):
+def test_a_result_that_is_too_large_is_stored_as_truncated_text(api, result):
     answer = add_tool_result(api, result)
     data = answer["memory"]["data"]
     assert answer["truncated"] is data["truncated"] is True
@@ -125,7 +125,7 @@ def test_what_is_too_large_is_kept_as_the_beginning_of_a_text(api, result):
     assert data["characters"] >= len(data["text"])
 
 
-def test_entities_beyond_the_text_that_is_kept_are_found_all_the_same(api):
+def test_entities_of_a_truncated_result_are_found(api):
     answer = add_tool_result(api, {"rows": ["x" * 100_000, {"deep": [[{"record": DEAL}]]}]})
     assert answer["truncated"] is True
     assert set(index_entities(answer)) == {DEAL_ID}
@@ -135,12 +135,10 @@ RAW_BODIES = UNSTORABLE_VALUES | UNUSUAL_VALUES | {"900 levels": '{"a":' * 900 +
 
 
 @pytest.mark.parametrize("what", RAW_BODIES)
-def test_a_broken_result_is_kept_as_far_as_it_can_be(api, what):
-    """What no other field accepts is a result like any other; only what is not JSON is refused."""
-    for result in (
-        RAW_BODIES[what],
-        f'{{"Id": {RAW_BODIES[what]}, "key": {RAW_BODIES[what]}, "sys_id": {RAW_BODIES[what]}, "fields": {RAW_BODIES[what]}}}',
-    ):
+def test_a_result_with_unstorable_values_is_stored(api, what):
+    """Values that no other field accepts are valid in a result; only what is not JSON is refused."""
+    value = RAW_BODIES[what]
+    for result in (value, f'{{"Id": {value}, "key": {value}, "sys_id": {value}, "fields": {value}}}'):
         raw = f'{{"agent_id": "crm", "tool": "t", "result": {result}}}'
         response = api.raw("POST", "/tool-results", raw.encode("utf-8", "surrogatepass"))
         assert response.status_code == 201, f"{what}: {response.content[:300]}"
@@ -150,7 +148,7 @@ def test_a_broken_result_is_kept_as_far_as_it_can_be(api, what):
 @pytest.mark.parametrize(
     "body", [{}, {"result": 1}, {"agent_id": "a", "tool": "t"}, {"agent_id": "", "tool": "t", "result": 1}]
 )
-def test_who_gave_it_must_be_said(api, body):
+def test_the_agent_the_tool_and_the_result_are_required(api, body):
     assert is_problem(api.post("/tool-results", body), 422)
     assert not Memory.objects.exists()
 
@@ -175,7 +173,7 @@ def test_a_salesforce_record_becomes_an_entity(api):
      ("00T", "Task"), ("00U", "Event"), ("701", "Campaign"), ("a0x", "CustomObject")],
 )  # fmt: skip
 @pytest.mark.parametrize("rest", ["Hs00001AbCdE", "Hs00001AbCdEIAV"])
-def test_the_beginning_of_an_id_tells_its_type(prefix, kind, rest):
+def test_the_prefix_of_a_salesforce_id_is_its_type(prefix, kind, rest):
     [entity] = extract_entities([{"Id": prefix + rest}]).values()
     assert (entity.key, entity.type) == (("salesforce", prefix + rest), kind)
 
@@ -187,11 +185,11 @@ def test_the_beginning_of_an_id_tells_its_type(prefix, kind, rest):
      {"sys_id": "A" * 32}, {"sys_id": "a" * 31}, {"number": "INC12"}, {"number": 10023}, {"name": "Acme"}],
     ids=str,
 )  # fmt: skip
-def test_what_does_not_look_like_a_record_is_none(record):
+def test_other_objects_are_no_entities(record):
     assert extract_entities([record]) == {}
 
 
-def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
+def test_a_jira_issue_becomes_an_entity_with_relationships(api):
     answer = add_tool_result(api, {"issues": [ISSUE]})
     found = index_entities(answer)
     assert set(found) == {"PROJ-123", "PROJ", "PROJ-1", "PROJ-124"}
@@ -219,12 +217,12 @@ def test_a_jira_issue_becomes_an_entity_with_what_it_hangs_together_with(api):
     ]
 
 
-def test_a_flat_jira_issue_is_one_too():
+def test_a_flat_jira_issue_is_an_entity():
     [issue] = extract_entities({"key": "PROJ-5", "summary": "Flat", "status": "Open", "parent": "PROJ-1"}).values()
     assert (issue.name, issue.fields["status"], issue.links[0].end) == ("Flat", "Open", ("jira", "PROJ-1"))
 
 
-def test_a_servicenow_record_becomes_an_entity_that_waits_for_its_people(api):
+def test_a_servicenow_record_becomes_an_entity_with_pending_relationships(api):
     answer = add_tool_result(api, {"result": [INCIDENT, {"number": "KB0000123", "title": "How to mail"}]})
     found = index_entities(answer)
     assert found[SYS]["entity"] == {"system": "servicenow", "id": SYS, "type": "incident", "name": "No mail"}
@@ -239,13 +237,13 @@ def test_a_servicenow_record_becomes_an_entity_that_waits_for_its_people(api):
 
 
 @pytest.mark.parametrize("prefix", ["INC", "CHG", "PRB", "REQ", "RITM", "TASK", "KB"])
-def test_a_number_tells_the_type(prefix):
+def test_the_prefix_of_a_servicenow_number_is_its_type(prefix):
     [entity] = extract_entities({"number": f"{prefix}0010001"}).values()
     assert entity.key == ("servicenow", f"{prefix}0010001")
     assert entity.type != "record"
 
 
-def test_an_entity_that_comes_later_is_joined_then_whichever_way_it_comes(api):
+def test_an_entity_that_is_stored_later_resolves_the_relationship(api):
     add_tool_result(api, [DEAL])
     assert (
         "belongs_to" not in {kind for _, kind, _ in load_relationships()}
@@ -255,7 +253,7 @@ def test_an_entity_that_comes_later_is_joined_then_whichever_way_it_comes(api):
     assert not PendingRelationship.objects.exists()
 
 
-def test_an_entity_that_is_there_already_is_joined_at_once(api):
+def test_a_stored_entity_is_related_at_once(api):
     add_tool_result(api, [ACCOUNT])
     add_tool_result(api, [DEAL])
     assert (DEAL_ID, "belongs_to", ACCOUNT_ID) in load_relationships()
@@ -273,7 +271,7 @@ def test_contacts_and_cases_belong_to_accounts_and_contacts(api):
     }
 
 
-def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(api):
+def test_an_entity_in_another_result_is_merged_and_loses_no_field(api):
     first = index_entities(add_tool_result(api, [ACCOUNT]))[ACCOUNT_ID]
     again = index_entities(add_tool_result(api, {"x": {"Id": ACCOUNT_ID, "Phone": "123"}}))[ACCOUNT_ID]
     assert (again["id"], again["update_count"]) == (first["id"], 1)
@@ -286,21 +284,21 @@ def test_an_entity_told_again_is_merged_and_a_bare_mention_takes_nothing_away(ap
     assert "Ferries" in again["content"] and "123" in again["content"]
 
 
-def test_a_change_of_one_field_keeps_the_heading_and_stands_in_the_summary(api):
+def test_a_changed_field_is_in_the_summary_and_the_heading_stays(api):
     add_tool_result(
         api, {"records": [{**DEAL, "OwnerId": "005Hs00001OwnerIAV", "CloseDate": "2026-12-01", "Stage": "Open"}]}
     )
-    told = index_entities(add_tool_result(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
-    assert told["content"].startswith(f"Opportunity Big (salesforce {DEAL_ID})")
-    assert "Stage Closed Won" in told["summary"]
+    updated = index_entities(add_tool_result(api, {"Id": DEAL_ID, "Stage": "Closed Won"}))[DEAL_ID]
+    assert updated["content"].startswith(f"Opportunity Big (salesforce {DEAL_ID})")
+    assert "Stage Closed Won" in updated["summary"]
     add_tool_result(api, ISSUE)
     bare = {"key": "PROJ-123", "fields": {"status": {"name": "Done"}}}
-    told = index_entities(add_tool_result(api, bare))["PROJ-123"]
-    assert (told["entity"]["type"], told["entity"]["name"]) == ("Bug", "The crane is broken")
-    assert told["summary"].startswith("Bug The crane is broken: status Done")
+    updated = index_entities(add_tool_result(api, bare))["PROJ-123"]
+    assert (updated["entity"]["type"], updated["entity"]["name"]) == ("Bug", "The crane is broken")
+    assert updated["summary"].startswith("Bug The crane is broken: status Done")
 
 
-def test_a_jira_description_in_paragraphs_is_kept_and_read(api):
+def test_a_jira_description_is_stored_as_text(api):
     text = [
         {"type": "text", "text": "Customers ask"},
         {"type": "text", "text": "for darkness.", "marks": [{"type": "em"}]},
@@ -315,26 +313,26 @@ def test_a_jira_description_in_paragraphs_is_kept_and_read(api):
     assert index_entities(answer)["WEB-3"]["data"]["entity_data"]["description"] == "Customers ask for darkness."
 
 
-def test_the_answer_to_a_change_is_not_about_its_errors(api):
+def test_the_response_to_a_change_is_summarised_without_its_errors(api):
     answer = add_tool_result(api, {"id": DEAL_ID, "success": True, "errors": []})
     assert "0 results" not in answer["memory"]["summary"]
     assert index_entities(answer)[DEAL_ID]["data"]["entity_data"] == {"Id": DEAL_ID}
 
 
-def test_telling_all_of_it_again_makes_nothing_new(api):
+def test_the_same_result_again_creates_nothing(api):
     add_tool_result(api, [DEAL, ISSUE, INCIDENT])
     before = (Memory.objects.count(), load_relationships(), PendingRelationship.objects.count())
     add_tool_result(api, [DEAL, ISSUE, INCIDENT])
     assert (Memory.objects.count(), load_relationships(), PendingRelationship.objects.count()) == before
 
 
-def test_an_entity_that_stands_in_a_result_twice_is_one(api):
+def test_an_entity_that_occurs_twice_in_a_result_is_merged(api):
     answer = add_tool_result(api, [{"Id": ACCOUNT_ID, "Phone": "1"}, {"a": {"Id": ACCOUNT_ID, "Name": "Acme"}}])
     [account] = answer["entities"]
     assert account["data"]["entity_data"] == {"Id": ACCOUNT_ID, "Phone": "1", "Name": "Acme"}
 
 
-def test_an_entity_of_another_user_is_another_one(api):
+def test_entities_are_separate_by_user(api):
     mine, theirs = (
         add_tool_result(api, [ACCOUNT])["entities"],
         add_tool_result(api, [ACCOUNT], user_id="ben")["entities"],
@@ -343,21 +341,21 @@ def test_an_entity_of_another_user_is_another_one(api):
     assert len({each["id"] for each in [*mine, *theirs, *nobodys]}) == 4
 
 
-def test_json_inside_a_text_is_read_too():
+def test_json_inside_a_text_is_parsed():
     result = {"content": [{"type": "text", "text": json.dumps({"records": [json.dumps(DEAL)]})}]}
     assert set(extract_entities(result)) == {("salesforce", DEAL_ID)}
 
 
-def test_an_entity_that_names_itself_as_its_parent_is_no_error(api):
+def test_an_entity_is_not_related_to_itself(api):
     add_tool_result(api, [{"Id": ACCOUNT_ID, "ParentId": ACCOUNT_ID, "AccountId": ACCOUNT_ID}])
     assert load_relationships() == {("search", "produces", ACCOUNT_ID)}
 
 
-def test_two_hundred_entities_are_taken_and_no_more(api, takes):
+def test_at_most_two_hundred_entities_are_stored(api, takes):
     many = [{**DEAL, "Id": f"006Hs00001{number:05d}IAV", "Name": f"Deal {number}"} for number in range(300)]
     with takes(10):
         assert len(add_tool_result(api, many)["entities"]) == MAX_ENTITIES == 200
-    with takes(9):  # nothing has to wait
+    with takes(9):  # nothing is pending
         add_tool_result(api, [DEAL, ACCOUNT])
     with takes(6):
         add_tool_result(api, {"nothing": "here"})
@@ -380,7 +378,7 @@ RESULTS = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(RESULTS)
-def test_whatever_comes_entities_are_labels_and_plain_values(result):
+def test_entities_of_random_results_have_labels_and_scalars(result):
     for (system, own), entity in extract_entities(result).items():
         assert system in ("salesforce", "jira", "servicenow") and 0 < len(own) <= 255
         assert isinstance(entity.type, str) and (entity.name is None or 0 < len(entity.name) <= 255)
@@ -390,7 +388,7 @@ def test_whatever_comes_entities_are_labels_and_plain_values(result):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RESULTS)
-def test_whatever_comes_is_kept(api, result):
+def test_random_results_are_stored(api, result):
     try:
         body = json.dumps({"user_id": "ada", "agent_id": "a", "tool": "t", "result": result}, allow_nan=False)
     except ValueError:
@@ -401,7 +399,7 @@ def test_whatever_comes_is_kept(api, result):
     assert conforms_to_any(response.json(), operation.answers["201"])
 
 
-def test_an_outsider_reaches_nothing_of_ours(namespace, api, outsider):
+def test_another_namespace_is_not_changed(namespace, api, outsider):
     add_tool_result(api, [DEAL])
     before = fingerprint_tables(namespace.pk)
     add_tool_result(outsider, [ACCOUNT])

@@ -1,4 +1,4 @@
-"""The console's pages of users: who is listed, and one user's graph, drawn."""
+"""The console's pages of users: the list, and the page of one user with the graph."""
 
 import re
 from html import unescape
@@ -10,22 +10,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from memories.graph import analysis
+from memories.graph import analysis, analysis_cache
 from memories.graph.models import Relationship
 from memories.models import Memory
 from memories.users.admin.users import PER_PAGE
 from memories.users.statistics import refresh_statistics_view
+from memory_site.core.caches import clear_all_caches
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
 LIST_URL, USER_URL = "/admin/graph/usertotal/", "/admin/graph/usertotal/user/"
 HOSTILE_TEXT = "</title></svg><script>alert('1')</script> \"&amp;"
-
-
-@pytest.fixture(autouse=True)
-def nothing_known():
-    analysis._cache.clear()
 
 
 def create_memories(namespace: Namespace, *contents: str, user: str = "ada", **fields: object) -> list[Memory]:
@@ -40,7 +36,7 @@ def create_relationships(start: Memory, *finishes: Memory, kind: str = "relates_
 
 @pytest.fixture
 def star(namespace) -> list[Memory]:
-    """A hub and five leaves of Ada's."""
+    """Return a hub and five leaves of the user ada."""
     memories = create_memories(namespace, "the hub", *(f"leaf {n}" for n in range(5)))
     create_relationships(memories[0], *memories[1:])
     return memories
@@ -53,13 +49,13 @@ def fetch_user_page(console, namespace: Namespace, user: str = "ada", **more: st
 
 
 def parse_graph_svg(response) -> ElementTree.Element:
-    """The picture, which must be well-formed."""
+    """Return the graph, which must be well-formed XML."""
     [svg] = re.findall(r'<svg class="graph-picture".*?</svg>', response.content.decode(), re.DOTALL)
     return ElementTree.fromstring(svg)
 
 
 def list_svg_titles(svg: ElementTree.Element, kind: str) -> list[str]:
-    """What one is told who points at circles or paths."""
+    """List the tooltips of circles or paths."""
     return [each.findtext("title") for each in svg.iter(kind) if each.find("title") is not None]
 
 
@@ -67,13 +63,13 @@ def list_user_names(response) -> list[str]:
     return [unescape(each) for each in re.findall(r'class="spoken-name underline">([^<]*)<', response.content.decode())]
 
 
-def test_the_side_bar_leads_to_the_list(console):
+def test_the_side_bar_links_to_the_list(console):
     page = console.get("/admin/").content.decode()
     assert f'href="{LIST_URL}"' in page
     assert "Users’ memory" in page
 
 
-def test_the_list_tells_what_each_user_has(console, namespace, elsewhere, star):
+def test_the_list_shows_totals_and_statistics(console, namespace, elsewhere, star):
     create_memories(elsewhere, "tea", user="ben", memory_type="insight", entity_system="crm", entity_id="1")
     refresh_statistics_view()
     [ada, ben] = console.get(LIST_URL).context["table"]["rows"]
@@ -82,34 +78,32 @@ def test_the_list_tells_what_each_user_has(console, namespace, elsewhere, star):
     assert f"{star[0].created_at:%Y-%m-%d}" in ada[6]
 
 
-def test_who_came_after_the_last_refresh_is_listed_with_totals(console, namespace, star):
+def test_a_user_without_statistics_is_listed_with_totals(console, namespace, star):
     [ada] = console.get(LIST_URL).context["table"]["rows"]
     assert ada[2:] == ["6", "5", *["-"] * 4]
 
 
-def test_the_list_is_narrowed_by_namespace_and_by_how_an_id_begins(console, namespace, elsewhere):
+def test_the_list_filters_by_namespace_and_prefix_of_the_user_id(console, namespace, elsewhere):
     for space, user in ((namespace, "ada"), (namespace, "ben"), (elsewhere, "adam")):
         create_memories(space, "tea", user=user)
     assert list_user_names(console.get(LIST_URL)) == ["ada", "ben", "adam"]
     assert list_user_names(console.get(LIST_URL, {"q": "ad"})) == ["ada", "adam"]
     assert list_user_names(console.get(LIST_URL, {"q": "ad", "namespace": namespace.pk})) == ["ada"]
-    assert "Nobody here is known by that." in console.get(LIST_URL, {"q": "a_"}).content.decode()
+    assert "No user matches." in console.get(LIST_URL, {"q": "a_"}).content.decode()
 
 
-def test_an_empty_list_says_how_it_fills(console):
-    assert "Nothing is remembered of any user yet" in console.get(LIST_URL).content.decode()
+def test_an_empty_list_is_explained(console):
+    assert "No memory names a user yet" in console.get(LIST_URL).content.decode()
 
 
-def test_who_has_nothing_left_is_not_listed(console, namespace, star):
+def test_a_user_without_memories_is_not_listed(console, namespace, star):
     Memory.objects.all().delete()
     assert list_user_names(console.get(LIST_URL)) == []
 
 
-def test_the_list_has_pages_and_takes_no_more_statements_for_more_users(console, namespace):
+def test_the_list_is_paginated_with_a_constant_number_of_statements(console, namespace):
     create_memories(namespace, "tea", user="user 000")
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
+    with CaptureQueriesContext(connection) as few:
         console.get(LIST_URL)
     for n in range(1, PER_PAGE + 1):
         create_memories(namespace, "tea", user=f"user {n:03}")
@@ -117,12 +111,12 @@ def test_the_list_has_pages_and_takes_no_more_statements_for_more_users(console,
         first = console.get(LIST_URL)
     assert len(many) == len(few)
     assert len(list_user_names(first)) == PER_PAGE
-    assert list_user_names(console.get(f"{LIST_URL}?{first.context['later']}")) == [f"user {PER_PAGE:03}"]
-    assert first.context["earlier"] is False
+    assert list_user_names(console.get(f"{LIST_URL}?{first.context['next_page']}")) == [f"user {PER_PAGE:03}"]
+    assert first.context["previous_page"] is False
     assert list_user_names(console.get(LIST_URL, {"page": "x"})) == list_user_names(first)
 
 
-def test_the_page_draws_memories_and_relationships_with_their_names(console, namespace, star):
+def test_the_graph_has_a_title_for_each_memory_and_relationship(console, namespace, star):
     create_relationships(star[1], star[2], kind="contradicts")
     svg = parse_graph_svg(fetch_user_page(console, namespace))
     assert sorted(each.split("\n")[0] for each in list_svg_titles(svg, "circle")) == sorted(
@@ -134,7 +128,7 @@ def test_the_page_draws_memories_and_relationships_with_their_names(console, nam
     assert "the hub" in [text.text for text in svg.iter("text")]
 
 
-def test_the_more_central_a_memory_the_larger_its_circle(console, namespace, star):
+def test_the_circle_of_a_central_memory_is_larger(console, namespace, star):
     circles = {
         each.findtext("title").split("\n")[0]: float(each.get("r"))
         for each in parse_graph_svg(fetch_user_page(console, namespace)).iter("circle")
@@ -143,7 +137,7 @@ def test_the_more_central_a_memory_the_larger_its_circle(console, namespace, sta
     assert circles["the hub"] > circles["leaf 0"] > 0
 
 
-def test_a_circle_leads_to_its_memory(console, namespace, star):
+def test_a_circle_links_to_its_memory(console, namespace, star):
     links = {
         each.find("circle/title").text.split("\n")[0]: each.get("href")
         for each in parse_graph_svg(fetch_user_page(console, namespace)).iter("a")
@@ -152,7 +146,7 @@ def test_a_circle_leads_to_its_memory(console, namespace, star):
     assert console.get(links["the hub"]).status_code == 200
 
 
-def test_texts_are_escaped_in_the_picture_and_around_it(console, namespace):
+def test_texts_are_escaped_in_the_graph_and_on_the_page(console, namespace):
     memories = create_memories(namespace, HOSTILE_TEXT, "tea", user=HOSTILE_TEXT, entity_type=HOSTILE_TEXT)
     create_relationships(*memories)
     page = fetch_user_page(console, namespace, HOSTILE_TEXT)
@@ -162,7 +156,7 @@ def test_texts_are_escaped_in_the_picture_and_around_it(console, namespace):
         assert "<script>alert" not in response.content.decode()
 
 
-def test_nothing_of_other_users_and_namespaces_is_drawn(console, namespace, elsewhere, star):
+def test_other_users_and_namespaces_are_not_drawn(console, namespace, elsewhere, star):
     for other in (
         create_memories(namespace, "kumquat", "durian", user="ben"),
         create_memories(elsewhere, "kumquat", "durian"),
@@ -174,20 +168,20 @@ def test_nothing_of_other_users_and_namespaces_is_drawn(console, namespace, else
     assert "durian" not in page
 
 
-def test_at_most_so_many_are_drawn_and_the_page_says_how_many_are_not(console, namespace, star, monkeypatch):
+def test_the_number_of_drawn_memories_is_bounded_and_shown(console, namespace, star, monkeypatch):
     create_memories(namespace, "apart")
     assert (
-        "Every connected memory is drawn. 1 more has no relationship."
+        "All connected memories are drawn. 1 more has no relationship."
         in fetch_user_page(console, namespace).content.decode()
     )
     monkeypatch.setattr(analysis, "MAX_CENTRAL", 4)
-    analysis._cache.clear()
+    clear_all_caches()
     response = fetch_user_page(console, namespace)
     assert len(list_svg_titles(parse_graph_svg(response), "circle")) == 4
-    assert "Drawn are the 4 most central of 6 connected memories." in response.content.decode()
+    assert "The 4 most central of 6 connected memories are drawn." in response.content.decode()
 
 
-def test_central_memories_clusters_bridges_and_connectors_are_told_in_words(console, namespace, star):
+def test_central_memories_clusters_bridges_and_connectors_are_listed(console, namespace, star):
     found = fetch_user_page(console, namespace).context
     assert "the hub" in found["central"][0][0]
     assert [size for _, _, size in found["clusters"]] == ["6"]
@@ -195,7 +189,7 @@ def test_central_memories_clusters_bridges_and_connectors_are_told_in_words(cons
     assert "the hub" in found["connectors"][0][0]
 
 
-def test_entities_are_narrowed_by_system(console, namespace):
+def test_entities_are_filtered_by_system(console, namespace):
     for system in ("jira", "salesforce"):
         create_memories(
             namespace, system, entity_system=system, entity_id=f"{system}-1", entity_name=f"the {system} one"
@@ -206,37 +200,35 @@ def test_entities_are_narrowed_by_system(console, namespace):
     assert [(name, n) for name, n, *_ in one.context["systems"]] == [("jira", "1"), ("salesforce", "1")]
 
 
-def test_relationships_lead_to_their_pages(console, namespace, star):
+def test_relationships_link_to_their_pages(console, namespace, star):
     page = fetch_user_page(console, namespace)
     assert len(page.context["relationships"]) == 5
     assert console.get(page.context["relationships"][0][2]).status_code == 200
 
 
-def test_types_lead_to_the_memories_they_count(console, namespace, star):
+def test_types_link_to_their_memories(console, namespace, star):
     refresh_statistics_view()
     [(kind, n, link)] = fetch_user_page(console, namespace).context["types"]
     assert (kind, n) == ("agent", "6")
     assert len(console.get(link).context["cl"].result_list) == 6
 
 
-def test_a_user_without_relationships_and_one_with_too_many_are_told_why_nothing_is_drawn(
-    console, namespace, monkeypatch
-):
+def test_the_page_says_why_no_graph_is_drawn(console, namespace, monkeypatch):
     create_memories(namespace, "tea", "coffee", user="ben")
-    assert "None of these memories is related" in fetch_user_page(console, namespace, "ben").content.decode()
+    assert "No two of these memories are related" in fetch_user_page(console, namespace, "ben").content.decode()
     monkeypatch.setattr(analysis, "MAX_GRAPH_MEMORIES", 1)
     assert "too large to be analysed" in fetch_user_page(console, namespace, "ben").content.decode()
 
 
-def test_when_too_many_are_worked_out_the_page_says_so(console, namespace, star, monkeypatch):
-    monkeypatch.setattr(analysis, "ANALYSIS_WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(analysis, "_running", {(0, "ben"), (0, "cem")})
-    page = fetch_user_page(console, namespace).content.decode()
-    assert "are being worked out; ask again" in page
+def test_the_page_says_when_too_many_graphs_are_being_analysed(console, namespace, star, monkeypatch):
+    monkeypatch.setattr(analysis_cache, "MAX_WAIT_SECONDS", 0.1)
+    with analysis_cache.COMPUTATION:
+        page = fetch_user_page(console, namespace).content.decode()
+    assert "are being analysed. Ask again" in page
     assert "leaf 0" in page
 
 
-def test_the_page_takes_no_more_statements_for_more_memories(console, namespace, star):
+def test_the_page_takes_a_constant_number_of_statements(console, namespace, star):
     fetch_user_page(console, namespace)
     with CaptureQueriesContext(connection) as few:
         fetch_user_page(console, namespace)
@@ -244,20 +236,20 @@ def test_the_page_takes_no_more_statements_for_more_memories(console, namespace,
     create_relationships(star[0], *more)
     with CaptureQueriesContext(connection) as many:
         fetch_user_page(console, namespace)
-    assert len(many) == len(few) + 2  # the state when it is its turn, and the relationships themselves, once
+    assert len(many) == len(few) + 2  # the state before the computation, and the relationships
     assert len(few) <= 14
 
 
 @pytest.mark.parametrize(
-    "asked", [{}, {"user": "ada"}, {"namespace": "x", "user": "ada"}, {"user": "\0"}, {"user": "nobody"}]
+    "query", [{}, {"user": "ada"}, {"namespace": "x", "user": "ada"}, {"user": "\0"}, {"user": "nobody"}]
 )
-def test_who_is_not_known_leads_back_to_the_list(console, namespace, star, asked):
-    response = console.get(USER_URL, asked | ({"namespace": namespace.pk} if asked.get("user") == "nobody" else {}))
+def test_an_unknown_user_redirects_to_the_list(console, namespace, star, query):
+    response = console.get(USER_URL, query | ({"namespace": namespace.pk} if query.get("user") == "nobody" else {}))
     assert (response.status_code, response["Location"]) == (302, LIST_URL)
     assert "Nothing is known of this user." in console.get(LIST_URL).content.decode()
 
 
-def test_only_who_may_see_memories_sees_these_pages(client, django_user_model, namespace, star):
+def test_the_pages_require_permission_to_view_memories(client, django_user_model, namespace, star):
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     client.force_login(clerk)
     pages = [LIST_URL, f"{USER_URL}?namespace={namespace.pk}&user=ada"]

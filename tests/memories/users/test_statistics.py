@@ -1,4 +1,4 @@
-"""What a user had at the last refresh."""
+"""Statistics of users as of the last refresh."""
 
 import pytest
 from django.core.management import call_command
@@ -20,7 +20,7 @@ def get_statistics(api, user: str = "ada") -> dict | None:
     return api.get(f"/users/{user}").json()["statistics"]
 
 
-def test_everything_is_counted_at_a_refresh(api):
+def test_a_refresh_counts_memories_relationships_entities_and_types(api):
     first = api.add("tea", user_id="ada", created_at="2020-01-01T00:00:00Z")
     last = api.add("A-1", user_id="ada", memory_type="domain_entity", entity=TICKET_KEY)
     api.add("coffee", user_id="ada")
@@ -36,7 +36,7 @@ def test_everything_is_counted_at_a_refresh(api):
     assert get_statistics(api, "ben")["memories"] == 1
 
 
-def test_they_stay_as_they_are_until_the_next_refresh(api):
+def test_statistics_do_not_change_until_the_next_refresh(api):
     api.add("tea", user_id="ada")
     refresh_statistics()
     api.add("coffee", user_id="ada")
@@ -46,7 +46,7 @@ def test_they_stay_as_they_are_until_the_next_refresh(api):
     assert get_statistics(api)["memories"] == 2
 
 
-def test_what_has_expired_and_who_is_nobody_is_left_out(api):
+def test_expired_memories_and_those_without_a_user_are_left_out(api):
     api.add("tea")
     api.add("coffee", user_id="ada")
     Memory.objects.filter(pk=api.add("milk", user_id="ada")["id"]).update(expires_at=timezone.now())
@@ -54,7 +54,7 @@ def test_what_has_expired_and_who_is_nobody_is_left_out(api):
     assert list(UserStatistics.objects.values_list("user_id", "memories")) == [("ada", 1)]
 
 
-def test_namespaces_are_apart(api, outsider):
+def test_statistics_are_separate_by_namespace(api, outsider):
     api.add("tea", user_id="ada")
     for content in ("tea", "coffee"):
         outsider.add(content, user_id="ada")
@@ -62,22 +62,22 @@ def test_namespaces_are_apart(api, outsider):
     assert (get_statistics(api)["memories"], get_statistics(outsider)["memories"]) == (1, 2)
 
 
-def test_a_refresh_sums_up_the_totals(api):
+def test_a_refresh_compacts_the_totals(api):
     for content in ("tea", "coffee"):
         api.add(content, user_id="ada")
     refresh_statistics()
     assert UserTotal.objects.get().memories == 2
 
 
-def test_the_command_says_what_it_did(api, capsys):
+def test_the_command_reports_the_refresh(api, capsys):
     api.add("tea", user_id="ada")
     call_command("refresh_statistics")
-    assert capsys.readouterr() == ("The statistics of 1 users are fresh.\n", "")
+    assert capsys.readouterr() == ("The statistics of 1 users were refreshed.\n", "")
     assert get_statistics(api)["memories"] == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_is_refreshed_by_one_at_a_time(api, capsys):
+def test_only_one_refresh_runs_at_a_time(api, capsys):
     api.add("tea", user_id="ada")
     with transaction.atomic():
         assert try_advisory_xact_lock(totals.STATISTICS_LOCK)

@@ -1,7 +1,8 @@
-"""What is remembered of each user, counted by the database whoever writes, and however."""
+"""Totals of users, counted by triggers for every way of writing."""
 
 import random
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -26,10 +27,10 @@ def create_memories(namespace: Namespace, user: str | None, count: int, start: i
 
 
 def create_chain(rows: list[Memory]) -> list[Relationship]:
-    """Each related to the next one."""
+    """Relate each memory to the next one."""
     links = [
         Relationship(namespace_id=one.namespace_id, owner=one.user_id or "", from_memory=one, to_memory=two)
-        for one, two in zip(rows, rows[1:], strict=False)
+        for one, two in pairwise(rows)
     ]
     return Relationship.objects.bulk_create(links)
 
@@ -45,7 +46,7 @@ def execute_sql(statement: str) -> None:
 
 
 def count_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
-    """The same, counted one by one."""
+    """Count the rows themselves."""
     found: dict[str, list[int]] = {}
     for place, model, name in ((0, Memory, "user_id"), (1, Relationship, "owner")):
         for user in model.objects.filter(namespace=namespace).values_list(name, flat=True):
@@ -54,7 +55,7 @@ def count_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
     return {user: tuple(each) for user, each in found.items()}
 
 
-def test_memories_added_one_by_one_and_at_once_are_counted(api, namespace):
+def test_memories_added_one_by_one_and_in_bulk_are_counted(api, namespace):
     for content in ("tea", "coffee", "tea"):
         api.add(content, user_id="ada")
     create_memories(namespace, "ada", 50)
@@ -62,7 +63,7 @@ def test_memories_added_one_by_one_and_at_once_are_counted(api, namespace):
     assert load_totals(namespace) == {"ada": (52, 0), "ben": (3, 0)}
 
 
-def test_nothing_is_counted_for_nobody(namespace):
+def test_memories_without_a_user_are_not_counted(namespace):
     create_chain(create_memories(namespace, None, 3))
     assert not UserTotal.objects.exists()
     Memory.objects.all().delete()
@@ -76,7 +77,7 @@ def test_relationships_are_counted(namespace):
     assert load_totals(namespace) == {"ada": (5, 3)}
 
 
-def test_what_is_deleted_is_not_counted_and_neither_is_what_goes_with_it(namespace):
+def test_deleted_memories_and_their_relationships_are_not_counted(namespace):
     rows = create_memories(namespace, "ada", 6)
     create_chain(rows)
     rows[2].delete()
@@ -87,7 +88,7 @@ def test_what_is_deleted_is_not_counted_and_neither_is_what_goes_with_it(namespa
     assert load_totals(namespace) == {}
 
 
-def test_a_memory_that_changes_its_user_changes_two_totals(api, namespace):
+def test_moving_a_memory_to_another_user_changes_two_totals(api, namespace):
     rows = create_memories(namespace, "ada", 3)
     api.patch(f"/memories/{rows[0].pk}", {"user_id": "ben"})
     api.patch(f"/memories/{rows[1].pk}", {"user_id": None})
@@ -96,20 +97,20 @@ def test_a_memory_that_changes_its_user_changes_two_totals(api, namespace):
     assert load_totals(namespace) == {"cy": (3, 0)}
 
 
-def test_memories_that_change_their_namespace_change_two_totals(namespace, elsewhere):
+def test_moving_memories_to_another_namespace_changes_two_totals(namespace, elsewhere):
     create_memories(namespace, "ada", 3)
     Memory.objects.update(namespace=elsewhere)
     assert (load_totals(namespace), load_totals(elsewhere)) == ({}, {"ada": (3, 0)})
 
 
-def test_an_update_that_moves_nothing_adds_no_row(namespace):
+def test_an_update_that_moves_no_memory_inserts_no_row(namespace):
     create_memories(namespace, "ada", 3)
     before = UserTotal.objects.count()
     Memory.objects.update(user_id="ada", importance=5)
     assert UserTotal.objects.count() == before
 
 
-def test_namespaces_are_counted_apart_and_go_with_everything(namespace, elsewhere):
+def test_totals_are_separate_by_namespace_and_deleted_with_it(namespace, elsewhere):
     create_chain(create_memories(namespace, "ada", 3))
     create_chain(create_memories(elsewhere, "ada", 2))
     assert (load_totals(namespace), load_totals(elsewhere)) == ({"ada": (3, 2)}, {"ada": (2, 1)})
@@ -117,7 +118,7 @@ def test_namespaces_are_counted_apart_and_go_with_everything(namespace, elsewher
     assert (load_totals(namespace), load_totals(elsewhere)) == ({}, {"ada": (2, 1)})
 
 
-def test_truncating_counts(namespace):
+def test_truncate_is_counted(namespace):
     create_chain(create_memories(namespace, "ada", 3))
     execute_sql("TRUNCATE graph_relationship")
     assert load_totals(namespace) == {"ada": (3, 0)}
@@ -127,7 +128,7 @@ def test_truncating_counts(namespace):
     assert load_totals(namespace) == {"ada": (2, 0)}
 
 
-def test_what_has_expired_counts_until_it_is_deleted(namespace):
+def test_expired_memories_count_until_they_are_deleted(namespace):
     rows = create_memories(namespace, "ada", 2)
     Memory.objects.filter(pk=rows[0].pk).update(expires_at=timezone.now())
     assert load_totals(namespace) == {"ada": (2, 0)}
@@ -135,7 +136,7 @@ def test_what_has_expired_counts_until_it_is_deleted(namespace):
     assert load_totals(namespace) == {"ada": (1, 0)}
 
 
-def test_compacting_leaves_one_row_for_each_and_none_for_nothing(namespace):
+def test_compacting_leaves_one_row_for_each_user_with_memories(namespace):
     for number in range(5):
         create_memories(namespace, "ada", 2, start=2 * number)
         create_memories(namespace, "ben", 1, start=number)
@@ -146,7 +147,7 @@ def test_compacting_leaves_one_row_for_each_and_none_for_nothing(namespace):
     assert statistics.compact_totals() == 0
 
 
-def test_whatever_is_done_the_totals_are_what_is_there(namespace):
+def test_totals_are_right_after_random_operations(namespace):
     chance = random.Random(7)
     for turn in range(60):
         rows = create_memories(namespace, chance.choice(["ada", "ben", None]), chance.randint(1, 5), start=turn * 10)
@@ -166,7 +167,7 @@ def test_whatever_is_done_the_totals_are_what_is_there(namespace):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_writers_and_a_clean_up_lose_nothing(api, namespace):
+def test_concurrent_writers_and_compactions_lose_no_count(api, namespace):
     adds = [partial(api.add, f"memory {number}", user_id="ada") for number in range(24)]
     run_at_once([*adds, *[statistics.compact_totals] * 4])
     ids = [str(pk) for pk in Memory.objects.values_list("pk", flat=True)]

@@ -1,4 +1,4 @@
-"""Who is known, what there is of them, and a user's memories in one call."""
+"""The list of users, the totals of one, and a user's memories in one call."""
 
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ def add_relationship(api, start: str, finish: str, **fields: object) -> str:
 # One user's memories
 
 
-def test_a_user_is_loaded_newest_first_with_his_relationships(api):
+def test_a_users_memories_are_loaded_newest_first_with_their_relationships(api):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee", "milk")]
     api.add("bread", user_id="ben")
     links = {add_relationship(api, ids[0], ids[1], strength=0.5), add_relationship(api, ids[2], ids[0], type="refines")}
@@ -46,14 +46,14 @@ def test_a_user_is_loaded_newest_first_with_his_relationships(api):
     }
 
 
-def test_it_takes_one_statement(api, takes):
+def test_loading_a_user_takes_one_statement(api, takes):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
     add_relationship(api, *ids)
     with takes(1):
         load_user(api, "ada")
 
 
-def test_a_thousand_are_loaded_and_only_relationships_among_them(api, namespace):
+def test_a_thousand_memories_are_loaded_with_the_relationships_among_them(api, namespace):
     rows = create_memories(namespace, "ada", 1_005)
     inside = add_relationship(api, str(rows[-1].pk), str(rows[5].pk))
     add_relationship(api, str(rows[-1].pk), str(rows[4].pk))
@@ -63,7 +63,7 @@ def test_a_thousand_are_loaded_and_only_relationships_among_them(api, namespace)
     assert [each["id"] for each in loaded["relationships"]] == [inside]
 
 
-def test_what_has_expired_is_not_loaded(api):
+def test_expired_memories_are_not_loaded(api):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
     add_relationship(api, *ids)
     Memory.objects.filter(pk=ids[0]).update(expires_at=timezone.now())
@@ -71,7 +71,7 @@ def test_what_has_expired_is_not_loaded(api):
     assert ([each["id"] for each in loaded["memories"]], loaded["relationships"]) == ([ids[1]], [])
 
 
-def test_who_is_not_known_has_nothing(api, outsider):
+def test_an_unknown_user_has_no_memories(api, outsider):
     api.add("tea", user_id="ada")
     nothing = {"memories": [], "relationships": []}
     assert load_user(api, "ben") == load_user(outsider, "ada") == nothing
@@ -88,21 +88,21 @@ def test_a_user_id_may_be_any_label(api, user):
 # One user
 
 
-def test_a_user_is_told_with_the_totals_of_now(api, takes):
+def test_a_user_has_the_totals_of_now(api, takes):
     ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee")]
     add_relationship(api, *ids)
     with takes(2):
-        told = api.get("/users/ada").json()
-    assert told == {"user_id": "ada", "memories": 2, "relationships": 1, "statistics": None}
+        user = api.get("/users/ada").json()
+    assert user == {"user_id": "ada", "memories": 2, "relationships": 1, "statistics": None}
 
 
-def test_of_whom_nothing_is_known_is_404(api, outsider):
+def test_an_unknown_user_is_404(api, outsider):
     api.add("tea", user_id="ada")
     assert is_problem(api.get("/users/ben"), 404)
     assert is_problem(outsider.get("/users/ada"), 404)
 
 
-def test_who_is_forgotten_is_not_known_whatever_the_statistics_say(api):
+def test_a_user_without_memories_is_404_even_with_old_statistics(api):
     memory = api.add("tea", user_id="ada")
     refresh_statistics()
     api.delete(f"/memories/{memory['id']}")
@@ -110,7 +110,7 @@ def test_who_is_forgotten_is_not_known_whatever_the_statistics_say(api):
     assert api.get("/users").json()["results"] == []
 
 
-# All of them
+# The list
 
 
 def test_users_are_listed_by_id_with_their_totals(api, outsider):
@@ -127,14 +127,14 @@ def test_users_are_listed_by_id_with_their_totals(api, outsider):
     assert outsider.get("/users").json()["results"] == []
 
 
-def test_it_takes_one_statement_to_list_them(api, takes):
+def test_listing_users_takes_one_statement(api, takes):
     api.add("tea", user_id="ada")
     with takes(1):
         api.get("/users")
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 8])
-def test_they_come_in_pages_there_and_back(api, namespace, limit):
+def test_users_are_paginated_forwards_and_backwards(api, namespace, limit):
     names = [f"user {number}" for number in range(7)]
     UserTotal.objects.bulk_create([UserTotal(namespace=namespace, user_id=name, memories=1) for name in names * 2])
     page, there = api.get(f"/users?limit={limit}").json(), []
@@ -144,7 +144,7 @@ def test_they_come_in_pages_there_and_back(api, namespace, limit):
         page = api.get(f"/users?limit={limit}&cursor={page['next']}").json()
         pages.append(page)
     there = [[each["user_id"] for each in page["results"]] for page in pages]
-    assert sum(there, []) == names
+    assert [name for names_of_page in there for name in names_of_page] == names
     back = [there[-1]]
     while page["previous"]:
         page = api.get(f"/users?limit={limit}&cursor={page['previous']}").json()
@@ -152,7 +152,7 @@ def test_they_come_in_pages_there_and_back(api, namespace, limit):
     assert back[::-1] == there
 
 
-def test_a_page_is_stable_when_others_come(api):
+def test_a_cursor_is_stable_when_users_are_added(api):
     for user in ("b", "d"):
         api.add("tea", user_id=user)
     cursor = api.get("/users?limit=1").json()["next"]
@@ -162,7 +162,7 @@ def test_a_page_is_stable_when_others_come(api):
 
 
 @pytest.mark.parametrize("cursor", ["x", "YQ", "é", "c2lkZXdheXMgYQ", "YWZ0ZXIgAA", "////"])
-def test_a_cursor_that_is_none_is_refused(api, cursor):
+def test_an_invalid_cursor_is_refused(api, cursor):
     response = api.get(f"/users?cursor={quote(cursor)}")
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {"cursor"}

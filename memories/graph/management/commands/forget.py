@@ -1,4 +1,4 @@
-"""`manage.py forget`: delete memories by user, type or age, everything of a user, or everything there is."""
+"""`manage.py forget`: delete memories by user, type or age, everything about a user, or a whole namespace."""
 
 import sys
 from argparse import ArgumentParser
@@ -21,14 +21,16 @@ from sessions_app.commands import (
     parse_age,
 )
 
-NOTHING_SELECTED_MESSAGE = "Say what: --user, --type, --older-than (they are combined), --memories or --everything."
-EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories stand alone."
-NOT_INTERACTIVE_MESSAGE = "Nobody can be asked here: --yes-delete {:,} does it."
+NOTHING_SELECTED_MESSAGE = (
+    "Select what to delete: --user, --type, --older-than (they combine), --memories or --everything."
+)
+EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories cannot be combined with other options."
+NOT_INTERACTIVE_MESSAGE = "There is no terminal to ask on. Use --yes-delete {:,}."
 
 
 @dataclass
 class DeletionPlan:
-    """What would go, by kind, and how."""
+    """The numbers of rows by kind, and the function that deletes them."""
 
     counts: dict[str, int]
     execute: Callable[[], object]
@@ -40,23 +42,23 @@ class DeletionPlan:
 
 class Command(MemoryCommand):
     help = (
-        "Delete, after counting and asking. --user alone erases everything of that user: memories, conversations, "
-        "sessions, whatever names him. With --older-than, memories tagged preserve or important stay."
+        "Count, ask and delete. --user alone erases everything about that user: memories, conversations, sessions and "
+        "more. With --older-than, memories tagged preserve or important stay."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_namespace_argument(parser)
         parser.add_argument("--user")
         parser.add_argument("--type", choices=[kind.value for kind in MemoryType], metavar="TYPE")
-        parser.add_argument("--older-than", metavar="AGE", help="such as 90d, 12h or 2w")
-        parser.add_argument("--memories", action="store_true", help="every memory of the namespace")
-        parser.add_argument("--everything", action="store_true", help="whatever the namespace holds, but its keys")
+        parser.add_argument("--older-than", metavar="AGE", help="for example 90d, 12h or 2w")
+        parser.add_argument("--memories", action="store_true", help="all memories of the namespace")
+        parser.add_argument("--everything", action="store_true", help="all rows of the namespace except its API keys")
         parser.add_argument("--dry-run", action="store_true", help="only count")
-        parser.add_argument("--yes-delete", type=int, metavar="N", help="do not ask, if exactly N rows would go")
+        parser.add_argument("--yes-delete", type=int, metavar="N", help="do not ask; delete if exactly N rows match")
 
-    def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **asked: Any) -> None:
+    def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **options: Any) -> None:
         owner = get_namespace(namespace)
-        plan = build_plan(owner.pk, asked)
+        plan = build_plan(owner.pk, options)
         for kind, number in plan.counts.items():
             self.stdout.write(f"{number:>12,}  {kind.replace('_', ' ')}")
         if not plan.total:
@@ -67,18 +69,17 @@ class Command(MemoryCommand):
             confirm_deletion(owner.name, plan.total, yes_delete)
             plan.execute()
             statistics.refresh_statistics_view()
-            self.stdout.write("They are gone.")
+            self.stdout.write("Deleted.")
 
 
-def build_plan(namespace_id: int, asked: dict[str, Any]) -> DeletionPlan:
-    """Raises CommandError for what cannot be meant."""
-    user, kind, age = asked["user"], asked["type"], asked["older_than"]
-    whole, narrow = asked["everything"] or asked["memories"], user or kind or age
-    if not (whole or narrow) or (whole and narrow) or (asked["everything"] and asked["memories"]):
-        raise CommandError(
-            EXCLUSIVE_OPTIONS_MESSAGE if whole else NOTHING_SELECTED_MESSAGE, returncode=EXIT_USAGE_ERROR
-        )
-    if asked["everything"]:
+def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
+    """Build the plan of these options. Raises CommandError when they select nothing, or exclude each other."""
+    user, kind, age = options["user"], options["type"], options["older_than"]
+    selections = [options["everything"], options["memories"], user or kind or age]
+    if sum(map(bool, selections)) != 1:
+        message = EXCLUSIVE_OPTIONS_MESSAGE if any(selections[:2]) else NOTHING_SELECTED_MESSAGE
+        raise CommandError(message, returncode=EXIT_USAGE_ERROR)
+    if options["everything"]:
         return DeletionPlan(count_rows(collect_namespace_rows(namespace_id)), lambda: erase_namespace(namespace_id))
     if user and not (kind or age):
         return DeletionPlan(
@@ -92,7 +93,7 @@ def build_plan(namespace_id: int, asked: dict[str, Any]) -> DeletionPlan:
 
 
 def confirm_deletion(name: str, total: int, yes_delete: int | None) -> None:
-    """Raises CommandError unless exactly this is wanted."""
+    """Ask on the terminal, or compare with --yes-delete. Raises CommandError unless the deletion is confirmed."""
     if yes_delete is None and not sys.stdin.isatty():
         raise CommandError(NOT_INTERACTIVE_MESSAGE.format(total), returncode=EXIT_USAGE_ERROR)
     if (
@@ -101,11 +102,11 @@ def confirm_deletion(name: str, total: int, yes_delete: int | None) -> None:
     ):
         raise CommandError("Nothing was deleted.", returncode=EXIT_FAILED)
     if yes_delete not in (None, total):
-        raise CommandError(f"{total:,} rows would go, not {yes_delete:,}. Nothing was deleted.", returncode=EXIT_FAILED)
+        raise CommandError(f"{total:,} rows match, not {yes_delete:,}. Nothing was deleted.", returncode=EXIT_FAILED)
 
 
 def prompt_user(question: str) -> str:
-    """Nothing, when nobody wants to answer."""
+    """Return the answer; an empty string at the end of the input."""
     try:
         return input(question)
     except (EOFError, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""`manage.py refresh_statistics`: count anew what every user has."""
+"""`manage.py refresh_statistics`: refresh the statistics of users."""
 
 from memories.graph.models import UserStatistics
 from memories.graph.tasks import refresh_statistics
@@ -6,10 +6,10 @@ from sessions_app.commands import MemoryCommand
 
 
 class Command(MemoryCommand):
-    help = "Refresh the statistics of users. Every quarter of an hour does this too; readers never wait for it."
+    help = "Refresh the statistics of users. Beat does this every quarter of an hour; readers never wait for it."
 
     def handle(self, **options: object) -> None:
         if refresh_statistics():
-            self.stdout.write(f"The statistics of {UserStatistics.objects.count()} users are fresh.")
+            self.stdout.write(f"The statistics of {UserStatistics.objects.count()} users were refreshed.")
         else:
-            self.stdout.write("Somebody else is refreshing the statistics right now.")
+            self.stdout.write("Another process is refreshing the statistics.")

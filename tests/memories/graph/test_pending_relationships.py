@@ -1,4 +1,4 @@
-"""An entity and what waits for it find each other, and nobody waits for anybody else because of that."""
+"""Pending relationships are resolved when their entity is stored, without locks that delay other users."""
 
 import time
 from functools import partial
@@ -16,7 +16,7 @@ from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TICKET_KEY = {"system": "jira", "id": "A-1"}
-#: Far longer than any of it takes, and less than whoever waits for a lock is given.
+#: Much longer than any call takes, and less than the lock timeout.
 MAX_WAIT_SECONDS = 2
 
 
@@ -40,7 +40,7 @@ def create_entities(namespace, user: str = "ada", count: int = 1) -> list[Memory
 
 
 def create_missed_relationship(api, namespace, user: str = "ada") -> tuple[str, str]:
-    """A memory that waits for an entity that is there: its id, and the entity's."""
+    """Create a pending relationship whose entity exists. Return the id of its memory and that of the entity."""
     start = add_memory(api, user=user)
     with transaction.atomic():
         [entity] = create_entities(namespace, user)
@@ -57,10 +57,10 @@ def measure_call(call) -> tuple[int, float]:
     return call(), time.monotonic() - begun
 
 
-# Nothing is lost
+# No relationship is lost
 
 
-def test_two_that_do_not_see_each_other_are_joined_by_the_sweep(api, namespace):
+def test_beat_resolves_a_relationship_and_an_entity_of_concurrent_transactions(api, namespace):
     ends = create_missed_relationship(api, namespace)
     assert (load_relationships(), PendingRelationship.objects.count()) == (set(), 1)
     assert join_waiting() == 1
@@ -68,58 +68,58 @@ def test_two_that_do_not_see_each_other_are_joined_by_the_sweep(api, namespace):
     assert join_waiting() == 0
 
 
-def test_it_does_not_matter_who_of_the_two_is_first(api, namespace):
+def test_beat_resolves_them_when_the_relationship_was_first(api, namespace):
     start = add_memory(api)
     with transaction.atomic():
         assert post_relationship(api, start) == 202
-        run_at_once([partial(add_memory, api, "told", entity=TICKET_KEY)])
+        run_at_once([partial(add_memory, api, "stored", entity=TICKET_KEY)])
     assert load_relationships() == set()
     assert join_waiting() == 1
     assert load_relationships() == {(start, str(Memory.objects.get(entity_id="A-1").pk))}
 
 
-def test_nobodys_are_joined_too(api, namespace):
+def test_relationships_without_a_user_are_resolved(api, namespace):
     ends = create_missed_relationship(api, namespace, user=None)
     assert join_waiting() == 1
     assert load_relationships() == {ends}
 
 
-def test_an_entity_and_what_waits_for_it_arrive_in_the_same_moment(api):
+def test_no_relationship_is_lost_when_both_arrive_at_the_same_moment(api):
     both = add_memory(api, "tea"), add_memory(api, "coffee")
     for turn in range(30):
         entity = TICKET_KEY | {"id": f"A-{turn}"}
-        asks = [partial(post_relationship, api, pk, entity) for pk in both]
-        tells = [partial(add_memory, api, "told", entity=entity)]
-        run_at_once(asks + tells if turn % 2 else tells + asks)
+        relate = [partial(post_relationship, api, pk, entity) for pk in both]
+        store = [partial(add_memory, api, "stored", entity=entity)]
+        run_at_once(relate + store if turn % 2 else store + relate)
     join_waiting()
     assert not PendingRelationship.objects.exists()
     assert len(load_relationships()) == 60
 
 
-def test_another_users_entity_is_not_joined(api, outsider):
+def test_the_entity_of_another_user_does_not_resolve_it(api, outsider):
     assert post_relationship(api, add_memory(api)) == 202
     for caller, user in ((api, "ben"), (api, None), (outsider, "ada")):
-        add_memory(caller, "told", user, entity=TICKET_KEY)
+        add_memory(caller, "stored", user, entity=TICKET_KEY)
     assert join_waiting() == 0
     assert (load_relationships(), PendingRelationship.objects.count()) == (set(), 1)
 
 
-def test_an_expired_entity_is_not_joined(api, namespace):
+def test_an_expired_entity_does_not_resolve_it(api, namespace):
     create_missed_relationship(api, namespace)
     Memory.objects.filter(entity_id="A-1").update(expires_at=timezone.now())
     assert join_waiting() == 0
     assert (load_relationships(), PendingRelationship.objects.count()) == (set(), 1)
 
 
-def test_beat_sweeps_every_minute():
+def test_beat_resolves_every_minute():
     [entry] = [each for each in settings.CELERY_BEAT_SCHEDULE.values() if each["task"] == join_waiting.name]
     assert entry["schedule"] == 60
 
 
-# The sweep waits for nobody
+# Resolving does not wait for locks
 
 
-def test_who_holds_what_waits_is_left_for_later(api, namespace):
+def test_locked_rows_are_left_for_the_next_run(api, namespace):
     mine, bens = create_missed_relationship(api, namespace), create_missed_relationship(api, namespace, "ben")
     with transaction.atomic():
         assert PendingRelationship.objects.select_for_update().get(owner="ada")
@@ -129,7 +129,7 @@ def test_who_holds_what_waits_is_left_for_later(api, namespace):
     assert load_relationships() == {mine, bens}
 
 
-def test_who_makes_the_same_just_now_keeps_nobody_else_waiting(api, namespace):
+def test_a_concurrent_insert_of_the_same_relationship_does_not_delay_other_users(api, namespace):
     mine, bens = create_missed_relationship(api, namespace), create_missed_relationship(api, namespace, "ben")
     with transaction.atomic():
         relationships.upsert_relationships(namespace.pk, "ada", [relationships.NewRelationship(*mine, "relates_to")])
@@ -140,7 +140,7 @@ def test_who_makes_the_same_just_now_keeps_nobody_else_waiting(api, namespace):
     assert not PendingRelationship.objects.exists()
 
 
-def test_a_memory_is_deleted_while_what_it_waits_for_is_joined(api, namespace):
+def test_a_concurrent_deletion_of_the_memory_does_not_delay_the_run(api, namespace):
     start, _ = create_missed_relationship(api, namespace)
     with transaction.atomic():
         Memory.objects.filter(pk=start).delete()
@@ -149,7 +149,7 @@ def test_a_memory_is_deleted_while_what_it_waits_for_is_joined(api, namespace):
     assert (load_relationships(), PendingRelationship.objects.count()) == (set(), 0)
 
 
-# Nobody waits for others
+# Users do not wait for each other
 
 
 def build_issues(user: str, count: int = 60) -> list[dict]:
@@ -167,7 +167,7 @@ def add_tool_result(api, user: str) -> int:
     return api.post("/tool-results", body).status_code
 
 
-def test_tool_results_of_unrelated_users_do_not_stand_in_each_others_way(api):
+def test_tool_results_of_unrelated_users_do_not_delay_each_other(api):
     answers = run_at_once(
         [partial(measure_call, partial(add_tool_result, api, f"user{letter}")) for letter in "abcdefgh"]
     )
@@ -176,7 +176,7 @@ def test_tool_results_of_unrelated_users_do_not_stand_in_each_others_way(api):
     assert PendingRelationship.objects.count() == 8 * 60
 
 
-def test_a_long_import_keeps_nobody_waiting_who_asks_for_an_entity(api, namespace, elsewhere):
+def test_a_long_import_does_not_delay_relationships_to_entities(api, namespace, elsewhere):
     start, bens = add_memory(api), add_memory(api, user="ben")
     with transaction.atomic():
         create_entities(elsewhere, count=3_000)
@@ -186,16 +186,16 @@ def test_a_long_import_keeps_nobody_waiting_who_asks_for_an_entity(api, namespac
     assert max(seconds for _, seconds in answers) < MAX_WAIT_SECONDS
 
 
-def test_who_waits_for_many_keeps_nobody_waiting_who_adds_entities(api, outsider, namespace):
+def test_many_pending_relationships_do_not_delay_new_entities(api, outsider, namespace):
     start = add_memory(api)
-    wanted = [
+    pending = [
         relationships.NewPendingRelationship(start, "jira", f"A-{number}", "relates_to", False)
         for number in range(3_000)
     ]
     with transaction.atomic():
-        relationships.insert_pending(namespace.pk, "ada", wanted)
+        relationships.insert_pending(namespace.pk, "ada", pending)
         adds = [
-            partial(add_memory, caller, "told", user, entity=TICKET_KEY)
+            partial(add_memory, caller, "stored", user, entity=TICKET_KEY)
             for caller, user in ((outsider, "ada"), (api, "ada"))
         ]
         answers = run_at_once([partial(measure_call, each) for each in adds])

@@ -1,4 +1,4 @@
-"""Erasing a user: everything of his is gone from the database, and nothing of anybody else's."""
+"""Erasing a user deletes everything about the user and nothing about others."""
 
 import threading
 import time
@@ -21,24 +21,24 @@ from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
-# A name and words that stand nowhere else.
+# A user id and a word that occur nowhere else.
 ERASED_USER, SECRET_WORD = "zorblax-the-erased", "quixotryphobia"
 
 
 def fill_every_table(api, user: str, secret: str, session: str) -> dict[str, str]:
-    """Something of a user in every table that can hold something of him."""
+    """Store something about a user in every table that can hold it. Return ids of some rows."""
     note, deal = (api.add(f"{secret} {what}", user_id=user, session_id=session) for what in ("note", "deal"))
     tasks.embed_due()
 
     def post(path: str, body: dict, status: int = 201) -> dict:
-        """With a key, so that the answer is kept."""
+        """Post with an idempotency key, so that the answer is stored."""
         answer = api.post(path, body, **{"Idempotency-Key": f"{len(user)} {path} {status}"})
         assert answer.status_code == status, answer.content
         return answer.json()
 
     post(f"/memories/{note['id']}/relationships", {"to_id": deal["id"], "type": "led_to", "metadata": {"of": secret}})
-    later = {"to_entity": {"system": "jira", "id": f"{secret}-1"}, "type": "relates_to", "metadata": {"of": secret}}
-    post(f"/memories/{note['id']}/relationships", later, 202)
+    pending = {"to_entity": {"system": "jira", "id": f"{secret}-1"}, "type": "relates_to", "metadata": {"of": secret}}
+    post(f"/memories/{note['id']}/relationships", pending, 202)
     post(f"/sessions/{session}/interactions", {"interactions": [{"query": f"{secret}?", "answer": secret}]})
     post("/session-links", {"source_session_id": session, "target_session_id": f"{session}-2", "context": secret})
     talk = post("/conversations", {"user_id": user, "session_id": session})
@@ -51,13 +51,13 @@ def fill_every_table(api, user: str, secret: str, session: str) -> dict[str, str
     post("/patterns", pattern)
     preference = {"value": secret, "source": secret}
     assert api.call("PUT", f"/preferences/{user}/tone", preference).status_code == 201
-    learned = {
+    lesson = {
         "content": f"{secret} is best learned by heart.",
         "user_id": user,
         "topics": [secret],
         "projects": [f"of {user}"],
     }
-    insight = post("/insights", learned)
+    insight = post("/insights", lesson)
     return {"note": note["id"], "talk": talk["id"], "insight": insight["id"]}
 
 
@@ -69,7 +69,7 @@ def create_log_entry(operator, model: type, pk: str, text: str) -> None:
 
 
 def dump_all_tables() -> str:
-    """All rows of all tables, as PostgreSQL writes them; bytes readable."""
+    """Return all rows of all tables as PostgreSQL writes them, with readable bytes."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT format('%I', oid::regclass::text) FROM pg_class"
@@ -96,10 +96,10 @@ def erase_user(api, user: str = ERASED_USER, **query):
     return api.delete(f"/users/{user}" + ("?dry_run=true" if query.get("dry_run") else ""))
 
 
-def test_nothing_is_left_of_him_in_any_table(api, admin_user):
-    kept = fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
-    create_log_entry(admin_user, Memory, kept["note"], f"{SECRET_WORD} note")
-    create_log_entry(admin_user, Insight, kept["insight"], f"{SECRET_WORD} is best learned")
+def test_no_table_contains_an_erased_user(api, admin_user):
+    stored = fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
+    create_log_entry(admin_user, Memory, stored["note"], f"{SECRET_WORD} note")
+    create_log_entry(admin_user, Insight, stored["insight"], f"{SECRET_WORD} is best learned")
     refresh_statistics_view()
     tables = {line.partition(":")[0] for line in find_lines(ERASED_USER, SECRET_WORD)}
     assert tables >= {
@@ -117,11 +117,11 @@ def test_nothing_is_left_of_him_in_any_table(api, admin_user):
     assert is_problem(api.get(f"/users/{ERASED_USER}"), 404)
 
 
-def test_what_was_erased_is_counted_by_kind(api):
-    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
-    told = erase_user(api).json()
-    assert told["user_id"] == ERASED_USER
-    assert told["erased"] == {
+def test_erased_rows_are_counted_by_kind(api):
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
+    answer = erase_user(api).json()
+    assert answer["user_id"] == ERASED_USER
+    assert answer["erased"] == {
         "relationships": 1, "pending_relationships": 1, "vectors": 2, "memories": 6, "messages": 1, "conversations": 1,
         "sessions": 1, "session_links": 1, "workflow_executions": 1, "kept_answers": 10, "insights": 1, "patterns": 1,
         "preferences": 1,
@@ -129,19 +129,19 @@ def test_what_was_erased_is_counted_by_kind(api):
 
 
 def test_a_dry_run_counts_the_same_and_erases_nothing(api):
-    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
     before = dump_all_tables()
-    told = erase_user(api, dry_run=True).json()
-    assert (told["erased"], dump_all_tables()) == ({}, before)
-    assert erase_user(api).json()["erased"] == told["matched"]
+    counted = erase_user(api, dry_run=True).json()
+    assert (counted["erased"], dump_all_tables()) == ({}, before)
+    assert erase_user(api).json()["erased"] == counted["matched"]
 
 
-def test_everybody_elses_stays(api, outsider):
-    fill_every_table(api, "ada", "theirs alone", "her session")
-    fill_every_table(outsider, ERASED_USER, "of another namespace", "his session")
+def test_rows_of_other_users_and_namespaces_stay(api, outsider):
+    fill_every_table(api, "ada", "theirs alone", "another session")
+    fill_every_table(outsider, ERASED_USER, "of another namespace", "a session")
     tasks.embed_due()
     before, totals = set(dump_all_tables().splitlines()), load_totals()
-    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
     erase_user(api)
     left = set(dump_all_tables().splitlines())
     summed_up = ("sessions_app_apikey", "graph_usertotal")
@@ -150,7 +150,7 @@ def test_everybody_elses_stays(api, outsider):
     assert len(outsider.get(f"/users/{ERASED_USER}/memories").json()["memories"]) == 6
 
 
-def test_a_session_that_another_user_names_too_stays(api):
+def test_a_session_shared_with_another_user_stays(api):
     api.post("/sessions/shared/interactions", {"query": "who?", "answer": "both"})
     for user in (ERASED_USER, "ada"):
         api.add(f"{user} was there", user_id=user, session_id="shared")
@@ -158,8 +158,8 @@ def test_a_session_that_another_user_names_too_stays(api):
     assert SessionMemory.objects.get().session_id == "shared"
 
 
-def test_an_audit_line_tells_when_by_whom_and_how_much_but_not_who(api, key_id):
-    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+def test_the_audit_line_has_the_requester_and_the_counts_but_not_the_user(api, key_id):
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
     erased = erase_user(api).json()["erased"]
     line = Erasure.objects.get()
     assert (line.requested_by, line.erased, bytes(line.user_digest)) == (
@@ -174,21 +174,21 @@ def key_id(api) -> str:
     return api.token.split("_")[1]
 
 
-def test_an_unknown_user_is_a_404_and_leaves_no_line(api):
+def test_an_unknown_user_is_404_and_leaves_no_audit_line(api):
     assert is_problem(erase_user(api, "nobody"), 404)
     assert not Erasure.objects.exists()
 
 
-def test_his_totals_begin_anew(api):
-    fill_every_table(api, ERASED_USER, SECRET_WORD, "his session")
+def test_totals_of_an_erased_user_start_at_zero(api):
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
     erase_user(api)
     assert not UserTotal.objects.exists()
     api.add("back again", user_id=ERASED_USER)
     assert api.get(f"/users/{ERASED_USER}").json()["memories"] == 1
 
 
-def test_every_table_that_names_users_is_searched():
-    """Also one that is added later; those of the store itself are listed by hand."""
+def test_every_table_with_a_user_id_is_erased():
+    """A table that is added later, too; those with special treatment are listed here."""
     assert WorkflowExecution in list_user_models()
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'")
@@ -199,31 +199,31 @@ def test_every_table_that_names_users_is_searched():
     assert ours == known | {model._meta.db_table for model in list_user_models()}
 
 
-def test_every_table_that_says_more_of_a_memory_is_searched():
-    """Those of vectors have no page in the console, and are listed by hand or go with their memories."""
+def test_every_table_keyed_by_a_memory_is_erased():
+    """Vectors have no page in the console and are deleted with their memories."""
     keys = [(model, model._meta.pk) for model in apps.get_models()]
     found = {model for model, key in keys if key.is_relation and key.related_model is Memory}
     assert found - {Embedding, DueEmbedding} == set(list_memory_detail_models()) == {Insight}
 
 
-def test_another_users_insight_keeps_its_line_in_the_console(api, admin_user):
+def test_the_console_log_of_another_users_insight_stays(api, admin_user):
     for user in (ERASED_USER, "ada"):
-        said = {"content": f"{user} learned all of it alone, by heart.", "user_id": user}
-        insight = api.post("/insights", said).json()
+        body = {"content": f"{user} learned all of it alone, by heart.", "user_id": user}
+        insight = api.post("/insights", body).json()
         create_log_entry(admin_user, Insight, insight["id"], user)
     assert erase_user(api).json()["erased"]["console_log"] == 1
     assert [entry.object_repr for entry in LogEntry.objects.all()] == ["ada"]
     assert [row.memory.user_id for row in Insight.objects.all()] == ["ada"]
 
 
-def test_a_slash_in_a_users_name_is_no_other_address(api):
+def test_a_user_id_may_contain_a_slash(api):
     api.add("tea", user_id="team/ada")
     assert erase_user(api, "team/ada").json()["erased"] == {"memories": 1}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_totals_are_right_whoever_sums_them_up_meanwhile(api):
-    """The erasure waits for a compaction that is under way, and what is stored meanwhile counts."""
+def test_totals_are_right_after_a_concurrent_compaction(api):
+    """The erasure waits for the running compaction; memories stored meanwhile are counted."""
     for number in range(6):
         api.add(f"note {number}", user_id=ERASED_USER)
     with transaction.atomic():
@@ -237,7 +237,7 @@ def test_totals_are_right_whoever_sums_them_up_meanwhile(api):
 
 
 def start_in_thread(work):
-    """Begin the work on another connection; calling what is returned waits for its result."""
+    """Start the work in a thread with its own connection. Return a function that waits for the result."""
     results: list = []
 
     def run() -> None:
@@ -251,7 +251,7 @@ def start_in_thread(work):
     return lambda: (thread.join(20), results[0])[1]
 
 
-def test_what_the_console_notes_does_not_repeat_what_is_remembered(api, console, client):
+def test_the_console_log_does_not_contain_contents(api, console, client):
     memory = api.add(f"{SECRET_WORD} in the console", user_id=ERASED_USER)
     page = f"/admin/memories/memory/{memory['id']}/delete/"
     assert console.post(page, {"post": "yes"}).status_code == 302

@@ -1,4 +1,4 @@
-"""How the memory of an entity is told again."""
+"""The memory of an entity is updated when the entity is stored again."""
 
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ def add_bulk(api, *memories: dict) -> dict:
     return response.json()
 
 
-def test_told_again_it_is_the_same_memory_with_the_new_content(api):
+def test_an_entity_stored_again_is_the_same_memory_with_the_new_content(api):
     first = add_entity(api, summary="Open")
     response = api.post("/memories", {"content": "A-1 is closed.", "summary": "Closed", "entity": TICKET_KEY})
     assert response.status_code == 200
@@ -34,7 +34,7 @@ def test_told_again_it_is_the_same_memory_with_the_new_content(api):
     assert Memory.objects.count() == 1
 
 
-def test_it_counts_how_often_it_was_told_again_and_when(api):
+def test_updates_of_an_entity_are_counted_and_dated(api):
     first = add_entity(api)
     assert (first["update_count"], first["last_updated"]) == (0, None)
     add_entity(api)
@@ -45,12 +45,12 @@ def test_it_counts_how_often_it_was_told_again_and_when(api):
     assert api.get(f"/memories/{first['id']}").json() | {"created": False} == third
 
 
-def test_other_memories_are_not_counted(api):
+def test_updates_of_other_memories_are_not_counted(api):
     api.add("tea")
     assert (api.add("tea")["update_count"], api.add("tea")["last_updated"]) == (0, None)
 
 
-def test_two_objects_of_entity_data_become_one(api):
+def test_entity_data_is_merged_field_by_field(api):
     add_entity(api, data={"entity_data": {"status": "open", "owner": "Ada"}, "kept": 1, "changed": 1})
     again = add_entity(api, data={"entity_data": {"status": "closed", "points": 3}, "changed": 2, "new": 3})
     assert again["data"] == {
@@ -79,32 +79,32 @@ def test_any_other_data_is_merged_key_by_key(api, first, second, merged):
     assert add_entity(api, data=second)["data"] == merged
 
 
-def test_entity_data_of_what_is_no_entity_is_replaced(api):
+def test_entity_data_of_a_memory_without_entity_is_replaced(api):
     api.add("tea", data={"entity_data": {"x": 1}})
     assert api.add("tea", data={"entity_data": {"y": 2}})["data"] == {"entity_data": {"y": 2}}
 
 
-def test_tags_are_united_metadata_merged_and_labels_filled(api):
+def test_tags_and_metadata_are_merged_and_missing_labels_filled(api):
     add_entity(api, tags=["a"], metadata={"a": 1, "b": 1}, agent_id="first", summary="Open")
     again = add_entity(api, tags=["b", "a"], metadata={"b": 2}, agent_id="second", repo_id="site")
     assert (again["tags"], again["metadata"]) == (["a", "b"], {"a": 1, "b": 2})
     assert (again["agent_id"], again["repo_id"], again["summary"]) == ("first", "site", "Open")
 
 
-def test_its_type_and_name_are_the_newer_ones_that_were_given(api):
+def test_a_newer_entity_type_or_name_replaces_the_older(api):
     add_entity(api, entity=TICKET_KEY | {"type": "bug", "name": "The first"})
     assert add_entity(api, entity=TICKET_KEY | {"name": "One"})["entity"] == TICKET_KEY | {"type": "bug", "name": "One"}
     assert add_entity(api)["entity"] == TICKET_KEY | {"type": "bug", "name": "One"}
 
 
-def test_importance_confidence_and_expiry_follow_the_rules_of_every_repeat(api):
+def test_importance_confidence_and_expiry_are_merged_as_in_other_memories(api):
     add_entity(api, importance=4, confidence=0.3, expires_at="2150-01-01T00:00:00Z")
     again = add_entity(api, importance=2, confidence=0.6, expires_at="2140-01-01T00:00:00Z")
     assert (again["importance"], again["confidence"], again["expires_at"][:4]) == (4, 0.6, "2150")
     assert add_entity(api)["expires_at"] is None
 
 
-def test_base_relevance_is_kept_unless_another_is_said(api):
+def test_base_relevance_changes_only_when_given(api):
     assert add_entity(api, base_relevance=0.4)["base_relevance"] == 0.4
     assert add_entity(api)["base_relevance"] == 0.4
     again = add_entity(api, base_relevance=0.7)
@@ -113,13 +113,13 @@ def test_base_relevance_is_kept_unless_another_is_said(api):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, "1", None, True])
-def test_base_relevance_is_a_share(api, share):
+def test_base_relevance_is_a_number_from_0_to_1(api, share):
     response = api.post("/memories", {"content": "tea", "base_relevance": share})
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {"base_relevance"}
 
 
-def test_new_content_makes_a_vector_due_and_the_same_does_not(api):
+def test_only_new_content_is_embedded_again(api):
     add_entity(api)
     tasks.embed_due()
     assert add_entity(api)["embedded"] is True
@@ -129,20 +129,20 @@ def test_new_content_makes_a_vector_due_and_the_same_does_not(api):
     assert api.post("/memories?wait=true", {"content": "A-1 is gone.", "entity": TICKET_KEY}).json()["embedded"] is True
 
 
-def test_it_takes_one_statement(api, takes):
+def test_storing_an_entity_takes_one_statement(api, takes):
     for content in ("A-1 is open.", "A-1 is closed."):
         with takes(1):
             add_entity(api, content)
 
 
-def test_the_entity_and_what_is_said_in_the_same_words_are_two_memories(api):
+def test_an_entity_and_a_memory_with_the_same_content_are_two(api):
     plain, entity = api.add("A-1 is open."), add_entity(api)
     assert plain["id"] != entity["id"]
     assert (api.add("A-1 is open.")["id"], add_entity(api)["id"]) == (plain["id"], entity["id"])
 
 
-def test_users_systems_and_namespaces_have_entities_of_their_own(api, outsider):
-    told = [
+def test_entities_are_unique_by_namespace_user_and_system(api, outsider):
+    added = [
         add_entity(api),
         add_entity(api, user_id="ada"),
         add_entity(api, user_id="ben"),
@@ -150,10 +150,10 @@ def test_users_systems_and_namespaces_have_entities_of_their_own(api, outsider):
         add_entity(api, entity=TICKET_KEY | {"id": "A-2"}),
         add_entity(outsider),
     ]
-    assert len({each["id"] for each in told}) == len(told)
+    assert len({each["id"] for each in added}) == len(added)
 
 
-def test_an_expired_one_makes_room(api):
+def test_an_expired_entity_is_replaced(api):
     old = add_entity(api, tags=["old"])
     Memory.objects.update(expires_at=timezone.now())
     new = add_entity(api)
@@ -161,16 +161,16 @@ def test_an_expired_one_makes_room(api):
     assert (new["created"], new["tags"], new["update_count"]) == (True, [], 0)
 
 
-def test_another_memory_cannot_be_changed_into_it(api):
+def test_another_memory_cannot_become_an_existing_entity(api):
     add_entity(api)
     other = api.add("tea")
     assert is_problem(api.patch(f"/memories/{other['id']}", {"entity": TICKET_KEY}), 409)
 
 
-# Several at once
+# Bulk
 
 
-def test_a_bulk_mixes_entities_with_other_memories(api):
+def test_a_bulk_may_mix_entities_with_other_memories(api):
     old = add_entity(api)["id"]
     answer = add_bulk(
         api,
@@ -188,13 +188,13 @@ def test_a_bulk_mixes_entities_with_other_memories(api):
     assert entity["data"] == {"entity_data": {"a": 1, "b": 2}}
 
 
-def test_the_last_of_a_bulk_stands_even_when_it_repeats_the_first(api):
-    said = [{"content": content, "entity": TICKET_KEY} for content in ("open", "closed", "open", "open")]
-    [pk] = set(add_bulk(api, *said)["ids"])
+def test_the_last_version_in_a_bulk_is_stored_even_if_it_equals_the_first(api):
+    versions = [{"content": content, "entity": TICKET_KEY} for content in ("open", "closed", "open", "open")]
+    [pk] = set(add_bulk(api, *versions)["ids"])
     assert api.get(f"/memories/{pk}").json()["content"] == "open"
 
 
-def test_a_bulk_that_meets_an_expired_one_counts_the_others_once(api):
+def test_a_retry_because_of_an_expired_entity_counts_the_others_once(api):
     kept, gone = add_entity(api)["id"], add_entity(api, entity=TICKET_KEY | {"id": "A-2"})["id"]
     Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
     answer = add_bulk(api, *({"content": "again", "entity": TICKET_KEY | {"id": name}} for name in ("A-1", "A-2")))
@@ -210,7 +210,7 @@ def test_a_bulk_of_entities_takes_as_many_statements_as_one_of_memories(api, tak
 
 
 @pytest.mark.django_db(transaction=True)
-def test_twenty_writers_of_one_entity_make_one_memory_with_everything_they_said(api):
+def test_twenty_concurrent_writers_of_one_entity_create_one_memory_with_all_fields(api):
     def body(number: int) -> dict:
         data = {"entity_data": {f"field {number}": number}, f"key {number}": number}
         return {
@@ -232,7 +232,7 @@ def test_twenty_writers_of_one_entity_make_one_memory_with_everything_they_said(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_replace_an_expired_one_once(api):
+def test_concurrent_writers_replace_an_expired_entity_once(api):
     old = add_entity(api)["id"]
     Memory.objects.update(expires_at=timezone.now())
     answers = run_at_once([partial(api.post, "/memories", {"content": "told", "entity": TICKET_KEY})] * 12)

@@ -1,4 +1,4 @@
-"""What a salesperson's agents remember: two targets among five hundred memories that look like them."""
+"""Memories of a sales team: two targets among five hundred similar memories."""
 
 from random import Random
 
@@ -23,7 +23,7 @@ PEOPLE, FAMILIES = ["Maria", "Jonas", "Priya", "Chen", "Fatima", "Liam"], ["Smit
 
 
 def build_lookalikes() -> list[dict]:
-    """Five hundred look-alikes, the same each time; none has a target's amount, number or company with its product."""
+    """Return five hundred similar ones, always the same; none has a target's amount, number, or company and product."""
     choose, found = Random(5), []
     for number, (company, form) in enumerate((company, form) for company in COMPANIES for form in FORMS):
         who = f"{company} {form}"
@@ -31,19 +31,19 @@ def build_lookalikes() -> list[dict]:
             product = choose.choice(PRODUCTS[1:] if company == "Acme" else PRODUCTS)
             amount = choose.choice([each for each in range(10, 900) if each != 250])
             stage, owner = choose.choice(STAGES), choose.choice(PEOPLE)
-            said = f"Opportunity: {who} {product} {amount},000, stage {stage}, owner {owner}"
-            found.append(build_entity(said, f"006Hs{number:05d}{part:05d}AAA", "Opportunity"))
+            content = f"Opportunity: {who} {product} {amount},000, stage {stage}, owner {owner}"
+            found.append(build_entity(content, f"006Hs{number:05d}{part:05d}AAA", "Opportunity"))
         problem, priority = choose.choice(PROBLEMS), choose.choice(["High", "Low", "Medium"])
-        said = f"Case {10_000 + number}: {who} {problem}, priority {priority}"
-        found.append(build_entity(said, f"500Hs{number:010d}AAA", "Case"))
+        content = f"Case {10_000 + number}: {who} {problem}, priority {priority}"
+        found.append(build_entity(content, f"500Hs{number:010d}AAA", "Case"))
         person, task = (
             f"{choose.choice(PEOPLE)} {choose.choice(FAMILIES)}",
             choose.choice(["CFO", "buyer", "head of IT"]),
         )
         found.append(build_entity(f"Contact {person} of {who}, {task}", f"003Hs{number:010d}AAA", "Contact"))
         product, day = choose.choice(PRODUCTS[1:]).lower(), choose.choice(["Monday", "Tuesday", "Friday"])
-        said = f"{choose.choice(PEOPLE)} asked to call {who} back about the {product} on {day}"
-        found.append({"content": said, "memory_type": "conversation_fact", "user_id": "ada"})
+        content = f"{choose.choice(PEOPLE)} asked to call {who} back about the {product} on {day}"
+        found.append({"content": content, "memory_type": "conversation_fact", "user_id": "ada"})
     return found
 
 

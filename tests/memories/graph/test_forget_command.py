@@ -1,4 +1,4 @@
-"""Memories forgotten from the command line: counted first, asked about, and only what was meant."""
+"""`manage.py forget` counts, asks, and deletes only what was selected."""
 
 from datetime import timedelta
 
@@ -43,7 +43,7 @@ def some(api, outsider) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "gone"),
+    ("options", "deleted"),
     [
         (("--type", "temporary_state"), {"ada's step", "ben's step"}),
         (("--type", "temporary_state", "--user", "ada"), {"ada's step"}),
@@ -54,24 +54,24 @@ def some(api, outsider) -> None:
         (("--memories",), {"ada's tea", "ada's step", "ben's step", "old", "old and dear", "a posted text"}),
     ],
 )
-def test_what_is_meant_is_gone_and_nothing_else(some, capsys, asked, gone):
+def test_selected_memories_are_deleted_and_others_stay(some, capsys, options, deleted):
     before = load_contents()
-    run_forget(*asked, "--dry-run")
+    run_forget(*options, "--dry-run")
     assert load_contents() == before
-    told = capsys.readouterr().out
-    if not gone:
-        assert told == "There is nothing to delete.\n"
+    output = capsys.readouterr().out
+    if not deleted:
+        assert output == "There is nothing to delete.\n"
         return
-    rows = int(told.splitlines()[-1].split()[0])
-    run_forget(*asked, "--yes-delete", rows)
-    assert before - load_contents() == gone
+    rows = int(output.splitlines()[-1].split()[0])
+    run_forget(*options, "--yes-delete", rows)
+    assert before - load_contents() == deleted
 
 
 def test_everything_leaves_the_namespace_and_its_keys(some, api):
     first, second = Memory.objects.filter(user_id="ada", namespace__name="ours").values_list("pk", flat=True)
     api.post(f"/memories/{first}/relationships", {"to_id": str(second), "type": "led_to"})
     message, _ = run_refused_command("--everything")
-    rows = int(message.removeprefix("Nobody can be asked here: --yes-delete ").split()[0])
+    rows = int(message.removeprefix("There is no terminal to ask on. Use --yes-delete ").rstrip("."))
     run_forget("--everything", "--yes-delete", rows)
     assert load_contents() == {"theirs"}
     for model in (SessionMemory, Conversation, Document, Relationship):
@@ -82,36 +82,36 @@ def test_everything_leaves_the_namespace_and_its_keys(some, api):
 
 def test_a_user_is_erased_with_an_audit_line(some):
     message, _ = run_refused_command("--user", "ada", "--yes-delete", 2)
-    assert message == "3 rows would go, not 2. Nothing was deleted."
+    assert message == "3 rows match, not 2. Nothing was deleted."
     run_forget("--user", "ada", "--yes-delete", 3)
     assert Erasure.objects.get().requested_by == "command line"
     assert not Conversation.objects.exists()
 
 
-def test_nobody_is_asked_where_nobody_sits(some):
+def test_without_a_terminal_the_command_does_not_ask(some):
     message, code = run_refused_command("--type", "temporary_state")
-    assert (message, code) == ("Nobody can be asked here: --yes-delete 2 does it.", 2)
+    assert (message, code) == ("There is no terminal to ask on. Use --yes-delete 2.", 2)
     assert "ada's step" in load_contents()
 
 
-@pytest.mark.parametrize(("said", "gone"), [("ours", True), ("yes", False), ("", False)])
-def test_on_a_terminal_the_namespaces_name_is_typed(some, monkeypatch, said, gone):
+@pytest.mark.parametrize(("answer", "is_deleted"), [("ours", True), ("yes", False), ("", False)])
+def test_on_a_terminal_the_name_of_the_namespace_confirms(some, monkeypatch, answer, is_deleted):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", lambda question: said)
-    if gone:
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    if is_deleted:
         run_forget("--type", "temporary_state")
     else:
         assert run_refused_command("--type", "temporary_state") == ("Nothing was deleted.", 1)
-    assert ("ada's step" not in load_contents()) is gone
+    assert ("ada's step" not in load_contents()) is is_deleted
 
 
-@pytest.mark.parametrize("away", [EOFError, KeyboardInterrupt])
-def test_who_does_not_want_to_answer_deletes_nothing(some, monkeypatch, away):
-    def leave(question: str) -> str:
-        raise away
+@pytest.mark.parametrize("error", [EOFError, KeyboardInterrupt])
+def test_an_aborted_prompt_deletes_nothing(some, monkeypatch, error):
+    def abort(question: str) -> str:
+        raise error
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", leave)
+    monkeypatch.setattr("builtins.input", abort)
     assert run_refused_command("--type", "temporary_state") == ("Nothing was deleted.", 1)
     assert "ada's step" in load_contents()
 
@@ -128,7 +128,7 @@ def test_who_does_not_want_to_answer_deletes_nothing(some, monkeypatch, away):
         ("--older-than", "9999999d"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(some, words):
+def test_options_that_exclude_each_other_or_select_nothing_are_refused(some, words):
     before = load_contents()
     message, code = run_refused_command(*words, "--yes-delete", 1)
     assert (message.endswith("."), code, load_contents()) == (True, 2, before)
