@@ -38,13 +38,13 @@ class DocumentList(CappedChangeList):
 
 @admin.register(Document)
 class DocumentAdmin(IngestionBaseAdmin):
-    list_display = ("name", "repository", "namespace", "chunks", "weight", "changed")
+    list_display = ("name", "repository", "namespace", "chunks", "file_size", "updated")
     list_display_links = ("name",)
     list_filter = (NamespaceFilter, RepositoryFilter)
     list_before_template = "admin/ingestion/document/list_intro.html"
     search_fields = ("path", "title")
     search_help_text = "Path or title, or a part of it"
-    fields = ("name", ("repository", "namespace", "weight"), ("chunks", "added", "changed"), "details")
+    fields = ("name", ("repository", "namespace", "file_size"), ("chunks", "created", "updated"), "metadata_shown")
     readonly_fields = tuple(flatten(fields))
     change_form_outer_after_template = "admin/ingestion/document/chunks.html"
     delete_confirmation_template = "admin/ingestion/document/delete_confirmation.html"
@@ -69,19 +69,19 @@ class DocumentAdmin(IngestionBaseAdmin):
         return format_number(document.chunk_count)
 
     @display(description="size")
-    def weight(self, document: Document) -> str:
+    def file_size(self, document: Document) -> str:
         return filesizeformat(document.size)
 
-    @display(description="added")
-    def added(self, document: Document) -> SafeString | None:
+    @display(description="created")
+    def created(self, document: Document) -> SafeString | None:
         return format_datetime(document.created_at)
 
-    @display(description="changed")
-    def changed(self, document: Document) -> SafeString | None:
+    @display(description="updated")
+    def updated(self, document: Document) -> SafeString | None:
         return format_datetime(document.updated_at)
 
     @display(description="metadata")
-    def details(self, document: Document) -> SafeString | str:
+    def metadata_shown(self, document: Document) -> SafeString | str:
         return render_json(document.metadata) if document.metadata else "-"
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -106,9 +106,9 @@ class IngestionAdmin(IngestionBaseAdmin):
         "namespace",
         "state",
         "progress",
-        "in_chunks",
+        "chunk_count",
         "deleted",
-        "left_out",
+        "skipped_count",
         "started",
         "duration",
     )
@@ -118,7 +118,7 @@ class IngestionAdmin(IngestionBaseAdmin):
     search_fields = ("repo_id",)
     search_help_text = "Repository, or a part of its name"
     actions_detail = ("run_again",)
-    fields = (("repo_id", "namespace", "asked_for"), ("path", "taken"))
+    fields = (("repo_id", "namespace", "requested"), ("path", "suffix_list"))
     readonly_fields = tuple(flatten(fields))
     change_form_outer_before_template = "admin/ingestion/ingestion/run.html"
     delete_confirmation_template = "admin/ingestion/ingestion/delete_confirmation.html"
@@ -185,7 +185,7 @@ class IngestionAdmin(IngestionBaseAdmin):
         return render_progress_bar(words, run.status, percent)
 
     @display(description="chunks")
-    def in_chunks(self, run: Ingestion) -> str:
+    def chunk_count(self, run: Ingestion) -> str:
         return format_number(run.chunks)
 
     @display(description="deleted")
@@ -193,7 +193,7 @@ class IngestionAdmin(IngestionBaseAdmin):
         return format_number(run.documents_deleted)
 
     @display(description="skipped")
-    def left_out(self, run: Ingestion) -> str:
+    def skipped_count(self, run: Ingestion) -> str:
         return format_number(run.documents_skipped)
 
     @display(description="started", empty_value="not yet")
@@ -206,11 +206,11 @@ class IngestionAdmin(IngestionBaseAdmin):
         return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))
 
     @display(description="requested")
-    def asked_for(self, run: Ingestion) -> SafeString | None:
+    def requested(self, run: Ingestion) -> SafeString | None:
         return format_datetime(run.created_at)
 
     @display(description="suffixes")
-    def taken(self, run: Ingestion) -> str:
+    def suffix_list(self, run: Ingestion) -> str:
         return ", ".join(run.suffixes)
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -243,7 +243,7 @@ def build_run_context(request: HttpRequest, run: Ingestion) -> dict[str, Any]:
     return {
         "run": run,
         "status": format_status(run.status),
-        "colour": STATUS_COLOURS[run.status],
+        "colour": STATUS_COLOURS.get(run.status, "primary"),
         "words": words,
         "percent": percent,
         "notes": describe_pace(run),

@@ -98,7 +98,7 @@ class ExecutionList(CappedChangeList):
 
 @admin.register(WorkflowExecution)
 class WorkflowExecutionAdmin(NoLookupAdmin):
-    list_display = ("workflow", "namespace", "adapter", "agent_id", "on", "state", "duration", "started")
+    list_display = ("workflow", "namespace", "adapter", "agent_id", "repository_names", "state", "duration", "started")
     list_display_links = ("workflow",)
     list_select_related = ("namespace",)
     list_filter = (
@@ -117,11 +117,11 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
     compressed_fields = False
     fields = (
         ("workflow_id", "adapter", "namespace"),
-        ("agent_id", "user_id", "on"),
+        ("agent_id", "user_id", "repository_names"),
         ("state", "started", "finished", "duration"),
         "error",
         "result_shown",
-        "remembered",
+        "memory_link",
     )
     readonly_fields = tuple(flatten(fields))
 
@@ -144,7 +144,7 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         return render_two_lines(execution.workflow_id)
 
     @display(description="repositories", empty_value="-")
-    def on(self, execution: WorkflowExecution) -> SafeString | None:
+    def repository_names(self, execution: WorkflowExecution) -> SafeString | None:
         names = ", ".join(execution.repositories)
         return format_html('<span title="{}">{}</span>', names, truncate(names, 80)) if names else None
 
@@ -170,7 +170,7 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         return "-" if execution.result is None else render_json(execution.result)
 
     @display(description="memory", empty_value="-")
-    def remembered(self, execution: WorkflowExecution) -> SafeString | None:
+    def memory_link(self, execution: WorkflowExecution) -> SafeString | None:
         if execution.memory_id is None:
             return None
         page = reverse("admin:memories_memory_change", args=[execution.memory_id])

@@ -5,6 +5,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F
 from django.http import HttpResponse
 from ninja import Router
 
@@ -56,10 +57,10 @@ def add_document(request: ApiRequest, payload: DocumentIn):
 def get_document(request: ApiRequest, document_id: UUID):
     """Return one document."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
-    row = rows.values("id", "repo_id", "path", "title", "metadata", "chunk_count").first()
+    row = rows.values("id", "repo_id", "path", "title", "metadata", chunks=F("chunk_count")).first()
     if row is None:
         raise Problem(404, "There is no such document.")
-    return json_response({"chunks": row.pop("chunk_count")} | row)
+    return json_response(row)
 
 
 @router.delete("/documents/{document_id}", auth=write_access, response={204: None, **PROBLEMS})

@@ -9,7 +9,16 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from ingestion.models import ExecutionStatus
 from memories.schemas import remove_duplicates
-from memory_site.core.http.fields import InputSchema, JsonObject, Label, Summary, Text, Timestamp, check_visible
+from memory_site.core.http.fields import (
+    OMITTED,
+    InputSchema,
+    JsonObject,
+    Label,
+    Summary,
+    Text,
+    Timestamp,
+    check_visible,
+)
 from sessions_app.schemas.sessions import check_clock_skew
 
 ExecutionState = Literal[*ExecutionStatus.values]  # type: ignore[valid-type]  # derived from the choices
@@ -57,10 +66,10 @@ class ExecutionPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "completed", "result": {"pages_changed": 3}}})
 
-    status: ExecutionState = Field(default=None)
+    status: ExecutionState = OMITTED
     result: JsonObject | None = None
     error: ErrorText | None = None
-    finished_at: PastMoment = Field(default=None)
+    finished_at: PastMoment = OMITTED
 
 
 class ExecutionOut(Schema):

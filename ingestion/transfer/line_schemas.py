@@ -171,7 +171,7 @@ def get_field_type(field: models.Field) -> Any:
     """Return the type of a column's value: by its choices, its name or its field class, or None if nullable."""
     value_type: Any
     if field.choices:
-        value_type = Literal[*[value for value, _ in field.choices]]  # type: ignore[valid-type]  # made at run time
+        value_type = Literal[*[value for value, _ in field.choices]]
     elif isinstance(field, models.CharField) and field.blank and not field.null:
         value_type = Annotated[Text, StringConstraints(max_length=field.max_length)]
     else:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out
@@ -105,5 +105,5 @@ def fetch_clusters(namespace_id: int, query: str, user_id: str | None) -> list[d
         condition = build_user_or_shared_filter(user_id)
         rows = rows.with_any_member(condition)
     rows = rows.with_importance(condition).with_members(condition)
-    top = rows.order_by("-importance_score", "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
+    top = rows.order_by(F("importance_score").desc(), "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
     return [to_cluster_out(row) for row in top]

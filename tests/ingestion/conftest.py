@@ -1,4 +1,4 @@
-"""A folder that may be read, and runs over it."""
+"""Fixtures: a folder inside INGESTION_ROOTS, and runs over it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from memories.models import Memory
 
 @pytest.fixture
 def root(settings, tmp_path):
-    """Of what may be read; the folder `site` in it is empty."""
+    """Return the only root, with an empty folder `site`."""
     settings.INGESTION_ROOTS = [str(tmp_path)]
     (tmp_path / "site").mkdir()
     return tmp_path
@@ -24,9 +24,9 @@ def site(root):
 
 @pytest.fixture
 def ingest(namespace, site):
-    """Does a run to its end and gives its row, fresh from the database."""
+    """Run an ingestion to its end and return its row from the database."""
 
-    def go(folder=site, repo_id="site", namespace=namespace) -> Ingestion:
+    def run(folder=site, repo_id="site", namespace=namespace) -> Ingestion:
         row = Ingestion.objects.create(
             namespace=namespace, repo_id=repo_id, path=str(folder), suffixes=list(DEFAULT_SUFFIXES)
         )
@@ -34,24 +34,24 @@ def ingest(namespace, site):
             pass
         return Ingestion.objects.get(pk=row.pk)
 
-    return go
+    return run
 
 
 @pytest.fixture
 def start(api, site):
-    """Asks for a run and has it done; what GET then says."""
+    """Start a run through the API, process it and return what GET then answers."""
 
-    def go(repo_id="site", path=str(site)) -> dict:
+    def run(repo_id="site", path=str(site)) -> dict:
         answer = api.post(f"/repositories/{repo_id}/ingestions", {"path": path})
         assert answer.status_code == 202, answer.content
         ingest_due()
         return api.get(answer["Location"].removeprefix("/api/v1")).json()
 
-    return go
+    return run
 
 
 def snapshot_repository(namespace, repo_id="site") -> list[tuple]:
-    """Everything a run leaves, without ids and times: chunks as (path, place, content, labels)."""
+    """Return everything that a run stores, without ids and times: chunks as (path, position, content, labels)."""
     documents = {
         row.pk: (row.path, bytes(row.digest), row.size, row.chunk_count)
         for row in Document.objects.filter(namespace=namespace, repo_id=repo_id)

@@ -1,4 +1,4 @@
-"""Folders to read: made from a dictionary, and turned into checkouts."""
+"""Helpers that create folders and git checkouts from dictionaries."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-#: No configuration but the checkout's own, so that the tests do not depend on who runs them.
+#: Only the checkout's own configuration, so that the tests do not depend on the user's.
 GIT_ENVIRONMENT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
@@ -21,13 +21,15 @@ def write_files(root: Path, files: dict[str, str | bytes]) -> Path:
     return root
 
 
-def run_git(root: Path, *words: str) -> None:
-    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    subprocess.run(["git", *who, *words], cwd=root, env=os.environ | GIT_ENVIRONMENT, check=True, capture_output=True)
+def run_git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    subprocess.run(
+        ["git", *identity, *arguments], cwd=root, env=os.environ | GIT_ENVIRONMENT, check=True, capture_output=True
+    )
 
 
 def create_checkout(root: Path, files: dict[str, str | bytes]) -> Path:
-    """With all files committed that are not ignored."""
+    """Create a checkout in which all files that are not ignored are committed."""
     root.mkdir(parents=True, exist_ok=True)
     run_git(root, "init", "--quiet")
     write_files(root, files)
@@ -41,25 +43,25 @@ PROJECT_DIR = Path(__file__).resolve().parents[2]
 LIST_SCRIPT = """
 import sys
 from pathlib import Path
-from ingestion.walk import files
-print(*[file.path for file in files(Path(sys.argv[1]))])
+from ingestion.file_discovery import find_files
+print(*[file.path for file in find_files(Path(sys.argv[1]))])
 """
 
 
 def run_unprivileged(code: str, root: Path) -> str:
-    """What the code prints when it may not read past permissions, not even as root."""
-    rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    if rights and not shutil.which("setpriv"):
+    """Return the output of the code in a process that file permissions bind, even as root."""
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if prefix and not shutil.which("setpriv"):
         pytest.skip("root reads everything, and there is no setpriv")
-    argv = [*rights, sys.executable, "-c", code, str(root)]
+    argv = [*prefix, sys.executable, "-c", code, str(root)]
     return subprocess.run(argv, cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 @contextmanager
-def unlistable(*folders: Path, rights: int = 0) -> Iterator[None]:
-    """They cannot be listed inside the block. With the right 0o100 they can still be entered."""
+def unlistable(*folders: Path, mode: int = 0) -> Iterator[None]:
+    """Remove the read permission of the folders inside the block. With the mode 0o100 they can still be entered."""
     for folder in folders:
-        folder.chmod(rights)
+        folder.chmod(mode)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How operators see what was read into memories: runs over folders, documents and their chunks."""
+"""Admin pages of ingestions, documents and their chunks."""
 
 from datetime import timedelta
 
@@ -11,12 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion.admin import documents as pages
+from ingestion.admin import ingestions as ingestion_pages
 from ingestion.chunking import Chunk
 from ingestion.models import Document, Ingestion
 from ingestion.pipeline import run_ingestion, save_document
 from memories.models import Embedding, Memory
 from memories.tasks import embed_due
+from memory_site.core.admin import schema_forms
 from sessions_app.models import Namespace
 from tests.console import rows_drawn, rows_listed
 
@@ -76,7 +77,7 @@ def create_clerk(client, django_user_model, *permissions: str):
 # The list of runs
 
 
-def test_the_list_shows_the_newest_run_first_and_how_far_each_is(console, namespace, elsewhere):
+def test_runs_are_listed_newest_first_with_their_progress(console, namespace, elsewhere):
     began = timezone.now() - timedelta(hours=1)
     ended = {"started_at": began, "finished_at": began + timedelta(seconds=200)}
     first = create_ingestion(namespace, documents_total=1200, documents_done=1200, **ended)
@@ -85,11 +86,11 @@ def test_the_list_shows_the_newest_run_first_and_how_far_each_is(console, namesp
     assert list_rows(console, RUNS_URL) == [third, second, first]
     text = fetch_page_text(console, RUNS_URL)
     assert all(words in text for words in ("412 of 897", 'style="width: 45%"', "1 703".replace(" ", "\u202f")))
-    assert all(words in text for words in ("3 min 20 s", "not begun", "not yet", "in progress"))
+    assert all(words in text for words in ("3 min 20 s", "not started", "not yet", "in progress"))
     assert "1 234".replace(" ", "\u202f") in text
 
 
-def test_the_list_takes_the_same_statements_for_one_run_and_for_many(console, namespace, django_assert_num_queries):
+def test_the_list_of_runs_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_ingestion(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         drawn(console, RUNS_URL)
@@ -99,7 +100,7 @@ def test_the_list_takes_the_same_statements_for_one_run_and_for_many(console, na
         assert len(drawn(console, RUNS_URL)) == 50
 
 
-def test_runs_are_narrowed_by_namespace_and_status_and_found_by_repository(console, namespace, elsewhere):
+def test_runs_are_filtered_by_namespace_and_status_and_searched_by_repository(console, namespace, elsewhere):
     ours, theirs = create_ingestion(namespace, "team/site"), create_ingestion(elsewhere, "docs_1", "failed")
     assert list_rows(console, RUNS_URL, namespace=namespace.pk) == [ours]
     assert list_rows(console, RUNS_URL, status="failed") == [theirs]
@@ -112,7 +113,7 @@ def test_runs_are_narrowed_by_namespace_and_status_and_found_by_repository(conso
 
 @pytest.mark.parametrize("path", [RUNS_URL, DOCUMENTS_URL])
 @pytest.mark.parametrize("value", ["x", "9" * 40, "²", "-1", "1\0", "999999"])
-def test_a_namespace_that_is_not_there_holds_nothing(console, namespace, path, value):
+def test_an_unknown_namespace_lists_nothing(console, namespace, path, value):
     create_ingestion(namespace)
     create_document(namespace)
     assert list_rows(console, path, namespace=value) == []
@@ -126,23 +127,23 @@ def test_no_query_breaks_a_list(console, namespace, path, query):
     assert SCRIPT_TAG not in fetch_page_text(console, path, q=query)
 
 
-def test_no_other_condition_can_be_put_into_the_address(console):
+def test_unknown_lookups_in_the_url_are_refused(console):
     assert console.get(RUNS_URL, {"error__icontains": "a"}).status_code == 400
     assert console.get(DOCUMENTS_URL, {"path__regex": "(a+)+$"}).status_code == 400
 
 
-def test_an_empty_list_says_why(console, namespace):
-    assert "No folder has been read yet." in fetch_page_text(console, RUNS_URL)
-    assert "No run is like this." in fetch_page_text(console, RUNS_URL, status="failed")
-    assert "There is no document yet." in fetch_page_text(console, DOCUMENTS_URL)
-    assert "No document is like this." in fetch_page_text(console, DOCUMENTS_URL, repo_id="nothing")
-    assert "Searched were the newest" in fetch_page_text(console, DOCUMENTS_URL, q="nothing")
+def test_an_empty_list_explains_why(console, namespace):
+    assert "No folder has been ingested yet." in fetch_page_text(console, RUNS_URL)
+    assert "No run matches." in fetch_page_text(console, RUNS_URL, status="failed")
+    assert "There are no documents yet." in fetch_page_text(console, DOCUMENTS_URL)
+    assert "No document matches." in fetch_page_text(console, DOCUMENTS_URL, repo_id="nothing")
+    assert "The search covers the newest" in fetch_page_text(console, DOCUMENTS_URL, q="nothing")
 
 
 # One run's page
 
 
-def test_an_open_run_says_how_far_it_is_and_asks_again(console, namespace):
+def test_an_open_run_shows_its_progress_and_polls(console, namespace):
     row = create_running_ingestion(namespace)
     progress = get_page_url(row, "progress")
     for path in (get_page_url(row), progress):
@@ -152,7 +153,7 @@ def test_an_open_run_says_how_far_it_is_and_asks_again(console, namespace):
     assert "<html" not in text
 
 
-def test_what_is_asked_for_follows_the_run_and_stops_with_it(console, namespace):
+def test_polling_follows_the_run_and_stops_at_its_end(console, namespace):
     row = create_running_ingestion(namespace)
     progress = get_page_url(row, "progress")
     Ingestion.objects.filter(pk=row.pk).update(documents_done=700)
@@ -166,16 +167,14 @@ def test_what_is_asked_for_follows_the_run_and_stops_with_it(console, namespace)
     assert console.get(progress).status_code == 286
 
 
-def test_a_run_that_waits_and_one_that_reads_and_one_that_is_silent_say_so(console, namespace):
-    assert "waiting for a worker to begin" in fetch_page_text(
-        console, get_page_url(create_ingestion(namespace, "a", "pending"))
-    )
+def test_waiting_listing_and_silent_runs_are_described(console, namespace):
+    assert "waiting for a worker" in fetch_page_text(console, get_page_url(create_ingestion(namespace, "a", "pending")))
     reading = create_running_ingestion(namespace, repo_id="b", documents_total=None, documents_done=0)
-    assert "reading the folder" in fetch_page_text(console, get_page_url(reading))
+    assert "listing the folder" in fetch_page_text(console, get_page_url(reading))
     silent = create_running_ingestion(
         namespace, 600, repo_id="c", last_heartbeat_at=timezone.now() - timedelta(minutes=5)
     )
-    assert "has gone silent" in fetch_page_text(console, get_page_url(silent))
+    assert "the worker does not respond" in fetch_page_text(console, get_page_url(silent))
     assert "attempt 3" in fetch_page_text(
         console, get_page_url(create_running_ingestion(namespace, repo_id="d", attempts=3))
     )
@@ -190,7 +189,7 @@ def test_a_failed_run_shows_its_error_and_the_files_it_skipped(console, namespac
     assert text.count("It is binary.") == 100
     assert "Gone: &lt;script&gt;" in text
     assert SCRIPT_TAG not in text
-    assert "Only the first 100 are kept." in text
+    assert "Only the first 100 are listed." in text
     assert "<dd>105</dd>" in text
     assert "/progress/" not in text
 
@@ -205,15 +204,13 @@ def test_a_real_run_is_shown_to_its_end(console, namespace, tmp_path):
     assert "2 of 2" in text
     assert "It is binary." in text
     assert text.count("<dd>1</dd>") == 3  # new, its chunk, skipped
-    assert "are kept." not in text
+    assert "are listed." not in text
     (found,) = list_rows(console, f"{DOCUMENTS_URL}?namespace={namespace.pk}&repo_id=site")
     assert f"{DOCUMENTS_URL}?namespace={namespace.pk}&amp;repo_id=site" in text
     assert found.path == "a.py"
 
 
-def test_the_page_and_what_it_asks_for_take_a_constant_number_of_statements(
-    console, namespace, django_assert_num_queries
-):
+def test_the_page_and_its_polling_take_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
     rows = [
         create_running_ingestion(namespace),
         create_running_ingestion(namespace, repo_id="b", skipped=[{"path": "a", "reason": "b"}] * 90),
@@ -224,7 +221,7 @@ def test_the_page_and_what_it_asks_for_take_a_constant_number_of_statements(
                 console.get(path)
 
 
-def test_nothing_is_made_or_changed_by_hand(console, namespace):
+def test_nothing_can_be_added_or_changed(console, namespace):
     row, other = create_ingestion(namespace), create_document(namespace)
     for path in (RUNS_URL, DOCUMENTS_URL):
         assert console.get(path + "add/").status_code == 403
@@ -239,7 +236,7 @@ def test_a_deleted_run_leaves_documents_and_memories(console, namespace):
     path = get_page_url(row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"ingestions": 1}
-    assert "The documents and memories that it brought stay" in response.content.decode()
+    assert "Its documents and memories stay" in response.content.decode()
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert not Ingestion.objects.exists()
     assert Document.objects.count() == Memory.objects.count() == 1
@@ -257,11 +254,11 @@ def test_several_runs_are_deleted_at_once(console, namespace):
 
 
 @pytest.fixture
-def rings(monkeypatch) -> list[bool]:
-    """One entry for each time a worker was to be woken."""
-    heard: list[bool] = []
-    monkeypatch.setattr(pages.bell, "ring", lambda: heard.append(True))
-    return heard
+def notifications(monkeypatch) -> list[bool]:
+    """Record each notification of the workers."""
+    notified: list[bool] = []
+    monkeypatch.setattr(ingestion_pages.ingestion_trigger, "notify_on_commit", lambda: notified.append(True))
+    return notified
 
 
 @pytest.fixture(autouse=True)
@@ -270,61 +267,61 @@ def roots(settings):
 
 
 @pytest.mark.parametrize("within_roots", [True, False])
-def test_running_again_asks_first_and_makes_a_new_run_of_the_same_folder(console, namespace, rings, within_roots):
+def test_run_again_asks_for_confirmation_and_repeats_the_run(console, namespace, notifications, within_roots):
     row = create_ingestion(namespace, status="failed", error="gone", documents_done=5, within_roots=within_roots)
     path = get_page_url(row, "run_again")
     assert path in fetch_page_text(console, get_page_url(row))
-    assert "Read this folder again?" in fetch_page_text(console, path)
-    assert (Ingestion.objects.count(), rings) == (1, [])
+    assert "Ingest this folder again?" in fetch_page_text(console, path)
+    assert (Ingestion.objects.count(), notifications) == (1, [])
     response = console.post(path, SUBMITTED_DIALOG)
     again = Ingestion.objects.exclude(pk=row.pk).get()
     same = ("namespace", "repo_id", "path", "suffixes", "within_roots")
     assert [getattr(again, name) for name in same] == [getattr(row, name) for name in same]
     assert (again.status, again.error, again.documents_done) == ("pending", "", 0)
     assert response["HX-Redirect"] == get_page_url(again)
-    assert rings == [True]
+    assert notifications == [True]
     assert LogEntry.objects.get().object_id == str(again.pk)
-    assert "A worker was asked" in fetch_page_text(console, get_page_url(again))
+    assert "The run was queued for a worker" in fetch_page_text(console, get_page_url(again))
 
 
-def test_the_console_can_be_checked_before_there_is_a_database(django_assert_num_queries):
+def test_the_admin_checks_need_no_database(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert admin.site._registry[Ingestion].check() == []
 
 
-def test_while_another_run_of_the_repository_is_open_none_begins(console, namespace, elsewhere, rings):
+def test_run_again_is_refused_while_another_run_of_the_repository_is_open(console, namespace, elsewhere, notifications):
     row = create_ingestion(namespace)
     create_running_ingestion(elsewhere)
     create_running_ingestion(namespace)
     response = console.post(get_page_url(row, "run_again"), SUBMITTED_DIALOG)
     assert response["HX-Redirect"] == get_page_url(row)
     assert Ingestion.objects.count() == 3
-    assert rings == []
+    assert notifications == []
     assert not LogEntry.objects.exists()
     assert "another run of this repository is open" in fetch_page_text(console, get_page_url(row))
 
 
-def test_a_folder_outside_the_roots_is_read_again_only_when_the_command_line_asked_for_it(
-    console, namespace, rings, settings
+def test_a_folder_outside_the_roots_is_run_again_only_for_runs_of_the_command_line(
+    console, namespace, notifications, settings
 ):
     settings.INGESTION_ROOTS = ["/elsewhere"]
     ours, theirs = create_ingestion(namespace, "ours", within_roots=False), create_ingestion(namespace, "theirs")
     assert console.post(get_page_url(theirs, "run_again"), SUBMITTED_DIALOG)["HX-Redirect"] == get_page_url(theirs)
-    assert "Nothing was begun. The folder lies outside INGESTION_ROOTS." in fetch_page_text(
+    assert "No run was started. The folder lies outside INGESTION_ROOTS." in fetch_page_text(
         console, get_page_url(theirs)
     )
-    assert (Ingestion.objects.count(), rings) == (2, [])
+    assert (Ingestion.objects.count(), notifications) == (2, [])
     console.post(get_page_url(ours, "run_again"), SUBMITTED_DIALOG)
-    assert (Ingestion.objects.filter(repo_id="ours", within_roots=False).count(), rings) == (2, [True])
+    assert (Ingestion.objects.filter(repo_id="ours", within_roots=False).count(), notifications) == (2, [True])
 
 
-def test_a_run_that_was_deleted_meanwhile_is_not_run_again(console, namespace, rings):
+def test_a_deleted_run_is_not_run_again(console, namespace, notifications):
     row = create_ingestion(namespace)
     path = get_page_url(row, "run_again")
     row.delete()
     assert console.post(path, SUBMITTED_DIALOG)["HX-Redirect"] == RUNS_URL
     assert "this run has been deleted" in fetch_page_text(console, RUNS_URL)
-    assert rings == []
+    assert notifications == []
 
 
 # Documents
@@ -341,9 +338,7 @@ def test_documents_are_listed_newest_first_with_size_and_chunks(console, namespa
     assert SCRIPT_TAG not in text
 
 
-def test_the_list_of_documents_takes_the_same_statements_for_one_and_for_many(
-    console, namespace, django_assert_num_queries
-):
+def test_the_list_of_documents_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
     create_document(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         drawn(console, DOCUMENTS_URL)
@@ -354,7 +349,7 @@ def test_the_list_of_documents_takes_the_same_statements_for_one_and_for_many(
             assert len(drawn(console, DOCUMENTS_URL, **parameters)) == 50
 
 
-def test_documents_are_narrowed_by_namespace_and_the_whole_name_of_a_repository(console, namespace, elsewhere):
+def test_documents_are_filtered_by_namespace_and_exact_repository(console, namespace, elsewhere):
     ours, theirs = create_document(namespace), create_document(elsewhere, repo_id="site-docs")
     assert list_rows(console, DOCUMENTS_URL, namespace=namespace.pk) == [ours]
     assert list_rows(console, DOCUMENTS_URL, repo_id="site") == [ours]
@@ -372,8 +367,8 @@ def test_a_document_is_found_by_a_part_of_its_path(console, namespace, typed, ex
     assert [each.path for each in list_rows(console, DOCUMENTS_URL, q=typed)] == expected
 
 
-def test_a_search_looks_only_at_the_newest_documents_that_the_filters_leave(console, namespace, elsewhere, monkeypatch):
-    monkeypatch.setattr(pages, "MAX_SEARCHED_ROWS", 2)
+def test_a_search_covers_only_the_newest_documents_that_match_the_filters(console, namespace, elsewhere, monkeypatch):
+    monkeypatch.setattr(schema_forms, "MAX_SEARCHED_ROWS", 2)
     old, *rest = [create_document(namespace, f"app/{name}.py") for name in "abc"]
     assert list_rows(console, DOCUMENTS_URL, q="app") == rest[::-1]
     theirs = create_document(elsewhere, "app/d.py")
@@ -407,7 +402,7 @@ def test_text_is_escaped_and_long_chunks_are_folded(console, namespace):
     assert SCRIPT_TAG not in text
 
 
-def test_each_chunk_says_whether_its_vector_is_there(console, namespace):
+def test_each_chunk_shows_the_state_of_its_vector(console, namespace):
     row = create_document(namespace)
     assert console.get(get_page_url(row)).context["blocks"][0]["vector"] == "not yet"
     embed_due()
@@ -415,14 +410,14 @@ def test_each_chunk_says_whether_its_vector_is_there(console, namespace):
 
 
 @pytest.mark.parametrize("metadata", [{}, {"position": "x", "start_line": "1", "end_line": None}, {"start_line": {}}])
-def test_metadata_that_callers_changed_do_not_break_the_page(console, namespace, metadata):
+def test_metadata_changed_by_clients_do_not_break_the_page(console, namespace, metadata):
     row = create_document(namespace)
     Memory.objects.update(metadata=metadata)
     (block,) = console.get(get_page_url(row)).context["blocks"]
     assert (block["place"], block["before"]) == (None, 0)
 
 
-def test_chunks_come_in_pages(console, namespace):
+def test_chunks_are_paginated(console, namespace):
     row = create_document(namespace, "a.py", *[f"c = {number}" for number in range(60)])
     assert len(console.get(get_page_url(row)).context["blocks"]) == 50
     for number in ("2", "99"):
@@ -442,23 +437,23 @@ def test_a_documents_page_takes_a_constant_number_of_statements(console, namespa
 
 def test_a_document_without_chunks_says_so(console, namespace):
     row = Document.objects.create(namespace=namespace, title="empty", digest=b"1", size=0)
-    assert "This document has no chunk" in fetch_page_text(console, get_page_url(row))
+    assert "This document has no chunks" in fetch_page_text(console, get_page_url(row))
 
 
-def test_deleting_a_document_says_how_much_goes_and_lets_it_go(console, namespace):
+def test_deleting_a_document_shows_what_is_deleted_with_it(console, namespace):
     row, other = create_document(namespace, "a.py", "one", "two", "three"), create_document(namespace, "b.py")
     embed_due()
     path = get_page_url(row, "delete")
     response = console.get(path)
     assert dict(response.context["model_count"]) == {"documents": 1, "chunks": 3, "vectors": 3}
-    assert "goes with all of its chunks" in response.content.decode()
+    assert "permanently deletes the document and all of its chunks" in response.content.decode()
     assert console.post(path, {"post": "yes"}).status_code == 302
     assert Document.objects.get() == other
     assert Memory.objects.get().document_id == other.pk
     assert Embedding.objects.count() == 1
 
 
-def test_several_documents_are_deleted_after_exact_counts_were_shown(console, namespace):
+def test_deleting_several_documents_shows_exact_counts(console, namespace):
     rows = [create_document(namespace, f"{number}.py", *["a", "b", "c"][: number + 1]) for number in range(3)]
     chosen = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]]}
     response = console.post(DOCUMENTS_URL, chosen)
@@ -480,7 +475,7 @@ def test_lists_read_neither_skipped_files_nor_metadata(console, namespace):
 # Who may see it
 
 
-def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model):
+def test_a_user_without_permissions_sees_nothing(client, namespace, django_user_model):
     row, other = create_ingestion(namespace), create_document(namespace)
     client = create_clerk(client, django_user_model)
     for path in (
@@ -497,11 +492,11 @@ def test_who_has_no_permission_sees_nothing(client, namespace, django_user_model
     assert DOCUMENTS_URL not in text
 
 
-def test_who_is_no_longer_logged_in_is_refused_and_not_sent_elsewhere(client, namespace):
+def test_polling_after_logout_is_refused_without_a_redirect(client, namespace):
     assert client.get(get_page_url(create_running_ingestion(namespace), "progress")).status_code == 403
 
 
-def test_who_may_only_look_can_change_nothing(client, namespace, django_user_model, rings):
+def test_a_user_with_view_permission_can_change_nothing(client, namespace, django_user_model, notifications):
     row, other = create_ingestion(namespace), create_document(namespace, "a.py", "a secret")
     client = create_clerk(client, django_user_model, "view_ingestion", "view_document")
     assert "Run again" not in fetch_page_text(client, get_page_url(row))
@@ -509,20 +504,20 @@ def test_who_may_only_look_can_change_nothing(client, namespace, django_user_mod
     for each in (row, other):
         assert client.post(get_page_url(each, "delete"), {"post": "yes"}).status_code == 403
     assert Ingestion.objects.count() == Document.objects.count() == 1
-    assert rings == []
+    assert notifications == []
 
 
-def test_chunks_are_shown_to_those_who_may_see_memories(client, namespace, django_user_model):
+def test_chunks_are_shown_only_with_the_permission_to_view_memories(client, namespace, django_user_model):
     row = create_document(namespace, "a.py", "a secret")
     client = create_clerk(client, django_user_model, "view_document")
     text = fetch_page_text(client, get_page_url(row))
-    assert "You may not see memories" in text
+    assert "You do not have permission to view memories" in text
     assert "a secret" not in text
     django_user_model.objects.get().user_permissions.add(Permission.objects.get(codename="view_memory"))
     assert "a secret" in fetch_page_text(client, get_page_url(row))
 
 
-def test_who_may_delete_no_memory_may_delete_no_document_that_has_some(client, namespace, django_user_model):
+def test_deleting_a_document_with_chunks_needs_the_permission_to_delete_memories(client, namespace, django_user_model):
     row = create_document(namespace)
     client = create_clerk(client, django_user_model, "view_document", "delete_document")
     assert client.post(get_page_url(row, "delete"), {"post": "yes"}).status_code == 403
@@ -532,9 +527,9 @@ def test_who_may_delete_no_memory_may_delete_no_document_that_has_some(client, n
     assert not Memory.objects.exists()
 
 
-def test_who_may_add_runs_may_run_one_again(client, namespace, django_user_model, rings):
+def test_run_again_needs_the_permission_to_add_runs(client, namespace, django_user_model, notifications):
     row = create_ingestion(namespace)
     client = create_clerk(client, django_user_model, "view_ingestion", "add_ingestion")
     assert "Run again" in fetch_page_text(client, get_page_url(row))
     assert client.post(get_page_url(row, "run_again"), SUBMITTED_DIALOG).status_code == 200
-    assert rings == [True]
+    assert notifications == [True]

@@ -1,8 +1,9 @@
-"""How a text is cut: small enough, at the right places, with the right lines, and nothing lost."""
+"""Splitting into chunks: their sizes, boundaries and lines, and that they cover the text."""
 
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 from semantic_text_splitter import TextSplitter
@@ -76,7 +77,7 @@ def test_no_chunk_is_larger_than_1024_tokens(splitter, text, kind):
 
 
 @EVERY_TEXT
-def test_its_lines_contain_a_chunk(splitter, text, kind):
+def test_the_lines_of_a_chunk_contain_it(splitter, text, kind):
     for part in split_into_chunks(text, kind):
         assert 1 <= part.start_line <= part.end_line <= text.count("\n") + 1
         assert part.content.rstrip() in slice_lines(text, part.start_line, part.end_line)
@@ -85,7 +86,7 @@ def test_its_lines_contain_a_chunk(splitter, text, kind):
 
 
 @EVERY_TEXT
-def test_nothing_is_lost(splitter, text, kind):
+def test_chunks_cover_the_whole_text(splitter, text, kind):
     parts = split_into_chunks(text, kind)
     places = {number for part in parts for number in range(part.start_line, part.end_line + 1)}
     assert {number for number, line in enumerate(text.split("\n"), 1) if line.strip()} <= places
@@ -104,7 +105,7 @@ def test_chunks_are_numbered_in_their_order(splitter, text, kind):
     assert [part.start_line for part in parts] == sorted(part.start_line for part in parts)
 
 
-def test_chunks_are_as_large_as_they_may_be(splitter):
+def test_chunks_use_the_allowed_size(splitter):
     assert max(count_tokens(part.content) for part in split_into_chunks(PROSE)[:3]) > MAX_CHUNK_TOKENS * 0.9
 
 
@@ -116,7 +117,7 @@ def test_chunks_of_continuous_text_overlap_by_20_tokens_at_most(splitter):
     assert CHUNK_OVERLAP_TOKENS / 2 < count_tokens(second.content[:shared]) <= CHUNK_OVERLAP_TOKENS
 
 
-def test_a_function_that_fits_is_not_cut():
+def test_a_function_that_fits_is_not_split():
     parts = split_into_chunks(PROGRAM, "py")
     assert len(parts) > 5
     for number in range(20):
@@ -124,24 +125,24 @@ def test_a_function_that_fits_is_not_cut():
         assert any(whole in part.content for part in parts)
 
 
-def test_a_chapter_that_fits_is_not_cut():
+def test_a_chapter_that_fits_is_not_split():
     parts = split_into_chunks(MARKDOWN, "md")
     for whole in CHAPTERS:
         assert any(whole.strip() in part.content for part in parts)
 
 
-def test_one_endless_line_is_cut_and_its_slices_share_some_characters(splitter):
+def test_an_oversized_line_is_split_into_overlapping_slices(splitter):
     line = "".join(f"{number:07d}" for number in range(20_000))
     parts = split_into_chunks(line, "txt")
     assert {(part.start_line, part.end_line) for part in parts} == {(1, 1)}
     places = [(line.index(part.content), len(part.content)) for part in parts]
-    assert all(start <= before + size for (before, size), (start, _) in zip(places, places[1:], strict=False))
+    assert all(start <= before + size for (before, size), (start, _) in pairwise(places))
     assert places[0][0] == 0
     assert sum(places[-1]) == len(line)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\r\n \t\r\n", "\u200b\n\u3164", " " * 3000])
-def test_only_blank_lines_are_no_chunk(splitter, text):
+def test_blank_lines_alone_give_no_chunk(splitter, text):
     assert [split_into_chunks(text, kind) for kind in ("", "md", "py")] == [[], [], []]
 
 
@@ -152,7 +153,7 @@ def test_only_blank_lines_are_no_chunk(splitter, text):
     ["a" * 2**20, "x" + " " * 2**20 + "y", "x" + "\n" * 2**20 + "y", "x" + " \n" * 2**19 + "y", "-" * 2**20],
     ids=["letters", "spaces", "line ends", "blank lines", "dashes"],
 )
-def test_monstrous_text_takes_seconds(splitter, text, kind):
+def test_oversized_texts_are_split_within_seconds(splitter, text, kind):
     started = time.monotonic()
     parts = split_into_chunks(text, kind)
     assert time.monotonic() - started < 10
@@ -161,7 +162,7 @@ def test_monstrous_text_takes_seconds(splitter, text, kind):
 
 
 @pytest.mark.timeout(60)
-def test_a_program_that_a_program_wrote_takes_seconds(splitter):
+def test_a_generated_program_is_split_within_seconds(splitter):
     text = ("abcdefghij" * 499 + "\n") * (MAX_PROGRAM_LENGTH // 4990 + 10)
     started = time.monotonic()
     assert split_into_chunks(text, "py")
@@ -171,7 +172,7 @@ def test_a_program_that_a_program_wrote_takes_seconds(splitter):
 # LlamaIndex's SentenceSplitter
 
 
-def test_llamaindex_cuts_where_llamaindex_cuts(settings):
+def test_the_llamaindex_splitter_splits_like_llamaindex(settings):
     settings.SPLITTER = SPLITTERS["llamaindex"]
     theirs = require_llamaindex().node_parser.SentenceSplitter(
         chunk_size=MAX_CHUNK_TOKENS, chunk_overlap=CHUNK_OVERLAP_TOKENS
@@ -180,7 +181,7 @@ def test_llamaindex_cuts_where_llamaindex_cuts(settings):
         assert [part.content for part in split_into_chunks(text, kind)] == theirs.split_text(text)
 
 
-def test_llamaindex_keeps_the_white_space_between_paragraphs(settings):
+def test_the_llamaindex_splitter_keeps_white_space_between_paragraphs(settings):
     require_llamaindex()
     settings.SPLITTER = SPLITTERS["llamaindex"]
     # Of more tokens than a chunk has: their sentences are cut apart, and join the sentences around them.
@@ -191,7 +192,7 @@ def test_llamaindex_keeps_the_white_space_between_paragraphs(settings):
     assert all(part.content in text for part in parts)
 
 
-def test_what_llamaindex_finds_twice_is_told_where_it_stands_first(settings):
+def test_a_repeated_piece_of_llamaindex_has_its_first_position(settings):
     require_llamaindex()
     settings.SPLITTER = SPLITTERS["llamaindex"]
     parts = split_into_chunks("tea\n" * 5000 + "coffee")
@@ -208,12 +209,12 @@ def refused(*_, **__):
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
 import django
 django.setup()
-from ingestion.split import chunks
-print(len(chunks("The harbour opens at nine.\\n" * 400)))
+from ingestion.chunking import split_into_chunks
+print(len(split_into_chunks("The harbour opens at nine.\\n" * 400)))
 """
 
 
-def test_llamaindex_downloads_nothing(tmp_path):
+def test_the_llamaindex_splitter_downloads_nothing(tmp_path):
     require_llamaindex()
     empty = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "NLTK_DATA", "DATA_DIR")}
     env = build_environment(**empty, SPLITTER="llamaindex", DJANGO_SETTINGS_MODULE="memory_site.settings")
@@ -224,15 +225,15 @@ def test_llamaindex_downloads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("sentences", "SPLITTER: must be one of semantic, llamaindex"),
         ("llamaindex", "SPLITTER: llamaindex needs the package llama-index-core, which is not installed"),
     ],
 )
-def test_a_splitter_that_is_not_there_stops_the_start(tmp_path, value, told):
+def test_an_unavailable_splitter_stops_startup(tmp_path, value, message):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None")
     done = run_manage("check", SPLITTER=value, DATA_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Texts that a caller posts: kept in chunks, once, and gone with their chunks."""
+"""Texts posted to the API: stored in chunks, once, and deleted with them."""
 
 from functools import partial
 
@@ -22,13 +22,15 @@ def add_document(api, content: str, **fields) -> dict:
     return answer.json()
 
 
-def test_a_text_is_kept_in_chunks_with_its_title_and_metadata(api):
-    told = add_document(api, LONG_TEXT, title="Minutes", repo_id="site", metadata={"year": 2026, "by": {"name": "Ada"}})
-    assert told["chunks"] == Memory.objects.count() > 2
-    assert (told["path"], told["title"], told["repo_id"]) == (None, "Minutes", "site")
+def test_a_text_is_stored_in_chunks_with_its_title_and_metadata(api):
+    document = add_document(
+        api, LONG_TEXT, title="Minutes", repo_id="site", metadata={"year": 2026, "by": {"name": "Ada"}}
+    )
+    assert document["chunks"] == Memory.objects.count() > 2
+    assert (document["path"], document["title"], document["repo_id"]) == (None, "Minutes", "site")
     memories = sorted(Memory.objects.all(), key=lambda memory: memory.metadata["position"])
     for place, memory in enumerate(memories):
-        assert (memory.memory_type, memory.repo_id, str(memory.document_id)) == ("rag", "site", told["id"])
+        assert (memory.memory_type, memory.repo_id, str(memory.document_id)) == ("rag", "site", document["id"])
         assert memory.metadata["position"] == place
         assert (memory.metadata["title"], memory.metadata["year"]) == ("Minutes", 2026)
         assert memory.metadata["by"] == {"name": "Ada"}
@@ -37,17 +39,17 @@ def test_a_text_is_kept_in_chunks_with_its_title_and_metadata(api):
     assert memories[-1].metadata["end_line"] == LONG_TEXT.count("\n") + 1
 
 
-def test_it_is_told_again_as_it_was_told(api):
-    told = add_document(api, LONG_TEXT, title="Minutes", metadata={"year": 2026})
-    answer = api.get(f"/documents/{told['id']}")
-    assert (answer.status_code, answer.json()) == (200, told)
+def test_a_document_is_returned_as_posted(api):
+    document = add_document(api, LONG_TEXT, title="Minutes", metadata={"year": 2026})
+    answer = api.get(f"/documents/{document['id']}")
+    assert (answer.status_code, answer.json()) == (200, document)
 
 
-def test_what_a_text_repeats_is_counted_as_often_as_it_is_kept(api):
-    told = add_document(api, "\n\n".join(["x" * 4000] * 12))
-    assert told["chunks"] == Memory.objects.count()
+def test_a_repeated_text_counts_as_one_chunk(api):
+    document = add_document(api, "\n\n".join(["x" * 4000] * 12))
+    assert document["chunks"] == Memory.objects.count()
     assert Memory.objects.order_by("metadata__position").first().metadata["start_line"] == 1
-    assert api.get(f"/documents/{told['id']}").json()["chunks"] == told["chunks"]
+    assert api.get(f"/documents/{document['id']}").json()["chunks"] == document["chunks"]
 
 
 def test_the_same_text_again_is_the_same_document(api):
@@ -71,7 +73,7 @@ def test_the_same_text_in_another_repository_is_another_document(api, outsider):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_callers_who_post_the_same_text_at_once_get_one_document(api):
+def test_simultaneous_posts_of_the_same_text_create_one_document(api):
     answers = run_at_once([partial(api.post, "/documents", {"content": LONG_TEXT})] * 6)
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == Document.objects.count() == 1
@@ -79,23 +81,23 @@ def test_callers_who_post_the_same_text_at_once_get_one_document(api):
 
 
 def test_a_document_is_deleted_with_its_chunks_and_no_others(api):
-    kept, gone = add_document(api, "tea and milk"), add_document(api, LONG_TEXT)
-    answer = api.delete(f"/documents/{gone['id']}")
+    other, deleted = add_document(api, "tea and milk"), add_document(api, LONG_TEXT)
+    answer = api.delete(f"/documents/{deleted['id']}")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert [str(memory.document_id) for memory in Memory.objects.all()] == [kept["id"]]
-    assert is_problem(api.get(f"/documents/{gone['id']}"), 404)
-    assert is_problem(api.delete(f"/documents/{gone['id']}"), 404)
+    assert [str(memory.document_id) for memory in Memory.objects.all()] == [other["id"]]
+    assert is_problem(api.get(f"/documents/{deleted['id']}"), 404)
+    assert is_problem(api.delete(f"/documents/{deleted['id']}"), 404)
 
 
-def test_an_outsider_neither_sees_nor_deletes_it(api, outsider):
-    told = add_document(api, "tea")
-    assert is_problem(outsider.get(f"/documents/{told['id']}"), 404)
-    assert is_problem(outsider.delete(f"/documents/{told['id']}"), 404)
+def test_another_namespace_neither_sees_nor_deletes_a_document(api, outsider):
+    document = add_document(api, "tea")
+    assert is_problem(outsider.get(f"/documents/{document['id']}"), 404)
+    assert is_problem(outsider.delete(f"/documents/{document['id']}"), 404)
     assert Memory.objects.count() == 1
 
 
 @pytest.mark.parametrize("content", ["", " \n\t", "\u200b\u3164", "a\0b", "x" * (MAX_TEXT_LENGTH + 1)], ids=len)
-def test_a_text_that_shows_nothing_or_is_too_large_is_refused(api, content):
+def test_a_blank_or_too_large_text_is_refused(api, content):
     before = fingerprint_tables()
     answer = api.post("/documents", {"content": content})
     assert is_problem(answer, 422)
@@ -104,31 +106,31 @@ def test_a_text_that_shows_nothing_or_is_too_large_is_refused(api, content):
 
 
 @pytest.mark.timeout(60)
-def test_the_largest_text_is_kept_even_when_it_is_one_word(api):
-    told = add_document(api, "x" * MAX_TEXT_LENGTH)
-    assert told["chunks"] == Memory.objects.count() > 0
+def test_the_largest_text_is_accepted_even_as_one_word(api):
+    document = add_document(api, "x" * MAX_TEXT_LENGTH)
+    assert document["chunks"] == Memory.objects.count() > 0
 
 
-def test_the_largest_metadata_is_kept(api):
+def test_the_largest_metadata_is_accepted(api):
     metadata = {f"key {number}": "x" * 230 for number in range(256)}
-    told = add_document(api, "tea", metadata=metadata)
-    assert told["metadata"] == metadata
+    document = add_document(api, "tea", metadata=metadata)
+    assert document["metadata"] == metadata
     assert Memory.objects.get().metadata.items() >= metadata.items()
 
 
-def test_metadata_cannot_say_where_a_chunk_lies(api):
-    told = add_document(
+def test_metadata_cannot_set_the_position_of_a_chunk(api):
+    document = add_document(
         api, "tea", title="Tea", metadata={"document_id": "mine", "position": "x", "start_line": "first"}
     )
     metadata = Memory.objects.get().metadata
-    assert (metadata["document_id"], metadata["position"], metadata["start_line"]) == (told["id"], 0, 1)
+    assert (metadata["document_id"], metadata["position"], metadata["start_line"]) == (document["id"], 0, 1)
 
 
-def test_a_posted_document_outlives_the_runs_over_its_repository(api, site, ingest):
-    told = add_document(api, "tea", repo_id="site")
+def test_a_posted_document_survives_runs_of_its_repository(api, site, ingest):
+    document = add_document(api, "tea", repo_id="site")
     (site / "a.md").write_text("coffee")
     ingest()
-    assert api.get(f"/documents/{told['id']}").status_code == 200
+    assert api.get(f"/documents/{document['id']}").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["hashing", "onnx"])
@@ -140,6 +142,6 @@ def test_the_last_sentence_of_a_long_text_is_found(api, settings, name):
     add_document(api, "\n\n".join([FILLER * 8] * 6 + [NEEDLE]), title="Minutes")
     add_document(api, FILLER * 3)
     tasks.embed_due()
-    told = api.post("/knowledge/query", {"query": "Where is the secret word for the espresso maker's kettle?"}).json()
-    assert told["degraded"] is False
-    assert NEEDLE in told["results"][0]["memory"]["content"]
+    answer = api.post("/knowledge/query", {"query": "Where is the secret word for the espresso maker's kettle?"}).json()
+    assert answer["degraded"] is False
+    assert NEEDLE in answer["results"][0]["memory"]["content"]

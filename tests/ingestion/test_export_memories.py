@@ -1,4 +1,4 @@
-"""`export_memories` and `import_memories`: all of a namespace goes to JSON Lines and comes back with nothing lost."""
+"""`export_memories` and `import_memories`: a lossless round trip of a namespace as JSON Lines."""
 
 import base64
 import io
@@ -47,7 +47,7 @@ def create_relationship(one: dict, other: dict, **fields: object) -> None:
 
 
 def make_something_of_every_kind(api: Api, namespace: Namespace) -> None:
-    """Of two users and of nobody, with vectors."""
+    """Create rows of every kind, of two users and without user, with vectors."""
     labels = {"user_id": "ada", "agent_id": "a", "workflow_id": "w", "repo_id": "r", "session_id": "monday"}
     full = api.add(
         "Zwölf ☕ \\ \"quoted\" \u2028 line", summary="Short.", data={"a": [1.5, 1e25, None]}, tags=["b", "a"],
@@ -145,7 +145,7 @@ def all_lines(caller, tmp_path_factory) -> list[bytes]:
 
 @pytest.fixture
 def bring(tmp_path, capsys):
-    """Imports lines and says what was told."""
+    """Import lines and return the output."""
 
     def run(lines: list[bytes], namespace: str = "ours", **options: object) -> str:
         (tmp_path / "import.jsonl").write_bytes(b"".join(lines))
@@ -158,7 +158,7 @@ def bring(tmp_path, capsys):
 
 @pytest.fixture
 def refused(bring, capsys):
-    """What is told of lines that cannot be imported; the database is as before."""
+    """Import invalid lines and return the error output; the database must stay unchanged."""
 
     def run(lines: list[bytes], namespace: str = "elsewhere") -> str:
         before = load_everything()
@@ -209,12 +209,12 @@ def find_line_number(lines: list[bytes], kind: str) -> int:
 
 def list_line_ids(lines: list[bytes]) -> set[str]:
     """An insight has its memory's."""
-    told = [json.loads(line) for line in lines[1:]]
-    return {each.get("id", each.get("memory_id")) for each in told}
+    records = [json.loads(line) for line in lines[1:]]
+    return {each.get("id", each.get("memory_id")) for each in records}
 
 
 def replace_ids(lines: list[bytes]) -> list[str]:
-    """With every id told as the place where it stands first as an id, so that two exports compare."""
+    """Replace every id by its first position as an id, so that two exports can be compared."""
     text = b"".join(lines[1:]).decode()
     places: dict[str, str] = {}
     for number, line in enumerate(lines[1:]):
@@ -237,7 +237,7 @@ def select_lines(lines: list[bytes], kind: str) -> list[dict]:
 # There and back
 
 
-def test_a_wiped_namespace_comes_back_byte_by_byte(ours, exported, bring):
+def test_a_deleted_namespace_is_restored_byte_by_byte(ours, exported, bring):
     lines, before = exported(), load_everything()
     delete_everything()
     assert f"of {len(lines) - 1:,} lines are new" in bring(lines)
@@ -246,7 +246,7 @@ def test_a_wiped_namespace_comes_back_byte_by_byte(ours, exported, bring):
     assert DueEmbedding.objects.count() == 0
 
 
-def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported):
+def test_the_lines_have_every_column_that_is_not_generated(ours, exported):
     lines = exported()
     for name, kind in RECORD_TYPES.items():
         columns = {each.column for each in kind.model._meta.concrete_fields if not each.generated} - {"namespace_id"}
@@ -260,7 +260,7 @@ def test_the_lines_have_every_column_postgresql_does_not_compute(ours, exported)
     ]
 
 
-def test_another_namespace_of_the_same_database_gets_the_same_under_ids_of_its_own(ours, elsewhere, exported, bring):
+def test_an_import_into_another_namespace_of_the_database_gets_new_ids(ours, elsewhere, exported, bring):
     lines, before = exported(), exported()
     bring(lines, "elsewhere")
     there = exported(namespace="elsewhere")
@@ -279,7 +279,7 @@ def mask_execution_id(line: str, executions: set[str]) -> str:
     return re.sub(r"Execution (row \d+|[0-9a-f-]{36})\.", "Execution.", line)
 
 
-def test_references_lead_to_the_copies(ours, elsewhere, exported, bring):
+def test_references_of_an_import_point_to_the_copies(ours, elsewhere, exported, bring):
     bring(exported(), "elsewhere")
     mine = {"namespace": elsewhere}
     ids = set(Memory.objects.filter(**mine).values_list("pk", flat=True))
@@ -298,7 +298,7 @@ def test_references_lead_to_the_copies(ours, elsewhere, exported, bring):
 
 
 @pytest.mark.parametrize("namespace_name", ["ours", "elsewhere"])
-def test_twice_is_once(ours, elsewhere, exported, bring, namespace_name):
+def test_a_second_import_changes_nothing(ours, elsewhere, exported, bring, namespace_name):
     lines = exported()
     bring(lines, namespace_name)
     before = load_everything()
@@ -306,7 +306,7 @@ def test_twice_is_once(ours, elsewhere, exported, bring, namespace_name):
     assert load_everything() == before
 
 
-def test_what_is_there_already_is_kept_and_joined_to(ours, elsewhere, exported, bring):
+def test_existing_rows_stay_and_imported_rows_refer_to_them(ours, elsewhere, exported, bring):
     plain = Memory.objects.create(
         namespace=elsewhere, content="Plain.", user_id="ada", importance=1, source_system="here"
     )
@@ -331,14 +331,14 @@ def test_what_is_there_already_is_kept_and_joined_to(ours, elsewhere, exported, 
     assert Document.objects.get(pk=document.pk).title == "Here"
 
 
-def test_what_was_edited_since_stays_edited(ours, exported, bring):
+def test_rows_edited_after_the_export_stay_edited(ours, exported, bring):
     lines = exported()
     save_changes(Memory.objects.get(content="Plain.", user_id="bob"), content="Not so plain.")
     assert bring(lines).startswith("0 of ")
     assert Memory.objects.filter(user_id="bob", content__contains="lain.").count() == 1
 
 
-def test_numbers_are_not_rounded_on_their_way(api, exported, bring):
+def test_numbers_are_not_rounded(api, exported, bring):
     memory = Memory.objects.get(pk=api.add("exact")["id"])
     number = "123456789012345678901234567890.12345678901234567890"
     with connection.cursor() as cursor:
@@ -350,7 +350,7 @@ def test_numbers_are_not_rounded_on_their_way(api, exported, bring):
     assert number.encode() in exported()[1]
 
 
-def test_more_than_a_batch(api, namespace, exported, bring):
+def test_several_batches_are_imported(api, namespace, exported, bring):
     Memory.objects.bulk_create(
         [Memory(namespace=namespace, content=f"number {number}", source_system="x") for number in range(2_345)]
     )
@@ -365,7 +365,7 @@ def test_more_than_a_batch(api, namespace, exported, bring):
 # What is derived
 
 
-def test_what_is_derived_is_made_anew_whatever_a_line_says(caller, ours, exported, bring):
+def test_derived_columns_are_recomputed_whatever_a_line_says(caller, ours, exported, bring):
     lines, before = exported(), load_everything()
     masks = {"a secret": masked_name("a secret")}
     assert list(ProjectGroup.objects.values_list("redacted_names", flat=True)) == [masks]
@@ -381,7 +381,7 @@ def test_what_is_derived_is_made_anew_whatever_a_line_says(caller, ours, exporte
     assert caller.post("/insights", again).status_code == 200
 
 
-def test_an_insight_is_known_by_the_text_its_memory_has_here(ours, elsewhere, exported, bring):
+def test_an_insight_is_identified_by_the_stored_text_of_its_memory(ours, elsewhere, exported, bring):
     lines = exported()
     number = next(n for n, line in enumerate(lines, 1) if b"Anchors" in line)
     delete_everything()
@@ -391,7 +391,7 @@ def test_an_insight_is_known_by_the_text_its_memory_has_here(ours, elsewhere, ex
     assert (bytes(insight.digest), insight.bands) == (text.digest, text.bands)
 
 
-def test_an_entity_that_is_an_insight_is_known_by_its_id_here(api, namespace, elsewhere, exported, bring):
+def test_an_insight_that_is_an_entity_is_identified_by_its_stored_id(api, namespace, elsewhere, exported, bring):
     entity = {"system": "crm", "id": "1", "type": "Account", "name": "Acme"}
     api.add("Acme", user_id="ada", entity=entity, memory_type="insight")
     bring(exported(), "elsewhere")
@@ -400,7 +400,7 @@ def test_an_entity_that_is_an_insight_is_known_by_its_id_here(api, namespace, el
     assert there.bands == []
 
 
-def test_an_insight_that_is_known_under_another_memory_stays_one(ours, elsewhere, exported, bring):
+def test_an_insight_stored_under_another_memory_stays_one(ours, elsewhere, exported, bring):
     """Its memory comes, and is one that says the same."""
     text = f"ANCHORS hold best in clay. {LONG_MESSAGE}"
     save_insights(elsewhere.pk, [InsightDraft(text, user_id="carl")])
@@ -411,17 +411,17 @@ def test_an_insight_that_is_known_under_another_memory_stays_one(ours, elsewhere
     assert there.exclude(insight=None).get().user_id == "carl"
 
 
-def test_two_insights_of_a_file_that_have_come_to_say_the_same_are_one(api, namespace, elsewhere, exported, bring):
+def test_two_insights_of_a_file_with_the_same_text_become_one(api, namespace, elsewhere, exported, bring):
     for content in ("Anchors hold in clay.", "Ropes are made of hemp."):
         save_insights(namespace.pk, [InsightDraft(content, user_id=content[0])])
     lines = exported()
     number = next(n for n, line in enumerate(lines, 1) if b"Ropes" in line)
-    told = bring(with_changed_line(lines, number, content="anchors hold in clay"), "elsewhere")
-    assert "2 memory, 1 insight" in told
+    output = bring(with_changed_line(lines, number, content="anchors hold in clay"), "elsewhere")
+    assert "2 memory, 1 insight" in output
     assert Insight.objects.filter(namespace=elsewhere).count() == 1
 
 
-def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api, namespace, exported, bring):
+def test_the_insight_of_a_memory_whose_type_has_changed_is_left_out(api, namespace, exported, bring):
     save_insights(namespace.pk, [InsightDraft("Anchors hold in clay.")])
     lines = exported()
     save_changes(Memory.objects.get(), memory_type="agent")
@@ -429,15 +429,15 @@ def test_the_insight_of_a_memory_that_was_made_another_type_here_stays_away(api,
     assert not Insight.objects.exists()
 
 
-def test_an_insight_whose_memory_is_none_is_refused(ours, elsewhere, exported, refused):
+def test_an_insight_whose_memory_has_another_type_is_refused(ours, elsewhere, exported, refused):
     lines = exported()
     plain = next(each["id"] for each in select_lines(lines, "memory") if each["memory_type"] == "agent")
     number = find_line_number(lines, "insight")
-    told = refused(with_changed_line(lines, number, memory_id=plain))
-    assert f"line {number:,}: memory_id names a memory that is no insight" in told
+    output = refused(with_changed_line(lines, number, memory_id=plain))
+    assert f"line {number:,}: memory_id refers to a memory that is no insight" in output
 
 
-def test_names_of_projects_that_look_secret_are_masked_on_their_way(ours, elsewhere, exported, bring):
+def test_project_names_that_look_secret_are_redacted(ours, elsewhere, exported, bring):
     lines = exported()
     number = find_line_number(lines, "insight")
     mask = masked_name("my api token")
@@ -446,7 +446,7 @@ def test_names_of_projects_that_look_secret_are_masked_on_their_way(ours, elsewh
     assert not Insight.objects.filter(projects__contains=["my api token"]).exists()
 
 
-def test_the_use_of_an_insight_is_counted_as_far_as_it_goes(caller, ours, exported, bring):
+def test_a_use_count_may_be_as_large_as_its_column(caller, ours, exported, bring):
     lines = exported()
     delete_everything()
     bring(with_changed_line(lines, find_line_number(lines, "insight"), usage_count=2**31 - 1))
@@ -456,7 +456,7 @@ def test_the_use_of_an_insight_is_counted_as_far_as_it_goes(caller, ours, export
 
 
 @pytest.mark.parametrize("digest", [b"", b"short", bytes(33)])
-def test_a_digest_is_one(namespace, digest):
+def test_a_digest_must_be_hexadecimal_bytes(namespace, digest):
     memory = Memory.objects.create(namespace=namespace, content="x", memory_type="insight", source_system="x")
     with pytest.raises(IntegrityError, match="insight_digest_is_a_sha256"):
         Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=digest, bands=[])
@@ -465,7 +465,7 @@ def test_a_digest_is_one(namespace, digest):
 # Which rows
 
 
-def test_of_one_user_only_what_is_his(ours, exported):
+def test_the_export_of_a_user_has_only_rows_of_this_user(ours, exported):
     lines = exported("--user", "ada")
     assert json.loads(lines[0])["user"] == "ada"
     kinds = ("memory", "conversation", "workflow_execution")
@@ -481,7 +481,7 @@ def test_of_one_user_only_what_is_his(ours, exported):
     assert all(each["vectors"] for each in select_lines(lines, "memory"))
 
 
-def test_one_user_comes_back_byte_by_byte(ours, exported, bring):
+def test_an_exported_user_is_restored_byte_by_byte(ours, exported, bring):
     lines = exported("--user", "ada")
     delete_everything()
     bring(lines)
@@ -489,13 +489,13 @@ def test_one_user_comes_back_byte_by_byte(ours, exported, bring):
     assert exported()[1:] == lines[1:]
 
 
-def test_a_user_nobody_has_heard_of_is_told_and_leaves_no_file(ours, tmp_path):
-    with pytest.raises(CommandError, match="Nothing is known of the user 'nobody'"):
+def test_an_unknown_user_is_reported_and_creates_no_file(ours, tmp_path):
+    with pytest.raises(CommandError, match="The namespace has nothing of the user 'nobody'"):
         call_command("export_memories", str(tmp_path / "nobody.jsonl"), "--namespace", ours.name, "--user", "nobody")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_text_of_several_documents_is_exported_once_with_its_user(ours, exported, bring, elsewhere):
+def test_equal_chunks_of_several_documents_are_exported_once_for_a_user(ours, exported, bring, elsewhere):
     documents = Document.objects.bulk_create(
         [Document(namespace=ours, repo_id="r", path=f"{n}.md", digest=b"x", size=1, chunk_count=1) for n in range(2)]
     )
@@ -518,7 +518,7 @@ def test_a_text_of_several_documents_is_exported_once_with_its_user(ours, export
     ] == ["mine"]
 
 
-def test_what_names_another_users_memory_does_not_bring_it(ours, exported, bring, elsewhere):
+def test_a_reference_to_another_users_memory_does_not_export_it(ours, exported, bring, elsewhere):
     bobs = Memory.objects.get(user_id="bob", content="Plain.")
     Message.objects.filter(conversation__user_id="ada").update(memory_id=bobs.pk)
     WorkflowExecution.objects.filter(user_id="ada").update(memory=bobs)
@@ -535,7 +535,7 @@ def test_nothing_of_another_namespace_is_exported(ours, outsider, exported):
     assert len(exported(namespace="theirs")) == 2
 
 
-def test_what_is_over_is_left_out_with_all_that_hangs_on_it(ours, exported, bring, elsewhere):
+def test_expired_rows_are_left_out_with_their_dependants(ours, exported, bring, elsewhere):
     past = timezone.now() - timedelta(hours=1)
     gone = Memory.objects.filter(content="Plain.", user_id="ada") | Memory.objects.filter(
         content__startswith=LONG_MESSAGE
@@ -551,7 +551,7 @@ def test_what_is_over_is_left_out_with_all_that_hangs_on_it(ours, exported, brin
     bring(lines, "elsewhere")
 
 
-def test_an_expired_twin_makes_way(ours, elsewhere, exported, bring):
+def test_an_expired_duplicate_is_replaced(ours, elsewhere, exported, bring):
     past = timezone.now() - timedelta(hours=1)
     Memory.objects.create(namespace=elsewhere, content="Plain.", user_id="ada", source_system="x", expires_at=past)
     SessionMemory.objects.create(namespace=elsewhere, session_id="monday", updated_at=past - timedelta(days=9))
@@ -563,16 +563,16 @@ def test_an_expired_twin_makes_way(ours, elsewhere, exported, bring):
 # Vectors
 
 
-def test_vectors_are_float16_of_unit_length_as_others_read_them(ours, exported):
+def test_vectors_are_little_endian_float16_of_unit_length(ours, exported):
     for memory in select_lines(exported(), "memory"):
         [made] = memory["vectors"]
         assert made["model"] == "hashing-1"
         numbers = np.frombuffer(base64.b64decode(made["vector"]), "<f2")
-        kept = Embedding.objects.get(memory_id=memory["id"])
-        assert numbers.tolist() == pytest.approx(list(kept.vector), abs=1e-6)
+        stored = Embedding.objects.get(memory_id=memory["id"])
+        assert numbers.tolist() == pytest.approx(list(stored.vector), abs=1e-6)
 
 
-def test_of_several_models_the_vectors_of_the_one_that_serves_are_kept(ours, exported, bring, capsys):
+def test_of_several_models_only_the_active_one_has_its_vectors_imported(ours, exported, bring, capsys):
     for made in Embedding.objects.all()[:3]:
         Embedding.objects.bulk_create(
             [Embedding(**{each.attname: getattr(made, each.attname) for each in made._meta.concrete_fields}
@@ -584,11 +584,11 @@ def test_of_several_models_the_vectors_of_the_one_that_serves_are_kept(ours, exp
     bring(lines)
     assert Embedding.objects.filter(model="hashing-1").count() == Embedding.objects.count() == count - 3
     assert not DueEmbedding.objects.exists()
-    told = capsys.readouterr().err
-    assert told.count("The vectors of another are left out: hashing-1 serves this namespace") == 1
+    output = capsys.readouterr().err
+    assert output.count("Vectors of another were left out: the namespace's model is hashing-1") == 1
 
 
-def test_a_memory_edited_since_it_was_embedded_comes_without_its_vector_and_is_due(ours, exported, bring):
+def test_an_outdated_vector_is_not_exported_and_its_memory_is_embedded_again(ours, exported, bring):
     save_changes(Memory.objects.get(content="Nobody's."), content="Somebody's.")
     lines = exported()
     assert ["vectors" in each for each in select_lines(lines, "memory") if each["content"] == "Somebody's."] == [False]
@@ -598,24 +598,24 @@ def test_a_memory_edited_since_it_was_embedded_comes_without_its_vector_and_is_d
     assert tasks.embed_due() == 1
 
 
-def test_vectors_of_a_model_that_does_not_serve_here_are_left_out(ours, exported, bring, elsewhere, capsys):
+def test_vectors_of_an_inactive_model_are_left_out(ours, exported, bring, elsewhere, capsys):
     Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
     lines = exported()
     bring(lines, "elsewhere")
     assert DueEmbedding.objects.filter(namespace=elsewhere).count() == len(select_lines(lines, "memory"))
     assert not Embedding.objects.filter(namespace=elsewhere).exists()
-    assert "The vectors of hashing-1 are left out: another serves this namespace" in capsys.readouterr().err
+    assert "Vectors of hashing-1 were left out: the namespace's model is another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("header", ["hashing-1", "openai/text-embedding-3-small", None])
-def test_a_namespace_without_a_model_is_served_by_the_configured_one(ours, exported, bring, elsewhere, header):
+def test_a_namespace_without_a_model_gets_the_configured_one(ours, exported, bring, elsewhere, header):
     bring(with_changed_line(exported(), 1, embedding_model=header), "elsewhere")
     elsewhere.refresh_from_db()
     assert elsewhere.embedding_model == "hashing-1"
     assert not DueEmbedding.objects.filter(namespace=elsewhere).exists()
 
 
-def test_no_file_brings_a_namespace_to_a_model_that_is_not_configured(ours, exported, bring, elsewhere, capsys):
+def test_a_file_cannot_set_a_model_that_is_not_configured(ours, exported, bring, elsewhere, capsys):
     remote = "openai/text-embedding-3-small"
     Embedding.objects.update(model=remote)
     Namespace.objects.filter(pk=ours.pk).update(embedding_model=remote)
@@ -624,12 +624,12 @@ def test_no_file_brings_a_namespace_to_a_model_that_is_not_configured(ours, expo
     elsewhere.refresh_from_db()
     assert elsewhere.embedding_model is None
     assert not Embedding.objects.filter(namespace=elsewhere).exists()
-    assert f"The vectors of {remote} are left out: hashing-1 serves" in capsys.readouterr().err
+    assert f"Vectors of {remote} were left out: the namespace's model is hashing-1" in capsys.readouterr().err
     assert tasks.embed_due() == len(select_lines(lines, "memory"))
     assert {each.model for each in Embedding.objects.filter(namespace=elsewhere)} == {"hashing-1"}
 
 
-def test_without_vectors_no_model_is_decided(ours, exported, bring, elsewhere):
+def test_an_import_without_vectors_sets_no_model(ours, exported, bring, elsewhere):
     Embedding.objects.all().delete()
     bring(exported(), "elsewhere")
     elsewhere.refresh_from_db()
@@ -637,11 +637,11 @@ def test_without_vectors_no_model_is_decided(ours, exported, bring, elsewhere):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(
+def test_embedding_in_the_namespace_does_not_wait_for_an_import(
     api, namespace, elsewhere, exported, bring, monkeypatch
 ):
     make_something_of_every_kind(api, namespace)
-    keep, lines, tried = importer.NamespaceImport.insert, exported(), []
+    insert, lines, tried = importer.NamespaceImport.insert, exported(), []
 
     def decide() -> bool:
         try:
@@ -651,27 +651,27 @@ def test_whoever_embeds_for_the_namespace_does_not_wait_for_an_import(
         finally:
             connection.close()
 
-    def keep_while_somebody_embeds(self: importer.NamespaceImport, batch: list) -> list:
-        wrong = keep(self, batch)
+    def insert_while_another_embeds(self: importer.NamespaceImport, batch: list) -> list:
+        errors = insert(self, batch)
         with ThreadPoolExecutor(1) as other:
             tried.append(other.submit(decide).result())
-        return wrong
+        return errors
 
-    monkeypatch.setattr(importer.NamespaceImport, "insert", keep_while_somebody_embeds)
+    monkeypatch.setattr(importer.NamespaceImport, "insert", insert_while_another_embeds)
     bring(lines, "elsewhere")
     assert tried[0] is True
 
 
-def test_a_namespace_that_gets_another_model_meanwhile_refuses_the_file(ours, elsewhere, exported, bring, monkeypatch):
-    lines, keep = exported(), importer.NamespaceImport.insert
+def test_a_change_of_the_model_during_the_import_refuses_the_file(ours, elsewhere, exported, bring, monkeypatch):
+    lines, insert = exported(), importer.NamespaceImport.insert
 
-    def keep_and_switch(self: importer.NamespaceImport, batch: list) -> list:
-        wrong = keep(self, batch)
+    def insert_and_switch(self: importer.NamespaceImport, batch: list) -> list:
+        errors = insert(self, batch)
         Namespace.objects.filter(pk=elsewhere.pk).update(embedding_model="another")
-        return wrong
+        return errors
 
-    monkeypatch.setattr(importer.NamespaceImport, "insert", keep_and_switch)
-    with pytest.raises(CommandError, match="Another model has come to serve .* Nothing was imported"):
+    monkeypatch.setattr(importer.NamespaceImport, "insert", insert_and_switch)
+    with pytest.raises(CommandError, match="The namespace's model has changed meanwhile.* Nothing was imported"):
         bring(lines, "elsewhere")
     assert not Memory.objects.filter(namespace=elsewhere).exists()
 
@@ -679,9 +679,7 @@ def test_a_namespace_that_gets_another_model_meanwhile_refuses_the_file(ours, el
 # Sessions
 
 
-def test_sealed_histories_are_exported_open_and_sealed_again_where_there_are_keys(
-    ours, exported, bring, settings, caller
-):
+def test_encrypted_histories_are_exported_decrypted_and_encrypted_again(ours, exported, bring, settings, caller):
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     call_command("reencrypt_sessions", stdout=io.StringIO())
     assert "sealed" in SessionMemory.objects.first().history[0]
@@ -690,20 +688,20 @@ def test_sealed_histories_are_exported_open_and_sealed_again_where_there_are_key
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     bring(lines)
     assert all(list(stored) == ["sealed", "timestamp"] for stored in SessionMemory.objects.first().history)
-    assert [each["answer"] for each in caller.get("/sessions/monday/context").json()["interactions"]][0] == "Yes."
+    assert next(each["answer"] for each in caller.get("/sessions/monday/context").json()["interactions"]) == "Yes."
     settings.SESSION_ENCRYPTION_KEYS = []
     delete_everything()
     bring(lines)
     assert exported()[1:] == lines[1:]
 
 
-def test_a_history_no_key_opens_stops_the_export_and_leaves_an_older_file(ours, exported, settings, tmp_path):
+def test_an_undecryptable_history_stops_the_export_and_keeps_an_older_file(ours, exported, settings, tmp_path):
     exported()
     settings.SESSION_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     call_command("reencrypt_sessions", stdout=io.StringIO())
     settings.SESSION_ENCRYPTION_KEYS = []
     before = (tmp_path / "export.jsonl").read_bytes()
-    with pytest.raises(CommandError, match="The session '.*': A history is encrypted .*The export is not whole"):
+    with pytest.raises(CommandError, match="The session '.*': A history cannot be read.*The export is incomplete"):
         exported()
     assert (tmp_path / "export.jsonl").read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["export.jsonl"]
@@ -712,17 +710,17 @@ def test_a_history_no_key_opens_stops_the_export_and_leaves_an_older_file(ours, 
 # Files and pipes
 
 
-def test_a_file_is_for_its_owner_alone(ours, exported, tmp_path):
+def test_a_file_is_readable_by_its_owner_alone(ours, exported, tmp_path):
     exported()
     assert stat.S_IMODE((tmp_path / "export.jsonl").stat().st_mode) == 0o600
 
 
-def test_a_folder_that_is_not_there_is_one_sentence(namespace):
+def test_a_missing_folder_is_reported_in_one_sentence(namespace):
     with pytest.raises(CommandError, match="/nowhere/at/all cannot be written: No such file"):
         call_command("export_memories", "/nowhere/at/all", "--namespace", "ours")
 
 
-def test_stdout_leads_into_stdin(ours, elsewhere, capsysbinary, monkeypatch, exported):
+def test_an_export_can_be_piped_into_an_import(ours, elsewhere, capsysbinary, monkeypatch, exported):
     call_command("export_memories", "--namespace", "ours")
     written = capsysbinary.readouterr().out
     assert written.splitlines()[1:] == [line.rstrip(b"\n") for line in exported()[1:]]
@@ -732,7 +730,7 @@ def test_stdout_leads_into_stdin(ours, elsewhere, capsysbinary, monkeypatch, exp
 
 
 @pytest.mark.timeout(60)
-def test_whoever_reads_a_pipe_learns_that_it_has_ended_before_the_command_has(namespace, monkeypatch):
+def test_the_reader_of_a_pipe_sees_its_end_before_the_command_ends(namespace, monkeypatch):
     reading_end, writing_end = os.pipe()
     with open(reading_end, "rb") as reader, open(writing_end, "w") as writer:
         monkeypatch.setattr("sys.stdout", writer)
@@ -740,23 +738,23 @@ def test_whoever_reads_a_pipe_learns_that_it_has_ended_before_the_command_has(na
         assert reader.read().count(b"\n") == 1
 
 
-def test_a_reader_who_has_gone_is_one_sentence(ours, monkeypatch):
+def test_a_closed_pipe_is_reported_in_one_sentence(ours, monkeypatch):
     reading_end, writing_end = os.pipe()
     os.close(reading_end)
     with open(writing_end, "w") as writer:
         monkeypatch.setattr("sys.stdout", writer)
-        with pytest.raises(CommandError, match="Whoever was to read this has gone") as error:
+        with pytest.raises(CommandError, match="The reader of the pipe has closed it") as error:
             call_command("export_memories", "--namespace", "ours")
     assert error.value.returncode == 1
 
 
-def test_an_empty_namespace_is_a_header(namespace, exported, bring):
+def test_the_export_of_an_empty_namespace_is_only_a_header(namespace, exported, bring):
     [header] = lines = exported()
     assert json.loads(header)["version"] == 1
     assert bring(lines) == "0 of 0 lines are new: nothing.\n"
 
 
-def test_a_dry_run_keeps_nothing(ours, elsewhere, exported, bring):
+def test_a_dry_run_stores_nothing(ours, elsewhere, exported, bring):
     lines, before = exported(), load_everything()
     assert f"{len(lines) - 1} of {len(lines) - 1} lines would be new: 2 document, " in bring(
         lines, "elsewhere", dry_run=True
@@ -765,7 +763,7 @@ def test_a_dry_run_keeps_nothing(ours, elsewhere, exported, bring):
 
 
 @pytest.mark.parametrize("command", ["export_memories", "import_memories"])
-def test_interrupted_nothing_is_left(ours, elsewhere, exported, bring, monkeypatch, tmp_path, command):
+def test_an_interrupted_import_stores_nothing(ours, elsewhere, exported, bring, monkeypatch, tmp_path, command):
     lines, before = exported(), load_everything()
     (tmp_path / "export.jsonl").unlink()
 
@@ -785,17 +783,17 @@ def test_interrupted_nothing_is_left(ours, elsewhere, exported, bring, monkeypat
 # Wrong files
 
 
-def test_a_file_cut_short_is_refused(ours, elsewhere, exported, refused):
+def test_a_truncated_file_is_refused(ours, elsewhere, exported, refused):
     lines = exported()
-    assert "The file is not whole" in refused(lines[:-1])
-    assert "tells of 1 of the kind pending_relationship, and 0 are here" in refused(lines[:-1])
+    assert "The file is incomplete" in refused(lines[:-1])
+    assert "announces 1 lines of the kind pending_relationship, it has 0" in refused(lines[:-1])
     assert f"line {len(lines):,}: " in refused([*lines[:-1], lines[-1][:-9]])
 
 
-def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
+def test_a_file_with_an_additional_line_is_refused(ours, elsewhere, exported, refused):
     lines = exported()
     extra = json.loads(lines[1]) | {"id": "0192d3f0-0000-7000-8000-000000000000", "path": "x", "repo_id": "y"}
-    assert "The file is not whole" in refused([*lines[:2], json.dumps(extra).encode() + b"\n", *lines[2:]])
+    assert "The file is incomplete" in refused([*lines[:2], json.dumps(extra).encode() + b"\n", *lines[2:]])
 
 
 @pytest.mark.parametrize(
@@ -849,13 +847,13 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
         ("memory", {"vectors": [{"model": "m", "vector": "A" * 2048}]}, "must be 768 numbers of unit length"),
         ("memory", {"vectors": [{"model": "m", "vector": "/3//" * 512}]}, "must be 768 numbers of unit length"),
         ("memory", {"vectors": [{"model": "m", "vector": "not base64"}]}, "must be 768 numbers of unit length"),
-        ("relationship", {"to_memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "to_memory_id names a memory that"),
+        ("relationship", {"to_memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "to_memory_id refers to a memory"),
         ("relationship", {"type": "x"}, "type: Input should be"),
         ("relationship", {"strength": 2}, "strength: Input should be less than or equal to 1"),
         ("relationship", {"owner": "bob"}, "of_owner"),
         ("message", {"conversation_id": None}, "conversation_id"),
         ("insight", {"projects": ["x"] * 65}, "projects: List should have at most 64 items"),
-        ("insight", {"memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "memory_id names a memory that stands"),
+        ("insight", {"memory_id": "0192d3f0-0000-7000-8000-000000000000"}, "memory_id refers to a memory that is not"),
         ("session", {"history": {}}, "history: Input should be a valid list"),
         ("session", {"history": [{"sealed": "x", "timestamp": "2026-01-01T00:00:00+00:00"}]}, "history.0.query"),
         ("document", {"digest": "text"}, "digest"),
@@ -863,51 +861,51 @@ def test_a_line_too_many_is_refused(ours, elsewhere, exported, refused):
         ("document", {"kind": ["document"]}, "kind: must be one of"),
     ],
 )  # fmt: skip
-def test_a_wrong_line_is_named(ours, elsewhere, all_lines, refused, kind, values, reason):
+def test_an_invalid_line_is_reported_with_its_number(ours, elsewhere, all_lines, refused, kind, values, reason):
     number = find_line_number(all_lines, kind)
     lines = with_changed_line(all_lines, number, **values)
-    if told := refused_alone(lines[number - 1]):
-        assert reason in told
+    if output := refused_alone(lines[number - 1]):
+        assert reason in output
         return
-    told = refused(lines)  # by what else is there
-    assert f"line {number:,}: " in told
-    assert reason in told
-    assert "1 line is wrong." in told
+    output = refused(lines)  # by what else is there
+    assert f"line {number:,}: " in output
+    assert reason in output
+    assert "1 line is wrong." in output
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"5", b'{"kind": "memory"}', b"\xff", b"[" * 100_000], ids=range(6))
-def test_a_line_that_is_none_is_named(ours, elsewhere, exported, refused, line):
+def test_a_line_that_is_not_an_object_is_reported(ours, elsewhere, exported, refused, line):
     lines = exported()
     assert "line 3: " in refused([*lines[:2], line + b"\n", *lines[2:]])
 
 
-def test_all_wrong_lines_of_a_batch_are_named(ours, elsewhere, exported, refused):
+def test_all_invalid_lines_of_a_batch_are_reported(ours, elsewhere, exported, refused):
     lines = exported()
     first = find_line_number(lines, "memory")
-    told = refused(with_changed_line(with_changed_line(lines, first, importance=9), first + 2, importance=0))
-    assert f"line {first:,}: " in told and f"line {first + 2:,}: " in told and f"line {first + 1:,}: " not in told
-    assert "2 lines are wrong" in told
+    output = refused(with_changed_line(with_changed_line(lines, first, importance=9), first + 2, importance=0))
+    assert f"line {first:,}: " in output and f"line {first + 2:,}: " in output and f"line {first + 1:,}: " not in output
+    assert "2 lines are wrong" in output
 
 
-def test_an_id_that_stands_twice_is_named(ours, elsewhere, exported, refused):
+def test_a_repeated_id_is_reported(ours, elsewhere, exported, refused):
     lines = exported()
     number = find_line_number(lines, "conversation")
-    told = refused(with_changed_line(lines, number + 1, id=json.loads(lines[number - 1])["id"]))
-    assert f"line {number + 1:,}: its id stands on an earlier line too" in told
+    output = refused(with_changed_line(lines, number + 1, id=json.loads(lines[number - 1])["id"]))
+    assert f"line {number + 1:,}: its id is on an earlier line too" in output
 
 
 @pytest.mark.parametrize(("values", "reason"), [({"version": 2}, "version"), ({"counts": {"x": 1}}, "counts")])
-def test_a_header_that_cannot_be_understood_is_refused(ours, elsewhere, exported, refused, values, reason):
+def test_an_invalid_header_is_refused(ours, elsewhere, exported, refused, values, reason):
     assert f"line 1: this is not the header of an export: {reason}" in refused(
         with_changed_line(exported(), 1, **values)
     )
 
 
-def test_without_its_header_it_is_no_export(ours, elsewhere, exported, refused):
+def test_a_file_without_header_is_not_an_export(ours, elsewhere, exported, refused):
     assert "line 1: this is not the header of an export: kind: Input should be" in refused(exported()[1:])
 
 
-def test_the_bounds_leave_room_for_what_is_made_here(ours, elsewhere, exported, bring):
+def test_the_bounds_accept_every_row_the_application_creates(ours, elsewhere, exported, bring):
     lines = exported()
     number = find_line_number(lines, "memory")
     values = {"content": "x " * 100_000, "data": build_nested(32), "expires_at": "2199-01-01T00:00:00Z"}
@@ -921,7 +919,7 @@ def test_the_bounds_leave_room_for_what_is_made_here(ours, elsewhere, exported, 
     assert Memory.objects.get(namespace=elsewhere, user_id="x" * 255).data == build_nested(32)
 
 
-def test_columns_may_be_missing_and_have_their_defaults_then(elsewhere, bring):
+def test_missing_columns_get_their_defaults(elsewhere, bring):
     header = {"kind": "export", "version": 1, "namespace": "x", "user": None, "embedding_model": None}
     header |= {"created_at": "2026-01-01T00:00:00Z", "counts": {"memory": 2}}
     ids = [f"0192d3f0-0000-7000-8000-00000000000{number}" for number in range(2)]

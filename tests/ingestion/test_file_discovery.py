@@ -1,4 +1,4 @@
-"""Which files of a folder are taken, and what is said of those that are not."""
+"""Discovery and reading of files: which are found, and why others are refused."""
 
 import os
 import shutil
@@ -35,65 +35,65 @@ def read_refused(root: Path, path: str) -> str:
 
 
 @WITH_AND_WITHOUT_GIT
-def test_only_the_suffixes_are_taken_in_the_order_of_their_paths(tmp_path, make):
+def test_files_with_the_suffixes_are_found_sorted_by_path(tmp_path, make):
     make(tmp_path, {"b.py": "", "a/c.md": "", "a/d.pyc": "", "E.TXT": "", "f": "", "py": "", "g.yaml": "", "h.yml": ""})
     assert list_paths(tmp_path) == ["E.TXT", "a/c.md", "b.py", "g.yaml", "h.yml"]
     assert list_paths(tmp_path, ".pyc", ".MD") == ["a/c.md", "a/d.pyc"]
 
 
 @WITH_AND_WITHOUT_GIT
-def test_some_folders_are_never_read(tmp_path, make):
+def test_excluded_folders_are_never_read(tmp_path, make):
     make(tmp_path, {f"{name}/x.md": "" for name in ("__pycache__", "a/node_modules/b", "a")})
     write_files(tmp_path, {".git/x.md": ""})
     assert list_paths(tmp_path) == ["a/x.md"]
 
 
 @WITH_AND_WITHOUT_GIT
-def test_what_is_ignored_is_not_taken(tmp_path, make):
+def test_ignored_files_are_not_found(tmp_path, make):
     rules = {".gitignore": "build/\n*.txt\n!keep.txt\n/only.md\n", "docs/.gitignore": "*.md\n!index.md\n!b.txt\n"}
     ignored = ("build/a.md", "a.txt", "only.md", "docs/other.md", "docs/a.txt", "docs/build/a.md")
-    kept = ("keep.txt", "sub/only.md", "sub/keep.txt", "docs/index.md", "docs/b.txt")
-    make(tmp_path, rules | dict.fromkeys(ignored + kept, ""))
-    assert list_paths(tmp_path) == sorted(kept)
+    included = ("keep.txt", "sub/only.md", "sub/keep.txt", "docs/index.md", "docs/b.txt")
+    make(tmp_path, rules | dict.fromkeys(ignored + included, ""))
+    assert list_paths(tmp_path) == sorted(included)
 
 
 @WITH_AND_WITHOUT_GIT
-def test_lines_that_are_no_pattern_do_no_harm(tmp_path, make):
+def test_invalid_patterns_are_ignored(tmp_path, make):
     make(tmp_path, {".gitignore": b"!\n\\\na\\\n\xff\n[\n# b.md\nc.md\n", "b.md": "", "c.md": ""})
     assert list_paths(tmp_path) == ["b.md"]
 
 
-def test_rules_that_are_a_pipe_do_not_keep_us(tmp_path):
+def test_gitignore_pipe_is_not_read(tmp_path):
     write_files(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / ".gitignore")
     assert list_paths(tmp_path) == ["a.md"]
 
 
-def test_files_that_git_does_not_know_yet_are_taken(tmp_path):
+def test_untracked_files_are_found(tmp_path):
     create_checkout(tmp_path, {"old.md": ""})
     write_files(tmp_path, {"new.md": ""})
     assert list_paths(tmp_path) == ["new.md", "old.md"]
 
 
-def test_files_that_are_tracked_but_deleted_are_not_there(tmp_path):
+def test_tracked_but_deleted_files_are_not_found(tmp_path):
     create_checkout(tmp_path, {"a.md": "", "b.md": ""})
     (tmp_path / "a.md").unlink()
     assert list_paths(tmp_path) == ["b.md"]
 
 
-def test_a_part_of_a_checkout_is_read_by_its_rules(tmp_path):
+def test_a_subfolder_of_a_checkout_uses_its_rules(tmp_path):
     create_checkout(tmp_path, {".gitignore": "*.txt\n", "part/a.md": "", "part/b.txt": "", "other.md": ""})
     assert is_checkout(tmp_path / "part")
     assert list_paths(tmp_path / "part") == ["a.md"]
 
 
-def test_a_folder_that_the_checkout_around_it_ignores_is_read(tmp_path):
+def test_a_folder_ignored_by_the_surrounding_checkout_is_read(tmp_path):
     create_checkout(tmp_path, {".gitignore": "vendored/\n", "vendored/a.md": "", "vendored/.gitignore": "b.md\n"})
     write_files(tmp_path, {"vendored/b.md": ""})
     assert list_paths(tmp_path / "vendored") == ["a.md"]
 
 
-def test_a_checkout_that_git_cannot_list_is_refused_and_not_half_read(tmp_path, monkeypatch):
+def test_a_checkout_that_git_cannot_list_is_refused(tmp_path, monkeypatch):
     create_checkout(tmp_path / "site", {"a.md": ""})
     real = shutil.which("git")
     fake = write_files(
@@ -105,7 +105,7 @@ def test_a_checkout_that_git_cannot_list_is_refused_and_not_half_read(tmp_path, 
         find_files(tmp_path / "site")
 
 
-def test_without_git_the_rules_are_read_from_the_disk(tmp_path, monkeypatch):
+def test_without_git_the_gitignore_files_are_used(tmp_path, monkeypatch):
     create_checkout(tmp_path, {".gitignore": "b.md\n", "a.md": ""})
     write_files(tmp_path, {"b.md": ""})
     monkeypatch.setenv("PATH", "")
@@ -125,7 +125,7 @@ def test_links_out_of_the_folder_are_refused(tmp_path, make):
 
 
 @WITH_AND_WITHOUT_GIT
-def test_links_inside_are_taken_and_loops_and_dangling_ones_are_told(tmp_path, make):
+def test_links_inside_are_followed_and_loops_and_dangling_ones_are_reported(tmp_path, make):
     root = make(tmp_path / "root", {"a.md": "tea", "deep/b.md": ""}) and tmp_path / "root"
     links = {"link.md": "a.md", "one.md": "two.md", "two.md": "one.md", "gone.md": "nowhere.md", "deep/up": ".."}
     for name, target in links.items():
@@ -140,22 +140,22 @@ def test_links_inside_are_taken_and_loops_and_dangling_ones_are_told(tmp_path, m
     assert read_refused(root, "folder.md") == "It is not a file."
 
 
-def test_a_link_into_git_s_own_folder_is_refused(tmp_path):
+def test_a_link_into_the_git_directory_is_refused(tmp_path):
     create_checkout(tmp_path, {"a.md": ""})
     (tmp_path / "config.md").symlink_to(".git/config")
-    assert read_refused(tmp_path, "config.md") == "It is a link to what is never read."
+    assert read_refused(tmp_path, "config.md") == "It is a link to a file that is always excluded."
 
 
 @WITH_AND_WITHOUT_GIT
 @pytest.mark.timeout(20)
-def test_a_pipe_keeps_nobody_waiting(tmp_path, make):
+def test_a_pipe_is_refused_without_blocking(tmp_path, make):
     make(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / "x.md")
     assert "a.md" in list_paths(tmp_path)
     assert read_refused(tmp_path, "x.md") == "It is not a file."
 
 
-def test_2_mb_are_taken_and_no_more(tmp_path):
+def test_files_up_to_2_mb_are_accepted(tmp_path):
     write_files(tmp_path, {"a.md": b"a" * MAX_FILE_BYTES, "b.md": b"a" * (MAX_FILE_BYTES + 1)})
     assert len(read_path(tmp_path, "a.md")) == MAX_FILE_BYTES
     assert read_refused(tmp_path, "b.md") == "It is larger than 2 MB."
@@ -164,56 +164,56 @@ def test_2_mb_are_taken_and_no_more(tmp_path):
 READ_SCRIPT = """
 import sys
 from pathlib import Path
-from ingestion.walk import *
+from ingestion.file_discovery import *
 root = Path(sys.argv[1])
 try:
-    for file in files(root):
-        read(file, root)
+    for file in find_files(root):
+        read_file(file, root)
 except NotIngestible as error:
     print(error)
 """
 
 
-def test_a_file_without_permission_is_told(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     write_files(tmp_path, {"a.md": ""})
     (tmp_path / "a.md").chmod(0)
     assert run_unprivileged(READ_SCRIPT, tmp_path) == "It cannot be read: Permission denied.\n"
 
 
-def test_a_folder_that_cannot_be_entered_is_told(tmp_path):
+def test_a_folder_that_cannot_be_entered_is_reported(tmp_path):
     write_files(tmp_path, {"closed/inner/a.md": ""})
     with unlistable(tmp_path / "closed"):
-        told = run_unprivileged(READ_SCRIPT, tmp_path / "closed" / "inner")
-    assert told == "The folder cannot be read: Permission denied.\n"
+        output = run_unprivileged(READ_SCRIPT, tmp_path / "closed" / "inner")
+    assert output == "The folder cannot be read: Permission denied.\n"
 
 
 @WITH_AND_WITHOUT_GIT
-@pytest.mark.parametrize("rights", [0, 0o100])
-def test_folders_that_cannot_be_listed_stand_for_what_is_in_them(tmp_path, make, rights):
+@pytest.mark.parametrize("mode", [0, 0o100])
+def test_an_unlistable_folder_stands_for_its_content(tmp_path, make, mode):
     make(tmp_path, {".gitignore": "out/\n", "a.md": "", "in/b.md": "", "in/deep/c.md": "", "inn/d.md": ""})
     write_files(tmp_path, {"out/e.md": "", "__pycache__/f.md": "", "new/g.md": ""})
-    with unlistable(*[tmp_path / name for name in ("in", "out", "__pycache__", "new")], rights=rights):
-        told = run_unprivileged(LIST_SCRIPT, tmp_path)
-    assert told.split() == ["a.md", "in/", "inn/d.md", "new/"]
+    with unlistable(*[tmp_path / name for name in ("in", "out", "__pycache__", "new")], mode=mode):
+        output = run_unprivileged(LIST_SCRIPT, tmp_path)
+    assert output.split() == ["a.md", "in/", "inn/d.md", "new/"]
     assert read_refused(tmp_path, "in/") == "It is a folder that cannot be listed."
 
 
 @WITH_AND_WITHOUT_GIT
-def test_files_that_may_be_listed_but_not_looked_at_are_told_one_by_one(tmp_path, make):
+def test_listed_files_that_cannot_be_examined_are_reported_one_by_one(tmp_path, make):
     make(tmp_path, {"a.md": "", "in/b.md": ""})
-    with unlistable(tmp_path / "in", rights=0o400):
-        told = run_unprivileged(LIST_SCRIPT, tmp_path), run_unprivileged(READ_SCRIPT, tmp_path)
-    assert told == ("a.md in/b.md\n", "It cannot be read: Permission denied.\n")
+    with unlistable(tmp_path / "in", mode=0o400):
+        output = run_unprivileged(LIST_SCRIPT, tmp_path), run_unprivileged(READ_SCRIPT, tmp_path)
+    assert output == ("a.md in/b.md\n", "It cannot be read: Permission denied.\n")
 
 
-def test_a_root_that_cannot_be_listed_is_told(tmp_path):
+def test_an_unlistable_root_is_reported(tmp_path):
     write_files(tmp_path, {"a.md": ""})
-    with unlistable(tmp_path, rights=0o100):
-        told = run_unprivileged(READ_SCRIPT, tmp_path)
-    assert told == "The folder cannot be read: Permission denied.\n"
+    with unlistable(tmp_path, mode=0o100):
+        output = run_unprivileged(READ_SCRIPT, tmp_path)
+    assert output == "The folder cannot be read: Permission denied.\n"
 
 
-def test_a_checkout_inside_of_a_checkout_is_not_taken_for_a_closed_folder(tmp_path):
+def test_a_nested_checkout_is_not_an_unlistable_folder(tmp_path):
     create_checkout(tmp_path, {"a.md": ""})
     create_checkout(tmp_path / "inner", {"b.md": ""})
     assert list_paths(tmp_path) == ["a.md"]
@@ -232,20 +232,20 @@ def test_utf_8_is_text(content, text):
     ("content", "reason"),
     [(b"a\0b", "It is binary."), ("tea".encode("utf-16"), "It is binary."), (b"caf\xe9", "It is not UTF-8.")],
 )
-def test_what_is_no_text_is_told(content, reason):
+def test_a_file_that_is_not_text_is_refused(content, reason):
     with pytest.raises(NotIngestible, match=reason):
         decode_text(content)
 
 
 @WITH_AND_WITHOUT_GIT
-def test_strange_names_are_found_as_they_are(tmp_path, make):
+def test_unusual_file_names_are_found_unchanged(tmp_path, make):
     names = ["a b.md", "line\nbreak.md", '"quoted".md', "ünï.md", os.fsdecode(b"\xff.md"), "-option.md", "\x1b[2J.md"]
     make(tmp_path, dict.fromkeys(names, "tea"))
     assert sorted(list_paths(tmp_path)) == sorted(names)
     assert all(read_path(tmp_path, name) == b"tea" for name in names)
 
 
-def test_a_folder_that_is_none_is_told(tmp_path):
+def test_a_root_that_is_not_a_folder_is_refused(tmp_path):
     write_files(tmp_path, {"file.md": ""})
     for path, reason in [("gone", "There is no such folder."), ("file.md", "This is not a folder.")]:
         with pytest.raises(NotIngestible, match=reason):
@@ -260,7 +260,7 @@ def test_an_empty_folder_has_no_files(tmp_path, make):
     assert list_paths(tmp_path) == []
 
 
-def test_a_hostile_checkout_runs_nothing_of_its_own(tmp_path):
+def test_a_hostile_checkout_cannot_run_programs(tmp_path):
     root, mark = (
         create_checkout(tmp_path / "root", {"a.md": "tea", ".gitattributes": "*.md filter=evil diff=evil\n"}),
         "ran",
@@ -279,7 +279,7 @@ def test_a_hostile_checkout_runs_nothing_of_its_own(tmp_path):
     assert not (tmp_path / mark).exists()
 
 
-def test_the_hostile_checkout_would_run_it_for_others(tmp_path):
+def test_the_hostile_checkout_would_run_a_program_in_plain_git(tmp_path):
     """What the test above relies on: git does what the configuration names."""
     root = create_checkout(tmp_path / "root", {"a.md": "tea"})
     script = write_files(tmp_path, {"evil.sh": f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n"}) / "evil.sh"

@@ -1,4 +1,4 @@
-"""`manage.py ingest`: what it says, how it ends, and that it may be interrupted and run again."""
+"""`manage.py ingest`: output, exit status and interruption."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def run_refused_command(*words: object, here=NAMESPACE_OPTION) -> tuple[int, str
     return caught.value.returncode, str(caught.value)
 
 
-def test_it_says_what_it_did(capsys, namespace, site):
+def test_the_command_prints_a_summary(capsys, namespace, site):
     write_files(site, FILES | {"binary.md": b"\0", "x.rst": "tea"})
     out, err = run_ingest(capsys, site, "--repo-id", "house")
     assert out == "21 documents: 20 new or changed (20 chunks), 0 unchanged, 0 deleted, 1 skipped.\n"
@@ -69,7 +69,7 @@ def test_more_than_a_hundred_skipped_files_are_counted_right(capsys, namespace, 
     assert err.count("It is binary.") == 100
 
 
-def test_a_name_cannot_speak_to_the_terminal(capsys, namespace, site):
+def test_control_characters_of_a_file_name_are_escaped(capsys, namespace, site):
     write_files(site, {"\x1b[2J\n.md": b"\0", "a.md": ""})
     _, err = run_ingest(capsys, site)
     assert r"'\x1b[2J\n.md': It is binary." in err.splitlines()
@@ -83,13 +83,13 @@ def test_the_repository_is_named_after_the_folder(capsys, namespace, site):
     assert Ingestion.objects.get().path == str(site)
 
 
-def test_no_roots_bind_whoever_has_the_command_line(capsys, namespace, site, settings):
+def test_the_command_may_read_folders_outside_the_roots(capsys, namespace, site, settings):
     settings.INGESTION_ROOTS = []
     write_files(site, {"a.md": "tea"})
     assert "1 new or changed" in run_ingest(capsys, site)[0]
 
 
-def test_a_worker_that_takes_up_what_the_command_line_began_is_bound_by_no_roots(capsys, namespace, site, settings):
+def test_a_worker_that_restarts_a_run_of_the_command_may_read_outside_the_roots(capsys, namespace, site, settings):
     settings.INGESTION_ROOTS = []
     write_files(site, {"a.md": "tea"})
     run_ingest(capsys, site)
@@ -99,19 +99,19 @@ def test_a_worker_that_takes_up_what_the_command_line_began_is_bound_by_no_roots
     assert Memory.objects.get().content == "coffee"
 
 
-def test_a_folder_that_is_none_ends_with_1_and_says_so(namespace, root, site):
+def test_a_missing_folder_ends_with_exit_status_1(namespace, root, site):
     write_files(root, {"file.md": ""})
     assert run_refused_command(root / "gone") == (1, "There is no such folder.")
     assert run_refused_command(root / "file.md") == (1, "This is not a folder.")
-    assert run_refused_command(site) == (1, "There is no document in this folder that could be taken.")
+    assert run_refused_command(site) == (1, "The folder contains no document that can be ingested.")
     assert run_refused_command(root / ("x" * 200) / ("y" * 300), "--repo-id", "x")[0] == 1
     assert Ingestion.objects.open().count() == Memory.objects.count() == 0
 
 
-def test_wrong_words_end_with_2_and_change_nothing(namespace, root, site):
+def test_invalid_arguments_end_with_exit_status_2_and_change_nothing(namespace, root, site):
     write_files(site, {"a.md": "tea"})
-    code, told = run_refused_command(site, here=("--namespace", "nobody's"))
-    assert (code, told.startswith("There is no namespace")) == (2, True)
+    code, message = run_refused_command(site, here=("--namespace", "nobody's"))
+    assert (code, message.startswith("There is no namespace")) == (2, True)
     strange = root / os.fsdecode(b"f\xff")
     write_files(strange, {"a.md": "tea"})
     wrong = [
@@ -123,22 +123,22 @@ def test_wrong_words_end_with_2_and_change_nothing(namespace, root, site):
         (strange, "--repo-id", "x"),
     ]
     for words in wrong:
-        code, told = run_refused_command(*words)
-        assert (code, told.count("\n")) == (2, 0)
+        code, message = run_refused_command(*words)
+        assert (code, message.count("\n")) == (2, 0)
     assert Ingestion.objects.count() == Memory.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_another_is_at_work_it_ends_with_1_and_one_sentence(namespace, site):
+def test_a_run_in_progress_ends_the_command_with_exit_status_1(namespace, site):
     write_files(site, FILES)
     with lock_repository(namespace.pk, "site"):
-        [told] = run_at_once([partial(run_refused_command, site)])
-    assert told == (1, "Another run of this repository is at work.")
+        [result] = run_at_once([partial(run_refused_command, site)])
+    assert result == (1, "Another run of this repository is in progress.")
     assert Ingestion.objects.count() == Document.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_commands_that_start_together_end_well_or_with_one_sentence(namespace, site):
+def test_simultaneous_commands_succeed_or_report_the_other_run(namespace, site):
     write_files(site, FILES)
 
     def ended() -> str:
@@ -148,14 +148,14 @@ def test_commands_that_start_together_end_well_or_with_one_sentence(namespace, s
             return str(error)
         return ""
 
-    told = run_at_once([ended] * 5)
-    assert set(told) <= {"", "Another run of this repository is at work."}
-    assert "" in told
+    messages = run_at_once([ended] * 5)
+    assert set(messages) <= {"", "Another run of this repository is in progress."}
+    assert "" in messages
     assert Ingestion.objects.open().count() == 0
     assert Document.objects.count() == 20
 
 
-def test_a_run_that_was_left_open_makes_way(capsys, namespace, site):
+def test_an_abandoned_run_is_replaced(capsys, namespace, site):
     write_files(site, FILES)
     left = Ingestion.objects.create(
         namespace=namespace, repo_id="site", path=str(site), status=IngestionStatus.IN_PROGRESS
@@ -168,7 +168,7 @@ def test_a_run_that_was_left_open_makes_way(capsys, namespace, site):
 
 @contextmanager
 def start_command(site, namespace: str) -> Iterator[subprocess.Popen]:
-    """The command in a process of its own, on the database of the tests; ended with the block."""
+    """Run the command in another process on the test database, until the end of the block."""
     ours = connection.settings_dict
     place = f"host={quote(ours['HOST'], safe='')}&port={ours['PORT']}"
     address = f"postgresql://{ours['USER']}:{quote(ours['PASSWORD'])}@/{ours['NAME']}?{place}"
@@ -192,12 +192,12 @@ def wait_until_lock_awaited() -> None:
             if cursor.fetchone()[0]:
                 return
         time.sleep(0.05)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no process waits for a lock")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_was_interrupted_goes_on_when_it_is_run_again(namespace, site):
-    """The tenth document is held, so that the command is surely in its middle."""
+def test_an_interrupted_command_can_be_continued(namespace, site):
+    """The tenth document is locked, so that the command is interrupted in the middle."""
     write_files(site, FILES)
     held = Document.objects.create(namespace=namespace, repo_id="site", path="10.md", digest=b"", size=0)
     with start_command(site, "ours") as cut, transaction.atomic():
@@ -224,9 +224,9 @@ def test_what_was_interrupted_goes_on_when_it_is_run_again(namespace, site):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_another_process_at_work_is_one_sentence(namespace, site):
+def test_a_run_of_another_process_is_reported_in_one_sentence(namespace, site):
     write_files(site, FILES)
-    with lock_repository(namespace.pk, "site"), start_command(site, "ours") as told:
-        out, err = told.communicate(timeout=30)
-    assert (told.returncode, out) == (1, "")
-    assert err == "CommandError: Another run of this repository is at work.\n"
+    with lock_repository(namespace.pk, "site"), start_command(site, "ours") as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+    assert err == "CommandError: Another run of this repository is in progress.\n"

@@ -1,4 +1,4 @@
-"""Questions about what was read: which chunks answer, of which repository, and where they lie."""
+"""Search in chunks: hits, positions and filters."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_a_hit_names_its_file_and_lines(api, site, ingest):
     assert hit["memory"]["memory_type"] == "rag"
 
 
-def test_only_what_was_read_is_asked(api, site, ingest):
+def test_only_chunks_are_searched(api, site, ingest):
     write_files(site, {"a.md": "The harbour opens at nine."})
     ingest()
     api.add("The harbour opens at ten.")
@@ -43,7 +43,7 @@ def test_only_what_was_read_is_asked(api, site, ingest):
     ]
 
 
-def test_the_repository_is_chosen_inside_the_search(api, namespace, site, ingest):
+def test_the_repository_filter_applies_inside_the_search(api, namespace, site, ingest):
     """Five hundred chunks of another repository are nearer by words and by meaning."""
     texts = [{"content": f"kettle kettle {number}", "memory_type": "rag", "repo_id": "near"} for number in range(500)]
     assert api.post("/memories/bulk", {"memories": texts}).status_code == 201
@@ -57,7 +57,7 @@ def test_the_repository_is_chosen_inside_the_search(api, namespace, site, ingest
     assert query_knowledge(api, "kettle kettle", repo_id="nobody's", top_k=20)["results"] == []
 
 
-def test_top_k_is_5_unless_said_otherwise(api, site, ingest):
+def test_top_k_defaults_to_5(api, site, ingest):
     write_files(site, {f"{number}.md": f"tea number {number}" for number in range(60)})
     ingest()
     tasks.embed_due()
@@ -67,16 +67,16 @@ def test_top_k_is_5_unless_said_otherwise(api, site, ingest):
         assert is_problem(api.post("/knowledge/query", {"query": "tea", "top_k": top_k}), 422)
 
 
-def test_words_answer_while_the_embedder_is_away(api, site, ingest, embedder):
+def test_word_search_answers_while_the_embedder_is_unavailable(api, site, ingest, embedder):
     write_files(site, {"a.md": "The blue kettle whistles.", "b.md": "Nothing."})
     ingest()
     embedder("Away")
-    told = query_knowledge(api, "kettle")
-    assert told["degraded"] is True
-    assert [hit["file_path"] for hit in told["results"]] == ["a.md"]
+    answer = query_knowledge(api, "kettle")
+    assert answer["degraded"] is True
+    assert [hit["file_path"] for hit in answer["results"]] == ["a.md"]
 
 
-def test_metadata_of_any_kind_keeps_the_answer_as_documented(api):
+def test_any_metadata_keep_the_response_valid(api):
     odd = {"file_path": 7, "start_line": "first", "end_line": True}
     api.add("a kettle", memory_type="rag", metadata=odd)
     api.add("another kettle", memory_type="rag", metadata=odd | {"file_path": "k.md", "start_line": 3})
@@ -86,7 +86,7 @@ def test_metadata_of_any_kind_keeps_the_answer_as_documented(api):
     assert len(hits) == 3
 
 
-def test_a_question_changes_nothing_and_a_reader_may_ask(api, reader, site, ingest):
+def test_a_query_is_read_only_and_allowed_for_readers(api, reader, site, ingest):
     write_files(site, {"a.md": "tea"})
     ingest()
     tasks.embed_due()
@@ -95,7 +95,7 @@ def test_a_question_changes_nothing_and_a_reader_may_ask(api, reader, site, inge
     assert fingerprint_tables() == before
 
 
-def test_what_was_deleted_answers_no_more(api, site, ingest):
+def test_deleted_documents_are_not_found(api, site, ingest):
     write_files(site, {"a.md": "a kettle", "b.md": "tea"})
     ingest()
     tasks.embed_due()
@@ -105,7 +105,7 @@ def test_what_was_deleted_answers_no_more(api, site, ingest):
     assert Memory.objects.count() == 1
 
 
-def test_an_outsider_is_told_nothing(outsider, site, ingest):
+def test_another_namespace_finds_nothing(outsider, site, ingest):
     write_files(site, {"a.md": "a kettle"})
     ingest()
     assert query_knowledge(outsider, "kettle", repo_id="site")["results"] == []

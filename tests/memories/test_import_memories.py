@@ -112,7 +112,7 @@ def test_every_wrong_line_is_counted_and_the_first_ones_told(bring, capsys):
 
 
 def test_a_dry_run_keeps_nothing(bring):
-    assert bring({"content": "one"}, dry_run=True)[0] == "1 lines are right; 1 memories would be new.\n"
+    assert bring({"content": "one"}, dry_run=True)[0] == "1 lines are valid; 1 memories would be new.\n"
     assert load_contents() == []
 
 

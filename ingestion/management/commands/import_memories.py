@@ -1,14 +1,14 @@
-"""`manage.py import_memories FILE`: store memories, or a whole export, from JSON Lines: all of them or none."""
+"""`manage.py import_memories FILE`: import memories, or an export, from JSON Lines in one transaction."""
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from itertools import chain
 from typing import IO, Any
 from uuid import UUID
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection, transaction
 
 from ingestion.transfer.importer import (
@@ -35,27 +35,27 @@ from sessions_app.long_commands import EXIT_INTERRUPTED, LongCommand
 from sessions_app.models import Namespace
 
 MAX_BATCH_LINES, MAX_BATCH_BYTES = 1_000, 8 * 2**20
-#: Of a memory, and of any line of an export: a session's history alone may have four megabytes.
+#: Maximum size of a memory, and of any line of an export: a session's history alone may have four megabytes.
 MAX_MEMORY_BYTES, MAX_LINE_BYTES = 5 * 2**20, 32 * 2**20
 MAX_REPORTED_ERRORS = 20
-HELP = """Store what export_memories wrote, or memories of your own: one object a line with the fields of
+HELP = """Import a file of export_memories, or memories of your own: one JSON object per line with the fields of
 POST /memories.
 
-All lines are kept or, when one is wrong or the import is interrupted, none. Running it again adds nothing twice.
+Either all lines are imported or, if one is wrong or the import is interrupted, none. A second import adds no
+duplicates.
 
-Of an export everything comes back as it was, ids included. An id that another namespace of this database uses is
-replaced, wherever it is named. What is there already, the same memory, entity, session or document, is kept as it is,
-and what the file says of it is joined to it. Histories are encrypted where SESSION_ENCRYPTION_KEYS is set. Vectors of
-other models than the one that serves the namespace are left out, and memories without a vector of that one are
-embedded afterwards."""
+An export is restored unchanged, ids included. An id that another namespace of this database uses is replaced, also
+in references. A memory, entity, session or document that exists already stays as it is, and imported references to
+it refer to the existing one. Histories are encrypted if SESSION_ENCRYPTION_KEYS is set. Vectors of other models than
+the namespace's are left out; memories without a vector of its model are embedded afterwards."""
 
 
 class Command(LongCommand):
     help = HELP
     item_name = "lines"
 
-    def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
-        return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_namespace_argument(parser)
@@ -63,12 +63,13 @@ class Command(LongCommand):
         parser.add_argument("--dry-run", action="store_true", help="only check every line")
 
     def handle(self, *, file: str, namespace: str, dry_run: bool, **_: Any) -> None:
-        owner, self.error_count = get_namespace(namespace), 0
+        self.error_count = 0
+        target = get_namespace(namespace)
         try:
-            with open_input(file) as written:
-                source, lines = detect_source(owner, enumerate(read_lines(written), 1), dry_run)
+            with open_input(file) as opened:
+                source, lines = detect_source(target, enumerate(read_lines(opened), 1), dry_run)
                 with transaction.atomic():
-                    with connection.cursor() as cursor:  # whoever writes into a pipe may take his time
+                    with connection.cursor() as cursor:  # the writer of a pipe may be slow
                         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                     self.import_lines(source, lines)
                     transaction.set_rollback(dry_run)
@@ -83,31 +84,31 @@ class Command(LongCommand):
         self.stdout.write(source.summary(self.done, dry_run))
 
     def import_lines(self, source: "MemoryFileImport | ExportFileImport", lines: Iterator[tuple[int, bytes]]) -> None:
-        """Everything, or a CommandError."""
+        """Import all lines. Raises CommandError when a line is wrong; the caller's transaction then rolls back."""
         source.begin()
         for batch in batch_lines(self.track_progress(self.read(source, lines), source.total)):
-            if not self.error_count:  # the rest is only checked
-                self.print_report(source.keep(batch))
+            if not self.error_count:  # after an error, further lines are only checked
+                self.report_errors(source.insert(batch))
         if self.error_count:
-            told = "1 line is wrong" if self.error_count == 1 else f"{self.error_count:,} lines are wrong"
-            raise CommandError(f"{told}. Nothing was imported.", returncode=EXIT_FAILED)
+            count = "1 line is wrong" if self.error_count == 1 else f"{self.error_count:,} lines are wrong"
+            raise CommandError(f"{count}. Nothing was imported.", returncode=EXIT_FAILED)
         source.finish()
 
     def read(
         self, source: "MemoryFileImport | ExportFileImport", lines: Iterator[tuple[int, bytes]]
     ) -> Iterator[tuple[Any, int]]:
-        """What each line says and its size; nothing for one that is blank or wrong, which is told with its number."""
+        """Yield (parsed line, size in bytes); None instead of a blank line or a wrong one, which is reported."""
         for number, line in lines:
             if not source.total:
                 self.set_total(number)
             try:
                 yield source.read(number, line) if line.strip() else None, len(line)
             except ValueError as error:
-                self.print_report([(number, str(error))])
+                self.report_errors([(number, str(error))])
                 yield None, 0
 
-    def print_report(self, wrong: Iterable[tuple[int, str]]) -> None:
-        for number, reason in wrong:
+    def report_errors(self, errors: Iterable[tuple[int, str]]) -> None:
+        for number, reason in errors:
             self.error_count += 1
             if self.error_count <= MAX_REPORTED_ERRORS:
                 self.messages.print(f"line {number:,}: {reason}")
@@ -118,32 +119,34 @@ class MemoryFileImport:
 
     total, note = 0, ""
 
-    def __init__(self, owner: Namespace, brings_vectors: bool, dry_run: bool) -> None:
-        """Which model the vectors count as made by is decided here, before the transaction: whoever embeds for the
-        namespace would wait for its end."""
-        self.owner, self.created, self.dry_run = owner.pk, 0, dry_run
+    def __init__(self, namespace: Namespace, has_vectors: bool, dry_run: bool) -> None:
+        """Set the namespace's model if the file has vectors: inside the transaction, workers would wait for its end."""
+        self.namespace_id, self.created, self.dry_run = namespace.pk, 0, dry_run
         self.insight_candidates: list[tuple[UUID, MemoryIn]] = []
-        if brings_vectors and not dry_run:
-            with suppress(EmbedderUnavailable):  # told with the line
-                model_for_supplied_vector(self.owner, owner.embedding_model)
+        if has_vectors and not dry_run:
+            with suppress(EmbedderUnavailable):  # reported with the batch
+                model_for_supplied_vector(self.namespace_id, namespace.embedding_model)
 
     def begin(self) -> None:
-        self.model = find_active_model(self.owner)
+        self.model = find_active_model(self.namespace_id)
 
     def read(self, number: int, line: bytes) -> tuple[int, MemoryIn]:
-        """Raises ValueError, whose text is for people."""
+        """Parse a memory. Raises ValueError with a readable message."""
         if len(line) > MAX_MEMORY_BYTES:
             raise ValueError(f"it is longer than {MAX_MEMORY_BYTES // 2**20} MB")
         return number, validate_model(MemoryIn, parse_json_line(line))
 
-    def keep(self, batch: list[tuple[int, MemoryIn]]) -> tuple:
+    def insert(self, batch: list[tuple[int, MemoryIn]]) -> Sequence[tuple[int, str]]:
+        """Insert the memories. Return no errors: these were found by `read`. Raises CommandError."""
         memories = [memory for _, memory in batch]
         if self.model is None and any(memory.vector is not None for memory in memories):
-            raise CommandError("The model that vectors count as made by cannot be had. Nothing was imported.")
+            raise CommandError(
+                "The embedder is unavailable, so the model of the vectors is unknown. Nothing was imported."
+            )
         if self.dry_run:
             memories = [memory.model_copy(update={"vector": None}) for memory in memories]
         try:
-            ids, new = insert_memories(self.owner, memories, self.model)
+            ids, new = insert_memories(self.namespace_id, memories, self.model)
         except InvalidField as error:
             raise CommandError(f"Up to line {batch[-1][0]:,}: {error}. Nothing was imported.") from None
         self.created += len(new)
@@ -152,11 +155,11 @@ class MemoryFileImport:
 
     def finish(self) -> None:
         if self.insight_candidates:
-            capture_from_stored(self.owner, self.insight_candidates)
+            capture_from_stored(self.namespace_id, self.insight_candidates)
 
     def summary(self, lines: int, dry_run: bool) -> str:
         if dry_run:
-            return f"{lines:,} lines are right; {self.created:,} memories would be new."
+            return f"{lines:,} lines are valid; {self.created:,} memories would be new."
         return f"{self.created:,} memories are new, of {lines:,} lines."
 
 
@@ -165,20 +168,22 @@ class ExportFileImport:
 
     note = ""
 
-    def __init__(self, owner: Namespace, header: ExportHeader, dry_run: bool) -> None:
-        self.owner, self.header, self.dry_run = owner.pk, header, dry_run
+    def __init__(self, namespace: Namespace, header: ExportHeader, dry_run: bool) -> None:
+        self.namespace_id, self.header, self.dry_run = namespace.pk, header, dry_run
         self.total = sum(header.counts.values())
         if not dry_run:
-            purge_expired_rows(self.owner)
+            purge_expired_rows(self.namespace_id)
 
     def begin(self) -> None:
-        if self.dry_run:  # and comes back
-            purge_expired_rows(self.owner)
-        self.work = NamespaceImport(self.owner, self.header)
-        self.keep = self.work.insert
+        if self.dry_run:  # inside the transaction, which is rolled back
+            purge_expired_rows(self.namespace_id)
+        self.work = NamespaceImport(self.namespace_id, self.header)
+
+    def insert(self, batch: list[ParsedLine]) -> Sequence[tuple[int, str]]:
+        return self.work.insert(batch)
 
     def read(self, number: int, line: bytes) -> ParsedLine:
-        """Raises ValueError, whose text is for people."""
+        """Parse a line. Raises ValueError with a readable message."""
         return parse_line(number, parse_json_line(line), line.decode())
 
     def finish(self) -> None:
@@ -187,8 +192,10 @@ class ExportFileImport:
         except (TruncatedExport, ModelChangedDuringImport) as error:
             raise CommandError(f"{error} Nothing was imported.", returncode=EXIT_FAILED) from None
         if others := ", ".join(sorted(self.work.other_models)):
-            here = self.work.model or "a model that cannot be had just now"
-            self.note = f"The vectors of {others} are left out: {here} serves this namespace, and embeds what has none."
+            model = self.work.model or "an unavailable one"
+            self.note = (
+                f"Vectors of {others} were left out: the namespace's model is {model}. It will embed these memories."
+            )
 
     def summary(self, lines: int, dry_run: bool) -> str:
         new = self.work.new
@@ -197,18 +204,18 @@ class ExportFileImport:
 
 
 def detect_source(
-    owner: Namespace, lines: Iterator[tuple[int, bytes]], dry_run: bool
+    namespace: Namespace, lines: Iterator[tuple[int, bytes]], dry_run: bool
 ) -> tuple[MemoryFileImport | ExportFileImport, Iterator[tuple[int, bytes]]]:
-    """What the first line shows the file to be, and the lines to read. Raises CommandError."""
+    """Return the kind of file that the first line shows, and the lines to import. Raises CommandError."""
     first = next((each for each in lines if each[1].strip()), None)
     if header := parse_header(first):
-        return ExportFileImport(owner, header, dry_run), lines
-    brings_vectors = first is not None and b'"vector"' in first[1]
-    return MemoryFileImport(owner, brings_vectors, dry_run), lines if first is None else chain([first], lines)
+        return ExportFileImport(namespace, header, dry_run), lines
+    has_vectors = first is not None and b'"vector"' in first[1]
+    return MemoryFileImport(namespace, has_vectors, dry_run), lines if first is None else chain([first], lines)
 
 
 def parse_header(first: tuple[int, bytes] | None) -> ExportHeader | None:
-    """Of an export; None where the lines are memories. Raises CommandError."""
+    """Return the header of an export, or None for a file of memories. Raises CommandError."""
     number, line = first or (0, b"")
     try:
         given = parse_json_line(line)
@@ -219,8 +226,8 @@ def parse_header(first: tuple[int, bytes] | None) -> ExportHeader | None:
     try:
         return validate_model(ExportHeader, given)
     except ValueError as error:
-        told = f"line {number:,}: this is not the header of an export: {error}. Nothing was imported."
-        raise CommandError(told, returncode=EXIT_FAILED) from None
+        message = f"line {number:,}: this is not the header of an export: {error}. Nothing was imported."
+        raise CommandError(message, returncode=EXIT_FAILED) from None
 
 
 def open_input(file: str) -> Any:
@@ -228,7 +235,7 @@ def open_input(file: str) -> Any:
 
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Each line; of one that is too long only its beginning, so that no file can fill the memory."""
+    """Yield the lines, each cut after the maximum length, so that no file can exhaust the memory."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         yield line
         while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
@@ -236,7 +243,7 @@ def read_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def parse_json_line(line: bytes) -> Any:
-    """Raises ValueError, whose text is for people."""
+    """Parse a line as JSON. Raises ValueError with a readable message."""
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"it is longer than {MAX_LINE_BYTES // 2**20} MB")
     try:
@@ -250,8 +257,9 @@ def parse_json_line(line: bytes) -> Any:
 
 
 def batch_lines(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:
-    """Not more at once than fits into one statement well."""
-    batch, size = [], 0
+    """Group the parsed lines into batches that fit into one statement."""
+    batch: list[Any] = []
+    size = 0
     for each, length in lines:
         if each is not None:
             batch.append(each)

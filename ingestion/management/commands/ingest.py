@@ -1,4 +1,4 @@
-"""`manage.py ingest PATH --repo-id ID`: read a folder into memories."""
+"""`manage.py ingest PATH --repo-id ID`: ingest a folder."""
 
 import os
 from argparse import ArgumentParser
@@ -27,13 +27,13 @@ from sessions_app.commands import (
 )
 from sessions_app.long_commands import LongCommand
 
-TAKEN_OVER_ERROR = "Ended without a word; another run has begun."
-STOPPED_ERROR = "Stopped by whoever had begun it."
+TAKEN_OVER_ERROR = "Its worker was lost; another run has started."
+STOPPED_ERROR = "Stopped on the command line."
 REPO_ID_ADAPTER = TypeAdapter(Label)
 
 
 class Command(LongCommand):
-    help = "Read a folder into memories of type rag. Running it again does only the difference."
+    help = "Ingest a folder into memories of type rag. A further run processes only the difference."
     item_name = "documents"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,17 +41,16 @@ class Command(LongCommand):
         parser.add_argument("path")
         parser.add_argument("--repo-id", help="default: the folder's name")
         parser.add_argument(
-            "--suffix", action="append", help=f"of the files to take (default: {' '.join(DEFAULT_SUFFIXES)})"
+            "--suffix", action="append", help=f"suffix of the files to ingest (default: {' '.join(DEFAULT_SUFFIXES)})"
         )
 
     def handle(self, *, path: str, repo_id: str | None, namespace: str, suffix: list[str] | None, **_: Any) -> None:
         root = Path(os.path.realpath(path))
-        owner = get_namespace(namespace).pk
+        namespace_id = get_namespace(namespace).pk
         try:
-            asked = IngestionIn(path=str(root), suffixes=suffix or list(DEFAULT_SUFFIXES))
-            ingestion = create_ingestion(
-                owner, REPO_ID_ADAPTER.validate_python(root.name if repo_id is None else repo_id), asked
-            )
+            request = IngestionIn(path=str(root), suffixes=suffix or list(DEFAULT_SUFFIXES))
+            repository = REPO_ID_ADAPTER.validate_python(root.name if repo_id is None else repo_id)
+            ingestion = create_ingestion(namespace_id, repository, request)
             self.run_to_end(ingestion)
         except ValidationError as error:
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
@@ -60,7 +59,7 @@ class Command(LongCommand):
         self.print_report(ingestion)
 
     def run_to_end(self, ingestion: Ingestion) -> None:
-        """To its end. What is stopped by hand is not taken up again by a worker."""
+        """Run the ingestion. After Ctrl+C it has the status failed, so that no worker restarts it."""
         try:
             for _ in self.track_progress(self.iter_documents(run_ingestion(ingestion)), 0):
                 pass
@@ -69,9 +68,9 @@ class Command(LongCommand):
             raise
 
     def iter_documents(self, states: Iterator[Ingestion]) -> Iterator[Ingestion]:
-        """One for each document; the bar learns how many there are."""
+        """Yield once for each document, and set the total of the progress bar."""
         for ingestion in states:
-            if ingestion.status == IngestionStatus.IN_PROGRESS:
+            if ingestion.status == IngestionStatus.IN_PROGRESS and ingestion.documents_total is not None:
                 self.set_total(ingestion.documents_total)
                 yield ingestion
 
@@ -89,15 +88,15 @@ class Command(LongCommand):
         )
 
 
-def create_ingestion(namespace_id: int, repo_id: str, asked: IngestionIn) -> Ingestion:
-    """A new run. One that was left open by somebody who is gone makes way. Raises AlreadyAtWork."""
+def create_ingestion(namespace_id: int, repo_id: str, request: IngestionIn) -> Ingestion:
+    """Create a run. An open one that was abandoned is set to failed. Raises AlreadyRunning."""
     with lock_repository(namespace_id, repo_id):
-        left = Ingestion.objects.open().filter(namespace_id=namespace_id, repo_id=repo_id)
-        whose = {"namespace_id": namespace_id, "repo_id": repo_id}
+        repository = {"namespace_id": namespace_id, "repo_id": repo_id}
         try:
             with transaction.atomic():
-                left.update(status=IngestionStatus.FAILED, error=TAKEN_OVER_ERROR, finished_at=Now())
-                facts = {"status": IngestionStatus.IN_PROGRESS, "within_roots": False}
-                return Ingestion.objects.create(**whose, **asked.model_dump(), **facts)
-        except IntegrityError:  # a caller of the API was faster
+                abandoned = Ingestion.objects.open().filter(**repository)
+                abandoned.update(status=IngestionStatus.FAILED, error=TAKEN_OVER_ERROR, finished_at=Now())
+                state = {"status": IngestionStatus.IN_PROGRESS, "within_roots": False}
+                return Ingestion.objects.create(**repository, **request.model_dump(), **state)
+        except IntegrityError:  # an API client has started one at the same time
             raise AlreadyRunning(REPOSITORY_BUSY) from None

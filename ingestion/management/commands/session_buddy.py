@@ -1,4 +1,4 @@
-"""`manage.py session_buddy import|export FILE`: what Session-Buddy knows comes in, what was learned here goes out."""
+"""`manage.py session_buddy import|export FILE`: exchange memories and insights with Session-Buddy."""
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
@@ -6,19 +6,19 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from memories import tasks
 from sessions_app.commands import EXIT_FAILED, FORMATS, add_namespace_argument, get_namespace
 from sessions_app.long_commands import LongCommand
 from sessions_app.models import Namespace
 
-# The one package of an extra that a command of ours needs: without it the others, and the help, are still there.
+# An optional package: without it, the command's help and all other commands still work.
 try:
     from ingestion.session_buddy.exporter import SessionBuddyExport
     from ingestion.session_buddy.file import UnusableFile, open_database
     from ingestion.session_buddy.importer import SessionBuddyImport, count_table_rows
-    from ingestion.session_buddy.schema import COLLECTION_NAMES, find_tables, select_tables
+    from ingestion.session_buddy.schema import COLLECTION_NAMES, Layout, find_tables, select_tables
 
     INSTALLED = True
 except ModuleNotFoundError as error:
@@ -28,27 +28,27 @@ except ModuleNotFoundError as error:
 
 MAX_SKIPPED_SHOWN = 20
 DUCKDB_MISSING_MESSAGE = (
-    "Session-Buddy's files are DuckDB's, which is not installed: python -m pip install 'duckdb>=2,<3' does that."
+    "Session-Buddy's files need DuckDB, which is not installed. Install it: python -m pip install 'duckdb>=2,<3'"
 )
-HELP = """Exchange with Session-Buddy's DuckDB files, of the older layout (tables for each collection) and the newer one
-(tables ending in _v2).
+HELP = """Exchange memories and insights with Session-Buddy's DuckDB files, of the older layout (tables for each
+collection) and the newer one (tables ending in _v2).
 
-import: reflections become memories of the type technical_knowledge, conversations such of the type conversation, and
-reflections with an insight type become insights. What is known already stays as it is, so that a second import changes
-nothing; of an insight that was used more on the other side, the use is taken over. Vectors are made here.
+import: reflections become memories of type technical_knowledge, conversations become memories of type conversation,
+and reflections with an insight type become insights. Existing ones stay as they are, so that a second import changes
+nothing; only a greater use count of an insight is taken over. Vectors are not imported but computed.
 
-export: every insight goes into the reflections of its collection, known ones once. Where an all-MiniLM-L6-v2 model
-serves the namespace they have their vectors with them.
+export: every insight is written once to the reflections of its collection. If the namespace's model is
+all-MiniLM-L6-v2, vectors are written too.
 
-Both may be interrupted and run again, and count what they did. A file that is in use is waited for."""
+Both print counts, and may be interrupted and run again. A file that another process has locked is waited for."""
 
 
 class Command(LongCommand):
     help = HELP
     item_name = "rows"
 
-    def create_parser(self, *args: Any, **options: Any) -> ArgumentParser:
-        return super().create_parser(*args, formatter_class=RawDescriptionHelpFormatter, **options)
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="import|export")
@@ -58,14 +58,17 @@ class Command(LongCommand):
             add_namespace_argument(action)
             action.add_argument("--dry-run", action="store_true", help="only count what would be new")
             action.add_argument(
-                "--wait", type=parse_seconds, default=30, help="for a file in use (default: %(default)s s)"
+                "--wait",
+                type=parse_seconds,
+                default=30,
+                help="seconds to wait for a locked file (default: %(default)s)",
             )
             action.add_argument("--format", choices=FORMATS, default="table", help="default: table")
         actions.choices["import"].add_argument(
             "--collection", nargs="+", default=[], help="default: mahavishnu_project mahavishnu_global default"
         )
         actions.choices["export"].add_argument(
-            "--layout", choices=("v1", "v2"), default="v1", help="of a file that has none yet (default: %(default)s)"
+            "--layout", choices=("v1", "v2"), default="v1", help="layout of a new file (default: %(default)s)"
         )
 
     def handle(self, *, action: str, namespace: str, **options: Any) -> None:
@@ -78,57 +81,56 @@ class Command(LongCommand):
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
 
     def import_file(
-        self, owner: Namespace, *, file: Path, collection: Sequence[str], dry_run: bool, wait: float, **options: Any
+        self, target: Namespace, *, file: Path, collection: Sequence[str], dry_run: bool, wait: float, **options: Any
     ) -> None:
-        work = SessionBuddyImport(owner.pk, self.tell, dry_run=dry_run)
-        with open_database(file, reading=True, patience=wait, tell=self.messages.print) as source:
-            found = find_tables(source)
-            chosen = select_tables(found, collection)
-            if not chosen:
-                raise UnusableFile(
-                    format_no_tables_message(file, sorted({table.collection for table in found}), collection)
-                )
-            if left := sorted({table.collection for table in found if table not in chosen}):
-                self.messages.print(f"Left out: {', '.join(left)}. Choose with --collection.")
-            total = count_table_rows(source, chosen)
-            for _ in self.track_progress(work.run(source, chosen), total):
+        work = SessionBuddyImport(target.pk, self.report_skipped, dry_run=dry_run)
+        with open_database(file, reading=True, timeout=wait, report=self.messages.print) as source:
+            tables = find_tables(source)
+            selected = select_tables(tables, collection)
+            if not selected:
+                others = sorted({table.collection for table in tables})
+                raise UnusableFile(format_no_tables_message(file, others, collection))
+            if others := sorted({table.collection for table in tables if table not in selected}):
+                self.messages.print(f"Not imported: {', '.join(others)}. Select collections with --collection.")
+            total = count_table_rows(source, selected)
+            for _ in self.track_progress(work.run(source, selected), total):
                 pass
-            wrong = work.describe_mismatch(total)
+            mismatch = work.describe_mismatch(total)
         if not dry_run:
             tasks.embedding_trigger.notify_now()
         if self.skipped > MAX_SKIPPED_SHOWN:
             self.messages.print(f"… {self.skipped:,} rows were skipped.")
-        self.print_counts(work.report(), wrong, **options)
+        self.print_counts(work.report(), mismatch, **options)
 
     def export_file(
-        self, owner: Namespace, *, file: Path, layout: str, dry_run: bool, wait: float, **options: Any
+        self, source: Namespace, *, file: Path, layout: "Layout", dry_run: bool, wait: float, **options: Any
     ) -> None:
-        with open_database(file, reading=dry_run, missing_ok=True, patience=wait, tell=self.messages.print) as target:
-            work = SessionBuddyExport(owner, target, layout, dry_run=dry_run)
-            for _ in self.track_progress(work.run(), work.insights().count()):
+        with open_database(file, reading=dry_run, missing_ok=True, timeout=wait, report=self.messages.print) as target:
+            work = SessionBuddyExport(source, target, layout, dry_run=dry_run)
+            for _ in self.track_progress(work.run(), work.get_insights().count()):
                 pass
-            wrong = None if dry_run else work.describe_mismatch()
-        self.print_counts(work.report(), wrong, **options)
+            mismatch = None if dry_run else work.describe_mismatch()
+        self.print_counts(work.report(), mismatch, **options)
 
-    def tell(self, skipped: str) -> None:
+    def report_skipped(self, message: str) -> None:
         self.skipped += 1
         if self.skipped <= MAX_SKIPPED_SHOWN:
-            self.messages.print(skipped)
+            self.messages.print(message)
 
-    def print_counts(self, rows: Iterable[dict[str, Any]], wrong: str | None, *, format: str, **_: Any) -> None:
+    def print_counts(self, rows: Iterable[dict[str, Any]], mismatch: str | None, *, format: str, **_: Any) -> None:
         self.print_rows(list(rows), format)
-        if wrong:
-            raise CommandError(wrong, returncode=EXIT_FAILED)
+        if mismatch:
+            raise CommandError(mismatch, returncode=EXIT_FAILED)
 
 
-def format_no_tables_message(file: Path, others: Sequence[str], asked: Sequence[str]) -> str:
-    there = ", ".join(filter(None, others))
-    hint = f" It has those of {there}: choose with --collection." if there else ""
-    return f"{file} has no reflections or conversations of {', '.join(asked or COLLECTION_NAMES.values())}.{hint}"
+def format_no_tables_message(file: Path, others: Sequence[str], requested: Sequence[str]) -> str:
+    names = ", ".join(filter(None, others))
+    hint = f" It has those of {names}: select them with --collection." if names else ""
+    return f"{file} has no reflections or conversations of {', '.join(requested or COLLECTION_NAMES.values())}.{hint}"
 
 
 def parse_seconds(text: str) -> float:
-    """Raises ArgumentTypeError."""
+    """Parse a number of seconds, 0 or more. Raises ArgumentTypeError."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`manage.py workflow_report`: how workflows went, by adapter, agent and repository."""
+"""`manage.py workflow_report`: executions of workflows by adapter, agent and repository."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 
@@ -13,11 +13,13 @@ def parse_days(text: str) -> int:
 
 
 class Command(ListingCommand):
-    help = "Report the executions of workflows by adapter, agent and repository, the newest first."
+    help = "Report the executions of workflows by adapter, agent and repository, the latest first."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--days", type=parse_days, default=DEFAULT_REPORT_DAYS, help="default: %(default)s")
+        parser.add_argument(
+            "--days", type=parse_days, default=DEFAULT_REPORT_DAYS, help="period in days (default: %(default)s)"
+        )
 
     def handle(self, *, namespace: str, days: int, format: str, **options: object) -> None:
         self.print_rows(fetch_report(get_namespace(namespace).pk, days), format)

@@ -50,15 +50,15 @@ class ClusterList(CappedChangeList):
 @admin.register(Cluster)
 class ClusterAdmin(SchemaAdmin):
     form = ClusterForm
-    list_display = ("called", "kind", "tagged", "namespace", "members", "importance", "certainty", "updated")
+    list_display = ("called", "kind", "tag_list", "namespace", "members", "importance", "confidence_shown", "updated")
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, make_choice_filter("memory_type", MemoryType), TagFilter)
     list_before_template = "admin/knowledge/cluster/list_intro.html"
     search_fields = ("name",)  # shows the search box; get_search_results does the search
     search_help_text = "Words of its name, tags or topics"
-    readonly_fields = ("kind", "tagged", "namespace", "members", "importance", "created", "updated")
+    readonly_fields = ("kind", "tag_list", "namespace", "members", "importance", "created", "updated")
     fieldsets = (
-        (None, {"fields": (("kind", "namespace"), "tagged", ("members", "importance"))}),
+        (None, {"fields": (("kind", "namespace"), "tag_list", ("members", "importance"))}),
         ("Description", {"fields": ("name", "description", ("topics", "confidence"))}),
         ("Record", {"fields": (("created", "updated"),)}),
     )
@@ -98,7 +98,7 @@ class ClusterAdmin(SchemaAdmin):
         return replace_underscores(cluster.memory_type)
 
     @display(description="tags")
-    def tagged(self, cluster: Cluster) -> SafeString:
+    def tag_list(self, cluster: Cluster) -> SafeString:
         return render_name_cell(", ".join(cluster.tags))
 
     @display(description="members")
@@ -110,7 +110,7 @@ class ClusterAdmin(SchemaAdmin):
         return f"{cluster.importance_score:.1f}"
 
     @display(description="confidence")
-    def certainty(self, cluster: Cluster) -> str:
+    def confidence_shown(self, cluster: Cluster) -> str:
         return f"{cluster.confidence:.2f}"
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -52,7 +52,7 @@ class PatternList(CappedChangeList):
 @admin.register(Pattern)
 class PatternAdmin(SchemaAdmin):
     form = PatternForm
-    list_display = ("called", "kind", "user_id", "namespace", "occurred", "certainty", "updated")
+    list_display = ("called", "kind", "user_id", "namespace", "frequency_shown", "confidence_shown", "updated")
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, make_choice_filter("pattern_type", PatternType.values), UserFilter)
     list_before_template = "admin/knowledge/pattern/list_intro.html"
@@ -89,11 +89,11 @@ class PatternAdmin(SchemaAdmin):
         return pattern.pattern_type, replace_underscores(pattern.pattern_type)
 
     @display(description="frequency")
-    def occurred(self, pattern: Pattern) -> str:
+    def frequency_shown(self, pattern: Pattern) -> str:
         return format_number(pattern.frequency)
 
     @display(description="confidence")
-    def certainty(self, pattern: Pattern) -> str:
+    def confidence_shown(self, pattern: Pattern) -> str:
         return f"{pattern.confidence:.2f}"
 
     @display(description="metadata")

@@ -82,7 +82,7 @@ class PreferenceList(CappedChangeList):
 @admin.register(Preference)
 class PreferenceAdmin(SchemaAdmin):
     form = PreferenceForm
-    list_display = ("called", "user_id", "namespace", "value_shortened", "certainty", "source", "updated")
+    list_display = ("called", "user_id", "namespace", "value_shortened", "confidence_shown", "source", "updated")
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, UserFilter)
     list_before_template = "admin/knowledge/preference/list_intro.html"
@@ -124,7 +124,7 @@ class PreferenceAdmin(SchemaAdmin):
         return truncate(preference.value_beginning, 60)
 
     @display(description="confidence")
-    def certainty(self, preference: Preference) -> str:
+    def confidence_shown(self, preference: Preference) -> str:
         return f"{preference.confidence:.2f}"
 
     @display(description="value")

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from memories.knowledge.schemas.fields import NEXT_CURSOR_DESCRIPTION, PREVIOUS_CURSOR_DESCRIPTION, OrderedTags, Topics
 from memories.search.filters import MemoryTypeIn
 from memories.types import MemoryType
-from memory_site.core.http.fields import InputSchema, Label, Summary, UnitInterval
+from memory_site.core.http.fields import OMITTED, InputSchema, Label, Summary, UnitInterval
 
 
 class ClusterPatch(InputSchema):
@@ -17,10 +17,10 @@ class ClusterPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"topics": ["sales"], "confidence": 0.9}})
 
-    name: Label = Field(default=None)
+    name: Label = OMITTED
     description: Summary | None = None
-    confidence: UnitInterval = Field(default=None)
-    topics: Topics = Field(default=None)
+    confidence: UnitInterval = OMITTED
+    topics: Topics = OMITTED
 
 
 class ClusterIn(InputSchema):

@@ -11,7 +11,16 @@ from memories.knowledge.models import MAX_PATTERN_EXAMPLES, PatternType
 from memories.knowledge.schemas.fields import NEXT_CURSOR_DESCRIPTION, PREVIOUS_CURSOR_DESCRIPTION
 from memories.schemas import remove_duplicates
 from memories.search.filters import UuidIn
-from memory_site.core.http.fields import InputSchema, JsonObject, Label, Summary, Text, UnitInterval, check_visible
+from memory_site.core.http.fields import (
+    OMITTED,
+    InputSchema,
+    JsonObject,
+    Label,
+    Summary,
+    Text,
+    UnitInterval,
+    check_visible,
+)
 
 MAX_EXAMPLE_LENGTH = 500
 PATTERN_EXAMPLE: dict[str, Any] = {
@@ -55,12 +64,12 @@ class PatternPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"confidence": 0.5}})
 
-    pattern_type: PatternKind = Field(default=None)
+    pattern_type: PatternKind = OMITTED
     description: Summary | None = None
-    frequency: Frequency = Field(default=None)
-    confidence: UnitInterval = Field(default=None)
-    examples: Examples = Field(default=None)
-    metadata: JsonObject = Field(default=None)
+    frequency: Frequency = OMITTED
+    confidence: UnitInterval = OMITTED
+    examples: Examples = OMITTED
+    metadata: JsonObject = OMITTED
 
 
 class PatternOut(Schema):

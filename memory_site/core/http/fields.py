@@ -16,6 +16,9 @@ MIN_DATETIME, MAX_DATETIME = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1,
 # Letters and symbols by category that show nothing on a screen all the same.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
+#: Default of a patch's field that may be omitted but may not be null. `Any`, since None is no value of the type.
+OMITTED: Any = None
+
 
 class InputSchema(Schema):
     """What a caller sends: nothing unknown, nothing converted behind his back."""

@@ -1,4 +1,4 @@
-"""How operators see clusters, patterns and preferences, and change what is said of them."""
+"""Admin pages of clusters, patterns and preferences."""
 
 import json
 
@@ -29,7 +29,7 @@ LONG_LABEL = "x" * 256
 def create_cluster(
     namespace: Namespace, *contents: str, tags: tuple[str, ...] = ("acme",), **fields: object
 ) -> Cluster:
-    """Memories with these tags; their cluster."""
+    """Create memories with these tags and return their cluster."""
     fields = {"namespace": namespace, "source_system": "test", "tags": list(tags)} | fields
     Memory.objects.bulk_create([Memory(id=uuid7(), content=content, **fields) for content in contents])
     return Cluster.objects.get(namespace=namespace, tags=sorted(tags))
@@ -64,7 +64,7 @@ def drawn(console, path: str, **parameters: object) -> list:
 
 
 def fetch_form_errors(response) -> str:
-    """What a form that was not kept says."""
+    """Return the errors of a refused form."""
     assert response.status_code == 200, (response.status_code, response.content[:300])
     form = response.context["adminform"].form
     assert form.errors
@@ -86,7 +86,7 @@ def create_clerk(client, django_user_model, *permissions: str):
 # Lists
 
 
-def test_the_side_bar_leads_to_every_list(console):
+def test_the_side_bar_links_to_every_list(console):
     page = fetch_page_text(console, "/admin/")
     assert all(f'href="{path}"' in page for path in LIST_URLS)
 
@@ -109,7 +109,7 @@ def test_patterns_are_listed_newest_first(console, namespace):
     assert all(words in text for words in ("tests first", "workflow", "ada", "1\u202f234", "1.00"))
 
 
-def test_preferences_are_listed_with_how_their_value_begins(console, namespace):
+def test_preferences_are_listed_with_the_beginning_of_their_value(console, namespace):
     create_preference(namespace, value={"theme": "x" * 1000}, confidence=0.25)
     text = fetch_page_text(console, PREFERENCES_URL)
     assert all(words in text for words in ("ada", "&quot;theme&quot;", "0.25", "api"))
@@ -117,7 +117,7 @@ def test_preferences_are_listed_with_how_their_value_begins(console, namespace):
 
 
 @pytest.mark.parametrize("path", LIST_URLS)
-def test_a_list_takes_the_same_statements_for_one_row_and_for_many(console, namespace, path, django_assert_num_queries):
+def test_a_list_takes_a_constant_number_of_statements(console, namespace, path, django_assert_num_queries):
     def more(space: Namespace, key: str) -> None:
         create_cluster(space, key, tags=(key,))
         create_pattern(space, key)
@@ -132,7 +132,7 @@ def test_a_list_takes_the_same_statements_for_one_row_and_for_many(console, name
         assert len(drawn(console, path)) == 9
 
 
-def test_clusters_are_narrowed_by_namespace_type_and_tag(console, namespace, elsewhere):
+def test_clusters_are_filtered_by_namespace_type_and_tag(console, namespace, elsewhere):
     ours, theirs = (
         create_cluster(namespace, "a", memory_type="insight"),
         create_cluster(elsewhere, "b", tags=("tea", "milk")),
@@ -143,7 +143,7 @@ def test_clusters_are_narrowed_by_namespace_type_and_tag(console, namespace, els
     assert len(list_rows(console, CLUSTERS_URL, memory_type="nonsense")) == 2
 
 
-def test_clusters_are_found_by_words_of_their_name_and_tags(console, namespace):
+def test_clusters_are_searched_by_words_of_their_name_and_tags(console, namespace):
     ours, other = create_cluster(namespace, "a"), create_cluster(namespace, "b", tags=("harbour",))
     Cluster.objects.filter(pk=ours.pk).update(name="Renewals of spring")
     assert list_rows(console, CLUSTERS_URL, q="renewal") == [ours]
@@ -151,7 +151,7 @@ def test_clusters_are_found_by_words_of_their_name_and_tags(console, namespace):
     assert list_rows(console, CLUSTERS_URL, q="boat") == []
 
 
-def test_patterns_and_preferences_are_narrowed_and_found(console, namespace, elsewhere):
+def test_patterns_and_preferences_are_filtered_and_searched(console, namespace, elsewhere):
     rows = {
         PATTERNS_URL: (create_pattern(namespace, "Tests first"), create_pattern(elsewhere, "50% done", user_id="ben")),
         PREFERENCES_URL: (
@@ -181,11 +181,11 @@ def test_no_query_breaks_a_list(console, namespace, path, query):
 
 
 @pytest.mark.parametrize("path", LIST_URLS)
-def test_no_other_condition_can_be_put_into_the_address(console, path):
+def test_unknown_lookups_in_the_url_are_refused(console, path):
     assert console.get(path, {"created_at__gte": "2026-01-01"}).status_code in (302, 400)
 
 
-def test_an_empty_list_says_how_it_fills(console, namespace):
+def test_an_empty_list_explains_how_rows_are_created(console, namespace):
     assert "There are no clusters yet." in fetch_page_text(console, CLUSTERS_URL)
     assert "There are no patterns yet." in fetch_page_text(console, PATTERNS_URL)
     assert "There are no preferences yet." in fetch_page_text(console, PREFERENCES_URL)
@@ -196,7 +196,7 @@ def test_an_empty_list_says_how_it_fills(console, namespace):
 # Clusters
 
 
-def test_a_clusters_page_leads_to_its_members(console, namespace, monkeypatch):
+def test_a_clusters_page_links_to_its_members(console, namespace, monkeypatch):
     monkeypatch.setattr(pages, "MEMBERS_PER_PAGE", 2)
     cluster = create_cluster(namespace, "first", "second", "third")
     path = get_page_url(CLUSTERS_URL, cluster)
@@ -207,10 +207,12 @@ def test_a_clusters_page_leads_to_its_members(console, namespace, monkeypatch):
     assert fetch_page_text(console, path, page="x").count("/admin/memories/memory/0") == 2
 
 
-def test_what_is_said_of_a_cluster_is_changed_and_its_tags_are_not(console, namespace):
+def test_a_clusters_description_can_be_changed_and_its_tags_cannot(console, namespace):
     cluster = create_cluster(namespace, "a")
-    told = {"name": "Renewals", "description": "of Acme", "topics": "sales, spring", "confidence": "0.5"}
-    assert_saved(console.post(get_page_url(CLUSTERS_URL, cluster), told | {"tags": "other", "memory_type": "insight"}))
+    fields = {"name": "Renewals", "description": "of Acme", "topics": "sales, spring", "confidence": "0.5"}
+    assert_saved(
+        console.post(get_page_url(CLUSTERS_URL, cluster), fields | {"tags": "other", "memory_type": "insight"})
+    )
     changed = Cluster.objects.get()
     assert (changed.name, changed.description, changed.topics) == ("Renewals", "of Acme", ["sales", "spring"])
     assert (changed.confidence, changed.is_explicit, changed.tags) == (0.5, True, ["acme"])
@@ -218,7 +220,7 @@ def test_what_is_said_of_a_cluster_is_changed_and_its_tags_are_not(console, name
     assert changed.updated_at > cluster.updated_at
 
 
-def test_a_cluster_without_a_name_stays_so_while_the_rest_is_changed(console, namespace):
+def test_an_unnamed_cluster_can_be_changed_without_naming_it(console, namespace):
     cluster = create_cluster(namespace, "a")
     assert_saved(console.post(get_page_url(CLUSTERS_URL, cluster), {"name": "", "confidence": "0.5"}))
     assert (Cluster.objects.get().name, Cluster.objects.get().confidence) == ("", 0.5)
@@ -240,7 +242,7 @@ def test_a_cluster_without_a_name_stays_so_while_the_rest_is_changed(console, na
     ],
     ids=str,
 )
-def test_what_no_cluster_can_be_is_told(console, namespace, fields, words):
+def test_invalid_cluster_values_are_reported(console, namespace, fields, words):
     cluster = create_cluster(namespace, "a")
     assert words in fetch_form_errors(
         console.post(get_page_url(CLUSTERS_URL, cluster), {"name": "ok", "confidence": "1"} | fields)
@@ -248,7 +250,7 @@ def test_what_no_cluster_can_be_is_told(console, namespace, fields, words):
     assert not Cluster.objects.get().is_explicit
 
 
-def test_nobody_makes_a_cluster_by_hand(console, namespace):
+def test_clusters_cannot_be_added(console, namespace):
     assert console.get(f"{CLUSTERS_URL}add/").status_code == 403
 
 
@@ -268,7 +270,7 @@ def test_several_clusters_are_deleted_at_once(console, namespace):
     assert [each.tags for each in Cluster.objects.all()] == [["c"]]
 
 
-def test_what_has_expired_makes_no_cluster_unless_something_was_said_of_it(console, namespace):
+def test_a_cluster_of_expired_memories_is_listed_only_if_it_is_explicit(console, namespace):
     cluster = create_cluster(namespace, "a")
     Memory.objects.update(expires_at=timezone.now())
     assert list_rows(console, CLUSTERS_URL) == []
@@ -287,7 +289,7 @@ def build_pattern_form(space: Namespace, **fields: object) -> dict:
     return whole | {"examples": "Run the tests, first.\r\nAre they green?\r\n"} | fields
 
 
-def test_a_pattern_is_made_and_changed(console, namespace):
+def test_a_pattern_is_added_and_changed(console, namespace):
     assert_saved(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace)))
     row = Pattern.objects.get()
     assert row.examples == ["Run the tests, first.", "Are they green?"]
@@ -304,7 +306,7 @@ def test_a_pattern_is_made_and_changed(console, namespace):
     assert changed.updated_at > row.updated_at
 
 
-def test_a_pattern_may_be_nobodys(console, namespace):
+def test_a_pattern_may_have_no_user(console, namespace):
     assert_saved(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace, user_id="")))
     assert Pattern.objects.get().user_id is None
     assert "already" in fetch_form_errors(
@@ -312,7 +314,7 @@ def test_a_pattern_may_be_nobodys(console, namespace):
     )
 
 
-def test_examples_of_several_lines_stay_whole_when_something_else_is_changed(console, namespace):
+def test_examples_of_several_lines_survive_other_changes(console, namespace):
     row = create_pattern(namespace, examples=["one\ntwo"])
     assert_saved(console.post(get_page_url(PATTERNS_URL, row), build_pattern_form(namespace, examples="one\r\ntwo")))
     assert Pattern.objects.get().examples == ["one\ntwo"]
@@ -344,14 +346,14 @@ def test_examples_of_several_lines_stay_whole_when_something_else_is_changed(con
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_no_pattern_can_be_is_told(console, namespace, fields, words):
+def test_invalid_pattern_values_are_reported(console, namespace, fields, words):
     assert words in fetch_form_errors(console.post(f"{PATTERNS_URL}add/", build_pattern_form(namespace, **fields)))
     assert not Pattern.objects.exists()
 
 
 @pytest.mark.parametrize("path", [PATTERNS_URL, PREFERENCES_URL])
 @pytest.mark.parametrize("value", ["x", "9" * 40, "a\0b", "²", "[", SCRIPT_TAG])
-def test_no_suggestion_in_the_address_breaks_a_form(console, path, value):
+def test_no_initial_value_in_the_url_breaks_a_form(console, path, value):
     names = ("namespace", "user_id", "key", "frequency", "examples", "metadata", "value", "confidence")
     assert SCRIPT_TAG not in fetch_page_text(console, f"{path}add/", **dict.fromkeys(names, value))
 
@@ -365,7 +367,7 @@ def build_preference_form(space: Namespace, **fields: object) -> dict:
 
 
 @pytest.mark.parametrize("value", ['{"dark": true}', "{}", "[]", "null", '"dark"', '""', "0", "false", "1.5"])
-def test_any_json_is_kept_as_a_preference_and_can_be_changed(console, namespace, api, value):
+def test_any_json_can_be_stored_and_changed_as_a_preference(console, namespace, api, value):
     assert_saved(console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace, value=value)))
     first = api.get("/preferences/ada/theme").json()
     assert (first["value"], first["confidence"], first["source"]) == (json.loads(value), 0.5, "admin")
@@ -390,7 +392,7 @@ def test_a_preferences_value_is_shown_as_json_and_replaced(console, namespace):
     assert (changed.user_id, changed.key, changed.value) == ("ada", "theme", None)
 
 
-def test_a_users_second_preference_under_a_key_is_refused_with_a_way_to_the_first(console, namespace):
+def test_a_duplicate_preference_is_refused_with_a_link_to_the_first(console, namespace):
     row = create_preference(namespace)
     text = fetch_form_errors(console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace)))
     assert "already" in text
@@ -420,7 +422,7 @@ def test_a_users_second_preference_under_a_key_is_refused_with_a_way_to_the_firs
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_no_preference_can_be_is_told(console, namespace, fields, words):
+def test_invalid_preference_values_are_reported(console, namespace, fields, words):
     assert words in fetch_form_errors(
         console.post(f"{PREFERENCES_URL}add/", build_preference_form(namespace, **fields))
     )
@@ -433,7 +435,7 @@ def test_what_no_preference_can_be_is_told(console, namespace, fields, words):
     assert Preference.objects.get().value == "dark"
 
 
-def test_what_is_gone_meanwhile_is_told(console, namespace, monkeypatch):
+def test_a_row_deleted_meanwhile_is_reported(console, namespace, monkeypatch):
     row = create_preference(namespace)
     monkeypatch.setattr(PreferenceForm, "implied", lambda _: Preference.objects.all().delete() and {})
     response = console.post(get_page_url(PREFERENCES_URL, row), build_preference_form(namespace))
@@ -442,7 +444,7 @@ def test_what_is_gone_meanwhile_is_told(console, namespace, monkeypatch):
 
 
 @pytest.mark.parametrize("path", LIST_URLS)
-def test_the_consoles_log_does_not_tell_what_people_said(console, namespace, path):
+def test_the_admin_log_does_not_contain_user_content(console, namespace, path):
     rows = {
         CLUSTERS_URL: create_cluster(namespace, "a"),
         PATTERNS_URL: create_pattern(namespace),
@@ -453,7 +455,7 @@ def test_the_consoles_log_does_not_tell_what_people_said(console, namespace, pat
 
 
 @pytest.mark.parametrize("path", LIST_URLS)
-def test_who_may_only_see_them_changes_nothing_and_reads_no_memory(client, django_user_model, namespace, path):
+def test_a_user_with_view_permission_changes_nothing_and_reads_no_memory(client, django_user_model, namespace, path):
     rows = {CLUSTERS_URL: create_cluster(namespace, "tea at five"), PATTERNS_URL: create_pattern(namespace)}
     rows[PREFERENCES_URL] = create_preference(namespace)
     clerk = create_clerk(client, django_user_model, f"view_{path.split('/')[3]}")

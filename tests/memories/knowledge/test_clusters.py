@@ -1,4 +1,4 @@
-"""Memories with the same tags, named and weighed; which they are is never stored."""
+"""Clusters: memories of one type with the same tags, their names and importance."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,7 +42,7 @@ def get_only_cluster(api) -> dict:
     return cluster
 
 
-def test_the_first_memory_with_its_tags_makes_a_cluster(api):
+def test_the_first_memory_with_its_tags_creates_a_cluster(api):
     memory = api.add("Acme renews in May.", **ACME_CLUSTER)
     cluster = get_only_cluster(api)
     assert (cluster["memory_type"], cluster["tags"]) == ("business_fact", ["acme", "renewal"])
@@ -51,7 +51,7 @@ def test_the_first_memory_with_its_tags_makes_a_cluster(api):
     assert (cluster["confidence"], cluster["topics"]) == (1, [])
 
 
-def test_members_have_the_same_tags_in_whatever_order_and_the_same_type(api):
+def test_members_have_the_same_type_and_the_same_tags_in_any_order(api):
     first = api.add("one", **ACME_CLUSTER)["id"]
     second = api.add("two", memory_type="business_fact", tags=["renewal", "acme"])["id"]
     api.add("another type", tags=["acme", "renewal"])
@@ -63,7 +63,7 @@ def test_members_have_the_same_tags_in_whatever_order_and_the_same_type(api):
     assert len(found) == 4
 
 
-def test_they_are_listed_by_type_and_by_tag(api):
+def test_clusters_are_filtered_by_type_and_tag(api):
     for kind in ("agent", "rag"):
         for tags in (["a"], ["a", "b"], ["c"]):
             api.add("_".join(tags), memory_type=kind, tags=tags)
@@ -74,7 +74,7 @@ def test_they_are_listed_by_type_and_by_tag(api):
 
 
 @pytest.mark.parametrize("tags", [["a,b"], ["a", "b"], ["{a}"], ['"a"'], ["A"], ["NULL"], ["null"], ["ä"], ["\\"]])
-def test_tags_that_differ_are_other_clusters(api, tags):
+def test_different_tags_are_different_clusters(api, tags):
     others = [
         ["a,b"],
         ["a", "b"],
@@ -96,14 +96,14 @@ def test_tags_that_differ_are_other_clusters(api, tags):
     assert cluster["member_count"] == 1
 
 
-def test_a_bulk_makes_each_cluster_once(api):
+def test_a_bulk_insert_creates_each_cluster_once(api):
     items = [{"content": f"number {each}", "tags": [f"tag {each % 3}"]} for each in range(30)]
     assert api.post("/memories/bulk", {"memories": items}).status_code == 201
     assert sorted(each["member_count"] for each in list_clusters(api)) == [10, 10, 10]
     assert DueCluster.objects.count() == 0
 
 
-def test_memories_that_bypass_the_api_make_clusters_too(api, namespace):
+def test_memories_inserted_without_the_api_create_clusters(api, namespace):
     rows = [Memory(namespace=namespace, content=f"{n}", source_system="x", tags=["b", "a", "b"]) for n in range(2)]
     Memory.objects.bulk_create(rows)
     assert (get_only_cluster(api)["tags"], get_only_cluster(api)["member_count"]) == (["a", "b"], 2)
@@ -121,13 +121,13 @@ def test_membership_follows_edits_and_deletes(api):
     assert Cluster.objects.count() == 1
 
 
-def test_tags_that_are_united_make_a_cluster(api):
+def test_merged_tags_create_a_cluster(api):
     api.add("tea", tags=["b"])
     api.add("tea", tags=["a"])
     assert list_cluster_keys(api) == {("agent", "a", "b")}
 
 
-def test_a_cluster_goes_with_its_last_memory(api):
+def test_a_cluster_is_deleted_with_its_last_memory(api):
     first, second = (api.add(content, tags=["ada"])["id"] for content in ("one", "two"))
     api.delete(f"/memories/{first}")
     assert get_only_cluster(api)["members"] == [second]
@@ -149,7 +149,7 @@ def test_an_erased_user_leaves_no_tag_behind(api):
             assert cursor.fetchone() == (0,)
 
 
-def test_what_has_expired_is_no_member(api):
+def test_expired_memories_are_not_members(api):
     gone = api.add("one", tags=["a"])["id"]
     api.add("soon gone", tags=["only this"])
     kept = api.add("two", tags=["a"])["id"]
@@ -159,7 +159,7 @@ def test_what_has_expired_is_no_member(api):
     assert gone != kept
 
 
-def test_what_nobody_named_of_expired_memories_is_not_found(api):
+def test_an_unnamed_cluster_of_expired_memories_is_not_found(api):
     api.add("soon gone", tags=["a"])
     cluster = get_only_cluster(api)["id"]
     Memory.objects.update(expires_at=format_time_ago(seconds=1))
@@ -171,14 +171,14 @@ def test_what_nobody_named_of_expired_memories_is_not_found(api):
         assert is_problem(response, 404)
 
 
-def test_it_can_be_named_before_there_are_memories(api):
+def test_a_cluster_can_be_named_before_it_has_memories(api):
     cluster = add_cluster(api, description="What Acme renews.", topics=["sales", "sales"], confidence=0.5)
     assert (cluster["member_count"], cluster["members"], cluster["topics"]) == (0, [], ["sales"])
     memory = api.add("Acme renews in May.", **ACME_CLUSTER)["id"]
     assert get_only_cluster(api) == cluster | {"member_count": 1, "members": [memory], "importance_score": 1.1}
 
 
-def test_naming_it_again_changes_what_is_said(api):
+def test_naming_a_cluster_again_changes_the_given_fields(api):
     first = add_cluster(api, description="old", topics=["x"], confidence=0.5)
     again = add_cluster(api, "Better", 200, tags=["renewal", "acme"], description="new")
     assert again == first | {"name": "Better", "description": "new", "updated_at": again["updated_at"]}
@@ -186,14 +186,14 @@ def test_naming_it_again_changes_what_is_said(api):
     assert add_cluster(api, "Best", 200, topics=[], confidence=1)["topics"] == []
 
 
-def test_naming_what_memories_made_keeps_its_id(api):
+def test_naming_an_existing_cluster_keeps_its_id(api):
     api.add("Acme renews in May.", **ACME_CLUSTER)
     made = get_only_cluster(api)
     assert add_cluster(api, status=200)["id"] == made["id"]
     assert get_only_cluster(api)["name"] == "Acme"
 
 
-def test_what_somebody_said_stays_without_memories(api):
+def test_explicit_clusters_stay_without_memories(api):
     add_cluster(api)
     api.add("untouched", tags=["a"])
     patched = next(each["id"] for each in list_clusters(api) if each["tags"] == ["a"])
@@ -203,21 +203,21 @@ def test_what_somebody_said_stays_without_memories(api):
     assert len(list_clusters(api)) == 2
 
 
-def test_twenty_who_name_it_at_once_have_one(transactional_db, api):
+def test_twenty_simultaneous_requests_create_one_cluster(transactional_db, api):
     calls = [partial(api.post, "/clusters", {"name": f"name {n}", **ACME_CLUSTER}) for n in range(20)]
     answers = run_at_once(calls)
     assert sorted(each.status_code for each in answers) == [200] * 19 + [201]
     assert len({each.json()["id"] for each in answers}) == 1
 
 
-def test_twenty_who_store_at_once_have_one(transactional_db, api):
+def test_twenty_simultaneous_memories_create_one_cluster(transactional_db, api):
     answers = run_at_once([partial(api.post, "/memories", {"content": f"note {n}", "tags": ["a"]}) for n in range(20)])
     assert {each.status_code for each in answers} == {201}
     tasks.settle_clusters()
     assert (get_only_cluster(api)["member_count"], Cluster.objects.count()) == (20, 1)
 
 
-def test_nobody_waits_for_a_transaction_that_makes_the_same_cluster(transactional_db, api, namespace):
+def test_storing_does_not_wait_for_a_transaction_that_creates_the_same_cluster(transactional_db, api, namespace):
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="of a long import", source_system="x", tags=["a"])
         [added] = run_at_once([partial(api.post, "/memories", {"content": "meanwhile", "tags": ["a"]})])
@@ -229,7 +229,7 @@ def test_nobody_waits_for_a_transaction_that_makes_the_same_cluster(transactiona
     assert (DueCluster.objects.count(), Cluster.objects.count()) == (0, 1)
 
 
-def test_a_cluster_whose_maker_gave_up_is_made_by_the_sweep(transactional_db, api, namespace):
+def test_a_cluster_of_a_rolled_back_transaction_is_created_by_the_periodic_task(transactional_db, api, namespace):
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="never kept", source_system="x", tags=["a"])
         run_at_once([partial(api.post, "/memories", {"content": "kept", "tags": ["a"]})])
@@ -239,7 +239,7 @@ def test_a_cluster_whose_maker_gave_up_is_made_by_the_sweep(transactional_db, ap
     assert get_only_cluster(api)["member_count"] == 1
 
 
-def test_a_memory_that_comes_while_the_last_one_goes_has_its_cluster(transactional_db, api, namespace):
+def test_a_memory_added_while_the_last_one_is_deleted_has_a_cluster(transactional_db, api, namespace):
     last = api.add("one", tags=["a"])["id"]
     with transaction.atomic():
         Memory.objects.create(namespace=namespace, content="two", source_system="x", tags=["a"])
@@ -248,7 +248,7 @@ def test_a_memory_that_comes_while_the_last_one_goes_has_its_cluster(transaction
     assert get_only_cluster(api)["member_count"] == 1
 
 
-def test_the_sweep_removes_what_nothing_belongs_to(api):
+def test_the_periodic_task_deletes_clusters_without_members(api):
     add_cluster(api)
     api.add("one", tags=["a"])
     with connection.cursor() as cursor:  # past the triggers
@@ -265,7 +265,7 @@ def test_the_sweep_removes_what_nothing_belongs_to(api):
     ("members", "days", "expected"),
     [(0, 0, 1.0), (0, 8, 0.5), (3, 0, 1.3), (3, 8, 0.8), (39, 0, 4.9), (40, 0, 5.0), (44, 8, 4.9), (60, 8, 5.0)],
 )
-def test_importance_grows_with_members_and_lately_changed(api, namespace, members, days, expected):
+def test_importance_grows_with_members_and_recent_changes(api, namespace, members, days, expected):
     cluster = add_cluster(api)["id"]
     rows = [
         Memory(
@@ -282,7 +282,7 @@ def test_importance_grows_with_members_and_lately_changed(api, namespace, member
     assert api.get(f"/clusters/{cluster}").json()["importance_score"] == pytest.approx(expected)
 
 
-def test_a_new_member_changes_the_cluster(api):
+def test_a_new_member_counts_as_a_change(api):
     cluster = add_cluster(api)["id"]
     Cluster.objects.update(updated_at=format_time_ago(days=8))
     api.add("old", created_at=format_time_ago(days=8), **ACME_CLUSTER)
@@ -291,7 +291,7 @@ def test_a_new_member_changes_the_cluster(api):
     assert api.get(f"/clusters/{cluster}").json()["importance_score"] == pytest.approx(1.2)
 
 
-def test_the_newest_twenty_members_are_told_and_all_are_counted_and_listed(api, namespace):
+def test_the_newest_twenty_members_are_listed_and_all_are_counted(api, namespace):
     rows = [
         Memory(
             namespace=namespace,
@@ -348,7 +348,7 @@ def test_members_are_read_from_the_index_of_tags(api, namespace):
     assert "memory_tags" not in plan
 
 
-def test_patching_changes_what_is_named_and_nothing_else(api):
+def test_patching_changes_only_the_given_fields(api):
     cluster = add_cluster(api, description="old", topics=["x"])
     for change in ({"name": "New"}, {"description": None}, {"confidence": 0.25}, {"topics": ["y"]}, {}):
         patched = api.patch(f"/clusters/{cluster['id']}", change).json()
@@ -359,7 +359,7 @@ def test_patching_changes_what_is_named_and_nothing_else(api):
 @pytest.mark.parametrize(
     "change", [{"name": None}, {"tags": ["b"]}, {"memory_type": "rag"}, {"topics": None}, {"name": ""}]
 )
-def test_what_makes_a_cluster_cannot_be_patched(api, change):
+def test_type_and_tags_cannot_be_patched(api, change):
     cluster = add_cluster(api)["id"]
     before = fingerprint_tables()
     assert is_problem(api.patch(f"/clusters/{cluster}", change), 422)
@@ -377,13 +377,13 @@ def test_what_makes_a_cluster_cannot_be_patched(api, change):
         ("confidence", 2),
     ],
 )
-def test_a_cluster_must_be_sound(api, field, value):
+def test_invalid_clusters_are_refused(api, field, value):
     response = api.post("/clusters", {"name": "Acme", **ACME_CLUSTER, field: value})
     assert is_problem(response, 422)
     assert {each.partition(".")[0] for each in list_blamed_fields(response)} == {field}
 
 
-def test_deleting_forgets_what_was_said_and_leaves_the_memories(api):
+def test_deleting_a_cluster_removes_its_description_and_leaves_the_memories(api):
     memory = api.add("Acme renews in May.", **ACME_CLUSTER)["id"]
     cluster = add_cluster(api, status=200)["id"]
     assert api.delete(f"/clusters/{cluster}").status_code == 204
@@ -393,7 +393,7 @@ def test_deleting_forgets_what_was_said_and_leaves_the_memories(api):
     assert (get_only_cluster(api)["name"], get_only_cluster(api)["member_count"]) == ("Business fact: acme, renewal", 2)
 
 
-def test_an_outsider_has_clusters_of_his_own(api, outsider):
+def test_another_namespace_has_its_own_clusters(api, outsider):
     mine = add_cluster(api)["id"]
     api.add("ours", **ACME_CLUSTER)
     theirs = add_cluster(outsider)
@@ -403,20 +403,20 @@ def test_an_outsider_has_clusters_of_his_own(api, outsider):
     assert is_problem(api.get(f"/clusters/{uuid4()}"), 404)
 
 
-def test_the_database_knows_tags_only_in_order(api, namespace):
+def test_the_database_accepts_only_sorted_tags(api, namespace):
     for tags in (["b", "a"], ["a", "a"], []):
         with pytest.raises(Exception, match="cluster_tags_are_in_order|cluster_has_tags"), transaction.atomic():
             Cluster.objects.create(namespace=namespace, memory_type="agent", tags=tags)
 
 
-def test_a_cluster_goes_with_its_namespace(api, namespace):
+def test_a_cluster_is_deleted_with_its_namespace(api, namespace):
     add_cluster(api)
     api.add("one", tags=["a"])
     Namespace.objects.filter(pk=namespace.pk).delete()
     assert (Cluster.objects.count(), DueCluster.objects.count()) == (0, 0)
 
 
-def test_256_long_tags_are_a_cluster(api, namespace):
+def test_256_long_tags_form_a_cluster(api, namespace):
     tags = [f"{n:0128}" for n in range(256)]
     Memory.objects.create(namespace=namespace, content="much", source_system="x", tags=tags)
     cluster = get_only_cluster(api)

@@ -1,4 +1,4 @@
-"""What an agent should have in mind, in one call."""
+"""The context for an agent, in one request."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -35,7 +35,7 @@ def list_messages(answer: dict) -> list[str]:
 
 @pytest.fixture
 def known(api) -> str:
-    """A conversation of ada's, with everything else there is to know of her and of ben."""
+    """Create memories, preferences and conversations of ada and ben. Return a conversation of ada."""
     for user in ("ada", "ben", None):
         api.add(f"The harbour of {user} opens at nine.", user_id=user, tags=["harbour", f"of {user}"])
         api.add(f"{user} likes tea.", user_id=user)
@@ -46,7 +46,7 @@ def known(api) -> str:
     return add_conversation(api, *[f"message {number}" for number in range(7)], user_id="ada", session_id="monday")
 
 
-def test_everything_comes_in_one_answer(api, known):
+def test_the_context_has_everything_in_one_response(api, known):
     answer = get_context(api, user_id="ada", context_type="planning")
     assert (answer["context_type"], answer["degraded"]) == ("planning", False)
     assert abs(datetime.fromisoformat(answer["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
@@ -57,7 +57,7 @@ def test_everything_comes_in_one_answer(api, known):
     assert {tuple(each["tags"]) for each in answer["clusters"]} == {("harbour", f"of {n}") for n in ("ada", None)}
 
 
-def test_it_takes_six_statements_at_most(api, known, takes):
+def test_the_context_takes_a_bounded_number_of_statements(api, known, takes):
     with takes(5):
         get_context(api, user_id="ada", conversation_id=known)
     with takes(5):
@@ -66,7 +66,7 @@ def test_it_takes_six_statements_at_most(api, known, takes):
         get_context(api)
 
 
-def test_it_changes_nothing_and_counts_no_access(api, reader, known):
+def test_the_context_is_read_only_and_counts_no_access(api, reader, known):
     before = fingerprint_tables()
     assert len(get_context(reader, user_id="ada", conversation_id=known)["memories"]) > 0
     assert fingerprint_tables() == before
@@ -81,20 +81,20 @@ def test_memories_are_ranked_as_recall_does(api, known):
     assert set(answer["memories"][0]) == set(hits[0])
 
 
-def test_fifteen_memories_come_unless_it_says_otherwise(api):
+def test_the_limit_defaults_to_fifteen_memories(api):
     for number in range(20):
         api.add(f"The harbour opens at nine, note {number}.")
     assert len(get_context(api)["memories"]) == 15
     assert len(get_context(api, limit=3)["memories"]) == 3
 
 
-def test_a_conversation_tells_whose_knowledge_is_meant(api, known):
+def test_the_user_defaults_to_that_of_the_conversation(api, known):
     answer = get_context(api, conversation_id=known)
     assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada", None}
     assert [each["value"] for each in answer["preferences"]] == ["ada"]
 
 
-def test_the_newest_conversation_of_the_session_or_of_the_user_is_meant(api, known):
+def test_the_conversation_defaults_to_the_newest_of_the_session_or_user(api, known):
     add_conversation(api, "old", user_id="ada", session_id="monday", started_at="2020-01-01T00:00:00Z")
     assert list_messages(get_context(api, session_id="ben's")) == ["of ben"]
     assert list_messages(get_context(api, session_id="monday"))[-1] == "message 6"
@@ -103,25 +103,25 @@ def test_the_newest_conversation_of_the_session_or_of_the_user_is_meant(api, kno
     assert list_messages(get_context(api)) == []
 
 
-def test_nobodys_conversation_may_be_anybodys(api, known):
+def test_a_conversation_without_user_may_be_used_for_any_user(api, known):
     conversation = add_conversation(api, "of nobody", session_id="shared")
     for where in ({"conversation_id": conversation}, {"session_id": "shared"}):
         answer = get_context(api, user_id="ada", **where)
         assert (list_messages(answer), answer["preferences"][0]["value"]) == (["of nobody"], "ada")
 
 
-def test_two_users_are_never_mixed(api, known):
+def test_a_conversation_of_another_user_is_not_found(api, known):
     response = api.post("/context", {"query": "harbour", "user_id": "ben", "conversation_id": known})
     assert is_problem(response, 404)
     assert list_messages(get_context(api, user_id="ben", session_id="monday")) == []
 
 
-def test_a_conversation_that_is_not_there_or_not_ours_is_404(api, outsider, known):
+def test_an_unknown_or_foreign_conversation_is_404(api, outsider, known):
     assert is_problem(api.post("/context", {"query": "harbour", "conversation_id": str(uuid4())}), 404)
     assert is_problem(outsider.post("/context", {"query": "harbour", "conversation_id": known}), 404)
 
 
-def test_an_outsider_is_told_nothing_of_ours(outsider, known):
+def test_another_namespace_gets_an_empty_context(outsider, known):
     answer = get_context(outsider, user_id="ada", session_id="monday")
     assert not any(answer[name] for name in ("memories", "preferences", "messages", "clusters"))
 
@@ -158,13 +158,13 @@ def test_the_five_most_important_clusters_come_first(api):
     assert clusters[0] == api.get(f"/clusters/{clusters[0]['id']}").json()
 
 
-def test_of_a_cluster_a_user_sees_his_own_members_and_nobodys(api):
+def test_a_user_sees_only_own_and_shared_members_of_a_cluster(api):
     mine = {
         whose: api.add(f"The harbour of {whose}.", user_id=whose, tags=["harbour"]) for whose in ("ada", "ben", None)
     }
     api.add("Only ben's harbour.", user_id="ben", tags=["harbour", "ben's diagnosis"])
     said = {"name": "Ben's harbour", "memory_type": "agent", "tags": ["harbour", "ben's diagnosis"]}
-    assert api.post("/clusters", said).status_code == 200  # somebody named it, and still it is ben's
+    assert api.post("/clusters", said).status_code == 200  # named, but its members are still only ben's
     add_conversation(api, "hello", user_id="ada", session_id="monday")
     for asked in ({"user_id": "ada"}, {"session_id": "monday"}):
         [cluster] = get_context(api, **asked)["clusters"]
@@ -176,7 +176,7 @@ def test_of_a_cluster_a_user_sees_his_own_members_and_nobodys(api):
     assert api.get(f"/clusters/{cluster['id']}").json()["member_count"] == 3
 
 
-def test_without_the_embedder_words_answer(api, embedder, known):
+def test_without_the_embedder_only_words_are_searched(api, embedder, known):
     embedder("Away")
     answer = get_context(api, user_id="ada")
     assert answer["degraded"] is True

@@ -1,4 +1,4 @@
-"""What comes again and again, told by a caller."""
+"""Patterns stored by clients."""
 
 from functools import partial
 from uuid import uuid4
@@ -26,7 +26,7 @@ def list_patterns(api, query: str = "") -> list[dict]:
     return response.json()["results"]
 
 
-def test_what_is_told_is_kept(api, takes):
+def test_a_pattern_is_stored_as_given(api, takes):
     with takes(1):
         pattern = add_pattern(
             api, description="Runs it.", frequency=3, confidence=0.5, examples=["a"], metadata={"b": 1}
@@ -37,13 +37,13 @@ def test_what_is_told_is_kept(api, takes):
     assert list_patterns(api) == [pattern]
 
 
-def test_it_occurs_once_for_nobody_in_particular_by_default(api):
+def test_a_pattern_defaults_to_one_occurrence_without_user(api):
     pattern = add_pattern(api, user_id=None)
     assert (pattern["user_id"], pattern["frequency"], pattern["confidence"]) == (None, 1, 1)
     assert add_pattern(api, 200, user_id=None)["frequency"] == 2
 
 
-def test_told_again_it_adds_up_and_loses_nothing(api, takes):
+def test_a_repeated_pattern_adds_up_and_loses_nothing(api, takes):
     first = add_pattern(
         api, description="Runs it.", frequency=3, confidence=0.5, examples=["a", "b"], metadata={"a": 1, "b": 1}
     )
@@ -55,15 +55,15 @@ def test_told_again_it_adds_up_and_loses_nothing(api, takes):
 
 
 @pytest.mark.parametrize(("said", "then"), [(0.2, 0.5), (0.9, 0.9), (None, 0.5)])
-def test_the_greater_confidence_that_was_said_stays(api, said, then):
+def test_the_greater_given_confidence_stays(api, said, then):
     add_pattern(api, confidence=0.5)
     assert add_pattern(api, 200, **({} if said is None else {"confidence": said}))["confidence"] == then
 
 
 def test_the_newest_ten_examples_stay(api):
     for number in range(12):
-        told = add_pattern(api, 200 if number else 201, examples=[f"example {number}"])
-    assert told["examples"] == [f"example {number}" for number in range(11, 1, -1)]
+        pattern = add_pattern(api, 200 if number else 201, examples=[f"example {number}"])
+    assert pattern["examples"] == [f"example {number}" for number in range(11, 1, -1)]
 
 
 def test_the_same_key_of_another_user_is_another_pattern(api, outsider):
@@ -72,7 +72,7 @@ def test_the_same_key_of_another_user_is_another_pattern(api, outsider):
     assert {each["frequency"] for each in list_patterns(api)} == {1}
 
 
-def test_twenty_writers_add_up_exactly(transactional_db, api):
+def test_twenty_simultaneous_writers_add_up_exactly(transactional_db, api):
     calls = [
         partial(api.post, "/patterns", SUITE_PATTERN | {"frequency": number + 1, "examples": [f"{number}"]})
         for number in range(20)
@@ -83,7 +83,7 @@ def test_twenty_writers_add_up_exactly(transactional_db, api):
     assert (pattern.frequency, len(set(pattern.examples))) == (210, 10)
 
 
-def test_they_are_listed_by_type_user_and_confidence(api):
+def test_patterns_are_filtered_by_type_user_and_confidence(api):
     add_pattern(api, key="one", confidence=0.5)
     add_pattern(api, key="two", confidence=0.9, pattern_type="preference")
     add_pattern(api, key="three", user_id="ben", pattern_type="decision_pattern")
@@ -99,7 +99,7 @@ def test_they_are_listed_by_type_user_and_confidence(api):
     assert is_problem(api.get("/patterns?min_confidence=2"), 422)
 
 
-def test_patching_changes_what_is_named(api):
+def test_patching_changes_only_the_given_fields(api):
     pattern = add_pattern(api, examples=["a"], metadata={"a": 1})
     changes = (
         {"frequency": 9},
@@ -118,7 +118,7 @@ def test_patching_changes_what_is_named(api):
 @pytest.mark.parametrize(
     "change", [{"key": "x"}, {"user_id": "ben"}, {"frequency": 0}, {"frequency": None}, {"examples": None}]
 )
-def test_what_makes_a_pattern_cannot_be_patched(api, change):
+def test_user_and_key_cannot_be_patched(api, change):
     pattern = add_pattern(api)["id"]
     before = fingerprint_tables()
     assert is_problem(api.patch(f"/patterns/{pattern}", change), 422)
@@ -140,13 +140,13 @@ def test_what_makes_a_pattern_cannot_be_patched(api, change):
         ("metadata", []),
     ],
 )
-def test_a_pattern_must_be_sound(api, field, value):
+def test_invalid_patterns_are_refused(api, field, value):
     response = api.post("/patterns", SUITE_PATTERN | {field: value})
     assert is_problem(response, 422)
     assert {each.partition(".")[0] for each in list_blamed_fields(response)} == {field}
 
 
-def test_it_is_gone_when_it_is_deleted(api, outsider):
+def test_a_deleted_pattern_is_not_found(api, outsider):
     pattern = add_pattern(api)["id"]
     for method, body in (("GET", None), ("PATCH", {}), ("DELETE", None)):
         assert is_problem(outsider.call(method, f"/patterns/{pattern}", body), 404)

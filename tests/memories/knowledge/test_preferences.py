@@ -1,4 +1,4 @@
-"""What users like, as values under keys."""
+"""Preferences of users: values under keys."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ def build_nested(levels: int) -> dict:
     [None, True, 0, -1.5, "", "dark", [], [None, [[]]], {}, {"a": {"b": [1, None]}}, build_nested(8), 2**53 - 1],
     ids=repr,
 )
-def test_any_json_is_learned_and_told_again(api, value, takes):
+def test_any_json_value_is_stored_and_returned(api, value, takes):
     with takes(1):
         learned = put_preference(api, value)
     assert (learned["user_id"], learned["key"], learned["value"]) == ("ada", "theme", value)
@@ -43,7 +43,7 @@ def test_any_json_is_learned_and_told_again(api, value, takes):
         assert api.get("/preferences/ada").json() == {"results": [learned], "next": None, "previous": None}
 
 
-def test_learned_again_the_new_value_stands_and_what_is_not_said_stays(api):
+def test_a_repeated_preference_replaces_the_value_and_keeps_omitted_fields(api):
     first = put_preference(api, {"a": 1}, confidence=0.5, source="survey")
     again = put_preference(api, {"b": 2}, 200)
     assert again == first | {"value": {"b": 2}, "updated_at": again["updated_at"]}
@@ -52,14 +52,14 @@ def test_learned_again_the_new_value_stands_and_what_is_not_said_stays(api):
     assert Preference.objects.get().confidence == 0.1
 
 
-def test_twenty_who_learn_at_once_have_one(transactional_db, api):
+def test_twenty_simultaneous_requests_create_one_preference(transactional_db, api):
     calls = [partial(api.call, "PUT", "/preferences/ada/theme", {"value": number}) for number in range(20)]
     assert sorted(each.status_code for each in run_at_once(calls)) == [200] * 19 + [201]
     assert Preference.objects.get().value in range(20)
 
 
 @pytest.mark.parametrize("raw", ['{"a": "\\u0000"}', '"\\ud800"', "1e400", "9007199254740992", '[[{"a": 1e400}]]'])
-def test_a_value_that_cannot_be_kept_is_refused(api, raw):
+def test_a_value_that_cannot_be_stored_is_refused(api, raw):
     response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}')
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {"value"}
@@ -72,21 +72,21 @@ def test_a_value_is_bounded(api, value):
     assert is_problem(api.call("PUT", "/preferences/ada/theme", {"value": value}), 422)
 
 
-def test_whatever_is_sent_as_a_value_is_no_server_error(api):
+def test_no_value_causes_a_server_error(api):
     for what, raw in (UNSTORABLE_VALUES | UNREADABLE_BODIES).items():
         response = api.raw("PUT", "/preferences/ada/theme", f'{{"value": {raw}}}'.encode("utf-8", "surrogatepass"))
         assert response.status_code < 500, what
         assert response.status_code < 400 or is_problem(response, 400, 422), what
 
 
-def test_a_value_must_be_said_and_nothing_unknown(api):
+def test_a_value_is_required_and_unknown_fields_are_refused(api):
     for body in ({}, {"value": 1, "extra": 1}, {"value": 1, "confidence": 2}, {"value": 1, "source": ""}):
         assert is_problem(api.call("PUT", "/preferences/ada/theme", body), 422)
     assert is_problem(api.call("PUT", f"/preferences/ada/{'x' * 256}", {"value": 1}), 422)
     assert Preference.objects.count() == 0
 
 
-def test_a_category_is_a_part_of_the_key_in_whatever_case(api):
+def test_a_category_matches_a_part_of_the_key_case_insensitively(api):
     for key in ("ui.Theme", "ui.font", "ui_size", "100%25", "reply.tone"):
         put_preference(api, 1, at=f"ada/{key}")
     for category, expected in {
@@ -103,7 +103,7 @@ def test_a_category_is_a_part_of_the_key_in_whatever_case(api):
     assert is_problem(api.get("/preferences/ada?category="), 422)
 
 
-def test_each_user_has_his_own_and_all_are_listed(api, outsider):
+def test_preferences_are_separate_for_each_user_and_listed_together(api, outsider):
     for at in ("ada/theme", "ben/theme", "ada/tone"):
         put_preference(api, 1, at=at)
     put_preference(outsider, "theirs")
@@ -113,7 +113,7 @@ def test_each_user_has_his_own_and_all_are_listed(api, outsider):
     assert list_keys(outsider, "") == ["theme"]
 
 
-def test_pages_lead_through_all(api):
+def test_pages_lead_through_all_preferences(api):
     for number in range(5):
         put_preference(api, number, at=f"ada/key {number}")
     page = api.get("/preferences/ada?limit=3").json()
@@ -124,7 +124,7 @@ def test_pages_lead_through_all(api):
     ]
 
 
-def test_a_users_id_may_hold_slashes(api):
+def test_a_user_id_may_contain_slashes(api):
     put_preference(api, 1, at="team/ada/theme")
     put_preference(api, 2, at="team/ada/tone")
     assert Preference.objects.values_list("user_id", flat=True).distinct().get() == "team/ada"
@@ -134,7 +134,7 @@ def test_a_users_id_may_hold_slashes(api):
     assert api.delete("/preferences/team/ada/tone").status_code == 204
 
 
-def test_it_is_gone_when_it_is_deleted(api, outsider):
+def test_a_deleted_preference_is_not_found(api, outsider):
     put_preference(api, 1)
     before = fingerprint_tables()
     assert is_problem(outsider.delete("/preferences/ada/theme"), 404)
@@ -145,7 +145,7 @@ def test_it_is_gone_when_it_is_deleted(api, outsider):
     assert is_problem(api.get("/preferences/ada/theme"), 404)
 
 
-def test_a_user_who_is_erased_leaves_no_preference_and_no_pattern(api):
+def test_erasing_a_user_deletes_preferences_and_patterns(api):
     put_preference(api, 1)
     put_preference(api, 1, at="ben/theme")
     for user in ("ada", "ben"):

@@ -1,4 +1,4 @@
-"""What a namespace holds."""
+"""Totals of a namespace."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.django_db
 
 
-def test_the_summary_counts_what_there_is(api, outsider):
+def test_the_summary_counts_memories_and_knowledge(api, outsider):
     for user in ("ada", "ada", "ben", None):
         api.add(f"for {user} {uuid4()}", user_id=user)
     api.add("a text", memory_type="rag")
@@ -22,14 +22,14 @@ def test_the_summary_counts_what_there_is(api, outsider):
     assert summary["last_update"] is not None
 
 
-def test_the_summary_of_nothing_is_zero(api):
+def test_the_summary_of_an_empty_namespace_is_zero(api):
     summary = api.get("/summary").json()
     assert (summary["total_memories"], summary["by_type"], summary["by_user"]) == (0, {}, {})
     assert summary["last_update"] is None
     assert {summary[name] for name in ("recent", "important", "preferences", "clusters", "patterns")} == {0}
 
 
-def test_knowledge_is_counted_too(api, outsider):
+def test_knowledge_is_counted(api, outsider):
     api.add("old", tags=["a"], created_at=str(datetime.now(UTC) - timedelta(days=31)))
     api.add("new", tags=["a"], metadata={"important": True})
     api.add("other", tags=["b"])

@@ -1,4 +1,4 @@
-"""Runs over a folder: what they keep, change, leave alone and say."""
+"""Ingestion runs: stored documents, changes, skipped files, workers and the API."""
 
 import json
 from datetime import timedelta
@@ -55,7 +55,7 @@ def create_pending(namespace, folder, repo_id="site", **values) -> Ingestion:
 
 
 @pytest.mark.parametrize("make", [create_checkout, write_files], ids=["with git", "without git"])
-def test_a_folder_is_read_into_chunks(namespace, site, ingest, make):
+def test_a_folder_is_stored_in_chunks(namespace, site, ingest, make):
     make(site, FILES)
     row = ingest()
     assert get_counts(row) == (IngestionStatus.COMPLETED, 15, 15, 15, 0, Memory.objects.count())
@@ -84,7 +84,7 @@ def test_a_second_run_changes_nothing(site, ingest):
     assert tasks.embed_due() == 0
 
 
-def test_exactly_what_was_touched_changes(namespace, site, ingest):
+def test_a_further_run_changes_only_changed_files(namespace, site, ingest):
     write_files(site, FILES)
     ingest()
     tasks.embed_due()
@@ -125,7 +125,7 @@ def test_a_changed_file_keeps_the_vectors_of_its_unchanged_chunks(namespace, sit
     assert snapshot_repository(namespace) == ingest_elsewhere(site, ingest)
 
 
-def test_a_file_that_was_renamed_has_only_its_new_path(site, ingest):
+def test_a_renamed_file_has_only_its_new_path(site, ingest):
     write_files(site, {"old.md": "tea"})
     ingest()
     (site / "old.md").rename(site / "new.md")
@@ -133,7 +133,7 @@ def test_a_file_that_was_renamed_has_only_its_new_path(site, ingest):
     assert Memory.objects.get().metadata["file_path"] == Document.objects.get().path == "new.md"
 
 
-def test_the_same_text_in_two_files_and_two_repositories_is_kept_for_each(root, site, ingest):
+def test_the_same_text_is_stored_for_each_file_and_repository(root, site, ingest):
     other = write_files(root / "other", {"c.md": "tea"})
     write_files(site, {"a.md": "tea", "b.md": "tea"})
     ingest()
@@ -145,7 +145,7 @@ def test_the_same_text_in_two_files_and_two_repositories_is_kept_for_each(root, 
     assert set(Document.objects.values_list("repo_id", "path")) == {("site", "b.md"), ("other", "c.md")}
 
 
-def test_two_namespaces_keep_a_repository_of_one_name_apart(namespace, site, ingest):
+def test_repositories_of_one_name_in_two_namespaces_are_separate(namespace, site, ingest):
     write_files(site, {"a.md": "tea"})
     theirs = Namespace.objects.create(name="theirs")
     ingest()
@@ -155,7 +155,7 @@ def test_two_namespaces_keep_a_repository_of_one_name_apart(namespace, site, ing
     assert [row.path for row in Document.objects.filter(namespace=theirs)] == ["a.md"]
 
 
-def test_a_chunk_is_kept_beside_the_same_text_that_somebody_remembered(api, site, ingest):
+def test_a_chunk_and_a_memory_with_the_same_text_are_separate(api, site, ingest):
     memory = api.add("tea", memory_type="rag")
     write_files(site, {"a.md": "tea"})
     ingest()
@@ -165,7 +165,7 @@ def test_a_chunk_is_kept_beside_the_same_text_that_somebody_remembered(api, site
     assert Memory.objects.count() == 2
 
 
-def test_the_memories_of_a_document_go_with_it(site, ingest):
+def test_deleting_a_document_deletes_its_memories(site, ingest):
     write_files(site, {"long.md": LONG_TEXT})
     ingest()
     tasks.embed_due()
@@ -173,7 +173,7 @@ def test_the_memories_of_a_document_go_with_it(site, ingest):
     assert Memory.objects.count() == Embedding.objects.count() == DueEmbedding.objects.count() == 0
 
 
-def test_what_a_file_repeats_is_one_chunk_and_counted_once(site, ingest):
+def test_a_repeated_text_of_a_file_is_one_chunk(site, ingest):
     write_files(site, {"a.txt": "\n\n".join([("x" * 4000 + "\n") * 1] * 30)})
     row = ingest()
     assert row.chunks == Memory.objects.count() == Document.objects.get().chunk_count
@@ -182,7 +182,7 @@ def test_what_a_file_repeats_is_one_chunk_and_counted_once(site, ingest):
 # What it says
 
 
-def test_what_is_skipped_is_told_with_its_reason(site, ingest):
+def test_skipped_files_are_reported_with_a_reason(site, ingest):
     write_files(site, {"a.md": "tea", "binary.md": b"a\0b", "latin.md": b"caf\xe9", "large.md": b"a" * (2**21 + 1)})
     write_files(site, {"f\udcff.md".encode(errors="surrogateescape").decode(errors="surrogateescape"): "tea"})
     deep = "/".join(["d" * 200] * 6)
@@ -200,7 +200,7 @@ def test_what_is_skipped_is_told_with_its_reason(site, ingest):
     }
 
 
-def test_what_can_be_taken_no_more_is_forgotten_but_not_what_cannot_be_read_just_now(site, ingest):
+def test_documents_of_rejected_files_are_deleted_but_those_of_unreadable_files_stay(site, ingest):
     write_files(site, {"a.md": "tea", "b.md": "coffee", "c.md": "milk"})
     ingest()
     write_files(site, {"a.md": b"\0"})
@@ -212,23 +212,23 @@ def test_what_can_be_taken_no_more_is_forgotten_but_not_what_cannot_be_read_just
     assert set(Memory.objects.values_list("content", flat=True)) == {"coffee", "milk"}
 
 
-def test_of_many_skipped_files_a_hundred_are_told_and_all_are_counted(site, ingest):
+def test_a_hundred_skipped_files_are_listed_and_all_are_counted(site, ingest):
     write_files(site, {f"{number}.md": b"\0" for number in range(105)} | {"a.md": "tea"})
     row = ingest()
     assert (row.documents_done, row.documents_changed, len(row.skipped)) == (106, 1, 100)
     assert row.documents_skipped == ingest().documents_skipped == 105
 
 
-def test_the_number_of_skipped_files_is_told(api, site, start):
+def test_skipped_files_are_counted(api, site, start):
     write_files(site, {"a.md": "tea", "b.md": b"\0", "c.md": b"\xff"})
-    told = start()
-    assert (told["documents_skipped"], len(told["skipped"])) == (2, 2)
+    run = start()
+    assert (run["documents_skipped"], len(run["skipped"])) == (2, 2)
     assert api.get("/ingestions").json()["results"][0]["documents_skipped"] == 2
 
 
 @pytest.fixture
 def without_rights(monkeypatch):
-    """What is listed then is what somebody lists who may not read past permissions."""
+    """Return a function that makes the listing obey file permissions."""
 
     def listed(root: Path, _: tuple[str, ...]) -> list[SourceFile]:
         return [SourceFile(path, root / path) for path in run_unprivileged(LIST_SCRIPT, root).split()]
@@ -236,18 +236,16 @@ def without_rights(monkeypatch):
     return lambda: monkeypatch.setattr(pipeline, "find_files", listed)
 
 
-@pytest.mark.parametrize("rights", [0, 0o100])
+@pytest.mark.parametrize("mode", [0, 0o100])
 @pytest.mark.parametrize("make", [create_checkout, write_files], ids=["with git", "without git"])
-def test_what_is_in_a_folder_that_cannot_be_listed_stays_and_the_folder_is_told(
-    site, ingest, without_rights, make, rights
-):
+def test_documents_of_an_unlistable_folder_stay_and_the_folder_is_reported(site, ingest, without_rights, make, mode):
     make(site, {"a.md": "tea", "b.md": "milk", "in/c.md": "coffee", "in/deep/d.md": "cocoa", "inn/e.md": "rum"})
     write_files(site, {"in/new.md": "water"})  # which git does not know
     ingest()
     for gone in ("b.md", "inn/e.md"):
         (site / gone).unlink()
     without_rights()
-    with unlistable(site / "in", rights=rights):
+    with unlistable(site / "in", mode=mode):
         row = ingest()
     assert get_counts(row) == (IngestionStatus.COMPLETED, 2, 2, 0, 2, 0)
     assert row.skipped == [{"path": "in/", "reason": "It is a folder that cannot be listed."}]
@@ -255,7 +253,7 @@ def test_what_is_in_a_folder_that_cannot_be_listed_stays_and_the_folder_is_told(
     assert get_counts(ingest()) == (IngestionStatus.COMPLETED, 4, 4, 0, 0, 0)
 
 
-def test_where_only_a_closed_folder_is_there_nothing_is_deleted_and_it_is_told(site, ingest, without_rights):
+def test_a_root_with_only_an_unlistable_folder_deletes_nothing(site, ingest, without_rights):
     write_files(site, {"a.md": "tea", "in/b.md": "milk"})
     ingest()
     (site / "a.md").unlink()
@@ -272,7 +270,7 @@ def test_where_only_a_closed_folder_is_there_nothing_is_deleted_and_it_is_told(s
     [
         ("gone", "There is no such folder."),
         ("file.md", "This is not a folder."),
-        ("empty", "There is no document in this folder that could be taken."),
+        ("empty", "The folder contains no document that can be ingested."),
     ],
 )
 def test_a_folder_without_documents_is_a_failed_run_that_deletes_nothing(root, site, ingest, name, reason):
@@ -290,12 +288,12 @@ def test_a_folder_without_documents_is_a_failed_run_that_deletes_nothing(root, s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_runs_at_once_do_not_mix(namespace, site):
+def test_a_second_run_of_a_repository_is_refused_while_one_is_in_progress(namespace, site):
     write_files(site, FILES)
     first = run_ingestion(create_pending(namespace, site))
     assert next(first).status == IngestionStatus.IN_PROGRESS
     [refused] = run_at_once([lambda: run_refused(Ingestion.objects.get())])
-    assert refused == "Another run of this repository is at work."
+    assert refused == "Another run of this repository is in progress."
     assert [row.status for row in first][-1] == IngestionStatus.COMPLETED
     assert Document.objects.count() == len(FILES)
 
@@ -310,17 +308,17 @@ def run_refused(row: Ingestion) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_runs_that_start_together_one_does_the_work(namespace, site):
+def test_of_simultaneous_runs_one_does_the_work(namespace, site):
     write_files(site, FILES)
     row = create_pending(namespace, site)
-    told = run_at_once([lambda: run_refused(Ingestion.objects.get(pk=row.pk))] * 4)
-    assert sorted(told) == ["", *["Another run of this repository is at work."] * 3]
+    messages = run_at_once([lambda: run_refused(Ingestion.objects.get(pk=row.pk))] * 4)
+    assert sorted(messages) == ["", *["Another run of this repository is in progress."] * 3]
     assert get_counts(Ingestion.objects.get())[:4] == (IngestionStatus.COMPLETED, 15, 15, 15)
     assert len(snapshot_repository(namespace)) == Memory.objects.count() + 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_lock_dies_with_its_connection(namespace, site):
+def test_the_lock_is_released_with_its_connection(namespace, site):
     write_files(site, FILES)
     row = create_pending(namespace, site)
 
@@ -335,7 +333,7 @@ def test_the_lock_dies_with_its_connection(namespace, site):
 
 
 @pytest.mark.parametrize("documents", [1, 7, 14])
-def test_a_run_that_was_ended_in_the_middle_is_done_again_to_the_same_end(namespace, site, ingest, documents):
+def test_an_interrupted_run_is_repeated_with_the_same_result(namespace, site, ingest, documents):
     write_files(site, FILES | {"docs/old.md": "was here before"})
     ingest()
     (site / "docs/old.md").unlink()
@@ -356,7 +354,7 @@ def test_a_run_that_was_ended_in_the_middle_is_done_again_to_the_same_end(namesp
 # The worker
 
 
-def test_a_worker_does_what_nobody_has_begun(namespace, site):
+def test_a_worker_runs_pending_ingestions(namespace, site):
     write_files(site, FILES)
     row = create_pending(namespace, site)
     assert ingest_due() == 1
@@ -366,7 +364,7 @@ def test_a_worker_does_what_nobody_has_begun(namespace, site):
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(55, 0), (61, 1)])
-def test_a_run_is_taken_up_when_its_worker_is_silent(namespace, site, seconds, done):
+def test_a_run_is_restarted_when_its_worker_is_silent(namespace, site, seconds, done):
     write_files(site, FILES)
     row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, attempts=1)
     Ingestion.objects.update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=seconds))
@@ -375,7 +373,7 @@ def test_a_run_is_taken_up_when_its_worker_is_silent(namespace, site, seconds, d
     assert row.status == (IngestionStatus.COMPLETED if done else IngestionStatus.IN_PROGRESS)
 
 
-def test_a_run_that_ends_its_workers_is_given_up(namespace, site):
+def test_a_run_is_given_up_after_several_lost_workers(namespace, site):
     write_files(site, FILES)
     row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, attempts=MAX_INGESTION_ATTEMPTS)
     Ingestion.objects.update(last_heartbeat_at=F("last_heartbeat_at") - timedelta(seconds=61))
@@ -386,7 +384,7 @@ def test_a_run_that_ends_its_workers_is_given_up(namespace, site):
     assert Document.objects.count() == 0
 
 
-def test_a_fault_of_ours_is_told_as_one_and_the_next_run_is_done(namespace, root, site, monkeypatch):
+def test_an_unexpected_error_fails_the_run_and_the_next_one_is_processed(namespace, root, site, monkeypatch):
     write_files(site, {"a.md": "tea"})
     bad, good = (
         create_pending(namespace, site),
@@ -400,16 +398,16 @@ def test_a_fault_of_ours_is_told_as_one_and_the_next_run_is_done(namespace, root
     assert (bad.status, bad.error, good.status) == (IngestionStatus.FAILED, UNEXPECTED_ERROR, IngestionStatus.COMPLETED)
 
 
-def test_a_run_that_somebody_else_has_done_meanwhile_is_not_done_again(namespace, site):
+def test_a_run_finished_by_another_worker_is_not_repeated(namespace, site):
     write_files(site, {"a.md": "tea"})
     row = create_pending(namespace, site)
     Ingestion.objects.update(status=IngestionStatus.COMPLETED)
-    assert run_refused(row) == "Another run of this repository is at work."
+    assert run_refused(row) == "Another run of this repository is in progress."
     assert Document.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_leaves_alone_what_is_at_work(namespace, site):
+def test_a_worker_skips_a_run_in_progress(namespace, site):
     write_files(site, FILES)
     row = create_pending(namespace, site)
     with lock_repository(namespace.pk, "site"):
@@ -421,32 +419,32 @@ def test_a_worker_leaves_alone_what_is_at_work(namespace, site):
 # Over the API
 
 
-def test_a_run_is_accepted_and_told_where_to_look(api, site):
+def test_a_started_run_is_answered_with_its_location(api, site):
     write_files(site, FILES)
     answer = api.post("/repositories/ada/site/ingestions", {"path": str(site)})
     assert answer.status_code == 202
     assert answer["Location"] == f"/api/v1/ingestions/{answer.json()['id']}"
-    told = api.get(f"/ingestions/{answer.json()['id']}").json()
-    assert (told["status"], told["repo_id"], told["path"]) == ("pending", "ada/site", str(site))
-    assert (told["documents_total"], told["documents_per_second"], told["seconds_left"]) == (None, None, None)
+    run = api.get(f"/ingestions/{answer.json()['id']}").json()
+    assert (run["status"], run["repo_id"], run["path"]) == ("pending", "ada/site", str(site))
+    assert (run["documents_total"], run["documents_per_second"], run["seconds_left"]) == (None, None, None)
     ingest_due()
-    told = api.get(f"/ingestions/{answer.json()['id']}").json()
-    assert (told["status"], told["documents_done"], told["documents_total"]) == ("completed", 15, 15)
-    assert told["documents_per_second"] == pytest.approx(15 / told["duration_seconds"])
-    assert told["seconds_left"] is None
+    run = api.get(f"/ingestions/{answer.json()['id']}").json()
+    assert (run["status"], run["documents_done"], run["documents_total"]) == ("completed", 15, 15)
+    assert run["documents_per_second"] == pytest.approx(15 / run["duration_seconds"])
+    assert run["seconds_left"] is None
 
 
-def test_progress_is_told_while_it_is_at_work(api, namespace, site, monkeypatch):
+def test_progress_is_shown_while_the_run_is_in_progress(api, namespace, site, monkeypatch):
     monkeypatch.setattr(pipeline, "PROGRESS_INTERVAL_SECONDS", -1)
     write_files(site, FILES)
     row = create_pending(namespace, site)
     states = run_ingestion(row)
     list(islice(states, 5))
-    told = api.get(f"/ingestions/{row.pk}").json()
-    assert (told["status"], told["documents_done"], told["documents_total"]) == ("in_progress", 5, 15)
-    assert told["seconds_left"] == pytest.approx(10 / told["documents_per_second"])
+    run = api.get(f"/ingestions/{row.pk}").json()
+    assert (run["status"], run["documents_done"], run["documents_total"]) == ("in_progress", 5, 15)
+    assert run["seconds_left"] == pytest.approx(10 / run["documents_per_second"])
     [schema] = [each.answers["200"] for each in list_operations() if str(each) == "GET /ingestions/{ingestion_id}"]
-    assert conforms_to_any(told, schema)
+    assert conforms_to_any(run, schema)
     states.close()
 
 
@@ -461,13 +459,13 @@ def test_a_second_run_is_refused_while_one_is_open(api, site, start):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_callers_that_start_together_one_is_accepted(api, site):
+def test_of_simultaneous_requests_one_is_accepted(api, site):
     write_files(site, FILES)
     call = partial(api.post, "/repositories/site/ingestions", {"path": str(site)})
     assert sorted(answer.status_code for answer in run_at_once([call] * 5)) == [202, *[409] * 4]
 
 
-def test_a_path_outside_the_roots_is_refused_and_nothing_is_told_of_it(api, tmp_path, settings):
+def test_a_path_outside_the_roots_is_refused_without_revealing_whether_it_exists(api, tmp_path, settings):
     inside, outside = tmp_path / "inside", write_files(tmp_path / "outside", {"secret/a.md": "", "file.md": ""})
     inside.mkdir()
     settings.INGESTION_ROOTS = [str(inside)]
@@ -476,16 +474,16 @@ def test_a_path_outside_the_roots_is_refused_and_nothing_is_told_of_it(api, tmp_
     (tmp_path / "inside-too").mkdir()
     there = [outside, f"{inside}/../outside/secret", inside / "out", inside / "out/secret", "../outside", "/"]
     not_there = [outside / "gone", outside / "file.md", outside / "loop", outside / ("x" * 300), f"{inside}-too"]
-    before, told = fingerprint_tables(), set()
+    before, errors = fingerprint_tables(), set()
     for path in [*there, *not_there]:
         answer = api.post("/repositories/site/ingestions", {"path": str(path)})
         assert is_problem(answer, 422)
-        told.add(json.dumps(answer.json()["errors"]))
-    assert told == {json.dumps([{"field": "path", "message": "lies outside INGESTION_ROOTS"}])}
+        errors.add(json.dumps(answer.json()["errors"]))
+    assert errors == {json.dumps([{"field": "path", "message": "lies outside INGESTION_ROOTS"}])}
     assert fingerprint_tables() == before
 
 
-def test_a_path_inside_the_roots_that_is_no_folder_is_refused(api, root, site):
+def test_a_path_inside_the_roots_that_is_not_a_folder_is_refused(api, root, site):
     write_files(root, {"file.md": ""})
     (root / "loop").symlink_to("loop")
     (root / "bytes").symlink_to(b"f\xff".decode(errors="surrogateescape"))
@@ -497,13 +495,13 @@ def test_a_path_inside_the_roots_that_is_no_folder_is_refused(api, root, site):
     assert Ingestion.objects.count() == 0
 
 
-def test_a_relative_path_begins_at_the_first_root(api, site):
+def test_a_relative_path_starts_at_the_first_root(api, site):
     write_files(site, {"a.md": "tea"})
     answer = api.post("/repositories/site/ingestions", {"path": "site"})
     assert api.get(f"/ingestions/{answer.json()['id']}").json()["path"] == str(site)
 
 
-def test_a_link_inside_the_roots_is_followed_when_the_run_is_asked_for(api, root, site):
+def test_a_link_inside_the_roots_is_resolved_at_the_request(api, root, site):
     write_files(site, {"a.md": "tea"})
     (root / "latest").symlink_to("site")
     answer = api.post("/repositories/site/ingestions", {"path": str(root / "latest")})
@@ -515,7 +513,7 @@ def is_refused_as_outside(row: Ingestion) -> bool:
     return (row.status, row.error) == (IngestionStatus.FAILED, FOLDER_OUTSIDE_ROOTS)
 
 
-def test_a_root_that_was_withdrawn_meanwhile_is_not_read(api, namespace, site, settings, tmp_path):
+def test_a_root_removed_before_the_run_is_not_read(api, namespace, site, settings, tmp_path):
     write_files(site, {"a.md": "tea"})
     api.post("/repositories/site/ingestions", {"path": str(site)})
     settings.INGESTION_ROOTS = [str(tmp_path / "other")]
@@ -524,7 +522,7 @@ def test_a_root_that_was_withdrawn_meanwhile_is_not_read(api, namespace, site, s
     assert Document.objects.count() == 0
 
 
-def test_a_run_that_is_taken_up_after_its_root_was_withdrawn_deletes_nothing(namespace, site, settings, ingest):
+def test_a_restarted_run_whose_root_was_removed_deletes_nothing(namespace, site, settings, ingest):
     write_files(site, {"a.md": "tea"})
     ingest()
     row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS)
@@ -535,7 +533,7 @@ def test_a_run_that_is_taken_up_after_its_root_was_withdrawn_deletes_nothing(nam
     assert Document.objects.count() == Memory.objects.count() == 1
 
 
-def test_a_folder_that_became_a_link_out_of_the_roots_is_not_read(api, root, site, tmp_path_factory):
+def test_a_folder_replaced_by_a_link_out_of_the_roots_is_not_read(api, root, site, tmp_path_factory):
     write_files(tmp_path_factory.mktemp("outside"), {"a.md": "a secret"})
     api.post("/repositories/site/ingestions", {"path": str(site)})
     site.rmdir()
@@ -545,7 +543,7 @@ def test_a_folder_that_became_a_link_out_of_the_roots_is_not_read(api, root, sit
     assert Memory.objects.count() == 0
 
 
-def test_without_roots_nothing_may_be_read(api, site, settings):
+def test_without_configured_roots_every_folder_is_refused(api, site, settings):
     settings.INGESTION_ROOTS = []
     answer = api.post("/repositories/site/ingestions", {"path": str(site)})
     assert is_problem(answer, 422)
@@ -553,13 +551,13 @@ def test_without_roots_nothing_may_be_read(api, site, settings):
 
 
 @pytest.mark.parametrize("suffixes", [[], ["md"], ["."], [".a b"], [".x" * 17], [""], [".md"] * 65])
-def test_suffixes_begin_with_a_dot(api, site, suffixes):
+def test_suffixes_must_begin_with_a_dot(api, site, suffixes):
     answer = api.post("/repositories/site/ingestions", {"path": str(site), "suffixes": suffixes})
     assert is_problem(answer, 422)
     assert Ingestion.objects.count() == 0
 
 
-def test_only_the_suffixes_asked_for_are_taken(api, site):
+def test_only_files_with_the_requested_suffixes_are_ingested(api, site):
     write_files(site, {"a.md": "tea", "b.RST": "tea", "c.rst": "coffee"})
     api.post("/repositories/site/ingestions", {"path": str(site), "suffixes": [".Rst"]})
     ingest_due()
@@ -582,14 +580,14 @@ def test_repositories_are_counted(api, site, start):
     start("two")
     start("one")
     api.post("/documents", {"content": "milk"})
-    told = api.get("/repositories").json()["results"]
-    assert [(row["repo_id"], row["documents"]) for row in told] == [("one", 3), ("two", 3)]
-    assert told[0]["chunks"] == Memory.objects.filter(repo_id="one").count()
+    repositories = api.get("/repositories").json()["results"]
+    assert [(row["repo_id"], row["documents"]) for row in repositories] == [("one", 3), ("two", 3)]
+    assert repositories[0]["chunks"] == Memory.objects.filter(repo_id="one").count()
 
 
-def test_a_run_of_another_namespace_is_not_there(outsider, api, site, start):
+def test_a_run_of_another_namespace_is_not_found(outsider, api, site, start):
     write_files(site, {"a.md": "tea"})
-    told = start()
-    assert is_problem(outsider.get(f"/ingestions/{told['id']}"), 404)
+    run = start()
+    assert is_problem(outsider.get(f"/ingestions/{run['id']}"), 404)
     assert outsider.get("/ingestions").json()["results"] == outsider.get("/repositories").json()["results"] == []
     assert outsider.post("/repositories/site/ingestions", {"path": str(site)}).status_code == 202

@@ -1,4 +1,4 @@
-"""Forgetting what nobody has used for long, of little importance and little used when it was."""
+"""Deletion of outdated memories."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -50,7 +50,7 @@ def forget_outdated_memories(api, dry_run: bool) -> dict:
     return response.json()
 
 
-def test_what_is_outdated_goes_and_the_rest_stays(api, old):
+def test_outdated_memories_are_deleted_and_others_stay(api, old):
     assert forget_outdated_memories(api, False) == {"matched": len(OUTDATED_NAMES), "deleted": len(OUTDATED_NAMES)}
     assert load_contents() == MEMORY_FIELDS.keys() - OUTDATED_NAMES | {"elsewhere"}
     assert forget_outdated_memories(api, False) == {"matched": 0, "deleted": 0}
@@ -64,7 +64,7 @@ def test_a_dry_run_only_counts(api, old, capsys):
     assert fingerprint_tables() == before
 
 
-def test_an_insight_that_was_of_use_stays(api):
+def test_a_used_insight_stays(api):
     texts = ["A harbour is as deep as its shallowest berth.", "Tides are turned by the moon, and not by us."]
     old = {"memory_type": "insight", "importance": 1, "created_at": str(LONG_AGO)}
     used, _ = [api.add(text, **old)["id"] for text in texts]
@@ -73,7 +73,7 @@ def test_an_insight_that_was_of_use_stays(api):
     assert load_contents() == {texts[0]}
 
 
-def test_the_command_takes_one_namespace_or_all(old, capsys):
+def test_the_command_processes_one_namespace_or_all(old, capsys):
     call_command("forget_outdated", "--namespace", "elsewhere")
     assert capsys.readouterr().out == "1 memories were forgotten.\n"
     assert load_contents() == set(MEMORY_FIELDS)
@@ -82,19 +82,19 @@ def test_the_command_takes_one_namespace_or_all(old, capsys):
     assert load_contents() == MEMORY_FIELDS.keys() - OUTDATED_NAMES
 
 
-def test_an_unknown_namespace_is_wrong_use(old):
+def test_an_unknown_namespace_is_a_usage_error(old):
     with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
         call_command("forget_outdated", "--namespace", "nowhere")
 
 
-def test_every_night_it_goes_in_batches(old, monkeypatch, django_assert_num_queries):
+def test_the_nightly_task_deletes_in_batches(old, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(retention, "OUTDATED_BATCH_SIZE", 3)
     with django_assert_num_queries(7):  # three batches of two statements, and a look that finds no more
         assert tasks.forget_outdated() == len(OUTDATED_NAMES) + 1
     assert tasks.forget_outdated() == 0
 
 
-def test_what_is_used_meanwhile_stays(old):
+def test_a_memory_used_during_the_deletion_stays(old):
     outdated = Memory.objects.outdated()
     keys = list(outdated.values_list("pk", flat=True))
     Memory.objects.filter(pk=keys[0]).update(last_accessed_at=datetime.now(UTC))
@@ -106,5 +106,5 @@ def test_an_expired_memory_is_not_counted(api, old):
     assert forget_outdated_memories(api, True)["matched"] == len(OUTDATED_NAMES) - 1
 
 
-def test_a_reader_may_not_forget(reader):
+def test_a_reader_may_not_delete_outdated_memories(reader):
     assert is_problem(reader.post("/memories/forget-outdated", {"dry_run": True}), 403)

@@ -1,4 +1,4 @@
-"""Patterns found in what a user said."""
+"""Discovery of patterns in the messages of a user."""
 
 from uuid import uuid4
 
@@ -44,7 +44,7 @@ def discover(api, conversation: str) -> dict:
 
 
 @pytest.mark.django_db
-def test_topics_and_questions_are_found_and_kept(api):
+def test_topics_and_questions_are_discovered_and_stored(api):
     found = discover(api, add_conversation(api, *FIVE_MESSAGES))
     assert found["messages"] == 5
     topics, questions = found["patterns"]
@@ -58,14 +58,14 @@ def test_topics_and_questions_are_found_and_kept(api):
 
 
 @pytest.mark.django_db
-def test_it_takes_two_statements(api, takes):
+def test_discovery_takes_two_statements(api, takes):
     conversation = add_conversation(api, *FIVE_MESSAGES)
     with takes(2):
         discover(api, conversation)
 
 
 @pytest.mark.django_db
-def test_fewer_than_five_messages_of_the_user_tell_nothing(api):
+def test_fewer_than_five_messages_of_the_user_give_no_pattern(api):
     conversation = add_conversation(api, *FIVE_MESSAGES[:4])
     for _ in range(3):
         api.post(
@@ -89,7 +89,7 @@ def test_the_same_conversation_is_not_counted_twice(api):
 
 
 @pytest.mark.django_db
-def test_users_never_meet_and_nobody_has_patterns_too(api, outsider):
+def test_patterns_are_separate_for_each_user_and_for_none(api, outsider):
     for user in ("ada", "ben", None):
         discover(api, add_conversation(api, *FIVE_MESSAGES, user_id=user))
     assert set(Pattern.objects.values_list("user_id", flat=True)) == {"ada", "ben", None}
@@ -98,7 +98,7 @@ def test_users_never_meet_and_nobody_has_patterns_too(api, outsider):
 
 
 @pytest.mark.django_db
-def test_only_the_last_thousand_messages_are_looked_at(api, namespace):
+def test_only_the_last_thousand_messages_are_read(api, namespace):
     conversation = add_conversation(api)
     new = {"namespace": namespace, "conversation_id": conversation, "role": "user"}
     Message.objects.bulk_create(Message(content="Where is the kumquat?", **new) for _ in range(3))
@@ -109,13 +109,13 @@ def test_only_the_last_thousand_messages_are_looked_at(api, namespace):
 
 
 @pytest.mark.django_db
-def test_only_the_beginning_of_a_long_message_is_looked_at(api):
+def test_only_the_beginning_of_a_long_message_is_read(api):
     found = discover(api, add_conversation(api, *["harbour " + "x" * 2_000 + " kumquat" for _ in range(5)]))
     assert found["patterns"][0]["metadata"]["topics"] == {"harbour": 5}
 
 
 @pytest.mark.django_db
-def test_a_conversation_that_is_not_ours_is_404(api, outsider):
+def test_a_conversation_of_another_namespace_is_404(api, outsider):
     conversation = add_conversation(api, *FIVE_MESSAGES)
     before = fingerprint_tables()
     assert is_problem(outsider.post("/patterns/discover", {"conversation_id": conversation}), 404)
@@ -124,7 +124,7 @@ def test_a_conversation_that_is_not_ours_is_404(api, outsider):
 
 
 @given(MESSAGE_LISTS)
-def test_whatever_was_said_drafts_are_sound(texts):
+def test_drafts_are_valid_for_any_messages(texts):
     for draft in find_patterns(texts, "ada"):
         assert len(texts) >= 5
         assert 1 <= draft["frequency"] <= len(texts)
@@ -133,7 +133,7 @@ def test_whatever_was_said_drafts_are_sound(texts):
 
 
 @given(MESSAGE_LISTS)
-def test_topics_are_words_that_come_again_the_most_frequent_first(texts):
+def test_topics_are_recurring_words_most_frequent_first(texts):
     topics = rank_topics(texts)
     every = [word for text in texts for word in extract_words(text)]
     assert len(topics) <= MAX_TOPICS
@@ -163,7 +163,7 @@ def test_the_order_of_messages_changes_no_topic(texts):
         ("don't-care harbour's", ["care", "harbour"]),
     ],
 )
-def test_words_are_letters_only_in_one_form_and_say_something(text, expected):
+def test_words_are_normalised_letters_without_stop_words(text, expected):
     assert extract_words(text) == expected
 
 
@@ -183,6 +183,6 @@ def test_a_question_ends_a_sentence(text, asks):
     assert bool(build_question_pattern([text] * 3)) == asks
 
 
-def test_two_questions_are_no_pattern():
+def test_two_questions_give_no_pattern():
     assert build_question_pattern(["Why?", "When?", "Now."]) is None
     assert build_topics_pattern(["Now.", "harbour"]) is None
