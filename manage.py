@@ -10,12 +10,12 @@ from django.core.management import execute_from_command_line
 
 from memory_site.embedded.running_site import ensure_services_for_command
 
-# Django's own commands that need the database; ours see to it themselves.
+# Django's commands that need the database; those of this project start it themselves.
 DATABASE_COMMANDS = {"changepassword", "createsuperuser", "dumpdata", "loaddata", "migrate", "shell", "showmigrations"}
 
 
 def embedded_services_for(command: str) -> AbstractContextManager:
-    """The embedded services for the time of the command, when it needs them and they do not run."""
+    """Provide the embedded services to a command that needs them, unless they run already."""
     return ensure_services_for_command() if command in DATABASE_COMMANDS else nullcontext()
 
 
@@ -25,7 +25,7 @@ def main() -> None:
         with embedded_services_for("".join(sys.argv[1:2])):
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        # Wrong settings are the operator's to mend: the sentences, not a traceback.
+        # Wrong settings are for the operator to fix: sentences, not a traceback.
         print(error, file=sys.stderr)
         sys.exit(2)
 

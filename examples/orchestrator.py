@@ -1,9 +1,9 @@
-"""An agent's orchestrator that remembers: it looks up what was said, answers, and saves the turn.
+"""An orchestrator with a memory: it looks up the session, answers, and saves the turn.
 
     python examples/orchestrator.py --url http://127.0.0.1:8000 --key mem_… --session demo "When does the harbour open?"
 
-Without a question it asks for one after the other. Memory is a help, never a condition: when it is away, slow or
-refuses, the answer comes without it, and what could not be saved is sent with the next turn that can be.
+Without a question it reads one per line from stdin. Memory is optional: if it is away, slow or refuses, the answer
+comes without it, and unsaved turns are sent with the next one.
 """
 
 import argparse
@@ -21,15 +21,13 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import quote
 
-TIMEOUT_SECONDS = 1.5  # seconds for one request, from the first lookup of a name to the last byte
-RETRY_PAUSE_SECONDS = (
-    5  # seconds before an operation that failed is tried again: an outage does not cost a wait for every turn
-)
-PERMANENT_ERRORS = {400, 413, 415, 422}  # sending the same again would be refused again
+TIMEOUT_SECONDS = 1.5  # for one request, from the lookup of the name to the last byte
+RETRY_PAUSE_SECONDS = 5  # after a failure, so that an outage does not delay every turn
+PERMANENT_ERRORS = {400, 413, 415, 422}  # a retry would be refused too
 
 
 class SessionClient:
-    """One session in Memory Site. No method raises, and none takes much longer than PATIENCE."""
+    """One session in Memory Site. No method raises, and none takes much longer than TIMEOUT_SECONDS."""
 
     def __init__(self, url: str, key: str, session: str) -> None:
         self.base, self.session = f"{url.rstrip('/')}/api/v1", quote(session, safe="")
@@ -38,20 +36,20 @@ class SessionClient:
         self.paused_until: dict[str, float] = {}  # by address
 
     def recall(self, question: str) -> tuple[list[dict], list[str]]:
-        """The last interactions of the session, newest first, and what is remembered about the question."""
+        """Return the last interactions of the session, newest first, and memories about the question."""
         status, context = self.ask(f"/sessions/{self.session}/context?limit=5")
         _, found = self.ask("/memories/search", {"query": question[:4096], "limit": 3}) if status else (0, {})
         try:
             memories = [hit["memory"]["content"] for hit in found.get("results", [])]
             return [{name: each[name] for name in ("query", "answer")} for each in context["interactions"]], memories
-        except (KeyError, TypeError):  # nothing was answered, or something else lives at that address
+        except (KeyError, TypeError):  # no answer, or another service at that address
             return [], []
 
     def save(self, question: str, reply: str) -> None:
-        """Send this turn and those still unsaved, oldest first. The key makes it safe to send one twice."""
+        """Send this turn and those still unsaved, oldest first. The idempotency key makes a repetition safe."""
         turn = {"query": question[:100_000], "answer": reply[:100_000], "timestamp": datetime.now(UTC).isoformat()}
         self.unsaved.append({"body": turn, "key": str(uuid.uuid4())})
-        until = time.monotonic() + TIMEOUT_SECONDS  # after a long outage not all of them at once
+        until = time.monotonic() + TIMEOUT_SECONDS  # after a long outage not all at once
         while self.unsaved and time.monotonic() < until:
             first = self.unsaved[0]
             status, _ = self.ask(f"/sessions/{self.session}/interactions", first["body"], first["key"])
@@ -60,10 +58,10 @@ class SessionClient:
             self.unsaved.popleft()
 
     def ask(self, path: str, body: dict | None = None, key: str = "") -> tuple[int, dict]:
-        """Status and answer; 0 and nothing when there was none in time, or memory is left alone for a while."""
+        """Return status and answer; 0 and {} if there was none in time, or during the pause after a failure."""
         if time.monotonic() < self.paused_until.get(path, 0):
             return 0, {}
-        # In a thread, because a timeout of sockets bounds neither the lookup of a name nor an answer that trickles in.
+        # In a thread, because a socket's timeout bounds neither the lookup of a name nor a slow answer.
         answer: queue.Queue = queue.Queue()
         threading.Thread(target=lambda: answer.put(self.request(path, body, key)), daemon=True).start()
         try:
@@ -78,11 +76,11 @@ class SessionClient:
         return status, found
 
     def request(self, path: str, body: dict | None, key: str) -> tuple[int, dict | str]:
-        """What the server says; for a refusal its reason, for everything else that goes wrong 0 and why."""
+        """Return status and body; of a refusal its reason, of any other failure 0 and its description."""
         try:
             headers = self.headers | ({"Idempotency-Key": key} if key else {})
-            request = urllib.request.Request(self.base + path, json.dumps(body).encode() if body else None, headers)
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            request = urllib.request.Request(self.base + path, json.dumps(body).encode() if body else None, headers)  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
                 return response.status, dict(json.load(response))
         except HTTPError as refusal:
             return refusal.code, refusal.reason
@@ -91,15 +89,15 @@ class SessionClient:
 
 
 def generate_answer(question: str, context: list[dict], memories: list[str]) -> str:
-    """Where a language model would be called. This stand-in says what it was given."""
-    said = "; ".join(f"you asked {each['query']!r}" for each in reversed(context)) or "nothing"
-    return f"You ask {question!r}. Before: {said}. I remember: {'; '.join(memories) or 'nothing'}."
+    """Call the language model. This stand-in repeats its input."""
+    before = "; ".join(f"you asked {each['query']!r}" for each in reversed(context)) or "nothing"
+    return f"You ask {question!r}. Before: {before}. I remember: {'; '.join(memories) or 'nothing'}."
 
 
 def run_turn(memory: SessionClient, question: str) -> None:
     reply = generate_answer(question, *memory.recall(question))
     print(reply, flush=True)
-    memory.save(question, reply)  # after the answer was given: nobody waits for it
+    memory.save(question, reply)  # after the answer, so that it delays nothing
 
 
 def main() -> None:
@@ -107,7 +105,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--key", required=True)
     parser.add_argument("--session", default="demo")
-    parser.add_argument("question", nargs="?", help="without one: a line of stdin is a question")
+    parser.add_argument("question", nargs="?", help="default: read one per line from stdin")
     options = parser.parse_args()
     memory = SessionClient(options.url, options.key, options.session)
     with suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Memory Site: how the pieces are joined."""
+"""The project: settings, addresses, the API and the Celery application."""
 
 from memory_site.celery import app as celery_app
 

@@ -1,7 +1,8 @@
-"""The one API: every app's router, and the one table of which error becomes which status."""
+"""The API: every app's router, and the table that maps errors to statuses."""
 
 import logging
 import re
+from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
@@ -45,12 +46,12 @@ NOT_STORABLE = "A value cannot be stored."
 ITEM_COUNT_MESSAGE = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 PROGRAM_LIMIT_CLASS = "54"
-# A memory cannot leave its user while one of their rows names it.
+# A memory cannot move to another user while a row of these tables refers to it.
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 MAX_REPORTED_ERRORS = 100
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
-#: What the ids of a module's operations begin with.
+#: The prefix of the operation ids of a module.
 OPERATION_ID_PREFIXES = {
     "ingestion.api.documents": "ingestion_api",
     "ingestion.api.ingestions": "ingestion_api",
@@ -78,7 +79,7 @@ OPERATION_ID_PREFIXES = {
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer {KEY_PREFIX}…`. Errors are problem documents
-(RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body is told the same answer."""
+(RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body gets the same response."""
 
 api = DescribedAPI(
     id_prefixes=OPERATION_ID_PREFIXES,
@@ -91,7 +92,7 @@ api = DescribedAPI(
     urls_namespace="api",
 )
 api.add_decorator(validate_request, mode="view")
-# Before those whose ids would swallow their addresses.
+# Before routers whose path parameters would match these addresses.
 api.add_router("", recall)
 api.add_router("", forgetting)
 api.add_router("", forgetting_outdated)
@@ -113,10 +114,10 @@ api.add_router("", preferences)
 api.add_router("", context)
 api.add_router("", relationships)
 api.add_router("", graphs)
-# After every other address below /users: a user's id may hold slashes.
+# After every other address below /users: a user's id may contain slashes.
 api.add_router("", users)
 
-# The nearest class in an exception's ancestry decides. A DataError's text holds the row, so it is never passed on.
+# The first class in an exception's MRO decides. A DataError's text contains the row, so it is never passed on.
 PROBLEM_BY_ERROR = {
     AuthenticationError: lambda error: Problem(
         401, f"A valid API key is needed: Authorization: Bearer {KEY_PREFIX}…", headers={"WWW-Authenticate": "Bearer"}
@@ -159,13 +160,13 @@ def exceeds_program_limit(error: OperationalError) -> bool:
 
 
 def unwrap_http_error(error: HttpError) -> Problem:
-    """django-ninja wraps whatever the parser raises into an error of its own, which says nothing."""
+    """Return the parser's Problem, which django-ninja wraps into an error without details."""
     cause = error.__cause__
     return cause if isinstance(cause, Problem) else Problem(error.status_code, str(error))
 
 
 def list_field_errors(error: ValidationError) -> list[dict[str, str]]:
-    """Where and why, never what was sent; not so many that the answer dwarfs the request."""
+    """List fields and reasons, never values, and at most MAX_REPORTED_ERRORS."""
     return [
         {"field": format_field_path(each["loc"]), "message": clarify_message(each["msg"].removeprefix("Value error, "))}
         for each in error.errors[:MAX_REPORTED_ERRORS]
@@ -173,15 +174,15 @@ def list_field_errors(error: ValidationError) -> list[dict[str, str]]:
 
 
 def clarify_message(message: str) -> str:
-    """What pydantic calls the items of a value that was looked at before are the characters of a text."""
+    """Say "characters" where pydantic says "items" of a text."""
     found = ITEM_COUNT_MESSAGE.fullmatch(message)
     return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
 
 
 def format_field_path(location: tuple) -> str:
-    """The field's path as the caller wrote it: without the source and the name of our parameter."""
+    """Return the field's path in the request, without pydantic's source and parameter name."""
     parts = [part for part in location if "[" not in str(part)]
-    # Of a parameter only its name counts and, in a list, the position behind it.
+    # Of a parameter only its name counts and, in a list, the position after it.
     start = 2 if parts[0] == "body" else max(at for at, part in enumerate(parts) if isinstance(part, str))
     return ".".join(map(str, parts[start:] or parts[:1]))
 
@@ -198,4 +199,4 @@ def handle_exception(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 for kind in (*PROBLEM_BY_ERROR, Exception):
-    api.add_exception_handler(kind, handle_exception)
+    api.add_exception_handler(kind, cast(Any, handle_exception))  # ninja declares it for a class, not for its instance

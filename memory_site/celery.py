@@ -1,4 +1,4 @@
-"""The Celery application. A message is only a hint: what is due stands in the database."""
+"""The Celery application. A message is only a hint: due work is stored in the database."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The console's side bar, badge and style sheet."""
+"""The console's sidebar, badge and style sheet."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +9,16 @@ from django.templatetags.static import static
 from django.urls import reverse
 
 
-def environment(_: HttpRequest) -> tuple[str, str]:
-    """The badge in every page's corner: its text and its colour."""
+def get_environment(_: HttpRequest) -> tuple[str, str]:
+    """Return text and colour of the badge on every page."""
     return ("Embedded", "info") if settings.EMBEDDED else ("Production", "danger")
 
 
-def favicon(_: HttpRequest) -> str:
+def get_favicon_url(_: HttpRequest) -> str:
     return static("memory_site/favicon.svg")
 
 
-def style_sheet(_: HttpRequest) -> str:
+def get_style_sheet_url(_: HttpRequest) -> str:
     return static("memory_site/console.css")
 
 
@@ -58,7 +58,7 @@ SIDEBAR = {
     ],
     "Background work": [
         ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
-        ("Embedding anew", "change_circle", "memories_reembedding", "memories.view_reembedding"),
+        ("Re-embedding", "change_circle", "memories_reembedding", "memories.view_reembedding"),
         (
             "Scheduled tasks",
             "event_repeat",
@@ -77,13 +77,13 @@ SIDEBAR = {
             "django_celery_beat_crontabschedule",
             "django_celery_beat.view_crontabschedule",
         ),
-        ("Signs of life", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
+        ("Heartbeats", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
     ],
 }
 
 
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """The side bar, without what this user may not see."""
+def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar without what this user may not see."""
     home = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
     docs = {"title": "API documentation", "icon": "menu_book", "link": reverse("api:openapi-view")}
     groups = [
@@ -92,9 +92,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return [{"items": [home]}, *groups, {"separator": True, "items": [docs]}]
 
 
-def build_permitted_items(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, str]]:
+def build_permitted_items(request: HttpRequest, items: list[tuple[str, str, str, str]]) -> Iterator[dict[str, Any]]:
     for title, icon, model, permission in items:
         if request.user.has_perm(permission):
-            # By its name: the address of one page may be the beginning of another's.
-            active = (request.resolver_match.url_name or "").startswith(f"{model}_")
+            # By name: the address of one page may be a prefix of another's.
+            active = ((request.resolver_match and request.resolver_match.url_name) or "").startswith(f"{model}_")
             yield {"title": title, "icon": icon, "link": reverse(f"admin:{model}_changelist"), "active": active}

@@ -221,7 +221,8 @@ def read_environment() -> Environment:
 
 env = read_environment()
 EMBEDDED = env.embedded
-HOME = DataDirectory(BASE_DIR / env.data_dir) if EMBEDDED else None
+#: Used by the embedded services only; the object touches nothing on disk by itself.
+HOME = DataDirectory(BASE_DIR / env.data_dir)
 
 
 def build_database_settings() -> dict:
@@ -401,7 +402,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 EMBEDDING_MODEL = env.embedding_model or (env.embedder == "ollama" and env.ollama_model) or DEFAULT_MODELS[env.embedder]
-EMBEDDER_OPTIONS = {
+EMBEDDER_OPTIONS: dict[str, dict[str, object]] = {
     "onnx": {"directory": env.embedding_model_dir},
     "ollama": {"base_url": env.ollama_base_url},
     "openai": {"base_url": env.openai_base_url, "api_key": env.openai_api_key},
@@ -449,9 +450,9 @@ UNFOLD = {
     "SITE_HEADER": "Memory Site",
     "SITE_SYMBOL": "neurology",
     "SITE_URL": None,
-    "ENVIRONMENT": "memory_site.navigation.environment",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.favicon"}],
-    "STYLES": ["memory_site.navigation.style_sheet"],
+    "ENVIRONMENT": "memory_site.navigation.get_environment",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.get_favicon_url"}],
+    "STYLES": ["memory_site.navigation.get_style_sheet_url"],
     "COMMAND": {"search_callback": "memories.admin.search.search_palette"},
-    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.navigation"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.build_navigation"},
 }

@@ -1,4 +1,4 @@
-"""Which address leads where."""
+"""The addresses of the API, the health checks and the console."""
 
 from django.contrib import admin
 from django.urls import path

@@ -7,6 +7,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 for name, value in {"STATEMENT_TIMEOUT": "10", "PG_POOL": "1"}.items():
     os.environ[name] = os.environ.get(name) or value
 
-from django.core.wsgi import get_wsgi_application
+from django.core.wsgi import get_wsgi_application  # noqa: E402  (the settings read the variables above)
 
 application = get_wsgi_application()

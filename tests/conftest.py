@@ -29,7 +29,7 @@ from sessions_app.models import SCOPES, ApiKey, Namespace
 #: Folders, and the markers of their tests, that start processes of their own.
 WAITING = ("stack", "embedded")
 STACK = "tests/stack/"
-#: For the suite's own PostgreSQL, which nobody unplugs. Those of tests/embedded and tests/stack stay durable.
+#: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 

@@ -80,7 +80,7 @@ class EmbeddingServer(ThreadingHTTPServer):
 
 
 def find_free_port() -> int:
-    """A port on which nobody listens."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

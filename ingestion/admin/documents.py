@@ -15,8 +15,8 @@ from unfold.decorators import display
 
 from ingestion.admin.shared import IngestionBaseAdmin, RepositoryFilter, build_admin_url
 from ingestion.models import Document
-from memories.admin.addresses import get_memory_url
 from memories.admin.memories import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
+from memories.console_urls import get_memory_url
 from memories.models import Embedding, Memory
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, format_number, render_json, render_two_lines, truncate

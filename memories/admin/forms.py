@@ -32,7 +32,7 @@ class MemoryForm(forms.ModelForm):
 
     content = VerbatimCharField(widget=UnfoldAdminTextareaWidget({"rows": 8}))
     summary = VerbatimCharField(required=False, widget=UnfoldAdminTextareaWidget({"rows": 2}))
-    tags = TagsField(required=False, widget=UnfoldAdminTextInputWidget, help_text="With commas between them.")
+    tags = TagsField(required=False, widget=UnfoldAdminTextInputWidget, help_text="Separated by commas.")
     data = JSONObjectField()
     metadata = JSONObjectField()
     payload: MemoryIn | MemoryPatch

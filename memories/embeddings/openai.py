@@ -19,12 +19,12 @@ class OpenAIEmbedder(RemoteEmbedder):
             return [*super().check(), "The server api.openai.com needs an API key."]
         return super().check()
 
-    def question(self, texts: Sequence[str]) -> dict[str, Any]:
+    def request_body(self, texts: Sequence[str]) -> dict[str, Any]:
         return {"model": self.name, "input": list(texts), "encoding_format": "float"}
 
     def rows(self, answer: Any) -> ArrayLike:
-        """The order in the answer is not promised; `index` says which text a vector belongs to."""
+        """Sort by `index`, which says which text a vector belongs to: the protocol promises no order."""
         items = sorted(answer["data"], key=lambda item: item["index"])
         if [item["index"] for item in items] != list(range(len(items))):
-            raise ValueError("indexes are missing or there twice")
+            raise ValueError("indexes are missing or duplicated")
         return [item["embedding"] for item in items]

@@ -1,4 +1,4 @@
-"""What embedders behind HTTP share: prefixes, time limits, the meaning of a status, and texts that are too long."""
+"""The base of embedders behind HTTP: prefixes, time limits, the meaning of a status, and texts that are too long."""
 
 import json
 import re
@@ -27,10 +27,10 @@ REFUSAL_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 
 
 class RemoteEmbedder(Embedder):
-    """An embedder whose model runs in a server of its own.
+    """An embedder whose model runs in a separate server.
 
-    `timeout` bounds one request for documents, `query_timeout` all requests for one question, in seconds.
-    Prefixes that the model was trained with are put before the texts (known_models.py says which).
+    `timeout` bounds one request for documents, `query_timeout` all requests for one query, in seconds.
+    Texts get the prefixes that the model was trained with (known_models.py).
     """
 
     #: How the server answers differs from vendor to vendor, and so may the vectors: part of the identity.
@@ -51,12 +51,12 @@ class RemoteEmbedder(Embedder):
         return f"{self.vendor}/{self.name}{'+prefixes' if self.known.has_prefixes else ''}"
 
     @abstractmethod
-    def question(self, texts: Sequence[str]) -> dict[str, Any]:
-        """The body of the request."""
+    def request_body(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the body of the request."""
 
     @abstractmethod
     def rows(self, answer: Any) -> ArrayLike:
-        """The vectors in an answer, in the order of the texts; may raise LookupError, TypeError, ValueError."""
+        """Return the vectors of a response, in the order of the texts; may raise LookupError, TypeError, ValueError."""
 
     def check(self) -> list[str]:
         return [*super().check(), *self.server.check()]
@@ -68,7 +68,7 @@ class RemoteEmbedder(Embedder):
         return self._embed([query], self.known.query_prefix, monotonic() + self.query_timeout)
 
     def error(self, status: int, content: bytes) -> EmbeddingError:
-        """What a status other than 200 means; the answer's text only helps to tell, and is not shown."""
+        """Return the error that a status other than 200 means. The response's text decides, but is not shown."""
         place, says = self.server.place, content[:10_000].decode(errors="replace")
         refused = status in REFUSAL_STATUSES
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
@@ -78,7 +78,7 @@ class RemoteEmbedder(Embedder):
         if refused:
             return TextRefused(f"The embedding server at {place} refuses this text (status {status}).")
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return EmbedderUnavailable(f"The embedding server at {place} refuses our key (status {status}).")
+            return EmbedderUnavailable(f"The embedding server at {place} refuses the API key (status {status}).")
         kind = BatchFailed if status == HTTPStatus.INTERNAL_SERVER_ERROR else EmbedderUnavailable
         return kind(f"The embedding server at {place} answered with status {status}.")
 
@@ -91,7 +91,7 @@ class RemoteEmbedder(Embedder):
         return [self._embed_long(texts[0], prefix, ends)]
 
     def _embed_long(self, text: str, prefix: str, ends: float | None) -> NDArray[np.float32]:
-        """The mean of the pieces' vectors, each weighing its length; pieces are halved until they are read.
+        """Return the mean of the pieces' vectors, weighted by length; pieces are halved until the server accepts them.
 
         A thousand characters need four rounds at most, a hundred thousand ten. Raises TextTooLong.
         """
@@ -116,18 +116,18 @@ class RemoteEmbedder(Embedder):
     def _ask(self, texts: Sequence[str], ends: float | None) -> ArrayLike:
         seconds = self.timeout if ends is None else ends - monotonic()
         if seconds <= 0:
-            raise EmbedderUnavailable(f"The embedding server at {self.server.place} needs too long for this question.")
-        status, content = self.server.post(self.path, self.question(texts), seconds)
+            raise EmbedderUnavailable(f"The embedding server at {self.server.place} takes too long for this query.")
+        status, content = self.server.post(self.path, self.request_body(texts), seconds)
         if status != HTTPStatus.OK:
             raise self.error(status, content)
         try:
             return self.rows(json.loads(content))
         except (LookupError, TypeError, ValueError, RecursionError) as error:
-            raise EmbedderUnavailable(f"The embedding server at {self.server.place} gave no embeddings.") from error
+            raise EmbedderUnavailable(f"The embedding server at {self.server.place} returned no embeddings.") from error
 
 
 def split_text(text: str, size: int) -> list[str]:
-    """Pieces of at most `size` characters, cut behind a space where one is in the second half of a piece."""
+    """Split into pieces of at most `size` characters, cut behind a space where one is in the second half of a piece."""
     pieces = []
     while len(text) > size:
         end = text.rfind(" ", size // 2, size) + 1 or size

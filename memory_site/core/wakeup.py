@@ -1,7 +1,7 @@
-"""Waking a worker without ever waiting for the broker.
+"""Task messages that never make a request wait for the broker.
 
-A request sets a flag; a daemon thread of the process sends the message. A broker that is down, frozen or emptied
-costs nothing here: beat rings as well, and what is due stands in the database.
+A request sets a flag; a daemon thread of the process sends the message. A broker that is down, frozen or emptied delays
+nothing here: beat schedules the task as well, and the work that is due is stored in the database.
 """
 
 import logging
@@ -13,12 +13,12 @@ from django.db import transaction
 
 log = logging.getLogger(__name__)
 MIN_INTERVAL_SECONDS = 0.1
-# A bell nobody heard in time is not worth hearing late: the next one says the same.
+# A message that was not read in time is worthless: the next one says the same.
 MESSAGE_EXPIRY_SECONDS = 60
 
 
 class TaskTrigger:
-    """Rings for one task, at most ten times a second however often it is asked to."""
+    """Sends messages for one task, at most ten a second however often it is called."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -27,21 +27,21 @@ class TaskTrigger:
         self._thread: threading.Thread | None = None
 
     def notify_on_commit(self) -> None:
-        """Have the task run soon after the present transaction commits. Returns at once, never fails."""
+        """Run the task soon after the current transaction commits. Return at once; never fail."""
         transaction.on_commit(self._request, robust=True)
 
     def notify_now(self) -> None:
-        """The same for a process that is about to end: waits for the broker, two seconds at most."""
+        """Send the message now, for a process that is about to end. Wait for the broker at most two seconds."""
         try:
             self.task.apply_async(retry=False, expires=MESSAGE_EXPIRY_SECONDS, ignore_result=True)
-        except Exception as error:  # whatever the broker's client raises: the work is not lost, only later
-            log.warning("Nobody could be woken: %s", type(error).__name__)
+        except Exception as error:  # whatever the broker's client raises: the work is only delayed
+            log.warning("The broker did not take a message: %s", type(error).__name__)
 
     def _request(self) -> None:
         self._requested.set()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name=f"bell {self.task.name}", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=f"trigger {self.task.name}", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:

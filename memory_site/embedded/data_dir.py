@@ -1,4 +1,4 @@
-"""The one directory that holds everything a fresh machine lacks: data, sockets, logs and secrets."""
+"""The data directory of the embedded services: data, sockets, logs and secrets."""
 
 import fcntl
 import hashlib
@@ -17,23 +17,23 @@ from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 
-#: An empty file; its name says whose the directory is and how it is laid out, so that making it is one atomic step.
+#: An empty file whose name identifies the owner and the layout, so that its creation is one atomic step.
 LAYOUT_MARKER = "memory-site-layout-1"
 LAYOUT_MARKER_PREFIX = "memory-site-layout-"
-#: What an empty volume may hold already.
+#: Files that an empty volume may contain.
 IGNORED_FILES = {"lost+found"}
-#: Bytes of a socket's path: the size of sockaddr_un.sun_path less one for the closing zero.
+#: Bytes of a socket's path: the size of sockaddr_un.sun_path less one for the terminating zero.
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-#: Fixed rather than $TMPDIR: every process of one home must find the same sockets.
-SHORT_SOCKET_PARENT = Path("/tmp")
+#: Fixed rather than $TMPDIR: all processes of one data directory must find the same sockets.
+SHORT_SOCKET_PARENT = Path("/tmp")  # noqa: S108  (the directory below it is checked for its owner)
 SECRET_BYTES = 32
 
 
 class DataDirectoryError(ImproperlyConfigured):
-    """The data directory cannot be used. The docstring of each kind is its message."""
+    """The data directory cannot be used. The docstring of each subclass is its message."""
 
     def __init__(self, **facts: object) -> None:
-        super().__init__(" ".join(self.__doc__.split()).format(**facts))
+        super().__init__(" ".join((self.__doc__ or "").split()).format(**facts))
 
 
 class ForeignDirectory(DataDirectoryError):
@@ -41,7 +41,7 @@ class ForeignDirectory(DataDirectoryError):
 
 
 class IncompatibleLayout(DataDirectoryError):
-    """{path} was made by another release of Memory Site ({marker}): use that release, or name a new DATA_DIR."""
+    """{path} was created by another release of Memory Site ({marker}): use that release, or name a new DATA_DIR."""
 
 
 class UnusableDataDirectory(DataDirectoryError):
@@ -64,13 +64,13 @@ class Owner(NamedTuple):
 
 
 class DataDirectory:
-    """A data directory. Making one touches nothing; `prepare`, `secret` and what needs them do."""
+    """A data directory. The constructor touches nothing on disk; `prepare`, `secret` and `lock` do."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
     def __repr__(self) -> str:
-        return f"Home({str(self.path)!r})"
+        return f"DataDirectory({str(self.path)!r})"
 
     @property
     def logs(self) -> Path:
@@ -82,12 +82,12 @@ class DataDirectory:
 
     @property
     def broker_url(self) -> str:
-        """The broker's address as Celery spells it."""
+        """The broker's address for Celery."""
         return f"redis+socket://{quote(str(self.broker_socket))}"
 
     @property
     def database(self) -> dict[str, str]:
-        """The connection settings of the embedded server, in Django's words."""
+        """The entry of the embedded server for Django's DATABASES."""
         return {
             "HOST": str(self.sockets),
             "PORT": "5432",
@@ -98,7 +98,7 @@ class DataDirectory:
 
     @cached_property
     def sockets(self) -> Path:
-        """The directory of the sockets: inside the home, or a short one when a socket's path would be too long."""
+        """The directory of the sockets: inside this one, or a short one if a socket's path would be too long."""
         inside = self.path / "run"
         if len(os.fsencode(inside / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH_BYTES:
             return inside
@@ -107,14 +107,14 @@ class DataDirectory:
 
     @property
     def owner(self) -> Owner | None:
-        """Whom the servers run as when we are root, which PostgreSQL refuses; else None: as ourselves."""
+        """The user that the servers run as when this process is root, which PostgreSQL refuses; else None."""
         if os.geteuid() != 0:
             return None
         info = self.path.stat()
         return Owner(info.st_uid, info.st_gid) if info.st_uid != 0 else get_nobody_user()
 
     def prepare(self) -> None:
-        """Make what is missing of the directory, mode 0700. Raises HomeError when it is not ours to use."""
+        """Create what is missing of the directory, mode 0700. Raises DataDirectoryError if it must not be used."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._claim_directory()
@@ -129,7 +129,7 @@ class DataDirectory:
             raise UnusableDataDirectory(path=self.path, reason=error.strerror) from error
 
     def secret(self, name: str) -> str:
-        """The secret of that name, 43 url-safe characters; the first to ask makes it."""
+        """Return the secret of that name, 43 url-safe characters; the first call creates it."""
         self.prepare()
         path = self.path / "secrets" / name
         try:
@@ -142,10 +142,10 @@ class DataDirectory:
 
     @contextmanager
     def lock(self, url: str = "") -> Iterator[None]:
-        """Hold the home for this process, which serves it at `url` (empty: a command that needs it for a while).
+        """Lock the directory for this process, which serves it at `url` (empty: a command uses it for a while).
 
-        Raises AlreadyServed, naming the holder, when another process has it. The operating system lets go of the
-        lock when the process ends, however it ends.
+        Raises DataDirectoryInUse, which names the holder, if another process has it. The operating system releases
+        the lock when the process ends, however it ends.
         """
         self.prepare()
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -155,7 +155,7 @@ class DataDirectory:
 
     @contextmanager
     def hold_shared(self, *, last: bool = False) -> Iterator[None]:
-        """Hold the home together with other visitors; `last` waits until they have gone and keeps new ones out."""
+        """Hold the directory together with other users; `last` waits until they have gone and keeps new ones out."""
         self.prepare()
         with _lock_directory(self.path, fcntl.LOCK_EX if last else fcntl.LOCK_SH):
             yield
@@ -177,7 +177,7 @@ class DataDirectory:
         for name in names:
             if name.startswith(LAYOUT_MARKER_PREFIX):
                 raise IncompatibleLayout(path=self.path, marker=name)
-        # Another process may have claimed it between our listing and now.
+        # Another process may have claimed it since the listing.
         if names and not (self.path / LAYOUT_MARKER).exists():
             raise ForeignDirectory(path=self.path)
         (self.path / LAYOUT_MARKER).touch(mode=0o600)
@@ -187,27 +187,27 @@ class DataDirectory:
             directory.chmod(0o700)
 
     def _check_sockets(self) -> None:
-        """A directory under a shared parent may have been made, or swapped for a link, by another user."""
+        """Refuse a directory that another user may have created, or replaced by a link, in a shared parent."""
         info = self.sockets.lstat()
         ours = {os.geteuid(), self.owner.uid if self.owner else os.geteuid()}
         if not stat.S_ISDIR(info.st_mode) or info.st_uid not in ours or info.st_mode & 0o077:
             raise UnsafeSocketDirectory(path=self.sockets)
 
     def chown_to_servers(self, *paths: Path) -> None:
-        """Make files of the home readable to the servers, when they do not run as ourselves."""
+        """Make files readable to the servers if they run as another user."""
         owner = self.owner
         for path in paths:
             if owner and path.stat().st_uid != owner.uid:
                 os.lchown(path, *owner)
 
     def _chown_to_user(self, file: Path | int) -> None:
-        """What root makes in a person's directory is that person's; `nobody` is not a person and gets no secrets."""
+        """Give what root creates in a user's directory to that user; `nobody` gets no secrets."""
         if self.owner is None or self.owner == get_nobody_user():
             return
         if isinstance(file, int):
             os.fchown(file, *self.owner)
         else:
-            os.lchown(file, *self.owner)  # not what a link of that person leads to
+            os.lchown(file, *self.owner)  # not the target of a link of that user
 
     def _write_secret(self, path: Path) -> None:
         draft = path.with_name(f".{path.name}.draft")
@@ -221,14 +221,14 @@ class DataDirectory:
 
 
 def get_nobody_user() -> Owner:
-    """The system's user without rights."""
+    """Return the system's user without rights."""
     entry = pwd.getpwnam("nobody")
     return Owner(entry.pw_uid, entry.pw_gid)
 
 
 @contextmanager
 def _lock_directory(directory: Path, kind: int) -> Iterator[None]:
-    """Hold an operating system lock, shared or exclusive, on a directory; waits for other holders."""
+    """Hold a lock of the operating system, shared or exclusive, on a directory; wait for other holders."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, kind)
@@ -240,7 +240,7 @@ def _lock_directory(directory: Path, kind: int) -> Iterator[None]:
 def _parse_lock_holder(note: str) -> dict[str, object]:
     try:
         known = json.loads(note)
-    except ValueError:  # taken this moment, not yet written down
+    except ValueError:  # taken a moment ago, and not written yet
         known = {"pid": "unknown", "url": ""}
     url = known["url"]
     return {"pid": known["pid"], "use": "served" if url else "used", "place": f" at {url}" if url else ""}

@@ -1,13 +1,13 @@
-"""Where the site listens, whether it can, and whether it answers."""
+"""The address that the site listens on."""
 
 import errno
 import http.client
 import socket
 import time
 
-#: Seconds a port may stay taken by the web server of a run that was killed a moment ago.
+#: Seconds for which the web server of a run that was just killed may occupy the port.
 PORT_WAIT_SECONDS = 3
-LOOPBACK_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+LOOPBACK_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  (a name, not a binding)
 
 
 class Address:
@@ -18,7 +18,7 @@ class Address:
 
     @property
     def near(self) -> str:
-        """A host that reaches us from this machine, also when we listen on all of its addresses."""
+        """A host that reaches the site from this machine, also if it listens on all addresses."""
         return LOOPBACK_HOSTS.get(self.host, self.host)
 
     @property
@@ -27,7 +27,7 @@ class Address:
         return f"http://{host}:{self.port}"
 
     def get_bind_error(self) -> str | None:
-        """Why nobody can listen there, in the words of the system; None when one can."""
+        """Return why the address cannot be listened on, in the system's words, or None if it can."""
         deadline = time.monotonic() + PORT_WAIT_SECONDS
         while (problem := self._try_bind()) is not None:
             if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
@@ -36,7 +36,7 @@ class Address:
         return None
 
     def _try_bind(self) -> OSError | None:
-        if not 0 < self.port < 1 << 16:  # the resolver would silently take the rest of a division
+        if not 0 < self.port < 1 << 16:  # the resolver would silently use the port modulo 65536
             return OSError(errno.EINVAL, "there is no such port")
         try:
             family, kind, _, _, target = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
@@ -48,7 +48,7 @@ class Address:
         return None
 
     def answers(self, path: str, host_header: str) -> bool:
-        """Whether a GET of that path gives 200. No proxy of the environment comes between."""
+        """Return whether a GET of that path gives 200. Proxies of the environment are not used."""
         connection = http.client.HTTPConnection(self.near, self.port, timeout=5)
         try:
             connection.request("GET", path, headers={"Host": host_header})

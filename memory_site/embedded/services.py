@@ -1,4 +1,4 @@
-"""The embedded servers together: for `serve`, and for a command that needs them for a while."""
+"""The embedded servers together, for `serve` and for commands."""
 
 import time
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from memory_site.embedded.processes import START_TIMEOUT_SECONDS
 
 @contextmanager
 def ensure_services(home: DataDirectory) -> Iterator[None]:
-    """PostgreSQL and the broker answer inside the block.
+    """Provide PostgreSQL and the broker inside the block. Raises DataDirectoryError.
 
-    Those of the process that holds the home are used when there is one (its start is waited for); else they are
-    started here, and stopped at the end, when other commands that came to use them have ended. Raises HomeError.
+    If another process holds the data directory, its servers are used, after they have started. Else they are started
+    here, and stopped at the end, after other commands that use them have ended.
     """
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     with ExitStack() as stack:
         while not (_start_here(home, stack) or _join_running(home, stack)):
             if time.monotonic() > deadline:
-                stack.enter_context(home.lock())  # raises AlreadyServed, naming the holder
+                stack.enter_context(home.lock())  # raises DataDirectoryInUse, which names the holder
             time.sleep(0.05)
         yield
 
@@ -46,7 +46,7 @@ def _join_running(home: DataDirectory, stack: ExitStack) -> bool:
 
 @contextmanager
 def _run_shared(home: DataDirectory) -> Iterator[None]:
-    """The servers, stopped only when nobody else uses them, and with new users kept waiting meanwhile."""
+    """Run the servers; stop them only when no other process uses them, and keep new users waiting meanwhile."""
     with ExitStack() as visitors, run_servers(home):
         try:
             yield
@@ -56,7 +56,7 @@ def _run_shared(home: DataDirectory) -> Iterator[None]:
 
 @contextmanager
 def run_servers(home: DataDirectory) -> Iterator[None]:
-    """Both servers, started together and stopped at the end, for the holder of the home's lock."""
+    """Run both servers for the holder of the directory's lock."""
     broker, postgres = Broker(home), Postgres(home)
     try:
         launch_servers(broker, postgres)
@@ -67,7 +67,7 @@ def run_servers(home: DataDirectory) -> Iterator[None]:
 
 
 def launch_servers(broker: Broker, postgres: Postgres) -> None:
-    """Start both and wait until they answer; the broker loads its file while PostgreSQL is made or recovers."""
+    """Start both and wait until they answer; the broker loads its file while PostgreSQL is created or recovers."""
     broker.launch()
     postgres.start()
     broker.wait_until_ready()

@@ -1,4 +1,4 @@
-"""The console's pages of what others brought: people, and the schedule of background work. And of the heartbeats."""
+"""The console's pages of users, groups, scheduled tasks and heartbeats."""
 
 from datetime import timedelta
 from typing import Any
@@ -39,7 +39,7 @@ class UserAdmin(PlainUserAdmin, BaseAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    compressed_fields = False  # the choice of permissions needs the page's whole width
+    compressed_fields = False  # the choice of permissions needs the page's full width
     list_filter = ()
 
 
@@ -49,7 +49,7 @@ class GroupAdmin(PlainGroupAdmin, BaseAdmin):
 
 
 class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """The tasks that exist."""
+    """The registered tasks."""
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):
@@ -62,9 +62,9 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 INTERVAL_UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 
-def format_interval(pause: timedelta) -> str:
-    """A pause in its largest whole unit: 3600 seconds are "every hour"."""
-    seconds = pause.total_seconds()
+def format_interval(interval: timedelta) -> str:
+    """Format an interval in its largest whole unit: 3600 seconds are "every hour"."""
+    seconds = interval.total_seconds()
     unit, length = next((pair for pair in INTERVAL_UNITS.items() if seconds % pair[1] == 0), ("second", 1))
     return f"every {unit}" if seconds == length else f"every {seconds / length:g} {unit}s"
 
@@ -93,11 +93,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, BaseAdmin):
         try:
             super().run_tasks(request, queryset)
         except OperationalError as error:
-            messages.error(request, f"No worker could be asked: the broker is away ({error}).")
+            messages.error(request, f"The tasks were not sent: the broker does not answer ({error}).")
 
 
 class ScheduleTasksInline(TabularInline):
-    """Which tasks a schedule drives."""
+    """The tasks of a schedule."""
 
     model = PeriodicTask
     verbose_name_plural = "tasks on this schedule"
@@ -125,7 +125,7 @@ class CrontabAdmin(ScheduleAdmin):
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(ReadOnlyAdmin):
-    """Written by the parts themselves, and only read here."""
+    """The last sign of life of worker and beat."""
 
     list_display = ("name", "seen")
     ordering = ("name",)

@@ -1,4 +1,4 @@
-"""What `manage.py demo` remembers and asks. No question shares a word with its answer: only the meaning leads there."""
+"""Texts and questions of `manage.py demo`. No question shares a word with its answer, so only meaning finds it."""
 
 MEMORIES = [
     "The harbour pilot Ingrid retires at the end of May after thirty-one years.",
@@ -48,7 +48,7 @@ QUESTIONS = [
     ("Which colleague could talk to people in Tokyo?", 11),
 ]
 
-# About our own documents: a question, and the file that answers it.
+# A question about the project's documents, and the file that answers it.
 DOCUMENT_QUESTION = (
     "How many rows may a search scan exactly before it turns to the index?",
     "0004-exact-or-approximate.md",

@@ -1,4 +1,4 @@
-"""How the product is: one entry for each part, the worst one wins. Never raises, never hangs."""
+"""Health checks: one component each; the worst status is the site's. Never raises, never blocks."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ from sessions_app.models import Namespace, SessionMemory
 
 CHECK_TIMEOUT_SECONDS = 3.0
 MAX_HEARTBEAT_AGE = timedelta(seconds=40)  # two beats and a half
-#: 0.8.2 ends an overflow in parallel index builds, 0.8.3 and 0.8.4 damage by vacuum.
+#: 0.8.2 fixes an overflow in parallel index builds, 0.8.3 and 0.8.4 fix corruption by vacuum.
 MIN_PGVECTOR_VERSION = (0, 8, 4)
 MIN_POSTGRESQL_VERSION = 150000
 MIN_FREE_DISK_SHARE = 0.05
@@ -42,7 +42,7 @@ class HealthStatus(IntEnum):
 
 @dataclass
 class Component:
-    """One part: how it is, in words too, how long it took to find out, and what mends it."""
+    """The result of one check: status, message, what fixes it, and the time the check took."""
 
     name: str
     status: HealthStatus
@@ -95,7 +95,7 @@ def check_broker() -> CheckResult:
 
 
 def get_broker_client() -> redis.Redis:
-    """A client of Celery's broker that gives up after two seconds."""
+    """Return a client of Celery's broker with a time limit of two seconds."""
     url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
 
@@ -111,7 +111,7 @@ def check_beat() -> CheckResult:
 def check_heartbeat(name: str) -> CheckResult:
     age = Heartbeat.objects.age(name)
     if age is None:
-        return HealthStatus.DEGRADED, "Was never seen."
+        return HealthStatus.DEGRADED, "Never seen."
     seconds = f"{max(age.total_seconds(), 0):.0f} s ago"
     return (HealthStatus.HEALTHY if age < MAX_HEARTBEAT_AGE else HealthStatus.DEGRADED), f"Last seen {seconds}."
 
@@ -129,26 +129,26 @@ def check_embedding_backlog() -> CheckResult:
 
 
 def check_embedding_models() -> CheckResult:
-    """Whether the configured model serves everywhere: after a change the old one does, until all is embedded anew."""
+    """Check that the configured model serves every namespace; after a change the old one serves until re-embedding."""
     current = get_embedder().model
     others = Namespace.objects.exclude(embedding_model=None).exclude(embedding_model=current)
     if names := list(others.values_list("name", flat=True)[:MAX_SAMPLED_ROWS]):
         return (
             HealthStatus.DEGRADED,
-            f"{', '.join(names)}: not by {current}, which is configured, but by the model before.",
+            f"{', '.join(names)}: still served by an earlier model than {current}, which is configured.",
         )
-    return HealthStatus.HEALTHY, f"{current} serves everywhere."
+    return HealthStatus.HEALTHY, f"{current} serves every namespace."
 
 
 def check_histories() -> CheckResult:
-    """Whether the sessions added to last can be read: a lost key is noticed here, and not by the next caller."""
+    """Check that the latest sessions can be decrypted, so that a lost key is noticed here and not by a client."""
     latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[
         :MAX_SAMPLED_ROWS
     ]
-    closed = sum(not can_decrypt(interaction) for interaction in latest if interaction)
-    if closed:
-        return HealthStatus.DEGRADED, f"{closed} of the sessions added to last are encrypted, and no key opens them."
-    return HealthStatus.HEALTHY, "The sessions added to last can be read."
+    unreadable = sum(not can_decrypt(interaction) for interaction in latest if interaction)
+    if unreadable:
+        return HealthStatus.DEGRADED, f"{unreadable} of the latest sessions are encrypted, and no key decrypts them."
+    return HealthStatus.HEALTHY, "The latest sessions can be read."
 
 
 def can_decrypt(interaction: Interaction) -> bool:
@@ -167,7 +167,7 @@ def check_disk() -> CheckResult:
     ), f"{free}."
 
 
-# What to look at, what a failure to look means, and the command that mends it.
+# The check, the status when it raises, and the command that fixes it.
 CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "database": (check_database, HealthStatus.UNHEALTHY, START_COMMAND),
     "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
@@ -185,7 +185,7 @@ READINESS_CHECKS = ("database", "pgvector", "migrations")
 
 
 def check_components(names: tuple[str, ...] = tuple(CHECKS)) -> list[Component]:
-    """Look at the named parts side by side; nothing takes longer than PATIENCE_SECONDS."""
+    """Run the named checks concurrently, within CHECK_TIMEOUT_SECONDS."""
     found: dict[str, Component] = {}
     threads = [threading.Thread(target=run_check, args=(name, found), daemon=True) for name in names]
     for thread in threads:
@@ -201,7 +201,7 @@ def run_check(name: str, found: dict[str, Component]) -> None:
     started = time.perf_counter()
     try:
         status, message = check()
-    except Exception as error:  # whatever a part does when it is ill, we only say so
+    except Exception as error:  # any failure of a component is a finding, not an error here
         status, message = when_failing, get_first_line(error)
     finally:
         connections.close_all()

@@ -1,4 +1,6 @@
-"""/health: alive, ready, and how everything is."""
+"""/health: liveness, readiness, and the status of every component."""
+
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -14,24 +16,24 @@ UNAUTHENTICATED = Problem(
 )
 
 
-@csrf_exempt  # or the body would be read, at the pace of whoever sends it
+@csrf_exempt  # a CSRF check would read the body, at the pace of the client
 @require_safe
 def get_liveness(request: HttpRequest) -> HttpResponse:
-    """The process answers; nothing else is asked."""
+    """Say that the process answers, without further checks."""
     return JsonResponse({"status": "alive"})
 
 
-@csrf_exempt  # or the body would be read, at the pace of whoever sends it
+@csrf_exempt  # a CSRF check would read the body, at the pace of the client
 @require_safe
 def get_readiness(request: HttpRequest) -> HttpResponse:
-    """Requests can be served: the database answers and has the tables this release needs."""
+    """Say whether requests can be served: the database answers and has the tables of this release."""
     return health_response(checks.check_components(checks.READINESS_CHECKS), details=False)
 
 
-@csrf_exempt  # or the body would be read, at the pace of whoever sends it
+@csrf_exempt  # a CSRF check would read the body, at the pace of the client
 @require_safe
 def get_health(request: HttpRequest) -> HttpResponse:
-    """Every part with its status; needs an API key."""
+    """List every component with its status; needs an API key."""
     components = checks.check_components()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if components[0].status < checks.HealthStatus.UNHEALTHY and not (scheme.lower() == "bearer" and find_caller(token)):
@@ -41,7 +43,7 @@ def get_health(request: HttpRequest) -> HttpResponse:
 
 def health_response(components: list[checks.Component], *, details: bool) -> HttpResponse:
     worst = checks.worst_status(components)
-    body = {"status": worst.name.lower()}
+    body: dict[str, Any] = {"status": worst.name.lower()}
     if details:
         body["components"] = [component.as_dict() for component in components]
     return JsonResponse(body, status=503 if worst is checks.HealthStatus.UNHEALTHY else 200)

@@ -1,4 +1,4 @@
-"""What keeps the product running, and how we know."""
+"""Heartbeats of background processes."""
 
 from datetime import timedelta
 
@@ -8,16 +8,16 @@ from django.db.models.functions import Now
 
 class HeartbeatQuerySet(models.QuerySet):
     def note(self, name: str) -> None:
-        """Remember that this part is alive."""
+        """Note that this process is alive."""
         self.update_or_create(name=name, defaults={"seen_at": Now()}, create_defaults={"name": name, "seen_at": Now()})
 
     def age(self, name: str) -> timedelta | None:
-        """How long ago the part was last seen, by the database's clock; None when it never was."""
+        """Return the time since the last heartbeat, by the database's clock; None if there was none."""
         return self.filter(name=name).values_list(Now() - models.F("seen_at"), flat=True).first()
 
 
 class Heartbeat(models.Model):
-    """When a part of the product was last seen alive."""
+    """The time of a background process's last heartbeat."""
 
     name = models.CharField(primary_key=True, max_length=32)
     seen_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Signs of life."""
+"""Heartbeats of worker and beat."""
 
 import threading
 import time
@@ -14,19 +14,19 @@ HEARTBEAT_INTERVAL_SECONDS = 10
 
 @shared_task
 def note_beat() -> None:
-    """Sent by beat, run by a worker: that it runs shows that beat, broker and worker all do their part."""
+    """Note a heartbeat of beat. Beat sends it and a worker runs it, so it shows that beat, broker and worker work."""
     Heartbeat.objects.note("beat")
 
 
 @beat_init.connect
 def announce_beat(**kwargs: object) -> None:
-    """At once, where the schedule of a new installation would let a whole period pass first."""
+    """Send a heartbeat at once: the schedule of a new installation starts with a full period of waiting."""
     note_beat.apply_async(retry=False, expires=HEARTBEAT_INTERVAL_SECONDS)
 
 
 @worker_ready.connect
 def start_heartbeat(**kwargs: object) -> None:
-    threading.Thread(target=run_heartbeat, name="heart", daemon=True).start()
+    threading.Thread(target=run_heartbeat, name="heartbeat", daemon=True).start()
 
 
 def run_heartbeat() -> None:
@@ -34,7 +34,7 @@ def run_heartbeat() -> None:
         try:
             Heartbeat.objects.note("worker")
         except Error:
-            pass  # the database is away; health says so without our help
+            pass  # the database is away, which the health check reports
         finally:
             connection.close()
         time.sleep(HEARTBEAT_INTERVAL_SECONDS)

@@ -1,4 +1,4 @@
-"""Rows of ours, for the tests that are made from the API's own description."""
+"""Rows for the tests generated from the OpenAPI document."""
 
 from pathlib import Path
 

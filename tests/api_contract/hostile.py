@@ -1,4 +1,4 @@
-"""What clumsy and hostile callers send: raw JSON for a body, raw text for an address."""
+"""Values of hostile clients: raw JSON for a body, raw text for an address."""
 
 import base64
 import json

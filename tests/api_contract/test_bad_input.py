@@ -1,4 +1,4 @@
-"""Nothing that a caller sends makes a server error, and what is refused changes nothing."""
+"""No input causes a server error, and refused requests change nothing."""
 
 import json
 from collections import Counter
@@ -98,9 +98,9 @@ def tried(api, ids, before):
             transaction.savepoint_rollback(save)
         else:
             transaction.savepoint_commit(save)
-        told = f"{what}: {response.status_code} {response.content[:300]}"
-        assert response.status_code < 500, told
-        assert accepted or is_problem(response), told
+        description = f"{what}: {response.status_code} {response.content[:300]}"
+        assert response.status_code < 500, description
+        assert accepted or is_problem(response), description
         return accepted
 
     yield send
@@ -144,7 +144,7 @@ def permits_type(schema: dict, raw: str) -> bool:
 
 
 @pytest.mark.parametrize(("operation", "place", "schema"), SAMPLED_FIELDS)
-def test_no_value_in_a_body_is_too_much(checked, ids, operation, place, schema):
+def test_no_value_in_a_body_causes_a_server_error(checked, ids, operation, place, schema):
     url = operation.url(ids)
     for what, raw in (UNSTORABLE_VALUES | UNUSUAL_VALUES).items():
         if checked(operation, url, build_raw_body(operation, place, raw), what):
@@ -167,7 +167,7 @@ def test_the_smallest_value_that_the_schema_allows_is_accepted(tried, ids, opera
 
 
 @EVERY_BODY
-def test_what_is_not_json_is_refused_wherever_it_stands(checked, ids, operation):
+def test_invalid_json_is_refused_anywhere_in_a_body(checked, ids, operation):
     url = operation.url(ids)
     for place in [(), *[place for place, _ in iter_fields(operation.body)][:3]]:
         for what, raw in UNREADABLE_BODIES.items():
@@ -175,7 +175,7 @@ def test_what_is_not_json_is_refused_wherever_it_stands(checked, ids, operation)
 
 
 @EVERY_BODY
-def test_an_unknown_field_is_refused_wherever_it_stands(api, ids, operation):
+def test_unknown_field_is_refused_anywhere_in_a_body(api, ids, operation):
     objects = [
         place
         for place, schema in iter_fields(operation.body)
@@ -189,14 +189,14 @@ def test_an_unknown_field_is_refused_wherever_it_stands(api, ids, operation):
 
 
 @pytest.mark.parametrize(("operation", "name"), QUERY_FIELDS)
-def test_no_value_of_a_query_parameter_is_too_much(checked, ids, operation, name):
+def test_no_query_parameter_causes_a_server_error(checked, ids, operation, name):
     body = json.dumps(operation.example()).encode() if operation.body else None
     for what, text in HOSTILE_PATHS.items():
         checked(operation, f"{operation.url(ids)}?{name}={text}", body, what)
 
 
 @pytest.mark.parametrize(("operation", "name"), QUERY_FIELDS)
-def test_a_query_parameter_for_one_value_may_not_come_twice(tried, ids, operation, name):
+def test_repeated_query_parameter_is_refused(tried, ids, operation, name):
     body = json.dumps(operation.example()).encode() if operation.body else None
     value = build_sample(operation.query[name])
     text = quote(str(value[0] if isinstance(value, list) else value))
@@ -205,7 +205,7 @@ def test_a_query_parameter_for_one_value_may_not_come_twice(tried, ids, operatio
 
 
 @pytest.mark.parametrize(("operation", "name"), PATH_PARAMETERS)
-def test_no_id_in_an_address_is_too_much(checked, ids, operation, name):
+def test_no_id_in_an_address_causes_a_server_error(checked, ids, operation, name):
     body = json.dumps(operation.example()).encode() if operation.body else None
     for what, text in HOSTILE_PATHS.items():
         accepted = checked(operation, operation.url(ids | {name: text}), body, what)

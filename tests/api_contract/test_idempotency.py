@@ -1,4 +1,4 @@
-"""A POST that is sent again with the same Idempotency-Key is told the same answer and does nothing twice."""
+"""A repeated POST with the same Idempotency-Key gets the same response and has no second effect."""
 
 import json
 from datetime import timedelta
@@ -22,7 +22,7 @@ TEA_MEMORY = {"content": "Ada likes tea."}
 
 @pytest.mark.django_db
 @EVERY_POST
-def test_every_post_is_told_the_same_answer_again(made, ids, operation):
+def test_repeated_post_gets_the_same_response(made, ids, operation):
     api = made[0]
     first = api.post(operation.url(ids), operation.example(), **KEY_HEADER)
     before = fingerprint_tables()
@@ -37,7 +37,7 @@ def test_every_post_is_told_the_same_answer_again(made, ids, operation):
 
 @pytest.mark.django_db
 @EVERY_POST
-def test_every_post_refuses_the_key_for_another_body(made, ids, operation):
+def test_idempotency_key_is_refused_for_another_body(made, ids, operation):
     api = made[0]
     api.post(operation.url(ids), operation.example(), **KEY_HEADER)
     before = fingerprint_tables()
@@ -48,7 +48,7 @@ def test_every_post_refuses_the_key_for_another_body(made, ids, operation):
 
 
 @pytest.mark.django_db
-def test_a_retry_is_told_created_though_the_memory_is_there(api):
+def test_retry_reports_created(api):
     answers = [api.post("/memories", TEA_MEMORY, **KEY_HEADER) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert [answer.json()["created"] for answer in answers] == [True, True]
@@ -56,7 +56,7 @@ def test_a_retry_is_told_created_though_the_memory_is_there(api):
 
 
 @pytest.mark.django_db
-def test_a_retry_is_told_the_old_answer_even_when_the_memory_is_gone(api):
+def test_retry_gets_the_old_response_after_deletion(api):
     memory = api.post("/memories", TEA_MEMORY, **KEY_HEADER).json()
     api.delete(f"/memories/{memory['id']}")
     assert api.post("/memories", TEA_MEMORY, **KEY_HEADER).json() == memory
@@ -64,27 +64,27 @@ def test_a_retry_is_told_the_old_answer_even_when_the_memory_is_gone(api):
 
 
 @pytest.mark.django_db
-def test_a_retry_that_waits_gets_a_memory_that_is_embedded(api):
+def test_retry_with_wait_reports_an_embedded_memory(api):
     for _ in range(2):
         assert api.post("/memories?wait=true", TEA_MEMORY, **KEY_HEADER).json()["embedded"] is True
 
 
 @pytest.mark.django_db
-def test_the_same_key_on_another_address_is_refused(api):
+def test_idempotency_key_is_refused_for_another_address(api):
     api.post("/memories", TEA_MEMORY, **KEY_HEADER)
     assert is_problem(api.post("/memories?wait=true", TEA_MEMORY, **KEY_HEADER), 422)
     assert is_problem(api.post("/memories/bulk", {"memories": [TEA_MEMORY]}, **KEY_HEADER), 422)
 
 
 @pytest.mark.django_db
-def test_what_failed_is_not_remembered(api):
+def test_failed_response_is_not_stored(api):
     assert is_problem(api.post("/memories", {"content": " "}, **KEY_HEADER), 422)
     assert is_problem(api.post("/memories/delete", {"filters": {}}, **KEY_HEADER), 422)
     assert api.post("/memories", TEA_MEMORY, **KEY_HEADER).status_code == 201
 
 
 @pytest.mark.django_db
-def test_a_conflict_is_not_remembered_either(api):
+def test_conflict_response_is_not_stored(api):
     talk = api.post("/conversations", {}).json()
     api.post(f"/conversations/{talk['id']}/end")
     said = {"role": "user", "content": "too late"}
@@ -94,7 +94,7 @@ def test_a_conflict_is_not_remembered_either(api):
 
 
 @pytest.mark.django_db
-def test_a_key_may_be_used_anew_after_a_day(api):
+def test_idempotency_key_expires_after_a_day(api):
     api.post("/memories", TEA_MEMORY, **KEY_HEADER)
     api.post("/memories/search", {"query": "tea"}, **{"Idempotency-Key": "search"})
     IdempotentAnswer.objects.update(created_at=F("created_at") - timedelta(hours=24, seconds=1))
@@ -106,7 +106,7 @@ def test_a_key_may_be_used_anew_after_a_day(api):
 
 
 @pytest.mark.django_db
-def test_old_answers_are_deleted_and_young_ones_kept(api):
+def test_only_old_responses_are_deleted(api):
     for name in ("old", "young"):
         api.post("/memories", TEA_MEMORY, **{"Idempotency-Key": name})
     IdempotentAnswer.objects.filter(key="old").update(created_at=F("created_at") - timedelta(hours=25))
@@ -116,14 +116,14 @@ def test_old_answers_are_deleted_and_young_ones_kept(api):
 
 
 @pytest.mark.django_db
-def test_two_api_keys_of_one_namespace_do_not_share_answers(api, namespace):
+def test_api_keys_of_one_namespace_do_not_share_responses(api, namespace):
     colleague = type(api)(ApiKey.objects.issue(namespace)[1])
     assert api.post("/memories", TEA_MEMORY, **KEY_HEADER).status_code == 201
     assert colleague.post("/memories", TEA_MEMORY, **KEY_HEADER).status_code == 200
 
 
 @pytest.mark.django_db
-def test_a_revoked_api_key_is_not_told_its_old_answer(api, namespace):
+def test_revoked_api_key_gets_no_stored_response(api, namespace):
     api.post("/memories", TEA_MEMORY, **KEY_HEADER)
     ApiKey.objects.get().revoke()
     auth.caller_cache.clear()
@@ -141,13 +141,13 @@ def test_a_key_must_be_1_to_255_printable_characters(api, key):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("key", ["x", "x" * 255, "é", "a'; --"])
-def test_any_printable_key_will_do(api, key):
+def test_any_printable_key_is_accepted(api, key):
     answers = [api.post("/memories", TEA_MEMORY, **{"Idempotency-Key": key}) for _ in range(2)]
     assert answers[0].content == answers[1].content
 
 
 @pytest.mark.django_db(transaction=True)
-def test_tries_at_the_same_moment_do_the_work_once(api):
+def test_concurrent_retries_do_the_work_once(api):
     answers = run_at_once([partial(api.post, "/memories", TEA_MEMORY, **KEY_HEADER)] * 8)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
@@ -156,7 +156,7 @@ def test_tries_at_the_same_moment_do_the_work_once(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_different_requests_at_the_same_moment_share_no_key(api):
+def test_concurrent_different_requests_cannot_share_a_key(api):
     contents = [f"number {number}" for number in range(6)]
     answers = run_at_once([partial(api.post, "/memories", {"content": content}, **KEY_HEADER) for content in contents])
     assert sorted(answer.status_code for answer in answers) == [201, *[422] * 5]

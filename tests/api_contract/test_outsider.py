@@ -1,4 +1,4 @@
-"""Whoever is not one of us sees nothing and changes nothing, whatever operation there is."""
+"""A caller of another namespace sees nothing and changes nothing, by any operation."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def call_operation(caller, operation, ids: dict[str, str]):
 
 
 @EVERY_OPERATION
-def test_we_ourselves_are_answered_as_documented(api, ids, operation):
+def test_owner_gets_the_documented_response(api, ids, operation):
     response = call_operation(api, operation, ids)
     assert response.status_code < 300, response.content
     if response.status_code != 204:
@@ -37,7 +37,7 @@ def test_we_ourselves_are_answered_as_documented(api, ids, operation):
 
 
 @EVERY_OPERATION
-def test_an_outsider_sees_nothing_of_ours_and_changes_nothing(namespace, outsider, ids, operation):
+def test_other_namespace_sees_and_changes_nothing(namespace, outsider, ids, operation):
     before = fingerprint_tables(namespace.pk)
     response = call_operation(outsider, operation, ids)
     assert response.status_code == 404 if operation.names_what_must_exist else response.status_code < 300
@@ -49,7 +49,7 @@ def test_an_outsider_sees_nothing_of_ours_and_changes_nothing(namespace, outside
 
 
 @EVERY_OPERATION
-def test_without_a_key_there_is_no_answer(namespace, stranger, ids, operation):
+def test_missing_key_is_refused(namespace, stranger, ids, operation):
     before = fingerprint_tables()
     response = call_operation(stranger, operation, ids)
     assert is_problem(response, 401)
@@ -58,7 +58,7 @@ def test_without_a_key_there_is_no_answer(namespace, stranger, ids, operation):
 
 
 @EVERY_OPERATION
-def test_a_reader_changes_nothing(reader, ids, operation):
+def test_read_scope_changes_nothing(reader, ids, operation):
     before = fingerprint_tables()
     response = call_operation(reader, operation, ids)
     if operation.reads:
@@ -69,25 +69,25 @@ def test_a_reader_changes_nothing(reader, ids, operation):
 
 
 @EVERY_OPERATION
-def test_a_key_without_any_fitting_scope_opens_nothing(namespace, api, ids, operation):
+def test_key_without_the_scope_is_refused(namespace, api, ids, operation):
     writer = type(api)(ApiKey.objects.issue(namespace, scopes=("write",) if operation.reads else ("read",))[1])
     assert is_problem(call_operation(writer, operation, ids), 403)
 
 
 @EVERY_OPERATION
-def test_a_revoked_key_opens_nothing(api, ids, operation):
+def test_revoked_key_is_refused(api, ids, operation):
     ApiKey.objects.get().revoke()
     auth.caller_cache.clear()
     assert is_problem(call_operation(api, operation, ids), 401)
 
 
-def test_the_same_words_of_two_namespaces_are_two_memories(api, outsider):
+def test_namespaces_do_not_share_duplicates(api, outsider):
     mine, theirs = api.add("Ada likes tea.", user_id="ada"), outsider.add("Ada likes tea.", user_id="ada")
     assert theirs["created"] is True
     assert mine["id"] != theirs["id"]
 
 
-def test_an_outsider_cannot_reach_our_rows_by_naming_them(api, outsider, ids):
+def test_other_namespace_cannot_refer_to_rows_by_id(api, outsider, ids):
     by_id = {"ids": [ids["memory_id"]]}
     assert outsider.get(f"/memories?ids={ids['memory_id']}").json()["results"] == []
     assert outsider.search(SECRET_WORD, filters=by_id)["results"] == []
@@ -95,7 +95,7 @@ def test_an_outsider_cannot_reach_our_rows_by_naming_them(api, outsider, ids):
     assert Memory.objects.filter(pk=ids["memory_id"]).exists()
 
 
-def test_an_outsider_cannot_turn_our_pages(elsewhere, outsider):
+def test_other_namespace_cannot_use_cursors(elsewhere, outsider):
     api = Api(ApiKey.objects.issue(elsewhere, scopes=SCOPES)[1])
     for number in range(3):
         api.add(f"number {number}")
@@ -104,7 +104,7 @@ def test_an_outsider_cannot_turn_our_pages(elsewhere, outsider):
     assert len(api.get(f"/memories?cursor={cursor}").json()["results"]) == 2
 
 
-def test_an_outsider_finds_nothing_of_ours_by_meaning(api, outsider):
+def test_other_namespace_finds_nothing_by_meaning(api, outsider):
     vector = [1.0] + [0.0] * 767
     api.add("ours", vector=vector)
     assert outsider.search(None, vector=vector, mode="vector")["results"] == []
@@ -113,7 +113,7 @@ def test_an_outsider_finds_nothing_of_ours_by_meaning(api, outsider):
     assert [hit["memory"]["id"] for hit in hits] == [theirs["id"]]
 
 
-def test_an_outsider_repeating_our_idempotency_key_is_not_told_our_answer(api, outsider):
+def test_other_namespace_gets_no_stored_response(api, outsider):
     key = {"Idempotency-Key": "the same"}
     ours = api.post("/memories", {"content": "tea"}, **key).json()
     theirs = outsider.post("/memories", {"content": "tea"}, **key)

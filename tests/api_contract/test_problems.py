@@ -1,4 +1,4 @@
-"""What a caller is told when something is wrong: always a problem document, never a page."""
+"""Errors are always problem documents, never HTML pages."""
 
 import json
 from uuid import UUID
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 TEA_MEMORY = {"content": "tea"}
 
 
-def test_a_problem_has_every_field(api):
+def test_problem_has_every_field(api):
     response = api.post("/memories", {"content": "", "importance": 9})
     assert is_problem(response, 422)
     assert response.json() == {
@@ -32,7 +32,7 @@ def test_a_problem_has_every_field(api):
 
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/memories/", "/api/v2/memories", "/api"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_not_there_is_a_404(api, path, method):
+def test_missing_object_is_a_404(api, path, method):
     response = api.client.generic(method, path)
     assert is_problem(response, 404)
     assert response.json()["instance"] == path
@@ -48,20 +48,20 @@ def test_what_is_not_there_is_a_404(api, path, method):
         ("POST", "/memories/00000000-0000-0000-0000-000000000000", {"GET", "PATCH", "DELETE"}),
     ],
 )
-def test_what_is_not_possible_says_what_is(api, method, path, allowed):
+def test_wrong_method_names_the_allowed_ones(api, method, path, allowed):
     response = api.call(method, path)
     assert is_problem(response, 405)
     assert {name.strip() for name in response["Allow"].split(",")} == allowed
 
 
-def test_a_host_we_do_not_serve_is_a_400(api):
+def test_unknown_host_is_a_400(api):
     for path in ("/api/v1/memories", "/nothing"):
         response = api.client.get(path, headers={"Host": "evil.example"})
         assert is_problem(response, 400)
         assert "evil" not in response.content.decode()
 
 
-def test_pages_for_people_stay_pages(api):
+def test_html_pages_keep_html_errors(api):
     response = api.client.get("/admin/nothing/")
     assert not response["Content-Type"].startswith("application/")
     assert response["X-Request-ID"]
@@ -77,7 +77,7 @@ def test_pages_for_people_stay_pages(api):
         *("application/vnd.api+json", "application/xml", "", "x", "application/octet-stream"),
     ],
 )
-def test_a_body_must_be_json_by_name(api, kind):
+def test_body_must_have_the_json_content_type(api, kind):
     response = api.client.generic(
         "POST",
         "/api/v1/memories",
@@ -90,7 +90,7 @@ def test_a_body_must_be_json_by_name(api, kind):
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=x"])
-def test_json_may_be_named_in_any_manner(api, kind):
+def test_json_content_type_has_any_spelling(api, kind):
     response = api.client.generic(
         "POST",
         "/api/v1/memories",
@@ -122,7 +122,7 @@ def test_json_may_be_named_in_any_manner(api, kind):
     ],
     ids=lambda value: repr(value[:40]),
 )
-def test_what_is_not_json_is_a_400_that_says_why(api, body, reason):
+def test_invalid_json_is_a_400_with_the_reason(api, body, reason):
     response = api.raw("POST", "/memories", body)
     assert is_problem(response, 400)
     assert reason in response.json()["detail"]
@@ -162,7 +162,7 @@ def test_what_is_not_json_is_a_400_that_says_why(api, body, reason):
         ('"tea"', "body"),
     ],
 )
-def test_what_is_not_valid_is_a_422_that_names_the_field(api, raw, field):
+def test_invalid_value_is_a_422_with_the_field(api, raw, field):
     response = api.raw("POST", "/memories", raw)
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}
@@ -173,7 +173,7 @@ def test_what_is_not_valid_is_a_422_that_names_the_field(api, raw, field):
     ("field", "limit"),
     [("content", 100_000), ("summary", 10_000), ("user_id", 255), ("source_system", 255)],
 )
-def test_texts_may_be_as_long_as_the_contract_says(api, field, limit):
+def test_texts_have_the_documented_maximum_length(api, field, limit):
     assert api.post("/memories", TEA_MEMORY | {field: "x" * limit}).status_code == 201
     assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {field: "x" * (limit + 1)})) == {field}
 
@@ -198,7 +198,7 @@ def build_nested(levels: int) -> dict:
     ],
     ids=["levels", "keys", "bytes", "wide bytes", "integers"],
 )
-def test_objects_may_be_as_large_as_the_contract_says(api, field, good, bad):
+def test_objects_have_the_documented_maximum_size(api, field, good, bad):
     response = api.post("/memories", TEA_MEMORY | {field: good})
     assert response.status_code == 201
     assert response.json()[field] == good
@@ -215,7 +215,7 @@ def test_tags_are_64_of_128_characters_at_most(api):
     "blank", [" ", "\t\n", "\u00a0", "\u200b\u2060", "\u3164", "\u2800", "\u202e", "\x07", "\ufe0f"]
 )
 @pytest.mark.parametrize("field", ["content", "user_id", "source_system"])
-def test_what_a_reader_would_not_see_is_blank(api, field, blank):
+def test_invisible_text_is_blank(api, field, blank):
     assert list_blamed_fields(api.post("/memories", TEA_MEMORY | {field: blank})) == {field}
 
 
@@ -228,7 +228,7 @@ def test_a_body_of_5_mb_is_read_and_a_larger_one_is_not(api):
     assert response.json()["detail"] == BODY_TOO_LARGE
 
 
-def test_a_content_length_that_is_no_number_is_a_400(api):
+def test_invalid_content_length_is_a_400(api):
     for length in ("x", "-1", "9" * 30, "1e3"):
         response = api.client.generic(
             "POST",
@@ -244,7 +244,7 @@ def test_a_content_length_that_is_no_number_is_a_400(api):
 # Parameters
 
 
-def test_an_unknown_parameter_is_refused_and_named(api):
+def test_unknown_parameter_is_refused_and_named(api):
     memory = api.add("tea")
     for method, path, body in (
         ("GET", "/memories", None),
@@ -262,7 +262,7 @@ def test_an_unknown_parameter_is_refused_and_named(api):
 
 
 @pytest.mark.parametrize("offered", ["a", "req-1.2:3_4", "x" * 128])
-def test_a_request_id_that_is_offered_is_used(api, offered):
+def test_client_request_id_is_used(api, offered):
     for response in (
         api.get("/memories", **{"X-Request-ID": offered}),
         api.get("/nothing", **{"X-Request-ID": offered}),
@@ -273,7 +273,7 @@ def test_a_request_id_that_is_offered_is_used(api, offered):
 
 
 @pytest.mark.parametrize("offered", ["", "x" * 129, "a b", "é", "<script>", 'a"b', "a\x7f"])
-def test_any_other_request_gets_an_id_of_ours(api, offered):
+def test_other_requests_get_a_new_id(api, offered):
     response = api.get("/memories", **{"X-Request-ID": offered})
     assert UUID(response["X-Request-ID"]).version == 4
 
@@ -285,7 +285,7 @@ def test_two_requests_have_two_ids(api):
 # What goes wrong here
 
 
-def test_an_error_of_ours_is_a_500_that_tells_nothing(api, settings):
+def test_server_error_is_a_500_without_details(api, settings):
     settings.EMBEDDINGS = {}
     response = api.post("/memories/search", {"query": "a secret"})
     assert is_problem(response, 500)
@@ -293,14 +293,14 @@ def test_an_error_of_ours_is_a_500_that_tells_nothing(api, settings):
     assert "EMBEDDINGS" not in response.content.decode()
 
 
-def test_what_was_sent_is_never_told_back(api):
+def test_problems_never_repeat_the_input(api):
     response = api.post("/memories", {"content": "fine", "importance": "hunter2", "tags": ["hunter2" * 30]})
     assert is_problem(response, 422)
     assert "hunter2" not in response.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_is_too_busy_is_a_503(api):
+def test_busy_database_is_a_503(api):
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -317,6 +317,6 @@ def test_a_database_that_is_too_busy_is_a_503(api):
     assert api.get("/memories").status_code == 200
 
 
-def test_answers_are_not_kept_by_caches(api):
+def test_responses_are_not_cacheable(api):
     for response in (api.get("/memories"), api.get("/nothing"), api.post("/memories", {})):
         assert response["Cache-Control"] == "no-store"

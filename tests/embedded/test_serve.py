@@ -1,4 +1,4 @@
-"""`manage.py serve` as a person uses it: on a fresh directory, again, and when things are in the way."""
+"""`manage.py serve`: first run, later runs, and errors."""
 
 import os
 import re
@@ -73,7 +73,7 @@ def fetch_status(port, path, **headers):
         return response.status
 
 
-def test_a_first_run_tells_key_and_password_once_and_writes_them_nowhere(serve, data, port):
+def test_first_run_shows_credentials_once_and_stores_them_nowhere(serve, data, port):
     process = serve()
     said = wait_until_ready(process)
     key = re.search(r"API key +(mem_\S+)", said)[1]
@@ -91,7 +91,7 @@ def test_a_first_run_tells_key_and_password_once_and_writes_them_nowhere(serve, 
     assert all(map(is_gone, pids))
 
 
-def test_a_later_run_tells_where_things_are_and_no_key(serve, data, port):
+def test_later_run_shows_addresses_and_no_key(serve, data, port):
     process = serve("--no-worker")
     said = wait_until_ready(process)
     assert f"http://127.0.0.1:{port}/admin/" in said
@@ -111,7 +111,7 @@ def test_a_second_serve_names_the_first(serve, port):
     assert expected in second.stderr.read()
 
 
-def test_a_busy_port_is_one_sentence(serve, port):
+def test_busy_port_is_one_line(serve, port):
     with socket.create_server(("127.0.0.1", port)):
         process = serve()
         assert process.wait(30) == 2
@@ -121,7 +121,7 @@ def test_a_busy_port_is_one_sentence(serve, port):
     )
 
 
-def test_a_foreign_directory_is_one_sentence(serve, data, directory):
+def test_foreign_directory_is_one_line(serve, data, directory):
     (directory / "thesis.txt").touch()
     argv = [sys.executable, str(MANAGE), "serve"]
     process = subprocess.run(argv, env=os.environ | {"DATA_DIR": str(directory)}, text=True, capture_output=True)
@@ -131,7 +131,7 @@ def test_a_foreign_directory_is_one_sentence(serve, data, directory):
     assert [path.name for path in directory.iterdir()] == ["thesis.txt"]
 
 
-def test_a_killed_serve_leaves_nothing_and_the_next_starts(serve, port):
+def test_killed_serve_leaves_no_process_and_can_restart(serve, port):
     process = serve()
     wait_until_ready(process)
     pids = [child.pid for child in list_children(process)]
@@ -140,7 +140,7 @@ def test_a_killed_serve_leaves_nothing_and_the_next_starts(serve, port):
     assert "ready" in wait_until_ready(serve("--no-worker"))
 
 
-def test_with_servers_of_your_own_it_starts_only_the_programs(serve, home, port):
+def test_external_servers_are_not_started(serve, home, port):
     with ensure_services(home):
         ours = {name.lower(): quote(value, safe="") for name, value in home.database.items()}
         environment = {
@@ -161,7 +161,7 @@ def test_with_servers_of_your_own_it_starts_only_the_programs(serve, home, port)
         assert Postgres(home).ready
 
 
-def test_a_database_that_is_away_is_told_without_a_traceback(serve, directory):
+def test_unreachable_database_is_reported_without_a_traceback(serve, directory):
     environment = {
         "DATABASE_URL": f"postgresql://nobody@/nothing?host={directory}",
         "REDIS_URL": f"redis+socket://{directory}/nothing",
@@ -174,7 +174,7 @@ def test_a_database_that_is_away_is_told_without_a_traceback(serve, directory):
     assert "Traceback" not in said
 
 
-def test_a_killed_database_comes_back(serve, data, port):
+def test_killed_database_is_restarted(serve, data, port):
     process = serve("--no-worker")
     wait_until_ready(process)
     server = Postgres(DataDirectory(data))
@@ -184,7 +184,7 @@ def test_a_killed_database_comes_back(serve, data, port):
     assert fetch_status(port, "/health/ready") == 200
 
 
-def test_a_thousand_clients_wait_their_turn(serve, port):
+def test_thousand_clients_are_queued(serve, port):
     wait_until_ready(serve("--no-worker"))
     clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(1000)]
     for client in clients:
@@ -198,10 +198,10 @@ def test_a_thousand_clients_wait_their_turn(serve, port):
 @pytest.mark.parametrize(
     ("host", "near"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("localhost", "localhost")]
 )
-def test_the_address_told_is_one_that_can_be_opened(host, near):
+def test_printed_address_is_reachable(host, near):
     assert Address(host, 8000).url == f"http://{near}:8000"
 
 
 @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8000), ("127.0.0.1", 70000), ("192.0.2.1", 8000)])
-def test_an_address_that_is_not_ours_has_a_reason(host, port):
+def test_foreign_address_reports_the_reason(host, port):
     assert Address(host, port).get_bind_error()

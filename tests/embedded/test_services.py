@@ -1,4 +1,4 @@
-"""Both servers for a command: used when they run, started when they do not, stopped by the last who needs them."""
+"""Both servers for a command: joined if they run, else started, and stopped after the last command."""
 
 import subprocess
 import sys
@@ -13,9 +13,9 @@ from tests.embedded.waiting import wait_for
 
 SERVICES_SCRIPT = """
 import sys
-from memory_site.embedded.home import Home
-from memory_site.embedded.services import services
-with services(Home(sys.argv[1])):
+from memory_site.embedded.data_dir import DataDirectory
+from memory_site.embedded.services import ensure_services
+with ensure_services(DataDirectory(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()
 """

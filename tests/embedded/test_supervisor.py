@@ -1,4 +1,4 @@
-"""Children that are kept running, and a stop that leaves nobody behind. The children are small stand-ins."""
+"""Restarts of children, and a stop that leaves no process. The children are small stand-ins."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SUPERVISE_SCRIPT = """
 import json, pathlib, signal, sys
 from memory_site.embedded.processes import Child
 from memory_site.embedded.supervisor import Supervisor
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have had them ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the parent of the tests may have ignored it
 code, death, directory = sys.argv[1], signal.Signals[sys.argv[2]], pathlib.Path(sys.argv[3])
 children = [Child(name, [sys.executable, "-c", code], directory / name, death_signal=death) for name in "abc"]
 try:
@@ -79,14 +79,14 @@ def test_a_signal_stops_everything_at_once(supervise, request_to_stop):
     assert all(map(is_gone, pids))
 
 
-def test_children_that_ignore_the_request_are_ended_within_ten_seconds(supervise):
+def test_children_that_ignore_signals_are_killed_within_ten_seconds(supervise):
     process, pids = supervise(IGNORES_SIGTERM_SCRIPT)
     process.send_signal(signal.SIGINT)
     assert 5 < measure_seconds_until_ended(process) < 10
     assert all(map(is_gone, pids))
 
 
-def test_a_second_and_a_third_request_hurry(supervise):
+def test_further_signals_shorten_the_stop(supervise):
     process, pids = supervise(IGNORES_SIGTERM_SCRIPT)
     process.send_signal(signal.SIGINT)
     server, *programs = pids
@@ -99,7 +99,7 @@ def test_a_second_and_a_third_request_hurry(supervise):
     assert is_gone(server)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent")
 @pytest.mark.parametrize(("code", "death"), [(ENDS_ON_SIGTERM_SCRIPT, "SIGTERM"), (IGNORES_SIGTERM_SCRIPT, "SIGKILL")])
 def test_a_killed_supervisor_leaves_no_children(supervise, code, death):
     process, pids = supervise(code, death)
@@ -114,7 +114,7 @@ def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor(supervise):
     assert os.getpgid(process.pid) not in groups
 
 
-def test_a_child_that_dies_is_started_again(directory):
+def test_dead_child_is_restarted(directory):
     supervisor, stand_in = Supervisor(), build_child(directory, ENDS_ON_SIGTERM_SCRIPT)
     supervisor.add_program(stand_in)
     first = stand_in.pid
@@ -126,26 +126,26 @@ def test_a_child_that_dies_is_started_again(directory):
     assert not stand_in.running
 
 
-def test_pauses_grow_while_a_child_keeps_dying_and_its_last_words_are_told(directory, caplog):
+def test_restart_delay_grows_and_last_lines_are_logged(directory, caplog):
     supervisor = Supervisor()
     supervisor.add_program(build_child(directory, "print('out of luck'); raise SystemExit(3)"))
-    supervisor.watch(until=lambda: supervisor.deaths() == 3)
+    supervisor.watch(until=lambda: supervisor.count_deaths() == 3)
     supervisor.stop()
-    told = [record.getMessage() for record in caplog.records]
-    assert [text for text in told if "started again" in text] == [
-        f"stand-in ended (exit code 3) and is started again in {pause} s" for pause in (0.5, 1.0, 2.0)
+    logged = [record.getMessage() for record in caplog.records]
+    assert [text for text in logged if "restarts" in text] == [
+        f"stand-in ended (exit code 3) and restarts in {pause} s" for pause in (0.5, 1.0, 2.0)
     ]
-    assert told[-1] == "The last lines of stand-in:\nout of luck"
+    assert logged[-1] == "The last lines of stand-in:\nout of luck"
 
 
-def test_a_pause_is_never_longer_than_half_a_minute(directory):
+def test_restart_delay_is_at_most_half_a_minute(directory):
     watched = WatchedChild(build_child(directory, ENDS_ON_SIGTERM_SCRIPT))
     watched.deaths, watched.launched_at = 50, time.monotonic()
     watched.check()
     assert watched.launch_at - time.monotonic() == pytest.approx(30, abs=1)
 
 
-def test_a_child_that_lived_for_a_while_is_forgiven(directory):
+def test_death_count_resets_after_a_long_life(directory):
     watched = WatchedChild(build_child(directory, ENDS_ON_SIGTERM_SCRIPT))
     watched.deaths, watched.launched_at = 7, time.monotonic() - 31
     watched.check()
@@ -153,17 +153,18 @@ def test_a_child_that_lived_for_a_while_is_forgiven(directory):
     assert watched.launch_at - time.monotonic() == pytest.approx(0.5, abs=0.2)
 
 
-def test_a_program_that_is_not_there_does_not_end_the_supervisor(directory):
+def test_missing_program_does_not_end_the_supervisor(directory):
     supervisor, stand_in = Supervisor(), build_child(directory, ENDS_ON_SIGTERM_SCRIPT)
     supervisor.add_program(stand_in)
     stand_in.argv = [str(directory / "missing")]
     kill_process(stand_in)
-    supervisor.watch(until=lambda: supervisor.deaths() == 2)
+    supervisor.watch(until=lambda: supervisor.count_deaths() == 2)
     supervisor.stop()
 
 
-def test_what_a_dead_child_had_started_ends_too(directory):
-    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {ENDS_ON_SIGTERM_SCRIPT!r}]).pid, flush=True); input()"
+def test_grandchildren_of_a_dead_child_are_killed(directory):
+    start = f"subprocess.Popen([sys.executable, '-c', {ENDS_ON_SIGTERM_SCRIPT!r}])"
+    code = f"import subprocess, sys; print({start}.pid, flush=True); input()"
     stand_in = build_child(directory, code)
     stand_in.launch()
     assert wait_for(lambda: stand_in.last_lines())
@@ -174,7 +175,7 @@ def test_what_a_dead_child_had_started_ends_too(directory):
     assert wait_for(lambda: is_gone(grandchild))
 
 
-def test_a_log_that_has_grown_is_moved_aside_while_the_child_writes_on(directory):
+def test_long_log_is_rotated_while_the_child_writes(directory):
     code = f"import sys, time; print('x' * {MAX_LOG_BYTES + 1}, flush=True); sys.stdin.read(); time.sleep(600)"
     stand_in = build_child(directory, code)
     stand_in.launch()
@@ -182,14 +183,14 @@ def test_a_log_that_has_grown_is_moved_aside_while_the_child_writes_on(directory
     stand_in.rotate_log()
     assert (directory / "log").stat().st_size == 0
     assert (directory / "log.1").stat().st_size > MAX_LOG_BYTES
-    stand_in.end()
+    stand_in.kill()
     stand_in.argv = [sys.executable, "-c", "print('again')"]
     stand_in.launch()
     assert wait_for(lambda: stand_in.last_lines() == ["again"])
     stand_in.stop()
 
 
-def test_a_link_in_place_of_a_log_is_not_followed(directory):
+def test_link_in_place_of_a_log_is_not_followed(directory):
     (directory / "log").symlink_to(directory / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
         build_child(directory, ENDS_ON_SIGTERM_SCRIPT).launch()

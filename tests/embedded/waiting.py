@@ -1,4 +1,4 @@
-"""What tests of processes ask again and again."""
+"""Helpers for tests of processes."""
 
 import os
 import signal

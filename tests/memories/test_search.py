@@ -11,6 +11,7 @@ from memories.search import statement
 from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
+from sessions_app.models import Namespace
 from tests.embedding_servers import find_free_port
 from tests.wire import fingerprint_tables, is_problem
 
@@ -253,7 +254,7 @@ def test_the_threshold_is_a_cosine(api, threshold):
 
 
 def test_vectors_of_another_model_are_never_met(api, four, embedder):
-    embedder("Constant", model="another")
+    Namespace.objects.update(embedding_model=embedder("Constant", model="another").model)
     assert api.search("harbour", mode="vector")["results"] == []
     answer = api.search("harbour")
     assert [(hit["similarity"], hit["found_by"]) for hit in answer["results"]] == [(None, ["words"])]

@@ -419,7 +419,7 @@ def test_concurrently_added_duplicate_link_is_a_message(console, namespace, monk
     monkeypatch.setattr("sessions_app.admin.session_links.SessionLinkForm._reject_duplicate", lambda *_: None)
     response = console.post(LINKS_URL + "add/", build_form(namespace), follow=True)
     assert response.status_code == 200
-    assert "Somebody else was faster" in response.content.decode()
+    assert "changed by someone else" in response.content.decode()
     assert SessionLink.objects.count() == 1
 
 

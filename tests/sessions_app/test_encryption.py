@@ -89,7 +89,7 @@ def test_caller_cannot_send_ciphertext(api, settings):
 def test_health_check_detects_lost_key(api, settings, keys):
     settings.SESSION_ENCRYPTION_KEYS = [NEW_KEY]
     add_turn(api)
-    assert check_histories() == (HealthStatus.HEALTHY, "The sessions added to last can be read.")
+    assert check_histories() == (HealthStatus.HEALTHY, "The latest sessions can be read.")
     settings.SESSION_ENCRYPTION_KEYS = keys
     status, message = check_histories()
     assert status == HealthStatus.DEGRADED

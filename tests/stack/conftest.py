@@ -1,4 +1,4 @@
-"""Two whole sites: one that nobody harms, and one whose parts are killed and frozen, and must come back."""
+"""Two whole sites: one that stays healthy, and one whose processes are killed and frozen, and must recover."""
 
 import signal
 import time

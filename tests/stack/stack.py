@@ -1,4 +1,4 @@
-"""The whole product as a person runs it: `manage.py serve` and everything it starts, spoken to by HTTP."""
+"""The whole product: `manage.py serve` and everything it starts, used by HTTP."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from tests.embedding_servers import find_free_port
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 #: Seconds for things that are not what a test is about.
 START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
-#: What in its command line tells a child of `serve`; the first word of some is a whole path.
+#: What identifies a child of `serve` in its command line; the first word may be a path.
 PROCESS_MATCHERS: dict[str, Callable[[list[str]], bool]] = {
     "web": lambda words: "granian" in words,
     "worker": lambda words: "celery" in words and "worker" in words,
@@ -58,7 +58,7 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float
 
 
 def find_processes(directory: Path) -> list[psutil.Process]:
-    """Who works in the directory, was told of it, or names it in its command line: whoever their parent is."""
+    """Find processes that work in the directory, or have it in environment or command line, whatever their parent."""
     return [process for process in psutil.process_iter() if _belongs_to(process, str(directory))]
 
 
@@ -66,8 +66,10 @@ def _belongs_to(process: psutil.Process, directory: str) -> bool:
     try:
         if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
             return False
-        told = process.environ().get("DATA_DIR", "")
-        return any(text.startswith(directory) for text in (process.cwd(), told)) or directory in str(process.cmdline())
+        data_dir = process.environ().get("DATA_DIR", "")
+        return any(text.startswith(directory) for text in (process.cwd(), data_dir)) or directory in str(
+            process.cmdline()
+        )
     except psutil.Error:
         return False  # it has ended, or is another user's
 
@@ -94,7 +96,7 @@ class Stack:
         return self.output.read_text()
 
     def start(self) -> Self:
-        """Run until it says that it is ready; keep the key and the password when it tells them."""
+        """Run until it prints that it is ready; store the key and the password if it prints them."""
         with self.output.open("w") as output, self.errors.open("w") as errors:
             argv = [sys.executable, str(MANAGE), "serve", "--port", str(self.port)]
             env = build_environment(**self.environment)
@@ -128,11 +130,11 @@ class Stack:
                 self.process.kill()
                 self.process.wait()
         left = find_processes(self.data)
-        told = [str(process) for process in left]
+        described = [str(process) for process in left]
         for process in left:
             with suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile
                 process.kill()
-        return told
+        return described
 
     def call(
         self, method: str, path: str, body: Any = None, *, timeout: float = 60, **headers: str
@@ -169,8 +171,8 @@ class Stack:
 
     def health(self) -> dict[str, str]:
         """Statuses by part, and the worst of them as `all`."""
-        told = self.page("/health", self.key).json()
-        return {part["name"]: part["status"] for part in told.get("components", ())} | {"all": told["status"]}
+        health = self.page("/health", self.key).json()
+        return {part["name"]: part["status"] for part in health.get("components", ())} | {"all": health["status"]}
 
     def connect(self) -> psycopg.Connection:
         """A connection of our own to its database."""
@@ -224,7 +226,7 @@ class Stack:
 
 @contextmanager
 def running_stack(**environment: str) -> Iterator[Stack]:
-    """A stack of its own that is gone afterwards, with everybody it started."""
+    """Provide a separate stack and remove it afterwards, with every process it started."""
     with create_short_directory() as directory:
         stack = Stack(directory, **environment)
         left: Sequence[str] = ()

@@ -22,7 +22,7 @@ def run_agent_output(stack, project: str, task: str = TASK) -> str:
     return done.stdout
 
 
-def test_it_learns_and_so_do_the_projects_that_depend_on_it(stack):
+def test_agent_and_dependent_projects_learn(stack):
     link = {"source_project": "billing", "target_project": "shop", "type": "uses"}
     assert stack.call("POST", "/projects/dependencies", link).status == 201
     first, again = run_agent_output(stack, "shop"), run_agent_output(stack, "shop")
@@ -32,7 +32,7 @@ def test_it_learns_and_so_do_the_projects_that_depend_on_it(stack):
     assert run_agent_output(stack, "a stranger's").startswith("Done at the second attempt.")
 
 
-def test_what_helped_is_counted_and_kept_once(stack):
+def test_helpful_insight_is_counted_and_stored_once(stack):
     run_agent_output(stack, "counted", "restore last night's backup")
     run_agent_output(stack, "counted", "restore last night's backup")
     found = stack.call("POST", "/insights/search", {"query": "*", "project": "counted"}).json()["results"]
@@ -41,18 +41,18 @@ def test_what_helped_is_counted_and_kept_once(stack):
     assert (insight["usage_count"], insight["projects"]) == (1, ["counted"])
 
 
-def test_another_task_is_told_nothing_of_it(stack):
+def test_other_task_gets_no_insight(stack):
     run_agent_output(stack, "apart")
     assert run_agent_output(stack, "apart", "water the plants") == "Done at the first attempt.\n"
 
 
-def test_without_a_site_it_says_so():
+def test_missing_site_is_reported():
     done = run_agent(f"http://127.0.0.1:{find_free_port()}", "mem_x_y", "nowhere")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Memory Site does not answer" in done.stderr
 
 
-def test_a_wrong_key_is_told(stack):
+def test_wrong_key_is_reported(stack):
     done = run_agent(stack.url, "mem_x_y", "nowhere")
     assert done.returncode == 1
     assert "/projects/search: " in done.stderr

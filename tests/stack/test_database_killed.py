@@ -1,4 +1,4 @@
-"""What was acknowledged survives the death of the database, and a retry never stores twice."""
+"""Acknowledged memories survive a killed database, and a retry never stores twice."""
 
 import itertools
 import signal
@@ -25,7 +25,7 @@ OUTAGE_SECONDS, RECOVERY_SECONDS = 9, 2
 
 
 class Storm:
-    """Clients that store while the database dies: every second one tries again until it is told that all is well.
+    """Clients that store while the database dies: every second one retries until it succeeds.
 
     `journal` has what was acknowledged, content by id; `retried` the answers to those who try again.
     """
@@ -99,7 +99,7 @@ def storm(shaken, measured):
             measured("from a killed database to stored memories", back)
         time.sleep(QUIET_SECONDS)
     measured(f"the longest of {storm.tries} answers, {len(storm.failures)} of them 503", storm.longest)
-    storm.kept = dict(shaken.rows("SELECT id::text, content FROM memories_memory WHERE content LIKE 'Client %'"))
+    storm.stored = dict(shaken.rows("SELECT id::text, content FROM memories_memory WHERE content LIKE 'Client %'"))
     return storm
 
 
@@ -112,18 +112,18 @@ def is_unavailable_problem(answer):
     )
 
 
-def test_every_acknowledged_memory_is_there_afterwards(storm):
+def test_acknowledged_memories_survive(storm):
     assert len(storm.journal) > 100
-    assert storm.journal.items() <= storm.kept.items()
+    assert storm.journal.items() <= storm.stored.items()
 
 
-def test_whoever_tries_again_is_told_each_time_that_the_memory_is_new(storm):
-    """Also when the first try was kept and its answer lost: the key is told the first answer again."""
+def test_every_retry_reports_the_memory_as_created(storm):
+    """Also if the first attempt was stored and its response lost: the key gets the first response."""
     assert {(answer.status, answer.json()["created"]) for answer in storm.retried.values()} == {(201, True)}
 
 
 def test_nothing_is_stored_twice(storm):
-    assert len(set(storm.kept.values())) == len(storm.kept)
+    assert len(set(storm.stored.values())) == len(storm.stored)
 
 
 def test_every_failure_is_a_problem_document_in_bounded_time(storm):
@@ -137,7 +137,7 @@ def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time
         return ask(), time.monotonic() - started
 
     def store(number):
-        return seconds(lambda: shaken.call("POST", "/memories", {"content": f"Never kept, {number}."}))
+        return seconds(lambda: shaken.call("POST", "/memories", {"content": f"Never stored, {number}."}))
 
     with frozen_supervisor(shaken), ThreadPoolExecutor(CLIENTS) as pool:
         killed, away_since = shaken.kill("postgres"), time.monotonic()

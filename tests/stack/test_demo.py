@@ -6,8 +6,8 @@ from memory_site.operations.demo_data import MEMORIES, QUESTIONS
 from tests.stack.stack import create_short_directory, find_processes, run_manage
 
 
-def is_demo_output(told):
-    answers, _, rest = told.partition("A session remembers")
+def is_demo_output(output):
+    answers, _, rest = output.partition("A session remembers")
     session, _, knowledge = rest.partition("documents:")
     return (
         all(question in answers for question, _ in QUESTIONS)
@@ -19,15 +19,15 @@ def is_demo_output(told):
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_it_asks_a_running_site(stack, time):
-    told = run_manage("demo", **stack.environment)
-    assert told.returncode == 0, told.stderr
-    assert is_demo_output(told.stdout)
+    result = run_manage("demo", **stack.environment)
+    assert result.returncode == 0, result.stderr
+    assert is_demo_output(result.stdout)
     assert stack.page("/health/ready").status == 200
 
 
 def test_it_starts_a_site_of_its_own_and_stops_it():
     with create_short_directory() as directory:
-        told = run_manage("demo", DATA_DIR=str(directory / "data"))
-        assert told.returncode == 0, told.stderr
-        assert is_demo_output(told.stdout)
+        result = run_manage("demo", DATA_DIR=str(directory / "data"))
+        assert result.returncode == 0, result.stderr
+        assert is_demo_output(result.stdout)
         assert find_processes(directory) == []

@@ -31,7 +31,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def remote(port):
-    """A site whose embedder is a server that nobody has started yet, with a memory that waits for its vector."""
+    """A site whose embedder is a server that is not started yet, with a memory that waits for its vector."""
     base = f"http://127.0.0.1:{port}/v1"
     with running_stack(EMBEDDER="openai", EMBEDDING_MODEL="some-model", OPENAI_BASE_URL=base) as remote:
         assert remote.add(FERRY_SENTENCE)["embedded"] is False

@@ -70,4 +70,4 @@ def test_a_run_ends_as_if_its_worker_had_not_been_killed(shaken, measured):
     rows = shaken.rows(SELECT_CHUNKS_SQL.format("disturbed"))
     assert len(rows) >= FILE_COUNT
     assert rows == shaken.rows(SELECT_CHUNKS_SQL.format("undisturbed"))
-    shaken.rows("DELETE FROM ingestion_document RETURNING id")  # so that nobody waits for all these vectors
+    shaken.rows("DELETE FROM ingestion_document RETURNING id")  # so that no test waits for these vectors

@@ -1,4 +1,4 @@
-"""Two hundred agents at once, each on a connection that it keeps."""
+"""Two hundred agents at once, each on a persistent connection."""
 
 import threading
 import time

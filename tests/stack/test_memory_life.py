@@ -71,7 +71,7 @@ def test_a_deleted_memory_is_gone(stack):
     assert memory["id"] not in list_ids(stack.search("walrus parade", mode="vector"))
 
 
-def test_a_retried_request_is_told_the_same_answer(stack):
+def test_retried_request_gets_the_same_response(stack):
     body = {"content": "The retried request is stored once."}
     first = stack.call("POST", "/memories", body, Idempotency_Key="retry-1")
     second = stack.call("POST", "/memories", body, Idempotency_Key="retry-1")
@@ -82,13 +82,13 @@ def test_a_retried_request_is_told_the_same_answer(stack):
     assert other.headers["Content-Type"] == "application/problem+json"
 
 
-def test_every_part_says_how_it_is(stack):
+def test_health_lists_every_component(stack):
     wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
     assert stack.health() == dict.fromkeys([*HEALTH_CHECKS, "all"], "healthy")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_probes_need_no_key_and_tell_no_details(stack, path):
+def test_probes_need_no_key_and_show_no_details(stack, path):
     answer = stack.page(path)
     assert answer.status == 200
     assert set(answer.json()) == {"status"}

@@ -80,7 +80,7 @@ def load_orchestrator():
     return module
 
 
-def test_the_second_turn_sees_the_first_and_what_is_remembered(stack):
+def test_second_turn_sees_the_first_and_memories(stack):
     stack.add("The harbour of Brekstad opens at nine.")
     stack.search("harbour")  # the first search of all waits for the model
     with open_talk(stack.url, stack.key, "a talk/é") as talking:
@@ -109,13 +109,13 @@ def test_one_question_is_asked_on_the_command_line(stack):
         "once",
         "Who is there?",
     ]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=20)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "You ask 'Who is there?'" in told.stdout
+    result = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "You ask 'Who is there?'" in result.stdout
     assert list_saved_questions(stack, "once") == ["Who is there?"]
 
 
-def test_a_frozen_site_delays_nothing_and_what_was_said_arrives_once(shaken, measured):
+def test_frozen_site_delays_nothing_and_turns_arrive_once(shaken, measured):
     with open_talk(shaken.url, shaken.key, "frozen") as talking:
         talking.ask("one")
         wait_until(lambda: list_saved_questions(shaken, "frozen") == ["one"], 30, "the first turn is saved")
@@ -134,7 +134,7 @@ def test_a_frozen_site_delays_nothing_and_what_was_said_arrives_once(shaken, mea
     assert list_saved_questions(shaken, "frozen") == ["one", "two", "three", "four"]
 
 
-def test_a_turn_whose_answer_was_lost_is_kept_once(shaken):
+def test_turn_with_a_lost_response_is_stored_once(shaken):
     """Its request reaches the frozen server, which saves it when it wakes; the client asks again all the same."""
     example = load_orchestrator()
     memory = example.Memory(shaken.url, shaken.key, "lost answer")
@@ -148,7 +148,7 @@ def test_a_turn_whose_answer_was_lost_is_kept_once(shaken):
     assert list_saved_questions(shaken, "lost answer") == ["one", "two"]
 
 
-def test_a_site_that_is_killed_is_answered_without(shaken):
+def test_killed_site_does_not_prevent_answers(shaken):
     with open_talk(shaken.url, shaken.key, "killed") as talking:
         killed = shaken.kill("web")
         answer, seconds = talking.ask("one")
@@ -163,7 +163,7 @@ def test_a_site_that_is_killed_is_answered_without(shaken):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://nowhere.invalid", "http://[", ""])
-def test_an_address_where_nobody_is_costs_only_the_memory(url):
+def test_unreachable_address_costs_only_the_memory(url):
     with open_talk(url.format(port=find_free_port()), "mem_x_y", "s") as talking:
         answer, seconds = talking.ask("one")
         assert "You ask 'one'. Before: nothing. I remember: nothing." in answer
@@ -172,14 +172,14 @@ def test_an_address_where_nobody_is_costs_only_the_memory(url):
 
 
 @pytest.mark.parametrize("key", ["mem_wrong_key", "", "é", "a\nb"])
-def test_a_key_that_opens_nothing_costs_only_the_memory(stack, key):
+def test_invalid_key_costs_only_the_memory(stack, key):
     with open_talk(stack.url, key, "s") as talking:
         answer, _ = talking.ask("one")
         assert "You ask 'one'. Before: nothing. I remember: nothing." in answer
         assert "(1 turns could not be saved)" in talking.end()
 
 
-def test_a_turn_the_site_refuses_for_good_does_not_hold_back_the_next(stack):
+def test_permanently_refused_turn_does_not_block_the_next(stack):
     memory = load_orchestrator().Memory(stack.url, stack.key, "refused")
     memory.save("\u2800", "blank to every reader")
     memory.save("two", "2")

@@ -1,4 +1,4 @@
-"""Another embedding model takes over while everybody goes on searching, and a killed worker delays it at most."""
+"""Another embedding model takes over during searches; a killed worker only delays it."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_changed_configuration_changes_nothing_by_itself(changed):
     assert changed.search("drinks kept underground", mode="vector")["results"][0]["similarity"] < 0.3
 
 
-def test_the_worker_makes_it_and_searches_are_answered_all_the_while(changed, measured):
+def test_searches_are_answered_during_reembedding(changed, measured):
     assert "A worker embeds 1 namespaces anew" in run_manage("reembed", "--background", **changed.environment).stdout
     wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 30, "the worker is in the middle of it")
     assert finds_by_vector(changed, 11)
@@ -75,6 +75,6 @@ def test_the_worker_makes_it_and_searches_are_answered_all_the_while(changed, me
     assert changed.search("drinks kept underground")["results"][0]["memory"]["content"].startswith("The cellar")
 
 
-def test_a_second_time_there_is_nothing_to_do(changed):
-    told = run_manage("reembed", **changed.environment)
-    assert (told.returncode, told.stdout) == (0, "Every vector is of the configured model. Nothing to do.\n")
+def test_second_reembedding_has_nothing_to_do(changed):
+    result = run_manage("reembed", **changed.environment)
+    assert (result.returncode, result.stdout) == (0, "Every vector is of the configured model. Nothing to do.\n")

@@ -1,4 +1,4 @@
-"""What was acknowledged to a session survives the death of the database and of the web server, and is there once."""
+"""Acknowledged interactions survive killed databases and web servers, and are stored once."""
 
 import itertools
 import threading
@@ -75,12 +75,12 @@ def storm(shaken, measured):
     return storm
 
 
-def test_there_was_something_to_survive(storm):
+def test_outages_interrupted_requests(storm):
     assert storm.total > 100
     assert storm.failures > 0
 
 
-def test_each_acknowledged_interaction_is_there_once_and_in_order(storm):
+def test_acknowledged_interactions_are_stored_once_and_in_order(storm):
     for session, queries in storm.acknowledged.items():
         found = storm.stack.call("GET", f"/sessions/{session}/context?limit=100").json()["interactions"]
         assert [each["query"] for each in reversed(found)] == queries

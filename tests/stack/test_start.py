@@ -1,4 +1,4 @@
-"""Starting and stopping the whole site, and what is said when it cannot start."""
+"""Start and stop of the whole site, and messages when it cannot start."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ FIRST_START_SECONDS, LATER_START_SECONDS, STOP_SECONDS = 30, 20, 10
 COMPOSE_FILE = Path(MANAGE).with_name("docker-compose.yml")
 
 
-def test_the_first_run_tells_key_and_password_once(abandoned):
+def test_first_run_shows_credentials_once(abandoned):
     first, second = abandoned.runs
     assert len(re.findall(r"API key +mem_\S+", first.said)) == 1
     assert len(re.findall(r"Admin password +\S+", first.said)) == 1
@@ -21,7 +21,7 @@ def test_the_first_run_tells_key_and_password_once(abandoned):
     assert "mem_" not in first.errors + second.errors
 
 
-def test_it_is_ready_soon(abandoned, measured):
+def test_site_starts_within_the_time_limit(abandoned, measured):
     first, second = abandoned.runs
     measured("first start", first.started)
     measured("later start", second.started)
@@ -37,26 +37,26 @@ def test_both_signals_stop_everything(abandoned, measured):
         assert run.stopped < STOP_SECONDS
 
 
-def test_a_memory_is_there_after_a_restart(abandoned):
+def test_memory_survives_a_restart(abandoned):
     assert abandoned.memory_after_restart == abandoned.memory
 
 
 def test_a_second_serve_names_the_first(stack):
-    told = run_manage("serve", "--port", str(find_free_port()), **stack.environment)
-    assert told.returncode == 2
-    assert f"already served by process {stack.process.pid} at {stack.url}" in told.stderr
-    assert len(told.stderr.strip().splitlines()) == 1
+    result = run_manage("serve", "--port", str(find_free_port()), **stack.environment)
+    assert result.returncode == 2
+    assert f"already served by process {stack.process.pid} at {stack.url}" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
     assert stack.page("/health/ready").status == 200
 
 
-def test_a_busy_port_is_a_sentence():
+def test_busy_port_is_one_sentence():
     with create_short_directory() as directory, socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        told = run_manage("serve", "--port", str(port), DATA_DIR=str(directory / "data"))
-        assert told.returncode == 2
-        assert f"port {port}" in told.stderr
-        assert "--port" in told.stderr
-        assert "Traceback" not in told.stderr
+        result = run_manage("serve", "--port", str(port), DATA_DIR=str(directory / "data"))
+        assert result.returncode == 2
+        assert f"port {port}" in result.stderr
+        assert "--port" in result.stderr
+        assert "Traceback" not in result.stderr
         assert find_processes(directory) == []
 
 
@@ -69,10 +69,10 @@ def test_wrong_settings_are_all_named_at_once():
         "DATABASE_URL": "mysql://somewhere/else",
         "SECRET_KEY": "short",
     }
-    told = run_manage("serve", **wrong)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    assert set(re.findall(r"^  ([A-Z_]+):", told.stderr, re.MULTILINE)) == set(wrong)
+    result = run_manage("serve", **wrong)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert set(re.findall(r"^  ([A-Z_]+):", result.stderr, re.MULTILINE)) == set(wrong)
 
 
 def read_production_settings():
@@ -88,6 +88,6 @@ def test_production_settings_pass_every_check():
     settings = read_production_settings()
     assert {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "EMBEDDER"} <= settings.keys()
     assert not [value for value in settings.values() if "$" in value]
-    told = run_manage("check", "--deploy", "--fail-level", "WARNING", **settings)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "no issues (0 silenced)" in told.stdout
+    result = run_manage("check", "--deploy", "--fail-level", "WARNING", **settings)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no issues (0 silenced)" in result.stdout

@@ -1,4 +1,4 @@
-"""A worker that dies in the middle of its work loses nothing."""
+"""A worker that is killed during its work loses nothing."""
 
 from tests.stack.stack import wait_until
 
@@ -24,7 +24,7 @@ def freeze_worker_midway(stack):
     return False
 
 
-def test_every_memory_is_embedded_in_the_end_exactly_once(shaken, measured):
+def test_every_memory_is_embedded_exactly_once(shaken, measured):
     wait_until(lambda: shaken.backlog == 0, 60, "the worker is free")
     memories = [
         {"content": f"Entry {number} of the inventory.{FILLER_TEXT}", "user_id": "clerk"}

@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from memories.admin.addresses import get_memory_url
 from memories.admin.search import parse_uuid_or_none
+from memories.console_urls import get_memory_url
 from memories.insights.admin.dashboard import dashboard_view
 from memories.insights.admin.filters import LIST_FILTERS
 from memories.insights.models import Insight, InsightQuerySet, InsightType

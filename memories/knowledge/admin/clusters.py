@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.addresses import get_memory_url
+from memories.console_urls import get_memory_url
 from memories.knowledge.models import Cluster, ClusterQuerySet, get_cluster_members, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterPatch
 from memories.types import MemoryType

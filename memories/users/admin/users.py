@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.admin.addresses import build_list_query
+from memories.console_urls import build_list_query
 from memories.graph.analysis import AnalysisResult
 from memories.graph.analysis_cache import get_analysis
 from memories.graph.models import END_FIELDS, Relationship, RelationshipQuerySet, UserStatistics, UserTotal

@@ -1,4 +1,4 @@
-"""What the pages of the admin console share: lists that stay fast on large tables, the side bar, readable JSON."""
+"""Base classes of the admin console: lists that stay fast on large tables, read-only pages, log entries."""
 
 from functools import cached_property
 from typing import Any
@@ -22,20 +22,20 @@ from unfold.views import ChangeList
 
 from memory_site.core.admin.formatting import format_datetime, format_number
 
-#: Rows are counted, and can be paged through, up to here: 0.7 ms, where counting a million takes 30 ms and more.
+#: Lists count and page through at most so many rows: 0.7 ms, against 30 ms and more to count a million.
 MAX_COUNTED_ROWS = 10_000
-#: The planner's own idea of how many rows a table has, kept by ANALYZE.
+#: The planner's estimate of a table's rows, updated by ANALYZE.
 ESTIMATE_ROWS_SQL = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 MAX_BIGINT = 2**63 - 1
-CONCURRENT_CHANGE = "Somebody else was faster: this could not be kept. Please look again."
+CONCURRENT_CHANGE = "This record was changed by someone else in the meantime, so nothing was saved. Please reload it."
 
 
 class CappedPaginator(Paginator):
-    """Pages of at most COUNTED_AT_MOST rows, so that neither counting nor skipping ever reads a large table."""
+    """Pages of at most MAX_COUNTED_ROWS rows, so that neither counting nor skipping ever reads a large table."""
 
     template_name = "admin/capped_pagination.html"
-    #: Whether the rows are the whole table, whose size the database can estimate.
-    whole = False
+    #: Whether the list has no filter: then the database can estimate its size.
+    is_unfiltered = False
 
     @cached_property
     def capped_count(self) -> int:
@@ -47,10 +47,14 @@ class CappedPaginator(Paginator):
 
     @property
     def display_count(self) -> str:
-        """How many rows there are: exactly, by estimate, or only that there are more than were counted."""
+        """The number of rows: exact, estimated, or "more than MAX_COUNTED_ROWS"."""
         if self.capped_count <= MAX_COUNTED_ROWS:
             return format_number(self.capped_count)
-        return f"about {format_number(self._estimate_rows())}" if self.whole else f"{format_number(MAX_COUNTED_ROWS)}+"
+        return (
+            f"about {format_number(self._estimate_rows())}"
+            if self.is_unfiltered
+            else f"{format_number(MAX_COUNTED_ROWS)}+"
+        )
 
     def _estimate_rows(self) -> int:
         with connections[self.object_list.db].cursor() as cursor:
@@ -61,13 +65,13 @@ class CappedPaginator(Paginator):
 
 class CappedChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """The page's head would tell a number of results, and a capped one is not theirs: its foot tells it right."""
+        """Hide the capped number of results from the page's head; the paginator shows the right one."""
         super().get_results(request)
         self.full_result_count = self.result_count
 
 
 class AnonymousLogObject:
-    """A row that goes by its id alone."""
+    """A log entry's row that shows only its id."""
 
     def __init__(self, obj: Any) -> None:
         self.pk, self._meta = obj.pk, obj._meta
@@ -78,16 +82,16 @@ class AnonymousLogObject:
 
 class IntegerKeyChoiceField(ModelChoiceField):
     def prepare_value(self, value: Any) -> Any:
-        """What can be shown: its widget asks the database for the name, which refuses what is no number of a row."""
+        """Return None for what is no integer key: the widget would query the database with it, which fails."""
         value = super().prepare_value(value)
         text = "" if value is None else str(value)
         return value if text.isascii() and text.isdigit() and int(text[:20]) <= MAX_BIGINT else None
 
 
 class BaseAdmin(ModelAdmin):
-    """A model of any size: nothing on its pages reads the whole table."""
+    """Pages of a model with any number of rows: nothing reads the whole table."""
 
-    #: Whether a row's text is what somebody said or is.
+    #: Whether a row's text is personal content, so that log entries show its id instead.
     hide_content_in_log = False
     list_per_page = 50
     list_filter_submit = True
@@ -106,7 +110,7 @@ class BaseAdmin(ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (IntegrityError, ObjectDoesNotExist):  # between the form's check and the writing
+        except (IntegrityError, ObjectDoesNotExist):  # changed between the form's validation and its saving
             messages.error(request, CONCURRENT_CHANGE)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -123,17 +127,17 @@ class BaseAdmin(ModelAdmin):
         return super().log_deletions(request, [self.log_object(obj) for obj in queryset])
 
     def log_object(self, obj: Any) -> Any:
-        """What the console's log calls a row. It outlives the row, so what people said does not belong there."""
+        """Return the object that the admin log names. The log outlives the row, so it may not hold personal content."""
         return AnonymousLogObject(obj) if self.hide_content_in_log else obj
 
     def get_paginator(self, request: HttpRequest, queryset: QuerySet, *args: Any, **kwargs: Any) -> Paginator:
         paginator = super().get_paginator(request, queryset, *args, **kwargs)
-        paginator.whole = queryset.query.where == self.get_queryset(request).query.where
+        paginator.is_unfiltered = queryset.query.where == self.get_queryset(request).query.where
         return paginator
 
 
 class ReadOnlyAdmin(BaseAdmin):
-    """Rows that are made elsewhere, and only looked at here."""
+    """Pages of rows that the console only shows."""
 
     sortable_by = ()
     actions = None
@@ -149,7 +153,7 @@ class ReadOnlyAdmin(BaseAdmin):
 
 
 class NoLookupAdmin(BaseAdmin):
-    """What the lists of this app share: their own conditions, and no other that could read every row."""
+    """Lists that accept only their own filters: any other lookup could read every row."""
 
     hide_content_in_log = True
 
@@ -158,7 +162,7 @@ class NoLookupAdmin(BaseAdmin):
 
 
 class LinkAdmin(NoLookupAdmin):
-    """Rows that join two others, which stay when a row goes."""
+    """Pages of links between two rows; deleting a link keeps both."""
 
     sortable_by = ()
 
@@ -171,7 +175,7 @@ class LinkAdmin(NoLookupAdmin):
         shown = [str(link) for link in objs]
         return shown, {str(self.model._meta.verbose_name_plural): len(shown)}, set(), []
 
-    @display(description="made")
+    @display(description="created")
     def created(self, link: Any) -> SafeString | None:
         return format_datetime(link.created_at)
 

@@ -1,4 +1,4 @@
-"""Search conditions that several pages of the console share."""
+"""Filters that several pages of the console use."""
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -6,12 +6,12 @@ from unfold.contrib.filters.admin import TextFilter
 
 
 def build_like_pattern(text: str) -> str:
-    """A pattern for LIKE that finds the text wherever it stands."""
+    """Return a LIKE pattern that finds the text anywhere."""
     return "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
 
 
 class ExactFilter(TextFilter):
-    """One exact value: a part of it could be found only by reading every row."""
+    """Filter by one exact value; a search for parts would read every row."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         text = self.value() or ""

@@ -1,4 +1,4 @@
-"""Text, numbers, times and JSON as the console shows them."""
+"""Formats of text, numbers, times and JSON in the console."""
 
 import json
 from datetime import datetime
@@ -10,7 +10,7 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.data import JsonLexer
 
-#: Narrow and unbreakable, between groups of three digits.
+#: Narrow no-break space between groups of three digits.
 THIN_SPACE = "\u202f"
 PROGRESS_BAR_HTML = (
     '<span class="ingestion-progress"><span class="whitespace-nowrap">{}</span>'
@@ -22,12 +22,12 @@ JSON_STYLES = {"light": "default", "dark": "github-dark"}
 
 
 def format_number(number: int) -> str:
-    """12345 as people read it: 12 345."""
+    """Format 12345 as 12 345."""
     return f"{number:,}".replace(",", THIN_SPACE)
 
 
 def truncate(text: str, length: int) -> str:
-    """The beginning of a text on one line, at most `length` characters."""
+    """Return the beginning of a text on one line, at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
@@ -43,7 +43,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_datetime(value: datetime | None) -> SafeString | None:
-    """A moment to the minute, to the second under the pointer. In a narrow column its date and time stand apart."""
+    """Format to the minute, with seconds as the tooltip. In a narrow column date and time wrap."""
     if value is None:
         return None
     parts = format_html_join(
@@ -53,29 +53,28 @@ def format_datetime(value: datetime | None) -> SafeString | None:
 
 
 def render_two_lines(text: str, whole: str | None = None) -> SafeString:
-    """A text of which two lines are shown at most; all of it, or `whole`, under the pointer."""
+    """Render at most two lines of a text, with all of it, or `whole`, as the tooltip."""
     return format_html(TWO_LINES_HTML, text if whole is None else whole, text)
 
 
 def render_progress_bar(words: str, state: str, percent: int) -> SafeString:
-    """How far something is, in words above a bar: in_progress, completed and failed have colours of their own."""
+    """Render progress as words above a bar, coloured by state: in_progress, completed or failed."""
     return format_html(PROGRESS_BAR_HTML, words, state, percent)
 
 
 def render_json(value: Any) -> SafeString:
-    """The value indented and coloured, once for each theme; the style sheet shows the right one."""
+    """Render the value indented and highlighted, once per theme; the style sheet shows the right one."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    return mark_safe(
+    return mark_safe(  # noqa: S308  (highlight_json escapes the text)
         "".join(f'<div class="json-{theme}">{highlight_json(text, JSON_STYLES[theme])}</div>' for theme in JSON_STYLES)
     )
 
 
 def highlight_json(text: str, style: str) -> str:
-    """HTML with the text escaped."""
+    """Return HTML with the text escaped."""
     return highlight(text, JsonLexer(), HtmlFormatter(style=style, noclasses=True, nobackground=True))
 
 
-#: Of a name in a list.
 MAX_NAME_LENGTH = 160
 
 
@@ -84,5 +83,5 @@ def replace_underscores(kind: str) -> str:
 
 
 def render_name_cell(text: str) -> SafeString:
-    """Two lines of it at most; all of it under the pointer."""
+    """Render at most two lines of a name, with its first 1,000 characters as the tooltip."""
     return render_two_lines(truncate(text, MAX_NAME_LENGTH), text[:1000])

@@ -1,4 +1,4 @@
-"""Pages of the console whose forms accept what the API accepts: the same schemas check them."""
+"""Forms of the console that validate with the schemas of the API."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,17 +19,17 @@ from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.filters import ExactFilter
 from memory_site.core.admin.formatting import format_number, replace_underscores
 
-#: How far a search looks where no index holds parts of names.
+#: Searches without an index look at so many of the newest rows.
 MAX_SEARCHED_ROWS = 10_000
 DUPLICATE_HTML = '{} <a href="{}" class="underline">Open it</a>'
 
 
 class SchemaForm(forms.ModelForm):
-    """A new row must be what `whole` takes; of one that is there, what was changed must be what `part` takes."""
+    """A form whose new rows must be valid by `whole`, and changes of existing rows by `part`."""
 
     whole: type[Schema]
     part: type[Schema]
-    #: What no two rows have in common, and what is said when they would.
+    #: The columns of a unique constraint, and the message for a violation.
     identity: tuple[str, ...] = ()
     taken = ""
 
@@ -61,11 +61,11 @@ class SchemaForm(forms.ModelForm):
             self.add_error(name, f"{text[:1].upper()}{text[1:]}.")
 
     def implied(self) -> dict[str, Any]:
-        """Columns that follow from those of the form."""
+        """Return the columns that are derived from those of the form."""
         return {}
 
     def validate_unique(self) -> None:
-        """Told before the promise is broken, with the row that stands in the way."""
+        """Check the unique constraint before saving, and link to the conflicting row."""
         if self.errors or set(self.identity).isdisjoint(self.changed_data):
             return
         same = {name: getattr(self.instance, name) for name in self.identity}
@@ -75,12 +75,12 @@ class SchemaForm(forms.ModelForm):
             self.add_error(None, format_html(DUPLICATE_HTML, self.taken, address))
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Everything: the schemas, and the check above, say it better than the model does."""
+        """Exclude every field from the model's validation: the schemas and the check above do it."""
         return {field.name for field in self._meta.model._meta.fields}
 
 
 class SchemaAdmin(LinkAdmin):
-    """Rows that are written as the API writes them: of one that is there, only what was changed."""
+    """Pages that save like the API: of an existing row only the changed columns."""
 
     autocomplete_fields = ("namespace",)
     list_select_related = ("namespace",)
@@ -100,7 +100,7 @@ class SchemaAdmin(LinkAdmin):
         return super().changelist_view(request, {"searched": format_number(MAX_SEARCHED_ROWS)} | (extra_context or {}))
 
     def save_model(self, request: HttpRequest, obj: Any, form: SchemaForm, change: bool) -> None:
-        """Raises ObjectDoesNotExist when it is gone."""
+        """Insert, or update the changed columns. Raises ObjectDoesNotExist if the row was deleted."""
         if not change:
             for name, value in form.implied().items():
                 setattr(obj, name, value)
@@ -112,7 +112,7 @@ class SchemaAdmin(LinkAdmin):
 
 
 class ChoiceFilter(DropdownFilter):
-    """One of `known`, the values of a column and their names. Any other value narrows nothing."""
+    """Filter by one of `known`, pairs of value and name; any other value is ignored."""
 
     known: list[tuple[str, str]]
 
@@ -129,7 +129,7 @@ def make_choice_filter(column: str, kinds: Iterable[str], title: str = "type") -
 
 
 class ArrayContainsFilter(ExactFilter):
-    """One exact value among those that a column of many holds."""
+    """Filter by one exact value in an array column."""
 
     column: str
 
@@ -141,5 +141,5 @@ class ArrayContainsFilter(ExactFilter):
 
 
 def filter_newest(rows: QuerySet, condition: Q) -> QuerySet:
-    """Those among the newest of these rows for which it holds."""
+    """Filter the newest MAX_SEARCHED_ROWS of these rows by the condition."""
     return rows.filter(condition, pk__in=rows.order_by("-created_at", "-id").values("pk")[:MAX_SEARCHED_ROWS])

@@ -1,4 +1,4 @@
-"""Form fields of the console that several pages share."""
+"""Form fields that several pages of the console use."""
 
 import json
 import re
@@ -15,14 +15,14 @@ LINE_ENDING = re.compile(r"\r\n?")
 
 
 class IndentedJSONEncoder(json.JSONEncoder):
-    """JSON that people can read and edit."""
+    """JSON indented for reading and editing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"indent": 2})
 
 
 class VerbatimCharField(forms.CharField):
-    """Text kept exactly as it stands. A browser writes every line end in its own way; that changes nothing."""
+    """Text saved verbatim, except that browsers' line endings become newlines."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strip=False, empty_value=None, **options)
@@ -35,7 +35,7 @@ class VerbatimCharField(forms.CharField):
 
 
 class TagsField(forms.CharField):
-    """Tags with commas between them."""
+    """Tags separated by commas."""
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, list) else value
@@ -44,12 +44,12 @@ class TagsField(forms.CharField):
         return [tag for part in (value or "").split(",") if (tag := part.strip())]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Seen as text: a tag that holds a comma must not be cut in two because something else was edited."""
+        """Compare as text, so that a tag with a comma is not split when another field is edited."""
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
 
 
 class JSONObjectField(forms.JSONField):
-    """An object. What no JSON reader could keep is an error of the form, whatever the parser makes of it."""
+    """A JSON object. A value that cannot be represented exactly is an error of the form."""
 
     def __init__(self) -> None:
         super().__init__(required=False, encoder=IndentedJSONEncoder, widget=UnfoldAdminTextareaWidget(MONOSPACE_ATTRS))
@@ -63,7 +63,7 @@ class JSONObjectField(forms.JSONField):
     def bound_data(self, data: Any, initial: Any) -> Any:
         try:
             value = super().bound_data(data, initial)
-            json.dumps(value, ensure_ascii=False).encode()  # what holds a lone surrogate is shown as it was written
+            json.dumps(value, ensure_ascii=False).encode()  # fails for a lone surrogate, which is shown as it was sent
             return value
         except (ValueError, RecursionError):
             return InvalidJSONInput(data)
@@ -73,7 +73,7 @@ class JSONObjectField(forms.JSONField):
 
 
 class LinesField(TagsField):
-    """Texts with a line for each."""
+    """Texts, one per line."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
@@ -88,5 +88,5 @@ def make_text_field(rows: int = 3) -> VerbatimCharField:
 
 def make_tags_field(**options: Any) -> TagsField:
     return TagsField(
-        **{"required": False} | options, widget=UnfoldAdminTextInputWidget, help_text="With commas between them."
+        **{"required": False} | options, widget=UnfoldAdminTextInputWidget, help_text="Separated by commas."
     )

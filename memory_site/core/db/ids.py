@@ -1,4 +1,4 @@
-"""Identifiers made by the application, so that an insert never has to read its key back."""
+"""Identifiers made by the application, so that an insert need not read its key back."""
 
 import secrets
 import time
@@ -6,9 +6,9 @@ import uuid
 
 
 def uuid7() -> uuid.UUID:
-    """A version 7 UUID (RFC 9562, method 3): milliseconds, then their fraction in 12 bits, then 62 random bits.
+    """Return a version 7 UUID (RFC 9562, method 3): milliseconds, their fraction in 12 bits, 62 random bits.
 
-    Sorts by creation time, so that new rows land side by side in the index.
+    It sorts by creation time, so that new rows are adjacent in the index.
     """
     milliseconds, fraction = divmod(time.time_ns(), 1_000_000)
     high = (milliseconds & (1 << 48) - 1) << 16 | 0x7000 | fraction * 4096 // 1_000_000

@@ -1,4 +1,4 @@
-"""Foreign keys that PostgreSQL follows by itself, for migrations: deleting is one statement, however it is done."""
+"""Foreign keys whose ON DELETE PostgreSQL executes: a deletion is one statement, from whatever client."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""Long work whose row tells everybody how far it is, and that somebody is still at it."""
+"""Progress of long work, stored in its row with a heartbeat."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 def update_progress(run: Model, **values: Any) -> None:
-    """In the row as well, where everybody sees how far it is."""
+    """Set the values on the object and in its row, and note the time as the last sign of work."""
     for name, value in values.items():
         setattr(run, name, value)
-    type(run).objects.filter(pk=run.pk).update(**values, last_heartbeat_at=Now())
+    type(run)._base_manager.filter(pk=run.pk).update(**values, last_heartbeat_at=Now())

@@ -1,4 +1,4 @@
-"""Trying again after a deadlock: of two statements that wait for each other PostgreSQL ends one; the other goes on."""
+"""Retries after a deadlock: PostgreSQL cancels one of two transactions that wait for each other."""
 
 import time
 from collections.abc import Callable
@@ -12,17 +12,17 @@ MAX_ATTEMPTS, RETRY_DELAY_SECONDS = 4, 0.02
 
 
 def retry_on_deadlock(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Around work that may be done again as a whole. Inside a transaction it is not: what came before is lost too."""
+    """Decorate work that may be repeated as a whole. Inside a transaction, which is lost, it is not repeated."""
 
     @wraps(work)
-    def tried(*args: Any, **kwargs: Any) -> Any:
-        for turn in range(1, MAX_ATTEMPTS):
+    def run(*args: Any, **kwargs: Any) -> Any:
+        for attempt in range(1, MAX_ATTEMPTS):
             try:
                 return work(*args, **kwargs)
             except OperationalError as error:
                 if not isinstance(error.__cause__, DeadlockDetected) or connection.in_atomic_block:
                     raise
-            time.sleep(RETRY_DELAY_SECONDS * 2**turn)
+            time.sleep(RETRY_DELAY_SECONDS * 2**attempt)
         return work(*args, **kwargs)
 
-    return tried
+    return run

@@ -1,4 +1,4 @@
-"""Shapes every part of the wire shares: what text, labels, moments and JSON objects may look like."""
+"""Field types of all schemas: text, labels, timestamps and JSON objects."""
 
 import math
 import unicodedata
@@ -13,7 +13,7 @@ MAX_SAFE_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 8259, 
 MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_KEYS = 64 * 1024, 8, 256
 MAX_CONTENT_LENGTH = 100_000
 MIN_DATETIME, MAX_DATETIME = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-# Letters and symbols by category that show nothing on a screen all the same.
+# Letters and symbols by Unicode category that are nevertheless invisible.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 #: Default of a patch's field that may be omitted but may not be null. `Any`, since None is no value of the type.
@@ -21,13 +21,13 @@ OMITTED: Any = None
 
 
 class InputSchema(Schema):
-    """What a caller sends: nothing unknown, nothing converted behind his back."""
+    """A request body: unknown fields are refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def check_storable(text: str) -> str:
-    """The text, or ValueError when PostgreSQL cannot keep it."""
+    """Return the text. Raises ValueError if PostgreSQL cannot store it."""
     if "\0" in text:
         raise ValueError("may not contain NUL characters")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -40,14 +40,14 @@ def is_visible(text: str) -> bool:
 
 
 def check_visible(text: str) -> str:
-    """The text, or ValueError when a reader would see nothing of it."""
+    """Return the text. Raises ValueError if it has no visible character."""
     if not is_visible(text):
         raise ValueError("may not be blank")
     return text
 
 
 def iterate_json(value: Any) -> Iterator[tuple[Any, int]]:
-    """Every value inside, with its level. Iterative, so that depth cannot exhaust the stack."""
+    """Yield every value inside with its level. Iterative, so that depth cannot exhaust the stack."""
     waiting = [(value, 1)]
     while waiting:
         item, level = waiting.pop()
@@ -57,7 +57,7 @@ def iterate_json(value: Any) -> Iterator[tuple[Any, int]]:
 
 
 def check_json_object(value: Any) -> Any:
-    """The JSON object, or ValueError when it is too large, too deep or cannot be kept exactly."""
+    """Return the JSON object. Raises ValueError if it is too large, too deep or cannot be stored exactly."""
     if not isinstance(value, dict):
         raise ValueError("must be an object")
     keys = size = 0
@@ -75,7 +75,7 @@ def check_json_object(value: Any) -> Any:
 
 
 def measure_json_bytes(item: Any) -> int:
-    """Bytes the value takes as JSON, children not counted. ValueError for what cannot be kept."""
+    """Count the bytes of the value as JSON, without children. Raises ValueError if it cannot be stored exactly."""
     match item:
         case str():
             return len(check_storable(item).encode()) + 2
@@ -94,7 +94,7 @@ def measure_json_bytes(item: Any) -> int:
 
 
 def parse_datetime(value: Any) -> Any:
-    """Times arrive as ISO 8601 text only: a number would be taken for seconds of an epoch nobody named."""
+    """Parse ISO 8601 text. Numbers are refused: the epoch and unit they count in are unknown."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or len(value) < 11:
@@ -106,7 +106,7 @@ def parse_datetime(value: Any) -> Any:
 
 
 def check_datetime_range(value: datetime) -> datetime:
-    """The moment, or ValueError when it lies outside 2000–2200: one such row would break every later list."""
+    """Return the time in UTC. Raises ValueError outside 2000–2200: one such row would break every later list."""
     try:
         moment = value.astimezone(UTC)
     except OverflowError as error:

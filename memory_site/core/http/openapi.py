@@ -1,4 +1,4 @@
-"""The API's description, completed with what holds for every operation."""
+"""The OpenAPI document, completed with what applies to every operation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ IDEMPOTENCY_PARAMETER = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "A retry with the same key and body is told the same answer, for 24 hours.",
+    "description": "A retry with the same key and body gets the same response, for 24 hours.",
 }
 
 
 class DescribedAPI(NinjaAPI):
-    """A NinjaAPI whose description knows that errors are problem documents and that every POST is idempotent.
+    """A NinjaAPI that documents problem responses and the Idempotency-Key of every POST.
 
-    `id_prefixes` names, by module, what its operation ids begin with: generated clients call their methods by them, so
-    they do not follow a module that moves.
+    `id_prefixes` maps a module to the prefix of its operation ids. Generated clients name their methods by these ids,
+    so they stay when a module moves.
     """
 
     def __init__(self, *, id_prefixes: Mapping[str, str], **options: Any) -> None:
@@ -31,7 +31,7 @@ class DescribedAPI(NinjaAPI):
         function = operation.view_func
         return f"{self.id_prefixes[function.__module__]}_{function.__name__}"
 
-    def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:
+    def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # any of its arguments
         schema = super().get_openapi_schema(**kwargs)
         for methods in schema["paths"].values():
             for method, operation in methods.items():

@@ -59,7 +59,7 @@ def paginate(
 ) -> dict[str, Any]:
     """Return one page of `rows` (values of `columns`, `moment` and id among them), newest first unless `oldest_first`.
 
-    Raises Problem 422 for a bad cursor.
+    Raises Problem 422 for an invalid cursor.
     """
     keyset = Keyset((moment, "id"), parse_moment_and_id, descending=not oldest_first)
     return paginate_by(keyset, rows.values(*columns), limit, cursor, shape)

@@ -1,4 +1,4 @@
-"""What is checked of every API request before its operation runs."""
+"""Checks of every API request before its operation runs."""
 
 import json
 import re
@@ -18,23 +18,23 @@ BODY_TOO_LARGE = f"The body may take at most {settings.DATA_UPLOAD_MAX_MEMORY_SI
 
 
 class StrictParser(Parser):
-    """JSON as RFC 8259 has it: no NaN, no Infinity, no key twice, UTF-8 only."""
+    """JSON by RFC 8259: no NaN, no Infinity, no duplicate keys, UTF-8 only."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
             return read_json(request.body.decode())
         except RecursionError:
             raise Problem(400, "The body is nested too deeply.") from None
-        except ValueError as error:  # bad UTF-8, bad JSON, a number too long to read, or one of our own refusals
+        except ValueError as error:  # bad UTF-8, bad JSON, a number too long to read, or raised below
             raise Problem(400, f"The body is not JSON we can read: {error}") from None
 
     def parse_querydict(self, data: MultiValueDict, list_fields: list[str], request: HttpRequest) -> dict[str, Any]:
-        """A parameter given twice is a list; where one value is wanted, that is an error and not a choice of ours."""
+        """Make a list of a repeated parameter, which is an error where one value is expected."""
         return {name: values if len(values) > 1 else values[0] for name, values in data.lists()}
 
 
 def read_json(text: str) -> Any:
-    """The value. Raises ValueError, or RecursionError for what is nested too deeply."""
+    """Parse JSON. Raises ValueError, or RecursionError if it is nested too deeply."""
     return json.loads(text, object_pairs_hook=reject_duplicate_keys, parse_constant=reject_constant)
 
 
@@ -50,8 +50,11 @@ def reject_constant(name: str) -> None:
 
 
 def validate_request(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Around an operation's run: refuses unknown query parameters and bodies of the wrong type or size."""
-    models = run.__self__.models
+    """Decorate an operation's run: refuse unknown query parameters and bodies of the wrong type or size.
+
+    django-ninja passes the operation's bound method; the parameter models of the operation are its `models`.
+    """
+    models = run.__self__.models  # type: ignore[attr-defined]  # run is a bound method
     known = {name for model in models if issubclass(model, QueryModel) for name in model.__ninja_flatten_map__}
     bodies = [model for model in models if issubclass(model, BodyModel)]
     needs_body = any(field.is_required() for model in bodies for field in model.model_fields.values())

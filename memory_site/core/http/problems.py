@@ -1,4 +1,4 @@
-"""Every error a caller sees is an RFC 9457 problem document, made here."""
+"""Problem documents (RFC 9457): the one format of errors."""
 
 from http import HTTPStatus
 
@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 
 class Problem(Exception):
-    """Something is wrong with the request; raised anywhere below the API, answered as a problem document."""
+    """An error that becomes a problem document. Raised by HTTP code; the domain raises `memory_site.core.errors`."""
 
     def __init__(self, status: int, detail: str, *, errors: list[dict] | None = None, headers: dict | None = None):
         super().__init__(detail)
@@ -16,7 +16,7 @@ class Problem(Exception):
 
 
 def invalid_field(field: str, message: str) -> Problem:
-    """A 422 that blames one field."""
+    """Return a 422 that names one field."""
     return Problem(422, "The request is not valid.", errors=[{"field": field, "message": message}])
 
 

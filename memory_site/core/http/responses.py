@@ -1,4 +1,4 @@
-"""What operations answer with."""
+"""Responses of operations."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from pydantic_core import to_json
 
 from memory_site.core.http.problems import ProblemOut
 
-#: The problems every operation may answer with.
+#: The problems that every operation may return.
 PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422, 503), ProblemOut)
 
 
 def json_response(body: Any, status: int = 200) -> HttpResponse:
-    """JSON bytes, written once: the schema documents them, the tests check them against it."""
+    """Serialise without validation: tests check responses against the documented schema."""
     return HttpResponse(to_json(body), status=status, content_type="application/json")

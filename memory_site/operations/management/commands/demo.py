@@ -1,4 +1,4 @@
-"""`manage.py demo`: the main job once, end to end, over HTTP."""
+"""`manage.py demo`: the main functions once, end to end, over HTTP."""
 
 import socket
 import subprocess
@@ -32,8 +32,8 @@ class Command(MemoryCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", help="a running server of the same database (default: found, or started)")
 
-    def execute(self, *args: object, **options: object) -> object:
-        # The server must stand before the base class looks for its services.
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        # The server must run before the base class looks for its services.
         with ensure_server(options["url"]) as url:
             return super().execute(*args, **options | {"url": url})
 
@@ -60,7 +60,7 @@ class Command(MemoryCommand):
             raise CommandError(f"At least {MIN_ANSWERED} were expected.", returncode=EXIT_FAILED)
 
     def show_session(self, api: "ApiClient") -> None:
-        """The questions and what was found, as an agent would keep them for its next turn."""
+        """Store the questions and answers in a session, as an agent would for its next turn."""
         session = f"/sessions/demo-{uuid7()}"
         turns = [{"query": question, "answer": MEMORIES[answer]} for question, answer in QUESTIONS]
         api.call("POST", f"{session}/interactions", {"interactions": turns})
@@ -68,11 +68,11 @@ class Command(MemoryCommand):
         for turn in api.call("GET", f"{session}/context?limit={TOP_K}")["interactions"]:
             self.stdout.write(f"  {turn['timestamp'][11:19]}  {turn['query']}")
         if not api.call("DELETE", session)["cleared"]:
-            raise CommandError("The session was not there to be cleared.", returncode=EXIT_FAILED)
+            raise CommandError("The session did not exist.", returncode=EXIT_FAILED)
         self.stdout.write("")
 
     def show_repository(self, api: "ApiClient") -> None:
-        """Our own documents, read into memories; a question about them, answered with file and lines."""
+        """Ingest the project's documents and answer a question about them with file and lines."""
         where = {"repo_id": DEMO_FOLDER, "namespace": DEMO_NAMESPACE}
         call_command("ingest", str(settings.BASE_DIR / DEMO_FOLDER), **where, stdout=self.stdout)
         self.wait(api)
@@ -85,7 +85,7 @@ class Command(MemoryCommand):
             self.stdout.write(f"  {hit['file_path']}:{hit['start_line']}-{hit['end_line']}  {beginning}…")
         self.stdout.write("")
         if file not in [hit["file_path"] for hit in hits]:
-            raise CommandError(f"The answer stands in {file}, which was not found.", returncode=EXIT_FAILED)
+            raise CommandError(f"The answer is in {file}, which was not found.", returncode=EXIT_FAILED)
 
     def wait(self, api: "ApiClient") -> None:
         until = time.monotonic() + EMBED_TIMEOUT_SECONDS
@@ -106,8 +106,6 @@ class Command(MemoryCommand):
 
 
 class ApiClient:
-    """The HTTP API, as any client sees it."""
-
     def __init__(self, url: str, token: str) -> None:
         self.base = f"{url}/api/v1"
         self.http = urllib3.PoolManager(timeout=30, headers={"Authorization": f"Bearer {token}"})
@@ -121,7 +119,7 @@ class ApiClient:
 
 @contextmanager
 def ensure_server(url: str | None) -> Iterator[str]:
-    """The address of a server: the one named, the one that runs on our data directory, or one of our own."""
+    """Provide a server's address: the given one, a running site's, or that of a server started here."""
     url = url or find_running_site()
     if url:
         yield url.rstrip("/")
@@ -129,7 +127,9 @@ def ensure_server(url: str | None) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve = [sys.executable, "manage.py", "serve", "--port", str(port), "--no-first-key"]
-    server = subprocess.Popen(serve, cwd=settings.BASE_DIR, stdout=sys.stderr)
+    server = subprocess.Popen(  # noqa: S603  (this project's command)
+        serve, cwd=settings.BASE_DIR, stdout=sys.stderr
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_live(server, url)

@@ -1,7 +1,8 @@
-"""`manage.py doctor`: what is wrong, and the one command that mends it."""
+"""`manage.py doctor`: what is wrong, and the command that fixes it."""
 
 import sys
 from argparse import ArgumentParser
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -12,25 +13,24 @@ from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
 class Command(MemoryCommand):
-    help = "Say what is wrong and how to mend it. Exit code 0 when nothing is, 3 otherwise."
-    requires_system_checks = []
+    help = "Show what is wrong and how to fix it. Exit code 0 if nothing is, 3 otherwise."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
 
-    def execute(self, *args: object, **options: object) -> object:
-        # Whatever keeps the services from starting is a finding here, not a failure.
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        # An error at the start of the services is a finding here, not a failure.
         return BaseCommand.execute(self, *args, **options)
 
     def handle(self, *, format: str, **options: object) -> None:
-        components = [check_python(), *self.parts()]
+        components = [check_python(), *self.check_services()]
         rows = [component.as_dict() for component in components]
         self.print_rows([{key: row[key] for key in ("name", "status", "message", "mend")} for row in rows], format)
-        ill = [component for component in components if component.status]
-        if ill:
-            raise CommandError(f"{len(ill)} of {len(components)} need attention.", returncode=EXIT_CHECK_FAILED)
+        failing = [component for component in components if component.status]
+        if failing:
+            raise CommandError(f"{len(failing)} of {len(components)} need attention.", returncode=EXIT_CHECK_FAILED)
 
-    def parts(self) -> list[Component]:
+    def check_services(self) -> list[Component]:
         try:
             with ensure_services_for_command():
                 return check_components()

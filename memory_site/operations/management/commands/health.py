@@ -1,4 +1,4 @@
-"""`manage.py health`: how every part is."""
+"""`manage.py health`: the status of every component."""
 
 from argparse import ArgumentParser
 
@@ -9,7 +9,7 @@ from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
 class Command(MemoryCommand):
-    help = "Show how every part is. Exit code 0 when all is well, 3 when something is not."
+    help = "Show the status of every component. Exit code 0 if all are healthy, 3 otherwise."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")

@@ -170,7 +170,7 @@ def wait_until_live(supervisor: Supervisor, address: Address) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
 
     def live() -> bool:
-        if supervisor.deaths() >= MAX_PROGRAM_DEATHS:
+        if supervisor.count_deaths() >= MAX_PROGRAM_DEATHS:
             raise CommandError("A program of the site does not stay up: its last lines are above.")
         if time.monotonic() > deadline:
             raise CommandError(f"The web server did not answer within {READY_TIMEOUT_SECONDS} seconds: see its log.")

@@ -1,4 +1,4 @@
-"""Addresses of the console's pages of memories."""
+"""Addresses of the console's pages of memories. Outside `memories.admin`, whose import registers all its pages."""
 
 from django.http import QueryDict
 from django.urls import reverse
