@@ -1,4 +1,7 @@
-"""System checks: what configuration alone can show to be wrong."""
+"""System checks of the embedding settings, without a connection to the embedder."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
@@ -7,6 +10,6 @@ from memories.embeddings import get_embedder
 
 
 @register()
-def check_embedder_configuration(app_configs: list[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
-    """The embedder's vectors must fit the column."""
-    return [Error(sentence, id="memories.E001") for sentence in get_embedder().check()]
+def check_embedder_configuration(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the embedder's vectors fit the column."""
+    return [Error(problem, id="memories.E001") for problem in get_embedder().check()]

@@ -1,4 +1,4 @@
-"""Addresses of the console's pages of memories. Outside `memories.admin`, whose import registers all its pages."""
+"""URLs of the admin pages of memories. Outside `memories.admin`, whose import registers all its pages."""
 
 from django.http import QueryDict
 from django.urls import reverse
@@ -12,7 +12,7 @@ def get_memory_url(memory: Memory) -> str:
 
 
 def build_list_query(**parameters: object) -> str:
-    """The query of the memories list narrowed to these values."""
+    """Return the query string that filters the memories list by these values; None is left out."""
     query = QueryDict(mutable=True)
     query.update(MultiValueDict({name: [str(value)] for name, value in parameters.items() if value is not None}))
     return f"?{query.urlencode()}"

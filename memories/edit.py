@@ -1,4 +1,4 @@
-"""Change memories, and follow with their insights what has changed."""
+"""Change memories, and update the insights that depend on them."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from memories.models import Memory, MemoryQuerySet
 
 @transaction.atomic(savepoint=False)
 def edit_memory(namespace_id: int, memories: MemoryQuerySet, **changes: Any) -> Memory | None:
-    """Change fields of the one memory that a query of the namespace finds; None when it finds none.
+    """Change fields of the one memory that `memories` selects. Return it, or None if there is none.
 
-    The insights' lock is taken before the row's, as by every writer.
+    Takes the lock of the namespace's insights before the row's, as every writer does: a fixed order prevents deadlocks.
     """
     lock_insights_for(namespace_id, changes.get("content"))
     memory = memories.select_for_update().first()
@@ -25,7 +25,7 @@ def edit_memory(namespace_id: int, memories: MemoryQuerySet, **changes: Any) -> 
 def save_changes(memory: Memory, **changes: Any) -> None:
     """Change fields of a memory that the caller's transaction has locked.
 
-    New content makes a new vector due; the old one serves until that is there.
+    A trigger queues new content for embedding. Until that is done, searches use the old vector.
     """
     for name, value in (changes | {"updated_at": timezone.now()}).items():
         setattr(memory, name, value)

@@ -1,4 +1,4 @@
-"""The queue of vectors still to be made: a narrow row for each memory whose content waits to be embedded."""
+"""The queue of memories to embed: a narrow row for each memory whose content waits."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,15 +9,15 @@ from django.db.models.functions import Now
 
 from memory_site.core.db.retry import retry_on_deadlock
 
-# After this many tries without an answer a row is claimed alone, so that it cannot take its neighbours down with it;
-# after the last one it is set aside. The count is committed before the work: a text that kills the process is counted.
+# A row with so many failed attempts is claimed alone, so that it cannot fail its neighbours; after the last one it is
+# quarantined. Attempts are committed before the work, so a text that kills the process is counted.
 MAX_BATCHED_ATTEMPTS = 2
 MAX_EMBEDDING_ATTEMPTS = 5
 QUARANTINE_PERIOD = timedelta(days=1)
 
 
 class DueQuerySet(models.QuerySet):
-    """Rows with the moment their work is due: `due_at` is queue, lease and back-off in one."""
+    """Rows of the queue. `due_at` is the order of the queue, the end of a lease and the back-off in one."""
 
     def alive(self) -> "DueQuerySet":
         return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()))
@@ -25,51 +25,45 @@ class DueQuerySet(models.QuerySet):
     def due(self) -> "DueQuerySet":
         return self.filter(due_at__lte=Now())
 
-    def waiting(self) -> "DueQuerySet":
-        """Everything whose vector is still to come, leased rows included, refused ones not."""
-        return self.filter(error="")
-
-    def quarantined(self) -> "DueQuerySet":
-        return self.exclude(error="")
-
     @retry_on_deadlock
     def claim(self, limit: int, characters: int, lease: timedelta) -> list:
-        """Take the oldest due rows: `limit` at most, one at least, and otherwise no more text than `characters`. One
-        that was tried too often for company is taken alone, when its turn comes.
+        """Claim the oldest due rows: at most `limit` rows and `characters` of text, but at least one row. A row that
+        reached MAX_BATCHED_ATTEMPTS is claimed alone.
 
-        A crashed worker's rows come due again when the lease ends.
+        The rows of a crashed worker are due again when the lease ends.
         """
         with transaction.atomic():
             due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")
             rows = take_within_budget(select_batchable(list(due[:limit])), characters)
-            claimed = self.model.objects.filter(pk__in=[row.pk for row in rows])
+            claimed = type(self)(self.model).filter(pk__in=[row.pk for row in rows])
             claimed.update(due_at=Now() + lease, attempts=F("attempts") + 1)
         return rows
 
     @retry_on_deadlock
     def release(self, *, after: timedelta = timedelta()) -> int:
-        """Undo a claim that came to nothing through no fault of the rows."""
+        """Undo a claim after an outage: the attempt does not count. Return how many rows were claimed."""
         return self.filter(attempts__gt=0).update(due_at=Now() + after, attempts=F("attempts") - 1)
 
     @retry_on_deadlock
     def postpone(self, pause: timedelta) -> int:
-        """Due again after a pause; the try counts."""
+        """Make rows due again after a pause; the attempt counts."""
         return self.update(due_at=Now() + pause)
 
     @retry_on_deadlock
     def quarantine(self, error: str) -> int:
-        """Push rows far forward, with the reason."""
+        """Postpone rows by QUARANTINE_PERIOD, with the reason."""
         return self.update(due_at=Now() + QUARANTINE_PERIOD, error=error[:1000], attempts=MAX_BATCHED_ATTEMPTS)
 
 
 def select_batchable(rows: Sequence) -> list:
+    """Return the first row alone if it may not be in a batch, else all rows that may."""
     if rows and rows[0].attempts >= MAX_BATCHED_ATTEMPTS:
         return [rows[0]]
     return [row for row in rows if row.attempts < MAX_BATCHED_ATTEMPTS]
 
 
 def take_within_budget(rows: Sequence, characters: int) -> list:
-    """The first rows that fit; one at least."""
+    """Return the first rows whose texts fit, but at least one."""
     for position, row in enumerate(rows):
         characters -= row.characters
         if characters < 0 and position:

@@ -1,11 +1,10 @@
-"""What is remembered: Memory, the truth, and Embedding, the vector derived from it."""
+"""Memories, their embeddings, the queue of embeddings to make, and runs that change the embedding model."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
@@ -16,10 +15,9 @@ from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from pgvector import HalfVector
 from pgvector.django import HalfVectorField, HnswIndex
-from pgvector.psycopg.halfvec import HalfVectorBinaryDumper, HalfVectorDumper
 
 from memories.embedding_queue import DueQuerySet
-from memories.embeddings.base import DIMENSIONS
+from memories.embeddings.base import DIMENSIONS, Vector
 from memories.search.filters import Filters
 from memories.types import Importance, MemoryType
 from memory_site.core.db.fields import duration_field
@@ -27,19 +25,14 @@ from memory_site.core.db.ids import uuid7
 from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import Namespace, namespace_key
 
-# Vectors travel in binary (the later registration): as text each would be five times as long, and a tenth of a
-# millisecond to write. Text is for Django's log of statements.
-psycopg.adapters.register_dumper(HalfVector, HalfVectorDumper)
-psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
-
 MEMORY_TYPE_CHOICES = [(kind.value, kind.value) for kind in MemoryType]
 #: The check of every table with a column `memory_type`. A new type needs a migration of each.
 MEMORY_TYPE_IS_KNOWN = Q(memory_type__in=list(MemoryType))
 LABEL_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT_PERIOD = timedelta(days=30)
-#: Tags of memories that age does not make forgettable.
+#: Memories with one of these tags are never outdated.
 PRESERVED_TAGS = ["preserve", "important"]
-#: What nobody has used for so long, nor so often before, is outdated.
+#: A memory is outdated after so long without a use, unless it was used so often before.
 UNUSED_PERIOD, MIN_USES_TO_KEEP = timedelta(days=90), 3
 NEWEST_FIRST = (F("created_at").desc(), F("id").desc())
 
@@ -50,11 +43,11 @@ def label_field(name: str) -> models.CharField:
 
 class MemoryQuerySet(models.QuerySet):
     def alive(self) -> "MemoryQuerySet":
-        """Not expired: what every read starts from."""
+        """Select memories that have not expired. Every read starts from this."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
     def in_namespace(self, namespace_id: int) -> "MemoryQuerySet":
-        """The living memories of one namespace. Every operation of a caller starts here."""
+        """Select the live memories of one namespace. Every API operation starts from this."""
         return self.filter(namespace_id=namespace_id).alive()
 
     def matching(self, filters: Filters | None) -> "MemoryQuerySet":
@@ -67,25 +60,27 @@ class MemoryQuerySet(models.QuerySet):
         return self.filter(created_at__gte=Now() - RECENT_PERIOD).newest_first()
 
     def stale(self, age: timedelta) -> "MemoryQuerySet":
-        """Not told for so long, except those that are marked to stay."""
-        return self.not_preserved().alias(told=Coalesce("last_updated", "created_at")).filter(told__lt=Now() - age)
+        """Select memories that were not stored again for `age`, except preserved ones."""
+        rows = self.alias(last_stored=Coalesce("last_updated", "created_at"))
+        return rows.not_preserved().filter(last_stored__lt=Now() - age)
 
     def outdated(self) -> "MemoryQuerySet":
-        """Of little importance, little used, and neither used nor told for long, except those that are marked to stay
-        and insights that were of use."""
-        idle = self.alias(used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
-        little = {"importance__lte": Importance.LOW, "access_count__lt": MIN_USES_TO_KEEP}
-        return idle.filter(used__lt=Now() - UNUSED_PERIOD, **little).not_preserved().exclude(insight__usage_count__gt=0)
+        """Select memories of low importance that were used rarely, and neither used nor stored again for UNUSED_PERIOD,
+        except preserved ones and insights with a use."""
+        rows = self.alias(last_used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
+        rows = rows.filter(importance__lte=Importance.LOW, access_count__lt=MIN_USES_TO_KEEP)
+        rows = rows.filter(last_used__lt=Now() - UNUSED_PERIOD)
+        return rows.not_preserved().exclude(insight__usage_count__gt=0)
 
     def not_preserved(self) -> "MemoryQuerySet":
-        """Not marked to stay."""
+        """Exclude memories with one of PRESERVED_TAGS, and important ones."""
         return self.exclude(Q(tags__overlap=PRESERVED_TAGS) | Q(metadata__contains={"important": True}))
 
     def important(self) -> "MemoryQuerySet":
         return self.filter(metadata__contains={"important": True}).newest_first()
 
     def summary(self) -> dict[str, Any]:
-        """Totals of these rows: all, by type, by user (the 100 largest), still to embed, refused, last change."""
+        """Return counts (all rows, by type, by user: the 100 largest, waiting, refused) and the last change."""
         totals = self.aggregate(total_memories=Count("pk"), last_update=Max("updated_at"))
         by_user = self.exclude(user_id=None).values_list("user_id").annotate(n=Count("pk")).order_by("-n", "user_id")
         return totals | {
@@ -99,7 +94,7 @@ class MemoryQuerySet(models.QuerySet):
         return self.filter(due=None)
 
     def waiting(self) -> "MemoryQuerySet":
-        """Those whose vector is still to come."""
+        """Select memories that wait to be embedded."""
         return self.filter(due__error="")
 
     def refused(self) -> "MemoryQuerySet":
@@ -110,7 +105,7 @@ class MemoryQuerySet(models.QuerySet):
 
 
 class Memory(models.Model):
-    """One remembered thing. Wide and mutable; its vector stands apart in Embedding."""
+    """A stored text with its labels. The row is wide and changes; its vector is in Embedding."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = models.ForeignKey(
@@ -127,7 +122,8 @@ class Memory(models.Model):
     workflow_id = label_field("workflow")
     repo_id = label_field("repository")
     session_id = label_field("session")
-    # What it is a chunk of. The table is of a later app; its migration has PostgreSQL follow the reference.
+    # The document of which it is a chunk. No ForeignKey, because the app `ingestion` depends on this one; its migration
+    # adds the constraint.
     document_id = models.UUIDField(null=True, editable=False)
     importance = models.SmallIntegerField(
         default=Importance.MEDIUM, choices=[(level.value, level.name) for level in Importance]
@@ -138,7 +134,7 @@ class Memory(models.Model):
     entity_id = label_field("entity id")
     entity_type = label_field("entity type")
     entity_name = label_field("entity name")
-    # Whose it is, with a word for nobody: what relationships between two memories of one user are held to.
+    # user_id, with "" for none: relationships reference (namespace, owner, id), so both ends are of one user.
     owner = models.GeneratedField(
         expression=Coalesce("user_id", Value("")), output_field=models.CharField(max_length=255), db_persist=True
     )
@@ -153,7 +149,7 @@ class Memory(models.Model):
     access_count = models.PositiveIntegerField(default=0, editable=False)
     last_accessed_at = models.DateTimeField(null=True, editable=False)
 
-    # PostgreSQL keeps these two in step with the row (functions in 0001_functions); no task, no signal.
+    # PostgreSQL computes these two from the row (functions in 0001_functions).
     content_hash = models.GeneratedField(
         expression=Func("content", function="memories_sha256"), output_field=models.BinaryField(), db_persist=True
     )
@@ -168,7 +164,7 @@ class Memory(models.Model):
     class Meta:
         verbose_name_plural = "memories"
         constraints = [
-            # An entity is told apart by its id, everything else by its content.
+            # An entity is identified by its id, any other memory by its content.
             models.UniqueConstraint(
                 fields=["namespace", "memory_type", "user_id", "content_hash", "document_id"],
                 condition=Q(entity_id=None),
@@ -186,7 +182,8 @@ class Memory(models.Model):
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
             models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="memory_type_is_known"),
             models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),
-            # Four times what one request may bring: storing the same content again unites, and may not do so for ever.
+            # Four times the limit of one request: storing the same content again merges tags, and they must not grow
+            # without bound.
             models.CheckConstraint(condition=Q(tags__len__lte=256), name="memory_tags_are_bounded"),
             *[
                 models.CheckConstraint(
@@ -196,7 +193,7 @@ class Memory(models.Model):
                 for field in ("metadata", "data")
             ],
             models.CheckConstraint(condition=Q(importance__range=(1, 5)), name="memory_importance_is_1_to_5"),
-            # NaN sorts above every number in PostgreSQL, so this refuses it too.
+            # Rejects NaN too, which PostgreSQL sorts above every number.
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="memory_confidence_is_0_to_1"),
             models.CheckConstraint(
                 condition=Q(entity_system=None, entity_id=None)
@@ -205,7 +202,7 @@ class Memory(models.Model):
             ),
         ]
         indexes = [
-            # For operators, who look at all namespaces at once.
+            # For the admin's list of all namespaces.
             models.Index(*NEWEST_FIRST, name="memory_newest_of_all"),
             models.Index(F("namespace"), *NEWEST_FIRST, name="memory_newest"),
             models.Index(F("namespace"), F("memory_type"), *NEWEST_FIRST, name="memory_by_type"),
@@ -227,7 +224,7 @@ class Memory(models.Model):
                 condition=Q(metadata__contains={"important": True}),
             ),
             models.Index(F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)),
-            # An entity's id as somebody wrote it, in whatever case.
+            # For entity ids in a query, whatever their case.
             models.Index(
                 F("namespace"),
                 F("user_id"),
@@ -236,7 +233,7 @@ class Memory(models.Model):
                 condition=Q(entity_id__isnull=False),
             ),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
-            # Without fastupdate: a search never pays for somebody else's pending list.
+            # Without fastupdate: no search has to scan a pending list of new entries.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
             GinIndex(F("tags"), name="memory_tags", fastupdate=False),
             GinIndex(name="memory_metadata", fields=["metadata"], opclasses=["jsonb_path_ops"], fastupdate=False),
@@ -247,10 +244,10 @@ class Memory(models.Model):
 
 
 class DueEmbedding(models.Model):
-    """A vector still to be made. Triggers add the row with every new content (memories/triggers.py); keeping the
-    vector removes it.
+    """A memory that waits to be embedded. Triggers insert the row for new content (memories/triggers.py); storing the
+    vector deletes it.
 
-    It stands apart because claiming and finishing would otherwise rewrite the wide row and its indexes twice.
+    A table of its own, because claiming and finishing would otherwise rewrite the wide row and its indexes twice.
     """
 
     memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
@@ -269,22 +266,22 @@ class DueEmbedding(models.Model):
         return f"due after {self.due_at:%Y-%m-%d %H:%M:%S}"
 
 
-# The memory is locked against edits, so that neither its labels nor its content can change under the vector, and the
-# namespace against a change of its model. A vector that no search of today or tomorrow would meet is not kept.
+# FOR SHARE locks the memory, so that its labels and content cannot change meanwhile, and the namespace against a change
+# of its model. Only vectors of the active model, or of one that an open re-embedding switches to, are stored.
 UPSERT_EMBEDDINGS_SQL = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
     SELECT memory.id, namespace_id, user_id, memory_type, repo_id, expires_at,
-           coalesce(namespace.embedding_model, %(model)s) = %(model)s AS serves
+           coalesce(namespace.embedding_model, %(model)s) = %(model)s AS is_active
     FROM memories_memory memory JOIN made ON memory.id = made.id AND memory.content_hash = made.content_hash
     JOIN sessions_app_namespace namespace ON namespace.id = memory.namespace_id
     WHERE coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
-        SELECT FROM memories_reembedding coming
-        WHERE coming.namespace_id = memory.namespace_id AND coming.model = %(model)s AND coming.finished_at IS NULL
+        SELECT FROM memories_reembedding run
+        WHERE run.namespace_id = memory.namespace_id AND run.model = %(model)s AND run.finished_at IS NULL
     )
     FOR SHARE OF memory, namespace
 ),
-done AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id AND fresh.serves)
+dequeued AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id AND fresh.is_active)
 INSERT INTO memories_embedding
     (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
 SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector
@@ -299,27 +296,27 @@ class EmbeddingQuerySet(models.QuerySet):
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
     def in_namespace(self, namespace_id: int) -> "EmbeddingQuerySet":
-        """The vectors of one namespace's living memories."""
+        """Select the vectors of one namespace's live memories."""
         return self.filter(namespace_id=namespace_id).alive()
 
     def matching(self, filters: Filters | None) -> "EmbeddingQuerySet":
-        """Only for filters that are narrow: those that name nothing but the labels repeated here."""
+        """Apply filters that use only the columns repeated here: those of `Filters.labels`."""
         return self.filter(filters.conditions()) if filters else self
 
     def of_model(self, model: str) -> "EmbeddingQuerySet":
-        """Vectors of two models never meet in one search."""
+        """Select vectors of one model: those of two models cannot be compared."""
         return self.filter(model=model)
 
     @retry_on_deadlock
-    def write(self, model: str, made: Sequence[tuple[UUID, bytes, Sequence[float]]]) -> int:
-        """Keep vectors (memory, content hash, unit vector) and, where searches meet this model, take their memories
-        off the queue, in one statement.
+    def write(self, model: str, made: Sequence[tuple[UUID, bytes, list[float] | Vector]]) -> int:
+        """Store vectors (memory id, content hash, unit vector) and, in namespaces where the model is active, delete the
+        memories' rows of the queue, in one statement. Return how many vectors were stored.
 
-        Only where the hash still matches: a memory that was edited, or deleted, while its old content was being
-        embedded is left alone. Returns how many were kept.
+        A vector whose hash no longer matches is skipped: the memory was edited or deleted while its old content was
+        embedded.
         """
         rows = ", ".join(f"(%(id{n})s::uuid, %(hash{n})s::bytea, %(vector{n})s::halfvec)" for n in range(len(made)))
-        parameters = {"model": model}
+        parameters: dict[str, Any] = {"model": model}
         for n, (pk, digest, vector) in enumerate(made):
             parameters |= {f"id{n}": pk, f"hash{n}": digest, f"vector{n}": HalfVector(vector)}
         with connection.cursor() as cursor:
@@ -328,10 +325,9 @@ class EmbeddingQuerySet(models.QuerySet):
 
 
 class Embedding(models.Model):
-    """The vector of one memory by one model: narrow, derived, replaced but never edited. While a namespace is embedded
-    anew its memories have two.
+    """The vector of one memory by one model, derived from its content. During a re-embedding a memory has two.
 
-    The labels and the expiry repeat the memory's, so that one owner's vectors can be scanned without touching the wide
+    The labels and the expiry repeat the memory's, so that one owner's vectors can be scanned without reading the wide
     rows; a trigger keeps them equal.
     """
 
@@ -354,7 +350,7 @@ class Embedding(models.Model):
     class Meta:
         indexes = [
             models.Index(F("namespace"), F("model"), F("user_id"), name="embedding_owner"),
-            # pgvector's own defaults: recall at 20 of 1.000 with ef_search 100 over 100,000 vectors.
+            # pgvector's defaults: recall at 20 of 1.000 with ef_search 100 over 100,000 vectors.
             HnswIndex(
                 name="embedding_nearest", fields=["vector"], m=16, ef_construction=64, opclasses=["halfvec_ip_ops"]
             ),
@@ -365,7 +361,8 @@ class Embedding(models.Model):
 
 
 class Reembedding(models.Model):
-    """The making of a namespace's vectors by another model. The old ones serve until `switched_at`; then they go."""
+    """A run that embeds a namespace with another model. Searches use the old vectors until `switched_at`; then those
+    are deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()

@@ -1,10 +1,11 @@
-"""Embedding a namespace anew: vectors of another model are made beside those that serve, and then take their place.
+"""Re-embed a namespace: store vectors of another model beside the active ones, then switch searches to them.
 
-Every batch is kept by itself, so a run may be ended at any point and begun again: what is done is not done twice.
+Every batch is committed by itself, so a run may be stopped at any point and continued: no vector is made twice.
 """
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -26,15 +27,15 @@ from sessions_app.models import Namespace
 
 MAX_BATCH_MEMORIES, MAX_BATCH_CHARACTERS = 256, 50_000
 DELETE_BATCH_SIZE = 1_000
-#: Seconds after which no search looks for the earlier vectors any more: callers are known for half a second.
+#: After the switch running searches still use the old model, for as long as authentication is cached: half a second.
 CUTOVER_GRACE_SECONDS = 2.0
-CANCELLED = "Called off."
+CANCELLED = "Cancelled."
 
 HAS_CURRENT_VECTOR_SQL = """EXISTS (
     SELECT FROM memories_embedding e
     WHERE e.memory_id = memory.id AND e.model = %(model)s AND e.content_hash = memory.content_hash
 )"""
-# What has no vector of the new model waits for one; what has one waits no longer.
+# Queue the memories without a vector of the new model, and remove those with one from the queue.
 ENQUEUE_MISSING_SQL = f"""
 INSERT INTO memories_dueembedding (memory_id, namespace_id, due_at, characters)
 SELECT id, namespace_id, now(), char_length(content) FROM memories_memory memory
@@ -48,27 +49,31 @@ WHERE due.namespace_id = %(namespace)s AND memory.id = due.memory_id AND {HAS_CU
 
 
 class ModelAlreadyActive(Exception):
-    """Its searches meet vectors of this model already."""
+    """This model is active already."""
 
     def __init__(self) -> None:
         super().__init__(type(self).__doc__)
 
 
 def get_or_start_run(namespace: Namespace, model: str) -> Reembedding:
-    """The namespace's open run to this model, or a new one; a run to another model is called off. Raises NothingToDo,
-    AlreadyAtWork while somebody is at such a run."""
+    """Return the namespace's open run to this model, or a new one. Cancel an open run to another model.
+
+    Raises ModelAlreadyActive, or AlreadyRunning while a process executes the run to cancel.
+    """
     runs = Reembedding.objects.filter(namespace=namespace, finished_at=None)
     if runs.exclude(model=model).exists():
         cancel_runs(namespace, runs.exclude(model=model))
     if namespace.embedding_model in (None, model):
         raise ModelAlreadyActive
-    whose = {"namespace": namespace, "model": model, "finished_at": None}
-    return Reembedding.objects.get_or_create(**whose, defaults={"earlier_model": namespace.embedding_model})[0]
+    identity = {"namespace": namespace, "model": model, "finished_at": None}
+    return Reembedding.objects.get_or_create(**identity, defaults={"earlier_model": namespace.embedding_model})[0]
 
 
 def cancel_runs(namespace: Namespace, runs: QuerySet) -> int:
-    """End runs that nobody is at: how many. What they have made is left for the next one, or for `remove_unserved`.
-    Raises AlreadyAtWork."""
+    """Finish runs as cancelled. Return how many. Their vectors stay, for the next run or `delete_inactive_vectors`.
+
+    Raises AlreadyRunning while a process executes a run of the namespace.
+    """
     with advisory_lock(format_lock_name(namespace.pk)):
         return runs.update(error=CANCELLED, finished_at=Now())
 
@@ -78,7 +83,10 @@ def format_lock_name(namespace_id: int) -> str:
 
 
 def run_reembedding(reembedding: Reembedding) -> Iterator[Reembedding]:
-    """Do a run, giving its row after each step. Raises AlreadyAtWork, and EmbedderUnavailable: then it stays open."""
+    """Execute a run, and yield its row after each step.
+
+    Raises AlreadyRunning, and EmbedderUnavailable: then the run stays open.
+    """
     with advisory_lock(format_lock_name(reembedding.namespace_id)):
         reembedding.refresh_from_db()
         if reembedding.finished_at is not None:
@@ -92,7 +100,8 @@ def run_reembedding(reembedding: Reembedding) -> Iterator[Reembedding]:
 
 
 def make_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
-    """Sweep until what came meanwhile is so little that a worker makes it after the switch."""
+    """Embed what lacks a vector, repeatedly, until one pass had so little to do that a worker can do the rest after the
+    switch."""
     made = MAX_BATCH_MEMORIES + 1
     while made > MAX_BATCH_MEMORIES:
         total = Memory.objects.in_namespace(reembedding.namespace_id).count()
@@ -105,18 +114,21 @@ def make_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
 
 
 def select_missing(reembedding: Reembedding) -> MemoryQuerySet:
-    """Living memories without a vector of their present content by the new model, newest first."""
+    """Select live memories without a vector of their current content by the new model, newest first."""
     vectors = Embedding.objects.of_model(reembedding.model)
-    fresh = Exists(vectors.filter(memory=OuterRef("pk"), content_hash=OuterRef("content_hash")))
-    return Memory.objects.in_namespace(reembedding.namespace_id).filter(~fresh).newest_first()
+    current = Exists(vectors.filter(memory=OuterRef("pk"), content_hash=OuterRef("content_hash")))
+    return Memory.objects.in_namespace(reembedding.namespace_id).filter(~current).newest_first()
 
 
 def embed_missing(reembedding: Reembedding) -> Iterator[None]:
-    """Once over what is lacking, no transaction open while the embedder works. Raises EmbedderUnavailable."""
+    """Embed the missing memories once, with no transaction open while the embedder works. Yield after each batch.
+
+    Raises EmbedderUnavailable.
+    """
     embedder, older = get_embedder_for_model(reembedding.model), Q()
     rows = select_missing(reembedding).annotate(characters=Length("content"))
     rows = rows.only("content", "content_hash", "created_at")
-    while batch := take_within_budget(rows.filter(older)[:MAX_BATCH_MEMORIES], MAX_BATCH_CHARACTERS):
+    while batch := take_within_budget(list(rows.filter(older)[:MAX_BATCH_MEMORIES]), MAX_BATCH_CHARACTERS):
         store_outcomes(reembedding, batch, embedder.embed_each([memory.content for memory in batch]))
         last = batch[-1]
         older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, pk__lt=last.pk)
@@ -124,41 +136,44 @@ def embed_missing(reembedding: Reembedding) -> Iterator[None]:
 
 
 def store_outcomes(reembedding: Reembedding, batch: Sequence[Memory], outcomes: Sequence[Outcome]) -> None:
-    """Raises EmbedderUnavailable after what was made is kept. A text that cannot be embedded is left to the worker."""
-    both = list(zip(batch, outcomes, strict=True))
-    made = [(m.pk, bytes(m.content_hash), vector) for m, vector in both if not isinstance(vector, EmbeddingError)]
-    kept = Embedding.objects.write(reembedding.model, made) if made else 0
+    """Store the vectors of a batch and update the run's counts. Texts that cannot be embedded are left to the worker.
+
+    Raises EmbedderUnavailable if the embedder failed for a part of the batch, after the rest is stored.
+    """
+    pairs = list(zip(batch, outcomes, strict=True))
+    made = [(m.pk, bytes(m.content_hash), vector) for m, vector in pairs if not isinstance(vector, EmbeddingError)]
+    stored = Embedding.objects.write(reembedding.model, made) if made else 0
     refused = sum(isinstance(outcome, (TextRefused, BatchFailed)) for outcome in outcomes)
-    done = reembedding.memories_done + kept
+    done = reembedding.memories_done + stored
     update_progress(reembedding, memories_done=done, memories_refused=reembedding.memories_refused + refused)
     if len(made) + refused < len(batch):
-        away = next(each for each in outcomes if isinstance(each, EmbedderUnavailable))
-        update_progress(reembedding, error=str(away))
-        raise away
+        outage = next(outcome for outcome in outcomes if isinstance(outcome, EmbedderUnavailable))
+        update_progress(reembedding, error=str(outage))
+        raise outage
 
 
 def switch_model(reembedding: Reembedding) -> None:
-    """From one moment to the next searches meet the new vectors. Whoever is keeping vectors is waited for, and who
-    comes later learns of the new model."""
-    parameters = {"namespace": reembedding.namespace_id, "model": reembedding.model}
+    """Make the new model the active one. The lock of the namespace row waits for transactions that store vectors; later
+    ones see the new model."""
+    parameters: dict[str, Any] = {"namespace": reembedding.namespace_id, "model": reembedding.model}
     with transaction.atomic(), connection.cursor() as cursor:
-        whose = Namespace.objects.select_for_update().filter(pk=reembedding.namespace_id)
-        list(whose)
+        namespace = Namespace.objects.select_for_update().filter(pk=reembedding.namespace_id)
+        list(namespace)
         cursor.execute(DEQUEUE_EMBEDDED_SQL, parameters)
         cursor.execute(ENQUEUE_MISSING_SQL, parameters)
-        whose.update(embedding_model=reembedding.model)
+        namespace.update(embedding_model=reembedding.model)
         update_progress(reembedding, switched_at=Now())
 
 
 def delete_old_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
-    """The vectors that no search meets any more."""
+    """Delete the vectors of other models, in batches, when no search uses them any more."""
     time.sleep(CUTOVER_GRACE_SECONDS)
-    while delete_unserved_vectors(reembedding.namespace_id, reembedding.model):
+    while delete_inactive_vectors(reembedding.namespace_id, reembedding.model):
         update_progress(reembedding)
         yield reembedding
 
 
-def delete_unserved_vectors(namespace_id: int, serving: str) -> int:
-    """Remove some of a namespace's vectors of other models than the one that serves it: how many."""
-    others = Embedding.objects.filter(namespace_id=namespace_id).exclude(model=serving)
+def delete_inactive_vectors(namespace_id: int, active_model: str) -> int:
+    """Delete a batch of a namespace's vectors of other models than the active one. Return how many."""
+    others = Embedding.objects.filter(namespace_id=namespace_id).exclude(model=active_model)
     return others.filter(memory_id__in=others.values("memory_id")[:DELETE_BATCH_SIZE]).delete()[0]

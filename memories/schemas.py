@@ -1,4 +1,4 @@
-"""What memories look like on the wire."""
+"""Request and response schemas of memories, and the columns behind them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ from memory_site.core.http.fields import (
 )
 
 MAX_TTL_SECONDS = int(timedelta(days=100 * 365).total_seconds())
-MEMORY_EXAMPLE = {
+MEMORY_EXAMPLE: dict[str, Any] = {
     "content": "Ada prefers answers in bullet points.",
     "memory_type": "user_preference",
     "source_system": "agno",
@@ -37,12 +37,12 @@ MEMORY_EXAMPLE = {
 
 
 def normalize_vector(numbers: list[float]) -> list[float]:
-    """The numbers at unit length. ValueError when they have no direction."""
+    """Scale to unit length, as float32. Raises ValueError for the zero vector."""
     vector = np.asarray(numbers, np.float64)
     largest = np.abs(vector).max(initial=0)
     if largest == 0:
         raise ValueError("may not be the zero vector")
-    vector /= largest  # first, so that neither huge nor tiny numbers spoil the norm
+    vector /= largest  # first, so that the norm of huge or tiny numbers neither overflows nor underflows
     return (vector / np.linalg.norm(vector)).astype(np.float32).tolist()
 
 
@@ -56,7 +56,7 @@ VectorIn = Annotated[
         min_length=DIMENSIONS,
         max_length=DIMENSIONS,
         fail_fast=True,
-        description="Of the server's own embedding model.",
+        description="Made by the embedding model of the server.",
     ),
     AfterValidator(normalize_vector),
 ]
@@ -65,7 +65,7 @@ ImportanceLevel = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW
 
 
 class EntityIn(InputSchema):
-    """What a memory describes in an external system."""
+    """The object of an external system that a memory describes."""
 
     system: Label
     id: Label
@@ -74,7 +74,7 @@ class EntityIn(InputSchema):
 
 
 class MemoryFields(InputSchema):
-    """What a caller may say of a memory."""
+    """The fields of a memory that a caller may set."""
 
     summary: Summary | None = None
     data: JsonObject | None = None
@@ -94,7 +94,7 @@ class MemoryFields(InputSchema):
     expires_at: FutureTimestamp | None = None
 
     def columns(self, *, only_given: bool = False) -> dict[str, Any]:
-        """The values by column name."""
+        """Return the values by column name."""
         values = self.model_dump(exclude_unset=only_given)
         values.pop("ttl_seconds", None)
         if "entity" in values:
@@ -104,14 +104,14 @@ class MemoryFields(InputSchema):
 
 
 class MemoryIn(MemoryFields):
-    """A memory to keep. Only `content` is required."""
+    """A memory to store. Only `content` is required."""
 
     model_config = ConfigDict(json_schema_extra={"example": MEMORY_EXAMPLE})
 
     content: Content
-    ttl_seconds: int | None = Field(None, ge=1, le=MAX_TTL_SECONDS, description="Instead of `expires_at`.")
+    ttl_seconds: int | None = Field(default=None, ge=1, le=MAX_TTL_SECONDS, description="Instead of `expires_at`.")
     vector: VectorIn | None = None
-    created_at: PastTimestamp | None = Field(None, description="For history brought in from elsewhere.")
+    created_at: PastTimestamp | None = Field(default=None, description="For imported history; default: now.")
 
     @model_validator(mode="after")
     def fill_summary(self) -> "MemoryIn":
@@ -129,11 +129,11 @@ class MemoryIn(MemoryFields):
 
 
 class MemoryPatch(MemoryFields):
-    """The fields to change; what is not named stays. Objects and lists are replaced as a whole."""
+    """The fields to change; others stay as they are. Objects and lists are replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"importance": 5, "tags": ["style", "confirmed"]}})
 
-    content: Content = None
+    content: Content = None  # type: ignore[assignment]  # may be absent, but not null
 
 
 class BulkIn(InputSchema):
@@ -150,7 +150,7 @@ class DeleteIn(InputSchema):
 
 
 class SearchIn(InputSchema):
-    """At least one of `query` and `vector`. Hybrid fuses words and meaning; a given vector spares the embedder."""
+    """At least one of `query` and `vector`. Hybrid fuses words and meaning. With `vector` no embedder is called."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"query": "how should replies to Ada look?", "filters": {"user_id": "ada"}}}
@@ -159,9 +159,9 @@ class SearchIn(InputSchema):
     query: QueryText | None = None
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
-    limit: int = Field(10, ge=1, le=100)
+    limit: int = Field(default=10, ge=1, le=100)
     threshold: float | None = Field(
-        None, ge=-1, le=1, description="Least cosine similarity of a hit that its words alone did not find."
+        default=None, ge=-1, le=1, description="Minimum cosine similarity of hits that only their meaning found."
     )
     filters: Filters | None = None
     explain: bool = False
@@ -203,15 +203,15 @@ class MemoryOut(Schema):
     expires_at: datetime | None
     last_accessed_at: datetime | None
     access_count: int
-    update_count: int = Field(description="Times its entity was told again.")
-    last_updated: datetime | None = Field(description="When its entity was last told again.")
-    embedded: bool = Field(description="Whether it can be found by the meaning of its present content.")
+    update_count: int = Field(description="How often its entity was stored again.")
+    last_updated: datetime | None = Field(description="When its entity was last stored again.")
+    embedded: bool = Field(description="Whether its current content is embedded, so that it can be found by meaning.")
 
 
 class AddedOut(MemoryOut):
-    created: bool = Field(description="False when the same content, or its entity, was there already.")
+    created: bool = Field(description="False when the same content, or its entity, was stored already.")
     insights: list[UUID] | None = Field(
-        None, description="The memories of the insights marked in the content; absent when none can be there."
+        default=None, description="Ids of the insights marked in the content; absent when the content has no marker."
     )
 
 
@@ -223,8 +223,8 @@ class BulkOut(Schema):
 
 class MemoryPage(Schema):
     results: list[MemoryOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class DeleteOut(Schema):
@@ -234,9 +234,9 @@ class DeleteOut(Schema):
 
 class HitOut(Schema):
     memory: MemoryOut
-    score: float = Field(description="0 to 1, comparable within one answer; higher is better.")
+    score: float = Field(description="0 to 1, comparable within one response; higher is better.")
     similarity: float | None = Field(description="Cosine similarity; null when there is no vector to compare.")
-    text_rank: float | None = Field(description="How well its words match; null when none does.")
+    text_rank: float | None = Field(description="How well its words match; null when no word does.")
     found_by: list[Literal["meaning", "words"]]
     explain: dict[str, Any] | None = None
 
@@ -244,7 +244,7 @@ class HitOut(Schema):
 class SearchOut(Schema):
     results: list[HitOut]
     mode: Literal["hybrid", "vector", "text"]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
     took_ms: float
 
 
@@ -257,7 +257,7 @@ OUT_COLUMNS = (
 
 
 def qualify_out_columns(memory: str) -> str:
-    """OUT_COLUMNS for a statement of our own, where the memory goes by this name."""
+    """Return OUT_COLUMNS for a SQL statement in which the memory has this alias."""
     own = ", ".join(f"{memory}.{column}" for column in OUT_COLUMNS[:-1])
     return f"{own}, (SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = {memory}.id)"
 
@@ -266,28 +266,28 @@ TIMESTAMP_COLUMNS = ("created_at", "updated_at", "expires_at", "last_accessed_at
 
 
 def format_timestamp_sql(column: str) -> str:
-    """A time as our answers write it, for JSON that PostgreSQL writes."""
+    """Return the expression that formats a time as in responses, for JSON that PostgreSQL builds."""
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 def build_out_members_sql(memory: str) -> str:
-    """MemoryOut as columns of a statement, for answers of so many memories that PostgreSQL writes the JSON itself: in
-    Python a thousand cost twice what reading them does."""
+    """Return MemoryOut as columns of a SQL statement, for responses with so many memories that PostgreSQL builds the
+    JSON: in Python a thousand cost twice what reading them does."""
     plain = [
         f"{memory}.{name}"
         for name in OUT_COLUMNS[:-1]
         if not name.startswith("entity_") and name not in TIMESTAMP_COLUMNS
     ]
-    moments = [f"{format_timestamp_sql(f'{memory}.{name}')} AS {name}" for name in TIMESTAMP_COLUMNS]
+    timestamps = [f"{format_timestamp_sql(f'{memory}.{name}')} AS {name}" for name in TIMESTAMP_COLUMNS]
     parts = ", ".join(f"'{part}', {memory}.entity_{part}" for part in ("system", "id", "type", "name"))
     entity = f"CASE WHEN {memory}.entity_id IS NOT NULL THEN json_build_object({parts}) END AS entity"
     embedded = f"NOT EXISTS (SELECT FROM memories_dueembedding due WHERE due.memory_id = {memory}.id) AS embedded"
-    return ", ".join([*plain, *moments, entity, embedded])
+    return ", ".join([*plain, *timestamps, entity, embedded])
 
 
 def to_memory_out(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of OUT_COLUMNS as MemoryOut; a plain dictionary, because building and re-checking models costs more than
-    the query. Takes the row over."""
+    """Convert a row of OUT_COLUMNS into MemoryOut, in place. Return a plain dictionary: building and validating models
+    costs more than the query."""
     entity = {part: row.pop(f"entity_{part}") for part in ("system", "id", "type", "name")}
     row["entity"] = entity if entity["id"] is not None else None
     row["embedded"] = row.pop("due__due_at") is None

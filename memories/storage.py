@@ -1,6 +1,6 @@
-"""Insert memories: one statement for one or a thousand, which says of each whether it was there already.
+"""Insert memories, or merge them into the same ones: one statement for one or a thousand.
 
-Nothing here looks for insights; `memories.add` does.
+This module does not extract insights; `memories.add` does.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from memories.types import Importance
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
 
-# One JSON parameter carries any number of rows; the types are those of the table's columns.
+# One JSON parameter carries any number of rows. The types are those of the table's columns.
 DRAFT_COLUMN_TYPES = {
     "id": "uuid", "content": "text", "summary": "text", "data": "jsonb", "metadata": "jsonb", "memory_type": "text",
     "source_system": "text", "user_id": "text", "agent_id": "text", "workflow_id": "text", "repo_id": "text",
@@ -30,74 +30,76 @@ DRAFT_COLUMN_TYPES = {
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
     "updated_at": "timestamptz", "expires_at": "timestamptz", "document_id": "uuid", "base_relevance": "float8",
 }  # fmt: skip
-# What a request does not say stands as its default here, and is no reason to change what was said before.
+# A value equal to its default may not have been given in the request, so it never replaces a stored one.
 DEFAULT_IMPORTANCE = Importance.MEDIUM.value
-# Told again, a memory keeps all that was known and takes over what is new.
+# Storing a memory again keeps what the row has and adds what is new.
 MERGE_ASSIGNMENTS = f"""
     updated_at = excluded.updated_at,
-    summary = coalesce(excluded.summary, kept.summary),
-    metadata = kept.metadata || excluded.metadata,
-    tags = kept.tags || ARRAY(SELECT unnest(excluded.tags) EXCEPT SELECT unnest(kept.tags)),
-    agent_id = coalesce(kept.agent_id, excluded.agent_id),
-    workflow_id = coalesce(kept.workflow_id, excluded.workflow_id),
-    repo_id = coalesce(kept.repo_id, excluded.repo_id),
-    session_id = coalesce(kept.session_id, excluded.session_id),
-    importance = CASE WHEN excluded.importance = {DEFAULT_IMPORTANCE} THEN kept.importance
-                 ELSE greatest(kept.importance, excluded.importance) END,
-    confidence = CASE WHEN excluded.confidence = 1 THEN kept.confidence
-                 ELSE greatest(kept.confidence, excluded.confidence) END,
-    base_relevance = CASE WHEN excluded.base_relevance = 1 THEN kept.base_relevance
+    summary = coalesce(excluded.summary, stored.summary),
+    metadata = stored.metadata || excluded.metadata,
+    tags = stored.tags || ARRAY(SELECT unnest(excluded.tags) EXCEPT SELECT unnest(stored.tags)),
+    agent_id = coalesce(stored.agent_id, excluded.agent_id),
+    workflow_id = coalesce(stored.workflow_id, excluded.workflow_id),
+    repo_id = coalesce(stored.repo_id, excluded.repo_id),
+    session_id = coalesce(stored.session_id, excluded.session_id),
+    importance = CASE WHEN excluded.importance = {DEFAULT_IMPORTANCE} THEN stored.importance
+                 ELSE greatest(stored.importance, excluded.importance) END,
+    confidence = CASE WHEN excluded.confidence = 1 THEN stored.confidence
+                 ELSE greatest(stored.confidence, excluded.confidence) END,
+    base_relevance = CASE WHEN excluded.base_relevance = 1 THEN stored.base_relevance
                      ELSE excluded.base_relevance END,
-    expires_at = CASE WHEN kept.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
-                 ELSE greatest(kept.expires_at, excluded.expires_at) END"""
+    expires_at = CASE WHEN stored.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
+                 ELSE greatest(stored.expires_at, excluded.expires_at) END"""
 ON_SAME_CONTENT = f"""(namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
-    data = coalesce(kept.data || excluded.data, kept.data, excluded.data)"""
-# An entity changes: what is said of it now stands in place of what was, the object of its fields one by one.
+    data = coalesce(stored.data || excluded.data, stored.data, excluded.data)"""
+# An entity changes, so its new content replaces the old one; the object `entity_data` is merged field by field.
 ON_SAME_ENTITY = f"""(namespace_id, user_id, entity_system, entity_id) WHERE entity_id IS NOT NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
     content = excluded.content,
-    entity_type = coalesce(excluded.entity_type, kept.entity_type),
-    entity_name = coalesce(excluded.entity_name, kept.entity_name),
-    update_count = kept.update_count + 1,
+    entity_type = coalesce(excluded.entity_type, stored.entity_type),
+    entity_name = coalesce(excluded.entity_name, stored.entity_name),
+    update_count = stored.update_count + 1,
     last_updated = excluded.updated_at,
-    data = coalesce(kept.data || excluded.data, kept.data, excluded.data)
-        || CASE WHEN jsonb_typeof(kept.data -> 'entity_data') = 'object'
+    data = coalesce(stored.data || excluded.data, stored.data, excluded.data)
+        || CASE WHEN jsonb_typeof(stored.data -> 'entity_data') = 'object'
                  AND jsonb_typeof(excluded.data -> 'entity_data') = 'object'
-           THEN jsonb_build_object('entity_data', (kept.data -> 'entity_data') || (excluded.data -> 'entity_data'))
+           THEN jsonb_build_object('entity_data', (stored.data -> 'entity_data') || (excluded.data -> 'entity_data'))
            ELSE '{{}}' END"""
 INSERT_DRAFTS_SQL = f"""
-INSERT INTO memories_memory AS kept (namespace_id, {", ".join(DRAFT_COLUMN_TYPES)}, access_count)
+INSERT INTO memories_memory AS stored (namespace_id, {", ".join(DRAFT_COLUMN_TYPES)}, access_count)
 SELECT %(namespace)s, {", ".join(DRAFT_COLUMN_TYPES)}, 0
-FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT_COLUMN_TYPES.items())})
+FROM jsonb_to_recordset(%(drafts)s::jsonb)
+     AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT_COLUMN_TYPES.items())})
 ON CONFLICT """
-# An expired twin is not there for anyone: it is left alone here, and its place is made free before the next try.
+# An expired duplicate is invisible to readers, so it is not updated: the row is missing from the result, and the caller
+# deletes expired memories and tries again.
 IF_NOT_EXPIRED = """
-WHERE kept.expires_at IS NULL OR kept.expires_at > statement_timestamp()
+WHERE stored.expires_at IS NULL OR stored.expires_at > statement_timestamp()
 RETURNING """
 UPSERT_BY_CONTENT_SQL, UPSERT_BY_ENTITY_SQL = (
-    INSERT_DRAFTS_SQL + twin + IF_NOT_EXPIRED for twin in (ON_SAME_CONTENT, ON_SAME_ENTITY)
+    INSERT_DRAFTS_SQL + conflict + IF_NOT_EXPIRED for conflict in (ON_SAME_CONTENT, ON_SAME_ENTITY)
 )
-ALL_COLUMNS = qualify_out_columns("kept")
-# Whether the content is not the one that stood there before.
+ALL_COLUMNS = qualify_out_columns("stored")
+# Whether the content differs from the row's earlier one. A subquery reads the table as it was before the statement.
 CONTENT_CHANGED = (
-    ", kept.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = kept.id)"
+    ", stored.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = stored.id)"
 )
 ID_COLUMNS = "id, memory_type, user_id, content_hash, entity_system, entity_id"
 
-# Each is a statement of its own.
+# Different versions of one memory in a request: each costs one more statement.
 MAX_DUPLICATES_PER_REQUEST = 20
-# What two drafts of the same memory may differ in, as far as it cares.
+# Drafts with the same content that are equal in these columns count as repeats.
 COMPARED_COLUMNS = [name for name in DRAFT_COLUMN_TYPES if name not in ("id", "content", "created_at", "updated_at")]
 
-# What makes two memories of a namespace the same: the user with system and id of the entity, or with type and SHA-256
-# of the content.
+# What identifies a memory in its namespace: the user, with system and id of the entity, or with type and SHA-256 of the
+# content.
 Identity = tuple[str, str, str, bytes | str]
 
 
 @dataclass(slots=True)
 class Draft:
-    """A memory on its way into the table."""
+    """A memory to insert; `digest` is the SHA-256 of its content."""
 
     columns: dict[str, Any]
     vector: list[float] | None
@@ -124,45 +126,51 @@ def make_draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
 
 
 def make_identity(kind: str, user: str | None, digest: bytes, system: str | None, entity_id: str | None) -> Identity:
-    whose = "" if user is None else f"of {user}"
-    return ("content", whose, kind, bytes(digest)) if entity_id is None else ("entity", whose, system, entity_id)
+    owner = "" if user is None else f"of {user}"
+    if entity_id is None or system is None:  # a constraint: both are given, or none
+        return "content", owner, kind, bytes(digest)
+    return "entity", owner, system, entity_id
 
 
-def insert_memory(namespace_id: int, memory: MemoryIn, serving: str | None = None) -> tuple[dict[str, Any], bool]:
-    """Insert one memory or merge it into the same one: its row (OUT_COLUMNS), and whether it is new.
+def insert_memory(namespace_id: int, memory: MemoryIn, active_model: str | None = None) -> tuple[dict[str, Any], bool]:
+    """Insert one memory or merge it into the same one. Return its row (OUT_COLUMNS) and whether it is new.
 
-    One statement, and one more for a supplied vector, which counts as made by the model `serving` (None: look it up).
+    One statement, and one more for a supplied vector, which is stored under the namespace's model `active_model` (None:
+    look it up).
     """
-    one = make_draft(memory)
-    with nullcontext() if one.vector is None else transaction.atomic():
-        while not (rows := execute_upsert(namespace_id, [one], ALL_COLUMNS + CONTENT_CHANGED)):
+    draft = make_draft(memory)
+    with nullcontext() if draft.vector is None else transaction.atomic():
+        while not (rows := execute_upsert(namespace_id, [draft], ALL_COLUMNS + CONTENT_CHANGED)):
             purge_expired(namespace_id)
         *values, changed = rows[0]
-        write_vectors(namespace_id, [(values[0], one)], serving)
+        write_vectors(namespace_id, [(values[0], draft)], active_model)
     row = row_to_dict(values)
-    if changed or one.vector is not None:  # the statement saw the queue as it was before
-        row["due__due_at"] = row["updated_at"] if one.vector is None else None
-    return row, row["id"] == one.columns["id"]
+    if changed or draft.vector is not None:  # the statement returned the queue's row as it was before
+        row["due__due_at"] = row["updated_at"] if draft.vector is None else None
+    return row, row["id"] == draft.columns["id"]
 
 
 def insert_memories(
-    namespace_id: int, memories: Sequence[MemoryIn], serving: str | None = None, document_id: UUID | None = None
+    namespace_id: int, memories: Sequence[MemoryIn], active_model: str | None = None, document_id: UUID | None = None
 ) -> tuple[list[UUID], set[UUID]]:
-    """Insert all or none: their ids in the order given, and which of these are new."""
+    """Insert or merge all, or none. Return their ids in the order given, and which of them are new."""
     drafts = [make_draft(memory, document_id) for memory in memories]
     with transaction.atomic():
         ids: dict[Identity, UUID] = {}
-        for wave in split_into_batches(drafts):
-            ids |= insert_batch(namespace_id, wave)
-        write_vectors(namespace_id, [(ids[each.identity], each) for each in drafts], serving)
-    mine = {each.columns["id"] for each in drafts}
-    return [ids[each.identity] for each in drafts], mine & set(ids.values())
+        for batch in split_into_batches(drafts):
+            ids |= insert_batch(namespace_id, batch)
+        write_vectors(namespace_id, [(ids[draft.identity], draft) for draft in drafts], active_model)
+    proposed = {draft.columns["id"] for draft in drafts}
+    return [ids[draft.identity] for draft in drafts], proposed & set(ids.values())
 
 
 def insert_batch(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:
-    """The ids of the drafts. Those that met an expired twin have none at first: it is removed, and they try again."""
+    """Insert drafts of different identities and one kind (see `execute_upsert`). Return their ids.
+
+    Drafts that meet an expired duplicate are tried again after it is deleted.
+    """
     ids = map_ids_by_identity(execute_upsert(namespace_id, drafts, ID_COLUMNS))
-    while missing := [each for each in drafts if each.identity not in ids]:
+    while missing := [draft for draft in drafts if draft.identity not in ids]:
         purge_expired(namespace_id)
         ids |= map_ids_by_identity(execute_upsert(namespace_id, missing, ID_COLUMNS))
     return ids
@@ -177,47 +185,53 @@ def purge_expired(namespace_id: int) -> None:
 
 
 def split_into_batches(drafts: Sequence[Draft]) -> list[list[Draft]]:
-    """The drafts in groups without twins: one statement cannot touch the same row twice, nor tell entities and other
-    memories apart. What only repeats the one before it is dropped.
+    """Split drafts into batches of different identities, entities apart from other memories: one statement cannot
+    update a row twice, and has one conflict target. A draft that only repeats the one before it is dropped.
 
-    Sorted, so that two bulks with the same contents wait for each other instead of locking each other out.
+    Batches are sorted, so that two requests with the same contents lock rows in the same order and do not deadlock.
+    Raises InvalidField when one identity comes with more than MAX_DUPLICATES_PER_REQUEST different values.
     """
-    groups: dict[bool, list[dict[Identity, Draft]]] = {False: [], True: []}
-    before = None
-    for each in sorted(drafts, key=lambda item: item.identity):
-        said = to_json([each.digest.hex(), {key: each.columns[key] for key in COMPARED_COLUMNS}])
-        if said == before:
-            continue
-        before, mine = said, groups[each.is_entity]
-        group = next((group for group in mine if each.identity not in group), None)
-        if group is None and len(mine) == MAX_DUPLICATES_PER_REQUEST:
-            raise InvalidField(
-                "memories",
-                f"may say at most {MAX_DUPLICATES_PER_REQUEST} different things of the same content or entity",
-            )
-        if group is None:
-            mine.append(group := {})
-        group[each.identity] = each
-    return [list(group.values()) for mine in groups.values() for group in mine]
+    batches: dict[bool, list[dict[Identity, Draft]]] = {False: [], True: []}
+    previous = None
+    for draft in sorted(drafts, key=lambda draft: draft.identity):
+        compared = to_json([draft.digest.hex(), {key: draft.columns[key] for key in COMPARED_COLUMNS}])
+        if compared != previous:
+            add_to_batch(batches[draft.is_entity], draft)
+        previous = compared
+    return [list(batch.values()) for same_kind in batches.values() for batch in same_kind]
 
 
-def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], serving: str | None) -> None:
-    made = {pk: (pk, each.digest, each.vector) for pk, each in drafts if each.vector is not None}
-    if made:
-        Embedding.objects.write(model_for_supplied_vector(namespace_id, serving), list(made.values()))
+def add_to_batch(batches: list[dict[Identity, Draft]], draft: Draft) -> None:
+    batch = next((batch for batch in batches if draft.identity not in batch), None)
+    if batch is None:
+        if len(batches) == MAX_DUPLICATES_PER_REQUEST:
+            limit = f"at most {MAX_DUPLICATES_PER_REQUEST} different things of the same content or entity"
+            raise InvalidField("memories", f"may say {limit}")
+        batches.append(batch := {})
+    batch[draft.identity] = draft
+
+
+def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], active_model: str | None) -> None:
+    """Store the vectors that callers supplied."""
+    supplied = {pk: (pk, draft.digest, draft.vector) for pk, draft in drafts if draft.vector is not None}
+    if supplied:
+        Embedding.objects.write(model_for_supplied_vector(namespace_id, active_model), list(supplied.values()))
 
 
 def execute_upsert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
-    """Add drafts that are all entities, or none of them is."""
+    """Insert or update the rows of drafts that are all entities, or all not. Return the columns `returning`."""
     sql = (UPSERT_BY_ENTITY_SQL if drafts[0].is_entity else UPSERT_BY_CONTENT_SQL) + returning
-    parameters = {"namespace": namespace_id, "drafts": to_json([each.columns for each in drafts]).decode()}
+    parameters: dict[str, Any] = {
+        "namespace": namespace_id,
+        "drafts": to_json([draft.columns for draft in drafts]).decode(),
+    }
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
 
 
 def row_to_dict(row: Sequence[Any]) -> dict[str, Any]:
-    """A row of OUT_COLUMNS by name. Django leaves jsonb as text on a bare cursor."""
+    """Return a row of OUT_COLUMNS by name, with JSON decoded: on a bare cursor Django leaves jsonb as text."""
     result = dict(zip(OUT_COLUMNS, row, strict=False))
     for name in ("data", "metadata"):
         result[name] = json.loads(result[name]) if isinstance(result[name], str) else result[name]

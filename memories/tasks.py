@@ -1,11 +1,10 @@
-"""Embedding what is due, and the other work memories need in the background."""
+"""Background tasks: embed queued memories, delete expired ones, run re-embeddings."""
 
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import count
 from threading import BoundedSemaphore, Event
 from uuid import UUID
 
@@ -33,10 +32,10 @@ from memory_site.core.wakeup import TaskTrigger
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)
-# One claim: six thousand tokens or so. Two hundred a second are enough to do two of them within the lease.
+# About six thousand tokens per claim: an embedder of 200 tokens a second finishes two claims within the lease.
 MAX_CLAIMED_ROWS = 256
 MAX_CLAIMED_CHARACTERS = 25_000
-# While one keeps its vectors the other has the model to itself: .95 of the model's own speed, alone .87.
+# With two slots, one stores vectors while the other embeds: 0.95 of the model's own speed. With one slot 0.87.
 WORKER_SLOTS = BoundedSemaphore(2)
 REEMBEDDING_SLOT = BoundedSemaphore(1)
 work_requested = Event()
@@ -46,10 +45,10 @@ DELETE_BATCH_SIZE = 1_000
 
 @shared_task
 def embed_due() -> int:
-    """Embed until nothing is due; how many vectors were made. Safe to run twice, in parallel, or late.
+    """Embed until nothing is due. Return how many vectors were stored. Safe to run twice, in parallel, or late.
 
-    Two at most in one process, which leaves its other threads to other work. Nobody waits for a place, and no ring is
-    missed: whoever finds none has said so before, and is heard by the one who leaves next.
+    At most two run in one process, which leaves its other threads free. If both slots are busy, the call returns at
+    once. It has already set `work_requested`, so a running call loops once more before it stops.
     """
     work_requested.set()
     total = 0
@@ -63,14 +62,12 @@ def embed_due() -> int:
 
 
 def embed_until_done() -> int:
-    total = 0
-    for claims in count():
-        made = claim_and_embed(DueEmbedding.objects.alive())
-        if made is None:
-            return total
-        total += made
-        if claims == 1:  # so much is due that another one helps
+    claims = total = 0
+    while (made := claim_and_embed(DueEmbedding.objects.alive())) is not None:
+        claims, total = claims + 1, total + made
+        if claims == 2:  # so much is due that another task helps
             embedding_trigger.notify_on_commit()
+    return total
 
 
 embedding_trigger = TaskTrigger(embed_due)
@@ -78,28 +75,28 @@ embedding_trigger = TaskTrigger(embed_due)
 
 @worker_ready.connect
 def enqueue_on_start(**_: object) -> None:
-    """What came due while no worker ran does not wait for beat."""
+    """Enqueue what came due while no worker ran, without waiting for beat."""
     for task in (embed_due, reembed_due):
         task.apply_async(retry=False, expires=LEASE.total_seconds())
 
 
 def claim_and_embed(due: DueQuerySet) -> int | None:
-    """Claim some of what is due, embed it with no transaction open, keep the vectors: how many. None when there is
-    nothing to do, or nobody to do it."""
+    """Claim due rows, embed them with no transaction open, and store the vectors. Return how many, or None when nothing
+    is due or every embedder needed is unavailable."""
     claimed = due.claim(MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS, LEASE)
     hopeless = [row.pk for row in claimed if row.attempts >= MAX_EMBEDDING_ATTEMPTS]
     if hopeless:
         get_due_rows(hopeless).quarantine(
-            f"Given up after {MAX_EMBEDDING_ATTEMPTS} tries: it ends its worker or makes the embedder fail."
+            f"Given up after {MAX_EMBEDDING_ATTEMPTS} attempts: the text ends its worker or makes the embedder fail."
         )
-    mine = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.attempts < MAX_EMBEDDING_ATTEMPTS])
-    counts = [embed_claimed(model, memories) for model, memories in group_by_model(mine).items()]
+    memories = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.attempts < MAX_EMBEDDING_ATTEMPTS])
+    counts = [embed_claimed(model, group) for model, group in group_by_model(memories).items()]
     done = [count for count in counts if count is not None]
     return None if not claimed or (len(done) < len(counts) and not any(done)) else sum(done)
 
 
 def group_by_model(memories: MemoryQuerySet) -> dict[str | None, list[Memory]]:
-    """The memories by the model that serves their namespace; None where that is not decided yet."""
+    """Group memories by the active model of their namespace; None for a namespace that has none yet."""
     groups: dict[str | None, list[Memory]] = defaultdict(list)
     rows = memories.annotate(model=F("namespace__embedding_model")).only("content", "content_hash", "namespace_id")
     for memory in rows:
@@ -107,27 +104,27 @@ def group_by_model(memories: MemoryQuerySet) -> dict[str | None, list[Memory]]:
     return groups
 
 
-def embed_claimed(model: str | None, mine: Sequence[Memory]) -> int | None:
-    """Embed claimed memories of namespaces that this model serves: how many vectors are kept. None when the embedder
-    is away."""
-    outcomes = list(zip(mine, embed_texts(model, [memory.content for memory in mine]), strict=True))
+def embed_claimed(model: str | None, memories: Sequence[Memory]) -> int | None:
+    """Embed claimed memories of namespaces with this active model. Return how many vectors were stored, or None when
+    the embedder is unavailable."""
+    outcomes = list(zip(memories, embed_texts(model, [memory.content for memory in memories]), strict=True))
     made = [(m.pk, bytes(m.content_hash), vector) for m, vector in outcomes if not isinstance(vector, EmbeddingError)]
-    kept = store_vectors(model, mine, made) if made else 0
+    stored = store_vectors(model, memories, made) if made else 0
     for memory, outcome in outcomes:
         if isinstance(outcome, TextRefused):
             get_due_rows([memory.pk]).filter(memory__content_hash=memory.content_hash).quarantine(str(outcome))
-    # A text that may itself be what makes the embedder fail keeps its try; during an outage none is counted.
-    if blamed := [memory.pk for memory, outcome in outcomes if isinstance(outcome, BatchFailed)]:
-        get_due_rows(blamed).postpone(OUTAGE_PAUSE)
-    if away := [memory.pk for memory, outcome in outcomes if is_outage(outcome)]:
-        get_due_rows(away).release(after=OUTAGE_PAUSE)
-        log.warning("The embedder is away; %d memories wait for it.", len(away))
-    return None if away else kept
+    # A text that may have made the embedder fail keeps its attempt; an outage counts no attempt.
+    if suspects := [memory.pk for memory, outcome in outcomes if isinstance(outcome, BatchFailed)]:
+        get_due_rows(suspects).postpone(OUTAGE_PAUSE)
+    if unembedded := [memory.pk for memory, outcome in outcomes if is_outage(outcome)]:
+        get_due_rows(unembedded).release(after=OUTAGE_PAUSE)
+        log.warning("The embedder is unavailable; %d memories wait for it.", len(unembedded))
+    return None if unembedded else stored
 
 
-def store_vectors(model: str | None, mine: Sequence[Memory], made: Sequence[tuple]) -> int:
+def store_vectors(model: str | None, memories: Sequence[Memory], made: Sequence[tuple]) -> int:
     if model is None:
-        set_initial_model({memory.namespace_id for memory in mine}, model := get_embedder().model)
+        set_initial_model({memory.namespace_id for memory in memories}, model := get_embedder().model)
     return Embedding.objects.write(model, made)
 
 
@@ -147,20 +144,20 @@ def get_due_rows(keys: Sequence[UUID]) -> DueQuerySet:
 
 
 def embed_now(pk: UUID, patience: float) -> bool:
-    """Have one memory's vector made, here unless a worker is at it already; whether it is there in the end.
+    """Embed one memory, here or in the worker that has claimed it already. Return whether it is embedded.
 
-    Waits `patience` seconds at most, and not at all for an embedder that is away or refuses the text.
+    Waits at most `patience` seconds, and not at all when the embedder is unavailable or refuses the text.
     """
     until = time.monotonic() + patience
-    one = DueEmbedding.objects.filter(pk=pk)
+    row = DueEmbedding.objects.filter(pk=pk)
     while time.monotonic() < until:
-        claim_and_embed(one)
-        state = one.values_list("due_at", "attempts", "error").first()
+        claim_and_embed(row)
+        state = row.values_list("due_at", "attempts", "error").first()
         if state is None:
             return Memory.objects.filter(pk=pk).exists()
-        due_at, attempts, refused = state
-        # No try counted and not due: the embedder is away. Given back by another worker, it would be due at once.
-        if refused or (attempts == 0 and due_at > timezone.now()):
+        due_at, attempts, error = state
+        # Not due and without an attempt: released after an outage.
+        if error or (attempts == 0 and due_at > timezone.now()):
             return False
         time.sleep(0.05)
     return False
@@ -168,9 +165,9 @@ def embed_now(pk: UUID, patience: float) -> bool:
 
 @shared_task
 def delete_expired() -> int:
-    """Remove expired memories in batches; how many. Readers never see them, so nothing waits for this."""
+    """Delete expired memories in batches. Return how many. Readers never see them, so nothing waits for this."""
     total, expired = 0, Memory.objects.expired()
-    # The condition stands outside as well, where it is asked again of a memory that was given more time meanwhile.
+    # The outer condition checks again after the row is locked: its expiry may have been extended meanwhile.
     while deleted := expired.filter(pk__in=expired.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]:
         total += deleted
     return total
@@ -178,8 +175,8 @@ def delete_expired() -> int:
 
 @shared_task
 def reembed_due() -> int:
-    """Go on with the namespaces that are being embedded anew and that nobody is at work on; how many came to their
-    end. Safe to run twice, in parallel, or late: the row is the queue."""
+    """Continue the open re-embeddings that no other process runs. Return how many finished. Safe to run twice, in
+    parallel, or late: the row is the queue."""
     if not REEMBEDDING_SLOT.acquire(blocking=False):
         return 0
     try:
@@ -189,7 +186,7 @@ def reembed_due() -> int:
 
 
 def select_open_reembeddings() -> QuerySet:
-    """Those to the configured model, and those that have only vectors to remove: another model was configured since."""
+    """Select open runs to the configured model, and those to another one that have only old vectors to delete."""
     open_ones = Reembedding.objects.filter(finished_at=None)
     return open_ones.filter(Q(model=get_embedder().model) | Q(switched_at__isnull=False))
 
@@ -198,12 +195,12 @@ reembedding_trigger = TaskTrigger(reembed_due)
 
 
 def reembed(reembedding: Reembedding) -> bool:
-    """Whether it is done. An embedder that is away leaves it open, to be taken up again."""
+    """Run a re-embedding. Return whether it finished; an unavailable embedder leaves it open, to be continued."""
     try:
         for _ in run_reembedding(reembedding):
             pass
     except (AlreadyRunning, EmbedderUnavailable) as error:
-        log.info("The namespace %d is not embedded anew yet: %s", reembedding.namespace_id, error)
+        log.info("Re-embedding of namespace %d is not finished: %s", reembedding.namespace_id, error)
         return False
     embedding_trigger.notify_on_commit()
     return True

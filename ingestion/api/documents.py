@@ -1,7 +1,6 @@
 """/documents and /knowledge: storing texts in chunks, and searching the chunks."""
 
 import hashlib
-import time
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +13,8 @@ from ingestion.models import Document
 from ingestion.pipeline import save_document
 from ingestion.schemas.documents import DocumentIn, DocumentOut, KnowledgeIn, KnowledgeOut
 from memories.schemas import SearchIn
-from memories.search.execute import find_memories
+from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.search.query import Search
-from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
 from memory_site.core.http.fields import check_visible
 from memory_site.core.http.problems import Problem, invalid_field
@@ -75,14 +72,10 @@ def delete_document(request: ApiRequest, document_id: UUID):
 @idempotent(atomic=False)
 def query_knowledge(request: ApiRequest, payload: KnowledgeIn):
     """Search the chunks for the best answers to a question, with file and lines. Read-only."""
-    started = time.perf_counter()
-    vector, degraded = resolve_search_vector(SearchIn(query=payload.query), request.auth.embedding_model)
+    search = TimedSearch(SearchIn(query=payload.query, limit=payload.top_k), request.auth.embedding_model)
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
-    search = Search(payload.query, vector, request.auth.embedding_model, payload.top_k)
-    hits = [add_position(hit) for hit in find_memories(request.auth.namespace_id, filters, search)]
-    return json_response(
-        {"results": hits, "degraded": degraded, "took_ms": round((time.perf_counter() - started) * 1000, 2)}
-    )
+    hits = [add_position(hit) for hit in search.find(request.auth.namespace_id, filters)]
+    return json_response({"results": hits} | search.report())
 
 
 def add_position(hit: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The console's pages of memories."""
+"""Admin pages of memories."""
 
 from memories.admin.memories import MemoryAdmin as MemoryAdmin
 from memories.admin.reembedding import ReembeddingAdmin as ReembeddingAdmin

@@ -1,7 +1,7 @@
-"""The side sheet of the memories list. Its choices cost nothing: none of them is looked for in the table.
+"""The filters of the memories list. Their choices need no query of the table.
 
-The filters only draw their field. What they hold is read in one place, `Chosen`, because the search box needs it too:
-a search must apply the same conditions inside its own statement.
+The filters only render their field. `ListSelection` reads their values, because the search box needs them too: a search
+applies the same conditions inside its own statement.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "entity_system")
 
 @dataclass(frozen=True)
 class ListSelection:
-    """What the list is narrowed to."""
+    """The conditions that the list's filters set."""
 
     namespace_id: int | None
     filters: Filters
@@ -37,7 +37,7 @@ class ListSelection:
 
     @classmethod
     def read(cls, parameters: QueryDict) -> "ListSelection":
-        """From an address. Raises ValueError, whose text is for people, when a value cannot be one."""
+        """Read the conditions from a query string. Raises ValueError for an invalid value, with a text to display."""
         given = {name: value for name in TEXT_PARAMETERS if (value := parameters.get(name, "").strip())}
         given |= {
             name: read(value) for name, (key, read) in PARAMETER_PARSERS.items() if (value := parameters.get(key))
@@ -53,7 +53,8 @@ class ListSelection:
     def apply(self, memories: MemoryQuerySet) -> MemoryQuerySet:
         if self.namespace_id is not None:
             memories = memories.filter(namespace_id=self.namespace_id)
-        return filter_by_state(memories.filter(self.filters.conditions()), self.state)
+        memories = memories.filter(self.filters.conditions())
+        return STATE_FILTERS[self.state](memories) if self.state in STATE_FILTERS else memories
 
 
 def parse_namespace_id(text: str | None) -> int | None:
@@ -65,7 +66,7 @@ def parse_namespace_id(text: str | None) -> int | None:
 
 
 def parse_day(text: str, *, days: int = 0) -> datetime:
-    """The beginning of a day written YYYY-MM-DD, or of one some days later."""
+    """Return midnight UTC of a day written as YYYY-MM-DD, or of the day `days` later."""
     try:
         return datetime.combine(date.fromisoformat(text.strip()) + timedelta(days=days), time(), UTC)
     except (ValueError, OverflowError) as error:
@@ -85,7 +86,7 @@ def parse_importance(text: str) -> int:
     return int(text)
 
 
-# Conditions of Filters that are written differently in an address: its parameter, and how it is read.
+# Fields of Filters whose query parameter has another name or format: the parameter, and its parser.
 PARAMETER_PARSERS = {
     "tags": ("tag", lambda text: [text]),
     "min_importance": ("min_importance", parse_importance),
@@ -95,15 +96,12 @@ PARAMETER_PARSERS = {
 }
 
 
-def filter_by_state(memories: MemoryQuerySet, state: str | None) -> MemoryQuerySet:
-    match state:
-        case "embedded":
-            return memories.embedded()
-        case "waiting":
-            return memories.waiting()
-        case "refused":
-            return memories.refused()
-    return memories
+#: The choices of the embedding filter, and the query of each.
+STATE_FILTERS = {
+    EMBEDDED: MemoryQuerySet.embedded,
+    WAITING: MemoryQuerySet.waiting,
+    REFUSED: MemoryQuerySet.refused,
+}
 
 
 def describe_validation_error(error: ValidationError) -> str:
@@ -112,14 +110,14 @@ def describe_validation_error(error: ValidationError) -> str:
 
 
 class DisplayOnlyFilter(SimpleListFilter):
-    """A filter that leaves the filtering to `Chosen`."""
+    """A filter whose condition `ListSelection` applies."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset
 
 
 class NamespaceFilter(DisplayOnlyFilter):
-    """Looked up while it is typed: there may be more namespaces than a menu can hold."""
+    """A namespace, with autocompletion: there may be too many for a menu."""
 
     title, parameter_name = "namespace", "namespace"
     template = "unfold/filters/filters_field.html"
@@ -146,12 +144,12 @@ class NamespaceFilter(DisplayOnlyFilter):
                 choices=(),
                 field=Memory._meta.get_field("namespace"),
                 model_admin=self.model_admin,
-                data={self.parameter_name: self._known()},
+                data={self.parameter_name: self._get_valid_value()},
             )
         }
 
-    def _known(self) -> int | None:
-        """What the field can show: it asks the database for the name, which refuses what is no number."""
+    def _get_valid_value(self) -> int | None:
+        """Return the value, or None if it is no id: the field queries the database by it."""
         try:
             return parse_namespace_id(self.value())
         except ValueError:
@@ -174,7 +172,7 @@ class ImportanceFilter(DisplayOnlyFilter, DropdownFilter):
 
 
 class ImportantFilter(DisplayOnlyFilter, DropdownFilter):
-    """`metadata.important`, which callers set and a partial index serves."""
+    """`metadata.important`, set by API callers; there is a partial index for it."""
 
     title, parameter_name = "important mark", "important"
 
@@ -194,7 +192,7 @@ class StateFilter(DisplayOnlyFilter, DropdownFilter):
 
 
 class CreatedFilter(DisplayOnlyFilter):
-    """Whole days, the last one included."""
+    """A range of whole days, including the last."""
 
     title, parameter_name = "created", "created_from"
     template = "unfold/filters/filters_date_range.html"
@@ -226,7 +224,7 @@ class CreatedFilter(DisplayOnlyFilter):
 
 
 def make_exact_filter(name: str, title: str) -> type[TextFilter]:
-    """A filter for one exact value: a part of it could be found only by reading every row."""
+    """Return a filter by an exact value. A part of a value could be found only by reading every row."""
     return type(f"{name}_filter", (DisplayOnlyFilter, TextFilter), {"title": title, "parameter_name": name})
 
 

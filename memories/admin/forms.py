@@ -1,12 +1,10 @@
-"""The form of one memory. What it accepts is what the API accepts: the same schemas check it."""
+"""The form of a memory. It accepts what the API accepts, because the same schemas validate it."""
 
 import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.urls import reverse
-from django.utils.html import format_html
 from pydantic import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
@@ -14,6 +12,7 @@ from memories.admin.relationships import is_related
 from memories.api.memories import RELATED_MEMORY_DETAIL
 from memories.models import Memory
 from memories.schemas import MemoryIn, MemoryPatch
+from memory_site.core.admin.schema_forms import refuse_duplicate
 from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimCharField
 
 ENTITY_FIELDS = ("entity_system", "entity_id", "entity_type", "entity_name")
@@ -22,13 +21,13 @@ FORM_FIELDS = (
     "agent_id", "workflow_id", "repo_id", "session_id", *ENTITY_FIELDS, "expires_at", "data", "metadata",
 )  # fmt: skip
 DUPLICATE_MESSAGES = {
-    "content": "The same content is remembered already, with this type and user.",
+    "content": "This content is stored already, with this type and user.",
     "entity_id": "This entity has a memory already.",
 }
 
 
 class MemoryForm(forms.ModelForm):
-    """After cleaning, `payload` holds what the model's verbs take: a whole memory, or only what was changed."""
+    """After cleaning, `payload` is a whole memory for `add_one`, or the changed fields for `edit_memory`."""
 
     content = VerbatimCharField(widget=UnfoldAdminTextareaWidget({"rows": 8}))
     summary = VerbatimCharField(required=False, widget=UnfoldAdminTextareaWidget({"rows": 2}))
@@ -45,7 +44,7 @@ class MemoryForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             if isinstance(field, forms.CharField):
-                field.strip = False  # a caller's label may begin or end with a space
+                field.strip = False  # a label of an API caller may begin or end with a space
 
     def clean_metadata(self) -> dict[str, Any]:
         return {} if self.cleaned_data["metadata"] is None else self.cleaned_data["metadata"]
@@ -73,32 +72,25 @@ class MemoryForm(forms.ModelForm):
             self.add_error(known, each["msg"].removeprefix("Value error, "))
 
     def validate_unique(self) -> None:
-        """The two promises of uniqueness, told before they are broken, with the memory that stands in the way."""
+        """Check both unique constraints before saving, and link to the conflicting memory."""
         if self.errors:
             return
         memory = self.instance
-        mine = {"namespace": memory.namespace_id, "user_id": memory.user_id}
-        digest = hashlib.sha256(memory.content.encode()).digest()
+        rows = Memory.objects.filter(namespace=memory.namespace_id, user_id=memory.user_id)
         if memory.entity_id is not None:
-            self._refuse_duplicate("entity_id", **mine, entity_system=memory.entity_system, entity_id=memory.entity_id)
+            field, rows = "entity_id", rows.filter(entity_system=memory.entity_system, entity_id=memory.entity_id)
         else:
+            digest = hashlib.sha256(memory.content.encode()).digest()
             same = {"memory_type": memory.memory_type, "content_hash": digest, "document_id": memory.document_id}
-            self._refuse_duplicate("content", **mine, **same, entity_id=None)
-
-    def _refuse_duplicate(self, field: str, **identity: Any) -> None:
-        twins = Memory.objects.exclude(pk=self.instance.pk).filter(**identity)
-        twins.expired().delete()  # nobody can see them any more, so they may be in nobody's way
-        if twin := twins.only("pk").first():
-            link = reverse("admin:memories_memory_change", args=[twin.pk])
-            self.add_error(
-                field, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_MESSAGES[field], link)
-            )
+            field, rows = "content", rows.filter(entity_id=None, **same)
+        rows.exclude(pk=memory.pk).expired().delete()  # invisible, but they occupy the unique keys
+        refuse_duplicate(self, rows, DUPLICATE_MESSAGES[field], field)
 
 
 def to_schema_values(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The values of these fields as the schemas name them."""
-    named = {name: values[name] for name in names if name in values and name not in ("namespace", *ENTITY_FIELDS)}
+    """Return the values of these fields under the names of the schemas."""
+    renamed = {name: values[name] for name in names if name in values and name not in ("namespace", *ENTITY_FIELDS)}
     if not set(ENTITY_FIELDS).isdisjoint(names):
         entity = {name.removeprefix("entity_"): values[name] for name in ENTITY_FIELDS if values[name] is not None}
-        named["entity"] = entity or None
-    return named
+        renamed["entity"] = entity or None
+    return renamed

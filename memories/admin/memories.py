@@ -1,4 +1,4 @@
-"""The console's pages of memories."""
+"""Admin pages of memories."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,8 +28,16 @@ from memory_site.core.admin.base import BaseAdmin, CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
 
 MAX_LIST_PREVIEW_LENGTH = 160
-LIST_FIELDS = ("memory_type", "user_id", "source_system", "importance", "created_at", "due__error")
-LIST_COLUMNS = ("beginning", "kind", "user_id", "source", "level", "embedded", "created")
+#: The list's columns, and the field that each reads. Other fields are not loaded.
+LIST_COLUMNS = {
+    "beginning": "pk",  # and `content_beginning`, an annotation
+    "kind": "memory_type",
+    "user_id": "user_id",
+    "source": "source_system",
+    "level": "importance",
+    "embedded": "due__error",
+    "created": "created_at",
+}
 EMBEDDING_STATE_COLOURS = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
 EMBEDDING_STATE_LABELS = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
 IMPORTANCE_COLOURS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
@@ -42,6 +50,10 @@ SHARED_FIELDSETS = (
 )
 
 
+def is_search(request: HttpRequest) -> bool:
+    return bool(request.GET.get(SEARCH_VAR, "").strip())
+
+
 def get_embedding_state(memory: Memory) -> str:
     due = getattr(memory, "due", None)
     if due is None:
@@ -50,16 +62,16 @@ def get_embedding_state(memory: Memory) -> str:
 
 
 class MemoryList(CappedChangeList):
-    """Fifty rows, narrow ones: neither whole contents nor JSON are read."""
+    """Loads only the fields that the columns show: neither whole contents nor JSON."""
 
     def get_filters(self, request: HttpRequest) -> tuple:
-        """An empty field of the side sheet narrows nothing, though its name stands in the address."""
-        *found, _ = super().get_filters(request)
-        return *found, any(request.GET.get(name) for name in LIST_PARAMETERS)
+        """Ignore empty fields of the filter sheet, whose names are in the query string too."""
+        *filters, _ = super().get_filters(request)
+        return *filters, any(request.GET.get(name) for name in LIST_PARAMETERS)
 
     def get_results(self, request: HttpRequest) -> None:
-        shown = self.queryset.annotate(content_beginning=Left("content", MAX_LIST_PREVIEW_LENGTH))
-        self.queryset = shown.only(*LIST_FIELDS)
+        rows = self.queryset.annotate(content_beginning=Left("content", MAX_LIST_PREVIEW_LENGTH))
+        self.queryset = rows.only(*LIST_COLUMNS.values())
         super().get_results(request)
         hits = {hit["memory"]["id"]: hit for hit in getattr(request, "hits", ())}
         for memory in self.result_list:
@@ -75,7 +87,7 @@ class MemoryAdmin(BaseAdmin):
     list_display_links = ("beginning",)
     sortable_by = ("created",)
     ordering = ("-created_at", "-id")
-    search_fields = ("content",)  # shows the box; get_search_results says what it does
+    search_fields = ("content",)  # shows the search box; get_search_results searches
     search_help_text = "Search by words, meaning or id"
     autocomplete_fields = ("namespace",)
     readonly_fields = ("id", "created", "updated", "last_accessed", "access_count", "data_shown", "metadata_shown")
@@ -101,40 +113,39 @@ class MemoryAdmin(BaseAdmin):
         return MemoryList
 
     def get_list_display(self, request: HttpRequest) -> Sequence[str]:
-        return (
-            (LIST_COLUMNS[0], "match", *LIST_COLUMNS[1:]) if request.GET.get(SEARCH_VAR, "").strip() else LIST_COLUMNS
-        )
+        first, *others = LIST_COLUMNS
+        return (first, "match", *others) if is_search(request) else (first, *others)
 
     def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:
-        """Hits stand in the order of their score."""
-        return () if request.GET.get(SEARCH_VAR, "").strip() else self.sortable_by
+        """Keep search hits in the order of their scores."""
+        return () if is_search(request) else self.sortable_by
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only the list's own filters: any other condition could read every row."""
+        """Allow only the list's own filters: any other condition could read every row."""
         return lookup in LIST_PARAMETERS
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """The side sheet's conditions and the search box together: the one must hold inside the other."""
+        """Apply the filters and the search together: the search statement itself has to filter."""
         try:
-            chosen = ListSelection.read(request.GET)
+            selection = ListSelection.read(request.GET)
         except ValueError as error:
             messages.warning(request, f"Nothing can match: {error}")
             return queryset.none(), False
         if pk := parse_uuid_or_none(search_term):
-            one = self.get_queryset(request).filter(pk=pk).order_by("pk")
-            if one.exists():
-                return one, False
-        narrowed = chosen.apply(queryset)
-        return (self._apply_search(request, narrowed, search_term, chosen) if search_term.strip() else narrowed), False
+            memory = self.get_queryset(request).filter(pk=pk).order_by("pk")
+            if memory.exists():
+                return memory, False
+        rows = selection.apply(queryset)
+        return (self._apply_search(request, rows, search_term, selection) if search_term.strip() else rows), False
 
     def _apply_search(
-        self, request: HttpRequest, memories: MemoryQuerySet, text: str, chosen: ListSelection
+        self, request: HttpRequest, memories: MemoryQuerySet, text: str, selection: ListSelection
     ) -> MemoryQuerySet:
-        found = search_with_notes(text, chosen.namespace_id, chosen.filters)
-        request.hits = found.hits
-        for note in found.notes:
+        outcome = search_with_notes(text, selection.namespace_id, selection.filters)
+        request.hits = outcome.hits
+        for note in outcome.notes:
             messages.warning(request, note)
-        return order_by_rank(memories, found)
+        return order_by_rank(memories, outcome)
 
     @display(description="memory")
     def beginning(self, memory: Memory) -> SafeString:
@@ -143,11 +154,11 @@ class MemoryAdmin(BaseAdmin):
 
     @display(description="match")
     def match(self, memory: Memory) -> SafeString:
-        """The score, and what found it: its words, its meaning, both, or its id."""
+        """Show the score, and what found the memory: words, meaning, both, or its id."""
         if memory.hit is None:
             return format_html(MATCH_HTML, "id", "exact")
-        arms = memory.hit["found_by"]
-        return format_html(MATCH_HTML, f"{memory.hit['score']:.2f}", arms[0] if len(arms) == 1 else "both")
+        found_by = memory.hit["found_by"]
+        return format_html(MATCH_HTML, f"{memory.hit['score']:.2f}", found_by[0] if len(found_by) == 1 else "both")
 
     @display(description="type", label=True)
     def kind(self, memory: Memory) -> str:
@@ -196,27 +207,27 @@ class MemoryAdmin(BaseAdmin):
         return {"source_system": "admin"} | super().get_changeform_initial_data(request)
 
     def save_model(self, request: HttpRequest, obj: Memory, form: MemoryForm, change: bool) -> None:
-        """By the model's own verbs, so that new content makes a new vector due."""
+        """Save as the API does, with insights and queue. Raises Memory.DoesNotExist if it was deleted meanwhile."""
         if not change:
             row, _ = add_one(obj.namespace_id, form.payload)
             obj.pk, obj._state.adding = row["id"], False
         elif form.changed_data:
-            one = Memory.objects.filter(pk=obj.pk)
-            if edit_memory(obj.namespace_id, one, **form.payload.columns(only_given=True)) is None:
+            memory = Memory.objects.filter(pk=obj.pk)
+            if edit_memory(obj.namespace_id, memory, **form.payload.columns(only_given=True)) is None:
                 raise Memory.DoesNotExist
         tasks.embedding_trigger.notify_on_commit()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """What goes with a memory goes by the database's own cascade, which Django knows nothing of."""
+        """List the memories and count their vectors, which the database deletes by its own cascade."""
         vectors = Embedding.objects.filter(memory__in=objs).count()
         listed = [format_html('<a href="{}">{}</a>', get_memory_url(memory), memory) for memory in objs]
         return listed, {"memories": len(listed), "vectors": vectors}, set(), []
 
 
 def build_memory_page_context(memory: Memory) -> dict[str, Any]:
-    """What the page shows besides the form: links to the like, the vector's facts, the nearest memories."""
-    serving = memory.namespace.embedding_model or get_embedder().model
-    embedding = Embedding.objects.defer("vector").filter(memory=memory, model=serving).first()
+    """Return what the page shows besides the form: links to related lists, the vector, the nearest memories."""
+    model = memory.namespace.embedding_model or get_embedder().model
+    embedding = Embedding.objects.defer("vector").filter(memory=memory, model=model).first()
     return {
         "memory": memory,
         "links": build_links(memory),
@@ -225,23 +236,23 @@ def build_memory_page_context(memory: Memory) -> dict[str, Any]:
         "state_colour": EMBEDDING_STATE_COLOURS[get_embedding_state(memory)],
         "embedding": embedding,
         "dimensions": Embedding._meta.get_field("vector").dimensions,
-        "fresh": embedding is not None and bytes(embedding.content_hash) == bytes(memory.content_hash),
-        "neighbours": find_similar(embedding) if embedding is not None else [],
+        "is_current": embedding is not None and bytes(embedding.content_hash) == bytes(memory.content_hash),
+        "similar_memories": find_similar(embedding) if embedding is not None else [],
     }
 
 
 def build_links(memory: Memory) -> list[dict[str, str]]:
-    """A link for the namespace, and one for each label to the memories that share it there."""
-    found = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
+    """Build a link to the namespace's memories, and one per label to those with the same label."""
+    links = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
     fields = ("memory_type", "source_system", "entity_system", *LABEL_FIELDS)
-    found += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
-    found += [("tag", "tag", tag, tag) for tag in memory.tags]
+    links += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
+    links += [("tag", "tag", tag, tag) for tag in memory.tags]
     return [
         {
             "name": str(name),
             "value": text,
-            "address": build_list_query(**{"namespace": memory.namespace_id, parameter: value}),
+            "query": build_list_query(**{"namespace": memory.namespace_id, parameter: value}),
         }
-        for name, parameter, value, text in found
+        for name, parameter, value, text in links
         if value is not None
     ]

@@ -1,4 +1,4 @@
-"""The console's page of changes of the embedding model, how far they are, and nothing to do by hand."""
+"""The read-only admin page of re-embeddings and their progress."""
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
@@ -8,18 +8,18 @@ from memories.models import Reembedding
 from memory_site.core.admin.base import ReadOnlyAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number, render_progress_bar
 
-RUN_STATE_COLOURS = {"making vectors": "info", "removing the old ones": "info", "done": "success", "stopped": "danger"}
+RUN_STATE_COLOURS = {"making vectors": "info", "deleting old vectors": "info", "done": "success", "stopped": "danger"}
 
 
 def get_run_state(run: Reembedding) -> str:
     if run.finished_at is not None:
         return "done" if run.switched_at is not None else "stopped"
-    return "making vectors" if run.switched_at is None else "removing the old ones"
+    return "making vectors" if run.switched_at is None else "deleting old vectors"
 
 
 @admin.register(Reembedding)
 class ReembeddingAdmin(ReadOnlyAdmin):
-    list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "begun", "error")
+    list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "started", "error")
     list_display_links = None
     list_select_related = ("namespace",)
     ordering = ("-created_at", "-id")
@@ -39,6 +39,6 @@ class ReembeddingAdmin(ReadOnlyAdmin):
     def refused(self, run: Reembedding) -> str:
         return format_number(run.memories_refused)
 
-    @display(description="begun")
-    def begun(self, run: Reembedding) -> SafeString:
+    @display(description="started")
+    def started(self, run: Reembedding) -> SafeString:
         return format_datetime(run.created_at)

@@ -1,4 +1,4 @@
-"""The console's search box and command palette: by id, by words and by meaning."""
+"""The search box of the memories list and the command palette: by id, by words and by meaning."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +24,13 @@ from sessions_app.models import Namespace
 MAX_QUERY_LENGTH = 4096
 MAX_HITS, MAX_PALETTE_HITS = 100, 12
 WORDS_ONLY_NOTE = "Found by words only, not by meaning: {}"
-TRUNCATED_NOTE = f"Only the first {MAX_QUERY_LENGTH} characters were searched for."
-UNSEARCHABLE_NOTE = "There is nothing in this text to search for."
+TRUNCATED_NOTE = f"Only the first {MAX_QUERY_LENGTH} characters were used."
+UNSEARCHABLE_NOTE = "This text has no characters to search for."
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """Hits (as `find` gives them, best first), and what the reader must know about how they were found."""
+    """Hits of `find_memories`, best first, and notes for the reader about the search."""
 
     hits: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class SearchOutcome:
 def search_with_notes(
     text: str, namespace_id: int | None = None, filters: Filters | None = None, limit: int = MAX_HITS
 ) -> SearchOutcome:
-    """The memories that match best by words and by meaning; by words alone while the embedder is away."""
+    """Search by words and meaning, or by words alone while the embedder is unavailable."""
     notes = (TRUNCATED_NOTE,) if len(text) > MAX_QUERY_LENGTH else ()
     text = text[:MAX_QUERY_LENGTH]
     try:
@@ -55,40 +55,39 @@ def search_with_notes(
 
 
 def parse_uuid_or_none(text: str) -> UUID | None:
-    """The id that the whole text is, if it is one."""
+    """Return the text as an id, or None if it is none."""
     try:
         return UUID(text.strip())
     except ValueError:
         return None
 
 
-def order_by_rank(memories: MemoryQuerySet, found: SearchOutcome) -> MemoryQuerySet:
-    """Those of the memories that were found, best first."""
-    ids = [hit["memory"]["id"] for hit in found.hits]
+def order_by_rank(memories: MemoryQuerySet, outcome: SearchOutcome) -> MemoryQuerySet:
+    """Select those of the memories that are hits, best first."""
+    ids = [hit["memory"]["id"] for hit in outcome.hits]
     return memories.filter(pk__in=ids).order_by(array_position(ids)) if ids else memories.none()
 
 
 def array_position(ids: list[UUID]) -> Func:
-    """A row's place in the list of ids."""
+    """Return the expression of a row's position in the list of ids."""
     listed = Value(ids, output_field=ArrayField(UUIDField()))
     return Func(listed, F("pk"), function="array_position", output_field=IntegerField())
 
 
 def search_palette(request: HttpRequest, text: str) -> list[SearchResult]:
-    """What Ctrl+K finds among the memories this user may see."""
+    """Search for the command palette (Ctrl+K), if this user may view memories."""
     if not request.user.has_perm("memories.view_memory"):
         return []
     if (pk := parse_uuid_or_none(text)) and (memory := Memory.objects.alive().filter(pk=pk).first()):
         return [make_palette_entry(memory.pk, memory.content, memory.memory_type.replace("_", " "), "this id")]
-    found = search_with_notes(text, limit=MAX_PALETTE_HITS)
-    entries = [
-        SearchResult(title=note, description="memories", link=build_list_url(text), icon="info") for note in found.notes
-    ]
+    outcome = search_with_notes(text, limit=MAX_PALETTE_HITS)
+    url = build_list_url(text)
+    entries = [SearchResult(title=note, description="memories", link=url, icon="info") for note in outcome.notes]
     entries += [
-        make_palette_entry(hit["memory"]["id"], hit["memory"]["content"], *describe_hit(hit)) for hit in found.hits
+        make_palette_entry(hit["memory"]["id"], hit["memory"]["content"], *describe_hit(hit)) for hit in outcome.hits
     ]
-    if found.hits:
-        entries.append(SearchResult("Show these in the list", "all matches", build_list_url(text), "list"))
+    if outcome.hits:
+        entries.append(SearchResult("Show these in the list", "all matches", url, "list"))
     return entries
 
 

@@ -1,7 +1,5 @@
 """/memories: add, get, update, delete, list and search."""
 
-import json
-import time
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,7 +7,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import BeforeValidator, ConfigDict
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from memories import tasks
 from memories.add import add_many, add_one
@@ -31,10 +29,8 @@ from memories.schemas import (
     SearchOut,
     to_memory_out,
 )
-from memories.search.execute import find_memories
+from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.search.query import Search
-from memories.search.query_embedding import resolve_search_vector
 from memories.types import MemoryType
 from memory_site.core.http.fields import JsonObject, Tags
 from memory_site.core.http.pagination import paginate
@@ -56,7 +52,7 @@ RELATED_MEMORY_DETAIL = (
 
 
 def parse_json_parameter(value: Any) -> Any:
-    """A JSON object written into a query parameter."""
+    """Parse a JSON object written into a query parameter."""
     try:
         return read_json(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
@@ -64,12 +60,12 @@ def parse_json_parameter(value: Any) -> Any:
 
 
 def ensure_list(value: Any) -> Any:
-    """A parameter that may be repeated, given once."""
+    """Return the list of a parameter that may be repeated, also if it was given once."""
     return value if isinstance(value, list) else [value]
 
 
 class FilterParameters(Filters):
-    """The same filters as query parameters: lists repeated, metadata as JSON text."""
+    """The filters as query parameters: lists by repetition, metadata as JSON text."""
 
     model_config = ConfigDict(strict=False)
 
@@ -81,7 +77,7 @@ class FilterParameters(Filters):
 
 
 def get_memory_queryset(request: ApiRequest, memory_id: UUID) -> MemoryQuerySet:
-    """The caller's living memory, if there is one: the one place where an id becomes a row."""
+    """Select the caller's live memory with this id: the only place where an id of a request selects a row."""
     return Memory.objects.in_namespace(request.auth.namespace_id).filter(pk=memory_id)
 
 
@@ -91,26 +87,36 @@ def memory_not_found() -> Problem:
 
 @router.post("/memories", auth=write_access, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
 def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = False):
-    """Keep a memory. It can be found by its words at once, by its meaning as soon as a worker has embedded it;
-    `wait=true` answers when that is done. The same content, type and user is kept once: 200 and `created: false`."""
-    response = _add_memory(request, payload)
-    if wait and (memory := json.loads(response.content))["embedded"] is False:
-        memory["embedded"] = tasks.embed_now(UUID(memory["id"]), WAIT_SECONDS)
-        response.content = to_json(memory)
+    """Store a memory. Its words can be searched at once, its meaning as soon as a worker has embedded it; `wait=true`
+    waits for that. The same content, type and user is stored once: 200 and `created: false`."""
+    response = store_memory(request, payload)
+    if wait:
+        wait_until_embedded(response)
     return response
 
 
 @write_operation(on_conflict=purge_expired_memories)
-def _add_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
+def store_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
     row, created = add_one(request.auth.namespace_id, payload, request.auth.embedding_model)
     tasks.embedding_trigger.notify_on_commit()
     return json_response(to_memory_out(row) | {"created": created}, 201 if created else 200)
 
 
+def wait_until_embedded(response: HttpResponse) -> None:
+    """Wait, after the transaction, until the memory of this response is embedded, and correct `embedded` in it.
+
+    Reads the body, because a response replayed for an Idempotency-Key exists only as bytes.
+    """
+    memory = from_json(response.content)
+    if not memory["embedded"]:
+        memory["embedded"] = tasks.embed_now(UUID(memory["id"]), WAIT_SECONDS)
+        response.content = to_json(memory)
+
+
 @router.post("/memories/bulk", auth=write_access, response={201: BulkOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def add_memories(request: ApiRequest, payload: BulkIn):
-    """Keep up to 1,000 memories: all, or none when one is not valid (`errors` names it by its position)."""
+    """Store up to 1,000 memories: all, or none when one is invalid (`errors` names its position)."""
     ids, created = add_many(request.auth.namespace_id, payload.memories, request.auth.embedding_model)
     tasks.embedding_trigger.notify_on_commit()
     return json_response({"created": created, "existing": len(ids) - created, "ids": ids}, 201)
@@ -123,7 +129,7 @@ def list_memories(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Memories, newest first."""
+    """List memories, newest first."""
     rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(filters)
     return json_response(paginate(rows, OUT_COLUMNS, limit, cursor, to_memory_out))
 
@@ -145,19 +151,15 @@ def delete_memories(request: ApiRequest, payload: DeleteIn):
 @idempotent(atomic=False)
 def search_memories(request: ApiRequest, payload: SearchIn):
     """Find memories by words, by meaning, or by both (the default). Changes nothing."""
-    started = time.perf_counter()
-    vector, degraded = resolve_search_vector(payload, request.auth.embedding_model)
-    query = None if payload.mode == "vector" else payload.query
-    search = Search(query, vector, request.auth.embedding_model, payload.limit, payload.threshold)
-    hits = find_memories(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
-    took = round((time.perf_counter() - started) * 1000, 2)
-    return json_response({"results": hits, "mode": payload.mode, "degraded": degraded, "took_ms": took})
+    search = TimedSearch(payload, request.auth.embedding_model)
+    hits = search.find(request.auth.namespace_id, payload.filters, threshold=payload.threshold, explain=payload.explain)
+    return json_response({"results": hits, "mode": payload.mode} | search.report())
 
 
-# Below the fixed addresses, which an id would otherwise swallow.
+# After the fixed paths: Django takes the first that matches, and an id matches all of them.
 @router.get("/memories/{memory_id}", auth=read_access, response={200: MemoryOut, **PROBLEMS})
 def get_memory(request: ApiRequest, memory_id: UUID):
-    """One memory."""
+    """Get a memory."""
     row = get_memory_queryset(request, memory_id).values(*OUT_COLUMNS).first()
     if row is None:
         raise memory_not_found()
@@ -167,10 +169,10 @@ def get_memory(request: ApiRequest, memory_id: UUID):
 @router.patch("/memories/{memory_id}", auth=write_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def update_memory(request: ApiRequest, memory_id: UUID, payload: MemoryPatch):
-    """Change the named fields. New content is embedded anew; until then the old vector serves."""
+    """Change the given fields. New content is embedded again; until then searches use the old vector."""
     with transaction.atomic():
-        one = get_memory_queryset(request, memory_id)
-        if edit_memory(request.auth.namespace_id, one, **payload.columns(only_given=True)) is None:
+        memory = get_memory_queryset(request, memory_id)
+        if edit_memory(request.auth.namespace_id, memory, **payload.columns(only_given=True)) is None:
             raise memory_not_found()
         row = Memory.objects.filter(pk=memory_id).values(*OUT_COLUMNS).get()
     tasks.embedding_trigger.notify_on_commit()

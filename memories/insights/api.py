@@ -1,6 +1,5 @@
 """/insights: what was learned, told by hand or marked in a text; found again, used, and added up."""
 
-import time
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +33,7 @@ from memories.insights.statistics import fetch_statistics
 from memories.insights.storage import InsightDraft, save_insights
 from memories.insights.usage import record_use
 from memories.models import Memory
-from memories.search.query_embedding import resolve_search_vector
+from memories.search.execute import TimedSearch
 from memory_site.core.http.fields import Label, UnitInterval
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
@@ -128,12 +127,11 @@ def list_insights(
 def search_insights(request: ApiRequest, payload: InsightSearchIn):
     """Find insights by words, by meaning, or by both (the default); `*` is everything, newest first. Without an
     embedder words must do, and `degraded` says so."""
-    started, model = time.perf_counter(), request.auth.embedding_model
-    everything = payload.query.strip() == MATCH_ALL_QUERY
-    vector, degraded = (None, False) if everything else resolve_search_vector(payload, model)
-    found = find_insights(request.auth.namespace_id, payload, vector, model)
-    took = round((time.perf_counter() - started) * 1000, 2)
-    return json_response({"results": found, "degraded": degraded, "took_ms": took})
+    if payload.query.strip() == MATCH_ALL_QUERY:
+        payload = payload.model_copy(update={"mode": "text"})  # needs no vector
+    search = TimedSearch(payload, request.auth.embedding_model)
+    found = find_insights(request.auth.namespace_id, payload, search.vector, search.model)
+    return json_response({"results": found} | search.report())
 
 
 @router.get("/insights/statistics", auth=read_access, response={200: StatisticsOut, **PROBLEMS})

@@ -42,8 +42,8 @@ class InsightFilters(Filters):
     def labels(self) -> "InsightFilters":
         return InsightFilters(user_id=self.user_id, memory_types=self.memory_types, repo_id=self.repo_id)
 
-    def _each(self):
-        yield from super()._each()
+    def iter_conditions(self):
+        yield from super().iter_conditions()
         if self.collection is not None:
             yield Q(insight__collection=self.collection)
         if self.insight_type is not None:
@@ -74,7 +74,7 @@ def find_insights(
         return [build_hit(insight_out(row), score=1.0, similarity=None, text_rank=None, found_by=[]) for row in rows]
     order = Ranking(
         joins="JOIN insights_insight insight ON insight.memory_id = memory.id",
-        keep=MIN_SIMILARITY_SQL,
+        condition=MIN_SIMILARITY_SQL,
         columns=INSIGHT_HIT_COLUMNS,
         parameters={"min_similarity": payload.min_similarity},
     )

@@ -38,8 +38,8 @@ class UserOrSharedFilters(Filters):
         """Return all conditions: an embedding row has its user_id as well."""
         return self
 
-    def _each(self) -> Iterator[Q]:
-        yield from super()._each()
+    def iter_conditions(self) -> Iterator[Q]:
+        yield from super().iter_conditions()
         yield build_user_or_shared_filter(self.owner)
 
 

@@ -21,7 +21,7 @@ DEFAULT_RANKING = Ranking(
 
 def build_unified_ranking(namespace_id: int, project: str | None) -> Ranking:
     order = DEFAULT_RANKING if project is None else build_project_ranking(namespace_id, project, OTHER_PROJECT_WEIGHT)
-    return replace(order, one_of="memory.content_hash")
+    return replace(order, distinct_on="memory.content_hash")
 
 
 def add_source(hit: dict[str, Any]) -> dict[str, Any]:

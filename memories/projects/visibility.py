@@ -52,8 +52,8 @@ class VisibleToProjectFilters(Filters):
     namespace_id: int
     project: Label
 
-    def _each(self):
-        yield from super()._each()
+    def iter_conditions(self):
+        yield from super().iter_conditions()
         near = [self.namespace_id, get_project_aliases(self.project)]
         yield Q(RawSQL(VISIBLE_TO_PROJECT_SQL, near * 2, output_field=BooleanField()))
 

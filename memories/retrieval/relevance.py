@@ -11,38 +11,9 @@ from typing import Any
 from django.db.models import F, FloatField
 from django.db.models.expressions import Combinable, Expression
 
-from memories.types import MemoryType
-from memory_site.core.enums import complete_table
+from memories.types import NO_DECAY, MemoryType
 
-NO_DECAY = float("inf")
-#: Hours until the relevance has halved.
-HALF_LIFE_HOURS = complete_table(
-    MemoryType,
-    {
-        MemoryType.TEMPORARY_STATE: 3,  # replaced by the next meeting
-        MemoryType.SEARCH_RESULT: 6,  # useful during the search, which ends with half a working day
-        MemoryType.TOOL_OUTPUT: 8,  # the state when the tool ran: a working day
-        MemoryType.CONVERSATION_FACT: 24,  # yesterday's conversation still matters
-        MemoryType.COMPLETED_ACTION: 24,  # and so do yesterday's actions
-        MemoryType.USER_SELECTION: 36,  # a choice matters a little longer than the conversation about it
-        MemoryType.DOMAIN_ENTITY: 48,  # a record of another system changes in days
-        # Other types that are not knowledge: half a day.
-        MemoryType.AGENT: 12,
-        MemoryType.WORKFLOW: 12,
-        MemoryType.CONVERSATION: 12,
-        # Knowledge does not decay.
-        MemoryType.INSIGHT: NO_DECAY,
-        MemoryType.PROJECT: NO_DECAY,
-        MemoryType.RAG: NO_DECAY,
-        MemoryType.BUSINESS_FACT: NO_DECAY,
-        MemoryType.STRATEGIC_INSIGHT: NO_DECAY,
-        MemoryType.USER_PREFERENCE: NO_DECAY,
-        MemoryType.PROCESS_KNOWLEDGE: NO_DECAY,
-        MemoryType.MARKET_INTELLIGENCE: NO_DECAY,
-        MemoryType.TECHNICAL_KNOWLEDGE: NO_DECAY,
-        MemoryType.RELATIONSHIP: NO_DECAY,
-    },
-)
+HALF_LIFE_HOURS = {kind: kind.half_life_hours for kind in MemoryType}
 PERMANENT_TYPES = frozenset(kind for kind, hours in HALF_LIFE_HOURS.items() if hours == NO_DECAY)
 MIN_RELEVANCE, MAX_RELEVANCE = 0.05, 1
 ACCESS_BOOST, ACCESS_BOOST_HALF_LIFE_HOURS, ACCESS_BOOST_HOURS = 0.3, 2, 24

@@ -60,7 +60,7 @@ QUERY_COVERAGE_JOIN = """CROSS JOIN LATERAL (
     FROM (
         SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
                * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
-        FROM weighed
+        FROM node_weights
     ) words
 ) coverage"""
 SIGNIFICANCE_JOIN = """LEFT JOIN LATERAL (
@@ -133,8 +133,8 @@ class RetrievalFilters(Filters):
         """Return the filters that the table of vectors can answer."""
         return RetrievalFilters(user_id=self.user_id, memory_types=self.memory_types)
 
-    def _each(self) -> Iterator[Q]:
-        yield from super()._each()
+    def iter_conditions(self) -> Iterator[Q]:
+        yield from super().iter_conditions()
         if self.excluded_tags is not None:
             yield ~Q(tags__overlap=self.excluded_tags)
         if self.max_age_hours is not None:
@@ -198,7 +198,7 @@ def build_ranking(namespace_id: int, owner: str, anchors: Sequence[UUID], nonsen
     return Ranking(
         score=SCORE_SQL,
         joins=" ".join(joins),
-        keep=MATCH_CONDITION_SQL,
+        condition=MATCH_CONDITION_SQL,
         columns=RANKING_COLUMNS,
         parameters={
             **{f"nonsense{number}": vector for number, vector in enumerate(nonsense)},

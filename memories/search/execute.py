@@ -1,5 +1,6 @@
-"""Finding memories: the scope compiled, the statement run, its rows as hits."""
+"""Run a search: compile the scope, execute the statement, convert its rows into hits."""
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,11 +14,20 @@ from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, qualify_out_columns, to_memory_out
 from memories.search.filters import Filters
-from memories.search.query import EXTRA_COLUMN_COUNT, NEAR_COUNT_INDEX, UNGROUPED_COUNT_INDEX, Scope, Search
+from memories.search.query import (
+    EXTRA_COLUMN_COUNT,
+    NEAREST_COUNT_INDEX,
+    PLAIN_RANKING,
+    UNGROUPED_COUNT_INDEX,
+    Ranking,
+    Scope,
+    Search,
+)
+from memories.search.query_embedding import SearchRequest, resolve_search_vector
 from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
 from memories.search.words import extract_required
-from memories.storage import row_to_dict as named_row
+from memories.storage import row_to_dict
 
 HIT_COLUMNS = qualify_out_columns("memory")
 
@@ -25,9 +35,9 @@ HIT_COLUMNS = qualify_out_columns("memory")
 def find_memories(
     namespace_id: int | None, filters: Filters | None, search: Search, *, explain: bool = False
 ) -> list[dict]:
-    """HitOut dictionaries, best first. One statement; a second one only when what it found fell short of the limit.
+    """Return HitOut dictionaries, best first. One statement, and a second one only when the first found too few.
 
-    `namespace_id` None searches every namespace: for operators, never for callers.
+    `namespace_id` None searches every namespace: for the admin, never for API callers.
     """
     scope = build_scope(namespace_id, filters, search.model or get_embedder().model)
     key = (scope.memories[0], repr(scope.memories[1]), search.query and extract_required(search.query))
@@ -35,26 +45,64 @@ def find_memories(
     rows = execute(scope, search, size)
     if size is None:
         scope_sizes.set(key, size := ScopeSize(*rows[0][-2:]))
-    # The index fell short of what was asked for, or what is the same took the places of what is not: there may be more,
-    # and it is looked for exactly.
-    short = search.vector is not None and not size.few and rows[0][NEAR_COUNT_INDEX] < search.depth
-    few = search.ranking.one_of is not None and len(rows) < search.limit
-    if short:
+    # There may be more hits when the index returned too few vectors, or when duplicates filled all candidates: then the
+    # scope is scanned.
+    index_fell_short = search.vector is not None and not size.few and rows[0][NEAREST_COUNT_INDEX] < search.depth
+    too_few_distinct = search.ranking.distinct_on is not None and len(rows) < search.limit
+    if index_fell_short:
         scope_sizes.discard(key)
-    if short or (few and rows[0][UNGROUPED_COUNT_INDEX] >= search.depth):
-        rows = execute(scope, replace(search, deep=few), size, exact=True)
+    if index_fell_short or (too_few_distinct and rows[0][UNGROUPED_COUNT_INDEX] >= search.depth):
+        rows = execute(scope, replace(search, deep=too_few_distinct), size, exact=True)
     return [to_hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
 
 
+class TimedSearch:
+    """The search that a request asks for, timed from the moment this is made.
+
+    Making it embeds the query; `find` runs the statement. So a caller can open its transaction in between, and no
+    transaction waits for the embedder. Raises EmbeddingError in mode "vector" without an embedder.
+    """
+
+    def __init__(self, payload: SearchRequest, model: str | None) -> None:
+        self.started = time.perf_counter()
+        self.payload, self.model = payload, model
+        self.vector, self.degraded = resolve_search_vector(payload, model)
+
+    def find(
+        self,
+        namespace_id: int,
+        filters: Filters | None,
+        *,
+        threshold: float | None = None,
+        ranking: Ranking = PLAIN_RANKING,
+        explain: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return HitOut dictionaries, best first."""
+        query = None if self.payload.mode == "vector" else self.payload.query
+        search = Search(query, self.vector, self.model, self.payload.limit, threshold, ranking)
+        return find_memories(namespace_id, filters, search, explain=explain)
+
+    def report(self) -> dict[str, Any]:
+        """Return what an answer says of the search itself."""
+        return {"degraded": self.degraded, "took_ms": elapsed_ms(self.started)}
+
+
+def elapsed_ms(started: float) -> float:
+    """Return the milliseconds since a reading of `time.perf_counter`, to a hundredth."""
+    return round((time.perf_counter() - started) * 1000, 2)
+
+
 def build_scope(namespace_id: int | None, filters: Filters | None, model: str) -> Scope:
-    """Both arms start from the same scoped, filtered rows."""
-    return compile_scope(namespace_id, type(filters), filters and filters.model_dump_json(exclude_none=True), model)
+    """Return the rows that a search may see: of the namespace, alive, and matching the filters."""
+    filters_json = filters and filters.model_dump_json(exclude_none=True)
+    # mypy: a class of pydantic models is hashable, though its instances are not.
+    return compile_scope(namespace_id, type(filters), filters_json, model)  # type: ignore[arg-type]
 
 
-# The same scope compiles to the same statement (the clock is read in SQL), and compiling costs half a millisecond.
+# Cached because compiling costs half a millisecond. The statement holds no time of compilation: SQL reads the clock.
 @lru_cache(maxsize=1_000)
-def compile_scope(namespace_id: int | None, kind: type[Filters], asked: str | None, model: str) -> Scope:
-    filters = kind.model_validate_json(asked) if asked else None
+def compile_scope(namespace_id: int | None, kind: type[Filters], filters_json: str | None, model: str) -> Scope:
+    filters = kind.model_validate_json(filters_json) if filters_json else None
     memories, vectors = Memory.objects.alive(), Embedding.objects.of_model(model).alive()
     if namespace_id is not None:
         memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
@@ -69,7 +117,7 @@ def compile_scope(namespace_id: int | None, kind: type[Filters], asked: str | No
 def find_nearest_ids(
     namespace_id: int, filters: Filters | None, vector: list[float], model: str, limit: int, *, exact: bool
 ) -> dict[UUID, float]:
-    """Similarities of the nearest memories by id, by the exact scan or by the index, whatever the size of the scope."""
+    """Return the similarities of the nearest memories by id, from the exact scan or from the index."""
     search = Search(None, vector, model, limit)
     rows = execute(build_scope(namespace_id, filters, model), search, ScopeSize(0, few=False), exact=exact)
     return {row[0]: row[-EXTRA_COLUMN_COUNT + 1] for row in rows if row[0] is not None}
@@ -88,15 +136,15 @@ def execute(scope: Scope, search: Search, size: ScopeSize | None, *, exact: bool
 
 
 def to_hit(row: tuple, columns: Collection[str], explain: bool) -> dict[str, Any]:
-    """HitOut, and what its ranking says of it besides under the names of `columns`."""
-    score, similarity, text_rank, by_meaning, _, rows, few = row[-EXTRA_COLUMN_COUNT:]
-    found_by = [arm for arm, found in (("meaning", by_meaning), ("words", text_rank is not None)) if found]
-    found = {
-        "memory": to_memory_out(named_row(row)),
+    """Return a row as HitOut, with the extra columns of its ranking under the names `columns`."""
+    score, similarity, text_rank, by_meaning, _, scope_rows, exact = row[-EXTRA_COLUMN_COUNT:]
+    found_by = [name for name, found in (("meaning", by_meaning), ("words", text_rank is not None)) if found]
+    hit = {
+        "memory": to_memory_out(row_to_dict(row)),
         "score": score,
         "similarity": similarity,
         "text_rank": text_rank,
         "found_by": found_by,
         **dict(zip(columns, row[len(OUT_COLUMNS) :], strict=False)),
     }
-    return found | {"explain": {"rows_in_scope": rows, "exact": few}} if explain else found
+    return hit | {"explain": {"rows_in_scope": scope_rows, "exact": exact}} if explain else hit

@@ -1,5 +1,6 @@
-"""Which memories a caller means: typed conditions, the same for list, delete and every kind of search."""
+"""Typed conditions on memories, the same for list, delete and every kind of search."""
 
+from collections.abc import Iterator
 from typing import Annotated
 from uuid import UUID
 
@@ -25,7 +26,7 @@ MemoryTypeIn = Annotated[MemoryType, BeforeValidator(parse_memory_type)]
 
 
 class Filters(InputSchema):
-    """Conditions that must all hold. Nothing of a request is expanded into ORM keywords: each field is named here."""
+    """Conditions that must all hold. No part of a request is expanded into ORM keywords: each field is listed here."""
 
     user_id: Label | None = None
     agent_id: Label | None = None
@@ -34,34 +35,34 @@ class Filters(InputSchema):
     session_id: Label | None = None
     source_system: Label | None = None
     entity_system: Label | None = None
-    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
-    tags: Tags | None = Field(None, min_length=1, description="Every one of these.")
-    any_tags: Tags | None = Field(None, min_length=1, description="At least one of these.")
-    min_importance: int | None = Field(None, ge=1, le=5)
-    min_confidence: float | None = Field(None, ge=0, le=1)
-    created_after: Timestamp | None = Field(None, description="At this moment or later.")
-    created_before: Timestamp | None = Field(None, description="Before this moment.")
-    metadata: JsonObject | None = Field(None, description="Contained in the memory's metadata.")
-    important: bool | None = Field(None, description="Whether `metadata.important` is true.")
-    ids: list[UuidIn] | None = Field(None, min_length=1, max_length=1000)
+    memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
+    tags: Tags | None = Field(default=None, min_length=1, description="Every one of these.")
+    any_tags: Tags | None = Field(default=None, min_length=1, description="At least one of these.")
+    min_importance: int | None = Field(default=None, ge=1, le=5)
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    created_after: Timestamp | None = Field(default=None, description="At this moment or later.")
+    created_before: Timestamp | None = Field(default=None, description="Before this moment.")
+    metadata: JsonObject | None = Field(default=None, description="Contained in the memory's metadata.")
+    important: bool | None = Field(default=None, description="Whether `metadata.important` is true.")
+    ids: list[UuidIn] | None = Field(default=None, min_length=1, max_length=1000)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for; every metadata contains {}."""
+        """Whether there is no condition. `metadata: {}` is none: all metadata contains it."""
         return all(value is None or value == {} for value in self.model_dump().values())
 
     def labels(self) -> "Filters":
-        """Only the conditions that an embedding row can tell by itself."""
+        """Return only the conditions on columns that the embedding table repeats."""
         return Filters(user_id=self.user_id, memory_types=self.memory_types, repo_id=self.repo_id)
 
     def conditions(self) -> Q:
-        """The conditions on memories_memory."""
-        found = Q()
-        for condition in self._each():
-            found &= condition
-        return found
+        """Return the conditions on memories_memory."""
+        conditions = Q()
+        for condition in self.iter_conditions():
+            conditions &= condition
+        return conditions
 
-    def _each(self):
+    def iter_conditions(self) -> Iterator[Q]:
         for label in ("user_id", "agent_id", "workflow_id", "repo_id", "session_id", "source_system", "entity_system"):
             if (value := getattr(self, label)) is not None:
                 yield Q((label, value))

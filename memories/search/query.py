@@ -1,32 +1,36 @@
-"""How a match is computed: one SQL statement, put together from the arms a search needs. Knows no model.
+"""The parameters of a search statement. Imports no Django model.
 
-words.py finds by words, vectors.py by meaning, fusion.py makes one score of both. Every arm starts from `scope`, the
-scoped and filtered rows, so that a filter can never be applied after a limit.
+words.py writes the CTEs of text search, vectors.py those of vector search, fusion.py those that score their candidates.
+All start from `scope`, the filtered rows, so that no filter is ever applied after a limit.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Sql = tuple[str, Sequence[Any]]
 
-# Candidates each arm proposes at least: twice as many changed no measured figure.
+# Candidates that text search and vector search propose each, at least. Twice as many changed no measured figure.
 MIN_DEPTH = 50
-# There is always a row, so that the size of the scope is told even when nothing was found: its id is null then.
-# Behind a hit's columns: score, similarity, text rank, found by meaning, vectors near, rows of the scope, few of them.
-EXTRA_COLUMN_COUNT, NEAR_COUNT_INDEX = 7, -3
-# In front of these, where only one of several is shown: how many there were in all.
+# The statement returns at least one row, with a null id if nothing was found: it always returns the scope's size.
+# The last columns of a row: score, similarity, text_rank, by_meaning, nearest_count, rows (of the scope), few.
+EXTRA_COLUMN_COUNT, NEAREST_COUNT_INDEX = 7, -3
+# In front of them, with `Ranking.distinct_on`: `ungrouped_count`, the hits before duplicates were removed.
 UNGROUPED_COUNT_INDEX = -EXTRA_COLUMN_COUNT - 1
-# How many each arm proposes where what is the same filled the places: licence texts stand in thousands of files.
+# Candidates of each search when duplicates filled the answer: the text of a licence occurs in thousands of files.
 DEEP_SEARCH_DEPTH = 20_000
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The rows a search may see, as compiled SQL.
+    """The rows that a search may see, as compiled SQL.
 
-    memories: (id, search_vector) of those that match every filter. vectors: (id, vector) of those that match what an
-    embedding row can tell; `complete` when that is every filter, so that the wide rows need not be read.
+    memories: (id, search_vector) of the memories that match every filter. vectors: (id, vector) of the embeddings that
+    match the filters on columns which the embedding table repeats; `complete` when those are all filters, so that the
+    wide memory rows need not be read.
     """
 
     memories: Sql
@@ -36,20 +40,20 @@ class Scope:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What puts hits in order, as SQL over `hits` and `memory`; the defaults are those of a plain search.
+    """How hits are scored, as SQL over `hits` and `memory`; the defaults are those of a plain search.
 
-    joins: what the rest needs besides these two. keep: which hits may stay. columns: what a hit says besides, by name.
-    parameters: their values. candidates: how many each arm proposes for one place in the answer. one_of: of the hits
-    for which this is the same only the best is shown.
+    joins: further tables, for the other expressions. condition: which hits to return. columns: extra columns of a hit,
+    by name. parameters: values of the expressions' placeholders. candidates: how many each search proposes per hit
+    wanted. distinct_on: of hits for which this is equal, only the best is returned.
     """
 
     score: str = "hits.score"
     joins: str = ""
-    keep: str = "true"
+    condition: str = "true"
     columns: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     candidates: int = 1
-    one_of: str | None = None
+    distinct_on: str | None = None
 
 
 PLAIN_RANKING = Ranking()
@@ -57,10 +61,14 @@ PLAIN_RANKING = Ranking()
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for: words, a unit vector of 768 numbers made by `model` (None: the configured one), or both."""
+    """What to find: words, a unit vector of 768 numbers by `model` (None: the configured one), or both.
+
+    `threshold` is the least cosine similarity of a hit that its words alone did not find. `deep` proposes
+    DEEP_SEARCH_DEPTH candidates.
+    """
 
     query: str | None
-    vector: Sequence[float] | None
+    vector: list[float] | NDArray[np.float32] | None
     model: str | None
     limit: int
     threshold: float | None = None
@@ -68,12 +76,13 @@ class Search:
     deep: bool = False
 
     @property
-    def fused(self) -> bool:
+    def is_hybrid(self) -> bool:
         return self.query is not None and self.vector is not None
 
     @property
     def depth(self) -> int:
+        """How many candidates text search and vector search propose each."""
         if self.deep:
             return DEEP_SEARCH_DEPTH
         wanted = self.limit * self.ranking.candidates
-        return max(wanted, MIN_DEPTH) if self.fused or self.ranking.candidates > 1 else wanted
+        return max(wanted, MIN_DEPTH) if self.is_hybrid or self.ranking.candidates > 1 else wanted

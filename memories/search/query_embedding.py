@@ -1,19 +1,18 @@
 """The vector of a query: cached, because agents repeat queries, behind a circuit breaker for the embedder."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from memories.embeddings import Embedder, EmbedderUnavailable, EmbeddingError, Vector, get_embedder_for_model
-from memories.schemas import SearchIn
 from memory_site.core.caches import Cache
 
 MAX_CACHED_VECTORS = 2_000
-# After a failure searches fail at once for so long: one search pays for the embedder's time-out, not all of them.
+# For so long after an outage searches fail at once: one of them waits for the embedder's timeout, not all.
 CIRCUIT_BREAKER_SECONDS = 5.0
 MAX_OPEN_CIRCUITS = 1_000
 
 #: By model and query with single spaces.
 query_vectors: Cache[tuple[str, str], Vector] = Cache(MAX_CACHED_VECTORS)
-#: Models whose embedder was unavailable lately.
+#: Models whose embedder was unavailable within CIRCUIT_BREAKER_SECONDS.
 open_circuits: Cache[str, bool] = Cache(MAX_OPEN_CIRCUITS, CIRCUIT_BREAKER_SECONDS)
 
 
@@ -33,7 +32,7 @@ def get_query_vector(query: str, model: str | None) -> Vector:
 
 
 def embed_query(embedder: Embedder, query: str) -> Vector:
-    """Embed it; an embedder that is away is not called again for CIRCUIT_BREAKER_SECONDS."""
+    """Embed a query. After EmbedderUnavailable the model is not called for CIRCUIT_BREAKER_SECONDS."""
     try:
         return embedder.embed_query(query)
     except EmbedderUnavailable:
@@ -41,12 +40,25 @@ def embed_query(embedder: Embedder, query: str) -> Vector:
         raise
 
 
-def resolve_search_vector(payload: SearchIn, model: str | None) -> tuple[Any, bool]:
+class SearchRequest(Protocol):
+    """What every search over HTTP says: words, a vector, or both, and which of them to search by."""
+
+    @property
+    def query(self) -> str | None: ...
+    @property
+    def vector(self) -> list[float] | None: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def limit(self) -> int: ...
+
+
+def resolve_search_vector(payload: SearchRequest, model: str | None) -> tuple[Any, bool]:
     """Return the vector to search with, and whether the search is degraded: it should have a vector and has none.
 
-    Raises EmbeddingError in mode "vector", which cannot do without.
+    Raises EmbeddingError in mode "vector", which has no words to search instead.
     """
-    if payload.mode == "text" or payload.vector is not None:
+    if payload.mode == "text" or payload.vector is not None or payload.query is None:
         return (None if payload.mode == "text" else payload.vector), False
     try:
         return get_query_vector(payload.query, model), False

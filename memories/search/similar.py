@@ -1,4 +1,4 @@
-"""Which memories mean nearly the same as a given one."""
+"""Find memories similar to a given one."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -9,13 +9,13 @@ from pgvector.django import MaxInnerProduct
 
 from memories.models import Embedding
 
-#: Characters of a neighbour's content that are read.
+#: Characters.
 MAX_PREVIEW_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarMemory:
-    """A memory near another one; `similarity` is the cosine of their vectors."""
+    """A memory similar to another one; `similarity` is the cosine of their vectors, `beginning` of its content."""
 
     id: UUID
     beginning: str
@@ -25,8 +25,10 @@ class SimilarMemory:
 
 
 def find_similar(embedding: Embedding, limit: int = 10) -> list[SimilarMemory]:
-    """The living memories of the same namespace and model nearest to this vector, most similar first. One statement,
-    which takes the vector from the table: it never travels."""
+    """Return the live memories of the same namespace and model nearest to this vector, most similar first.
+
+    One statement, which reads the vector from the table and does not send it.
+    """
     vectors = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model)
     own = Subquery(Embedding.objects.filter(pk=embedding.pk).values("vector"))
     others = vectors.exclude(memory_id=embedding.memory_id)
@@ -34,6 +36,6 @@ def find_similar(embedding: Embedding, limit: int = 10) -> list[SimilarMemory]:
     rows = nearest.annotate(beginning=Left("memory__content", MAX_PREVIEW_LENGTH)).values_list(
         "memory_id", "beginning", "memory_type", "user_id", "distance"
     )[:limit]
-    found = [SimilarMemory(*row[:-1], similarity=-row[-1]) for row in rows]
-    # The index gives its rows only roughly in order.
+    found = [SimilarMemory(pk, beginning, kind, user, -distance) for pk, beginning, kind, user, distance in rows]
+    # The index returns rows only roughly in order.
     return sorted(found, key=lambda each: -each.similarity)

@@ -1,4 +1,4 @@
-"""The search statement, put together from the parts that a search needs."""
+"""Build the search statement from the CTEs that a search needs."""
 
 from typing import Any
 
@@ -11,39 +11,39 @@ from memories.search.scope_size import COUNTED_SIZE_CTES, KNOWN_SIZE_CTE, ScopeS
 SELECT_HITS_SQL = """
 SELECT {columns}, {score} AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
-       hits.text_rank, hits.by_meaning, {near} AS near, size.rows, size.few
+       hits.text_rank, hits.by_meaning, {nearest_count} AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id) {joins}
-) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s) AND {keep}"""
+    hits JOIN memories_memory memory USING (id)
+    {joins}) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
+    AND {condition}"""
 ORDER_BY_SCORE_SQL = """
 ORDER BY score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s"""
 SELECT_BEST_PER_GROUP_SQL = """
 SELECT * FROM (
-    {answer} ORDER BY {one_of}, score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id
+    {hits} ORDER BY {distinct_on}, score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id
 ) best ORDER BY score DESC NULLS LAST, similarity DESC NULLS LAST, id LIMIT %(limit)s"""
 
 
 def build_statement(
     scope: Scope, search: Search, columns: str, size: ScopeSize | None, *, exact: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The whole search as one statement, and its parameters. `columns` are those wanted of `memory`.
+    """Return the search as one statement, and its parameters. `columns` are the columns wanted of `memory`.
 
-    `size` is what is known of the scope; None lets the statement count, as far as that matters, and choose between the
-    exact scan and the index by itself. `exact` insists on a scan, however large the scope.
+    `size` is the known size of the scope; with None the statement counts its rows, up to the crossover, and chooses
+    between the exact scan and the index. `exact` forces the scan.
     """
     memories, parameters = with_named_params(scope.memories, "m")
     required = words.extract_required(search.query)
-    parts = [words.SCOPE_CTE.format(rows=memories, required=words.REQUIRED_FILTER_SQL if required else "")]
-    parts.append(COUNTED_SIZE_CTES if size is None else KNOWN_SIZE_CTE)
+    ctes = [words.SCOPE_CTE.format(rows=memories, required=words.REQUIRED_FILTER_SQL if required else "")]
+    ctes.append(COUNTED_SIZE_CTES if size is None else KNOWN_SIZE_CTE)
     if search.vector is not None:
-        rows, more = with_named_params(scope.vectors, "v")
-        parameters |= more | {"vector": HalfVector(search.vector)}
+        rows, vector_parameters = with_named_params(scope.vectors, "v")
+        parameters |= vector_parameters | {"vector": HalfVector(search.vector)}
         complete = scope.complete and not required
-        parts += vectors.build_vector_ctes(
-            rows, complete=complete, few=True if exact else size and size.few, again=exact
-        )
-    parts += words.TEXT_CTES if search.query else []
-    parts += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
+        few = True if exact else None if size is None else size.few
+        ctes += vectors.build_vector_ctes(rows, complete=complete, few=few, rescan=exact)
+    ctes += words.WORD_CTES if search.query else []
+    ctes += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
     parameters |= {
         "query": search.query,
         "required": required,
@@ -55,28 +55,31 @@ def build_statement(
     }
     ranking = search.ranking
     parameters |= ranking.parameters
-    answer = SELECT_HITS_SQL.format(
+    hits = SELECT_HITS_SQL.format(
         columns=build_select_list(columns, ranking),
-        near="(SELECT count(*) FROM near)" if search.vector is not None else "0",
+        nearest_count="(SELECT count(*) FROM nearest)" if search.vector is not None else "0",
         score=ranking.score,
         joins=ranking.joins,
-        keep=ranking.keep,
+        condition=ranking.condition,
     )
-    best = (
-        SELECT_BEST_PER_GROUP_SQL.format(answer=answer, one_of=ranking.one_of)
-        if ranking.one_of
-        else answer + ORDER_BY_SCORE_SQL
+    statement = (
+        SELECT_BEST_PER_GROUP_SQL.format(hits=hits, distinct_on=ranking.distinct_on)
+        if ranking.distinct_on
+        else hits + ORDER_BY_SCORE_SQL
     )
-    return f"WITH {', '.join(parts)}" + best.replace("%(vector)s", "%(vector)s::halfvec"), parameters
+    with_clause = "WITH " + ",\n".join(cte.strip() for cte in ctes)
+    return with_clause + statement.replace("%(vector)s", "%(vector)s::halfvec"), parameters
 
 
 def build_select_list(columns: str, ranking: Ranking) -> str:
-    every = ", ".join([columns, *ranking.columns.values()])
-    return f"DISTINCT ON ({ranking.one_of}) {every}, count(*) OVER () AS alike" if ranking.one_of else every
+    selected = ", ".join([columns, *ranking.columns.values()])
+    if ranking.distinct_on is None:
+        return selected
+    return f"DISTINCT ON ({ranking.distinct_on}) {selected}, count(*) OVER () AS ungrouped_count"
 
 
 def with_named_params(sql: Sql, prefix: str) -> tuple[str, dict[str, Any]]:
-    """A compiled statement with named parameters, so that it can stand inside another one."""
+    """Return a compiled statement with named parameters, so that it can be embedded in another one."""
     text, values = sql
     names = [f"{prefix}{position}" for position in range(len(values))]
     return text % tuple(f"%({name})s" for name in names), dict(zip(names, values, strict=True))

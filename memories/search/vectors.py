@@ -1,17 +1,19 @@
-"""The arm of meaning: `near` (id, similarity), the nearest vectors of the scope, exactly or by the index."""
+"""Vector search: the CTE `nearest` (id, similarity), from an exact scan of the scope or from the HNSW index."""
 
-# Every vector of the scope with its similarity. OFFSET 0 keeps the look-up by key: for a bad estimate the planner would
-# read the whole table of vectors instead.
-MEASURED_CHOSEN_CTE = """
-measured AS MATERIALIZED (
-    SELECT chosen.id, v.similarity FROM chosen CROSS JOIN LATERAL (
-        SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE vectors.id = chosen.id OFFSET 0
+# Every vector of the scope with its similarity. OFFSET 0 makes the planner look vectors up by key; with a wrong row
+# estimate it would read the whole table of vectors.
+SCOPE_IDS_SIMILARITIES_CTE = """
+similarities AS MATERIALIZED (
+    SELECT scope_ids.id, v.similarity FROM scope_ids CROSS JOIN LATERAL (
+        SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE vectors.id = scope_ids.id OFFSET 0
     ) v {guard}
 )"""
-MEASURED_ALL_CTE = "measured AS MATERIALIZED (SELECT id, -(vector <#> %(vector)s) AS similarity FROM {source} {guard})"
-EXACT_SCAN_SQL = "SELECT id, similarity FROM measured ORDER BY similarity DESC LIMIT %(depth)s"
-# The iterative scan gives relaxed order: twice as many are taken and sorted again. Nothing but the bare distance may
-# stand in the inner ORDER BY, or the index is not used.
+ALL_SIMILARITIES_CTE = (
+    "similarities AS MATERIALIZED (SELECT id, -(vector <#> %(vector)s) AS similarity FROM {source} {guard})"
+)
+EXACT_SCAN_SQL = "SELECT id, similarity FROM similarities ORDER BY similarity DESC LIMIT %(depth)s"
+# pgvector's iterative scan returns rows in relaxed order, so twice as many are read and sorted again. The inner
+# ORDER BY must be the bare distance, or the planner does not use the index.
 INDEX_SCAN_SQL = """
 SELECT id, similarity FROM (
     SELECT id, -(vector <#> %(vector)s) AS similarity FROM {source} {guard}
@@ -20,37 +22,37 @@ SELECT id, similarity FROM (
 FILTERED_VECTORS_SQL = "(SELECT id, vector FROM vectors WHERE id IN (SELECT id FROM scope)) filtered"
 IF_FEW_ROWS, IF_MANY_ROWS = "WHERE (SELECT few FROM size)", "WHERE NOT (SELECT few FROM size)"
 
-
-CHOSEN_CTE = "chosen AS MATERIALIZED (SELECT id FROM scope)"
-# Which similarity says nothing: mean and spread over the scope; for a large one, over some hundreds of its rows.
-# Ten imagined rows (mean 0.2, spread 0.1, what all-MiniLM-L6-v2 gives unrelated texts) steady the smallest scopes.
+SCOPE_IDS_CTE = "scope_ids AS MATERIALIZED (SELECT id FROM scope)"
+# The similarity of unrelated texts: mean and standard deviation over the scope, or over a few hundred rows of a large
+# one. Ten pseudo-rows (mean 0.2, deviation 0.1, as measured for all-MiniLM-L6-v2) stabilise the smallest scopes.
 NOISE_CTE = """
 noise AS MATERIALIZED (
     SELECT (sum(similarity) + 10 * 0.2::float8) / (count(*) + 10) AS mean,
            sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * 0.01::float8) / (count(*) + 10)) AS spread
     FROM ({sample}) sample
 )"""
-MEASURED_SAMPLE_SQL = "(SELECT similarity FROM measured LIMIT 2000)"
+SIMILARITY_SAMPLE_SQL = "(SELECT similarity FROM similarities LIMIT 2000)"
 VECTOR_SAMPLE_SQL = "(SELECT -(vector <#> %(vector)s) AS similarity FROM vectors {guard} LIMIT 500)"
 
 
-def build_vector_ctes(rows: str, *, complete: bool, few: bool | None, again: bool = False) -> list[str]:
-    """The parts of the statement: `near` and `noise`. few: scan (True), index (False), or let it choose (None).
+def build_vector_ctes(rows: str, *, complete: bool, few: bool | None, rescan: bool = False) -> list[str]:
+    """Return the CTEs of vector search, which end with `nearest` and `noise`.
 
-    rows: compiled SQL of (id, vector). complete: whether those rows are the scope already; else its ids decide. again:
-    a scan because the index fell short, of a scope that may be large: how to join is then the planner's business.
+    rows: compiled SQL of (id, vector). complete: whether those rows are the scope; otherwise they are joined with its
+    ids. few: scan (True), use the index (False), or let the statement choose (None). rescan: the index returned too few
+    rows of a scope that may be large, so the planner chooses how to join.
     """
     source = "vectors" if complete else FILTERED_VECTORS_SQL
     parts = [f"vectors (id, vector) AS NOT MATERIALIZED ({rows})"]
-    if few and not complete and not again:
-        parts.append(CHOSEN_CTE)
+    if few and not complete and not rescan:
+        parts.append(SCOPE_IDS_CTE)
     if few is not False:
-        measure = MEASURED_ALL_CTE if complete or again else MEASURED_CHOSEN_CTE
+        measure = ALL_SIMILARITIES_CTE if complete or rescan else SCOPE_IDS_SIMILARITIES_CTE
         parts.append(measure.format(source=source, guard="" if few else IF_FEW_ROWS))
     scan = [EXACT_SCAN_SQL] if few is not False else []
     index = [INDEX_SCAN_SQL.format(source=source, guard="" if few is False else IF_MANY_ROWS)] if not few else []
-    samples = [MEASURED_SAMPLE_SQL] if few is not False else []
+    samples = [SIMILARITY_SAMPLE_SQL] if few is not False else []
     samples += [VECTOR_SAMPLE_SQL.format(guard="" if few is False else IF_MANY_ROWS)] if not few else []
-    near = " UNION ALL ".join(f"({each})" for each in scan + index)
+    nearest = " UNION ALL ".join(f"({each})" for each in scan + index)
     noise = NOISE_CTE.format(sample=" UNION ALL ".join(samples))
-    return [*parts, f"near AS MATERIALIZED ({near})", noise]
+    return [*parts, f"nearest AS MATERIALIZED ({nearest})", noise]

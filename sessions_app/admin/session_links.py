@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -16,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.formatting import truncate
+from memory_site.core.admin.schema_forms import refuse_duplicate
 from memory_site.core.http.fields import check_visible
 from sessions_app.admin.namespaces import NamespaceFilter
 from sessions_app.admin.session_urls import get_session_url, select_live_session_pk
@@ -85,9 +85,7 @@ class SessionLinkForm(forms.ModelForm):
         """Check the unique constraint before saving, and link to the existing link in the error message."""
         identity = {name: cleaned[name] for name in (*SESSION_ID_FIELDS, "link_type")}
         identity["namespace"] = cleaned.get("namespace") or self.instance.namespace_id
-        if duplicate := SessionLink.objects.exclude(pk=self.instance.pk).filter(**identity).only("pk").first():
-            address = reverse("admin:sessions_app_sessionlink_change", args=[duplicate.pk])
-            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_LINK, address))
+        refuse_duplicate(self, SessionLink.objects.filter(**identity), DUPLICATE_LINK)
 
     def _get_validation_exclusions(self) -> set[str]:
         """Exclude the namespace, so that `_reject_duplicate` reports the duplicate and not Django's own check."""

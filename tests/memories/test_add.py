@@ -1,4 +1,4 @@
-"""How a memory is added."""
+"""Adding a memory."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -51,15 +51,15 @@ def test_only_the_content_is_required(api):
     assert memory["embedded"] is False
 
 
-def test_everything_that_is_said_is_kept(api):
+def test_every_given_field_is_stored(api):
     response = api.post("/memories", ALL_FIELDS)
     assert response.status_code == 201
-    told = response.json()
-    assert {name: told[name] for name in ALL_FIELDS} == ALL_FIELDS
-    assert api.get(f"/memories/{told['id']}").json() | {"created": True} == told
+    added = response.json()
+    assert {name: added[name] for name in ALL_FIELDS} == ALL_FIELDS
+    assert api.get(f"/memories/{added['id']}").json() | {"created": True} == added
 
 
-def test_every_column_is_really_filled(api, namespace):
+def test_every_column_is_filled(api, namespace):
     api.post("/memories", ALL_FIELDS | {"expires_at": "2190-01-01T00:00:00Z"})
     row = Memory.objects.get()
     assert (row.namespace, row.user_id, row.agent_id, row.workflow_id) == (namespace, "ada", "writer", "letters")
@@ -76,13 +76,13 @@ def test_every_column_is_really_filled(api, namespace):
     assert row.due.due_at <= timezone.now()
 
 
-def test_its_words_are_those_of_content_summary_and_data(api):
+def test_search_vector_covers_content_summary_and_data(api):
     api.add("the harbour", summary="boats and piers", data={"inside": ["lighthouse"], "count": 3})
     for word in ("harbour", "boats", "lighthouse"):
         assert len(api.search(word, mode="text")["results"]) == 1
 
 
-def test_its_id_is_a_version_7_uuid_and_sorts_by_time(api):
+def test_id_is_a_uuid7_that_sorts_by_time(api):
     ids = [api.add(f"number {number}")["id"] for number in range(20)]
     assert ids == sorted(ids)
     assert {UUID(each).version for each in ids} == {7}
@@ -93,7 +93,7 @@ def test_every_type_is_accepted(api, kind):
     assert api.add("anything", memory_type=kind)["memory_type"] == kind
 
 
-def test_the_types_are_exactly_those_of_the_contract():
+def test_memory_types_match_the_contract():
     assert set(MemoryType) == {
         *("agent", "rag", "workflow", "insight", "project"),
         *("conversation", "business_fact", "strategic_insight", "user_preference", "process_knowledge"),
@@ -110,14 +110,14 @@ def test_an_unknown_type_is_refused(api, kind):
     assert list_blamed_fields(response) == {"memory_type"}
 
 
-def test_it_takes_one_statement_after_authentication(api, takes):
+def test_adding_takes_one_statement_after_authentication(api, takes):
     with takes(1):
         api.add("Ada likes tea.")
     with takes(1):
         api.add("Ada likes tea.")
 
 
-def test_it_is_found_by_its_words_at_once(api):
+def test_new_memory_is_found_by_words_at_once(api):
     memory = api.add("The harbour opens at nine.")
     assert [hit["memory"]["id"] for hit in api.search("harbour")["results"]] == [memory["id"]]
 
@@ -125,7 +125,7 @@ def test_it_is_found_by_its_words_at_once(api):
 # The same content again
 
 
-def test_the_same_content_is_kept_once(api):
+def test_same_content_is_stored_once(api):
     first = api.add("Ada likes tea.")
     response = api.post("/memories", {"content": "Ada likes tea."})
     assert response.status_code == 200
@@ -145,7 +145,7 @@ def test_the_same_content_is_kept_once(api):
     ],
     ids=str,
 )
-def test_another_type_or_user_or_letter_makes_another_memory(api, other):
+def test_different_type_user_or_letter_makes_another_memory(api, other):
     memory = {"content": "Ada likes tea.", "user_id": "ada"}
     first = api.post("/memories", memory).json()
     second = api.post("/memories", memory | other)
@@ -153,17 +153,17 @@ def test_another_type_or_user_or_letter_makes_another_memory(api, other):
     assert second.json()["id"] != first["id"]
 
 
-def test_a_repeat_unites_the_tags(api):
+def test_repeat_merges_tags(api):
     api.add("tea", tags=["a", "b"])
     assert api.add("tea", tags=["c", "b", "c"])["tags"] == ["a", "b", "c"]
     assert api.add("tea")["tags"] == ["a", "b", "c"]
 
 
-def test_tags_given_twice_are_kept_once(api):
+def test_duplicate_tags_are_stored_once(api):
     assert api.add("tea", tags=["b", "a", "b"])["tags"] == ["b", "a"]
 
 
-def test_a_repeat_merges_metadata_and_data_key_by_key(api):
+def test_repeat_merges_metadata_and_data_by_key(api):
     api.add("tea", metadata={"a": 1, "b": 1}, data={"x": 1})
     merged = api.add("tea", metadata={"b": 2, "c": 3}, data={"y": 2})
     assert merged["metadata"] == {"a": 1, "b": 2, "c": 3}
@@ -171,12 +171,12 @@ def test_a_repeat_merges_metadata_and_data_key_by_key(api):
     assert api.add("tea")["data"] == {"x": 1, "y": 2}
 
 
-def test_a_repeat_brings_data_where_there_was_none(api):
+def test_repeat_sets_missing_data(api):
     api.add("tea")
     assert api.add("tea", data={"x": 1})["data"] == {"x": 1}
 
 
-def test_a_repeat_fills_in_labels_and_loses_none(api):
+def test_repeat_sets_missing_labels_and_clears_none(api):
     api.add("tea", agent_id="first", summary="short")
     merged = api.add("tea", agent_id="second", workflow_id="w", repo_id="r", session_id="s")
     assert (merged["agent_id"], merged["workflow_id"], merged["repo_id"], merged["session_id"]) == (
@@ -189,7 +189,7 @@ def test_a_repeat_fills_in_labels_and_loses_none(api):
     assert api.add("tea", summary="shorter")["summary"] == "shorter"
 
 
-def test_what_describes_an_entity_is_no_repeat_of_what_does_not(api):
+def test_entity_and_plain_memory_of_same_content_are_two(api):
     entity = {"system": "jira", "id": "A-1", "type": None, "name": "One"}
     plain, described = api.add("tea"), api.add("tea", entity=entity)
     other = api.add("tea", entity=entity | {"id": "A-2"})
@@ -199,19 +199,19 @@ def test_what_describes_an_entity_is_no_repeat_of_what_does_not(api):
 
 
 @pytest.mark.parametrize(("first", "second"), [(2, 4), (4, 2)])
-def test_a_repeat_keeps_the_greatest_importance_and_confidence(api, first, second):
+def test_repeat_keeps_the_greater_importance_and_confidence(api, first, second):
     api.add("tea", importance=first, confidence=first / 10)
     merged = api.add("tea", importance=second, confidence=second / 10)
     assert (merged["importance"], merged["confidence"]) == (4, 0.4)
 
 
-def test_a_repeat_refreshes_updated_at_and_keeps_created_at(api):
+def test_repeat_sets_updated_at_and_keeps_created_at(api):
     first, second = api.add("tea"), api.add("tea")
     assert parse_moment(second["updated_at"]) > parse_moment(first["updated_at"])
     assert second["created_at"] == first["created_at"]
 
 
-def test_a_repeat_keeps_the_later_expiry(api):
+def test_repeat_keeps_the_later_expiry(api):
     soon, late = "2150-01-01T00:00:00Z", "2160-01-01T00:00:00Z"
     for given in (late, soon):
         merged = api.add("tea", expires_at=given)
@@ -220,14 +220,14 @@ def test_a_repeat_keeps_the_later_expiry(api):
     assert api.add("tea", expires_at=soon)["expires_at"] is None
 
 
-def test_a_repeat_does_not_make_a_fresh_vector_due_again(api):
+def test_repeat_does_not_queue_an_embedded_memory(api):
     api.add("tea")
     tasks.embed_due()
     assert api.add("tea")["embedded"] is True
     assert tasks.embed_due() == 0
 
 
-def test_an_expired_twin_is_replaced_by_a_new_memory(api):
+def test_expired_duplicate_is_replaced(api):
     old = api.add("tea", tags=["old"], metadata={"old": True})
     tasks.embed_due()
     Memory.objects.update(expires_at=timezone.now())
@@ -240,7 +240,7 @@ def test_an_expired_twin_is_replaced_by_a_new_memory(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_at_once_make_one_memory(api):
+def test_fifty_concurrent_requests_make_one_memory(api):
     adds = [partial(api.post, "/memories", {"content": "tea", "tags": [f"tag {n}"]}) for n in range(50)]
     answers = run_at_once(adds)
     assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
@@ -249,7 +249,7 @@ def test_fifty_at_once_make_one_memory(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_replace_an_expired_twin_once(api):
+def test_concurrent_requests_replace_an_expired_duplicate_once(api):
     old = api.add("tea")["id"]
     Memory.objects.update(expires_at=timezone.now())
     answers = run_at_once([partial(api.post, "/memories", {"content": "tea"})] * 16)
@@ -260,41 +260,41 @@ def test_many_at_once_replace_an_expired_twin_once(api):
 # Time
 
 
-def test_ttl_seconds_say_when_it_expires(api):
+def test_ttl_seconds_set_the_expiry(api):
     memory = api.add("tea", ttl_seconds=3600)
     assert abs(parse_moment(memory["expires_at"]) - timezone.now() - timedelta(hours=1)) < timedelta(seconds=20)
 
 
-def test_ttl_and_expiry_may_not_both_be_given(api):
+def test_ttl_and_expiry_exclude_each_other(api):
     body = {"content": "tea", "ttl_seconds": 60, "expires_at": "2190-01-01T00:00:00Z"}
     assert is_problem(api.post("/memories", body), 422)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, True, "60", 2**53])
-def test_a_ttl_is_a_whole_number_of_seconds(api, seconds):
+def test_ttl_must_be_a_positive_integer(api, seconds):
     assert list_blamed_fields(api.post("/memories", {"content": "tea", "ttl_seconds": seconds})) == {"ttl_seconds"}
 
 
 @pytest.mark.parametrize("when", ["2020-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "2190-01-01T00:00:00", "2190-01-01"])
-def test_it_expires_in_the_future(api, when):
+def test_expiry_must_be_in_the_future(api, when):
     assert list_blamed_fields(api.post("/memories", {"content": "tea", "expires_at": when})) == {"expires_at"}
 
 
-def test_history_can_be_brought_in(api):
+def test_created_at_can_be_given(api):
     memory = api.add("tea", created_at="2019-12-31T23:30:00-01:00")
     assert parse_moment(memory["created_at"]) == datetime(2020, 1, 1, 0, 30, tzinfo=UTC)
     assert parse_moment(memory["updated_at"]) > parse_moment(memory["created_at"])
 
 
 @pytest.mark.parametrize("when", ["2199-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2020-01-01T00:00:00", 1577836800])
-def test_history_lies_between_2000_and_now(api, when):
+def test_created_at_must_lie_between_2000_and_now(api, when):
     assert list_blamed_fields(api.post("/memories", {"content": "tea", "created_at": when})) == {"created_at"}
 
 
 # Its own vector
 
 
-def test_a_memory_with_its_own_vector_is_embedded_at_once(api):
+def test_memory_with_a_vector_is_embedded_at_once(api):
     memory = api.add("anything", vector=UNIT_VECTOR)
     assert memory["embedded"] is True
     [hit] = api.search(None, vector=UNIT_VECTOR, mode="vector")["results"]
@@ -303,7 +303,7 @@ def test_a_memory_with_its_own_vector_is_embedded_at_once(api):
     assert tasks.embed_due() == 0
 
 
-def test_a_vector_is_kept_at_unit_length_and_with_its_labels(api, namespace):
+def test_vector_is_stored_at_unit_length_with_labels(api, namespace):
     memory = api.add(
         "anything", vector=[3, 4] + [0] * 766, user_id="ada", repo_id="site", expires_at="2190-01-01T00:00:00Z"
     )
@@ -314,7 +314,7 @@ def test_a_vector_is_kept_at_unit_length_and_with_its_labels(api, namespace):
 
 
 @pytest.mark.parametrize("number", [1, 7, 1e-3, 1e300, 5e-324, -1e308])
-def test_a_vector_of_any_length_is_welcome(api, number):
+def test_vector_of_any_length_is_accepted(api, number):
     api.add("anything", vector=[number] * 768)
     [hit] = api.search(None, vector=[1 if number > 0 else -1] * 768, mode="vector")["results"]
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
@@ -329,7 +329,7 @@ def test_a_vector_of_any_length_is_welcome(api, number):
     ],
     ids=lambda raw: raw[:20],
 )
-def test_a_vector_that_is_none_is_refused(api, raw):
+def test_invalid_vector_is_refused(api, raw):
     response = api.raw("POST", "/memories", f'{{"content": "anything", "vector": {raw}}}')
     assert is_problem(response, 400, 422)
     assert response.status_code == 400 or {field.partition(".")[0] for field in list_blamed_fields(response)} == {
@@ -338,7 +338,7 @@ def test_a_vector_that_is_none_is_refused(api, raw):
     assert Memory.objects.count() == 0
 
 
-def test_a_vector_may_come_with_a_repeat(api):
+def test_repeat_may_bring_a_vector(api):
     first = api.add("anything")
     second = api.add("anything", vector=UNIT_VECTOR)
     assert (second["id"], second["created"], second["embedded"]) == (first["id"], False, True)
@@ -349,7 +349,7 @@ def test_a_vector_may_come_with_a_repeat(api):
     assert hit["similarity"] == pytest.approx(0, abs=1e-3)
 
 
-def test_a_vector_costs_three_statements_more(api, takes):
+def test_vector_costs_three_more_statements(api, takes):
     with takes(4):  # SAVEPOINT, INSERT, vector, RELEASE
         api.add("anything", vector=UNIT_VECTOR)
 
@@ -357,7 +357,7 @@ def test_a_vector_costs_three_statements_more(api, takes):
 # Waiting
 
 
-def test_it_can_be_waited_for(api):
+def test_wait_returns_an_embedded_memory(api):
     response = api.post("/memories?wait=true", {"content": "The harbour opens at nine."})
     assert response.status_code == 201
     assert response.json()["embedded"] is True
@@ -366,13 +366,13 @@ def test_it_can_be_waited_for(api):
     assert hit["memory"]["id"] == response.json()["id"]
 
 
-def test_waiting_for_what_is_embedded_already_takes_no_time(api, takes):
+def test_waiting_for_an_embedded_memory_takes_no_statement(api, takes):
     api.post("/memories?wait=true", {"content": "tea"})
     with takes(1):
         assert api.post("/memories?wait=true", {"content": "tea"}).json()["embedded"] is True
 
 
-def test_waiting_for_an_embedder_that_is_away_ends_at_once(api, embedder):
+def test_waiting_ends_at_once_when_the_embedder_is_unavailable(api, embedder):
     embedder("Away")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "tea"})
@@ -381,7 +381,7 @@ def test_waiting_for_an_embedder_that_is_away_ends_at_once(api, embedder):
     assert response.json()["embedded"] is False
 
 
-def test_waiting_for_a_text_the_embedder_refuses_ends_at_once(api, embedder):
+def test_waiting_ends_at_once_when_the_text_is_refused(api, embedder):
     embedder("Refusing")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "poison"})
@@ -413,19 +413,19 @@ def build_memory(namespace, **fields) -> Memory:
         ("entity_has_system_and_id", {"entity_id": "A-1"}),
     ],
 )
-def test_the_database_refuses(namespace, constraint, fields):
+def test_database_constraint_refuses(namespace, constraint, fields):
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         Memory.objects.bulk_create([build_memory(namespace, **fields)])
 
 
-def test_every_check_of_the_model_is_in_the_database():
+def test_every_check_constraint_is_in_the_database():
     named = {each.name for each in Memory._meta.constraints}
     with connection.cursor() as cursor:
         there = connection.introspection.get_constraints(cursor, "memories_memory")
     assert named <= set(there)
 
 
-def test_the_database_accepts_every_type_and_importance(namespace):
+def test_database_accepts_every_type_and_importance(namespace):
     rows = [build_memory(namespace, memory_type=kind, importance=level) for kind in MemoryType for level in (1, 5)]
     for number, each in enumerate(rows):
         each.content = f"number {number}"
@@ -433,33 +433,33 @@ def test_the_database_accepts_every_type_and_importance(namespace):
 
 
 @pytest.mark.parametrize("user", [None, "ada"])
-def test_the_database_keeps_the_same_content_once(namespace, user):
+def test_database_refuses_the_same_content_twice(namespace, user):
     Memory.objects.bulk_create([build_memory(namespace, user_id=user)])
     with pytest.raises(IntegrityError, match="memory_is_kept_once"), transaction.atomic():
         Memory.objects.bulk_create([build_memory(namespace, user_id=user)])
 
 
 @pytest.mark.parametrize("user", [None, "ada"])
-def test_the_database_keeps_one_memory_of_an_entity(namespace, user):
+def test_database_refuses_two_memories_of_an_entity(namespace, user):
     entity = {"user_id": user, "entity_system": "jira", "entity_id": "A-1"}
     Memory.objects.bulk_create([build_memory(namespace, **entity)])
     with pytest.raises(IntegrityError, match="entity_has_one_memory"), transaction.atomic():
         Memory.objects.bulk_create([build_memory(namespace, content="coffee", **entity)])
 
 
-def test_the_database_knows_the_namespace(namespace):
+def test_database_refuses_an_unknown_namespace(namespace):
     with pytest.raises(IntegrityError, match="namespace"), transaction.atomic():
         Memory.objects.bulk_create([Memory(namespace_id=namespace.pk + 1000, content="tea", source_system="test")])
 
 
-def test_the_database_refuses_a_vector_of_another_width(namespace):
+def test_database_refuses_a_vector_of_another_width(namespace):
     Memory.objects.bulk_create([build_memory(namespace)])
     memory = Memory.objects.get()
     with pytest.raises(DataError, match="768"), transaction.atomic():
         Embedding.objects.write("any", [(memory.pk, bytes(memory.content_hash), [1.0] * 767)])
 
 
-def test_the_database_makes_hash_and_words_itself(namespace):
+def test_database_computes_hash_and_search_vector(namespace):
     [memory] = Memory.objects.bulk_create([build_memory(namespace, content="grüner Tee")])
     memory.refresh_from_db()
     first = bytes(memory.content_hash)
@@ -473,7 +473,7 @@ def test_the_database_makes_hash_and_words_itself(namespace):
 # Sizes
 
 
-def test_labels_that_fill_every_index_are_refused_without_a_server_error(api):
+def test_labels_too_long_for_an_index_are_refused(api):
     wide = ["".join(chr(0x20000 + (seed + 7919 * n) % 40_000) for n in range(255)) for seed in (1, 2, 3)]
     body = {"content": "tea", "user_id": wide[0], "entity": {"system": wide[1], "id": wide[2]}}
     assert is_problem(api.post("/memories", body), 422)
@@ -489,7 +489,7 @@ def test_labels_that_fill_every_index_are_refused_without_a_server_error(api):
     ],
     ids=["one word", "emoji", "addresses", "wide words"],
 )
-def test_a_content_of_the_largest_size_is_kept_and_embedded(api, content):
+def test_content_of_maximum_size_is_stored_and_embedded(api, content):
     response = api.post("/memories?wait=true", {"content": content})
     assert response.status_code == 201
     assert response.json()["content"] == content
@@ -498,8 +498,8 @@ def test_a_content_of_the_largest_size_is_kept_and_embedded(api, content):
 
 @pytest.mark.parametrize("piece", ["aB", "a.b", "a/b", "a_b", "a-b", "Zx9-", "%2F", "é-"])
 @pytest.mark.parametrize("field", ["content", "data"])
-def test_text_without_a_space_is_indexed_in_bounded_time(api, piece, field):
-    """Without a limit the parser of words takes over half a minute for one of these."""
+def test_text_without_spaces_is_indexed_in_bounded_time(api, piece, field):
+    """Without a limit PostgreSQL's text parser takes over half a minute for one of these."""
     length = 100_000 if field == "content" else 60_000
     endless = (piece * length)[: length // len(piece.encode())]
     started = time.perf_counter()
@@ -509,14 +509,14 @@ def test_text_without_a_space_is_indexed_in_bounded_time(api, piece, field):
     assert time.perf_counter() - started < 5
 
 
-def test_what_is_not_said_again_is_not_forgotten(api):
+def test_repeat_keeps_fields_that_it_does_not_give(api):
     api.add("A rumour.", importance=1, confidence=0.2)
     again = api.add("A rumour.")
     assert (again["importance"], again["confidence"]) == (1, 0.2)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_uniting_has_a_bound(api):
+def test_merged_tags_are_bounded(api):
     for turn in range(4):
         api.add("A collector of tags.", tags=[f"tag {turn * 64 + number}" for number in range(64)])
     response = api.post("/memories", {"content": "A collector of tags.", "tags": ["one too many"]})
@@ -524,7 +524,7 @@ def test_uniting_has_a_bound(api):
 
 
 @pytest.mark.parametrize("number", [1e-300, 5e-324, -1.7e308, 2**53 - 1])
-def test_a_number_stays_one_however_long_it_is_written(api, number):
+def test_long_number_stays_a_number(api, number):
     memory = api.add("Numbers.", data={"list": [number, -number], "words": f"harbour {'9' * 300} quay"})
     assert [float(each) for each in memory["data"]["list"]] == [number, -number]
     assert [hit["memory"]["id"] for hit in api.search("quay", mode="text")["results"]] == [memory["id"]]

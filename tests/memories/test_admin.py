@@ -1,4 +1,4 @@
-"""How operators see memories: the list, its search box, one memory's page, the palette."""
+"""The admin pages of memories: list, search box, page of a memory, command palette."""
 
 import re
 from html import unescape
@@ -27,7 +27,7 @@ def get_page_url(pk) -> str:
 
 @pytest.fixture
 def console(client, django_user_model):
-    """The signed-in operator's browser."""
+    """The browser of a signed-in superuser."""
 
     def get(path: str = LIST_URL, **parameters):
         response = client.get(path, parameters)
@@ -51,7 +51,7 @@ def join_messages(response) -> str:
 
 
 def read_form(response) -> dict[str, str]:
-    """What a browser would send back untouched: every line end as two characters."""
+    """Return what a browser would submit unchanged: every line end as two characters."""
     form = response.context["adminform"].form
     data = {}
     for bound in form:
@@ -72,13 +72,13 @@ def save_form(console, pk, **changes):
 # The list
 
 
-def test_the_list_shows_the_newest_first(console, api):
+def test_list_shows_newest_first(console, api):
     api.add("the older one", created_at="2024-01-01T00:00:00Z")
     api.add("the newer one")
     assert list_beginnings(console.page()) == ["the newer one", "the older one"]
 
 
-def test_the_list_takes_the_same_statements_for_one_row_and_for_fifty(console, api, django_assert_num_queries):
+def test_list_takes_a_constant_number_of_statements(console, api, django_assert_num_queries):
     api.add("one")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         console.page()
@@ -88,7 +88,7 @@ def test_the_list_takes_the_same_statements_for_one_row_and_for_fifty(console, a
         assert len(list_beginnings(console.page())) == 50
 
 
-def test_the_list_reads_neither_whole_contents_nor_json(console, api):
+def test_list_loads_neither_whole_contents_nor_json(console, api):
     api.add("a" * 500, data={"some": "data"}, metadata={"some": "metadata"})
     with CaptureQueriesContext(connection) as statements:
         console.page()
@@ -99,7 +99,7 @@ def test_the_list_reads_neither_whole_contents_nor_json(console, api):
     assert not any(f'"memories_memory"."{name}"' in rows.replace(beginning, "") for name in wide)
 
 
-def test_expired_memories_are_not_there(console, api):
+def test_expired_memories_are_hidden(console, api):
     gone = api.add("short-lived")["id"]
     Memory.objects.filter(pk=gone).update(expires_at=timezone.now())
     assert list_beginnings(console.page()) == []
@@ -123,7 +123,7 @@ def test_expired_memories_are_not_there(console, api):
         ({"user_id": "", "tag": "", "namespace": "", "min_importance": ""}, 12),
     ],
 )
-def test_the_list_is_narrowed(console, api, embedder, parameters, expected):
+def test_list_filters(console, api, embedder, parameters, expected):
     embedder("Refusing")
     api.add("insight", memory_type="insight")
     api.add("rag", memory_type="rag")
@@ -142,7 +142,7 @@ def test_the_list_is_narrowed(console, api, embedder, parameters, expected):
     assert (len(shown) if isinstance(expected, int) else sorted(shown)) == expected
 
 
-def test_memories_are_narrowed_to_a_namespace(console, api, outsider, namespace):
+def test_namespace_filter(console, api, outsider, namespace):
     api.add("ours")
     outsider.add("theirs")
     assert list_beginnings(console.page(namespace=namespace.pk)) == ["ours"]
@@ -161,18 +161,18 @@ def test_memories_are_narrowed_to_a_namespace(console, api, outsider, namespace)
         {"created_to": "9999-12-31"},
     ],
 )
-def test_a_value_that_cannot_be_one_matches_nothing_and_says_why(console, api, parameters):
+def test_invalid_filter_value_matches_nothing_and_says_why(console, api, parameters):
     api.add("something")
     response = console.page(**parameters)
     assert list_beginnings(response) == []
     assert join_messages(response).startswith("Nothing can match")
 
 
-def test_no_other_condition_can_be_put_into_the_address(console):
+def test_unknown_lookup_in_the_url_is_refused(console):
     assert console.get(LIST_URL, {"content__regex": "(a+)+$"}).status_code == 400
 
 
-def test_a_large_list_is_counted_only_so_far(console, namespace):
+def test_count_of_a_large_list_is_capped(console, namespace):
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO memories_memory (id, namespace_id, content, metadata, memory_type, source_system, user_id,"
@@ -190,7 +190,7 @@ def test_a_large_list_is_counted_only_so_far(console, namespace):
 # The search box
 
 
-def test_it_finds_by_words_and_by_meaning_best_first(console, api):
+def test_search_box_finds_by_words_and_meaning_best_first(console, api):
     api.add("the harbour of Porto")
     api.add("harbour harbour harbour masters of the old harbour")
     api.add("nothing to do with it")
@@ -203,7 +203,7 @@ def test_it_finds_by_words_and_by_meaning_best_first(console, api):
     assert first.partition("memory-arm")[2].startswith('">both<')
 
 
-def test_a_search_takes_two_statements_more_than_the_list_at_most(console, api, django_assert_max_num_queries):
+def test_search_takes_at_most_two_more_statements_than_the_list(console, api, django_assert_max_num_queries):
     for number in range(30):
         api.add(f"harbour {number}")
     tasks.embed_due()
@@ -212,14 +212,14 @@ def test_a_search_takes_two_statements_more_than_the_list_at_most(console, api, 
         console.page(q="harbour")
 
 
-def test_hits_stand_in_the_order_of_their_score_even_after_sorting_the_list(console, api):
+def test_hits_stay_in_score_order_when_the_list_is_sorted(console, api):
     api.add("harbour harbour")
     api.add("tea in the harbour of another town")
     tasks.embed_due()
     assert list_beginnings(console.page(q="harbour", o="7")) == list_beginnings(console.page(q="harbour"))
 
 
-def test_the_side_sheet_holds_inside_the_search(console, api, outsider, namespace):
+def test_filters_apply_inside_the_search(console, api, outsider, namespace):
     for number in range(120):
         api.add(f"harbour harbour harbour {number}", user_id="bram")
     api.add("a harbour", user_id="ada")
@@ -228,19 +228,19 @@ def test_the_side_sheet_holds_inside_the_search(console, api, outsider, namespac
     assert list_beginnings(console.page(q="harbour", user_id="ada", namespace=namespace.pk)) == ["a harbour"]
 
 
-def test_an_id_finds_its_memory(console, api):
+def test_search_by_id(console, api):
     api.add("another")
     memory = api.add("this one")
     assert list_beginnings(console.page(q=f" {memory['id']} ")) == ["this one"]
 
 
-def test_a_text_that_only_looks_like_an_id_is_searched_for(console, api):
+def test_unknown_id_is_searched_as_text(console, api):
     text = "01890000-0000-7000-8000-000000000000"
     api.add(f"see {text}")
     assert list_beginnings(console.page(q=text)) == [f"see {text}"]
 
 
-def test_without_the_embedder_it_finds_by_words_and_says_so(console, api, embedder):
+def test_search_without_the_embedder_uses_words_and_says_so(console, api, embedder):
     api.add("the harbour of Porto")
     embedder("Away")
     response = console.page(q="harbour")
@@ -250,7 +250,7 @@ def test_without_the_embedder_it_finds_by_words_and_says_so(console, api, embedd
 
 
 @pytest.mark.parametrize("query", ["harbour " * 1000, "\u200b", "\0", "a\0b", "'\"<script>%s{}", "\\", "☃", "OR AND -"])
-def test_no_query_breaks_it(console, api, query):
+def test_odd_queries_do_not_fail(console, api, query):
     api.add("the harbour of Porto")
     tasks.embed_due()
     response = console.page(q=query)
@@ -258,7 +258,7 @@ def test_no_query_breaks_it(console, api, query):
     assert console.page("/admin/search/", s=query, extended=1)
 
 
-def test_only_the_beginning_of_a_long_query_is_searched_for(console, api):
+def test_long_query_is_truncated(console, api):
     api.add("the harbour of Porto")
     response = console.page(q="harbour " * 1000)
     assert list_beginnings(response) == ["the harbour of Porto"]
@@ -268,7 +268,7 @@ def test_only_the_beginning_of_a_long_query_is_searched_for(console, api):
 # The palette
 
 
-def test_the_palette_finds_memories(console, api):
+def test_palette_finds_memories(console, api):
     memory = api.add("the harbour of Porto")
     tasks.embed_due()
     found = console.page("/admin/search/", s="harbour", extended=1).content.decode()
@@ -276,7 +276,7 @@ def test_the_palette_finds_memories(console, api):
     assert get_page_url(memory["id"]) in found
 
 
-def test_the_palette_shows_nothing_to_who_may_not_see_memories(client, api, django_user_model):
+def test_palette_needs_the_view_permission(client, api, django_user_model):
     api.add("the harbour of Porto")
     client.force_login(django_user_model.objects.create(username="clerk", is_staff=True))
     assert "Porto" not in client.get("/admin/search/", {"s": "harbour", "extended": 1}).content.decode()
@@ -285,18 +285,18 @@ def test_the_palette_shows_nothing_to_who_may_not_see_memories(client, api, djan
 # One memory's page
 
 
-def test_the_page_shows_the_facts_of_the_vector_but_never_the_vector(console, api):
+def test_page_describes_the_vector_without_its_numbers(console, api):
     memory = api.add("the harbour of Porto", data={"city": "Porto"})
     tasks.embed_due()
     text = console.page(get_page_url(memory["id"])).content.decode()
     assert "hashing-1" in text
     assert "768" in text
-    assert "of the content as it stands" in text
+    assert "from the current content" in text
     number = next(number for number in Embedding.objects.get(memory=memory["id"]).vector if number)
     assert f"{number:.4f}" not in text
 
 
-def test_the_page_takes_a_constant_number_of_statements(console, api, django_assert_num_queries):
+def test_page_takes_a_constant_number_of_statements(console, api, django_assert_num_queries):
     memory = api.add("the harbour of Porto")
     tasks.embed_due()
     # Session, user, memory, its namespace, facts of the vector, neighbours, relationships, those that wait.
@@ -309,20 +309,20 @@ def test_the_page_takes_a_constant_number_of_statements(console, api, django_ass
         console.page(get_page_url(memory["id"]))
 
 
-def test_the_nearest_memories_are_of_the_same_namespace(console, api, outsider):
+def test_similar_memories_are_of_the_same_namespace(console, api, outsider):
     memory = api.add("the harbour of Porto")
     near, far = api.add("the harbour of Porto again"), api.add("tea")
     theirs = outsider.add("the harbour of Porto")
     expired = api.add("the harbour of Porto once")
     tasks.embed_due()
     Memory.objects.filter(pk=expired["id"]).update(expires_at=timezone.now())
-    found = console.page(get_page_url(memory["id"])).context["neighbours"]
+    found = console.page(get_page_url(memory["id"])).context["similar_memories"]
     assert [str(each.id) for each in found] == [near["id"], far["id"]]
     assert found[0].similarity > found[1].similarity
     assert theirs["id"] not in console.page(get_page_url(memory["id"])).content.decode()
 
 
-def test_vectors_of_another_model_are_no_neighbours(console, api, embedder):
+def test_similar_memories_are_of_the_same_model(console, api, embedder):
     memory = api.add("the harbour of Porto")
     tasks.embed_due()
     embedder("Constant", "another")
@@ -330,10 +330,10 @@ def test_vectors_of_another_model_are_no_neighbours(console, api, embedder):
     again = api.add("the harbour of Porto again")
     tasks.embed_due()
     assert console.page(get_page_url(memory["id"])).context["embedding"] is None
-    assert console.page(get_page_url(again["id"])).context["neighbours"] == []
+    assert console.page(get_page_url(again["id"])).context["similar_memories"] == []
 
 
-def test_a_refused_memory_says_why(console, api, embedder):
+def test_refused_memory_shows_the_reason(console, api, embedder):
     embedder("Refusing")
     memory = api.add("poison")
     tasks.embed_due()
@@ -341,25 +341,25 @@ def test_a_refused_memory_says_why(console, api, embedder):
     assert "refused" in console.page().content.decode()
 
 
-def test_json_is_readable_and_harmless(console, api):
+def test_json_is_readable_and_escaped(console, api):
     memory = api.add("x", data={"city": "Kraków", "note": "</div><script>alert(1)</script>"}, metadata={"n": 1})
     text = console.page(get_page_url(memory["id"])).content.decode()
     assert "Kraków" in text
     assert "<script>alert" not in text
 
 
-def test_its_history_can_be_read(console, api):
+def test_history_page(console, api):
     memory = api.add("text")
     save_form(console, memory["id"], summary="short")
     history = console.page(reverse("admin:memories_memory_history", args=[memory["id"]])).content.decode()
     assert re.search(r"Changed [Ss]ummary", history)
 
 
-def test_labels_lead_to_the_like(console, api, namespace):
+def test_labels_link_to_memories_with_the_same_label(console, api, namespace):
     memory = api.add("one", user_id="ada & co", tags=["red, blue"])
     api.add("two", user_id="ada & co")
     api.add("three", tags=["red, blue"])
-    links = {link["name"]: link["address"] for link in console.page(get_page_url(memory["id"])).context["links"]}
+    links = {link["name"]: link["query"] for link in console.page(get_page_url(memory["id"])).context["links"]}
     assert list_beginnings(console.page(LIST_URL + links["user"])) == ["two", "one"]
     assert list_beginnings(console.page(LIST_URL + links["tag"])) == ["three", "one"]
 
@@ -367,7 +367,7 @@ def test_labels_lead_to_the_like(console, api, namespace):
 # Changing, adding, deleting
 
 
-def test_a_memory_that_is_an_insight_leads_to_what_it_says_as_one(console, api):
+def test_insight_memory_links_to_its_insight(console, api):
     text = "A harbour is as deep as its shallowest berth, whatever the chart says."
     insight, plain = api.add(text, memory_type="insight"), api.add(text, memory_type="agent")
     page = reverse("admin:insights_insight_change", args=[insight["id"]])
@@ -375,18 +375,18 @@ def test_a_memory_that_is_an_insight_leads_to_what_it_says_as_one(console, api):
     assert page not in console.get(reverse("admin:memories_memory_change", args=[plain["id"]])).content.decode()
 
 
-def test_new_content_makes_a_new_vector_due(console, api):
+def test_new_content_is_queued_for_embedding(console, api):
     memory = api.add("the old text")
     tasks.embed_due()
     assert save_form(console, memory["id"], content="the new text").status_code == 302
-    kept = Memory.objects.get(pk=memory["id"])
-    assert (kept.content, kept.due.attempts) == ("the new text", 0)
-    assert "of older content" in console.page(get_page_url(memory["id"])).content.decode()
+    stored = Memory.objects.get(pk=memory["id"])
+    assert (stored.content, stored.due.attempts) == ("the new text", 0)
+    assert "from older content" in console.page(get_page_url(memory["id"])).content.decode()
     assert tasks.embed_due() == 1
-    assert "of the content as it stands" in console.page(get_page_url(memory["id"])).content.decode()
+    assert "from the current content" in console.page(get_page_url(memory["id"])).content.decode()
 
 
-def test_saving_untouched_changes_nothing(console, api):
+def test_saving_an_unchanged_form_changes_nothing(console, api):
     entity = {"system": "jira", "id": "A-1"}
     memory = api.add(
         " two\nlines, and a third\r\n",
@@ -422,7 +422,7 @@ def test_every_field_can_be_changed(console, api):
     assert (stored["summary"], stored["memory_type"], stored["source_system"]) == ("short", "insight", "agno")
 
 
-def test_what_is_emptied_is_gone(console, api):
+def test_emptied_fields_are_cleared(console, api):
     entity = {"system": "jira", "id": "A-1"}
     memory = api.add("text", summary="s", user_id="ada", tags=["a"], data={"a": 1}, metadata={"b": 1}, entity=entity)
     emptied = dict.fromkeys(("summary", "user_id", "tags", "data", "metadata", "entity_system", "entity_id"), "")
@@ -457,7 +457,7 @@ def test_what_is_emptied_is_gone(console, api):
         ("metadata", '{"a": ' * 20 + "1" + "}" * 20),
     ],
 )
-def test_what_the_api_refuses_is_an_error_of_the_form(console, api, field, value):
+def test_form_refuses_what_the_api_refuses(console, api, field, value):
     memory = api.add("text")
     extra = {"expires_at_1": "00:00"} if field == "expires_at_0" else {}
     response = save_form(console, memory["id"], **{field: value}, **extra)
@@ -466,14 +466,14 @@ def test_what_the_api_refuses_is_an_error_of_the_form(console, api, field, value
     assert api.get(f"/memories/{memory['id']}").json()["updated_at"] == memory["updated_at"]
 
 
-def test_a_duplicate_is_an_error_of_the_form_that_leads_to_the_other(console, api):
+def test_duplicate_content_is_a_form_error_with_a_link(console, api):
     first, second = api.add("one"), api.add("two")
     response = save_form(console, second["id"], content="one")
     assert response.status_code == 200
     assert get_page_url(first["id"]) in str(response.context["adminform"].form.errors["content"])
 
 
-def test_an_entity_has_one_memory(console, api):
+def test_duplicate_entity_is_a_form_error(console, api):
     api.add("one", entity={"system": "jira", "id": "A-1"})
     second = api.add("two")
     response = save_form(console, second["id"], entity_system="jira", entity_id="A-1")
@@ -488,7 +488,7 @@ def build_form(namespace: Namespace, **changes: str) -> dict[str, str]:
     } | changes  # fmt: skip
 
 
-def test_a_memory_is_added(console, api, namespace):
+def test_add_form_stores_a_memory(console, api, namespace):
     assert console.page(LIST_URL + "add/")
     response = console.post(
         LIST_URL + "add/", build_form(namespace, content="by hand\r\nand more", tags="a", data='{"a": 1}')
@@ -500,28 +500,28 @@ def test_a_memory_is_added(console, api, namespace):
     assert tasks.embed_due() == 1
 
 
-def test_adding_what_is_there_is_an_error_of_the_form(console, api, namespace):
+def test_adding_a_duplicate_is_a_form_error(console, api, namespace):
     api.add("by hand")
     response = console.post(LIST_URL + "add/", build_form(namespace))
     assert response.status_code == 200
-    assert "remembered already" in str(response.context["adminform"].form.errors["content"])
+    assert "stored already" in str(response.context["adminform"].form.errors["content"])
 
 
-def test_an_expired_twin_is_in_nobodys_way(console, api, namespace):
+def test_expired_duplicate_does_not_block_adding(console, api, namespace):
     gone = api.add("by hand")
     Memory.objects.filter(pk=gone["id"]).update(expires_at=timezone.now())
     assert console.post(LIST_URL + "add/", build_form(namespace)).status_code == 302
     assert Memory.objects.get().content == "by hand"
 
 
-def test_a_memory_may_become_what_an_expired_one_was(console, api):
+def test_expired_duplicate_does_not_block_a_change(console, api):
     gone, memory = api.add("one"), api.add("two")
     Memory.objects.filter(pk=gone["id"]).update(expires_at=timezone.now())
     assert save_form(console, memory["id"], content="one").status_code == 302
     assert Memory.objects.get().content == "one"
 
 
-def test_deleting_says_what_goes_and_lets_it_go(console, api):
+def test_delete_page_counts_memories_and_vectors(console, api):
     memory = api.add("the harbour of Porto")
     tasks.embed_due()
     path = reverse("admin:memories_memory_delete", args=[memory["id"]])
@@ -531,7 +531,7 @@ def test_deleting_says_what_goes_and_lets_it_go(console, api):
     assert not Embedding.objects.exists()
 
 
-def test_several_are_deleted_after_they_were_shown(console, api):
+def test_delete_action_confirms_first(console, api):
     ids = [api.add(f"memory {number}")["id"] for number in range(3)]
     tasks.embed_due()
     chosen = {"action": "delete_selected", "_selected_action": ids[:2]}
@@ -543,7 +543,7 @@ def test_several_are_deleted_after_they_were_shown(console, api):
     assert [str(pk) for pk in Embedding.objects.values_list("memory_id", flat=True)] == ids[2:]
 
 
-def test_who_may_only_look_can_change_nothing(client, api, django_user_model):
+def test_view_permission_allows_no_change(client, api, django_user_model):
     memory = api.add("text", data={"a": 1})
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_memory"))

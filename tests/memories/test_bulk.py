@@ -1,4 +1,4 @@
-"""How many memories are added at once."""
+"""Adding many memories in one request."""
 
 from functools import partial
 
@@ -20,14 +20,14 @@ def add_bulk(api, *memories: dict | str) -> dict:
     return response.json()
 
 
-def test_the_ids_come_in_the_order_given(api):
+def test_ids_are_in_the_order_of_the_request(api):
     contents = [f"number {number}" for number in (5, 3, 9, 1, 7)]
     answer = add_bulk(api, *contents)
     assert (answer["created"], answer["existing"]) == (5, 0)
     assert [api.get(f"/memories/{each}").json()["content"] for each in answer["ids"]] == contents
 
 
-def test_what_was_there_is_told_by_its_old_id(api):
+def test_existing_memory_keeps_its_id(api):
     old = api.add("tea", tags=["old"])["id"]
     answer = add_bulk(api, "coffee", {"content": "tea", "tags": ["new"]}, "milk")
     assert (answer["created"], answer["existing"]) == (2, 1)
@@ -35,7 +35,7 @@ def test_what_was_there_is_told_by_its_old_id(api):
     assert api.get(f"/memories/{old}").json()["tags"] == ["old", "new"]
 
 
-def test_repeats_inside_a_bulk_are_one_memory(api):
+def test_repeats_in_a_bulk_are_one_memory(api):
     answer = add_bulk(
         api,
         {"content": "tea", "tags": ["a"], "importance": 2},
@@ -51,18 +51,18 @@ def test_repeats_inside_a_bulk_are_one_memory(api):
     assert (sorted(tea["tags"]), tea["importance"], tea["metadata"]) == (["a", "b", "c"], 5, {"last": True})
 
 
-def test_a_later_repeat_wins_over_an_earlier_one(api):
+def test_later_repeat_overrides_an_earlier_one(api):
     answer = add_bulk(api, *({"content": "tea", "metadata": {"last": number}} for number in range(5)))
     assert api.get(f"/memories/{answer['ids'][0]}").json()["metadata"] == {"last": 4}
 
 
-def test_sending_it_again_creates_nothing(api):
+def test_same_bulk_again_creates_nothing(api):
     first = add_bulk(api, "tea", "coffee")
     assert add_bulk(api, "tea", "coffee") == {"created": 0, "existing": 2, "ids": first["ids"]}
 
 
 @pytest.mark.parametrize("bad", [{"content": " "}, {"content": "x", "importance": 9}, {}, "text", {"x": 1}], ids=str)
-def test_one_bad_item_stops_all_and_is_named_by_its_position(api, bad):
+def test_invalid_item_is_named_and_nothing_is_stored(api, bad):
     response = api.post("/memories/bulk", {"memories": [{"content": "tea"}, {"content": "coffee"}, bad]})
     assert is_problem(response, 422)
     assert {field.rsplit(".", 1)[0] if field.count(".") > 1 else field for field in list_blamed_fields(response)} == {
@@ -71,26 +71,26 @@ def test_one_bad_item_stops_all_and_is_named_by_its_position(api, bad):
     assert Memory.objects.count() == 0
 
 
-def test_every_bad_item_is_named(api):
+def test_every_invalid_item_is_named(api):
     response = api.post("/memories/bulk", {"memories": [{"content": ""}, {"content": "tea"}, {"content": "\0"}]})
     assert list_blamed_fields(response) == {"memories.0.content", "memories.2.content"}
 
 
-def test_an_answer_names_a_hundred_faults_at_most(api):
+def test_response_names_at_most_a_hundred_errors(api):
     response = api.post("/memories/bulk", {"memories": [{"content": "x", "vector": ["1"] * 768}] * 200})
     assert is_problem(response, 422)
     assert len(response.json()["errors"]) == 100
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_conflict_in_the_database_stops_all(api):
+def test_database_error_rolls_back_the_bulk(api):
     many = [[f"{turn} {number}" for number in range(64)] for turn in range(5)]
     told_again = [{"content": "much tagged", "tags": tags} for tags in many]
     assert is_problem(api.post("/memories/bulk", {"memories": [{"content": "tea"}, *told_again]}), 422)
     assert Memory.objects.count() == 0
 
 
-def test_a_thousand_take_as_many_statements_as_one(api, takes):
+def test_thousand_memories_take_as_many_statements_as_one(api, takes):
     with takes(3):  # SAVEPOINT, INSERT, RELEASE
         add_bulk(api, "tea")
     with takes(3):
@@ -98,19 +98,19 @@ def test_a_thousand_take_as_many_statements_as_one(api, takes):
     assert answer["created"] == len(set(answer["ids"])) == 1000
 
 
-def test_mere_repeats_cost_no_statement(api, takes):
+def test_equal_repeats_cost_no_statement(api, takes):
     with takes(3):
         add_bulk(api, *(f"number {number % 300}" for number in range(900)))
     assert Memory.objects.count() == 300
 
 
-def test_repeats_that_say_something_new_take_one_more_statement_each(api, takes):
+def test_different_repeats_cost_one_statement_each(api, takes):
     with takes(5):
         add_bulk(api, *({"content": "again", "tags": [tag]} for tag in ("one", "two", "three")))
     assert sorted(Memory.objects.get().tags) == ["one", "three", "two"]
 
 
-def test_vectors_take_one_more_statement(api, takes):
+def test_vectors_cost_one_more_statement(api, takes):
     with takes(4):
         add_bulk(api, *({"content": f"number {number}", "vector": UNIT_VECTOR} for number in range(100)))
     assert Embedding.objects.count() == 100
@@ -125,7 +125,7 @@ def test_1_to_1000_are_accepted(api, count):
     assert Memory.objects.count() == 0
 
 
-def test_expired_twins_are_replaced(api):
+def test_expired_duplicates_are_replaced(api):
     old = add_bulk(api, "tea", "coffee")["ids"]
     Memory.objects.filter(content="tea").update(expires_at=timezone.now())
     answer = add_bulk(api, "coffee", "tea")
@@ -136,7 +136,7 @@ def test_expired_twins_are_replaced(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_bulks_of_the_same_contents_in_opposite_order_both_succeed(api):
+def test_concurrent_bulks_in_opposite_order_both_succeed(api):
     items = [{"content": f"number {number}"} for number in range(500)]
     orders = [items, items[::-1]] * 3
     answers = run_at_once([partial(api.post, "/memories/bulk", {"memories": order}) for order in orders])
@@ -147,7 +147,7 @@ def test_two_bulks_of_the_same_contents_in_opposite_order_both_succeed(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_bulks_that_replace_the_same_expired_twins_both_succeed(api):
+def test_concurrent_bulks_that_replace_expired_duplicates_both_succeed(api):
     items = [{"content": f"number {number}"} for number in range(200)]
     api.post("/memories/bulk", {"memories": items})
     Memory.objects.update(expires_at=timezone.now())
@@ -156,7 +156,7 @@ def test_two_bulks_that_replace_the_same_expired_twins_both_succeed(api):
     assert Memory.objects.alive().count() == Memory.objects.count() == 200
 
 
-def test_a_content_said_in_too_many_ways_is_refused(api):
+def test_too_many_versions_of_one_content_are_refused(api):
     memories = [{"content": "again", "metadata": {"turn": turn}} for turn in range(30)]
     response = api.post("/memories/bulk", {"memories": memories})
     assert is_problem(response, 422)
@@ -165,8 +165,8 @@ def test_a_content_said_in_too_many_ways_is_refused(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_bulks_of_the_same_contents_survive_a_worker_and_deletes(api):
-    """They lock the same rows in different orders; PostgreSQL ends one of two, and it is done again."""
+def test_concurrent_bulks_worker_and_deletes_all_succeed(api):
+    """They lock the same rows in different orders; PostgreSQL aborts one of two, and it is retried."""
     body = {"memories": [{"content": f"number {number}"} for number in range(150)]}
     work = [partial(api.post, "/memories/bulk", body) for _ in range(6)]
     work += [partial(api.post, "/memories/delete", {"filters": {"source_system": "api"}}) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Memories kept, counted and shown from the command line."""
+"""The commands that store, count and show memories."""
 
 import json
 from datetime import timedelta
@@ -19,7 +19,7 @@ EVERY_LISTING = pytest.mark.parametrize("command", ["recent", "counts", "embeddi
 
 
 def run_command(capsys, *words: object) -> tuple[str, str]:
-    """What the command says on stdout and on stderr."""
+    """Return what the command writes to stdout and to stderr."""
     call_command(*map(str, words))
     return capsys.readouterr()
 
@@ -37,14 +37,14 @@ def run_refused_command(*words: object) -> CommandError:
 # remember
 
 
-def test_what_is_remembered_is_embedded_and_its_id_printed(capsys, api):
+def test_remember_embeds_and_prints_the_id(capsys, api):
     out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "Ada likes tea.")
     memory = api.get(f"/memories/{out.strip()}").json()
     assert (memory["content"], memory["source_system"], memory["embedded"]) == ("Ada likes tea.", "command line", True)
-    assert err == "Kept, embedded.\n"
+    assert err == "Stored, embedded.\n"
 
 
-def test_everything_about_it_can_be_said(capsys, api):
+def test_remember_accepts_every_option(capsys, api):
     words = ("--type", "rag", "--user", "ada", "--tag", "a", "--tag", "b", "--importance", "5")
     memory = api.get(
         f"/memories/{run_command(capsys, 'remember', *NAMESPACE_OPTION, 'tea', *words).out.strip()}"
@@ -54,17 +54,17 @@ def test_everything_about_it_can_be_said(capsys, api):
     )
 
 
-def test_the_same_again_says_so(capsys, api):
+def test_remember_reports_a_repeat(capsys, api):
     first = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea").out
     out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea")
     assert out == first
-    assert err.startswith("Was there already")
+    assert err.startswith("Stored before")
 
 
-def test_without_an_embedder_it_is_kept_all_the_same(capsys, api, embedder):
+def test_remember_stores_without_an_embedder(capsys, api, embedder):
     embedder("Away")
     out, err = run_command(capsys, "remember", *NAMESPACE_OPTION, "tea")
-    assert err == "Kept, not yet embedded.\n"
+    assert err == "Stored, not yet embedded.\n"
     assert api.get(f"/memories/{out.strip()}").status_code == 200
 
 
@@ -83,7 +83,7 @@ def test_without_an_embedder_it_is_kept_all_the_same(capsys, api, embedder):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_remembered_is_refused_in_a_sentence(namespace, words, named):
+def test_remember_names_the_invalid_value(namespace, words, named):
     error = run_refused_command("remember", *NAMESPACE_OPTION, *words)
     assert error.returncode in (1, 2)  # the parser's own refusals carry no code when called from Python
     assert named in str(error)
@@ -103,13 +103,13 @@ def test_recent_lists_the_newest_first(capsys, api):
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (2, 2), (50, 3), (-1, 0)])
-def test_recent_lists_as_many_as_are_asked_for(capsys, api, limit, count):
+def test_recent_respects_the_limit(capsys, api, limit, count):
     for number in range(3):
         api.add(f"number {number}")
     assert len(run_listing(capsys, "recent", "--limit", limit)) == count
 
 
-def test_counts_are_by_type_or_by_user(capsys, api):
+def test_counts_groups_by_type_or_user(capsys, api):
     api.add("one", user_id="ada")
     api.add("two", user_id="ada")
     api.add("three", memory_type="rag")
@@ -123,7 +123,7 @@ def test_counts_are_by_type_or_by_user(capsys, api):
     assert [(row["user_id"], row["memories"]) for row in by_user] == [("ada", 2), ("ben", 1), (None, 1)]
 
 
-def test_embedding_status_tells_models_backlog_and_refusals(capsys, api, embedder):
+def test_embedding_status_shows_models_backlog_and_refusals(capsys, api, embedder):
     embedder("Refusing", model="old")
     api.add("one")
     api.add("poison")
@@ -133,11 +133,11 @@ def test_embedding_status_tells_models_backlog_and_refusals(capsys, api, embedde
     api.add("two")
     tasks.embed_due()
     api.add("three")
-    told = {(row["what"], row["note"]): row["memories"] for row in run_listing(capsys, "embedding_status")}
-    assert told == {
-        ("model new", "searches meet these"): 1,
-        ("model old", "of another model: searches do not meet these"): 1,
-        ("waiting", "for their vector"): 1,
+    rows = {(row["what"], row["note"]): row["memories"] for row in run_listing(capsys, "embedding_status")}
+    assert rows == {
+        ("model new", "active: used by searches"): 1,
+        ("model old", "of another model: not used by searches"): 1,
+        ("waiting", "to be embedded"): 1,
         ("refused", "It tastes of almonds."): 1,
     }
 
@@ -154,17 +154,17 @@ def test_entities_are_listed_by_system_and_user(capsys, api):
     assert [row["entity_id"] for row in run_listing(capsys, "entities", "--user", "ada", "--limit", "1")] == ["001"]
 
 
-def test_summaries_are_found_by_pattern(capsys, api):
+def test_summaries_filters_by_pattern(capsys, api):
     api.add("one", summary="Won the Acme deal")
     api.add("two", summary="Lost the Bravo deal")
     api.add("three")
     assert [row["summary"] for row in run_listing(capsys, "summaries")] == ["Lost the Bravo deal", "Won the Acme deal"]
     assert [row["summary"] for row in run_listing(capsys, "summaries", "^won .* deal$")] == ["Won the Acme deal"]
     error = run_refused_command("summaries", *NAMESPACE_OPTION, "(")
-    assert (str(error), error.returncode) == ("This is no regular expression: (", 2)
+    assert (str(error), error.returncode) == ("Not a regular expression: (", 2)
 
 
-def test_a_literal_search_looks_inside_content_summary_and_data(capsys, api):
+def test_literal_search_covers_content_summary_and_data(capsys, api):
     api.add("100% of the harbour")
     api.add("two", summary="1000 of the Harbour")
     api.add("three", data={"deep": {"place": ["harbour 100%"]}})
@@ -178,14 +178,14 @@ def test_a_literal_search_looks_inside_content_summary_and_data(capsys, api):
 
 
 @EVERY_LISTING
-def test_json_lines_are_one_object_a_line(capsys, api, command):
+def test_jsonl_prints_one_object_per_line(capsys, api, command):
     api.add("tea\nand coffee")
     out = run_command(capsys, command, *NAMESPACE_OPTION, "--format", "jsonl").out
     assert [json.loads(line) for line in out.splitlines()] == run_listing(capsys, command)
 
 
 @EVERY_LISTING
-def test_a_table_is_for_people(capsys, api, command):
+def test_table_is_readable(capsys, api, command):
     api.add("tea [bold]and[/bold] coffee " + "x" * 300, user_id="ada")
     out = run_command(capsys, command, *NAMESPACE_OPTION).out
     assert len(out.splitlines()) >= 2
@@ -194,7 +194,7 @@ def test_a_table_is_for_people(capsys, api, command):
 
 
 @pytest.mark.parametrize("command", ["recent", "counts"])
-def test_nothing_is_told_as_nothing(capsys, namespace, command):
+def test_empty_listing_says_nothing(capsys, namespace, command):
     assert run_listing(capsys, command) == []
     assert run_command(capsys, command, *NAMESPACE_OPTION, "--format", "jsonl").out == ""
     out, err = run_command(capsys, command, *NAMESPACE_OPTION)
@@ -202,14 +202,14 @@ def test_nothing_is_told_as_nothing(capsys, namespace, command):
 
 
 @EVERY_LISTING
-def test_another_namespace_is_not_told(capsys, api, outsider, command):
+def test_listing_excludes_other_namespaces(capsys, api, outsider, command):
     outsider.add("theirs")
     assert "theirs" not in run_command(capsys, command, *NAMESPACE_OPTION).out
     assert sum(row.get("memories", 1) for row in run_listing(capsys, command)) == 0
 
 
 @pytest.mark.parametrize("command", ["recent", "counts"])
-def test_what_has_expired_is_not_told(capsys, api, command):
+def test_listing_excludes_expired_memories(capsys, api, command):
     api.add("tea")
     Memory.objects.update(expires_at=timezone.now())
     assert run_listing(capsys, command) == []
@@ -218,23 +218,23 @@ def test_what_has_expired_is_not_told(capsys, api, command):
 # show
 
 
-def test_a_memory_is_shown_whole(capsys, api):
+def test_show_prints_the_memory(capsys, api):
     memory = api.add("tea", metadata={"ü": 1}, entity={"system": "jira", "id": "A-1"})
     out = run_command(capsys, "show", *NAMESPACE_OPTION, memory["id"]).out
     assert json.loads(out) == api.get(f"/memories/{memory['id']}").json()
     assert "ü" in out
 
 
-def test_what_is_not_there_is_a_failure(namespace):
+def test_show_fails_for_a_missing_memory(namespace):
     assert run_refused_command("show", *NAMESPACE_OPTION, uuid4()).returncode == 1
 
 
-def test_what_is_not_ours_is_not_shown(api, outsider):
+def test_show_fails_for_another_namespace(api, outsider):
     assert run_refused_command("show", *NAMESPACE_OPTION, outsider.add("theirs")["id"]).returncode == 1
 
 
 @pytest.mark.parametrize("text", ["x", "", "00000000-0000-0000-0000-00000000000g"])
-def test_what_is_no_id_is_wrong_use(namespace, text):
+def test_show_refuses_an_invalid_id(namespace, text):
     error = run_refused_command("show", *NAMESPACE_OPTION, text)
     assert error.returncode == 2
     assert repr(text) in str(error)
@@ -246,7 +246,7 @@ def test_what_is_no_id_is_wrong_use(namespace, text):
 @pytest.mark.parametrize(
     "words", [("recent",), ("counts",), ("embedding_status",), ("show", UUID(int=7)), ("remember", "tea")], ids=str
 )
-def test_an_unknown_namespace_is_wrong_use_and_the_known_ones_are_named(namespace, words):
+def test_unknown_namespace_is_refused_and_known_ones_are_named(namespace, words):
     error = run_refused_command(*words, "--namespace", "nowhere")
     assert error.returncode == 2
     assert "'nowhere'" in str(error)
@@ -254,7 +254,7 @@ def test_an_unknown_namespace_is_wrong_use_and_the_known_ones_are_named(namespac
 
 
 @EVERY_LISTING
-def test_an_unknown_format_is_refused(namespace, command):
+def test_unknown_format_is_refused(namespace, command):
     assert "xml" in str(run_refused_command(command, *NAMESPACE_OPTION, "--format", "xml"))
 
 

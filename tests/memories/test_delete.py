@@ -1,4 +1,4 @@
-"""How memories are deleted, one by one and by filter."""
+"""Deleting memories, by id and by filter."""
 
 from uuid import uuid4
 
@@ -21,7 +21,7 @@ def delete_memories(api, dry_run: bool = False, **filters: object) -> dict:
 
 @pytest.fixture
 def three(api) -> list[str]:
-    """Two of Ada's and one of Ben's, all embedded."""
+    """Ids of two memories of Ada and one of Ben, all embedded."""
     ids = [
         api.add("Ada likes tea.", user_id="ada", tags=["taste"])["id"],
         api.add("Ada likes the harbour.", user_id="ada", memory_type="rag")["id"],
@@ -37,7 +37,7 @@ def load_ids() -> set[str]:
     return memories
 
 
-def test_a_memory_and_its_vector_are_gone_at_once(api, three):
+def test_delete_removes_memory_and_vector(api, three):
     response = api.delete(f"/memories/{three[0]}")
     assert (response.status_code, response.content) == (204, b"")
     assert load_ids() == set(three[1:])
@@ -48,7 +48,7 @@ def test_a_memory_and_its_vector_are_gone_at_once(api, three):
     assert is_problem(api.delete(f"/memories/{three[0]}"), 404)
 
 
-def test_it_takes_one_statement_after_authentication(api, three, takes):
+def test_delete_takes_one_statement_after_authentication(api, three, takes):
     with takes(1):
         api.delete(f"/memories/{three[0]}")
     with takes(1):
@@ -57,13 +57,13 @@ def test_it_takes_one_statement_after_authentication(api, three, takes):
         delete_memories(api, dry_run=True, user_id="ben")
 
 
-def test_the_vector_goes_however_the_memory_is_deleted(three):
+def test_database_deletes_the_vector_with_the_memory(three):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM memories_memory WHERE user_id = 'ada'")
     assert load_ids() == {three[2]}
 
 
-def test_everything_goes_with_the_namespace(api, outsider, namespace, three):
+def test_deleting_a_namespace_deletes_its_memories(api, outsider, namespace, three):
     theirs = outsider.add("theirs")
     tasks.embed_due()
     with connection.cursor() as cursor:
@@ -72,17 +72,17 @@ def test_everything_goes_with_the_namespace(api, outsider, namespace, three):
     assert load_ids() == {theirs["id"]}
 
 
-def test_what_is_not_there_is_404(api):
+def test_missing_memory_is_404(api):
     assert is_problem(api.delete(f"/memories/{uuid4()}"), 404)
 
 
-def test_what_is_not_ours_is_404(api, outsider, three):
+def test_memory_of_another_namespace_is_404(api, outsider, three):
     before = fingerprint_tables()
     assert is_problem(outsider.delete(f"/memories/{three[0]}"), 404)
     assert fingerprint_tables() == before
 
 
-def test_what_has_expired_is_404(api, three):
+def test_expired_memory_is_404(api, three):
     Memory.objects.filter(pk=three[0]).update(expires_at=timezone.now())
     assert is_problem(api.delete(f"/memories/{three[0]}"), 404)
 
@@ -90,7 +90,7 @@ def test_what_has_expired_is_404(api, three):
 # By filter
 
 
-def test_only_what_matches_is_deleted(api, three):
+def test_delete_by_filter_removes_only_matches(api, three):
     assert delete_memories(api, user_id="ada") == {"matched": 2, "deleted": 2}
     assert load_ids() == {three[2]}
 
@@ -100,21 +100,21 @@ def test_all_filters_must_hold(api, three):
     assert load_ids() == {*three[1:]}
 
 
-def test_a_dry_run_counts_and_deletes_nothing(api, three):
+def test_dry_run_counts_and_deletes_nothing(api, three):
     before = fingerprint_tables()
     assert delete_memories(api, dry_run=True, user_id="ada") == {"matched": 2, "deleted": 0}
     assert fingerprint_tables() == before
     assert delete_memories(api, user_id="ada")["deleted"] == 2
 
 
-def test_what_matches_nothing_deletes_nothing(api, three):
+def test_filter_without_matches_deletes_nothing(api, three):
     assert delete_memories(api, user_id="nobody") == {"matched": 0, "deleted": 0}
     assert load_ids() == set(three)
 
 
 @pytest.mark.parametrize("filters", [{}, {"user_id": None}, {"metadata": {}}, {"ids": None, "metadata": {}}], ids=str)
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_delete_without_a_filter_is_refused(api, three, filters, dry_run):
+def test_delete_without_a_condition_is_refused(api, three, filters, dry_run):
     response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {"filters"}
@@ -122,23 +122,23 @@ def test_a_delete_without_a_filter_is_refused(api, three, filters, dry_run):
 
 
 @pytest.mark.parametrize("body", [{}, {"dry_run": False}, {"filters": None}, [], None, {"filters": []}], ids=str)
-def test_a_delete_that_names_no_filters_is_refused(api, three, body):
+def test_delete_without_filters_is_refused(api, three, body):
     assert is_problem(api.post("/memories/delete", body), 400, 415, 422)
     assert load_ids() == set(three)
 
 
 @pytest.mark.parametrize("filters", [{"ids": []}, {"tags": []}, {"any_tags": []}, {"memory_types": []}], ids=str)
-def test_an_empty_list_is_no_filter(api, three, filters):
+def test_empty_list_is_refused_as_a_filter(api, three, filters):
     assert is_problem(api.post("/memories/delete", {"filters": filters}), 422)
     assert load_ids() == set(three)
 
 
-def test_what_has_expired_is_not_counted(api, three):
+def test_expired_memories_are_not_counted(api, three):
     Memory.objects.filter(pk=three[0]).update(expires_at=timezone.now())
     assert delete_memories(api, user_id="ada") == {"matched": 1, "deleted": 1}
 
 
-def test_an_outsiders_filter_reaches_nothing_of_ours(api, outsider, three):
+def test_filter_reaches_no_other_namespace(api, outsider, three):
     outsider.add("theirs", user_id="ada")
     assert delete_memories(outsider, user_id="ada") == {"matched": 1, "deleted": 1}
     assert delete_memories(outsider, ids=three) == {"matched": 0, "deleted": 0}

@@ -1,4 +1,4 @@
-"""How text becomes vectors: what every embedder promises, and the two that need no server."""
+"""What every embedder guarantees, and the two that need no server."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def own_model(tmp_path):
 # What every embedder promises
 
 
-def test_vectors_have_the_column_s_width_and_unit_length(embedder):
+def test_vectors_have_the_width_of_the_column_and_unit_length(embedder):
     vectors = embedder.embed(TEXTS)
     assert vectors.shape == (len(TEXTS), 768)
     assert vectors.dtype == np.float32
@@ -106,17 +107,17 @@ def test_a_hundred_thousand_characters_are_embedded(embedder):
     assert np.isclose(np.linalg.norm(vector), 1)
 
 
-def test_an_embedder_that_is_well_passes_its_checks(embedder):
+def test_working_embedder_passes_its_checks(embedder):
     assert embedder.check() == []
     embedder.ping()
 
 
-def test_an_option_nobody_knows_is_an_error():
+def test_unknown_option_is_an_error():
     with pytest.raises(TypeError, match="colour"):
         HashingEmbedder("hashing-1", colour="blue")
 
 
-def test_names_are_recognised_however_a_server_writes_them():
+def test_model_names_match_in_any_spelling():
     names = ["nomic-embed-text:latest", "nomic-ai/nomic-embed-text-v1.5", "text-embedding-nomic-embed-text-v1.5@q8_0"]
     assert {find_known_model(name).query_prefix for name in names} == {"search_query: "}
     assert not find_known_model("all-minilm").has_prefixes
@@ -125,15 +126,15 @@ def test_names_are_recognised_however_a_server_writes_them():
 # Hashing
 
 
-def test_hashing_is_the_same_for_ever():
-    """These numbers are part of the model: when they must change, its name must change too."""
+def test_hashing_vectors_are_stable():
+    """These numbers belong to the model: when they change, its name must change too."""
     vector = HashingEmbedder("hashing-1").embed(["The quick brown fox jumps over the lazy dog"])[0]
     golden = {653: 0.4109, 303: -0.40705, 456: -0.26143, 139: -0.24268, 285: -0.24268, 294: 0.24268}
     assert {at: round(float(vector[at]), 5) for at in golden} == golden
     assert np.abs(np.delete(vector, list(golden))).max() < 0.2427
 
 
-def test_hashing_is_the_same_in_every_process(settings):
+def test_hashing_vectors_are_equal_in_every_process(settings):
     program = (
         "from memories.embeddings.hashing import HashingEmbedder;"
         "print(HashingEmbedder('hashing-1').embed(['some words'])[0].tobytes().hex())"
@@ -143,7 +144,7 @@ def test_hashing_is_the_same_in_every_process(settings):
     assert seen == {HashingEmbedder("hashing-1").embed(["some words"])[0].tobytes().hex()}
 
 
-def test_hashing_puts_texts_that_share_words_near_each_other():
+def test_hashing_vectors_of_shared_words_are_similar():
     question, near, far = HashingEmbedder("hashing-1").embed(
         ["where is the invoice", "The invoice lies in the drawer", "Guitars need new strings"]
     )
@@ -151,7 +152,7 @@ def test_hashing_puts_texts_that_share_words_near_each_other():
 
 
 @pytest.mark.parametrize("text", ["?!", "…", "🙂", "\u200b", "-"])
-def test_hashing_gives_every_text_a_direction(text):
+def test_hashing_vector_is_never_zero(text):
     assert np.isclose(np.linalg.norm(HashingEmbedder("hashing-1").embed([text])[0]), 1)
 
 
@@ -166,7 +167,7 @@ def test_hashing_gives_every_text_a_direction(text):
         ("The server ran out of memory", "OOM killer ended the process", "Our hotel is near the beach"),
     ],
 )
-def test_meaning_brings_sentences_together(onnx, one, like_it, unlike_it):
+def test_sentences_of_similar_meaning_are_similar(onnx, one, like_it, unlike_it):
     vectors = onnx.embed([one, like_it, unlike_it])
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.15
 
@@ -178,13 +179,13 @@ def test_the_last_sentence_of_a_long_text_is_found(onnx):
     assert question @ with_it > question @ without_it + 0.05
 
 
-def test_a_text_in_which_the_model_sees_nothing_is_refused(onnx):
+def test_text_without_tokens_is_refused(onnx):
     refused, vector = onnx.embed_each(["\u200b\u200b", "something"])
     assert isinstance(refused, TextRefused)
     assert vector.shape == (768,)
 
 
-def test_the_model_is_loaded_once_however_many_ask_first():
+def test_model_is_loaded_once_by_concurrent_threads():
     embedder, networks = OnnxEmbedder(BUNDLED_MODEL), []
     threads = [threading.Thread(target=lambda: networks.append(embedder.network)) for _ in range(4)]
     for thread in threads:
@@ -195,7 +196,7 @@ def test_the_model_is_loaded_once_however_many_ask_first():
     assert len(set(map(id, networks))) == 1
 
 
-def test_nothing_is_loaded_before_the_first_text():
+def test_model_is_loaded_with_the_first_text():
     embedder = OnnxEmbedder(BUNDLED_MODEL)
     assert embedder.check() == []
     assert embedder.model == BUNDLED_MODEL
@@ -208,19 +209,19 @@ def test_windows_overlap_leave_nothing_out_and_are_of_one_length(count):
     windows = split_into_windows(tokens, 254)
     assert max(map(len, windows)) <= 254
     assert sorted({token for window in windows for token in window}) == tokens
-    for window, following in zip(windows, windows[1:], strict=False):
+    for window, following in pairwise(windows):
         assert len(set(window) & set(following)) >= 32
     assert max(map(len, windows)) - min(map(len, windows)) <= len(windows)
 
 
-def test_runs_of_the_network_stay_within_the_token_budget():
+def test_batches_stay_within_the_token_budget():
     windows = [(at, [0] * length) for at, length in enumerate([256, 3, 100, 20, 120, 5, 256, 11])]
     batches = list(pack_windows(windows))
     assert sorted(at for batch in batches for at, _ in batch) == list(range(8))
     assert all(len(batch) * max(len(ids) for _, ids in batch) <= 256 for batch in batches)
 
 
-def test_the_bundled_model_goes_by_no_other_name():
+def test_bundled_model_has_one_name():
     assert OnnxEmbedder("nomic-embed-text").check() == [
         "Without a directory the only model is all-MiniLM-L6-v2-int8, not nomic-embed-text."
     ]
@@ -235,14 +236,14 @@ def test_other_files_are_not_used_under_the_bundled_name(monkeypatch):
 # A model of one's own
 
 
-def test_a_model_of_one_s_own_gives_the_same_vectors_under_a_name_of_its_own(onnx, own_model):
+def test_custom_model_gives_the_same_vectors_under_its_own_name(onnx, own_model):
     own = OnnxEmbedder("mine", directory=own_model(sentence_bert_config={"max_seq_length": 256}))
     assert own.check() == []
     assert own.model.startswith("mine@")
     assert np.allclose(own.embed(TEXTS), onnx.embed(TEXTS), atol=1e-5)
 
 
-def test_other_rules_make_another_model(own_model):
+def test_other_pooling_makes_another_model_name(own_model):
     identities = [OnnxEmbedder("mine", directory=own_model()).model]
     identities += [OnnxEmbedder("mine", directory=own_model(sentence_bert_config={"max_seq_length": 128})).model]
     identities += [OnnxEmbedder("mine", directory=own_model(**{"1_Pooling__config": CLS_POOLING})).model]
@@ -275,7 +276,7 @@ def test_documents_and_questions_get_the_prefixes_of_their_model(own_model):
     assert own.embed_query("tea") @ own.embed(["tea"])[0] < 0.999
 
 
-def test_a_directory_without_a_model_is_a_problem_told_beforehand(tmp_path):
+def test_check_reports_a_directory_without_a_model(tmp_path):
     own = OnnxEmbedder("mine", directory=tmp_path)
     assert own.check() == [f"{tmp_path} has no model.onnx.", f"{tmp_path} has no tokenizer.json."]
     for call in (own.ping, lambda: own.model, lambda: own.embed(["a"])):
@@ -294,13 +295,13 @@ def test_a_directory_without_a_model_is_a_problem_told_beforehand(tmp_path):
         ({"2_Dense__config": {"in_features": 384}}, "dense layer"),
     ],
 )
-def test_a_model_that_would_not_work_is_a_problem_told_beforehand(own_model, rules, word):
+def test_check_reports_an_unusable_model(own_model, rules, word):
     [problem] = OnnxEmbedder("mine", directory=own_model(**rules)).check()
     assert word in problem
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
-def test_a_file_that_is_no_model_is_an_outage(own_model, file):
+def test_corrupt_model_file_is_an_outage(own_model, file):
     directory = own_model()
     (directory / file).write_bytes(b"nothing of the kind")
     with pytest.raises(EmbedderUnavailable, match="cannot be loaded"):
@@ -334,7 +335,7 @@ def test_other_settings_make_another_embedder(settings):
     assert get_embedder().model == "hashing-2"
 
 
-def test_a_wrong_configuration_says_what_is_wrong(settings):
+def test_invalid_configuration_is_reported(settings):
     settings.EMBEDDINGS = {
         "nowhere": build_settings("nowhere.NoEmbedder"),
         "option": build_settings("hashing.HashingEmbedder", colour="blue"),
@@ -360,6 +361,6 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_forked_worker_makes_its_own_embedder(settings):
+def test_forked_worker_creates_its_own_embedder(settings):
     command = [sys.executable, "-W", "ignore", "-c", FORKING_SCRIPT % BUNDLED_MODEL]
     assert subprocess.run(command, cwd=settings.BASE_DIR, timeout=60).returncode == 0

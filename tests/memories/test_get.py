@@ -1,4 +1,4 @@
-"""How one memory is read."""
+"""Getting a memory."""
 
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ from tests.wire import fingerprint_tables, is_problem
 pytestmark = pytest.mark.django_db
 
 
-def test_it_is_told_whole(api):
+def test_get_returns_every_field(api):
     memory = api.add("Ada likes tea.", user_id="ada", tags=["taste"])
     memory.pop("created")
     response = api.get(f"/memories/{memory['id']}")
@@ -26,7 +26,7 @@ def test_times_are_iso_8601_with_offset(api):
     assert memory["created_at"].endswith("Z")
 
 
-def test_it_takes_one_statement_after_authentication(api, takes):
+def test_get_takes_one_statement_after_authentication(api, takes):
     memory = api.add("tea")
     with takes(1):
         api.get(f"/memories/{memory['id']}")
@@ -39,14 +39,14 @@ def test_reading_changes_nothing(api):
     assert fingerprint_tables() == before
 
 
-def test_what_is_not_there_is_404(api):
+def test_missing_memory_is_404(api):
     assert is_problem(api.get(f"/memories/{uuid4()}"), 404)
 
 
-def test_what_is_not_ours_is_404(api, outsider):
+def test_memory_of_another_namespace_is_404(api, outsider):
     assert is_problem(outsider.get(f"/memories/{api.add('tea')['id']}"), 404)
 
 
 @pytest.mark.parametrize("text", ["x", "1", "00000000-0000-0000-0000-00000000000g", "null", "%00"])
-def test_what_is_no_id_is_refused(api, text):
+def test_invalid_id_is_refused(api, text):
     assert is_problem(api.get(f"/memories/{text}"), 404, 422)

@@ -1,4 +1,4 @@
-"""How embedding servers are spoken to, and what happens when they misbehave."""
+"""Embedding servers, and their failures."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ def backend(request):
 
 @pytest.fixture
 def serve(backend):
-    """Starts a server of some behaviour; gives the server and an embedder for it."""
+    """A function that starts a server with some behaviour, and returns the server and an embedder for it."""
     started = []
 
     def start(behaviour, model="some-model"):
@@ -49,7 +49,7 @@ class Stopwatch:
 
 
 def embed_and_fail(embedder, call="embed") -> EmbeddingError:
-    """The error of embedding one text, which must come in time and must not tell the key."""
+    """Return the error of embedding one text, which must come in time and not contain the key."""
     arguments = {"embed": ["some text"], "embed_query": "some text"}
     with Stopwatch() as watch, pytest.raises(EmbeddingError) as caught:
         getattr(embedder, call)(arguments[call])
@@ -62,7 +62,7 @@ def normalize(numbers) -> np.ndarray:
     return np.asarray(numbers) / np.linalg.norm(numbers)
 
 
-def test_it_gives_the_server_s_vectors_at_unit_length_padded_to_the_column(serve):
+def test_vectors_are_normalised_and_padded_to_the_column(serve):
     _, embedder = serve(servers.answer_vectors)
     vectors = embedder.embed(["one", "two", "three"])
     assert vectors.shape == (3, 768)
@@ -72,7 +72,7 @@ def test_it_gives_the_server_s_vectors_at_unit_length_padded_to_the_column(serve
         assert not vector[servers.VECTOR_WIDTH :].any()
 
 
-def test_it_sends_the_model_the_texts_and_the_key(serve, backend):
+def test_request_has_model_texts_and_key(serve, backend):
     server, embedder = serve(servers.answer_vectors)
     embedder.embed(["one"])
     path, headers, body = server.requests[0]
@@ -84,7 +84,7 @@ def test_it_sends_the_model_the_texts_and_the_key(serve, backend):
         assert (path, body["encoding_format"]) == ("/embeddings", "float")
 
 
-def test_it_sends_no_more_than_sixteen_texts_at_once_over_one_connection(serve):
+def test_batches_of_sixteen_texts_use_one_connection(serve):
     server, embedder = serve(servers.answer_vectors)
     assert embedder.embed([f"text {number}" for number in range(50)]).shape == (50, 768)
     assert max(map(len, server.texts)) == 16
@@ -92,13 +92,13 @@ def test_it_sends_no_more_than_sixteen_texts_at_once_over_one_connection(serve):
     assert server.connections == 1
 
 
-def test_it_sends_no_batch_of_too_many_characters(serve):
+def test_batches_respect_the_character_limit(serve):
     server, embedder = serve(servers.answer_vectors)
     embedder.embed(["x" * 6_000 for _ in range(5)])
     assert [len(texts) for texts in server.texts] == [1, 2, 2]
 
 
-def test_nomic_gets_its_prefixes_and_says_so_in_its_name(serve):
+def test_nomic_model_has_prefixes_and_a_name_of_its_own(serve):
     server, embedder = serve(servers.answer_vectors, "nomic-embed-text")
     embedder.embed(["a document"])
     embedder.embed_query("a question")
@@ -106,18 +106,18 @@ def test_nomic_gets_its_prefixes_and_says_so_in_its_name(serve):
     assert embedder.model.endswith("/nomic-embed-text+prefixes")
 
 
-def test_models_of_two_vendors_are_never_taken_for_one(serve):
+def test_models_of_two_vendors_have_different_names(serve):
     assert OllamaEmbedder("m", base_url="http://a").model != OpenAIEmbedder("m", base_url="http://a").model
 
 
-def test_nobody_listens(backend):
+def test_refused_connection_is_an_outage(backend):
     embedder = backend("some-model", base_url=f"http://127.0.0.1:{servers.find_free_port()}")
     error = embed_and_fail(embedder)
     assert isinstance(error, EmbedderUnavailable)
     assert "cannot be reached" in str(error)
 
 
-def test_a_host_that_does_not_exist(backend):
+def test_unknown_host_is_an_outage(backend):
     assert isinstance(
         embed_and_fail(backend("m", base_url="http://host.invalid", timeout=TIMEOUT_SECONDS)), EmbedderUnavailable
     )
@@ -128,7 +128,7 @@ def test_a_host_that_does_not_exist(backend):
     "behaviour",
     [servers.hang, servers.trickle_headers, servers.trickle_body, servers.trickle_without_length],
 )
-def test_a_server_that_takes_too_long_is_given_up_in_time(serve, behaviour, call):
+def test_slow_server_times_out(serve, behaviour, call):
     _, embedder = serve(behaviour)
     error = embed_and_fail(embedder, call)
     assert isinstance(error, EmbedderUnavailable)
@@ -158,18 +158,18 @@ def test_a_server_that_takes_too_long_is_given_up_in_time(serve, behaviour, call
         servers.close_connection,
     ],
 )
-def test_a_server_that_is_ill_is_an_outage_not_the_fault_of_the_text(serve, behaviour):
+def test_failing_server_is_an_outage(serve, behaviour):
     _, embedder = serve(behaviour)
     assert isinstance(embed_and_fail(embedder), EmbedderUnavailable)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_server_that_refuses_every_text_is_an_outage(serve, status):
+def test_server_that_refuses_every_text_is_an_outage(serve, status):
     _, embedder = serve(servers.answer_error(status, "no embeddings here"))
     assert isinstance(embed_and_fail(embedder), EmbedderUnavailable)
 
 
-def test_a_body_without_end_is_given_up(serve, monkeypatch):
+def test_endless_body_is_aborted(serve, monkeypatch):
     _, embedder = serve(servers.send_huge_body)
     embedder.timeout = 20
     with Stopwatch() as watch, pytest.raises(EmbedderUnavailable, match="too large"):
@@ -177,28 +177,28 @@ def test_a_body_without_end_is_given_up(serve, monkeypatch):
     assert watch.seconds < 5
 
 
-def test_a_redirect_is_not_followed(serve):
+def test_redirect_is_not_followed(serve):
     with EmbeddingServer(servers.answer_vectors) as elsewhere:
         _, embedder = serve(servers.answer_error(307, Location=elsewhere.url))
         assert "307" in str(embed_and_fail(embedder))
         assert elsewhere.requests == []
 
 
-def test_an_outage_is_asked_about_once_not_once_for_every_batch(serve):
+def test_outage_is_detected_once_for_all_batches(serve):
     server, embedder = serve(servers.answer_error(503))
     outcomes = embedder.embed_each([f"text {number}" for number in range(100)])
     assert len(server.requests) == 1
     assert {type(outcome) for outcome in outcomes} == {EmbedderUnavailable}
 
 
-def test_a_server_that_always_fails_is_noticed_after_a_few_requests(serve):
+def test_failing_server_is_detected_after_a_few_requests(serve):
     server, embedder = serve(servers.answer_error(500))
     outcomes = embedder.embed_each([f"text {number}" for number in range(100)])
     assert len(server.requests) == 3
     assert all(isinstance(outcome, EmbedderUnavailable) for outcome in outcomes)
 
 
-def test_what_was_embedded_before_an_outage_is_kept(serve):
+def test_vectors_made_before_an_outage_are_returned(serve):
     def until_the_second_request(handler, body):
         (servers.answer_vectors if len(handler.server.requests) == 1 else servers.answer_error(503))(handler, body)
 
@@ -225,7 +225,7 @@ def is_poison(text: str) -> bool:
         ),
     ],
 )
-def test_one_bad_text_does_not_cost_its_neighbours_their_vectors(serve, fault, expected):
+def test_refused_text_does_not_affect_its_batch(serve, fault, expected):
     _, embedder = serve(servers.answer_unless(is_poison, fault))
     texts = [f"text {number}" for number in range(20)]
     texts[7] = "poison"
@@ -234,7 +234,7 @@ def test_one_bad_text_does_not_cost_its_neighbours_their_vectors(serve, fault, e
     assert all(isinstance(outcome, np.ndarray) for at, outcome in enumerate(outcomes) if at != 7)
 
 
-def test_embed_says_which_text_is_to_blame(serve):
+def test_embed_names_the_refused_text(serve):
     _, embedder = serve(servers.answer_unless(is_poison, servers.answer_error(400)))
     with pytest.raises(TextRefused) as caught:
         embedder.embed(["a", "b", "poison", "c"])
@@ -250,7 +250,7 @@ OVERLONG_ERRORS = [
 
 
 @pytest.mark.parametrize("refusal", OVERLONG_ERRORS)
-def test_a_text_that_is_too_long_is_embedded_in_pieces(serve, refusal):
+def test_text_that_is_too_long_is_embedded_in_pieces(serve, refusal):
     server, embedder = serve(servers.answer_unless(lambda text: len(text) > 300, refusal))
     text = "word " * 200 + "needle"
     [vector] = embedder.embed([text])
@@ -262,21 +262,21 @@ def test_a_text_that_is_too_long_is_embedded_in_pieces(serve, refusal):
     assert np.allclose(vector[: servers.VECTOR_WIDTH], normalize(expected), atol=1e-5)
 
 
-def test_every_piece_of_a_long_text_bears_the_prefix(serve):
+def test_every_piece_of_a_long_text_has_the_prefix(serve):
     refusal = servers.answer_error(400, "the input length exceeds the context length")
     server, embedder = serve(servers.answer_unless(lambda text: len(text) > 300, refusal), "nomic-embed-text")
     embedder.embed(["word " * 200])
     assert all(text.startswith("search_document: ") for texts in server.texts for text in texts)
 
 
-def test_a_long_text_does_not_keep_its_neighbours_from_being_embedded(serve):
+def test_long_text_does_not_affect_its_batch(serve):
     _, embedder = serve(
         servers.answer_unless(lambda text: len(text) > 300, servers.answer_error(400, "context length"))
     )
     assert embedder.embed(["short", "word " * 200, "short too"]).shape == (3, 768)
 
 
-def test_a_text_of_which_no_piece_is_short_enough_is_refused_after_a_few_attempts(serve):
+def test_text_without_a_short_enough_piece_is_refused_after_a_few_attempts(serve):
     too_long = servers.answer_error(400, "the input length exceeds the context length")
     server, embedder = serve(servers.answer_unless(lambda text: len(text) > 10, too_long))
     with pytest.raises(TextRefused):
@@ -284,7 +284,7 @@ def test_a_text_of_which_no_piece_is_short_enough_is_refused_after_a_few_attempt
     assert len(server.requests) < 15
 
 
-def test_a_long_question_has_one_limit_for_all_its_pieces(serve):
+def test_long_query_has_one_timeout_for_all_pieces(serve):
     def slow(handler, body):
         handler.server.stopping.wait(0.25)
         servers.answer_unless(lambda text: len(text) > 300, servers.answer_error(400, "context length"))(handler, body)
@@ -306,7 +306,7 @@ def test_many_threads_share_one_embedder(serve):
         )
 
 
-def test_a_model_that_may_be_cut_is_cut(serve):
+def test_matryoshka_model_is_truncated(serve):
     _, embedder = serve(
         servers.answer_rows(lambda texts: [servers.make_vector(text, 1024) for text in texts]), "mxbai-embed-large"
     )
@@ -315,7 +315,7 @@ def test_a_model_that_may_be_cut_is_cut(serve):
     assert embedder.check() == []
 
 
-def test_a_model_known_to_be_too_wide_is_refused_before_it_is_used(backend):
+def test_check_reports_a_model_that_is_too_wide(backend):
     [problem] = backend("bge-m3", base_url="http://127.0.0.1").check()
     assert "1024" in problem
 
@@ -323,37 +323,37 @@ def test_a_model_known_to_be_too_wide_is_refused_before_it_is_used(backend):
 @pytest.mark.parametrize(
     "address", ["", "localhost:11434", "ftp://host", "http://", "http://me:secret@host", "http://[::"]
 )
-def test_an_address_that_cannot_be_used_is_a_problem_told_beforehand(backend, address):
+def test_check_reports_an_unusable_url(backend, address):
     problems = backend("some-model", base_url=address).check()
     assert len(problems) == 1
     assert "secret" not in problems[0]
 
 
-def test_openai_itself_needs_a_key():
+def test_openai_requires_a_key():
     assert OpenAIEmbedder("text-embedding-3-small", base_url="https://api.openai.com/v1").check()
     assert not OpenAIEmbedder("text-embedding-3-small", base_url="https://api.openai.com/v1", api_key=API_KEY).check()
 
 
-def test_a_key_that_cannot_be_sent_is_not_shown(backend):
+def test_invalid_key_is_not_shown(backend):
     with EmbeddingServer(servers.answer_vectors) as server:
         embedder = backend("some-model", base_url=server.url, api_key=f"{API_KEY}\n")
         assert isinstance(embed_and_fail(embedder), EmbedderUnavailable)
 
 
-def test_ping_is_silent_when_all_is_well(serve):
+def test_ping_of_a_working_server_returns_nothing(serve):
     _, embedder = serve(servers.answer_vectors)
     embedder.ping()
 
 
 @pytest.mark.parametrize("behaviour", [servers.answer_error(404), servers.answer_error(400), servers.hang])
-def test_ping_tells_of_an_outage_in_time(serve, behaviour):
+def test_ping_reports_an_outage_in_time(serve, behaviour):
     _, embedder = serve(behaviour)
     with Stopwatch() as watch, pytest.raises(EmbedderUnavailable):
         embedder.ping()
     assert watch.seconds < TIMEOUT_SECONDS + LEEWAY_SECONDS
 
 
-def test_ollama_without_the_model_says_how_to_get_it():
+def test_ollama_error_says_how_to_get_the_model():
     with EmbeddingServer(servers.answer_error(404, "model 'nomic-embed-text' not found")) as server:
         embedder = OllamaEmbedder("nomic-embed-text", base_url=server.url)
         for call in (embedder.ping, lambda: embedder.embed(["a"])):
@@ -361,7 +361,7 @@ def test_ollama_without_the_model_says_how_to_get_it():
                 call()
 
 
-def test_a_server_that_comes_back_is_used_again(serve):
+def test_recovered_server_is_used_again(serve):
     server, embedder = serve(servers.answer_error(503))
     embed_and_fail(embedder)
     server.behaviour = servers.answer_vectors

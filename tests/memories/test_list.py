@@ -1,4 +1,4 @@
-"""How memories are listed."""
+"""Listing memories."""
 
 import json
 from datetime import timedelta
@@ -39,7 +39,7 @@ def test_the_newest_comes_first(api):
     assert list_contents(list_memories(api)) == ["newest", "middle", "oldest"]
 
 
-def test_a_listed_memory_is_the_whole_memory(api):
+def test_listed_memory_has_every_field(api):
     memory = api.add("tea", tags=["a"], metadata={"b": 1}, entity={"system": "jira", "id": "A-1"})
     assert list_memories(api)["results"] == [api.get(f"/memories/{memory['id']}").json()]
 
@@ -54,7 +54,7 @@ def test_twenty_are_listed_by_default(api):
 
 
 @pytest.mark.parametrize("limit", [1, 99, 100])
-def test_as_many_are_listed_as_are_asked_for(api, limit):
+def test_list_respects_the_limit(api, limit):
     add_numbered(api, 101)
     assert len(list_memories(api, limit=limit)["results"]) == limit
 
@@ -66,7 +66,7 @@ def test_the_limit_lies_between_1_and_100(api, limit):
     assert list_blamed_fields(response) == {"limit"}
 
 
-def test_it_takes_one_statement_after_authentication(api, takes):
+def test_list_takes_one_statement_after_authentication(api, takes):
     add_numbered(api, 5)
     with takes(1):
         page = list_memories(api, limit=2)
@@ -88,7 +88,7 @@ FILTER_VALUES = {
 
 @pytest.fixture
 def two(api) -> None:
-    """One memory that has everything, and one that has nothing."""
+    """A memory with every field, and one with none."""
     entity = {"system": "jira", "id": "A-1"}
     metadata = {"important": True, "team": {"name": "blue", "size": 3}, "list": [1, 2]}
     api.add(
@@ -130,7 +130,7 @@ def two(api) -> None:
     ],
     ids=str,
 )
-def test_filters_keep_what_matches(api, two, filters):
+def test_filter_selects_matching_memories(api, two, filters):
     assert list_contents(list_memories(api, **filters)) == ["one"]
 
 
@@ -146,7 +146,7 @@ def test_filters_keep_what_matches(api, two, filters):
     ],
     ids=str,
 )
-def test_filters_leave_out_what_does_not_match(api, two, filters):
+def test_filter_excludes_other_memories(api, two, filters):
     assert list_contents(list_memories(api, **filters)) == ["other"]
 
 
@@ -165,20 +165,20 @@ def test_filters_leave_out_what_does_not_match(api, two, filters):
     ],
     ids=str,
 )
-def test_filters_that_match_nothing_list_nothing(api, two, filters):
+def test_filter_without_matches_lists_nothing(api, two, filters):
     assert list_memories(api, **filters)["results"] == []
 
 
-def test_created_after_includes_the_moment_itself(api, two):
+def test_created_after_is_inclusive(api, two):
     assert list_contents(list_memories(api, created_after="2015-06-01T00:00:00Z")) == ["other", "one"]
 
 
-def test_ids_list_what_they_name(api):
+def test_ids_filter_selects_these_memories(api):
     ids = [api.add(f"number {each}")["id"] for each in range(4)]
     assert list_contents(list_memories(api, ids=[ids[0], ids[2]])) == ["number 2", "number 0"]
 
 
-def test_filters_and_pages_go_together(api):
+def test_filters_apply_to_every_page(api):
     add_numbered(api, 7, user_id="ada")
     add_numbered(api, 7, user_id="ben")
     page = list_memories(api, user_id="ada", limit=5)
@@ -203,7 +203,7 @@ def test_filters_and_pages_go_together(api):
         *("memory_types=note", "tags=", "ids=x", "important=maybe", "user_id=", "user_id=a&user_id=b"),
     ],
 )
-def test_a_wrong_filter_is_refused_and_named(api, query):
+def test_invalid_filter_is_refused_and_named(api, query):
     response = api.get(f"/memories?{query}")
     assert is_problem(response, 422)
     assert {field.partition(".")[0] for field in list_blamed_fields(response)} == {query.partition("=")[0]}
@@ -221,7 +221,7 @@ def walk_pages(api, start: dict, direction: str, **parameters: object) -> list[l
 
 
 @pytest.mark.parametrize("limit", [1, 3, 5, 7, 10])
-def test_pages_lead_through_everything_and_back_even_at_one_moment(api, limit):
+def test_pages_cover_all_memories_forward_and_back(api, limit):
     add_numbered(api, 15, created_at="2020-01-01T00:00:00Z")
     everything = list_contents(list_memories(api, limit=100))
     assert len(set(everything)) == 15
@@ -237,7 +237,7 @@ def test_pages_lead_through_everything_and_back_even_at_one_moment(api, limit):
     assert back == forward[::-1]
 
 
-def test_what_is_added_meanwhile_moves_no_page(api):
+def test_added_memories_do_not_shift_pages(api):
     for each in range(6):
         api.add(f"number {each}")
     first = list_memories(api, limit=3)
@@ -248,7 +248,7 @@ def test_what_is_added_meanwhile_moves_no_page(api):
     assert list_contents(list_memories(api, limit=3, cursor=second["previous"])) == list_contents(first)
 
 
-def test_what_is_deleted_meanwhile_moves_no_page(api):
+def test_deleted_memories_do_not_shift_pages(api):
     ids = [api.add(f"number {each}")["id"] for each in range(6)]
     first = list_memories(api, limit=2)
     api.delete(f"/memories/{ids[4]}")  # the row that the cursor names
@@ -256,7 +256,7 @@ def test_what_is_deleted_meanwhile_moves_no_page(api):
     assert list_contents(list_memories(api, limit=2, cursor=first["next"])) == ["number 2", "number 1"]
 
 
-def test_going_back_past_what_was_added_finds_it(api):
+def test_previous_page_contains_added_memories(api):
     for each in range(3):
         api.add(f"number {each}")
     second = list_memories(api, limit=1, cursor=list_memories(api, limit=1)["next"])
@@ -267,7 +267,7 @@ def test_going_back_past_what_was_added_finds_it(api):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "W10", "WyJhZnRlciJd", "bnVsbA", "🐈", "%00", "x" * 5000])
-def test_a_cursor_that_is_not_ours_is_refused(api, cursor):
+def test_invalid_cursor_is_refused(api, cursor):
     response = api.get(f"/memories?cursor={cursor}")
     assert is_problem(response, 422) or cursor == ""
     assert list_blamed_fields(response) == ({"cursor"} if cursor else set())
@@ -278,7 +278,7 @@ def test_a_cursor_that_is_not_ours_is_refused(api, cursor):
 
 @pytest.fixture
 def many(namespace) -> None:
-    """3,000 memories of two namespaces, one in fifty important, on the planner's books."""
+    """3,000 memories of two namespaces, one in fifty important, with statistics for the planner."""
     moment = timezone.now()
     rows = (
         Memory(
@@ -300,7 +300,7 @@ def explain(rows) -> str:
     return rows.explain()
 
 
-def test_a_list_reads_the_index_of_the_newest(many, namespace):
+def test_list_uses_the_index_of_newest_memories(many, namespace):
     rows = Memory.objects.in_namespace(namespace.pk).newest_first()
     for each in (
         rows,
@@ -313,7 +313,7 @@ def test_a_list_reads_the_index_of_the_newest(many, namespace):
         assert "Sort" not in explain(each[:21])
 
 
-def test_a_list_of_the_important_reads_their_own_index(many, namespace):
+def test_list_of_important_memories_uses_the_partial_index(many, namespace):
     rows = Memory.objects.in_namespace(namespace.pk)
     for each in (rows.important(), rows.matching(Filters(important=True)).newest_first()):
         assert "using memory_important" in explain(each[:21])
@@ -321,7 +321,7 @@ def test_a_list_of_the_important_reads_their_own_index(many, namespace):
         assert each.count() == 60
 
 
-def test_recent_is_the_last_thirty_days(api, namespace):
+def test_recent_covers_thirty_days(api, namespace):
     api.add("today")
     for days in (29, 31):
         api.add(f"{days} days ago", created_at=(timezone.now() - timedelta(days=days)).isoformat())

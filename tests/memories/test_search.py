@@ -1,4 +1,4 @@
-"""How memories are found, by words, by meaning and by both."""
+"""Searching memories by words, by meaning and by both."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ CODE = "Call getUserName(user_id) before render_page to avoid the stale cache."
 
 
 @pytest.fixture
-def four(api) -> dict[str, str]:
+def four_memories(api) -> dict[str, str]:
     """Four embedded memories: content to id."""
     found = {content: api.add(content)["id"] for content in (HARBOUR, LIGHTHOUSE, INVOICE, CODE)}
     tasks.embed_due()
@@ -42,7 +42,7 @@ def build_unit_vector(*numbers: float) -> list[float]:
 
 
 def add_vectors(api, count: int, **fields: object) -> None:
-    """Memories whose vectors turn away from the first axis step by step; number 0 is the nearest to it."""
+    """Add memories whose vectors turn away from the first axis step by step; number 0 is nearest to it."""
     items = [
         {"content": f"step {n} {fields}", "vector": build_unit_vector(np.cos(n / count), np.sin(n / count)), **fields}
         for n in range(count)
@@ -58,7 +58,7 @@ def list_steps(answer: dict) -> list[int]:
 
 
 @EVERY_MODE
-def test_the_best_comes_first(api, four, mode):
+def test_best_hit_comes_first(api, four_memories, mode):
     answer = api.search("when does the harbour of Lowick open", mode=mode)
     assert list_contents(answer)[0] == HARBOUR
     scores = [hit["score"] for hit in answer["results"]]
@@ -68,16 +68,16 @@ def test_the_best_comes_first(api, four, mode):
     assert 0 < answer["took_ms"] < 60_000
 
 
-def test_hybrid_is_the_default(api, four):
+def test_hybrid_is_the_default(api, four_memories):
     assert api.search("harbour")["mode"] == "hybrid"
 
 
-def test_a_hit_is_the_whole_memory(api, four):
+def test_hit_has_every_field_of_the_memory(api, four_memories):
     [first, *_] = api.search("harbour")["results"]
-    assert first["memory"] == api.get(f"/memories/{four[HARBOUR]}").json()
+    assert first["memory"] == api.get(f"/memories/{four_memories[HARBOUR]}").json()
 
 
-def test_every_hit_says_what_found_it(api, four):
+def test_found_by_names_what_found_the_hit(api, four_memories):
     for hit in api.search("grey cats of the lighthouse")["results"]:
         assert hit["found_by"]
         assert ("words" in hit["found_by"]) == (hit["text_rank"] is not None)
@@ -86,7 +86,7 @@ def test_every_hit_says_what_found_it(api, four):
     assert api.search("cats", mode="vector")["results"][0]["found_by"] == ["meaning"]
 
 
-def test_similarity_is_the_cosine(api, four):
+def test_similarity_is_the_cosine(api, four_memories):
     query = "where do cats live"
     embedded = get_embedder().embed_query(query)
     for mode in ("vector", "hybrid"):
@@ -95,33 +95,33 @@ def test_similarity_is_the_cosine(api, four):
             assert hit["similarity"] == pytest.approx(float(embedded @ document), abs=1e-3)
 
 
-def test_a_memory_that_is_not_embedded_yet_is_found_by_its_words(api, four):
+def test_memory_without_a_vector_is_found_by_words(api, four_memories):
     api.add("The harbour master is called Moira.")
     hits = {hit["memory"]["content"]: hit for hit in api.search("harbour master Moira")["results"]}
     fresh = hits["The harbour master is called Moira."]
     assert (fresh["found_by"], fresh["similarity"], fresh["memory"]["embedded"]) == (["words"], None, False)
 
 
-def test_nothing_is_found_in_an_empty_namespace(api, outsider, four):
+def test_nothing_is_found_in_an_empty_namespace(api, outsider, four_memories):
     for mode in ("hybrid", "vector", "text"):
         assert outsider.search("harbour", mode=mode)["results"] == []
 
 
-def test_explain_says_how_large_the_scope_was(api, four):
+def test_explain_returns_the_scope_size(api, four_memories):
     [hit, *_] = api.search("harbour", explain=True)["results"]
     assert hit["explain"] == {"rows_in_scope": 4, "exact": True}
     assert "explain" not in api.search("harbour")["results"][0]
 
 
 @EVERY_MODE
-def test_searching_changes_nothing(api, four, mode):
+def test_search_changes_nothing(api, four_memories, mode):
     before = fingerprint_tables()
     api.search("harbour", mode=mode)
     assert fingerprint_tables() == before
 
 
 @EVERY_MODE
-def test_it_takes_one_statement_after_authentication(api, four, takes, mode):
+def test_search_takes_one_statement_after_authentication(api, four_memories, takes, mode):
     with takes(1):
         assert list_contents(api.search("the harbour of Lowick", mode=mode))
     with takes(1):
@@ -150,7 +150,7 @@ def test_it_takes_one_statement_after_authentication(api, four, takes, mode):
         ("render_page", {CODE}),
     ],
 )
-def test_words_are_searched_as_on_the_web(api, four, query, found):
+def test_web_search_syntax(api, four_memories, query, found):
     assert set(list_contents(api.search(query, mode="text"))) == found
 
 
@@ -162,7 +162,7 @@ def test_words_are_searched_as_on_the_web(api, four, query, found):
         "has anybody paid the invoice 20391 already or is it still open",
     ],
 )
-def test_a_question_finds_its_answer_though_not_every_word_occurs(api, four, question):
+def test_question_finds_its_answer_without_matching_every_word(api, four_memories, question):
     expected = {"harbour": HARBOUR, "lighthouse": LIGHTHOUSE, "invoice": INVOICE}
     best = next(content for word, content in expected.items() if word in question)
     assert list_contents(api.search(question, mode="text"))[0] == best
@@ -170,7 +170,7 @@ def test_a_question_finds_its_answer_though_not_every_word_occurs(api, four, que
 
 
 @pytest.mark.parametrize(("identifier", "content"), [("INV-20391", INVOICE), ("getUserName", CODE)])
-def test_an_exact_identifier_is_found_among_similar_ones(api, four, identifier, content):
+def test_exact_identifier_is_found_among_similar_ones(api, four_memories, identifier, content):
     others = [{"content": f"Invoice INV-{number} was paid by the council, getUser({number})."} for number in range(40)]
     api.post("/memories/bulk", {"memories": others})
     tasks.embed_due()
@@ -198,7 +198,7 @@ def test_an_exact_identifier_is_found_among_similar_ones(api, four, identifier, 
     ],
 )
 @EVERY_MODE
-def test_no_query_is_too_odd(api, four, query, mode):
+def test_odd_queries_do_not_fail(api, four_memories, query, mode):
     api.search(query, mode=mode)
 
 
@@ -207,7 +207,7 @@ def test_a_query_is_1_to_4096_visible_characters(api, query):
     assert is_problem(api.post("/memories/search", {"query": query}), 422)
 
 
-def test_something_must_be_looked_for(api):
+def test_query_or_vector_is_required(api):
     for body in (
         {},
         {"mode": "vector"},
@@ -221,21 +221,21 @@ def test_something_must_be_looked_for(api):
 # Meaning
 
 
-def test_a_vector_of_the_caller_spares_the_embedder(api, embedder):
+def test_supplied_vector_needs_no_embedder(api, embedder):
     add_vectors(api, 10)
     embedder("Away")
     assert list_steps(api.search(None, vector=build_unit_vector(1), limit=3)) == [0, 1, 2]
     assert list_steps(api.search(None, vector=build_unit_vector(0, 1), mode="vector", limit=2)) == [9, 8]
 
 
-def test_words_and_a_vector_may_come_together(api, four, embedder):
+def test_query_and_vector_can_be_combined(api, four_memories, embedder):
     embedder("Away")
     answer = api.search("harbour", vector=build_unit_vector(1), mode="hybrid")
     assert answer["degraded"] is False
     assert list_contents(answer)[0] == HARBOUR
 
 
-def test_the_threshold_cuts_off_what_is_not_near(api):
+def test_threshold_excludes_less_similar_hits(api):
     add_vectors(api, 10)
     limit = np.cos(0.45)
     assert list_steps(api.search(None, vector=build_unit_vector(1), mode="vector", threshold=limit)) == [0, 1, 2, 3, 4]
@@ -243,17 +243,17 @@ def test_the_threshold_cuts_off_what_is_not_near(api):
     assert len(api.search(None, vector=build_unit_vector(-1), mode="vector", threshold=-1)["results"]) == 10
 
 
-def test_the_threshold_spares_what_the_words_found(api, four):
+def test_threshold_does_not_apply_to_word_matches(api, four_memories):
     answer = api.search("harbour", threshold=1)
     assert list_contents(answer) == [HARBOUR]
 
 
 @pytest.mark.parametrize("threshold", [1.01, -1.01, "0.5", True])
-def test_the_threshold_is_a_cosine(api, threshold):
+def test_threshold_must_be_a_cosine(api, threshold):
     assert is_problem(api.post("/memories/search", {"query": "a", "threshold": threshold}), 422)
 
 
-def test_vectors_of_another_model_are_never_met(api, four, embedder):
+def test_vectors_of_another_model_are_not_searched(api, four_memories, embedder):
     Namespace.objects.update(embedding_model=embedder("Constant", model="another").model)
     assert api.search("harbour", mode="vector")["results"] == []
     answer = api.search("harbour")
@@ -265,7 +265,7 @@ def test_vectors_of_another_model_are_never_met(api, four, embedder):
 
 @EVERY_MODE
 @pytest.mark.parametrize("limit", [1, 7, 20, 100])
-def test_as_many_are_returned_as_are_asked_for_and_exist(api, mode, limit):
+def test_search_respects_the_limit(api, mode, limit):
     api.post("/memories/bulk", {"memories": [{"content": f"harbour number {number}"} for number in range(120)]})
     tasks.embed_due()
     assert len(api.search("harbour", mode=mode, limit=limit)["results"]) == limit
@@ -282,7 +282,7 @@ def test_the_limit_lies_between_1_and_100(api, limit):
 
 
 @EVERY_MODE
-def test_no_memory_comes_twice(api, four, mode):
+def test_no_memory_is_returned_twice(api, four_memories, mode):
     ids = [hit["memory"]["id"] for hit in api.search("the harbour keeper of Lowick", mode=mode)["results"]]
     assert len(ids) == len(set(ids))
 
@@ -312,24 +312,24 @@ FILTER_CASES = [
 
 @EVERY_MODE
 @pytest.mark.parametrize(("filters", "fields"), FILTER_CASES, ids=str)
-def test_filters_are_inside_both_arms(api, mode, filters, fields):
-    """Sixty rows that match better and are filtered away cost the one that stays nothing."""
+def test_filters_apply_before_the_limit(api, mode, filters, fields):
+    """Sixty better matches that the filter excludes do not displace the only one left."""
     noise = [{"content": f"the harbour, number {number}", "confidence": 0.5} for number in range(60)]
     api.post("/memories/bulk", {"memories": noise})
-    kept = api.add("far away there is a harbour of sorts, in another tale", **fields)
+    wanted = api.add("far away there is a harbour of sorts, in another tale", **fields)
     tasks.embed_due()
     answer = api.search("the harbour number", mode=mode, limit=5, filters=filters)
-    assert [hit["memory"]["id"] for hit in answer["results"]] == [kept["id"]]
+    assert [hit["memory"]["id"] for hit in answer["results"]] == [wanted["id"]]
 
 
 @EVERY_MODE
-def test_ids_are_a_filter_too(api, four, mode):
-    answer = api.search("harbour lighthouse Lowick", mode=mode, filters={"ids": [four[LIGHTHOUSE]]})
+def test_ids_filter_selects_these_memories(api, four_memories, mode):
+    answer = api.search("harbour lighthouse Lowick", mode=mode, filters={"ids": [four_memories[LIGHTHOUSE]]})
     assert list_contents(answer) == [LIGHTHOUSE]
 
 
 @EVERY_MODE
-def test_empty_filters_filter_nothing(api, four, mode):
+def test_empty_filters_filter_nothing(api, four_memories, mode):
     assert api.search("lowick", mode=mode, filters={})["results"] == api.search("lowick", mode=mode)["results"]
 
 
@@ -337,7 +337,7 @@ def test_empty_filters_filter_nothing(api, four, mode):
 
 
 @pytest.fixture
-def nobody_listens(settings) -> None:
+def embedder_unavailable(settings) -> None:
     settings.EMBEDDINGS = {
         "default": {
             "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
@@ -347,7 +347,7 @@ def nobody_listens(settings) -> None:
     }
 
 
-def test_hybrid_answers_from_the_words_when_the_embedder_is_away(api, four, nobody_listens):
+def test_hybrid_search_uses_words_when_the_embedder_is_unavailable(api, four_memories, embedder_unavailable):
     answer = api.search("when does the harbour open")
     assert answer["degraded"] is True
     assert list_contents(answer)[0] == HARBOUR
@@ -355,18 +355,18 @@ def test_hybrid_answers_from_the_words_when_the_embedder_is_away(api, four, nobo
     assert answer["results"][0]["similarity"] is None
 
 
-def test_a_search_by_meaning_alone_says_that_it_cannot(api, four, nobody_listens):
+def test_vector_search_fails_when_the_embedder_is_unavailable(api, four_memories, embedder_unavailable):
     response = api.post("/memories/search", {"query": "harbour", "mode": "vector"})
     assert is_problem(response, 503)
     assert int(response["Retry-After"]) > 0
 
 
-def test_a_search_by_words_alone_never_misses_the_embedder(api, four, nobody_listens):
+def test_text_search_needs_no_embedder(api, four_memories, embedder_unavailable):
     answer = api.search("harbour", mode="text")
     assert (answer["degraded"], list_contents(answer)) == (False, [HARBOUR])
 
 
-def test_a_query_the_embedder_refuses_is_searched_by_its_words(api, four, embedder):
+def test_refused_query_is_searched_by_words(api, four_memories, embedder):
     embedder("Refusing")
     api.add("poison in the well")
     answer = api.search("poison")
@@ -374,7 +374,7 @@ def test_a_query_the_embedder_refuses_is_searched_by_its_words(api, four, embedd
     assert is_problem(api.post("/memories/search", {"query": "poison", "mode": "vector"}), 422)
 
 
-def test_a_query_asked_again_is_not_embedded_again(api, four, embedder):
+def test_query_vectors_are_cached(api, four_memories, embedder):
     watched = embedder("Watched")
     for query in ("harbour  cats", "harbour cats", " harbour cats"):
         api.search(query)
@@ -386,8 +386,8 @@ def test_a_query_asked_again_is_not_embedded_again(api, four, embedder):
 
 @pytest.fixture
 def everything_is_large(monkeypatch, db) -> None:
-    """More than ten rows are searched by the index, which is a new one: of the vectors of tests before, rolled back or
-    just being cleaned away, it would find its way through less."""
+    """Use the index for more than ten rows, and a fresh one: dead vectors of earlier tests, rolled back or not yet
+    vacuumed, lower its recall."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE memories_embedding")
     ten = COUNTED_SIZE_CTES.replace(f"{MIN_EXACT_ROWS},", "10,").replace(f"{MAX_EXACT_ROWS})", "10)")
@@ -399,13 +399,13 @@ def used_index(answer: dict) -> bool:
     return not answer["results"][0]["explain"]["exact"]
 
 
-def test_a_small_scope_is_searched_exactly(api, everything_is_large):
+def test_small_scope_is_scanned(api, everything_is_large):
     add_vectors(api, 10)
     assert not used_index(api.search(None, vector=build_unit_vector(1), explain=True))
 
 
 @pytest.mark.parametrize("query", [None, "step"])
-def test_a_large_scope_still_returns_all_that_are_asked_for(api, everything_is_large, query):
+def test_index_search_of_a_large_scope_fills_the_limit(api, everything_is_large, query):
     add_vectors(api, 150)
     first, second = (api.search(query, vector=build_unit_vector(1), limit=100, explain=True) for _ in range(2))
     assert used_index(first)
@@ -415,7 +415,7 @@ def test_a_large_scope_still_returns_all_that_are_asked_for(api, everything_is_l
         assert list_steps(first) == list_steps(second) == list(range(100))
 
 
-def test_the_second_search_of_a_large_scope_does_not_count_again(api, everything_is_large, takes):
+def test_scope_size_is_cached(api, everything_is_large, takes):
     add_vectors(api, 50)
     texts = []
     for _ in range(2):
@@ -429,7 +429,7 @@ def test_the_second_search_of_a_large_scope_does_not_count_again(api, everything
 @pytest.mark.parametrize(
     "filters", [None, {"user_id": "ada"}, {"tags": ["t"]}, {"min_importance": 4}, {"user_id": "ada", "tags": ["t"]}]
 )
-def test_both_paths_agree(api, namespace, filters):
+def test_scan_and_index_agree(api, namespace, filters):
     add_vectors(api, 150, user_id="ada", tags=["t"], importance=5)
     add_vectors(api, 150, user_id="ben")
     filters = filters and Filters(**filters)
@@ -442,7 +442,7 @@ def test_both_paths_agree(api, namespace, filters):
     assert len(found[0]) == 20
 
 
-def test_a_filter_that_keeps_few_of_many_loses_none_of_them(api, everything_is_large):
+def test_selective_filter_loses_no_hits(api, everything_is_large):
     add_vectors(api, 300)
     add_vectors(api, 15, tags=["rare"], user_id="ada", created_at="2020-01-01T00:00:00Z")
     for filters in ({"tags": ["rare"]}, {"user_id": "ada"}, {"created_before": "2021-01-01T00:00:00Z"}):
@@ -452,7 +452,7 @@ def test_a_filter_that_keeps_few_of_many_loses_none_of_them(api, everything_is_l
             assert list_steps(answer) == list(range(14, -1, -1))
 
 
-def test_when_the_index_falls_short_the_rest_is_looked_up_exactly(api, everything_is_large, takes):
+def test_scan_follows_when_the_index_falls_short(api, everything_is_large, takes):
     add_vectors(api, 50)
     Embedding.objects.exclude(memory__content__startswith="step 4 ").delete()
     with takes(2):
@@ -460,22 +460,22 @@ def test_when_the_index_falls_short_the_rest_is_looked_up_exactly(api, everythin
     assert list_steps(answer) == [4]
 
 
-def test_a_scope_that_shrank_is_searched_all_the_same(api, everything_is_large):
+def test_shrunk_scope_is_searched(api, everything_is_large):
     add_vectors(api, 50)
     api.search(None, vector=build_unit_vector(1))
     Memory.objects.exclude(content__startswith="step 7 ").delete()
     assert list_steps(api.search(None, vector=build_unit_vector(1))) == [7]
 
 
-def test_the_sixtieth_search_is_as_good_as_the_first(api, everything_is_large):
+def test_repeated_searches_return_the_same_hits(api, everything_is_large):
     add_vectors(api, 200)
     answers = [list_steps(api.search(None, vector=build_unit_vector(1, 0.3), limit=20)) for _ in range(60)]
     assert all(answer == answers[0] for answer in answers)
     assert len(answers[0]) == 20
 
 
-def test_a_common_word_is_heard_beside_an_unknown_one_in_a_large_scope(api):
-    """Above 2,000 rows only the rarest words are looked up, and a word nobody wrote is the rarest of all."""
+def test_unknown_word_does_not_hide_a_common_one(api):
+    """Above 2,000 rows only the rarest words are looked up, and an unknown word is the rarest of all."""
     notes = [
         {"content": f"note {number} about {'the ferry' if number % 3 else 'the harbour'}"} for number in range(2400)
     ]
@@ -485,19 +485,19 @@ def test_a_common_word_is_heard_beside_an_unknown_one_in_a_large_scope(api):
         assert len(api.search(query, mode="text", limit=20)["results"]) == 20
 
 
-def test_a_phrase_with_an_or_inside_is_required_all_the_same(api):
+def test_phrase_with_or_inside_is_required(api):
     api.add("a cat, dead or alive")
     wanted = api.add("a cat, alive or dead")
     hits = api.search('"alive or dead" cat', mode="text")["results"]
     assert [hit["memory"]["id"] for hit in hits] == [wanted["id"]]
 
 
-def test_words_joined_by_a_space_that_does_not_break_are_two(api):
+def test_no_break_space_separates_words(api):
     memory = api.add("kitten\u00a0alone")
     assert api.search("kitten", mode="text")["results"][0]["memory"]["id"] == memory["id"]
 
 
-def test_a_score_never_passes_one(api):
+def test_score_is_at_most_one(api):
     for number in range(30):
         vector = [((number * 31 + place * 17) % 101) / 50 - 1 for place in range(768)]
         api.add(f"vector {number}", vector=vector)

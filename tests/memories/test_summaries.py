@@ -1,4 +1,4 @@
-"""One line for structured content, whatever it holds."""
+"""One-line summaries of structured content."""
 
 import pytest
 from hypothesis import given
@@ -53,11 +53,11 @@ JSON_VALUES = st.recursive(
     ],
     ids=str,
 )
-def test_what_it_says(kind, data, line):
+def test_summary_of_each_type(kind, data, line):
     assert build_summary(kind, data) == line
 
 
-def test_a_title_stands_before_it():
+def test_title_comes_first():
     assert build_summary("domain_entity", {"Amount": 5}, "Opportunity Big") == "Opportunity Big: Amount 5"
     assert build_summary("domain_entity", {}, "Opportunity Big") == "Opportunity Big"
 
@@ -72,7 +72,7 @@ def is_one_line(line: str) -> bool:
 
 
 @given(kind=st.sampled_from([*map(str, MemoryType), "other"]), data=JSON_VALUES, title=st.text(max_size=300))
-def test_it_is_always_one_line(kind, data, title):
+def test_summary_is_always_one_line(kind, data, title):
     assert is_one_line(build_summary(kind, data, title))
 
 
@@ -93,5 +93,5 @@ ODD_VALUES = [
 
 @pytest.mark.parametrize("kind", list(MemoryType))
 @pytest.mark.parametrize("data", ODD_VALUES, ids=lambda data: type(data).__name__)
-def test_nothing_is_too_odd(kind, data):
+def test_odd_values_do_not_fail(kind, data):
     assert is_one_line(build_summary(kind, data))

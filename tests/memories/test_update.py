@@ -1,4 +1,4 @@
-"""How a memory is changed, and what that means for its vector."""
+"""Changing a memory, and what that means for its vector."""
 
 from datetime import datetime
 from functools import partial
@@ -49,7 +49,7 @@ FIELD_CHANGES = {
 
 
 @pytest.mark.parametrize("field", FIELD_CHANGES)
-def test_only_the_named_field_changes(api, tea, field):
+def test_only_the_given_field_changes(api, tea, field):
     changed = update_memory(api, tea, **{field: FIELD_CHANGES[field]})
     before = api.get(f"/memories/{tea['id']}").json()
     assert changed == before
@@ -62,23 +62,23 @@ def test_only_the_named_field_changes(api, tea, field):
     assert datetime.fromisoformat(changed["updated_at"]) > datetime.fromisoformat(tea["updated_at"])
 
 
-def test_everything_can_change_at_once(api, tea):
+def test_all_fields_can_change_at_once(api, tea):
     changed = update_memory(api, tea, **FIELD_CHANGES)
     assert {name: changed[name] for name in FIELD_CHANGES} == FIELD_CHANGES
     assert changed["id"] == tea["id"]
 
 
 @pytest.mark.parametrize("field", [field for field in FIELD_CHANGES if field != "content"])
-def test_nothing_but_the_content_embeds_anew(api, tea, field):
+def test_other_fields_do_not_queue_the_memory(api, tea, field):
     assert update_memory(api, tea, **{field: FIELD_CHANGES[field]})["embedded"] is True
     assert tasks.embed_due() == 0
 
 
-def test_the_same_content_does_not_embed_anew(api, tea):
+def test_unchanged_content_does_not_queue_the_memory(api, tea):
     assert update_memory(api, tea, content=tea["content"])["embedded"] is True
 
 
-def test_new_content_makes_a_vector_due_and_the_old_one_serves_until_then(api, tea):
+def test_new_content_is_queued_and_the_old_vector_used_until_then(api, tea):
     old = Embedding.objects.get().vector
     assert update_memory(api, tea, content="The harbour opens at nine.")["embedded"] is False
     [hit] = api.search("Ada likes green tea", mode="vector")["results"]
@@ -92,14 +92,14 @@ def test_new_content_makes_a_vector_due_and_the_old_one_serves_until_then(api, t
     assert Embedding.objects.get().vector != old
 
 
-def test_new_words_are_found_at_once_and_old_ones_no_more(api, tea):
+def test_words_follow_the_content_at_once(api, tea):
     update_memory(api, tea, content="The harbour opens at nine.", summary="Boats", data={"k": "lighthouse"})
     for word in ("harbour", "boats", "lighthouse"):
         assert len(api.search(word, mode="text")["results"]) == 1
     assert api.search("green", mode="text")["results"] == []
 
 
-def test_an_outdated_vector_is_never_written_over_a_newer_one(api, tea):
+def test_outdated_vector_does_not_replace_a_newer_one(api, tea):
     old_hash = bytes(Memory.objects.get().content_hash)
     update_memory(api, tea, content="The harbour opens at nine.")
     tasks.embed_due()
@@ -114,7 +114,7 @@ def test_an_outdated_vector_is_never_written_over_a_newer_one(api, tea):
     "field",
     ["summary", "data", "user_id", "agent_id", "workflow_id", "repo_id", "session_id", "entity", "expires_at"],
 )
-def test_null_empties_what_may_be_empty(api, field):
+def test_null_clears_an_optional_field(api, field):
     memory = api.add("tea", **{field: FIELD_CHANGES[field]})
     assert memory[field] is not None
     assert update_memory(api, memory, **{field: None})[field] is None
@@ -123,14 +123,14 @@ def test_null_empties_what_may_be_empty(api, field):
 @pytest.mark.parametrize(
     "field", ["content", "metadata", "memory_type", "source_system", "importance", "confidence", "tags"]
 )
-def test_null_is_refused_where_there_is_always_a_value(api, tea, field):
+def test_null_is_refused_for_a_required_field(api, tea, field):
     response = api.patch(f"/memories/{tea['id']}", {field: None})
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}
 
 
 @pytest.mark.parametrize("field", ["id", "created_at", "updated_at", "embedded", "vector", "ttl_seconds", "namespace"])
-def test_what_is_not_the_callers_to_change_is_refused(api, tea, field):
+def test_read_only_field_is_refused(api, tea, field):
     before = fingerprint_tables()
     response = api.patch(f"/memories/{tea['id']}", {field: tea.get(field)})
     assert is_problem(response, 422)
@@ -138,11 +138,11 @@ def test_what_is_not_the_callers_to_change_is_refused(api, tea, field):
     assert fingerprint_tables() == before
 
 
-def test_tags_are_kept_once(api, tea):
+def test_duplicate_tags_are_stored_once(api, tea):
     assert update_memory(api, tea, tags=["b", "a", "b"])["tags"] == ["b", "a"]
 
 
-def test_an_empty_change_is_none(api, tea):
+def test_empty_update_changes_nothing(api, tea):
     changed = update_memory(api, tea)
     assert {name: changed[name] for name in changed if name not in ("updated_at", "embedded")} == {
         name: tea[name] for name in changed if name not in ("updated_at", "embedded")
@@ -153,32 +153,32 @@ def test_an_empty_change_is_none(api, tea):
 
 
 @pytest.mark.parametrize(
-    "twin", [{"content": "Ada likes coffee."}, {"user_id": "ben"}, {"memory_type": "rag"}], ids=str
+    "changes", [{"content": "Ada likes coffee."}, {"user_id": "ben"}, {"memory_type": "rag"}], ids=str
 )
-def test_a_change_into_another_memory_is_a_conflict(api, tea, twin):
-    api.add(**{"content": tea["content"], "user_id": "ada"} | twin)
+def test_update_to_an_existing_content_is_a_conflict(api, tea, changes):
+    api.add(**{"content": tea["content"], "user_id": "ada"} | changes)
     before = fingerprint_tables()
-    assert is_problem(api.patch(f"/memories/{tea['id']}", twin), 409)
+    assert is_problem(api.patch(f"/memories/{tea['id']}", changes), 409)
     assert fingerprint_tables() == before
 
 
-def test_a_change_into_another_entity_is_a_conflict(api, tea):
+def test_update_to_an_existing_entity_is_a_conflict(api, tea):
     entity = {"system": "jira", "id": "A-1"}
     api.add("the ticket", user_id="ada", entity=entity)
     assert is_problem(api.patch(f"/memories/{tea['id']}", {"entity": entity}), 409)
 
 
-def test_what_is_not_there_is_404(api):
+def test_missing_memory_is_404(api):
     assert is_problem(api.patch(f"/memories/{uuid4()}", {"importance": 1}), 404)
 
 
-def test_what_is_not_ours_is_404(api, outsider, tea):
+def test_memory_of_another_namespace_is_404(api, outsider, tea):
     before = fingerprint_tables()
     assert is_problem(outsider.patch(f"/memories/{tea['id']}", {"importance": 1}), 404)
     assert fingerprint_tables() == before
 
 
-def test_what_has_expired_is_404(api, tea):
+def test_expired_memory_is_404(api, tea):
     Memory.objects.update(expires_at=timezone.now())
     assert is_problem(api.patch(f"/memories/{tea['id']}", {"expires_at": None}), 404)
 
@@ -187,7 +187,7 @@ def test_what_has_expired_is_404(api, tea):
 
 
 @pytest.mark.parametrize("field", ["user_id", "memory_type", "repo_id", "expires_at"])
-def test_labels_follow_the_memory_at_once(api, tea, field):
+def test_labels_of_the_vector_follow_the_memory(api, tea, field):
     update_memory(api, tea, **{field: FIELD_CHANGES[field]})
     memory, vector = Memory.objects.get(), Embedding.objects.get()
     assert getattr(vector, field) == getattr(memory, field) is not None
@@ -196,20 +196,20 @@ def test_labels_follow_the_memory_at_once(api, tea, field):
     assert getattr(vector, field) == getattr(memory, field)
 
 
-def test_labels_follow_a_bare_update_too(api, tea):
+def test_labels_of_the_vector_follow_a_sql_update(api, tea):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE memories_memory SET user_id = 'ben', expires_at = '2150-01-01'")
     vector = Embedding.objects.get()
     assert (vector.user_id, vector.expires_at.year) == ("ben", 2150)
 
 
-def test_a_search_by_meaning_sees_the_new_label_at_once(api, tea):
+def test_vector_search_uses_the_new_label_at_once(api, tea):
     update_memory(api, tea, user_id="ben")
     assert api.search("tea", mode="vector", filters={"user_id": "ada"})["results"] == []
     assert len(api.search("tea", mode="vector", filters={"user_id": "ben"})["results"]) == 1
 
 
-def test_labels_that_stay_do_not_rewrite_the_vector(api, tea):
+def test_unchanged_labels_do_not_rewrite_the_vector(api, tea):
     def version() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT ctid::text FROM memories_embedding")
@@ -224,15 +224,15 @@ def test_labels_that_stay_do_not_rewrite_the_vector(api, tea):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_changes_of_different_fields_at_the_same_moment_are_all_kept(api):
+def test_concurrent_updates_of_different_fields_are_all_stored(api):
     memory = api.add("tea")
     fields = {"user_id": "ada", "agent_id": "a", "repo_id": "r", "session_id": "s", "importance": 5, "tags": ["t"]}
     answers = run_at_once([partial(update_memory, api, memory, **{name: value}) for name, value in fields.items()])
     assert len(answers) == 6
-    kept = api.get(f"/memories/{memory['id']}").json()
-    assert {name: kept[name] for name in fields} == fields
+    stored = api.get(f"/memories/{memory['id']}").json()
+    assert {name: stored[name] for name in fields} == fields
 
 
-def test_it_takes_three_statements(api, tea, takes):
+def test_update_takes_three_statements(api, tea, takes):
     with takes(5):  # SAVEPOINT, SELECT … FOR UPDATE, UPDATE, SELECT, RELEASE
         update_memory(api, tea, importance=4)

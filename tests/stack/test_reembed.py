@@ -56,7 +56,7 @@ def test_a_changed_configuration_changes_nothing_by_itself(changed):
 
 
 def test_searches_are_answered_during_reembedding(changed, measured):
-    assert "A worker embeds 1 namespaces anew" in run_manage("reembed", "--background", **changed.environment).stdout
+    assert "A worker re-embeds 1 namespaces" in run_manage("reembed", "--background", **changed.environment).stdout
     wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 30, "the worker is in the middle of it")
     assert finds_by_vector(changed, 11)
     killed = changed.kill("worker")
@@ -77,4 +77,4 @@ def test_searches_are_answered_during_reembedding(changed, measured):
 
 def test_second_reembedding_has_nothing_to_do(changed):
     result = run_manage("reembed", **changed.environment)
-    assert (result.returncode, result.stdout) == (0, "Every vector is of the configured model. Nothing to do.\n")
+    assert (result.returncode, result.stdout) == (0, "All vectors are of the configured model. Nothing to do.\n")

@@ -1,13 +1,11 @@
 """The console's pages of relationships."""
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -25,6 +23,7 @@ from memories.graph.models import END_FIELDS, Relationship, RelationshipType
 from memories.models import Memory
 from memory_site.core.admin.base import LinkAdmin
 from memory_site.core.admin.formatting import render_json, truncate
+from memory_site.core.admin.schema_forms import refuse_duplicate
 from memory_site.core.admin.widgets import JSONObjectField
 from memory_site.core.http.fields import check_json_object
 from sessions_app.admin.namespaces import NamespaceFilter
@@ -76,7 +75,8 @@ class RelationshipForm(forms.ModelForm):
         if isinstance(start, Memory) and isinstance(finish, Memory):
             self._check_ends(start, finish)
         if not self.errors:
-            self._refuse_duplicate(getattr(start, "pk", start), getattr(finish, "pk", finish), cleaned["type"])
+            rows = Relationship.objects.filter(from_memory=start, to_memory=finish, type=cleaned["type"])
+            refuse_duplicate(self, rows, DUPLICATE_MESSAGE)
         return cleaned
 
     def _check_ends(self, start: Memory, finish: Memory) -> None:
@@ -85,13 +85,6 @@ class RelationshipForm(forms.ModelForm):
         elif (start.namespace_id, start.owner) != (finish.namespace_id, finish.owner):
             self.add_error(END_FIELDS[1], "This memory is another user's, or another namespace's.")
         self.instance.namespace_id, self.instance.owner = start.namespace_id, start.owner
-
-    def _refuse_duplicate(self, start: UUID, finish: UUID, kind: str) -> None:
-        """Check the unique constraint before saving, and link to the existing relationship."""
-        others = Relationship.objects.exclude(pk=self.instance.pk)
-        if duplicate := others.filter(from_memory=start, to_memory=finish, type=kind).only("pk").first():
-            link = reverse("admin:graph_relationship_change", args=[duplicate.pk])
-            self.add_error(None, format_html('{} <a href="{}" class="underline">Open it</a>', DUPLICATE_MESSAGE, link))
 
     def validate_constraints(self) -> None:
         """Skip the model's checks: `clean` has done them, with better messages."""

@@ -1,8 +1,9 @@
-"""`manage.py check_recall`: how much of the truth the nearest-neighbour index finds."""
+"""`manage.py check_recall`: measure the recall of the nearest-neighbour index."""
 
 from argparse import ArgumentParser
 from collections.abc import Collection, Iterable
 from statistics import mean
+from typing import Any
 
 from django.core.management.base import CommandError
 
@@ -13,20 +14,20 @@ from memories.search.filters import Filters
 from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_USAGE_ERROR, ListingCommand, get_namespace
 
 MIN_RECALL = 0.99
-SIMILARITY_TOLERANCE = 1e-3  # of cosine: what half-precision numbers leave undecided
+SIMILARITY_TOLERANCE = 1e-3  # of the cosine: the precision of half-precision vectors
 
 
 class Command(ListingCommand):
-    help = "Compare searches by the index with exact ones, with stored vectors as queries. Exit code 3 below 0.99."
+    help = "Compare index searches with exact ones, with stored vectors as queries. Exit code 3 below 0.99."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--queries", type=int, default=100, help="1 to 10000 (default: 100)")
         parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
-        parser.add_argument("--user", help="search as for this user alone")
-        parser.add_argument("--model", help="default: the one in use")
+        parser.add_argument("--user", help="search only this user's memories")
+        parser.add_argument("--model", help="default: the active one")
 
-    def handle(self, *, namespace: str, queries: int, limit: int, format: str, **options: object) -> None:
+    def handle(self, *, namespace: str, queries: int, limit: int, format: str, **options: Any) -> None:
         if not (1 <= queries <= 10_000 and 1 <= limit <= 100):
             raise CommandError("--queries must lie in 1 to 10000, --limit in 1 to 100.", returncode=EXIT_USAGE_ERROR)
         owner = get_namespace(namespace)
@@ -44,13 +45,13 @@ class Command(ListingCommand):
 
 
 def measure_recall(namespace_id: int, filters: Filters, vector: list[float], model: str, limit: int) -> float:
-    """The share of the exact answer that the index gives; rows as near as the last one count as well."""
+    """Return the share of the exact result that the index finds; rows as near as the last one count too."""
     exact = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
     found = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
     return compute_share(found.values(), exact.values())
 
 
 def compute_share(found: Iterable[float], exact: Collection[float]) -> float:
-    """How many of the similarities found are no lower than the last of the exact ones, as a share of these."""
+    """Return how many similarities found are no lower than the last exact one, as a share of the exact ones."""
     last = min(exact, default=0.0) - SIMILARITY_TOLERANCE
     return sum(similarity >= last for similarity in found) / len(exact) if exact else 1.0

@@ -1,4 +1,4 @@
-"""`manage.py counts`: how many memories there are, by user or by type."""
+"""`manage.py counts`: count memories by type or by user."""
 
 from argparse import ArgumentParser
 

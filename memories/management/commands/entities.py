@@ -1,4 +1,4 @@
-"""`manage.py entities`: what memories describe in other systems."""
+"""`manage.py entities`: list the objects of external systems that memories describe."""
 
 from argparse import ArgumentParser
 
@@ -18,7 +18,7 @@ ENTITY_LIST_COLUMNS = (
 
 
 class Command(ListingCommand):
-    help = "List entities, the one told of last first."
+    help = "List entities, the last updated first."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

@@ -1,4 +1,4 @@
-"""`manage.py recent`: the newest memories."""
+"""`manage.py recent`: list the newest memories."""
 
 from argparse import ArgumentParser
 

@@ -1,4 +1,4 @@
-"""`manage.py reembed`: make all vectors anew by the configured model, while the old ones serve."""
+"""`manage.py reembed`: embed namespaces again with the configured model, while searches use the old vectors."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from memories.models import Reembedding
 from memories.reembedding import (
     ModelAlreadyActive,
     cancel_runs,
-    delete_unserved_vectors,
+    delete_inactive_vectors,
     get_or_start_run,
     run_reembedding,
 )
@@ -23,35 +23,35 @@ from sessions_app.commands import EXIT_FAILED, get_namespace
 from sessions_app.long_commands import LongCommand
 from sessions_app.models import Namespace
 
-STOPPED_BY_USER = "Stopped by whoever had begun it."
+STOPPED_BY_USER = "Stopped by the user."
 
 
 class Command(LongCommand):
     help = (
-        "Embed namespaces anew by the configured model. Searches meet the old vectors until all new ones are there. "
-        "May be stopped and run again."
+        "Embed namespaces again with the configured model. Searches use the old vectors until all new ones are there. "
+        "Can be interrupted and run again."
     )
     item_name = "memories"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--namespace", help="default: every one that another model serves")
-        parser.add_argument("--background", action="store_true", help="leave it to the worker")
-        parser.add_argument("--stop", action="store_true", help="call off what was begun, and remove what it has made")
+        parser.add_argument("--namespace", help="default: all whose active model is another one")
+        parser.add_argument("--background", action="store_true", help="let the worker do it")
+        parser.add_argument("--stop", action="store_true", help="cancel open runs and delete their vectors")
 
     def handle(self, *, namespace: str | None, background: bool, stop: bool, **_: Any) -> None:
         namespaces = [get_namespace(namespace)] if namespace else list(Namespace.objects.all())
         if stop:
-            self.stdout.write(f"{sum(map(self.stop_namespace, namespaces))} were called off.")
+            self.stdout.write(f"{sum(map(self.stop_namespace, namespaces))} runs were cancelled.")
             return
-        begun = [run for each in namespaces if (run := self.start_namespace(each))]
+        runs = [run for each in namespaces if (run := self.start_namespace(each))]
         if background:
             tasks.reembedding_trigger.notify_now()
-            self.stdout.write(f"A worker embeds {len(begun)} namespaces anew; `embedding_status` tells how far it is.")
+            self.stdout.write(f"A worker re-embeds {len(runs)} namespaces; `embedding_status` shows the progress.")
             return
-        for reembedding in begun:
+        for reembedding in runs:
             self.run_to_end(reembedding)
-        if not begun:
-            self.stdout.write("Every vector is of the configured model. Nothing to do.")
+        if not runs:
+            self.stdout.write("All vectors are of the configured model. Nothing to do.")
 
     def start_namespace(self, namespace: Namespace) -> Reembedding | None:
         try:
@@ -63,19 +63,17 @@ class Command(LongCommand):
 
     def stop_namespace(self, namespace: Namespace) -> int:
         try:
-            count = cancel_runs(
-                namespace, Reembedding.objects.filter(namespace=namespace, finished_at=None, switched_at=None)
-            )
+            runs = Reembedding.objects.filter(namespace=namespace, finished_at=None, switched_at=None)
+            count = cancel_runs(namespace, runs)
         except AlreadyRunning:
-            raise CommandError(
-                f"{namespace.name}: a worker is at it; stop that first.", returncode=EXIT_FAILED
-            ) from None
-        while namespace.embedding_model and delete_unserved_vectors(namespace.pk, namespace.embedding_model):
+            problem = f"{namespace.name}: a worker executes the run; stop that first."
+            raise CommandError(problem, returncode=EXIT_FAILED) from None
+        while namespace.embedding_model and delete_inactive_vectors(namespace.pk, namespace.embedding_model):
             pass
         return count
 
     def run_to_end(self, reembedding: Reembedding) -> None:
-        """To its end. What is stopped by hand is not gone on with by a worker."""
+        """Execute a run. After Ctrl+C it is finished, so that no worker continues it."""
         self.done = 0
         try:
             for _ in self.track_progress(self.iter_steps(reembedding), 0):
@@ -85,16 +83,18 @@ class Command(LongCommand):
                 update_progress(reembedding, error=STOPPED_BY_USER, finished_at=Now())
             raise
         except AlreadyRunning:
-            raise CommandError(f"{reembedding.namespace.name}: a worker is at it.", returncode=EXIT_FAILED) from None
+            raise CommandError(
+                f"{reembedding.namespace.name}: a worker executes the run.", returncode=EXIT_FAILED
+            ) from None
         except EmbedderUnavailable as error:
-            later = f"{error} {self.progress_text}; a worker goes on when it is back, or running this again."
-            raise CommandError(later, returncode=EXIT_FAILED) from None
+            problem = f"{error} {self.progress_text}; a worker continues when it is back, or run this again."
+            raise CommandError(problem, returncode=EXIT_FAILED) from None
         self.print_report(reembedding)
 
     def iter_steps(self, reembedding: Reembedding) -> Iterator[None]:
-        """One for each memory that has its new vector; the bar learns how many there are."""
+        """Yield once per memory that got its new vector, and update the total of the progress bar."""
         for state in run_reembedding(reembedding):
-            self.set_total(state.memories_total)
+            self.set_total(state.memories_total or 0)
             yield from [None] * (state.memories_done - self.done)
 
     def print_report(self, reembedding: Reembedding) -> None:

@@ -1,6 +1,7 @@
-"""`manage.py remember TEXT`: keep one memory."""
+"""`manage.py remember TEXT`: store a memory."""
 
 from argparse import ArgumentParser
+from typing import Any
 
 from django.core.management.base import CommandError
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ WAIT_SECONDS = 20.0
 
 
 class Command(MemoryCommand):
-    help = "Keep a memory and print its id."
+    help = "Store a memory and print its id."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_namespace_argument(parser)
@@ -29,11 +30,11 @@ class Command(MemoryCommand):
         parser.add_argument(
             "--type", default="agent", choices=[kind.value for kind in MemoryType], help="default: agent"
         )
-        parser.add_argument("--user", help="whose memory it is")
-        parser.add_argument("--tag", action="append", default=[], help="may be given several times")
+        parser.add_argument("--user", help="the user it belongs to")
+        parser.add_argument("--tag", action="append", default=[], help="can be given several times")
         parser.add_argument("--importance", type=int, default=3, help="1 to 5 (default: 3)")
 
-    def handle(self, *, text: str, namespace: str, **options: object) -> None:
+    def handle(self, *, text: str, namespace: str, **options: Any) -> None:
         owner = get_namespace(namespace)
         try:
             memory = MemoryIn(
@@ -48,5 +49,5 @@ class Command(MemoryCommand):
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         row, created = add_one(owner.pk, memory)
         embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
-        self.stderr.write(f"{'Kept' if created else 'Was there already'}, {'' if embedded else 'not yet '}embedded.")
+        self.stderr.write(f"{'Stored' if created else 'Stored before'}, {'' if embedded else 'not yet '}embedded.")
         self.stdout.write(str(row["id"]))

@@ -1,13 +1,14 @@
-"""`manage.py search QUERY`: find memories by words and by meaning."""
+"""`manage.py search QUERY`: search memories by words and by meaning."""
 
 from argparse import ArgumentParser
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from pydantic import ValidationError
 
-from memories.embeddings import EmbeddingError
+from memories.embeddings import EmbeddingError, Vector
 from memories.models import Memory
 from memories.schemas import SearchIn
 from memories.search.execute import find_memories
@@ -26,38 +27,40 @@ class Command(ListingCommand):
         parser.add_argument("--mode", choices=["hybrid", "vector", "text"], default="hybrid", help="default: hybrid")
         parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
         parser.add_argument("--user", help="only this user's memories")
-        parser.add_argument("--literal", action="store_true", help="whatever holds exactly this text, newest first")
+        parser.add_argument(
+            "--literal", action="store_true", help="memories that contain exactly this text, newest first"
+        )
 
-    def handle(self, *, query: str, namespace: str, format: str, **options: object) -> None:
+    def handle(self, *, query: str, namespace: str, format: str, **options: Any) -> None:
         owner = get_namespace(namespace)
         try:
-            wanted = SearchIn(query=query, mode=options["mode"], limit=options["limit"])
+            payload = SearchIn(query=query, mode=options["mode"], limit=options["limit"])
             filters = Filters(user_id=options["user"])
         except ValidationError as error:
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         if options["literal"]:
-            self.print_rows(filter_containing(query, owner.pk, filters)[: wanted.limit], format)
+            self.print_rows(filter_containing(query, owner.pk, filters)[: payload.limit], format)
             return
-        words = None if wanted.mode == "vector" else wanted.query
-        vector = None if wanted.mode == "text" else self.vector(wanted, owner.embedding_model)
-        hits = find_memories(owner.pk, filters, Search(words, vector, owner.embedding_model, wanted.limit))
+        words = None if payload.mode == "vector" else query
+        vector = None if payload.mode == "text" else self.get_vector(query, payload.mode, owner.embedding_model)
+        hits = find_memories(owner.pk, filters, Search(words, vector, owner.embedding_model, payload.limit))
         self.print_rows((to_output_row(hit) for hit in hits), format)
 
-    def vector(self, wanted: SearchIn, model: str | None):
+    def get_vector(self, query: str, mode: str, model: str | None) -> Vector | None:
         try:
-            return get_query_vector(wanted.query, model)
+            return get_query_vector(query, model)
         except EmbeddingError as error:
-            if wanted.mode == "vector":
-                raise CommandError(f"The embedder is away: {error}") from error
-            self.stderr.write(f"The embedder is away, searching by words alone: {error}")
+            if mode == "vector":
+                raise CommandError(f"Not searched by meaning: {error}") from error
+            self.stderr.write(f"Searched by words only: {error}")
             return None
 
 
 def filter_containing(text: str, namespace_id: int, filters: Filters) -> QuerySet:
-    """Memories with this text in content, summary or data, capitals and small letters alike."""
-    rows = Memory.objects.in_namespace(namespace_id).matching(filters).alias(said=Cast("data", TextField()))
-    found = rows.filter(Q(content__icontains=text) | Q(summary__icontains=text) | Q(said__icontains=text))
-    return found.newest_first().values("id", "created_at", "memory_type", "user_id", "content")
+    """Select memories with this text in content, summary or data, in any case."""
+    rows = Memory.objects.in_namespace(namespace_id).matching(filters).alias(data_text=Cast("data", TextField()))
+    rows = rows.filter(Q(content__icontains=text) | Q(summary__icontains=text) | Q(data_text__icontains=text))
+    return rows.newest_first().values("id", "created_at", "memory_type", "user_id", "content")
 
 
 def to_output_row(hit: dict) -> dict[str, object]:

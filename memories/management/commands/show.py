@@ -1,4 +1,4 @@
-"""`manage.py show ID`: one memory, whole."""
+"""`manage.py show ID`: print a memory as JSON."""
 
 from argparse import ArgumentParser
 from uuid import UUID
@@ -12,7 +12,7 @@ from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR, MemoryCommand, 
 
 
 class Command(MemoryCommand):
-    help = "Print one memory as JSON."
+    help = "Print a memory as JSON."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_namespace_argument(parser)

@@ -1,4 +1,4 @@
-"""`manage.py summaries [PATTERN]`: the summaries that a regular expression matches."""
+"""`manage.py summaries [PATTERN]`: list the summaries that a regular expression matches."""
 
 from argparse import ArgumentParser
 
@@ -12,9 +12,7 @@ SUMMARY_COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
 
 
 class Command(ListingCommand):
-    help = (
-        "List summaries, newest first. PATTERN is a regular expression of PostgreSQL, capitals and small letters alike."
-    )
+    help = "List summaries, newest first. PATTERN is a regular expression of PostgreSQL; case does not matter."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -22,9 +20,9 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=100, help="default: 100")
 
     def handle(self, *, namespace: str, pattern: str, limit: int, format: str, **options: object) -> None:
-        rows = Memory.objects.in_namespace(get_namespace(namespace).pk).exclude(summary=None)
-        rows = rows.filter(summary__iregex=pattern).newest_first().values(*SUMMARY_COLUMNS)
+        memories = Memory.objects.in_namespace(get_namespace(namespace).pk).exclude(summary=None)
+        rows = memories.filter(summary__iregex=pattern).newest_first().values(*SUMMARY_COLUMNS)
         try:
             self.print_rows(list(rows[: max(limit, 0)]), format)
         except DataError as error:
-            raise CommandError(f"This is no regular expression: {pattern}", returncode=EXIT_USAGE_ERROR) from error
+            raise CommandError(f"Not a regular expression: {pattern}", returncode=EXIT_USAGE_ERROR) from error

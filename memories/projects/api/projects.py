@@ -1,6 +1,5 @@
 """/projects: groups, dependencies, what a project sees, and sharing among projects."""
 
-import time
 from typing import Any, Literal
 from uuid import UUID
 
@@ -40,9 +39,7 @@ from memories.projects.visibility import (
 )
 from memories.projects.word_patterns import fetch_project_patterns
 from memories.schemas import OUT_COLUMNS, to_memory_out
-from memories.search.execute import find_memories
-from memories.search.query import Search
-from memories.search.query_embedding import resolve_search_vector
+from memories.search.execute import TimedSearch
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
@@ -141,17 +138,14 @@ def delete_dependency(request: ApiRequest, dependency_id: UUID):
 def search_projects(request: ApiRequest, payload: ProjectSearchIn):
     """Find what a project sees: its own memories, then those of its dependency neighbours, then those of its groups,
     insights that name one of these included. All other projects are invisible. Changes nothing."""
-    started = time.perf_counter()
-    caller, (vector, degraded) = request.auth, resolve_search_vector(payload, request.auth.embedding_model)
+    caller = request.auth
+    search = TimedSearch(payload, caller.embedding_model)
     seen = VisibleToProjectFilters(
         namespace_id=caller.namespace_id, project=payload.project, memory_types=payload.memory_types
     )
-    query = None if payload.mode == "vector" else payload.query
     order = build_project_ranking(caller.namespace_id, payload.project, 0)
-    search = Search(query, vector, caller.embedding_model, payload.limit, payload.min_similarity, order)
-    hits = find_memories(caller.namespace_id, seen, search)
-    took = round((time.perf_counter() - started) * 1000, 2)
-    return json_response({"results": hits, "degraded": degraded, "took_ms": took})
+    hits = search.find(caller.namespace_id, seen, threshold=payload.min_similarity, ranking=order)
+    return json_response({"results": hits} | search.report())
 
 
 @router.post("/projects/share", auth=write_access, response={201: SharedOut, **PROBLEMS})

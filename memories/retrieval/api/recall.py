@@ -14,9 +14,7 @@ from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_ac
 from memories.retrieval.retrieve import RetrievalFilters, compute_query_vectors, retrieve
 from memories.retrieval.schemas import RecallOut, RetrievedOut, RetrieveIn
 from memories.schemas import MemoryOut, SearchIn, qualify_out_columns, to_memory_out
-from memories.search.execute import find_memories
-from memories.search.query import Search
-from memories.search.query_embedding import resolve_search_vector
+from memories.search.execute import TimedSearch, elapsed_ms
 from memories.storage import row_to_dict
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
@@ -35,22 +33,24 @@ RETURNING {qualify_out_columns("memory")}
 def recall_memories(request: ApiRequest, payload: SearchIn):
     """Search memories, weighted by importance, confidence, age and use, and count one access on each result.
     `relevance` is the value before the access."""
-    started, vector = time.perf_counter(), resolve_search_vector(payload, request.auth.embedding_model)
-    return search_and_count_access(request, payload, vector, started)
+    return search_and_count_access(request, payload, TimedSearch(payload, request.auth.embedding_model))
 
 
 @write_operation
-def search_and_count_access(request: ApiRequest, payload: SearchIn, vector: tuple[Any, bool], started: float):
-    query = None if payload.mode == "vector" else payload.query
-    model = request.auth.embedding_model
-    search = Search(query, vector[0], model, payload.limit, payload.threshold, ranking=RECALL_RANKING)
-    hits = find_memories(request.auth.namespace_id, payload.filters, search, explain=payload.explain)
-    return count_access_and_respond(hits, started, mode=payload.mode, degraded=vector[1])
+def search_and_count_access(request: ApiRequest, payload: SearchIn, search: TimedSearch):
+    hits = search.find(
+        request.auth.namespace_id,
+        payload.filters,
+        threshold=payload.threshold,
+        ranking=RECALL_RANKING,
+        explain=payload.explain,
+    )
+    return count_access_and_respond(hits, search.started, mode=payload.mode, degraded=search.degraded)
 
 
 def count_access_and_respond(hits: list[dict[str, Any]], started: float, **fields: Any) -> HttpResponse:
     count_access([hit["memory"]["id"] for hit in hits])
-    return json_response({"results": hits, "took_ms": round((time.perf_counter() - started) * 1000, 2)} | fields)
+    return json_response({"results": hits, "took_ms": elapsed_ms(started)} | fields)
 
 
 @router.post("/memories/{memory_id}/recall", auth=write_access, response={200: MemoryOut, **PROBLEMS})

@@ -24,6 +24,14 @@ MAX_SEARCHED_ROWS = 10_000
 DUPLICATE_HTML = '{} <a href="{}" class="underline">Open it</a>'
 
 
+def refuse_duplicate(form: forms.ModelForm, rows: QuerySet, message: str, field: str | None = None) -> None:
+    """Add an error to a form if one of `rows` is not its own, with a link to that row. Call it before saving: the
+    unique constraint itself would fail the whole request."""
+    if duplicate := rows.exclude(pk=form.instance.pk).only("pk").first():
+        page = f"admin:{duplicate._meta.app_label}_{duplicate._meta.model_name}_change"
+        form.add_error(field, format_html(DUPLICATE_HTML, message, reverse(page, args=[duplicate.pk])))
+
+
 class SchemaForm(forms.ModelForm):
     """A form whose new rows must be valid by `whole`, and changes of existing rows by `part`."""
 
@@ -69,10 +77,7 @@ class SchemaForm(forms.ModelForm):
         if self.errors or set(self.identity).isdisjoint(self.changed_data):
             return
         same = {name: getattr(self.instance, name) for name in self.identity}
-        rows = self._meta.model._base_manager.exclude(pk=self.instance.pk).filter(**same)
-        if twin := rows.only("pk").first():
-            address = reverse(f"admin:{twin._meta.label_lower.replace('.', '_')}_change", args=[twin.pk])
-            self.add_error(None, format_html(DUPLICATE_HTML, self.taken, address))
+        refuse_duplicate(self, self._meta.model._base_manager.filter(**same), self.taken)
 
     def _get_validation_exclusions(self) -> set[str]:
         """Exclude every field from the model's validation: the schemas and the check above do it."""

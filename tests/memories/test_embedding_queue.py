@@ -1,4 +1,4 @@
-"""How memories get their vectors."""
+"""The embedding queue and its task."""
 
 import threading
 from datetime import timedelta
@@ -28,7 +28,7 @@ def expire_leases() -> None:
     DueEmbedding.objects.update(due_at=timezone.now())
 
 
-def test_what_is_due_is_embedded(api):
+def test_due_memories_are_embedded(api):
     ids = add_all(api, "the harbour", "a lighthouse")
     assert tasks.embed_due() == 2
     assert not DueEmbedding.objects.exists()
@@ -38,12 +38,12 @@ def test_what_is_due_is_embedded(api):
     assert api.get(f"/memories/{ids[0]}").json()["embedded"] is True
 
 
-def test_there_is_nothing_to_do_twice(api):
+def test_second_run_embeds_nothing(api):
     add_all(api, "the harbour")
     assert [tasks.embed_due() for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_vector_carries_model_hash_and_labels(api, namespace):
+def test_vector_has_model_hash_and_labels(api, namespace):
     api.add("the harbour", user_id="ada", repo_id="site", memory_type="rag", expires_at="2190-01-01T00:00:00Z")
     tasks.embed_due()
     memory, vector = Memory.objects.get(), Embedding.objects.get()
@@ -57,13 +57,13 @@ def test_a_vector_carries_model_hash_and_labels(api, namespace):
     )
 
 
-def test_a_store_does_not_wait_for_an_embedder(api, embedder):
+def test_storing_does_not_wait_for_the_embedder(api, embedder):
     embedder("Away")
     assert api.post("/memories", {"content": "the harbour"}).status_code == 201
     assert [hit["memory"]["content"] for hit in api.search("harbour")["results"]] == ["the harbour"]
 
 
-def test_an_expired_memory_is_not_embedded(api, embedder):
+def test_expired_memory_is_not_embedded(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", "gone")
     Memory.objects.filter(content="gone").update(expires_at=timezone.now())
@@ -84,30 +84,30 @@ def test_long_texts_are_claimed_within_the_budget(api, embedder):
     assert len(watched.texts) == 6
 
 
-def test_a_text_larger_than_the_budget_goes_alone(api, monkeypatch):
+def test_text_larger_than_the_budget_is_claimed_alone(api, monkeypatch):
     monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
     add_all(api, "longer than the whole budget", "short", "brief")
     assert tasks.embed_due() == 3
 
 
-def test_at_most_so_many_are_claimed_at_once(api, monkeypatch):
+def test_claim_respects_the_row_limit(api, monkeypatch):
     monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 2)
     add_all(api, *[f"number {number}" for number in range(5)])
     claims = [tasks.claim_and_embed(DueEmbedding.objects.alive()) for _ in range(4)]
     assert claims == [2, 2, 1, None]
 
 
-def test_what_was_claimed_too_much_costs_no_try(api, monkeypatch, embedder):
+def test_unclaimed_rows_count_no_attempt(api, monkeypatch, embedder):
     monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
     embedder("Watched")
     add_all(api, "longer than the budget", "another long one")
     tasks.claim_and_embed(DueEmbedding.objects.alive())
-    [waiting] = DueEmbedding.objects.waiting()
+    [waiting] = DueEmbedding.objects.filter(error="")
     assert waiting.attempts == 0
     assert waiting.due_at <= timezone.now()
 
 
-def test_the_oldest_goes_first(api, embedder, monkeypatch):
+def test_oldest_row_is_claimed_first(api, embedder, monkeypatch):
     monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 1)
     watched = embedder("Watched")
     for content in ("first", "second", "third"):
@@ -119,7 +119,7 @@ def test_the_oldest_goes_first(api, embedder, monkeypatch):
 # Leases
 
 
-def test_what_is_claimed_is_not_claimed_again_before_its_lease_ends(api):
+def test_claimed_row_is_not_claimed_before_its_lease_ends(api):
     add_all(api, "the harbour", "a lighthouse")
     lease = timedelta(seconds=60)
     assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
@@ -128,7 +128,7 @@ def test_what_is_claimed_is_not_claimed_again_before_its_lease_ends(api):
     assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
 
 
-def test_a_crashed_worker_costs_only_its_lease(api):
+def test_rows_of_a_crashed_worker_are_due_after_the_lease(api):
     add_all(api, "the harbour")
     DueEmbedding.objects.alive().claim(10, 1_000, tasks.LEASE)
     assert tasks.embed_due() == 0
@@ -137,7 +137,7 @@ def test_a_crashed_worker_costs_only_its_lease(api):
     assert not DueEmbedding.objects.exists()
 
 
-def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
+def test_no_transaction_is_open_while_embedding(api, embedder):
     claimed = []
     embedder("Watched", meanwhile=lambda texts: claimed.extend(DueEmbedding.objects.values_list("attempts", flat=True)))
     add_all(api, "the harbour")
@@ -146,7 +146,7 @@ def test_no_transaction_is_open_while_the_embedder_works(api, embedder):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
+def test_concurrent_workers_embed_each_row_once(api, embedder, monkeypatch):
     monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 5)
     both = threading.Barrier(2, timeout=20)
     watched = embedder("Watched", meanwhile=lambda texts: both.wait() if len(watched.seen) <= 2 else None)
@@ -158,7 +158,7 @@ def test_two_workers_take_each_row_once(api, embedder, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_claim_does_not_wait_for_another(api):
+def test_claim_skips_locked_rows(api):
     add_all(api, *[f"number {number}" for number in range(30)])
     lease = timedelta(seconds=60)
     claims = run_at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
@@ -170,7 +170,7 @@ def test_a_claim_does_not_wait_for_another(api):
 
 
 def run_in_thread(change) -> None:
-    """Does it on another connection, as another process would."""
+    """Run a change on another connection, as another process would."""
 
     def run():
         try:
@@ -184,7 +184,7 @@ def run_in_thread(change) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
+def test_edit_during_embedding_is_not_overwritten(api, embedder):
     memory = api.add("the old words")
     edit = {"content": "the new words"}
     watched = embedder(
@@ -203,7 +203,7 @@ def test_an_edit_during_embedding_is_not_overwritten(api, embedder):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_memory_deleted_during_embedding_stays_deleted(api, embedder):
+def test_memory_deleted_during_embedding_stays_deleted(api, embedder):
     memory = api.add("the harbour")
     embedder("Watched", meanwhile=lambda texts: run_in_thread(lambda: api.delete(f"/memories/{memory['id']}")))
     assert tasks.embed_due() == 0
@@ -224,7 +224,7 @@ def test_labels_changed_during_embedding_reach_the_vector(api, embedder):
 # Refusals, outages, poison
 
 
-def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedder):
+def test_refused_text_is_quarantined_and_others_are_embedded(api, embedder):
     embedder("Refusing")
     add_all(api, "the harbour", f"{POISON} in the well", "a lighthouse")
     assert tasks.embed_due() == 2
@@ -237,14 +237,14 @@ def test_a_refused_text_is_set_aside_and_its_neighbours_are_embedded(api, embedd
     assert tasks.embed_due() == 0
 
 
-def test_a_refused_text_is_found_by_its_words(api, embedder):
+def test_refused_text_is_found_by_words(api, embedder):
     embedder("Refusing")
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     assert len(api.search("well")["results"]) == 1
 
 
-def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
+def test_refused_text_is_tried_again_after_a_day(api, embedder):
     embedder("Refusing")
     api.add(f"{POISON} in the well")
     tasks.embed_due()
@@ -254,7 +254,7 @@ def test_a_refused_text_is_tried_again_a_day_later(api, embedder):
     assert not DueEmbedding.objects.exists()
 
 
-def test_new_words_give_a_refused_memory_a_new_chance(api, embedder):
+def test_new_content_of_a_refused_memory_is_embedded(api, embedder):
     embedder("Refusing")
     memory = api.add(f"{POISON} in the well")
     tasks.embed_due()
@@ -263,8 +263,8 @@ def test_new_words_give_a_refused_memory_a_new_chance(api, embedder):
     assert not DueEmbedding.objects.exists()
 
 
-@pytest.mark.parametrize("away", ["Away", "a server nobody runs"])
-def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, settings, away):
+@pytest.mark.parametrize("away", ["Away", "unreachable server"])
+def test_outage_releases_rows_without_counting_an_attempt(api, embedder, settings, away):
     if away == "Away":
         embedder("Away")
     else:
@@ -286,7 +286,7 @@ def test_an_outage_gives_the_rows_back_without_counting_a_try(api, embedder, set
     assert tasks.embed_due() == 2
 
 
-def test_an_outage_does_not_shorten_the_wait_of_a_text_that_was_refused(api, embedder):
+def test_outage_does_not_shorten_a_quarantine(api, embedder):
     embedder("Refusing")
     api.add(POISON)
     tasks.embed_due()
@@ -296,7 +296,7 @@ def test_an_outage_does_not_shorten_the_wait_of_a_text_that_was_refused(api, emb
     assert DueEmbedding.objects.get(memory__content=POISON).due_at > timezone.now() + timedelta(hours=20)
 
 
-def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder):
+def test_text_that_kills_its_worker_is_quarantined(api, embedder):
     embedder("Deadly")
     add_all(api, "the harbour", POISON, "a lighthouse")
     deaths = 0
@@ -313,7 +313,7 @@ def test_a_text_that_ends_its_worker_is_put_aside_after_some_tries(api, embedder
     assert Embedding.objects.count() == 2
 
 
-def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, embedder):
+def test_text_that_fails_the_embedder_is_quarantined(api, embedder):
     embedder("Failing")
     add_all(api, "the harbour", POISON, "a lighthouse")
     assert tasks.embed_due() == 2
@@ -326,7 +326,7 @@ def test_a_text_that_makes_the_embedder_fail_is_put_aside_after_some_tries(api, 
     assert str(MAX_EMBEDDING_ATTEMPTS) in DueEmbedding.objects.get(memory__content=POISON).error
 
 
-def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
+def test_text_that_failed_twice_is_claimed_alone(api, embedder):
     watched = embedder("Watched")
     add_all(api, "the harbour", POISON, "a lighthouse")
     DueEmbedding.objects.filter(memory__content=POISON).update(attempts=MAX_BATCHED_ATTEMPTS)
@@ -334,7 +334,7 @@ def test_a_text_that_ended_its_worker_twice_has_no_company(api, embedder):
     assert [batch for batch in watched.seen if POISON in batch] == [[POISON]]
 
 
-def test_every_new_memory_rings_for_a_worker(api, monkeypatch, django_capture_on_commit_callbacks):
+def test_new_memory_triggers_the_task(api, monkeypatch, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks() as callbacks:
         api.add("the harbour")
     assert len(callbacks) == 1
@@ -343,7 +343,7 @@ def test_every_new_memory_rings_for_a_worker(api, monkeypatch, django_capture_on
 # Statements
 
 
-def test_a_claim_and_its_vectors_take_a_bounded_number_of_statements(api, django_assert_max_num_queries):
+def test_claim_takes_a_bounded_number_of_statements(api, django_assert_max_num_queries):
     add_all(api, *[f"number {number}" for number in range(200)])
     # Savepoint, select, update, release; read; write. When nothing is due: two selects between savepoint and release.
     with django_assert_max_num_queries(6 + 4):

@@ -1,4 +1,4 @@
-"""How memories expire: invisible at once, removed in time."""
+"""Expired memories: invisible at once, deleted later."""
 
 import time
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def expired(api) -> dict:
-    """A memory that was embedded and has expired, beside one that lives on."""
+    """An embedded memory that has expired, beside one that has not."""
     memory = api.add("The harbour closes at six.", user_id="ada", tags=["a"], metadata={"important": True})
     api.add("The market closes at five.", user_id="ada")
     tasks.embed_due()
@@ -23,44 +23,44 @@ def expired(api) -> dict:
     return memory
 
 
-def test_it_is_not_read(api, expired):
+def test_expired_memory_cannot_be_read(api, expired):
     assert is_problem(api.get(f"/memories/{expired['id']}"), 404)
 
 
-def test_it_is_not_changed(api, expired):
+def test_expired_memory_cannot_be_changed(api, expired):
     assert is_problem(api.patch(f"/memories/{expired['id']}", {"importance": 5}), 404)
 
 
-def test_it_is_not_deleted_by_a_caller(api, expired):
+def test_expired_memory_cannot_be_deleted(api, expired):
     assert is_problem(api.delete(f"/memories/{expired['id']}"), 404)
     answer = api.post("/memories/delete", {"filters": {"user_id": "ada"}, "dry_run": True}).json()
     assert answer["matched"] == 1
 
 
 @pytest.mark.parametrize("query", ["", "?tags=a", "?important=true", "?user_id=ada", "?ids={id}"])
-def test_it_is_not_listed(api, expired, query):
+def test_expired_memory_is_not_listed(api, expired, query):
     listed = api.get(f"/memories{query.format(**expired)}").json()["results"]
     assert expired["id"] not in [memory["id"] for memory in listed]
 
 
-def test_its_cursor_still_leads_on(api, expired):
+def test_cursor_of_an_expired_memory_still_works(api, expired):
     cursor = encode_cursor(AFTER, Memory.objects.filter(pk=expired["id"]).values("created_at", "id").get())
     assert api.get(f"/memories?cursor={cursor}").json()["results"] == []
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
 @pytest.mark.parametrize("filters", [None, {"user_id": "ada"}, {"tags": ["a"]}])
-def test_it_is_not_found(api, expired, mode, filters):
+def test_expired_memory_is_not_found(api, expired, mode, filters):
     hits = api.search("harbour closes at six", mode=mode, filters=filters)["results"]
     assert expired["id"] not in [hit["memory"]["id"] for hit in hits]
 
 
-def test_it_is_not_counted(api, expired):
+def test_expired_memory_is_not_counted(api, expired):
     summary = api.get("/summary").json()
     assert (summary["total_memories"], summary["by_user"]) == (1, {"ada": 1})
 
 
-def test_a_life_of_two_seconds_ends_after_two_seconds(api):
+def test_ttl_of_two_seconds_expires_after_two_seconds(api):
     memory = api.add("soon gone", ttl_seconds=2)
     assert api.get(f"/memories/{memory['id']}").status_code == 200
     assert len(api.search("gone", mode="text")["results"]) == 1
@@ -69,14 +69,14 @@ def test_a_life_of_two_seconds_ends_after_two_seconds(api):
     assert api.search("gone", mode="text")["results"] == []
 
 
-def test_the_expired_are_removed_with_their_vectors(api, expired):
+def test_clean_up_deletes_expired_memories_and_vectors(api, expired):
     assert tasks.delete_expired() == 1
     assert [memory.content for memory in Memory.objects.all()] == ["The market closes at five."]
     assert Embedding.objects.count() == 1
     assert tasks.delete_expired() == 0
 
 
-def test_they_are_removed_in_batches(api, monkeypatch, django_assert_num_queries):
+def test_clean_up_deletes_in_batches(api, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(tasks, "DELETE_BATCH_SIZE", 4)
     api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(10)]})
     Memory.objects.update(expires_at=timezone.now())
@@ -84,7 +84,7 @@ def test_they_are_removed_in_batches(api, monkeypatch, django_assert_num_queries
         assert tasks.delete_expired() == 10
 
 
-def test_the_expired_of_every_namespace_are_removed(api, outsider):
+def test_clean_up_covers_every_namespace(api, outsider):
     for caller in (api, outsider):
         caller.add("tea")
     Memory.objects.update(expires_at=timezone.now())
@@ -92,7 +92,7 @@ def test_the_expired_of_every_namespace_are_removed(api, outsider):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_expired_memory_does_not_stand_in_the_way_of_a_new_one_of_its_entity(api):
+def test_expired_memory_does_not_block_its_entity(api):
     entity = {"system": "jira", "id": "OPS-1"}
     old = api.add("The first account of the ticket.", entity=entity)
     Memory.objects.filter(pk=old["id"]).update(expires_at=timezone.now())
@@ -102,7 +102,7 @@ def test_an_expired_memory_does_not_stand_in_the_way_of_a_new_one_of_its_entity(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_expired_memory_does_not_stand_in_the_way_of_an_update(api):
+def test_expired_memory_does_not_block_an_update(api):
     old, other = api.add("The ferry runs hourly."), api.add("The ferry runs daily.")
     Memory.objects.filter(pk=old["id"]).update(expires_at=timezone.now())
     response = api.patch(f"/memories/{other['id']}", {"content": "The ferry runs hourly."})

@@ -1,4 +1,4 @@
-"""How the embedding model is changed: the old vectors serve until the new ones are there."""
+"""Changing the embedding model: searches use the old vectors until the new ones are complete."""
 
 import json
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ CONTENTS = ["the harbour of Porto", "a lighthouse in the fog", "fourteen barrels
 
 
 @pytest.fixture(autouse=True)
-def no_farewell(monkeypatch):
-    """Nobody searches meanwhile here, except where a test says so."""
+def no_cutover_grace(monkeypatch):
+    """Skip the wait after the switch and the cache of authentication."""
     monkeypatch.setattr(reembedding, "CUTOVER_GRACE_SECONDS", 0)
     monkeypatch.setattr(auth, "caller_cache", Cache(auth.MAX_CACHED_TOKENS, seconds=0))
 
 
 @pytest.fixture
-def kept(api) -> list[str]:
+def stored_ids(api) -> list[str]:
     """Memories with vectors of the old model."""
     ids = api.post("/memories/bulk", {"memories": [{"content": content} for content in CONTENTS]}).json()["ids"]
     tasks.embed_due()
@@ -38,7 +38,7 @@ def kept(api) -> list[str]:
 
 @pytest.fixture
 def configured(settings):
-    """Has the server configured with another model, of which the old one can still be made."""
+    """A function that configures another model; the old model's embedder stays available."""
 
     def configure(name: str = "tests.embedders.Watched", model: str = NEW_MODEL, **options):
         hashing = {"BACKEND": "memories.embeddings.hashing.HashingEmbedder", "MODEL": OLD_MODEL, "OPTIONS": {}}
@@ -52,7 +52,7 @@ def configured(settings):
 
 @contextmanager
 def lock_held_elsewhere(name: str):
-    """Another connection holds the lock."""
+    """Hold the lock in another connection."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -84,7 +84,7 @@ def search_by_vector(api, query: str) -> list[str]:
 # Before
 
 
-def test_the_first_vector_decides_which_model_serves(api, namespace):
+def test_first_vector_sets_the_active_model(api, namespace):
     assert namespace.embedding_model is None
     api.add("the harbour")
     tasks.embed_due()
@@ -92,7 +92,7 @@ def test_the_first_vector_decides_which_model_serves(api, namespace):
     assert namespace.embedding_model == OLD_MODEL
 
 
-def test_an_embedder_that_never_answered_decides_nothing(api, namespace, embedder):
+def test_unavailable_embedder_sets_no_active_model(api, namespace, embedder):
     embedder("Away", model="a mistake")
     api.add("the harbour")
     tasks.embed_due()
@@ -100,13 +100,13 @@ def test_an_embedder_that_never_answered_decides_nothing(api, namespace, embedde
     assert namespace.embedding_model is None
 
 
-def test_a_given_vector_decides_as_well(api, namespace):
+def test_supplied_vector_sets_the_active_model(api, namespace):
     api.add("the harbour", vector=[1.0] + [0.0] * 767)
     namespace.refresh_from_db()
     assert namespace.embedding_model == OLD_MODEL
 
 
-def test_after_a_change_of_configuration_the_old_vectors_serve(api, kept, configured):
+def test_searches_use_old_vectors_after_a_change_of_settings(api, stored_ids, configured):
     watched = configured()
     answer = api.search("the harbour of Porto")
     assert (answer["degraded"], answer["results"][0]["found_by"]) == (False, ["meaning", "words"])
@@ -118,7 +118,7 @@ def test_after_a_change_of_configuration_the_old_vectors_serve(api, kept, config
     assert api.get("/summary").json()["embedding_model"] == OLD_MODEL
 
 
-def test_without_the_old_embedder_words_serve_and_nothing_is_lost(api, kept, embedder):
+def test_searches_use_words_without_the_old_embedder(api, stored_ids, embedder):
     embedder("Constant", model=NEW_MODEL)
     answer = api.search("harbour")
     assert (answer["degraded"], [hit["found_by"] for hit in answer["results"]]) == (True, [["words"]])
@@ -127,12 +127,12 @@ def test_without_the_old_embedder_words_serve_and_nothing_is_lost(api, kept, emb
     assert (load_models(), DueEmbedding.objects.count()) == ({OLD_MODEL}, 1)
 
 
-def test_another_model_may_serve_another_namespace(api, outsider, kept, configured, elsewhere):
+def test_namespaces_can_have_different_models(api, outsider, stored_ids, configured, elsewhere):
     configured()
     outsider.add("their harbour")
     tasks.embed_due()
-    theirs = Embedding.objects.exclude(memory__in=kept).get()
-    assert (theirs.model, load_models(kept)) == (NEW_MODEL, {OLD_MODEL})
+    theirs = Embedding.objects.exclude(memory__in=stored_ids).get()
+    assert (theirs.model, load_models(stored_ids)) == (NEW_MODEL, {OLD_MODEL})
     assert search_by_vector(outsider, "their harbour") == ["their harbour"]
     assert search_by_vector(api, CONTENTS[0]) == [CONTENTS[0]]
 
@@ -140,7 +140,7 @@ def test_another_model_may_serve_another_namespace(api, outsider, kept, configur
 # The run
 
 
-def test_every_vector_is_made_anew_and_the_old_ones_go(api, namespace, kept, configured):
+def test_reembedding_replaces_every_vector(api, namespace, stored_ids, configured):
     configured()
     done = run_to_end(namespace)
     assert (done.memories_done, done.memories_total, done.memories_refused, done.error) == (4, 4, 0, "")
@@ -150,7 +150,7 @@ def test_every_vector_is_made_anew_and_the_old_ones_go(api, namespace, kept, con
     assert api.get("/summary").json()["embedding_model"] == NEW_MODEL
 
 
-def test_the_old_vectors_serve_all_the_while(api, namespace, kept, configured, monkeypatch):
+def test_searches_use_old_vectors_until_the_switch(api, namespace, stored_ids, configured, monkeypatch):
     monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     watched = configured("tests.embedders.Watched")
     namespace.refresh_from_db()
@@ -166,7 +166,7 @@ def test_the_old_vectors_serve_all_the_while(api, namespace, kept, configured, m
     states.close()
 
 
-def test_vectors_of_two_models_never_meet(api, namespace, kept, configured):
+def test_search_never_mixes_models(api, namespace, stored_ids, configured):
     configured("tests.embedders.Constant")
     namespace.refresh_from_db()
     states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
@@ -180,14 +180,14 @@ def test_vectors_of_two_models_never_meet(api, namespace, kept, configured):
     assert {round(hit["similarity"], 2) for hit in api.search(CONTENTS[0], mode="vector")["results"]} == {1.0}
 
 
-def test_what_comes_and_changes_meanwhile_is_not_missed(api, namespace, kept, configured):
+def test_memories_added_or_changed_during_a_run_are_embedded(api, namespace, stored_ids, configured):
     configured()
     namespace.refresh_from_db()
     states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states)
     api.add("a newcomer with a suitcase")
-    api.patch(f"/memories/{kept[0]}", {"content": "the harbour of Genoa"})
-    api.delete(f"/memories/{kept[1]}")
+    api.patch(f"/memories/{stored_ids[0]}", {"content": "the harbour of Genoa"})
+    api.delete(f"/memories/{stored_ids[1]}")
     for _ in states:
         pass
     tasks.embed_due()
@@ -196,7 +196,7 @@ def test_what_comes_and_changes_meanwhile_is_not_missed(api, namespace, kept, co
     assert search_by_vector(api, "the harbour of Genoa") == ["the harbour of Genoa"]
 
 
-def test_a_late_vector_of_the_old_model_is_not_kept(api, namespace, kept, configured):
+def test_late_vector_of_the_old_model_is_not_stored(api, namespace, stored_ids, configured):
     configured()
     memory = Memory.objects.get(pk=api.add("late")["id"])
     run_to_end(namespace)
@@ -205,8 +205,8 @@ def test_a_late_vector_of_the_old_model_is_not_kept(api, namespace, kept, config
     assert load_models([memory.pk]) == {NEW_MODEL}
 
 
-def test_a_worker_caught_by_the_switch_leaves_its_memory_due(api, namespace, kept, configured):
-    """It has claimed a memory and embeds it by the old model while the new one takes over."""
+def test_memory_embedded_across_the_switch_stays_due(api, namespace, stored_ids, configured):
+    """A worker has claimed a memory and embeds it with the old model while the switch happens."""
     configured()
     memory = Memory.objects.get(pk=api.add("caught")["id"])
     DueEmbedding.objects.all().claim(10, 1_000, tasks.LEASE)
@@ -219,7 +219,7 @@ def test_a_worker_caught_by_the_switch_leaves_its_memory_due(api, namespace, kep
     assert load_models([memory.pk]) == {NEW_MODEL}
 
 
-def test_a_run_that_was_ended_goes_on_where_it_was(namespace, kept, configured, monkeypatch):
+def test_interrupted_run_continues(namespace, stored_ids, configured, monkeypatch):
     monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     watched = configured()
     namespace.refresh_from_db()
@@ -231,7 +231,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(namespace, kept, configured, 
     assert Reembedding.objects.count() == 1
 
 
-def test_a_run_ended_after_the_switch_only_removes_what_is_left(namespace, kept, configured, monkeypatch):
+def test_run_interrupted_after_the_switch_only_deletes(namespace, stored_ids, configured, monkeypatch):
     monkeypatch.setattr(reembedding, "DELETE_BATCH_SIZE", 1)
     watched = configured()
     namespace.refresh_from_db()
@@ -245,7 +245,7 @@ def test_a_run_ended_after_the_switch_only_removes_what_is_left(namespace, kept,
     assert (load_models(), row.finished_at is not None, len(watched.texts)) == ({NEW_MODEL}, True, 4)
 
 
-def test_a_text_the_new_model_refuses_stays_findable_by_words(api, namespace, kept, configured):
+def test_text_refused_by_the_new_model_is_found_by_words(api, namespace, stored_ids, configured):
     api.add(f"{POISON} in the well")
     tasks.embed_due()
     configured("tests.embedders.Refusing")
@@ -256,7 +256,7 @@ def test_a_text_the_new_model_refuses_stays_findable_by_words(api, namespace, ke
     assert Embedding.objects.count() == 4
 
 
-def test_a_text_only_the_old_model_refused_is_found_by_meaning_now(api, namespace, embedder, configured):
+def test_text_refused_by_the_old_model_is_found_by_meaning(api, namespace, embedder, configured):
     embedder("Refusing", model=OLD_MODEL)
     api.add("a lighthouse")
     api.add(f"{POISON} in the well")
@@ -266,7 +266,7 @@ def test_a_text_only_the_old_model_refused_is_found_by_meaning_now(api, namespac
     assert (Embedding.objects.count(), DueEmbedding.objects.count()) == (2, 0)
 
 
-def test_a_new_embedder_that_is_away_leaves_all_as_it_was(api, namespace, kept, configured):
+def test_unavailable_new_embedder_changes_nothing(api, namespace, stored_ids, configured):
     configured("tests.embedders.Away")
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
@@ -281,24 +281,24 @@ def test_a_new_embedder_that_is_away_leaves_all_as_it_was(api, namespace, kept, 
     assert load_models() == {NEW_MODEL}
 
 
-def test_other_namespaces_are_left_alone(api, outsider, namespace, kept, configured):
+def test_run_leaves_other_namespaces_unchanged(api, outsider, namespace, stored_ids, configured):
     outsider.add("their harbour")
     tasks.embed_due()
     configured()
     run_to_end(namespace)
-    assert load_models(kept) == {NEW_MODEL}
-    assert set(Embedding.objects.exclude(memory__in=kept).values_list("model", flat=True)) == {OLD_MODEL}
+    assert load_models(stored_ids) == {NEW_MODEL}
+    assert set(Embedding.objects.exclude(memory__in=stored_ids).values_list("model", flat=True)) == {OLD_MODEL}
     assert search_by_vector(outsider, "their harbour") == ["their harbour"]
 
 
-def test_no_transaction_is_open_while_the_new_model_works(namespace, kept, configured):
+def test_no_transaction_is_open_while_re_embedding(namespace, stored_ids, configured):
     seen = []
     configured(meanwhile=lambda texts: seen.append(Reembedding.objects.get().memories_total))
     run_to_end(namespace)
     assert seen == [4]
 
 
-def test_two_are_never_at_one_namespace(namespace, kept, configured):
+def test_one_run_per_namespace_at_a_time(namespace, stored_ids, configured):
     configured()
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
@@ -310,7 +310,7 @@ def test_two_are_never_at_one_namespace(namespace, kept, configured):
     assert get_or_start_run(namespace, NEW_MODEL) == row
 
 
-def test_a_run_to_a_model_nobody_wants_any_more_is_called_off(namespace, kept, configured):
+def test_run_to_another_model_is_cancelled(namespace, stored_ids, configured):
     configured("tests.embedders.Away", model="a typing mistake")
     namespace.refresh_from_db()
     mistaken = get_or_start_run(namespace, "a typing mistake")
@@ -318,10 +318,10 @@ def test_a_run_to_a_model_nobody_wants_any_more_is_called_off(namespace, kept, c
     assert tasks.reembed_due() == 0
     assert get_or_start_run(namespace, NEW_MODEL).pk != mistaken.pk
     mistaken.refresh_from_db()
-    assert (mistaken.finished_at is not None, mistaken.error) == (True, "Called off.")
+    assert (mistaken.finished_at is not None, mistaken.error) == (True, "Cancelled.")
 
 
-def test_going_back_to_the_model_that_serves_calls_the_run_off(namespace, kept, configured):
+def test_configuring_the_active_model_cancels_the_run(namespace, stored_ids, configured):
     configured()
     namespace.refresh_from_db()
     get_or_start_run(namespace, NEW_MODEL)
@@ -332,7 +332,7 @@ def test_going_back_to_the_model_that_serves_calls_the_run_off(namespace, kept, 
     assert load_models() == {OLD_MODEL}
 
 
-def test_the_command_calls_off_and_removes_what_was_made(capsys, namespace, kept, configured, monkeypatch):
+def test_stop_option_cancels_and_deletes_new_vectors(capsys, namespace, stored_ids, configured, monkeypatch):
     monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     configured()
     namespace.refresh_from_db()
@@ -340,12 +340,12 @@ def test_the_command_calls_off_and_removes_what_was_made(capsys, namespace, kept
     next(states), next(states), next(states)
     states.close()
     assert load_models() == {OLD_MODEL, NEW_MODEL}
-    assert run_reembed(capsys, "--stop") == "1 were called off.\n"
+    assert run_reembed(capsys, "--stop") == "1 runs were cancelled.\n"
     assert (load_models(), Reembedding.objects.get().finished_at is not None) == ({OLD_MODEL}, True)
-    assert run_reembed(capsys, "--stop") == "0 were called off.\n"
+    assert run_reembed(capsys, "--stop") == "0 runs were cancelled.\n"
 
 
-def test_there_is_nothing_to_do_twice(namespace, kept, configured):
+def test_second_run_is_refused(namespace, stored_ids, configured):
     configured()
     run_to_end(namespace)
     namespace.refresh_from_db()
@@ -361,7 +361,7 @@ def run_reembed(capsys, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_command_does_every_namespace_that_another_model_serves(capsys, api, outsider, kept, configured):
+def test_command_runs_every_outdated_namespace(capsys, api, outsider, stored_ids, configured):
     outsider.add("their harbour")
     tasks.embed_due()
     configured()
@@ -370,17 +370,17 @@ def test_the_command_does_every_namespace_that_another_model_serves(capsys, api,
         "theirs: 1 memories have vectors of newer, 0 were refused.\n"
     )
     assert load_models() == {NEW_MODEL}
-    assert run_reembed(capsys) == "Every vector is of the configured model. Nothing to do.\n"
+    assert run_reembed(capsys) == "All vectors are of the configured model. Nothing to do.\n"
 
 
-def test_the_command_may_leave_it_to_a_worker(capsys, api, kept, configured):
+def test_background_option_wakes_a_worker(capsys, api, stored_ids, configured):
     configured()
-    assert "A worker embeds 1 namespaces anew" in run_reembed(capsys, "--background")
+    assert "A worker re-embeds 1 namespaces" in run_reembed(capsys, "--background")
     assert tasks.reembed_due() == 1
     assert load_models() == {NEW_MODEL}
 
 
-def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configured):
+def test_interrupted_command_finishes_the_run(stored_ids, configured):
     watched = configured()
 
     def stop(texts):
@@ -397,31 +397,31 @@ def test_what_is_stopped_by_hand_is_not_gone_on_with_by_a_worker(kept, configure
     assert load_models() == {NEW_MODEL}
 
 
-def test_an_embedder_that_is_away_is_told(kept, configured):
+def test_command_reports_an_unavailable_embedder(stored_ids, configured):
     configured("tests.embedders.Away")
-    with pytest.raises(CommandError, match=r"0 of 4 memories are done; a worker goes on when it is back"):
+    with pytest.raises(CommandError, match=r"0 of 4 memories are done; a worker continues when it is back"):
         call_command("reembed")
 
 
-def test_a_namespace_that_is_not_there_is_told(kept, configured):
+def test_command_reports_an_unknown_namespace(stored_ids, configured):
     with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
         call_command("reembed", "--namespace", "nowhere")
 
 
-def test_the_state_of_a_run_is_told(capsys, kept, namespace, configured, monkeypatch):
+def test_embedding_status_shows_an_open_run(capsys, stored_ids, namespace, configured, monkeypatch):
     monkeypatch.setattr(reembedding, "MAX_BATCH_MEMORIES", 1)
     configured()
     namespace.refresh_from_db()
     states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
     next(states), next(states)
     call_command("embedding_status", "--namespace", "ours", "--format", "json")
-    told = {row["what"]: (row["memories"], row["note"]) for row in json.loads(capsys.readouterr().out)}
+    rows = {row["what"]: (row["memories"], row["note"]) for row in json.loads(capsys.readouterr().out)}
     states.close()
-    assert told["model newer"] == (1, "coming: 1 of 4 are made, then searches meet these")
-    assert told["model hashing-1"] == (4, "searches meet these")
+    assert rows["model newer"] == (1, "re-embedding: 1 of 4; active when complete")
+    assert rows["model hashing-1"] == (4, "active: used by searches")
 
 
-def test_work_is_done_by_one_at_a_time_and_the_lock_goes_with_the_block():
+def test_advisory_lock_is_exclusive_and_ends_with_the_block():
     with advisory_lock("a test"):
         pass
     with advisory_lock("a test"):
