@@ -1,6 +1,7 @@
 """What the lists of the console show."""
 
 from django.contrib.auth import get_user
+from django.contrib.auth.models import Permission, User
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.test import RequestFactory
 from django.test.client import Client
@@ -22,3 +23,29 @@ def rows_listed(client: Client, path: str, **parameters: object) -> list:
     response = request.resolver_match.func(request)
     assert response.status_code == 200, response.status_code
     return list(response.context_data["cl"].result_list)
+
+
+def fetch_page_text(client: Client, path: str, **parameters: object) -> str:
+    response = client.get(path, parameters)
+    assert response.status_code == 200, (response.status_code, response.content[:300])
+    return response.content.decode()
+
+
+def fetch_form_errors(response) -> str:
+    """Return the errors of a form that was not saved."""
+    assert response.status_code == 200, (response.status_code, response.content[:300])
+    assert response.context["adminform"].form.errors
+    return str(response.context["adminform"].form.errors)
+
+
+def assert_saved(response) -> None:
+    errors = response.context and response.context["adminform"].form.errors
+    assert response.status_code == 302, (response.status_code, errors)
+
+
+def create_staff_user(client: Client, django_user_model: type[User], *permissions: str) -> Client:
+    """Return the client, logged in as a staff user with these permissions only."""
+    user = django_user_model.objects.create(username="staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return client

@@ -9,7 +9,7 @@ from django.db import connection
 from memories.insights.capture import fingerprint_memory
 from memories.insights.redaction import redact_project_name
 from memories.models import Memory
-from memories.projects.visibility import map_redacted_names
+from memories.projects.storage import map_redacted_names
 from memories.types import MemoryType
 
 #: Why a memory has no insight columns: it was imported with another type, or an existing one has changed its type.

@@ -1,5 +1,6 @@
-"""/insights: what was learned, told by hand or marked in a text; found again, used, and added up."""
+"""/insights: add, extract, find and use insights, and their statistics."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -53,55 +54,52 @@ def insight_not_found() -> Problem:
 @router.post("/insights", auth=write_access, response={200: AddedInsightOut, 201: AddedInsightOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def add_insight(request: ApiRequest, payload: InsightIn):
-    """Keep an insight: a memory of type `insight` with what it says besides. The same one, or nearly the same, is kept
-    once: 200 and `created: false`, with the projects and topics of both."""
+    """Store an insight as a memory of type `insight`. If the same insight, or nearly the same, exists, the two are
+    merged: 200 and `created: false`, with the projects and topics of both."""
     check_origin(request, payload)
-    [kept] = save_drafts(request, [InsightDraft(**payload.model_dump())])
-    return json_response(kept, 201 if kept["created"] else 200)
+    [saved] = save_drafts(request, [InsightDraft(**payload.model_dump())])
+    return json_response(saved, 201 if saved["created"] else 200)
 
 
 @router.post("/insights/extract", auth=write_access, response={200: ExtractedOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def extract_insights(request: ApiRequest, payload: ExtractIn):
-    """Keep the insights that are marked in a text with `★ Insight ─────`, ten at most. The text itself is not kept;
-    `keep: false` keeps nothing at all."""
+    """Store the insights that a text marks with `★ Insight ─────`, at most ten. The text itself is not stored;
+    `keep: false` stores nothing at all."""
     check_origin(request, payload)
-    whose = payload.model_dump(exclude={"text", "keep"})
-    drafts = [InsightDraft(text, **whose) for text in parse_insights(payload.text)]
-    found = save_drafts(request, drafts) if payload.keep else [preview_draft(draft) for draft in drafts]
-    return json_response({"insights": found, "found": len(found)})
+    origin = payload.model_dump(exclude={"text", "keep"})
+    drafts = [InsightDraft(text, **origin) for text in parse_insights(payload.text)]
+    insights = save_drafts(request, drafts) if payload.keep else [preview_draft(draft) for draft in drafts]
+    return json_response({"insights": insights, "found": len(insights)})
 
 
 def check_origin(request: ApiRequest, payload: InsightOrigin) -> None:
-    """Raises Problem 422 when it names a memory or a conversation that the namespace does not have."""
-    owner = request.auth.namespace_id
+    """Raise Problem 422 if the origin names a memory or a conversation that the namespace does not have."""
+    namespace_id = request.auth.namespace_id
     memory, conversation = payload.source_memory_id, payload.conversation_id
-    if memory and not Memory.objects.in_namespace(owner).filter(pk=memory).exists():
+    if memory and not Memory.objects.in_namespace(namespace_id).filter(pk=memory).exists():
         raise invalid_field("source_memory_id", "is no memory of this namespace")
-    if conversation and not Conversation.objects.in_namespace(owner).filter(pk=conversation).exists():
+    if conversation and not Conversation.objects.in_namespace(namespace_id).filter(pk=conversation).exists():
         raise invalid_field("conversation_id", "is no conversation of this namespace")
 
 
 @transaction.atomic
 def save_drafts(request: ApiRequest, drafts: list[InsightDraft]) -> list[dict[str, Any]]:
-    """AddedInsightOut of each, once."""
-    kept = save_insights(request.auth.namespace_id, drafts)
+    """Save the drafts; return AddedInsightOut for each distinct insight."""
     created: dict[UUID, bool] = {}
-    for pk, is_new in kept:
+    for pk, is_new in save_insights(request.auth.namespace_id, drafts):
         created[pk] = created.get(pk, False) or is_new
     rows = get_insight_memories(request.auth.namespace_id).filter(pk__in=created).values(*INSIGHT_OUT_COLUMNS.values())
-    shown = {row["id"]: insight_out(row) for row in rows}
+    insights = {row["id"]: insight_out(row) for row in rows}
     tasks.embedding_trigger.notify_on_commit()
-    return [shown[pk] | {"created": is_new} for pk, is_new in created.items()]
+    return [insights[pk] | {"created": is_new} for pk, is_new in created.items()]
 
 
 def preview_draft(draft: InsightDraft) -> dict[str, Any]:
-    """FoundInsightOut of what is not kept."""
-    own, nothing = score_insight(draft.content), dict.fromkeys(FoundInsightOut.model_fields)
-    said = {name: getattr(own, name) for name in ("insight_type", "topics", "confidence", "quality")}
-    given = {name: getattr(draft, name) for name in nothing if hasattr(draft, name) and name not in said}
-    told = {"projects": draft.redacted_projects, "usage_count": 0, "created": False, "embedded": False}
-    return nothing | given | said | told
+    """Return FoundInsightOut of an insight that is not stored."""
+    scores = asdict(score_insight(draft.content))
+    fields = {name: getattr(draft, name, None) for name in FoundInsightOut.model_fields}
+    return fields | scores | {"projects": draft.redacted_projects, "created": False, "embedded": False}
 
 
 @router.get("/insights", auth=read_access, response={200: InsightPage, **PROBLEMS})
@@ -114,46 +112,46 @@ def list_insights(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Insights, newest first."""
-    sought = InsightFilters.by(
+    """List insights, newest first."""
+    filters = InsightFilters.build(
         collection=collection, insight_type=insight_type, project=project, min_quality=min_quality
     )
-    rows = get_insight_memories(request.auth.namespace_id, sought)
+    rows = get_insight_memories(request.auth.namespace_id, filters)
     return json_response(paginate(rows, list(INSIGHT_OUT_COLUMNS.values()), limit, cursor, insight_out))
 
 
 @router.post("/insights/search", auth=read_access, response={200: InsightSearchOut, **PROBLEMS})
 @idempotent(atomic=False)
 def search_insights(request: ApiRequest, payload: InsightSearchIn):
-    """Find insights by words, by meaning, or by both (the default); `*` is everything, newest first. Without an
-    embedder words must do, and `degraded` says so."""
+    """Find insights by words, by meaning, or by both (the default); the query `*` finds everything, newest first. If
+    the embedder is unavailable, only words are searched and `degraded` is true."""
     if payload.query.strip() == MATCH_ALL_QUERY:
         payload = payload.model_copy(update={"mode": "text"})  # needs no vector
     search = TimedSearch(payload, request.auth.embedding_model)
-    found = find_insights(request.auth.namespace_id, payload, search.vector, search.model)
-    return json_response({"results": found} | search.report())
+    results = find_insights(request.auth.namespace_id, payload, search.vector, search.model)
+    return json_response({"results": results} | search.report())
 
 
 @router.get("/insights/statistics", auth=read_access, response={200: StatisticsOut, **PROBLEMS})
 def insight_statistics(request: ApiRequest):
-    """What the insights come to: how many, how good, how much used, of which types and projects."""
+    """Return statistics of the insights: counts by type, collection and project, averages and total usage."""
     return json_response(fetch_statistics(request.auth.namespace_id))
 
 
 @router.post("/insights/{insight_id}/use", auth=write_access, response={200: InsightOut, **PROBLEMS})
 @write_operation
 def use_insight(request: ApiRequest, insight_id: UUID):
-    """Say that an insight was of use. Used ones are never pruned."""
-    used = record_use(request.auth.namespace_id, insight_id)
-    if used is None:
+    """Record that an insight was useful. An insight with a use is never pruned."""
+    insight = record_use(request.auth.namespace_id, insight_id)
+    if insight is None:
         raise insight_not_found()
-    return json_response(used)
+    return json_response(insight)
 
 
-# Below the fixed addresses, which an id would otherwise swallow.
+# After the fixed paths, which an id would otherwise match.
 @router.get("/insights/{insight_id}", auth=read_access, response={200: InsightOut, **PROBLEMS})
 def get_insight(request: ApiRequest, insight_id: UUID):
-    """One insight."""
+    """Return one insight."""
     row = (
         get_insight_memories(request.auth.namespace_id)
         .filter(pk=insight_id)
@@ -168,7 +166,7 @@ def get_insight(request: ApiRequest, insight_id: UUID):
 @router.delete("/insights/{insight_id}", auth=write_access, response={204: None, **PROBLEMS})
 @write_operation
 def delete_insight(request: ApiRequest, insight_id: UUID):
-    """Delete an insight with its memory, its vector and everything that refers to it."""
+    """Delete an insight with its memory, its vector and every reference to it."""
     if not get_insight_memories(request.auth.namespace_id).filter(pk=insight_id).delete()[0]:
         raise insight_not_found()
     return HttpResponse(status=204)

@@ -1,4 +1,4 @@
-"""Which of a namespace's insights say the same as a text, or nearly the same."""
+"""Find the insights of a namespace that say the same as a text, or nearly the same."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,39 +20,42 @@ from memories.insights.minhash import (
 )
 from memories.storage import purge_expired
 
-#: Of those that share a band, for how many it is counted how many they share, and how many of those that share the most
-#: are compared. Both are for crowds of texts that were made after one pattern, so that they cost no more than others.
+#: Many texts made from one template may share a band with a given text. Both limits bound the cost: shared bands are
+#: counted for at most MAX_BAND_MATCHES of them, and only the MAX_COMPARED_CANDIDATES that share the most are compared.
 MAX_BAND_MATCHES, MAX_COMPARED_CANDIDATES = 500, 10
-# Held against deletion until the transaction ends: one that was found is there when its answer is read.
-# Bands first and alone, so that nothing but their index can be used: never all insights of a namespace.
+# The memories are locked against deletion until the transaction ends, so that a duplicate still exists when its row is
+# read for the response. OFFSET 0 keeps the condition on bands alone in its subquery: the planner can use only the index
+# of bands for it, and never scans all insights of the namespace.
 SELECT_DUPLICATE_CANDIDATES_SQL = f"""
-WITH told AS MATERIALIZED (
-    SELECT place, decode(digest, 'hex') AS digest, bands
-    FROM jsonb_to_recordset(%(told)s::jsonb) AS told(place int, digest text, bands bigint[])
+WITH input AS MATERIALIZED (
+    SELECT position, decode(digest, 'hex') AS digest, bands
+    FROM jsonb_to_recordset(%(texts)s::jsonb) AS input(position int, digest text, bands bigint[])
 )
-SELECT told.place, memory.id, insight.digest = told.digest AS same, memory.content, memory.user_id,
-       memory.expires_at IS NULL OR memory.expires_at > statement_timestamp() AS alive
-FROM told CROSS JOIN LATERAL (
-    SELECT memory_id FROM insights_insight twin
-    WHERE twin.namespace_id = %(namespace)s AND twin.digest = told.digest
+SELECT input.position, memory.id, insight.digest = input.digest AS is_same, memory.content, memory.user_id,
+       memory.expires_at IS NULL OR memory.expires_at > statement_timestamp() AS is_alive
+FROM input CROSS JOIN LATERAL (
+    SELECT memory_id FROM insights_insight same
+    WHERE same.namespace_id = %(namespace)s AND same.digest = input.digest
     UNION
     (SELECT memory_id FROM (
         SELECT memory_id, bands FROM (
-            SELECT memory_id, namespace_id, bands FROM insights_insight near WHERE near.bands && told.bands OFFSET 0
+            SELECT memory_id, namespace_id, bands FROM insights_insight near WHERE near.bands && input.bands OFFSET 0
         ) near
         WHERE namespace_id = %(namespace)s LIMIT {MAX_BAND_MATCHES}
     ) near
-    ORDER BY (SELECT count(*) FROM unnest(near.bands) AS band WHERE band = ANY(told.bands)) DESC, memory_id
+    ORDER BY (SELECT count(*) FROM unnest(near.bands) AS band WHERE band = ANY(input.bands)) DESC, memory_id
     LIMIT {MAX_COMPARED_CANDIDATES})
 ) candidate
 JOIN insights_insight insight USING (memory_id) JOIN memories_memory memory ON memory.id = insight.memory_id
 FOR KEY SHARE OF memory
 """
+#: Ranks a text with the same digest above every Jaccard similarity, which is at most 1.
+SAME_TEXT_SIMILARITY = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextFingerprint:
-    """A text as it is compared."""
+    """What two texts are compared by: the digest of the normalised text, its shingles and their MinHash bands."""
 
     digest: bytes
     shingles: np.ndarray
@@ -60,12 +63,13 @@ class TextFingerprint:
 
     @classmethod
     def of(cls, content: str) -> "TextFingerprint":
-        found = compute_shingles(plain := normalise_text(content))
-        return cls(digest(plain), found, compute_bands(found))
+        plain = normalise_text(content)
+        shingles = compute_shingles(plain)
+        return cls(digest(plain), shingles, compute_bands(shingles))
 
 
 class Duplicate(NamedTuple):
-    """An insight that says the same, the text it says it in, and whose it is."""
+    """A stored insight that says the same as a text, with its own content and user."""
 
     memory_id: UUID
     content: str
@@ -73,48 +77,53 @@ class Duplicate(NamedTuple):
 
 
 def find_duplicates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list[Duplicate | None]:
-    """Of each text the living insight that is the same, or else the one most like it, if that is near enough. One
-    statement. Expired ones that are the same make way."""
+    """Return for each text the insight that is the same, or else the most similar one at or above
+    NEAR_DUPLICATE_SIMILARITY, or None.
+
+    One statement. Expired insights that are the same are deleted, because they would violate `insight_is_kept_once`.
+    """
     rows = fetch_candidates(namespace_id, texts)
-    if any(same and not alive for _, _, same, *_, alive in rows):
+    if any(is_same and not is_alive for _, _, is_same, *_, is_alive in rows):
         purge_expired(namespace_id)
-    found: list[tuple[float, Duplicate | None]] = [(0.0, None)] * len(texts)
-    known = {
-        pk: compute_shingles(normalise_text(content))
-        for pk, content in {pk: content for _, pk, _, content, *_ in rows}.items()
-    }
-    for place, pk, same, content, user, alive in rows:
-        if alive:
-            close = 2.0 if same else jaccard_similarity(texts[place].shingles, known[pk])
-            if close >= NEAR_DUPLICATE_SIMILARITY and close > found[place][0]:
-                found[place] = (close, Duplicate(pk, content, user))
-    return [twin for _, twin in found]
+    contents = {memory_id: content for _, memory_id, _, content, *_ in rows}
+    shingles = {memory_id: compute_shingles(normalise_text(content)) for memory_id, content in contents.items()}
+    best: list[tuple[float, Duplicate | None]] = [(0.0, None)] * len(texts)
+    for position, memory_id, is_same, content, user_id, is_alive in rows:
+        if not is_alive:
+            continue
+        similarity = (
+            SAME_TEXT_SIMILARITY if is_same else jaccard_similarity(texts[position].shingles, shingles[memory_id])
+        )
+        if similarity >= NEAR_DUPLICATE_SIMILARITY and similarity > best[position][0]:
+            best[position] = (similarity, Duplicate(memory_id, content, user_id))
+    return [duplicate for _, duplicate in best]
 
 
 def fetch_candidates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list[tuple]:
-    """(position of the text, memory id, whether it is the same, content, user, whether it lives), in the order of
-    positions and ids."""
-    told = [{"place": n, "digest": each.digest.hex(), "bands": each.bands} for n, each in enumerate(texts)]
+    """Return rows of (position of the text, memory id, is the same, content, user id, is not expired), sorted by
+    position and memory id."""
+    rows = [{"position": n, "digest": each.digest.hex(), "bands": each.bands} for n, each in enumerate(texts)]
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_DUPLICATE_CANDIDATES_SQL, {"namespace": namespace_id, "told": to_json(told).decode()})
+        cursor.execute(SELECT_DUPLICATE_CANDIDATES_SQL, {"namespace": namespace_id, "texts": to_json(rows).decode()})
         return sorted(cursor.fetchall(), key=lambda row: row[:2])
 
 
 class NewTextIndex:
-    """The texts of one request that are new: the first of each that are nearly the same."""
+    """The new texts of one request: of texts that are the same, or nearly the same, only the first."""
 
     def __init__(self) -> None:
         self.texts: list[TextFingerprint] = []
         self._positions_by_key: dict[object, list[int]] = {}
 
-    def place(self, text: TextFingerprint) -> int:
-        """The position among `texts` of the one that is the same or nearly so; it is added when there is none."""
-        marks = (text.digest, *text.bands)
-        shared = Counter(each for mark in marks for each in self._positions_by_key.get(mark, ()))
-        for position, _ in shared.most_common(MAX_COMPARED_CANDIDATES):
+    def find_or_add(self, text: TextFingerprint) -> int:
+        """Return the position in `texts` of the one that is the same or nearly the same; append the text if there is
+        none."""
+        keys = (text.digest, *text.bands)
+        shared_keys = Counter(each for key in keys for each in self._positions_by_key.get(key, ()))
+        for position, _ in shared_keys.most_common(MAX_COMPARED_CANDIDATES):
             if jaccard_similarity(self.texts[position].shingles, text.shingles) >= NEAR_DUPLICATE_SIMILARITY:
                 return position
-        for mark in marks:
-            self._positions_by_key.setdefault(mark, []).append(len(self.texts))
+        for key in keys:
+            self._positions_by_key.setdefault(key, []).append(len(self.texts))
         self.texts.append(text)
         return len(self.texts) - 1

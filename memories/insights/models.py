@@ -1,4 +1,4 @@
-"""What was learned and by which projects: Insight, which says more of a memory, and how projects hang together."""
+"""Insights, and the groups and dependencies of projects that make insights visible to more projects."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from sessions_app.models import namespace_key
 
 
 class InsightCollection(models.TextChoices):
-    """How far an insight reaches: the projects it names, or all."""
+    """Which projects see an insight: those it names, or all."""
 
     PROJECT = "project"
     GLOBAL = "global"
@@ -36,30 +36,31 @@ class DependencyType(models.TextChoices):
     SHARES_CODE = "shares_code"
 
 
-def name_list_field(**options: object) -> ArrayField:
-    return ArrayField(models.CharField(max_length=255), default=list, blank=True, **options)
+def name_list_field() -> ArrayField:
+    return ArrayField(models.CharField(max_length=255), default=list, blank=True)
 
 
 def redacted_names_field() -> models.JSONField:
-    """By the true name of a project that looks secret, the name under which insights know it."""
+    """Return a field for {true name: redacted name} of the projects whose names look secret."""
     return models.JSONField(db_default=Value({}, models.JSONField()), editable=False)
 
 
 class InsightQuerySet(models.QuerySet):
     def in_namespace(self, namespace_id: int) -> "InsightQuerySet":
-        """Those of living memories. Every operation of a caller starts here."""
+        """Return the insights whose memories have not expired. Every API operation starts here."""
         return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()), namespace_id=namespace_id)
 
     def prunable(self, age: timedelta, quality: float) -> "InsightQuerySet":
-        """Older, of less quality, and never used, except those that are marked to stay."""
+        """Return insights that are older, of lower quality and never used, except those marked as important."""
         old = self.filter(memory__created_at__lt=Now() - age, quality__lt=quality, usage_count=0)
         return old.exclude(Q(memory__tags__overlap=PRESERVED_TAGS) | Q(memory__metadata__contains={"important": True}))
 
 
 class Insight(models.Model):
-    """What a memory of the type `insight` says besides its text, its confidence and its age."""
+    """The columns that a memory of type `insight` has besides those of Memory."""
 
-    # PostgreSQL follows the references (0002_foreign_keys): with its memory an insight goes, its origins it outlives.
+    # Foreign keys of the database (migration 0002_foreign_keys): deleting the memory deletes its insight, and sets
+    # source_memory and conversation of others to NULL.
     memory = models.OneToOneField(
         "memories.Memory", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="insight"
     )
@@ -77,9 +78,9 @@ class Insight(models.Model):
     conversation = models.ForeignKey(
         "sessions_app.Conversation", models.DO_NOTHING, null=True, db_constraint=False, related_name="insights"
     )
-    # SHA-256 of its text without regard to case, space and punctuation: the same insight is kept once.
+    # SHA-256 of the normalised text (minhash.py), unique in a namespace.
     digest = models.BinaryField(editable=False)
-    # Of its MinHash signature, by which texts that are nearly the same are found.
+    # MinHash bands, by which texts that are nearly the same are found (minhash.py).
     bands = ArrayField(models.BigIntegerField(), editable=False)
 
     objects = InsightQuerySet.as_manager()
@@ -105,12 +106,12 @@ class Insight(models.Model):
 
 class ProjectQuerySet(models.QuerySet):
     def in_namespace(self, namespace_id: int) -> "ProjectQuerySet":
-        """What one namespace says of its projects. Every operation of a caller starts here."""
+        """Return the rows of one namespace. Every API operation starts here."""
         return self.filter(namespace_id=namespace_id)
 
 
 class ProjectGroup(models.Model):
-    """Projects that belong together, by name; what one learned is near to the others."""
+    """A named set of projects; each member sees the memories and insights of the others."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
@@ -137,7 +138,7 @@ class ProjectGroup(models.Model):
 
 
 class ProjectDependency(models.Model):
-    """One project leans on another in one way."""
+    """One project depends on another in one way; each sees the memories and insights of the other."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()

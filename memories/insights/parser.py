@@ -1,12 +1,13 @@
-"""Insights as they stand in a text: below a line that marks them, down to a line of dashes. Pure functions.
+"""Find the insights that are marked in a text: from a marker line to a line of dashes. Pure functions.
 
     ★ Insight ─────────────────────────────
     What was learned.
     ───────────────────────────────────────
 
-Both lines may stand in back-ticks, be bold, indented or quoted, and before the marker there may be a bullet, a number,
-or a name with a colon or in brackets. The closing line may be missing: then the insight ends with the next marker, with
-the fence of code that begins just above it, or with the text. Dashes are ─ (U+2500), — (U+2014) or -, five at least.
+Both lines may be in back-ticks, bold, indented or quoted, and the marker may follow a bullet, a number, or a name with
+a colon or in brackets. The closing line may be missing: then the insight ends at the next marker, at the end of the
+code fence that opens just above its marker, or at the end of the text. Dashes are ─ (U+2500), — (U+2014) or -, at
+least five.
 """
 
 import re
@@ -15,23 +16,21 @@ from collections.abc import Iterator
 from memories.insights.minhash import normalise_text
 from memory_site.core.http.fields import is_visible
 
-#: What every marker line holds: a text without it has no insights.
+#: Part of every marker line: a text without it has no insights.
 MARKER = "★ Insight"
 MIN_INSIGHT_LENGTH, MAX_INSIGHT_LENGTH = 30, 10_000
-#: Insights one text gives at most.
 MAX_INSIGHTS_PER_TEXT = 10
 LEAD_PATTERN = r"(?:(?:[-+*•]|\d{1,9}[.)]|\[[^]]{1,40}\]|\w[\w ]{0,40}:)[ \t`*_]+)"
 MARKER_LINE_PATTERN = re.compile(rf"{LEAD_PATTERN}?★[ \t]+Insight[ \t]*[─—-]{{5,}}")
 CLOSING_LINE_PATTERN = re.compile(r"[─—-]{5,}")
-#: What markdown puts around a line.
+#: Characters that Markdown puts around a line.
 MARKDOWN_DECORATION = " \t\r`*_#>"
-QUOTE_PREFIX_PATTERN = re.compile(r"[ \t>]*")
 CODE_FENCE_PATTERN = re.compile(r"[ \t>]*(```|~~~)")
 
 
 def parse_insights(text: str) -> list[str]:
-    """The insights of 30 to 10,000 characters in the text, ten at most, each once. In time that grows with its length
-    alone."""
+    """Return the insights of MIN_INSIGHT_LENGTH to MAX_INSIGHT_LENGTH characters, each once, at most
+    MAX_INSIGHTS_PER_TEXT. Takes time linear in the length of the text."""
     found: dict[str, str] = {}
     for block in iterate_blocks(text):
         if MIN_INSIGHT_LENGTH <= len(block) <= MAX_INSIGHT_LENGTH and is_visible(block):
@@ -42,31 +41,36 @@ def parse_insights(text: str) -> list[str]:
 
 
 def iterate_blocks(text: str) -> Iterator[str]:
-    """What stands below each marker."""
-    inside, prefix, fence, above = None, "", None, ""
+    """Yield the text below each marker, stripped."""
+    block: list[str] | None = None
+    prefix, fence, previous = "", None, ""
     for line in text.split("\n"):
         bare = line.strip(MARKDOWN_DECORATION)
-        marks = MARKER_LINE_PATTERN.fullmatch(bare) is not None
-        if inside is not None and (
-            marks or CLOSING_LINE_PATTERN.fullmatch(bare) or (fence and get_code_fence(line) == fence)
-        ):
-            yield "\n".join(inside).strip()
-            inside = None
-        if marks:
-            inside, prefix, fence = [], QUOTE_PREFIX_PATTERN.match(line)[0], get_code_fence(above)
-        elif inside is not None:
-            inside.append(strip_quote_prefix(line, prefix))
-        above = line
-    if inside is not None:
-        yield "\n".join(inside).strip()
+        is_marker = MARKER_LINE_PATTERN.fullmatch(bare) is not None
+        is_end = is_marker or CLOSING_LINE_PATTERN.fullmatch(bare) or (fence and get_code_fence(line) == fence)
+        if block is not None and is_end:
+            yield "\n".join(block).strip()
+            block = None
+        if is_marker:
+            block, prefix, fence = [], get_quote_prefix(line), get_code_fence(previous)
+        elif block is not None:
+            block.append(strip_quote_prefix(line, prefix))
+        previous = line
+    if block is not None:
+        yield "\n".join(block).strip()
 
 
 def get_code_fence(line: str) -> str | None:
-    fence = CODE_FENCE_PATTERN.match(line)
-    return fence and fence[1]
+    match = CODE_FENCE_PATTERN.match(line)
+    return match[1] if match else None
+
+
+def get_quote_prefix(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t>"))]
 
 
 def strip_quote_prefix(line: str, prefix: str) -> str:
-    """The line without the quotation marks and the indent that stand before the marker."""
+    """Return the line without the indent and quotation marks that the marker line has. A line that is only the marks,
+    without the space behind them, becomes empty."""
     line = line.rstrip("\r")
     return line[len(prefix) :] if line.startswith(prefix) else "" if line == prefix.rstrip() else line

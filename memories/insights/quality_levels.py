@@ -1,11 +1,11 @@
-"""How good insights are, in words and in tenths."""
+"""Ranges of an insight's quality: three levels, and tenths."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 from django.db.models import Q
 
-#: Where insights begin to be of middle and of high quality, in tenths: below the first, unused ones are pruned.
+#: Where middle and high quality begin, in tenths. Unused insights below the first are pruned.
 MIN_MIDDLE_TENTHS, MIN_HIGH_TENTHS, TENTHS = 4, 7, 10
 
 
@@ -16,7 +16,7 @@ class QualityLevel(StrEnum):
 
 
 class QualityRange(NamedTuple):
-    """From so many tenths to so many, without the end; the last one holds the best."""
+    """A half-open range in tenths; the last one includes quality 1."""
 
     start: int
     end: int
@@ -37,13 +37,14 @@ LEVEL_RANGES = {
     QualityLevel.HIGH: QualityRange(MIN_HIGH_TENTHS, TENTHS),
 }
 TENTH_RANGES = {str(start): QualityRange(start, start + 1) for start in range(TENTHS)}
-QUALITY_RANGES = {**LEVEL_RANGES, **TENTH_RANGES}
-#: What people choose from.
+#: Keys are the values of the filter, "low" and "0" among them.
+QUALITY_RANGES: dict[str, QualityRange] = {**{str(level): span for level, span in LEVEL_RANGES.items()}, **TENTH_RANGES}
+#: Options of the console's filter.
 QUALITY_CHOICES = [
-    *((level, f"{level}, {band.title}") for level, band in LEVEL_RANGES.items()),
-    *((n, each.title) for n, each in TENTH_RANGES.items()),
+    *((level, f"{level}, {span.title}") for level, span in LEVEL_RANGES.items()),
+    *((tenth, span.title) for tenth, span in TENTH_RANGES.items()),
 ]
 
 
 def get_quality_level(quality: float) -> QualityLevel:
-    return next(level for level, band in reversed(LEVEL_RANGES.items()) if quality >= band.start / TENTHS)
+    return next(level for level, span in reversed(LEVEL_RANGES.items()) if quality >= span.start / TENTHS)

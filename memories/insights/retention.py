@@ -1,4 +1,4 @@
-"""Pruning: insights that are old, of little quality and of no use to anybody go."""
+"""Prune insights: delete those that are old, of low quality and never used."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ PRUNE_BATCH_SIZE = 1_000
 def get_prunable_insights(
     namespace_id: int | None = None, age: timedelta = DEFAULT_PRUNE_AGE, quality: float = DEFAULT_MIN_QUALITY
 ) -> InsightQuerySet:
-    """Of one namespace, or of all."""
+    """Return the prunable insights of one namespace, or of all. Expired ones are included."""
     rows = Insight.objects.prunable(age, quality)
     return rows if namespace_id is None else rows.filter(namespace_id=namespace_id)
 
@@ -22,7 +22,8 @@ def get_prunable_insights(
 def prune(
     namespace_id: int | None = None, age: timedelta = DEFAULT_PRUNE_AGE, quality: float = DEFAULT_MIN_QUALITY
 ) -> int:
-    """Delete them in batches; how many. One that somebody uses or changes at this moment is left for another time."""
+    """Delete the prunable insights in batches of PRUNE_BATCH_SIZE; return how many. Locked rows are skipped: the next
+    run will see them."""
     total, rows = 0, get_prunable_insights(namespace_id, age, quality)
     while deleted := prune_batch(rows):
         total += deleted
@@ -31,7 +32,10 @@ def prune(
 
 @transaction.atomic
 def prune_batch(rows: InsightQuerySet) -> int:
-    """The memory goes and its insight with it. Both are held first, so that a use in between is not lost."""
-    held = rows.select_related("memory").only("memory__id").select_for_update(skip_locked=True, of=("self", "memory"))
-    keys = [each.pk for each in held.order_by("pk")[:PRUNE_BATCH_SIZE]]
+    """Delete the memories of one batch; the insights are deleted by cascade. Return how many.
+
+    Both rows are locked first, so that a concurrent use or change is not lost.
+    """
+    locked = rows.select_related("memory").only("memory__id").select_for_update(skip_locked=True, of=("self", "memory"))
+    keys = [each.pk for each in locked.order_by("pk")[:PRUNE_BATCH_SIZE]]
     return Memory.objects.filter(pk__in=keys).delete()[0] if keys else 0

@@ -1,4 +1,4 @@
-"""What insights look like on the wire."""
+"""Request and response shapes of insights."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,9 @@ from uuid import UUID
 
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
+from memories.insights.models import InsightCollection, InsightType
 from memories.insights.parser import MAX_INSIGHT_LENGTH, MIN_INSIGHT_LENGTH
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT
 from memories.schemas import UniqueTags, VectorIn, remove_duplicates
@@ -23,22 +25,22 @@ from memory_site.core.http.fields import (
     check_visible,
 )
 
-CollectionName = Literal["project", "global"]
-InsightTypeName = Literal["pattern", "architecture", "best_practice", "gotcha", "general"]
+CollectionName = Literal[*InsightCollection.values]  # type: ignore[valid-type]  # derived from the choices
+InsightTypeName = Literal[*InsightType.values]  # type: ignore[valid-type]  # derived from the choices
 InsightText = Annotated[
     Text, StringConstraints(min_length=MIN_INSIGHT_LENGTH, max_length=MAX_INSIGHT_LENGTH), AfterValidator(check_visible)
 ]
-# Counted before repeats are dropped, so that the description's bound is the real one.
+# The length is checked before duplicates are removed, so that the limit in the description is the real one.
 InsightProjects = Annotated[list[Label], Field(max_length=MAX_PROJECTS_PER_INSIGHT), AfterValidator(remove_duplicates)]
 InsightTopics = Annotated[list[Label], Field(max_length=MAX_TOPICS_PER_INSIGHT), AfterValidator(remove_duplicates)]
-INSIGHT_EXAMPLE = {
+INSIGHT_EXAMPLE: JsonDict = {
     "content": "A queryset is lazy: `list()` it before the transaction ends, because the rows are read only then.",
     "projects": ["shop", "billing"],
     "user_id": "ada",
     "tags": ["django"],
 }
 MARKED_TEXT_EXAMPLE = f"★ Insight ─────\n{INSIGHT_EXAMPLE['content']}\n─────"
-#: Of MemoryOut and Insight, by the names they have on a queryset of memories, and on the wire.
+#: Fields of InsightOut, with their names on a queryset of memories.
 INSIGHT_OUT_COLUMNS = {
     "id": "id", "content": "content", "collection": "insight__collection", "insight_type": "insight__insight_type",
     "topics": "insight__topics", "projects": "insight__projects", "confidence": "confidence",
@@ -49,7 +51,7 @@ INSIGHT_OUT_COLUMNS = {
 
 
 class InsightOrigin(InputSchema):
-    """Where insights come from and whom they concern."""
+    """Origin and labels of insights."""
 
     collection: CollectionName = "project"
     projects: InsightProjects = []
@@ -64,7 +66,7 @@ class InsightOrigin(InputSchema):
 
 
 class InsightIn(InsightOrigin):
-    """What was learned. What is not said, its type, topics, confidence and quality, is judged by its words."""
+    """An insight. Type, topics, confidence and quality that are absent are estimated from the text."""
 
     model_config = ConfigDict(json_schema_extra={"example": INSIGHT_EXAMPLE})
 
@@ -76,44 +78,44 @@ class InsightIn(InsightOrigin):
 
 
 class ExtractIn(InsightOrigin):
-    """A text in which insights are marked."""
+    """A text with marked insights."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": MARKED_TEXT_EXAMPLE, "projects": ["shop"]}})
 
     text: Content
-    keep: bool = Field(True, description="False only tells what would be found.")
+    keep: bool = Field(default=True, description="False stores nothing and returns what would be found.")
 
 
 class InsightSearchIn(InputSchema):
-    """Hybrid finds by words and by meaning; `*` is everything, newest first."""
+    """`hybrid` searches by words and by meaning; the query `*` finds everything, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "when are rows read?", "project": "shop"}})
 
     query: QueryText
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
-    limit: int = Field(10, ge=1, le=100)
+    limit: int = Field(default=10, ge=1, le=100)
     collection: CollectionName | None = None
     insight_type: InsightTypeName | None = None
     project: Label | None = None
     min_quality: UnitInterval | None = None
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Least cosine similarity of a hit, wherever there is a vector to compare."
+        default=None, ge=-1, le=1, description="Minimum cosine similarity of a hit that has a vector."
     )
 
 
 class InsightOut(Schema):
-    id: UUID = Field(description="Of its memory.")
+    id: UUID = Field(description="Id of the insight's memory.")
     content: str
     collection: str
     insight_type: str
     topics: list[str]
-    projects: list[str] = Field(description="A name that looks secret is told by its hash.")
+    projects: list[str] = Field(description="A name that looks secret is shown as a hash.")
     confidence: float
     quality: float
     usage_count: int
     last_used_at: datetime | None
-    source_memory_id: UUID | None = Field(description="The memory in whose text it was marked.")
+    source_memory_id: UUID | None = Field(description="The memory whose text marks it.")
     conversation_id: UUID | None
     user_id: str | None
     tags: list[str]
@@ -123,15 +125,15 @@ class InsightOut(Schema):
 
 
 class AddedInsightOut(InsightOut):
-    created: bool = Field(description="False when the same, or nearly the same, was there already.")
+    created: bool = Field(description="False if the same insight, or nearly the same, existed.")
 
 
 class FoundInsightOut(AddedInsightOut):
-    """Where nothing is kept there is no id and no moment."""
+    """An insight found in a text; without id and times if it was not stored."""
 
-    id: UUID | None
-    created_at: datetime | None
-    updated_at: datetime | None
+    id: UUID | None  # type: ignore[assignment]  # wider than in a stored insight
+    created_at: datetime | None  # type: ignore[assignment]
+    updated_at: datetime | None  # type: ignore[assignment]
 
 
 class ExtractedOut(Schema):
@@ -147,15 +149,15 @@ class InsightPage(Schema):
 
 class InsightHitOut(Schema):
     insight: InsightOut
-    score: float = Field(description="0 to 1, comparable within one answer; higher is better.")
-    similarity: float | None = Field(description="Cosine similarity; null when there is no vector to compare.")
-    text_rank: float | None = Field(description="How well its words match; null when none does.")
-    found_by: list[Literal["meaning", "words"]] = Field(description="Empty where everything was asked for.")
+    score: float = Field(description="0 to 1, comparable within one response; higher is better.")
+    similarity: float | None = Field(description="Cosine similarity; null without a vector to compare.")
+    text_rank: float | None = Field(description="How well its words match; null if none does.")
+    found_by: list[Literal["meaning", "words"]] = Field(description="Empty for the query `*`.")
 
 
 class InsightSearchOut(Schema):
     results: list[InsightHitOut]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True if the embedder was unavailable and only words were searched.")
     took_ms: float
 
 
@@ -171,15 +173,15 @@ class StatisticsOut(Schema):
     total_usage: int
     by_type: dict[str, int]
     by_collection: dict[str, int]
-    top_projects: list[ProjectTotalOut] = Field(description="The ten with the most insights.")
+    top_projects: list[ProjectTotalOut] = Field(description="The ten projects with the most insights.")
 
 
 def insight_out(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of memories, with the values of COLUMNS, as InsightOut."""
-    found = {name: row[column] for name, column in INSIGHT_OUT_COLUMNS.items()}
-    return found | {"embedded": found.pop("due") is None}
+    """Return a row with the columns INSIGHT_OUT_COLUMNS as InsightOut."""
+    insight = {name: row[column] for name, column in INSIGHT_OUT_COLUMNS.items()}
+    return insight | {"embedded": insight.pop("due") is None}
 
 
 def insight_out_from_values(values: Sequence[Any]) -> dict[str, Any]:
-    """The same of values in the order of COLUMNS."""
+    """Return values in the order of INSIGHT_OUT_COLUMNS as InsightOut."""
     return insight_out(dict(zip(INSIGHT_OUT_COLUMNS.values(), values, strict=True)))

@@ -1,6 +1,6 @@
-"""What an insight is worth and what it is about, where nobody says: rules that anybody can read and foretell.
+"""Estimate type, topics, confidence and quality of an insight where the client gives none.
 
-They know words, not meaning. What they get wrong, a caller says himself.
+The rules look at words, not at meaning, so that their results are predictable; a client can override each of them.
 """
 
 import re
@@ -13,7 +13,7 @@ from memories.insights.models import InsightType
 from memories.insights.redaction import looks_secret
 
 MAX_EXTRACTED_TOPICS, MAX_TOPIC_LENGTH = 8, 64
-#: The words that speak for each type, in the order in which ties are decided: what bites comes first.
+#: Words that indicate each type. At a tie the type that stands first wins: a warning matters most.
 TYPE_WORDS = {
     InsightType.GOTCHA: (
         r"gotchas?|pitfalls?|traps?|caveats?|beware|watch out|careful|surpris\w+|unexpected\w*|silently|footguns?|bugs?"
@@ -38,7 +38,7 @@ hnsw html http java javascript json jwt kafka kotlin kubernetes linux llm mongod
 pgvector php postgres postgresql prometheus psycopg pydantic pytest python rabbitmq react redis rest ruby rust
 sqlalchemy sqlite sql swift tcp terraform tls typescript unicode valkey vue websocket xml yaml
 """
-#: Long words that stand in texts about anything.
+#: Long words without a topic.
 COMMON_LONG_WORDS = """
 about above across after again against almost along already although always among another around avoid because become
 before behind being below between beyond cannot could despite different doesn during either enough every everything
@@ -50,7 +50,7 @@ whose within without works would write wrong yours
 """
 KNOWN_TECHNOLOGIES, TOPIC_STOP_WORDS = frozenset(TECHNOLOGIES.split()), frozenset(COMMON_LONG_WORDS.split())
 BACKTICKED_PATTERN = re.compile(r"`([^`\n]{1,64})`")
-# CamelCase, snake_case, dotted.names: what people call things in programs.
+# CamelCase, snake_case and dotted.names: identifiers of programs.
 IDENTIFIER_PATTERN = re.compile(
     r"\b(?:[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*|[A-Za-z]\w*_\w+|[A-Za-z]\w+(?:\.[A-Za-z]\w+)+)\b"
 )
@@ -84,29 +84,30 @@ def score_insight(text: str) -> InsightScore:
 
 
 def classify_type(text: str) -> str:
-    """The type for which the most different words speak; of two the one that stands first in SIGNS; `general` when no
-    word speaks for any."""
-    signs = {kind: len({sign.lower() for sign in words.findall(text)}) for kind, words in TYPE_PATTERNS.items()}
-    best = max(signs, key=signs.get)
-    return best if signs[best] else InsightType.GENERAL
+    """Return the type with the most different words of TYPE_WORDS in the text; `general` if there is none."""
+    counts = {kind: len({word.lower() for word in pattern.findall(text)}) for kind, pattern in TYPE_PATTERNS.items()}
+    best = max(counts, key=lambda kind: counts[kind])
+    return best if counts[best] else InsightType.GENERAL
 
 
 def extract_topics(text: str) -> list[str]:
-    """Up to eight, in small letters: first what stands in back-ticks, then names of technologies and of things in
-    programs, then words of five letters or more that occur twice. What is named on purpose says more than what is
-    merely frequent. Nothing that looks like a secret."""
+    """Return at most MAX_EXTRACTED_TOPICS topics in lower case, none of which looks like a secret.
+
+    First texts in back-ticks, then technologies and identifiers, then words of at least five letters that occur at
+    least twice: a name says more than a frequent word.
+    """
     words = [word.lower() for word in TOPIC_WORD_PATTERN.findall(text)]
-    often = Counter(word for word in words if len(word) >= 5 and word.isalpha() and word not in TOPIC_STOP_WORDS)
+    frequent = Counter(word for word in words if len(word) >= 5 and word.isalpha() and word not in TOPIC_STOP_WORDS)
     named = [
         *BACKTICKED_PATTERN.findall(text),
         *(word for word in words if word in KNOWN_TECHNOLOGIES),
         *IDENTIFIER_PATTERN.findall(text),
     ]
-    return select_topics([*named, *(word for word, times in often.most_common() if times > 1)])
+    return select_topics([*named, *(word for word, count in frequent.most_common() if count > 1)])
 
 
-def select_topics(found: Iterable[str]) -> list[str]:
-    topics = (" ".join(name.lower().split()) for name in dict.fromkeys(found) if is_valid_topic(name))
+def select_topics(names: Iterable[str]) -> list[str]:
+    topics = (" ".join(name.lower().split()) for name in dict.fromkeys(names) if is_valid_topic(name))
     return list(islice(iterate_unique(topics), MAX_EXTRACTED_TOPICS))
 
 
@@ -123,8 +124,11 @@ def is_valid_topic(name: str) -> bool:
 
 
 def estimate_confidence(text: str) -> float:
-    """How sure it is: 0.7, since somebody marked it as learned; 0.15 more for evidence (measured, tested, documented
-    and the like) and 0.1 for code, which can be tried; 0.3 less when it is hedged (might, perhaps, it seems)."""
+    """Return a confidence from 0 to 1.
+
+    0.7 because the text was marked as an insight, + 0.15 for evidence (measured, tested, documented and the like),
+    + 0.1 for code, which can be tried, − 0.3 for a hedge (might, perhaps, it seems).
+    """
     return clamp_to_unit_interval(
         0.7
         + 0.15 * has_match(EVIDENCE_PATTERN, text)
@@ -134,27 +138,31 @@ def estimate_confidence(text: str) -> float:
 
 
 def estimate_quality(text: str) -> float:
-    """How much it helps whoever reads it later: 0.25 for anything; 0.25 for 100 to 2,000 characters, long enough to
-    explain and short enough to be read, or half of that from 60 and up to 5,000; 0.15 for a reason; 0.15 for code; 0.1
-    for figures and 0.1 for a list or paragraphs. So a bare claim stays below 0.4, where unused insights are pruned."""
-    structured = has_match(LIST_ITEM_PATTERN, text) or "\n\n" in text
+    """Return a quality from 0 to 1: how useful the text is to a later reader.
+
+    0.25 for any text, + `score_length` (100 to 2,000 characters are long enough to explain and short enough to be
+    read), + 0.15 for a reason, + 0.15 for code, + 0.1 for figures, + 0.1 for a list or paragraphs. So a bare claim
+    stays below 0.4, where unused insights are pruned.
+    """
+    is_structured = has_match(LIST_ITEM_PATTERN, text) or "\n\n" in text
     parts = (
         0.15 * has_match(REASON_PATTERN, text),
         0.15 * has_match(CODE_PATTERN, text),
         0.1 * has_match(DIGIT_PATTERN, text),
-        0.1 * structured,
+        0.1 * is_structured,
     )
     return clamp_to_unit_interval(0.25 + score_length(len(text)) + sum(parts))
 
 
 def score_length(length: int) -> float:
+    """Return 0.25 for 100 to 2,000 characters, half of it for 60 to 5,000, else 0."""
     if 100 <= length <= 2_000:
         return 0.25
     return 0.125 if 60 <= length <= 5_000 else 0.0
 
 
-def has_match(sign: re.Pattern, text: str) -> bool:
-    return sign.search(text) is not None
+def has_match(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.search(text) is not None
 
 
 def clamp_to_unit_interval(value: float) -> float:

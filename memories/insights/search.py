@@ -1,5 +1,6 @@
-"""Finding insights: a search of memories that knows what an insight says besides, in the same statement."""
+"""Find insights: a search of memories that also filters and returns the columns of insights, in one statement."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Q
@@ -19,14 +20,14 @@ INSIGHT_HIT_COLUMNS = {
     for column in INSIGHT_OUT_COLUMNS.values()
     if column.startswith("insight__")
 }
-# Also a hit that was found by its words must mean enough, unless there is no vector to tell: then words must do.
+# The least similarity applies to hits found by words too, except those without a vector to compare.
 MIN_SIMILARITY_SQL = (
     "(%(min_similarity)s::float8 IS NULL OR hits.similarity IS NULL OR hits.similarity >= %(min_similarity)s)"
 )
 
 
 class InsightFilters(Filters):
-    """Which insights are wanted."""
+    """Conditions on insights that must all hold."""
 
     collection: CollectionName | None = None
     insight_type: InsightTypeName | None = None
@@ -34,15 +35,15 @@ class InsightFilters(Filters):
     min_quality: UnitInterval | None = None
 
     @classmethod
-    def by(cls, **asked: Any) -> "InsightFilters":
-        """With the project's true name, which is not kept where it looks secret."""
-        project = asked.pop("project", None)
-        return cls(memory_types=[MemoryType.INSIGHT], project=project and redact_project_name(project), **asked)
+    def build(cls, *, project: str | None = None, **conditions: Any) -> "InsightFilters":
+        """Return filters for a project by its true name, which the database does not have where it looks secret."""
+        redacted = None if project is None else redact_project_name(project)
+        return cls(memory_types=[MemoryType.INSIGHT], project=redacted, **conditions)
 
     def labels(self) -> "InsightFilters":
         return InsightFilters(user_id=self.user_id, memory_types=self.memory_types, repo_id=self.repo_id)
 
-    def iter_conditions(self):
+    def iter_conditions(self) -> Iterator[Q]:
         yield from super().iter_conditions()
         if self.collection is not None:
             yield Q(insight__collection=self.collection)
@@ -54,42 +55,43 @@ class InsightFilters(Filters):
             yield Q(insight__quality__gte=self.min_quality)
 
 
-def get_insight_memories(namespace_id: int, sought: InsightFilters | None = None) -> MemoryQuerySet:
-    """The memories that are insights: what every operation of a caller starts from."""
-    return Memory.objects.in_namespace(namespace_id).filter(insight__isnull=False).matching(sought)
+def get_insight_memories(namespace_id: int, filters: InsightFilters | None = None) -> MemoryQuerySet:
+    """Return the memories that have an insight row. Every API operation starts here."""
+    return Memory.objects.in_namespace(namespace_id).filter(insight__isnull=False).matching(filters)
 
 
 def find_insights(
     namespace_id: int, payload: InsightSearchIn, vector: list[float] | None, model: str | None
 ) -> list[dict]:
-    """InsightHitOut dictionaries, best first. One statement; a second one only when the index fell short."""
-    asked = payload.model_dump(include={"collection", "insight_type", "project", "min_quality"})
-    sought = InsightFilters.by(**asked)
+    """Return InsightHitOut dictionaries, best first. One statement; a second one only when the index found too few."""
+    filters = InsightFilters.build(
+        **payload.model_dump(include={"collection", "insight_type", "project", "min_quality"})
+    )
     if payload.query.strip() == MATCH_ALL_QUERY:
         rows = (
-            get_insight_memories(namespace_id, sought)
+            get_insight_memories(namespace_id, filters)
             .newest_first()
             .values(*INSIGHT_OUT_COLUMNS.values())[: payload.limit]
         )
         return [build_hit(insight_out(row), score=1.0, similarity=None, text_rank=None, found_by=[]) for row in rows]
-    order = Ranking(
+    ranking = Ranking(
         joins="JOIN insights_insight insight ON insight.memory_id = memory.id",
         condition=MIN_SIMILARITY_SQL,
         columns=INSIGHT_HIT_COLUMNS,
         parameters={"min_similarity": payload.min_similarity},
     )
     query = None if payload.mode == "vector" else payload.query
-    found = find_memories(namespace_id, sought, Search(query, vector, model, payload.limit, ranking=order))
-    return [build_hit(convert_hit_to_insight(each), **each) for each in found]
+    hits = find_memories(namespace_id, filters, Search(query, vector, model, payload.limit, ranking=ranking))
+    return [build_hit(pop_insight(hit), **hit) for hit in hits]
 
 
-def convert_hit_to_insight(found: dict[str, Any]) -> dict[str, Any]:
-    """A hit's insight, out of its memory and what its ranking says besides."""
-    memory = found.pop("memory")
-    own = {column: found.pop(column) for column in INSIGHT_HIT_COLUMNS}
+def pop_insight(hit: dict[str, Any]) -> dict[str, Any]:
+    """Remove the memory and the columns of insights from a hit; return them as InsightOut."""
+    memory = hit.pop("memory")
+    own = {column: hit.pop(column) for column in INSIGHT_HIT_COLUMNS}
     embedded = {"due__due_at": None if memory["embedded"] else memory["updated_at"]}
     return insight_out(memory | own | embedded)
 
 
-def build_hit(insight: dict[str, Any], **said: Any) -> dict[str, Any]:
-    return {"insight": insight} | said
+def build_hit(insight: dict[str, Any], **scores: Any) -> dict[str, Any]:
+    return {"insight": insight} | scores

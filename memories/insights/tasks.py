@@ -1,4 +1,4 @@
-"""What insights need in the background."""
+"""Background tasks of insights. Each is safe to run twice, in parallel, or late."""
 
 from celery import shared_task
 
@@ -9,13 +9,11 @@ from sessions_app.models import Namespace
 
 @shared_task
 def prune_insights() -> int:
-    """Delete insights of every namespace that are old, of little quality and unused; how many. Safe to run twice, in
-    parallel, or late."""
+    """Delete insights of every namespace that are old, of low quality and never used; return how many."""
     return prune()
 
 
 @shared_task
 def adopt_insights() -> int:
-    """Give their rows to insights that came as mere memories, by an import above all; how many. Safe to run twice, in
-    parallel, or late."""
+    """Insert the insight rows that memories of type `insight` lack after an import; return how many."""
     return sum(backfill_insights(pk) for pk in Namespace.objects.values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""Using an insight, which is what keeps it from being pruned."""
+"""Record the use of an insight, which exempts it from pruning."""
 
 from typing import Any
 from uuid import UUID
@@ -12,9 +12,10 @@ COLUMN_EXPRESSIONS = {
 }
 RETURNED_COLUMNS_SQL = ", ".join(
     COLUMN_EXPRESSIONS.get(column)
-    or (f"insight.{column[9:]}" if column.startswith("insight__") else f"memory.{column}")
+    or (f"insight.{column.removeprefix('insight__')}" if column.startswith("insight__") else f"memory.{column}")
     for column in INSIGHT_OUT_COLUMNS.values()
 )
+# One statement: counts of concurrent uses differ, and the row lock ends with it. The ORM has no UPDATE … RETURNING.
 RECORD_INSIGHT_USE_SQL = f"""
 UPDATE insights_insight insight
 SET usage_count = least(usage_count::bigint + 1, 2147483647)::integer, last_used_at = statement_timestamp()
@@ -26,8 +27,8 @@ RETURNING {RETURNED_COLUMNS_SQL}
 
 
 def record_use(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
-    """InsightOut after counting one use; None when there is no such insight."""
+    """Count one use; return InsightOut, or None if the insight does not exist."""
     with connection.cursor() as cursor:
         cursor.execute(RECORD_INSIGHT_USE_SQL, {"namespace": namespace_id, "memory": memory_id})
         row = cursor.fetchone()
-    return row and insight_out_from_values(row)
+    return insight_out_from_values(row) if row else None

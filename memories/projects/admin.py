@@ -1,4 +1,4 @@
-"""The console's pages of projects: groups of them, and how they depend on each other."""
+"""The console's pages of project groups and project dependencies."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from unfold.decorators import display
 
 from memories.insights.models import DependencyType, ProjectDependency, ProjectGroup
 from memories.projects.schemas.projects import DependencyIn, GroupIn, GroupPatch, ProjectDescription
-from memories.projects.visibility import map_redacted_names
+from memories.projects.storage import map_redacted_names
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.filters import ExactFilter
 from memory_site.core.admin.formatting import (
@@ -60,7 +60,7 @@ class ProjectList(CappedChangeList):
 
 
 class ProjectAdmin(SchemaAdmin):
-    """What both pages share."""
+    """Base of both pages."""
 
     readonly_fields = ("created", "updated", "metadata_shown")
 
@@ -86,7 +86,7 @@ class GroupProjectFilter(ArrayContainsFilter):
 class GroupForm(ProjectForm):
     whole, part = GroupIn, GroupPatch
     identity = ("namespace", "name")
-    taken = "There is a group of this name already."
+    taken = "A group with this name exists."
     projects = make_tags_field(required=True)
 
     class Meta:
@@ -94,23 +94,21 @@ class GroupForm(ProjectForm):
         fields = ("namespace", "name", "description", "projects", "metadata")
 
     def implied(self) -> dict[str, Any]:
-        """The names under which insights know its projects."""
-        return (
-            {"redacted_names": map_redacted_names(self.cleaned_data["projects"])}
-            if "projects" in self.changed_data
-            else {}
-        )
+        """Return the redacted names of the projects if these were changed."""
+        if "projects" not in self.changed_data:
+            return {}
+        return {"redacted_names": map_redacted_names(self.cleaned_data["projects"])}
 
 
 @admin.register(ProjectGroup)
 class GroupAdmin(ProjectAdmin):
     form = GroupForm
-    list_display = ("called", "members", "about", "namespace", "updated")
-    list_display_links = ("called",)
+    list_display = ("name_cell", "members", "about", "namespace", "updated")
+    list_display_links = ("name_cell",)
     list_filter = (NamespaceFilter, GroupProjectFilter)
     list_before_template = "admin/insights/projectgroup/list_intro.html"
-    search_fields = ("name",)  # shows the box; get_search_results says what it does
-    search_help_text = "Name, or a part of it"
+    search_fields = ("name",)  # shows the search box; get_search_results does the search
+    search_help_text = "A name, or a part of it"
     fixed = ("namespace",)
     add_fieldsets = ((None, {"fields": ("namespace", "name", "projects", "description", "metadata")}),)
     fieldsets = (
@@ -124,7 +122,7 @@ class GroupAdmin(ProjectAdmin):
         return (filter_newest(queryset, Q(name__icontains=text)) if text else queryset), False
 
     @display(description="group")
-    def called(self, group: ProjectGroup) -> SafeString:
+    def name_cell(self, group: ProjectGroup) -> SafeString:
         return render_name_cell(group.name)
 
     @display(description="projects")
@@ -141,7 +139,7 @@ class DependencyProjectFilter(ExactFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         text = self.value() or ""
-        if "\0" in text:  # which no row can hold
+        if "\0" in text:  # no text of PostgreSQL has one
             return queryset.none()
         return queryset.filter(Q(source_project=text) | Q(target_project=text)) if text else queryset
 
@@ -154,14 +152,14 @@ class DependencyPatch(InputSchema):
 class DependencyForm(ProjectForm):
     whole, part = DependencyIn, DependencyPatch
     identity = ("namespace", "source_project", "target_project", "type")
-    taken = "This dependency is known already."
+    taken = "This dependency exists."
 
     class Meta:
         model = ProjectDependency
         fields = ("namespace", "source_project", "target_project", "type", "description", "metadata")
 
     def implied(self) -> dict[str, Any]:
-        """The names under which insights know the two."""
+        """Return the redacted names of both projects."""
         both = [self.cleaned_data[name] for name in DEPENDENCY_ENDS if name in self.cleaned_data]
         return {"redacted_names": map_redacted_names(both)} if both else {}
 
@@ -169,12 +167,12 @@ class DependencyForm(ProjectForm):
 @admin.register(ProjectDependency)
 class DependencyAdmin(ProjectAdmin):
     form = DependencyForm
-    list_display = ("joined", "kind", "about", "namespace", "updated")
-    list_display_links = ("joined",)
+    list_display = ("ends", "type_label", "about", "namespace", "updated")
+    list_display_links = ("ends",)
     list_filter = (NamespaceFilter, make_choice_filter("type", DependencyType.values), DependencyProjectFilter)
     list_before_template = "admin/insights/projectdependency/list_intro.html"
-    search_fields = ("source_project",)  # shows the box; get_search_results says what it does
-    search_help_text = "Either project, or a part of its name"
+    search_fields = ("source_project",)  # shows the search box; get_search_results does the search
+    search_help_text = "The name of either project, or a part of it"
     fixed = ("namespace", *DEPENDENCY_ENDS, "type")
     add_fieldsets = ((None, {"fields": ("namespace", DEPENDENCY_ENDS, "type", "description", "metadata")}),)
     fieldsets = (
@@ -189,9 +187,9 @@ class DependencyAdmin(ProjectAdmin):
         return (filter_newest(queryset, either) if text else queryset), False
 
     @display(description="dependency")
-    def joined(self, dependency: ProjectDependency) -> SafeString:
+    def ends(self, dependency: ProjectDependency) -> SafeString:
         return format_html(DEPENDENCY_TEMPLATE, *(truncate(getattr(dependency, name), 60) for name in DEPENDENCY_ENDS))
 
     @display(description="type", label=DEPENDENCY_TYPE_COLOURS)
-    def kind(self, dependency: ProjectDependency) -> tuple[str, str]:
+    def type_label(self, dependency: ProjectDependency) -> tuple[str, str]:
         return dependency.type, replace_underscores(dependency.type)

@@ -1,4 +1,4 @@
-"""The unified search: everything a namespace knows, each content once, what is near to a project weighing more."""
+"""Rank the unified search: each content once, hits that are visible to the project first."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from memories.projects.visibility import build_project_ranking
 from memories.search.query import Ranking
 
-#: What is not near to the project still counts, but a hit must be better by 1 / 0.7 to stand before the project's own.
+#: Weight of hits that the project does not see: one must score 1 / 0.7 times higher to rank before the project's own.
 OTHER_PROJECT_WEIGHT = 0.7
 DEFAULT_RANKING = Ranking(
     joins="LEFT JOIN insights_insight insight ON insight.memory_id = memory.id",
@@ -20,8 +20,8 @@ DEFAULT_RANKING = Ranking(
 
 
 def build_unified_ranking(namespace_id: int, project: str | None) -> Ranking:
-    order = DEFAULT_RANKING if project is None else build_project_ranking(namespace_id, project, OTHER_PROJECT_WEIGHT)
-    return replace(order, distinct_on="memory.content_hash")
+    ranking = DEFAULT_RANKING if project is None else build_project_ranking(namespace_id, project, OTHER_PROJECT_WEIGHT)
+    return replace(ranking, distinct_on="memory.content_hash")
 
 
 def add_source(hit: dict[str, Any]) -> dict[str, Any]:

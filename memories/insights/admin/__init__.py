@@ -1,4 +1,4 @@
-"""The console's pages of insights, and of the projects they belong to."""
+"""Admin classes of the app: insights, and groups and dependencies of projects."""
 
 from memories.insights.admin.insights import InsightAdmin as InsightAdmin
 from memories.projects.admin import DependencyAdmin as DependencyAdmin

@@ -1,4 +1,4 @@
-"""What the console's list of insights is narrowed by."""
+"""Filters of the console's list of insights."""
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -11,7 +11,7 @@ from sessions_app.admin.namespaces import NamespaceFilter
 
 
 class ProjectFilter(ArrayContainsFilter):
-    """By its true name too, which is not kept where it looks secret."""
+    """An exact project name; the true name also finds a redacted one."""
 
     title, parameter_name, column = "project", "project", "projects"
 
@@ -34,8 +34,8 @@ class QualityFilter(ChoiceFilter):
     known = QUALITY_CHOICES
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        band = QUALITY_RANGES.get(self.value())
-        return queryset.filter(band.condition) if band else queryset
+        span = QUALITY_RANGES.get(self.value())
+        return queryset.filter(span.condition) if span else queryset
 
 
 LIST_FILTERS = (

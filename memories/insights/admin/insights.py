@@ -1,4 +1,4 @@
-"""The console's pages of insights. Their text is a memory's, and edited there."""
+"""The console's pages of insights. The text belongs to the memory and is edited on the memory's page."""
 
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from memories.insights.quality_levels import QualityLevel, get_quality_level
 from memories.insights.redaction import redact_project_name
 from memories.insights.schemas import CollectionName, InsightProjects, InsightTopics, InsightTypeName
 from memories.models import Embedding, Memory
+from memories.schemas import remove_duplicates
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import (
     format_datetime,
@@ -55,7 +56,7 @@ LINK_TEMPLATE = '<a href="{}" class="spoken-name underline">{}</a>'
 
 
 class InsightPatch(InputSchema):
-    """What is changed of an insight besides its memory."""
+    """Fields of an insight that can be changed here; the others are its memory's."""
 
     insight_type: InsightTypeName = None
     collection: CollectionName = None
@@ -74,17 +75,17 @@ class InsightForm(SchemaForm):
         fields = ("insight_type", "collection", "topics", "projects", "quality")
 
     def clean(self) -> dict[str, Any]:
-        """A project whose name looks secret is kept by its hash."""
+        """Redact names of projects that look secret."""
         cleaned = super().clean()
         if "projects" in cleaned:
-            cleaned["projects"] = list(dict.fromkeys(map(redact_project_name, cleaned["projects"])))
+            cleaned["projects"] = remove_duplicates(list(map(redact_project_name, cleaned["projects"])))
         return cleaned
 
 
 class InsightList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Narrow rows: of the text its beginning."""
-        self.queryset = self.queryset.annotate(beginning=Left("memory__content", INSIGHT_PREVIEW_LENGTH)).only(
+        """Load only the columns of the list, and only the beginning of the text."""
+        self.queryset = self.queryset.annotate(preview=Left("memory__content", INSIGHT_PREVIEW_LENGTH)).only(
             *INSIGHT_LIST_COLUMNS
         )
         super().get_results(request)
@@ -94,38 +95,33 @@ class InsightList(CappedChangeList):
 class InsightAdmin(SchemaAdmin):
     form = InsightForm
     compressed_fields = False
-    list_display = ("called", "kind", "reach", "about", "of_projects", "grade", "certainty", "uses", "namespace", "age")
-    list_display_links = ("called",)
+    list_display = (
+        *("preview", "type_label", "collection", "topics_cell", "projects_cell", "quality_label", "confidence", "uses"),
+        *("namespace", "age"),
+    )
+    list_display_links = ("preview",)
     list_select_related = ("namespace", "memory")
     list_filter = LIST_FILTERS
     list_before_template = "admin/insights/insight/list_intro.html"
-    ordering = ("-pk",)  # the order they were kept in, by an index that is there anyway
-    search_fields = ("memory__content",)  # shows the box; get_search_results says what it does
-    search_help_text = "Words of its text, or its id"
+    ordering = ("-pk",)  # newest first, by the index of the primary key
+    search_fields = ("memory__content",)  # shows the search box; get_search_results does the search
+    search_help_text = "Words of the text, or an id"
     readonly_fields = (
-        "text",
-        "own_memory",
-        "source",
-        "talk",
-        "namespace",
-        "user",
-        "certainty",
-        "uses",
-        "used",
-        "created",
+        *("text", "memory_link", "source_link", "conversation_link", "namespace", "user"),
+        *("confidence", "uses", "used", "created"),
     )
     fieldsets = (
         (None, {"fields": ("text",)}),
-        ("What it is", {"fields": (("insight_type", "collection", "quality"), "topics", "projects")}),
-        ("Facts", {"fields": (("namespace", "user", "created"), ("certainty", "uses", "used"))}),
-        ("Where it comes from", {"fields": ("own_memory", "source", "talk")}),
+        ("Classification", {"fields": (("insight_type", "collection", "quality"), "topics", "projects")}),
+        ("Facts", {"fields": (("namespace", "user", "created"), ("confidence", "uses", "used"))}),
+        ("Origin", {"fields": ("memory_link", "source_link", "conversation_link")}),
     )
     marks = {}
     delete_confirmation_template = "admin/insights/insight/delete_confirmation.html"
     delete_selected_confirmation_template = "admin/insights/insight/delete_selected_confirmation.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Named as lists are, so that the side bar can lead there."""
+        """Add the dashboard. Its name ends like a list's, which the side bar expects."""
         view = self.admin_site.admin_view(partial(dashboard_view, model_admin=self))
         return [path("glance/", view, name="insights_insightglance_changelist"), *super().get_urls()]
 
@@ -139,39 +135,35 @@ class InsightAdmin(SchemaAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if pk := parse_uuid_or_none(search_term):
             return queryset.filter(pk=pk), False
-        words = Func(Value(search_term), function="memories_normalize_text")
-        found = Q(memory__search_vector=SearchQuery(words, config="english", search_type="websearch"))
-        return (queryset.filter(found) if search_term.strip() else queryset), False
+        query = Func(Value(search_term), function="memories_normalize_text")
+        matches = Q(memory__search_vector=SearchQuery(query, config="english", search_type="websearch"))
+        return (queryset.filter(matches) if search_term.strip() else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     @display(description="insight")
-    def called(self, insight: Insight) -> SafeString:
-        return render_name_cell(insight.beginning)
+    def preview(self, insight: Insight) -> SafeString:
+        return render_name_cell(insight.preview)
 
     @display(description="type", label=INSIGHT_TYPE_COLOURS)
-    def kind(self, insight: Insight) -> tuple[str, str]:
+    def type_label(self, insight: Insight) -> tuple[str, str]:
         return insight.insight_type, replace_underscores(insight.insight_type)
 
-    @display(description="for")
-    def reach(self, insight: Insight) -> str:
-        return insight.collection
-
     @display(description="topics", empty_value="-")
-    def about(self, insight: Insight) -> SafeString | None:
+    def topics_cell(self, insight: Insight) -> SafeString | None:
         return format_names(insight.topics)
 
     @display(description="projects", empty_value="-")
-    def of_projects(self, insight: Insight) -> SafeString | None:
+    def projects_cell(self, insight: Insight) -> SafeString | None:
         return format_names(insight.projects)
 
     @display(description="quality", label=QUALITY_LEVEL_COLOURS)
-    def grade(self, insight: Insight) -> tuple[str, str]:
+    def quality_label(self, insight: Insight) -> tuple[str, str]:
         return get_quality_level(insight.quality), f"{insight.quality:.2f}"
 
     @display(description="confidence")
-    def certainty(self, insight: Insight) -> str:
+    def confidence(self, insight: Insight) -> str:
         return f"{insight.memory.confidence:.2f}"
 
     @display(description="uses")
@@ -196,39 +188,44 @@ class InsightAdmin(SchemaAdmin):
     def created(self, insight: Insight) -> SafeString | None:
         return format_datetime(insight.memory.created_at)
 
-    @display(description="user", empty_value="nobody")
+    @display(description="user", empty_value="-")
     def user(self, insight: Insight) -> str | None:
         return insight.memory.user_id
 
-    @display(description="its memory")
-    def own_memory(self, insight: Insight) -> SafeString:
-        return format_html(LINK_TEMPLATE, get_memory_url(insight.memory), "Edit its text, user or tags there")
+    @display(description="memory")
+    def memory_link(self, insight: Insight) -> SafeString:
+        return format_html(
+            LINK_TEMPLATE, get_memory_url(insight.memory), "Edit text, user and tags on the memory's page"
+        )
 
-    @display(description="marked in", empty_value="-")
-    def source(self, insight: Insight) -> SafeString | None:
-        row = (
+    @display(description="extracted from", empty_value="-")
+    def source_link(self, insight: Insight) -> SafeString | None:
+        rows = (
             Memory.objects.alive()
             .filter(pk=insight.source_memory_id)
-            .annotate(beginning=Left("content", INSIGHT_PREVIEW_LENGTH))
+            .annotate(preview=Left("content", INSIGHT_PREVIEW_LENGTH))
         )
-        memory = row.only("pk").first() if insight.source_memory_id else None
-        return memory and format_html(LINK_TEMPLATE, get_memory_url(memory), truncate(memory.beginning, 100))
+        memory = rows.only("pk").first() if insight.source_memory_id else None
+        return memory and format_html(LINK_TEMPLATE, get_memory_url(memory), truncate(memory.preview, 100))
 
     @display(description="conversation", empty_value="-")
-    def talk(self, insight: Insight) -> SafeString | None:
+    def conversation_link(self, insight: Insight) -> SafeString | None:
         if insight.conversation_id is None:
             return None
         address = reverse("admin:sessions_app_conversation_change", args=[insight.conversation_id])
         return format_html(LINK_TEMPLATE, address, truncate(str(insight.conversation), 100))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """With its memory, whose cascade is the database's own, so that Django knows nothing of it. Who may delete no
-        memory may delete no insight."""
+        """Count the memory and its vector too: the database's cascade deletes them, of which Django knows nothing.
+
+        Deleting an insight needs the permission to delete its memory.
+        """
         insights = list(objs)
         vectors = Embedding.objects.filter(memory__in=[each.pk for each in insights]).count()
         counts = {"insights": len(insights), "memories": len(insights), "vectors": vectors}
-        shown = [truncate(each.memory.content, 120) for each in insights]
-        return shown, counts, set() if request.user.has_perm("memories.delete_memory") else {"memory"}, []
+        contents = [truncate(each.memory.content, 120) for each in insights]
+        missing = set() if request.user.has_perm("memories.delete_memory") else {"memory"}
+        return contents, counts, missing, []
 
     def delete_model(self, request: HttpRequest, obj: Insight) -> None:
         Memory.objects.filter(pk=obj.pk).delete()
@@ -238,9 +235,9 @@ class InsightAdmin(SchemaAdmin):
 
 
 def format_names(names: list[str]) -> SafeString | None:
-    """The first, and how many more there are; all of them under the pointer."""
+    """Return the first MAX_NAMES_SHOWN names and how many more there are, with all of them as a tooltip."""
     if not names:
         return None
     more = f" +{len(names) - MAX_NAMES_SHOWN}" if len(names) > MAX_NAMES_SHOWN else ""
-    words = truncate(", ".join(names[:MAX_NAMES_SHOWN]), 60)
-    return format_html('<span class="memory-beginning" title="{}">{}{}</span>', ", ".join(names)[:1000], words, more)
+    first = truncate(", ".join(names[:MAX_NAMES_SHOWN]), 60)
+    return format_html('<span class="memory-beginning" title="{}">{}{}</span>', ", ".join(names)[:1000], first, more)

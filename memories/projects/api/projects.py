@@ -1,10 +1,10 @@
-"""/projects: groups, dependencies, what a project sees, and sharing among projects."""
+"""/projects: groups, dependencies, search, sharing and patterns of projects."""
 
 from typing import Any, Literal
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Body, Query, Router
@@ -28,15 +28,10 @@ from memories.projects.schemas.projects import (
     ProjectSearchOut,
     RegisterIn,
 )
-from memories.projects.schemas.sharing import SharedOut, ShareIn, ShareKnownIn
-from memories.projects.visibility import (
-    VisibleToProjectFilters,
-    build_project_ranking,
-    map_redacted_names,
-    share_stored_insight,
-    share_text,
-    upsert_project_record,
-)
+from memories.projects.schemas.sharing import SharedOut, ShareIn, ShareKnownIn, ShareTextIn
+from memories.projects.sharing import share_stored_insight, share_text
+from memories.projects.storage import map_redacted_names, upsert_project_record
+from memories.projects.visibility import VisibleToProjectFilters, build_project_ranking
 from memories.projects.word_patterns import fetch_project_patterns
 from memories.schemas import OUT_COLUMNS, to_memory_out
 from memories.search.execute import TimedSearch
@@ -52,27 +47,24 @@ router = Router(tags=["projects"])
 PROJECT_GROUP_COLUMNS, PROJECT_DEPENDENCY_COLUMNS = tuple(GroupOut.model_fields), tuple(DependencyOut.model_fields)
 
 
-def get_own_rows(kind: type[Model], request: ApiRequest) -> QuerySet:
-    return kind.objects.in_namespace(request.auth.namespace_id)
-
-
 def group_not_found() -> Problem:
     return Problem(404, "There is no such group.")
 
 
-def upsert_group_response(request: ApiRequest, name: str, said: dict[str, Any]) -> HttpResponse:
-    """Keep a group or change what is said of it."""
-    said |= {"redacted_names": map_redacted_names(said["projects"])}
-    with transaction.atomic():  # until its row is read nobody deletes it
-        pk, created = upsert_project_record(ProjectGroup, request.auth.namespace_id, {"name": name}, said)
+def upsert_group(request: ApiRequest, name: str, values: dict[str, Any]) -> HttpResponse:
+    """Insert a group or set the given values of the group of this name; return the response."""
+    values |= {"redacted_names": map_redacted_names(values["projects"])}
+    with transaction.atomic():  # the row cannot be deleted before it is read
+        pk, created = upsert_project_record(ProjectGroup, request.auth.namespace_id, {"name": name}, values)
         return json_response(ProjectGroup.objects.values(*PROJECT_GROUP_COLUMNS).get(pk=pk), 201 if created else 200)
 
 
 @router.post("/projects/groups", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @write_operation
 def add_group(request: ApiRequest, payload: GroupIn):
-    """Group projects: each member sees what the others learned. 201, or 200 when a group of this name was there."""
-    return upsert_group_response(request, payload.name, payload.model_dump(exclude_unset=True, exclude={"name"}))
+    """Create a group of projects; each member sees the memories and insights of the others. If a group of this name
+    exists, it is updated: 200 instead of 201."""
+    return upsert_group(request, payload.name, payload.model_dump(exclude_unset=True, exclude={"name"}))
 
 
 @router.get("/projects/groups", auth=read_access, response={200: GroupPage, **PROBLEMS})
@@ -82,8 +74,8 @@ def list_groups(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Groups, newest first; those of one project when it is named."""
-    rows = get_own_rows(ProjectGroup, request)
+    """List groups, newest first; with `project`, only its groups."""
+    rows = ProjectGroup.objects.in_namespace(request.auth.namespace_id)
     rows = rows if project is None else rows.filter(projects__contains=[project])
     return json_response(paginate(rows, PROJECT_GROUP_COLUMNS, limit, cursor, dict))
 
@@ -91,20 +83,21 @@ def list_groups(
 @router.post("/projects/register", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @write_operation
 def register_projects(request: ApiRequest, payload: RegisterIn):
-    """Make a group of these repositories, or make these the repositories of the group of this name."""
-    said = payload.model_dump(exclude_unset=True, include={"description"}) | {"projects": payload.projects()}
-    return upsert_group_response(request, payload.name, said)
+    """Create a group of these repositories. If a group of this name exists, these become its repositories."""
+    values = payload.model_dump(exclude_unset=True, include={"description"}) | {"projects": payload.projects()}
+    return upsert_group(request, payload.name, values)
 
 
 @router.post("/projects/dependencies", auth=write_access, response={200: DependencyOut, 201: DependencyOut, **PROBLEMS})
 @write_operation
 def add_dependency(request: ApiRequest, payload: DependencyIn):
-    """Say that one project leans on another; then each sees what the other learned. 201, or 200 when that was known."""
-    said = payload.model_dump(exclude_unset=True)
-    key = {name: said.pop(name) for name in ("source_project", "target_project", "type")}
-    said |= {"redacted_names": map_redacted_names([payload.source_project, payload.target_project])}
+    """Record that one project depends on another; each sees the memories and insights of the other. If this dependency
+    exists, it is updated: 200 instead of 201."""
+    values = payload.model_dump(exclude_unset=True)
+    key = {name: values.pop(name) for name in ("source_project", "target_project", "type")}
+    values |= {"redacted_names": map_redacted_names([payload.source_project, payload.target_project])}
     with transaction.atomic():
-        pk, created = upsert_project_record(ProjectDependency, request.auth.namespace_id, key, said)
+        pk, created = upsert_project_record(ProjectDependency, request.auth.namespace_id, key, values)
         return json_response(
             ProjectDependency.objects.values(*PROJECT_DEPENDENCY_COLUMNS).get(pk=pk), 201 if created else 200
         )
@@ -118,8 +111,8 @@ def list_dependencies(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """Dependencies, newest first; those of one project, on either side, when it is named."""
-    rows = get_own_rows(ProjectDependency, request)
+    """List dependencies, newest first; with `project`, only those from or to it."""
+    rows = ProjectDependency.objects.in_namespace(request.auth.namespace_id)
     rows = rows if project is None else rows.filter(Q(source_project=project) | Q(target_project=project))
     rows = rows if type is None else rows.filter(type=type)
     return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, dict))
@@ -127,8 +120,8 @@ def list_dependencies(
 
 @router.delete("/projects/dependencies/{dependency_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_dependency(request: ApiRequest, dependency_id: UUID):
-    """Take a dependency back."""
-    if not get_own_rows(ProjectDependency, request).filter(pk=dependency_id).delete()[0]:
+    """Delete a dependency."""
+    if not ProjectDependency.objects.in_namespace(request.auth.namespace_id).filter(pk=dependency_id).delete()[0]:
         raise Problem(404, "There is no such dependency.")
     return HttpResponse(status=204)
 
@@ -136,47 +129,48 @@ def delete_dependency(request: ApiRequest, dependency_id: UUID):
 @router.post("/projects/search", auth=read_access, response={200: ProjectSearchOut, **PROBLEMS})
 @idempotent(atomic=False)
 def search_projects(request: ApiRequest, payload: ProjectSearchIn):
-    """Find what a project sees: its own memories, then those of its dependency neighbours, then those of its groups,
-    insights that name one of these included. All other projects are invisible. Changes nothing."""
+    """Search what a project sees: its own memories, then those of its dependencies in either direction, then those of
+    its groups, and global insights. Insights belong to each project they name. Changes nothing."""
     caller = request.auth
     search = TimedSearch(payload, caller.embedding_model)
-    seen = VisibleToProjectFilters(
+    filters = VisibleToProjectFilters(
         namespace_id=caller.namespace_id, project=payload.project, memory_types=payload.memory_types
     )
-    order = build_project_ranking(caller.namespace_id, payload.project, 0)
-    hits = search.find(caller.namespace_id, seen, threshold=payload.min_similarity, ranking=order)
+    ranking = build_project_ranking(caller.namespace_id, payload.project, 0)
+    hits = search.find(caller.namespace_id, filters, threshold=payload.min_similarity, ranking=ranking)
     return json_response({"results": hits} | search.report())
 
 
 @router.post("/projects/share", auth=write_access, response={201: SharedOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def share_insight(request: ApiRequest, payload: Body[ShareIn]):
-    """Let other projects see an insight: one that is kept now, or is nearly the same as one that was, or one by its id.
-    Those that saw it before still do."""
-    whose = (request.auth.namespace_id, payload.source_project, payload.targets(), payload.workflow_id)
+    """Share an insight with other projects: one by its id, or a text, which is stored or merged into the same insight.
+    Projects that saw it before still do."""
     with transaction.atomic():
-        memory_id = apply_share(payload, *whose)
+        memory_id = apply_share(request.auth.namespace_id, payload)
         memory = to_memory_out(Memory.objects.values(*OUT_COLUMNS).get(pk=memory_id))
         projects = Insight.objects.values_list("projects", flat=True).get(pk=memory_id)
     tasks.embedding_trigger.notify_on_commit()
     return json_response({"memory": memory, "projects": projects}, 201)
 
 
-def apply_share(payload: ShareIn, namespace_id: int, *how: Any) -> UUID:
+def apply_share(namespace_id: int, payload: ShareTextIn | ShareKnownIn) -> UUID:
+    """Share the insight; return its memory's id."""
+    options = (payload.source_project, payload.targets(), payload.workflow_id)
     if isinstance(payload, ShareKnownIn):
-        share_stored_insight(namespace_id, payload.insight_id, *how)
+        share_stored_insight(namespace_id, payload.insight_id, *options)
         return payload.insight_id
-    return share_text(namespace_id, payload.insight, *how)
+    return share_text(namespace_id, payload.insight, *options)
 
 
 @router.get("/projects/patterns", auth=read_access, response={200: PatternsOut, **PROBLEMS})
 def list_patterns(request: ApiRequest, days: int = Query(30, ge=1, le=3650), limit: int = Query(10, ge=1, le=100)):
-    """How active the projects were, and which words they have in common."""
+    """Return the activity of projects, and the words that several have in common."""
     body = fetch_project_patterns(request.auth.namespace_id, days, limit)
     return HttpResponse(body, content_type="application/json")
 
 
-# Before the groups' own address, which would take "dependencies" for an id: a project may be called "groups".
+# Before the path of one group, which would match "dependencies" as an id: a project may be called "groups".
 @router.get("/projects/{path:name}/dependencies", auth=read_access, response={200: DirectedPage, **PROBLEMS})
 def list_dependencies_of(
     request: ApiRequest,
@@ -185,21 +179,22 @@ def list_dependencies_of(
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
 ):
-    """What a project leans on (outbound) and what leans on it (inbound), newest first."""
+    """List the dependencies of a project (outbound) and those of others on it (inbound), newest first."""
     sides = {"outbound": Q(source_project=name), "inbound": Q(target_project=name)}
     either = sides["outbound"] | sides["inbound"]
-    rows = get_own_rows(ProjectDependency, request).filter(sides.get(direction, either))
+    rows = ProjectDependency.objects.in_namespace(request.auth.namespace_id).filter(sides.get(direction, either))
 
-    def directed(row: dict[str, Any]) -> dict[str, Any]:
+    def add_direction(row: dict[str, Any]) -> dict[str, Any]:
         return row | {"direction": "outbound" if row["source_project"] == name else "inbound"}
 
-    return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, directed))
+    return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, add_direction))
 
 
 @router.get("/projects/groups/{group_id}", auth=read_access, response={200: GroupOut, **PROBLEMS})
 def get_group(request: ApiRequest, group_id: UUID):
-    """One group."""
-    if (row := get_own_rows(ProjectGroup, request).filter(pk=group_id).values(*PROJECT_GROUP_COLUMNS).first()) is None:
+    """Return one group."""
+    rows = ProjectGroup.objects.in_namespace(request.auth.namespace_id).filter(pk=group_id)
+    if (row := rows.values(*PROJECT_GROUP_COLUMNS).first()) is None:
         raise group_not_found()
     return json_response(row)
 
@@ -213,7 +208,8 @@ def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
         changes["redacted_names"] = map_redacted_names(changes["projects"])
     try:
         with transaction.atomic():
-            if not get_own_rows(ProjectGroup, request).filter(pk=group_id).update(**changes):
+            rows = ProjectGroup.objects.in_namespace(request.auth.namespace_id)
+            if not rows.filter(pk=group_id).update(**changes):
                 raise group_not_found()
     except IntegrityError as error:
         raise Problem(409, "Another group has this name.") from error
@@ -222,7 +218,7 @@ def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
 
 @router.delete("/projects/groups/{group_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_group(request: ApiRequest, group_id: UUID):
-    """Part the projects again; they and their memories stay."""
-    if not get_own_rows(ProjectGroup, request).filter(pk=group_id).delete()[0]:
+    """Delete a group; its projects and their memories stay."""
+    if not ProjectGroup.objects.in_namespace(request.auth.namespace_id).filter(pk=group_id).delete()[0]:
         raise group_not_found()
     return HttpResponse(status=204)

@@ -1,4 +1,4 @@
-"""/search: one search over everything a namespace knows."""
+"""/search: search everything that a namespace has stored."""
 
 from ninja import Router
 
@@ -15,16 +15,16 @@ router = Router(tags=["search"])
 @router.post("/search", auth=read_access, response={200: UnifiedOut, **PROBLEMS})
 @idempotent(atomic=False)
 def search_everything(request: ApiRequest, payload: UnifiedIn):
-    """Find whatever the namespace knows: memories of every type and source, each content once. With a project what is
-    near to it weighs more. Changes nothing."""
+    """Search memories of every type and source, each content once. With a project, what that project sees weighs more.
+    Changes nothing."""
     caller = request.auth
     search = TimedSearch(payload, caller.embedding_model)
-    order = build_unified_ranking(caller.namespace_id, payload.project)
+    ranking = build_unified_ranking(caller.namespace_id, payload.project)
     hits = search.find(
         caller.namespace_id,
         payload.conditions(),
         threshold=payload.threshold,
-        ranking=order,
+        ranking=ranking,
         explain=payload.explain,
     )
     return json_response({"results": [add_source(hit) for hit in hits], "mode": payload.mode} | search.report())

@@ -1,4 +1,4 @@
-"""What projects, their groups and their dependencies look like on the wire."""
+"""Request and response shapes of projects, their groups and dependencies."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from memories.schemas import HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text, check_visible
 
-DependencyKind = Literal[*DependencyType.values]
+DependencyKind = Literal[*DependencyType.values]  # type: ignore[valid-type]  # derived from the choices
 ProjectRelation = Literal["current", "dependency", "group", "global"]
 GroupName = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(check_visible)]
 ProjectDescription = Annotated[Text, StringConstraints(max_length=10_000)]
@@ -20,7 +20,7 @@ GroupProjects = Annotated[list[Label], Field(min_length=1, max_length=1000), Aft
 
 
 class GroupIn(InputSchema):
-    """Projects that belong together. The same name again changes what is said of the group and leaves the rest."""
+    """A group of projects. If a group of this name exists, the given fields replace its own and the others stay."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "shop", "projects": ["shop-web", "shop-api"]}})
 
@@ -31,14 +31,14 @@ class GroupIn(InputSchema):
 
 
 class GroupPatch(InputSchema):
-    """The fields to change; what is not named stays. Objects and lists are replaced as a whole."""
+    """The fields to change; absent fields stay. Objects and lists are replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"projects": ["shop-web", "shop-api", "shop-mail"]}})
 
-    name: GroupName = None
-    description: ProjectDescription = None
-    projects: GroupProjects = None
-    metadata: JsonObject = None
+    name: GroupName = None  # type: ignore[assignment]  # each may be absent, but not null
+    description: ProjectDescription = None  # type: ignore[assignment]
+    projects: GroupProjects = None  # type: ignore[assignment]
+    metadata: JsonObject = None  # type: ignore[assignment]
 
 
 class GroupOut(Schema):
@@ -53,12 +53,13 @@ class GroupOut(Schema):
 
 class GroupPage(Schema):
     results: list[GroupOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class DependencyIn(InputSchema):
-    """One project leans on another. The same two and the same type again change what is said and leave the rest."""
+    """A dependency of one project on another. If the same two projects have a dependency of this type, the given fields
+    replace its own and the others stay."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"source_project": "shop-web", "target_project": "shop-api", "type": "uses"}}
@@ -90,22 +91,22 @@ class DependencyOut(Schema):
 
 class DependencyPage(Schema):
     results: list[DependencyOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class DirectedOut(DependencyOut):
-    direction: Literal["outbound", "inbound"] = Field(description="As seen from the project.")
+    direction: Literal["outbound", "inbound"] = Field(description="Seen from the project of the path.")
 
 
 class DirectedPage(Schema):
     results: list[DirectedOut]
-    next: str | None = Field(description="The `cursor` of the following page.")
-    previous: str | None = Field(description="The `cursor` of the page before.")
+    next: str | None = Field(description="The `cursor` of the next page.")
+    previous: str | None = Field(description="The `cursor` of the previous page.")
 
 
 class ProjectSearchIn(InputSchema):
-    """What to look for in what a project sees."""
+    """A search of what a project sees."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "retry with backoff", "project": "shop-web"}})
 
@@ -113,28 +114,30 @@ class ProjectSearchIn(InputSchema):
     project: Label
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
-    limit: int = Field(10, ge=1, le=100)
-    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
+    limit: int = Field(default=10, ge=1, le=100)
+    memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Least cosine similarity of a hit that its words alone did not find."
+        default=None, ge=-1, le=1, description="Minimum cosine similarity of a hit that was found by meaning alone."
     )
 
 
 class ProjectHitOut(HitOut):
-    score: float = Field(description="0 to 1: that of the search, times 1, 0.9 or 0.8 by relation; higher is better.")
-    project: str = Field(description="By which it is nearest; one that looks secret is masked in insights.")
+    score: float = Field(
+        description="0 to 1: the score of the search times 1 (current), 0.9 (dependency), 0.8 (group) or 0.7 (global)."
+    )
+    project: str = Field(description="The nearest project of the hit; redacted in insights if its name looks secret.")
     relation: ProjectRelation
     is_current_project: bool
 
 
 class ProjectSearchOut(Schema):
     results: list[ProjectHitOut]
-    degraded: bool = Field(description="True when the embedder was away and only words were searched.")
+    degraded: bool = Field(description="True if the embedder was unavailable and only words were searched.")
     took_ms: float
 
 
 class RepositoryIn(InputSchema):
-    """A repository by its id or its name; of both the id counts, and nothing else is kept."""
+    """A repository by its id or its name. The id has precedence; nothing else is stored."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"id": "shop-api"}})
 
@@ -151,10 +154,11 @@ class RepositoryIn(InputSchema):
 
 
 def get_repository_tag(body: Any) -> str:
+    """Return the branch of the union to validate with."""
     return "[label]" if isinstance(body, str) else "[object]"
 
 
-# The brackets keep these two names out of the errors that callers see.
+# Names in brackets are left out of the field paths in error responses.
 Repository = Annotated[
     Annotated[Label, Tag("[label]")] | Annotated[RepositoryIn, Tag("[object]")], Discriminator(get_repository_tag)
 ]
@@ -170,14 +174,13 @@ class RegisterIn(InputSchema):
     description: ProjectDescription = ""
 
     def projects(self) -> list[str]:
-        return remove_duplicates(
-            [each if isinstance(each, str) else each.id or each.name for each in self.repositories]
-        )
+        names = [each if isinstance(each, str) else each.id or each.name for each in self.repositories]
+        return remove_duplicates([name for name in names if name is not None])
 
 
 class ActivityOut(Schema):
     project: str
-    memories: int = Field(description="Insights among them.")
+    memories: int = Field(description="Including insights.")
     insights: int
     last_at: datetime
 
@@ -185,12 +188,12 @@ class ActivityOut(Schema):
 class CommonWordOut(Schema):
     word: str
     projects: int
-    names: list[str] = Field(description="The ten in which it stands most often.")
+    names: list[str] = Field(description="The ten projects in which it occurs most often.")
     occurrences: int
 
 
 class PatternsOut(Schema):
-    activity: list[ActivityOut] = Field(description="Of the last days, the most active first.")
+    activity: list[ActivityOut] = Field(description="Of the last `days` days, the most active first.")
     common: list[CommonWordOut] = Field(
-        description="Words of five letters or more in the newest memories of two projects or more: the ten in most."
+        description="Words of at least five letters in the newest memories of two projects or more: the ten in most."
     )

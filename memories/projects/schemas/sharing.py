@@ -1,4 +1,4 @@
-"""What sharing an insight looks like on the wire."""
+"""Request and response shapes of sharing an insight."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ TargetProjects = Annotated[
 
 
 class ShareFields(InputSchema):
-    """The projects that shall see an insight; both lists mean the same."""
+    """The projects to share an insight with. Both lists mean the same and may be given together."""
 
     workflow_id: Label | None = None
     source_project: Label | None = None
@@ -35,7 +35,7 @@ class ShareFields(InputSchema):
 
 
 class ShareTextIn(ShareFields):
-    """An insight that may be new."""
+    """An insight by its text; it may be new."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -52,7 +52,7 @@ class ShareTextIn(ShareFields):
 
 
 class ShareKnownIn(ShareFields):
-    """An insight that is kept."""
+    """A stored insight, by its id."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -64,10 +64,11 @@ class ShareKnownIn(ShareFields):
 
 
 def get_share_tag(body: Any) -> str:
+    """Return the branch of the union to validate with."""
     return "[known]" if isinstance(body, dict) and "insight_id" in body else "[text]"
 
 
-# The brackets keep these two names out of the errors that callers see.
+# Names in brackets are left out of the field paths in error responses.
 ShareIn = Annotated[
     Annotated[ShareTextIn, Tag("[text]")] | Annotated[ShareKnownIn, Tag("[known]")], Discriminator(get_share_tag)
 ]
@@ -75,4 +76,4 @@ ShareIn = Annotated[
 
 class SharedOut(Schema):
     memory: MemoryOut
-    projects: list[str] = Field(description="All that see it now; those that look secret are masked.")
+    projects: list[str] = Field(description="All projects that see it now; names that look secret are redacted.")

@@ -1,4 +1,4 @@
-"""Wire shapes of the search over everything."""
+"""Request and response shapes of the unified search."""
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -9,13 +9,13 @@ from memory_site.core.http.fields import Label, QueryText
 
 
 class UnifiedIn(SearchIn):
-    """What to look for; a given vector spares the embedder."""
+    """A search of everything. With a vector, the query is not embedded."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"query": "how are deploys done?", "project": "shop-web"}})
 
     query: QueryText
-    project: Label | None = Field(None, description="What is near to it weighs more; nothing is hidden.")
-    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
+    project: Label | None = Field(default=None, description="What this project sees weighs more; nothing is hidden.")
+    memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
     user_id: Label | None = None
 
     @model_validator(mode="after")
@@ -26,18 +26,18 @@ class UnifiedIn(SearchIn):
         return self
 
     def conditions(self) -> Filters:
-        said = self.model_dump(include={"memory_types", "user_id"}, exclude_none=True)
-        return (self.filters or Filters()).model_copy(update=said)
+        given = self.model_dump(include={"memory_types", "user_id"}, exclude_none=True)
+        return (self.filters or Filters()).model_copy(update=given)
 
 
 class UnifiedHitOut(HitOut):
-    source: str = Field(description="The memory's source system.")
-    project: str | None = Field(description="Of an insight that by which it is nearest, else the repository.")
+    source: str = Field(description="The source system of the memory.")
+    project: str | None = Field(description="The nearest project of an insight, else the memory's repository.")
     relation: ProjectRelation | None = Field(
-        description="Of its project to the one asked for; null when there is none."
+        description="Relation of the hit to the project of the request; null if there is none."
     )
     is_current_project: bool
 
 
 class UnifiedOut(SearchOut):
-    results: list[UnifiedHitOut]
+    results: list[UnifiedHitOut]  # type: ignore[assignment]  # hits with more fields

@@ -1,4 +1,4 @@
-"""Insights taken out of what is stored, in the transaction that stores it."""
+"""Extracting insights from stored texts, in the transaction that stores them."""
 
 import json
 from functools import partial
@@ -12,7 +12,7 @@ from memories.insights.redaction import redact_project_name
 from memories.insights.tasks import adopt_insights
 from memories.models import Memory
 from memories.types import MemoryType
-from tests.memories.insights.lessons import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight, mark_insights
+from tests.memories.insights.samples import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight, mark_insights
 from tests.wire import fingerprint_tables, is_problem, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -30,10 +30,10 @@ def load_insights() -> set[str]:
     return set(Insight.objects.values_list("memory__content", flat=True))
 
 
-# By every way
+# Every write path
 
 
-def test_a_memory_brings_its_insights(api):
+def test_insights_are_extracted_from_a_memory(api):
     memory = api.add(TWO_INSIGHTS)
     assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
     assert memory["memory_type"] == "agent"
@@ -41,8 +41,8 @@ def test_a_memory_brings_its_insights(api):
     assert set(memory["insights"]) == {str(each.pk) for each in Insight.objects.all()}
 
 
-def test_memories_in_bulk_bring_theirs(api):
-    told = api.post(
+def test_insights_are_extracted_from_a_bulk(api):
+    result = api.post(
         "/memories/bulk",
         {
             "memories": [
@@ -52,12 +52,12 @@ def test_memories_in_bulk_bring_theirs(api):
             ]
         },
     )
-    assert told.json()["created"] == 3
-    assert list(Memory.objects.filter(pk__in=told.json()["ids"][1:2]).values_list("content", flat=True)) == ["plain"]
+    assert result.json()["created"] == 3
+    assert list(Memory.objects.filter(pk__in=result.json()["ids"][1:2]).values_list("content", flat=True)) == ["plain"]
     assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
-def test_a_new_content_brings_its_own(api):
+def test_insights_are_extracted_from_edited_content(api):
     memory = api.add("nothing yet")
     api.patch(f"/memories/{memory['id']}", {"content": mark_insights(LAZY_LESSON)})
     assert load_insights() == {LAZY_LESSON}
@@ -67,10 +67,10 @@ def test_a_new_content_brings_its_own(api):
     assert load_insights() == {LAZY_LESSON}
 
 
-def test_a_remembered_message_brings_its_own(api):
+def test_insights_are_extracted_from_a_remembered_message(api):
     talk = api.post("/conversations", {"user_id": "ada", "session_id": "monday"}).json()
-    said = {"role": "assistant", "content": TWO_INSIGHTS, "agent_id": "writer", "remember": True}
-    message = api.post(f"/conversations/{talk['id']}/messages", said).json()
+    given = {"role": "assistant", "content": TWO_INSIGHTS, "agent_id": "writer", "remember": True}
+    message = api.post(f"/conversations/{talk['id']}/messages", given).json()
     assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
     assert set(message["insights"]) == {str(each.pk) for each in Insight.objects.all()}
     for each in Insight.objects.select_related("memory"):
@@ -78,62 +78,62 @@ def test_a_remembered_message_brings_its_own(api):
         assert (each.memory.user_id, each.memory.session_id, each.memory.agent_id) == ("ada", "monday", "writer")
 
 
-def test_a_message_that_is_not_remembered_brings_none(api):
+def test_no_insights_are_extracted_from_other_messages(api):
     talk = api.post("/conversations", {}).json()
     api.post(f"/conversations/{talk['id']}/messages", {"role": "assistant", "content": TWO_INSIGHTS})
     assert load_insights() == set()
 
 
-def test_a_tools_result_brings_its_own(api):
+def test_insights_are_extracted_from_a_tool_result(api):
     assert (
         api.post("/tool-results", {"tool": "reviewer", "agent_id": "writer", "result": TWO_INSIGHTS}).status_code == 201
     )
     assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
-def test_chunks_of_documents_bring_none(api):
+def test_no_insights_are_extracted_from_document_chunks(api):
     api.post("/documents", {"content": TWO_INSIGHTS, "title": "text"})
     ingest_due()
     assert Memory.objects.filter(memory_type="rag").exists()
     assert load_insights() == set()
 
 
-def test_it_has_the_labels_of_its_source_and_its_project(api):
+def test_extracted_insight_has_labels_and_project_of_its_source(api):
     memory = api.add(mark_insights(LAZY_LESSON), **MEMORY_LABELS)
     insight = get_insight()
-    kept = insight.memory
-    assert {name: getattr(kept, name) for name in MEMORY_LABELS} == MEMORY_LABELS
+    saved = insight.memory
+    assert {name: getattr(saved, name) for name in MEMORY_LABELS} == MEMORY_LABELS
     assert (insight.projects, insight.collection, str(insight.source_memory_id)) == (["shop"], "project", memory["id"])
-    assert (kept.memory_type, kept.source_system) == ("insight", "insights")
+    assert (saved.memory_type, saved.source_system) == ("insight", "insights")
 
 
-def test_history_brings_insights_of_its_time(api):
+def test_extracted_insight_has_the_creation_time_of_its_source(api):
     api.add(mark_insights(LAZY_LESSON), created_at="2020-01-01T00:00:00Z")
     assert get_insight().memory.created_at.year == 2020
 
 
-def test_a_secret_repository_is_masked(api):
+def test_secret_repository_is_redacted(api):
     api.add(mark_insights(LAZY_LESSON), repo_id="secret-plans")
     assert get_insight().projects == [redact_project_name("secret-plans")]
     assert get_insight().memory.repo_id == redact_project_name("secret-plans")
 
 
 @pytest.mark.parametrize("named", ["nonsense", 7, None, "00000000-0000-4000-8000-000000000000", ["x"], {"a": 1}])
-def test_metadata_that_name_no_conversation_name_none(api, named):
+def test_invalid_conversation_id_in_metadata_is_ignored(api, named):
     api.add(mark_insights(LAZY_LESSON), metadata={"conversation_id": named})
     assert get_insight().conversation_id is None
 
 
-def test_metadata_cannot_name_somebody_elses_conversation(api, outsider):
+def test_conversation_of_another_namespace_in_metadata_is_ignored(api, outsider):
     theirs = outsider.post("/conversations", {}).json()["id"]
     api.add(mark_insights(LAZY_LESSON), metadata={"conversation_id": theirs})
     assert get_insight().conversation_id is None
 
 
-# Again
+# Repeated texts
 
 
-def test_two_at_a_checkpoint_and_none_again_at_the_end(api):
+def test_storing_the_same_text_again_adds_no_insight(api):
     first = api.add(TWO_INSIGHTS)
     assert len(first["insights"]) == 2
     again = api.add(TWO_INSIGHTS)
@@ -143,24 +143,24 @@ def test_two_at_a_checkpoint_and_none_again_at_the_end(api):
     assert Insight.objects.count() == 2
 
 
-def test_another_project_that_comes_by_it_is_added(api):
+def test_same_insight_from_another_project_adds_the_project(api):
     api.add(mark_insights(LAZY_LESSON), repo_id="shop")
     api.add(mark_insights(SIMILAR_LAZY_LESSON), repo_id="billing")
     assert get_insight().projects == ["shop", "billing"]
 
 
-def test_it_outlives_what_it_was_taken_from(api):
+def test_insight_outlives_its_source(api):
     memory = api.add(mark_insights(LAZY_LESSON))
     api.delete(f"/memories/{memory['id']}")
     assert get_insight().source_memory_id is None
 
 
-# Both or neither
+# One transaction
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("way", ["memories", "bulk", "message", "patch", "tool"])
-def test_when_an_insight_cannot_be_kept_its_text_is_not_either(api, monkeypatch, way):
+@pytest.mark.parametrize("path", ["memories", "bulk", "message", "patch", "tool"])
+def test_failed_insight_rolls_back_its_text(api, monkeypatch, path):
     talk, memory = api.post("/conversations", {}).json()["id"], api.add("nothing yet")["id"]
     calls = {
         "memories": ("POST", "/memories", {"content": TWO_INSIGHTS}),
@@ -175,17 +175,17 @@ def test_when_an_insight_cannot_be_kept_its_text_is_not_either(api, monkeypatch,
     }
     before = fingerprint_tables()
     monkeypatch.setattr(capture, "save_insights", lambda *args: Insight.objects.get(quality=7))
-    assert api.call(*calls[way]).status_code == 500
+    assert api.call(*calls[path]).status_code == 500
     assert fingerprint_tables() == before
     monkeypatch.undo()
-    assert api.call(*calls[way]).status_code in (200, 201)
+    assert api.call(*calls[path]).status_code in (200, 201)
     assert load_insights() == {LAZY_LESSON, VACUUM_LESSON}
 
 
-# What it costs
+# Statement counts
 
 
-def test_a_memory_without_any_takes_one_statement_still(api, takes):
+def test_memory_without_insights_takes_one_statement(api, takes):
     with takes(1):
         api.add("No ★ and no insight ─────")
     with takes(3):  # SAVEPOINT, INSERT, RELEASE
@@ -193,12 +193,12 @@ def test_a_memory_without_any_takes_one_statement_still(api, takes):
 
 
 @pytest.mark.parametrize("lessons", [1, 10])
-def test_taking_insights_takes_the_same_statements_however_many(api, takes, lessons):
+def test_extraction_takes_the_same_statements_for_one_and_ten(api, takes, lessons):
     texts = [
         f"{chr(0x4E00 + 99 * n)} {LAZY_LESSON[n * 3 : n * 3 + 50]} {'x' * n} {chr(0x5E00 + 99 * n)}"
         for n in range(lessons)
     ]
-    # Twice SAVEPOINT, hold, three for the memory, hold, twins, four for the insights, RELEASE, what is there, RELEASE.
+    # 2 SAVEPOINT, lock, 3 for the memory, lock, duplicates, 4 for the insights, RELEASE, read the row, RELEASE.
     with takes(15):
         api.add(mark_insights(*texts))
     assert Insight.objects.count() == lessons
@@ -208,19 +208,19 @@ def test_taking_insights_takes_the_same_statements_however_many(api, takes, less
 
 
 @pytest.mark.parametrize("content", ["tea", "…", "x" * 20_000, LAZY_LESSON])
-def test_a_memory_told_as_an_insight_is_one_as_a_whole(api, content):
+def test_memory_of_type_insight_is_one_insight(api, content):
     memory = api.add(content, memory_type="insight", repo_id="shop", summary="s", importance=5, tags=["t"])
     insight = api.get(f"/insights/{memory['id']}").json()
     assert (insight["content"], insight["projects"], insight["tags"]) == (content, ["shop"], ["t"])
     assert (memory["summary"], memory["importance"], memory["created"]) == ("s", 5, True)
 
 
-def test_nothing_is_taken_out_of_an_insight(api):
+def test_no_insights_are_extracted_from_an_insight(api):
     api.add(TWO_INSIGHTS, memory_type="insight")
     assert load_insights() == {TWO_INSIGHTS}
 
 
-def test_told_again_in_nearly_the_same_words_it_is_the_same_memory(api):
+def test_near_duplicate_is_the_same_memory(api):
     first = api.add(LAZY_LESSON, memory_type="insight", user_id="ada")
     response = api.post(
         "/memories", {"content": SIMILAR_LAZY_LESSON, "memory_type": "insight", "user_id": "ben", "repo_id": "shop"}
@@ -230,26 +230,26 @@ def test_told_again_in_nearly_the_same_words_it_is_the_same_memory(api):
     assert get_insight().projects == ["shop"]
 
 
-def test_told_again_in_the_same_words_it_is_merged_as_any_memory(api):
+def test_exact_duplicate_is_merged_like_any_memory(api):
     api.add(LAZY_LESSON, memory_type="insight", tags=["a"], metadata={"x": 1})
     memory = api.add(LAZY_LESSON, memory_type="insight", tags=["b"], metadata={"y": 2})
     assert (memory["tags"], memory["metadata"]) == (["a", "b"], {"x": 1, "y": 2})
 
 
-def test_insights_in_bulk_have_their_places(api):
-    told = [
+def test_bulk_ids_keep_their_order_with_insights_among_them(api):
+    result = [
         (LAZY_LESSON, "insight"),
         ("plain", "agent"),
         (VACUUM_LESSON, "insight"),
         (SIMILAR_LAZY_LESSON, "insight"),
         (mark_insights(SIMILAR_LAZY_LESSON), "agent"),
     ]
-    body = {"memories": [{"content": text, "memory_type": kind} for text, kind in told]}
+    body = {"memories": [{"content": text, "memory_type": kind} for text, kind in result]}
     answer = api.post("/memories/bulk", body).json()
     assert (answer["created"], answer["existing"]) == (4, 1)
-    kept = dict(Memory.objects.values_list("pk", "content"))
+    saved = dict(Memory.objects.values_list("pk", "content"))
     assert answer["ids"][0] == answer["ids"][3]
-    texts = {str(pk): text for pk, text in kept.items()}
+    texts = {str(pk): text for pk, text in saved.items()}
     assert [texts[pk] for pk in answer["ids"]] == [
         LAZY_LESSON,
         "plain",
@@ -259,13 +259,13 @@ def test_insights_in_bulk_have_their_places(api):
     ]
 
 
-def test_its_own_vector_is_kept(api):
+def test_supplied_vector_is_stored(api):
     vector = [1.0] + [0.0] * 767
     memory = api.add(LAZY_LESSON, memory_type="insight", vector=vector)
     assert memory["embedded"] is True
 
 
-def test_entities_that_are_insights_are_told_apart_by_their_ids(api):
+def test_insight_entities_are_identified_by_id(api):
     entities = [{"system": "jira", "id": f"A-{n}"} for n in (1, 2)]
     ids = [api.add(LAZY_LESSON, memory_type="insight", entity=entity)["id"] for entity in entities]
     assert len(set(ids)) == 2
@@ -274,7 +274,7 @@ def test_entities_that_are_insights_are_told_apart_by_their_ids(api):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MemoryType if kind != "insight"])
-def test_memories_of_other_types_are_no_insights(api, kind):
+def test_memories_of_other_types_get_no_insight_row(api, kind):
     api.add(LAZY_LESSON, memory_type=kind)
     assert Insight.objects.count() == 0
 
@@ -282,7 +282,7 @@ def test_memories_of_other_types_are_no_insights(api, kind):
 # Edited
 
 
-def test_after_an_edit_it_is_recognised_by_its_new_text(api):
+def test_edited_insight_is_deduplicated_by_its_new_text(api):
     insight = api.post("/insights", {"content": LAZY_LESSON}).json()
     assert api.patch(f"/memories/{insight['id']}", {"content": VACUUM_LESSON}).status_code == 200
     assert api.post("/insights", {"content": VACUUM_LESSON.upper()}).json()["id"] == insight["id"]
@@ -290,7 +290,7 @@ def test_after_an_edit_it_is_recognised_by_its_new_text(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_cannot_be_edited_into_another_one(api):
+def test_editing_an_insight_into_another_is_refused(api):
     api.post("/insights", {"content": VACUUM_LESSON})
     insight = api.post("/insights", {"content": LAZY_LESSON}).json()
     before = fingerprint_tables()
@@ -298,7 +298,7 @@ def test_it_cannot_be_edited_into_another_one(api):
     assert fingerprint_tables() == before
 
 
-def test_a_memory_becomes_an_insight_and_ceases_to_be_one(api):
+def test_insight_row_follows_a_change_of_type(api):
     memory = api.add(LAZY_LESSON, repo_id="shop")
     api.patch(f"/memories/{memory['id']}", {"memory_type": "insight"})
     assert get_insight().projects == ["shop"]
@@ -307,7 +307,7 @@ def test_a_memory_becomes_an_insight_and_ceases_to_be_one(api):
     assert Memory.objects.count() == 1
 
 
-def test_insights_that_came_as_mere_memories_get_their_rows(api, namespace, outsider):
+def test_adopt_insights_inserts_missing_rows(api, namespace, outsider):
     rows = [(LAZY_LESSON, None, "shop"), (LAZY_LESSON.upper(), "ada", None), (VACUUM_LESSON, "ada", None)]
     Memory.objects.bulk_create(
         Memory(namespace=namespace, content=text, user_id=user, repo_id=repo, memory_type="insight", source_system="x")
@@ -320,11 +320,11 @@ def test_insights_that_came_as_mere_memories_get_their_rows(api, namespace, outs
     assert api.post("/insights", {"content": SIMILAR_LAZY_LESSON}).json()["created"] is False
 
 
-# Many at once
+# Concurrency
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whatever_happens_to_insights_at_once_nobody_is_refused(api):
+def test_concurrent_writes_of_all_kinds_succeed(api):
     talk = api.post("/conversations", {}).json()["id"]
     memory = api.add("nothing yet")["id"]
     insight = api.post("/insights", {"content": VACUUM_LESSON}).json()["id"]
@@ -347,26 +347,26 @@ def test_whatever_happens_to_insights_at_once_nobody_is_refused(api):
         ("PATCH", f"/memories/{insight}", {"confidence": 0.5, "tags": ["seen"]}),
         ("POST", f"/insights/{insight}/use", None),
     ]
-    told = run_at_once([partial(api.call, *call) for call in calls * 2])
-    assert {each.status_code for each in told} <= {200, 201}
+    result = run_at_once([partial(api.call, *call) for call in calls * 2])
+    assert {each.status_code for each in result} <= {200, 201}
     assert Insight.objects.count() == 2
     assert Insight.objects.get(pk=insight).usage_count == 2
 
 
-# A text that is not kept
+# /insights/extract
 
 
-def test_extracting_keeps_what_is_marked_and_not_the_text(api):
+def test_extract_stores_the_insights_but_not_the_text(api):
     body = {"text": TWO_INSIGHTS, "projects": ["shop"], "user_id": "ada", "collection": "global", "tags": ["t"]}
     response = api.post("/insights/extract", body)
     assert response.status_code == 200
-    told = response.json()
-    assert told["found"] == 2
-    assert [(each["content"], each["created"]) for each in told["insights"]] == [
+    result = response.json()
+    assert result["found"] == 2
+    assert [(each["content"], each["created"]) for each in result["insights"]] == [
         (LAZY_LESSON, True),
         (VACUUM_LESSON, True),
     ]
-    for each in told["insights"]:
+    for each in result["insights"]:
         assert (each["projects"], each["user_id"], each["collection"], each["tags"]) == (
             ["shop"],
             "ada",
@@ -379,34 +379,34 @@ def test_extracting_keeps_what_is_marked_and_not_the_text(api):
     assert [each["created"] for each in again["insights"]] == [False, False]
 
 
-def test_extracting_without_keeping_only_tells(api):
+def test_extract_without_keep_stores_nothing(api):
     before = fingerprint_tables()
-    told = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"], "keep": False}).json()
+    result = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"], "keep": False}).json()
     assert fingerprint_tables() == before
-    assert told["found"] == 2
-    assert [(each["id"], each["content"], each["created"]) for each in told["insights"]] == [
+    assert result["found"] == 2
+    assert [(each["id"], each["content"], each["created"]) for each in result["insights"]] == [
         (None, LAZY_LESSON, False),
         (None, VACUUM_LESSON, False),
     ]
-    assert told["insights"][0]["projects"] == [redact_project_name("secret-plans")]
-    kept = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"]}).json()["insights"]
+    assert result["insights"][0]["projects"] == [redact_project_name("secret-plans")]
+    saved = api.post("/insights/extract", {"text": TWO_INSIGHTS, "projects": ["secret-plans"]}).json()["insights"]
     judged = ("insight_type", "topics", "confidence", "quality", "projects")
-    assert [[each[name] for name in judged] for each in kept] == [
-        [each[name] for name in judged] for each in told["insights"]
+    assert [[each[name] for name in judged] for each in saved] == [
+        [each[name] for name in judged] for each in result["insights"]
     ]
 
 
-def test_a_text_without_any_is_no_error(api):
+def test_extract_from_a_text_without_insights_is_empty(api):
     assert api.post("/insights/extract", {"text": "nothing"}).json() == {"insights": [], "found": 0}
 
 
-def test_a_hostile_text_is_answered_in_time(api):
+def test_extract_from_a_hostile_text_is_fast(api):
     for text in ("─" * 100_000, "★ Insight ─────\n" * 6_250):
         assert json.loads(api.post("/insights/extract", {"text": text}).content)["found"] == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_editing_and_storing_the_same_at_once_lock_nobody_out(api):
+def test_concurrent_edits_and_bulks_do_not_deadlock(api):
     ids = [api.add(f"Number {number}.")["id"] for number in range(6)]
     texts = [f"{number} {mark_insights(LAZY_LESSON, VACUUM_LESSON)}" for number in range(6)]
     edits = [partial(api.patch, f"/memories/{pk}", {"content": text}) for pk, text in zip(ids, texts, strict=True)]
@@ -417,7 +417,7 @@ def test_editing_and_storing_the_same_at_once_lock_nobody_out(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_deleted_and_told_at_once_is_there_or_not(api):
+def test_concurrent_delete_and_add_leave_one_insight_or_none(api):
     pk = api.post("/insights", {"content": LAZY_LESSON}).json()["id"]
     calls = [partial(api.post, "/insights", {"content": LAZY_LESSON}) for _ in range(8)]
     calls += [

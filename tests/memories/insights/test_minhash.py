@@ -1,4 +1,4 @@
-"""Which texts are the same, and which nearly so."""
+"""Comparing texts: normalised digests and MinHash."""
 
 import random
 
@@ -13,7 +13,7 @@ WORDS = ["".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=2 + n 
 
 
 def edit_random_words(seed: int, words: int, changes: int) -> tuple[str, str]:
-    """A text of random words and the same with some of them replaced."""
+    """Return a text of random words and the same text with some words replaced."""
     chance = random.Random(seed)
     one = chance.choices(WORDS, k=words)
     other = list(one)
@@ -37,28 +37,28 @@ def compare(one: str, other: str) -> float:
     ]
     + ["Ａ ｑｕｅｒｙｓｅｔ is lazy"],
 )
-def test_case_space_and_punctuation_make_no_difference(other):
+def test_normalising_ignores_case_space_and_punctuation(other):
     assert normalise_text(other) == "a queryset is lazy"
 
 
 @pytest.mark.parametrize("other", ["x < y", "x > y", "x y", "x = y", "x + y"])
-def test_symbols_do(other):
+def test_normalising_keeps_symbols(other):
     assert [
         each for each in ("x < y", "x > y", "x y", "x = y", "x + y") if normalise_text(each) == normalise_text(other)
     ] == [other]
 
 
-def test_a_text_of_nothing_but_punctuation_is_itself():
+def test_texts_of_only_punctuation_differ():
     assert digest(normalise_text("…!?")) != digest(normalise_text("—"))
 
 
 @given(st.text())
-def test_normalising_again_changes_nothing(text):
+def test_normalising_is_idempotent(text):
     assert normalise_text(normalise_text(text)) == normalise_text(text)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_likeness_is_that_of_the_sets_of_pieces(one, other):
+def test_similarity_is_the_jaccard_index_of_shingles(one, other):
     sets = [
         {text[n : n + 3] for n in range(len(text) - 2)}
         for text in (normalise_text(each).ljust(3) for each in (one, other))
@@ -68,8 +68,8 @@ def test_likeness_is_that_of_the_sets_of_pieces(one, other):
     assert compare(one, one) == 1
 
 
-def test_bands_do_not_change_with_time():
-    """They are kept, so another release must make the same."""
+def test_bands_are_stable_across_releases():
+    """Bands are stored, so a later release must compute the same."""
     assert compute_bands(compute_shingles("a queryset is lazy"))[:3] == EXPECTED_BANDS
 
 
@@ -77,7 +77,7 @@ EXPECTED_BANDS = [-3609915616842527514, 4773753544113344841, -607507737532195330
 
 
 @pytest.mark.parametrize(("least", "most", "found"), [(0.85, 1.0, 1.0), (0.0, 0.3, 0.02)])
-def test_what_is_near_shares_a_band_and_what_is_far_hardly_ever(least, most, found):
+def test_near_duplicates_share_a_band_and_others_rarely_do(least, most, found):
     pairs = [
         edit_random_words(seed, 60, changes) for seed in range(60) for changes in ((1, 2, 3) if least else (30, 60))
     ]
@@ -92,6 +92,6 @@ def test_what_is_near_shares_a_band_and_what_is_far_hardly_ever(least, most, fou
 
 
 @pytest.mark.parametrize("text", ["", "x", "xy", "\U0010ffff" * 9, "日本語のテキスト"])
-def test_any_text_has_bands(text):
+def test_every_text_has_bands(text):
     assert len(TextFingerprint.of(text).bands) == 20
     assert all(-(2**63) <= band < 2**63 for band in TextFingerprint.of(text).bands)

@@ -1,4 +1,4 @@
-"""How insights are taken out of a text."""
+"""Parsing marked insights out of a text."""
 
 import time
 
@@ -40,16 +40,16 @@ RULE_LINE = "─" * 45
         f"> ~~~\n> ★ Insight ─────\n> {LESSON}\n> ~~~\n> And the weather is fine.",
     ],
 )
-def test_every_form_of_the_marker_is_understood(text):
+def test_every_form_of_the_marker_is_parsed(text):
     assert parse_insights(text) == [LESSON]
 
 
 @pytest.mark.parametrize("nothing", ["\u200b", "\ufe0f", "\u2800", "\u3164"])
-def test_what_nobody_can_see_is_no_insight(nothing):
+def test_invisible_text_is_no_insight(nothing):
     assert parse_insights(f"★ Insight ─────\n{nothing * 40}\n─────\nAnd a text.") == []
 
 
-def test_a_fence_inside_an_insight_belongs_to_it():
+def test_code_fence_inside_an_insight_belongs_to_it():
     text = f"{LESSON}\n```\nlist(rows)\n```\nThat is all."
     assert parse_insights(f"Said.\n★ Insight ─────\n{text}\n─────") == [text]
 
@@ -71,21 +71,21 @@ def test_a_fence_inside_an_insight_belongs_to_it():
         "★ Insight ─────\n\n\n─────",
     ],
 )
-def test_what_is_not_marked_is_no_insight(text):
+def test_unmarked_text_is_no_insight(text):
     assert parse_insights(text) == []
 
 
-def test_a_marker_ends_the_insight_before_it():
+def test_marker_ends_the_previous_insight():
     text = f"★ Insight ─────\n{LESSON}\n★ Insight ─────\n{OTHER_LESSON}"
     assert parse_insights(text) == [LESSON, OTHER_LESSON]
 
 
-def test_four_dashes_are_part_of_it_and_five_end_it():
+def test_five_dashes_end_an_insight_and_four_do_not():
     text = f"★ Insight ─────\n{LESSON}\n----\n{OTHER_LESSON}\n-----\nNo more."
     assert parse_insights(text) == [f"{LESSON}\n----\n{OTHER_LESSON}"]
 
 
-def test_code_in_it_keeps_its_indent():
+def test_code_keeps_its_indent():
     code = "def of(self):\n    return self.rows\n\n        # deeper still"
     assert parse_insights(f"★ Insight ─────\n{code}\n─────") == [code]
     quoted = "\n".join(f"> {line}".rstrip() for line in code.split("\n"))
@@ -93,17 +93,17 @@ def test_code_in_it_keeps_its_indent():
 
 
 @pytest.mark.parametrize(("length", "found"), [(29, 0), (30, 1), (10_000, 1), (10_001, 0)])
-def test_it_has_30_to_10000_characters(length, found):
+def test_insight_has_30_to_10000_characters(length, found):
     assert len(parse_insights(f"★ Insight ─────\n  {'x' * length}  \n─────")) == found
 
 
-def test_a_text_gives_ten_at_most_and_what_is_none_does_not_count():
+def test_a_text_has_at_most_ten_valid_insights():
     texts = ["too short", *(f"The lesson number {number} of very many lessons." for number in range(12))]
     found = parse_insights("\n".join(f"★ Insight ─────\n{text}\n─────" for text in texts))
     assert found == texts[1:11]
 
 
-def test_the_same_one_twice_is_taken_once():
+def test_repeated_insight_is_found_once():
     again = LESSON.upper().replace(" ", "\n")
     assert parse_insights(f"★ Insight ─────\n{LESSON}\n★ Insight -----\n{again}") == [LESSON]
 
@@ -113,7 +113,7 @@ def test_the_same_one_twice_is_taken_once():
     ["-", "─", "★ Insight ─────\n", "★ Insight ─", "★ Insight ─────", "─────\n", ">", "> ★ Insight -----\n", " ", "`\n"]
     + ["★ Insight ─────\n" + "x" * 30 + "\n", "★", "★ Insight \t", "*`_#> "],
 )
-def test_the_time_grows_with_the_length_alone(piece):
+def test_parsing_takes_linear_time(piece):
     text = f"{'>' * 1000}★ Insight ─────\n" + (piece * 100_000)[:100_000]
     started = time.perf_counter()
     parse_insights(text)
@@ -127,7 +127,7 @@ marked_texts = st.lists(st.one_of(text_parts, st.text(max_size=40)), max_size=40
 
 
 @given(marked_texts)
-def test_whatever_is_found_has_the_right_size_and_stood_there(text):
+def test_insights_are_within_bounds_and_occur_in_the_text(text):
     found = parse_insights(text)
     assert len(found) <= 10
     assert len({normalise_text(each) for each in found}) == len(found)
@@ -138,8 +138,8 @@ def test_whatever_is_found_has_the_right_size_and_stood_there(text):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=30, max_size=60), max_size=10), st.booleans())
-def test_what_was_marked_is_found(lessons, closed):
+def test_every_marked_insight_is_found(lessons, closed):
     marked = [f"★ Insight {RULE_LINE}\n{each}" + (f"\n{RULE_LINE}\nAnd so on." if closed else "") for each in lessons]
-    wanted = [each.strip() for each in lessons if len(each.strip()) >= 30 and "---" not in each]
+    expected = [each.strip() for each in lessons if len(each.strip()) >= 30 and "---" not in each]
     found = parse_insights("\n".join(marked))
-    assert {normalise_text(each) for each in wanted} <= {normalise_text(each) for each in found}
+    assert {normalise_text(each) for each in expected} <= {normalise_text(each) for each in found}

@@ -1,4 +1,4 @@
-"""Which names of projects are kept as they are."""
+"""Which project names are redacted."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from memories.insights.redaction import redact_project_name
     + ["passage", "keynote", "my_project_2", "a1b2c3d4", "org/repo", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "SK", "sk"]
     + ["authentication-service-for-everybody-here", "x" * 255],
 )
-def test_a_plain_name_stays(name):
+def test_plain_names_stay(name):
     assert redact_project_name(name) == name
 
 
@@ -34,21 +34,21 @@ def test_a_plain_name_stays(name):
     ]
     + ["ghp_0123456789", "0123456789abcdef0123456789abcdef", "dGhpcyBpcyBhIHNlY3JldCBrZXkgaW5kZWVk1234"],
 )
-def test_a_name_that_looks_secret_is_told_by_its_hash(name):
+def test_secret_names_become_a_hash(name):
     hidden = redact_project_name(name)
     assert hidden.startswith("project-")
     assert len(hidden) == 20
     assert set(hidden[8:]) <= set("0123456789abcdef")
 
 
-def test_two_secret_names_stay_two():
+def test_different_secret_names_stay_different():
     assert redact_project_name("secret-a") != redact_project_name("secret-b")
 
 
-def test_the_hash_is_that_of_the_name():
+def test_hash_is_the_sha256_of_the_name():
     assert redact_project_name("secret") == "project-2bb80d537b1d"
 
 
 @given(st.text(max_size=255))
-def test_masking_again_changes_nothing(name):
+def test_redaction_is_idempotent(name):
     assert redact_project_name(redact_project_name(name)) == redact_project_name(name)

@@ -1,4 +1,4 @@
-"""What an insight is worth and what it is about, by the rules."""
+"""Rules for type, topics, confidence and quality of an insight."""
 
 import time
 
@@ -18,31 +18,31 @@ from memories.insights import scoring
         ("A factory is the usual pattern.", "pattern"),
         ("Water is wet.", "general"),
         ("", "general"),
-        ("It fails. Always prefer the other.", "best_practice"),  # two signs against one
-        ("It fails always.", "gotcha"),  # one against one: what bites comes first
-        ("Always always always, a trap and a caveat.", "gotcha"),  # the same sign counts once
+        ("It fails. Always prefer the other.", "best_practice"),  # two words against one
+        ("It fails always.", "gotcha"),  # one against one: a warning wins
+        ("Always always always, a trap and a caveat.", "gotcha"),  # the same word counts once
         ("patternless, alwaysness", "general"),
     ],
 )
-def test_the_type_is_that_for_which_the_most_words_speak(text, kind):
+def test_type_is_the_one_with_the_most_indicating_words(text, kind):
     assert scoring.classify_type(text) == kind
 
 
-def test_topics_are_what_is_named_and_then_what_is_frequent():
+def test_topics_are_names_first_then_frequent_words():
     text = "Use `select_for_update` in PostgreSQL; SessionStore locks. Writers wait, writers queue. The writers' locks."
     assert scoring.extract_topics(text) == ["select_for_update", "postgresql", "sessionstore", "writers", "locks"]
 
 
-def test_everyday_words_and_short_ones_are_no_topics():
+def test_common_and_short_words_are_no_topics():
     assert scoring.extract_topics("There there, because because it sits it sits.") == []
 
 
-def test_topics_are_eight_at_most_each_once():
+def test_topics_are_at_most_eight_distinct_ones():
     assert scoring.extract_topics(" ".join(f"`name{n}` `NAME{n}`" for n in range(20))) == [f"name{n}" for n in range(8)]
 
 
 @pytest.mark.parametrize("secret", ["sk-abcdef123456", "AKIAIOSFODNN7EXAMPLE", "my_secret_key"])
-def test_a_secret_is_no_topic(secret):
+def test_secrets_are_no_topics(secret):
     assert scoring.extract_topics(f"Never print `{secret}` in python.") == ["python"]
 
 
@@ -57,7 +57,7 @@ def test_a_secret_is_no_topic(secret):
         ("I think we measured `it`.", 0.65),
     ],
 )
-def test_confidence_is_more_with_evidence_and_less_with_hedges(text, confidence):
+def test_evidence_raises_confidence_and_hedges_lower_it(text, confidence):
     assert scoring.estimate_confidence(text) == confidence
 
 
@@ -81,25 +81,25 @@ def test_confidence_is_more_with_evidence_and_less_with_hedges(text, confidence)
         ("- `x` 7, because " + "x" * 100, 1.0),
     ],
 )
-def test_quality_is_made_of_length_reason_code_figures_and_form(text, quality):
+def test_quality_adds_up_length_reason_code_figures_and_structure(text, quality):
     assert scoring.estimate_quality(text) == quality
 
 
 @given(st.text(max_size=300))
-def test_every_text_has_a_judgement_within_bounds(text):
-    judgement = scoring.score_insight(text)
-    assert 0 <= judgement.confidence <= 1
-    assert 0 <= judgement.quality <= 1
-    assert judgement.insight_type in scoring.TYPE_WORDS or judgement.insight_type == "general"
-    assert len(judgement.topics) <= 8
-    assert all(2 <= len(topic) <= 64 for topic in judgement.topics)
-    assert scoring.score_insight(text) == judgement
+def test_every_score_is_within_bounds(text):
+    score = scoring.score_insight(text)
+    assert 0 <= score.confidence <= 1
+    assert 0 <= score.quality <= 1
+    assert score.insight_type in scoring.TYPE_WORDS or score.insight_type == "general"
+    assert len(score.topics) <= 8
+    assert all(2 <= len(topic) <= 64 for topic in score.topics)
+    assert scoring.score_insight(text) == score
 
 
 @pytest.mark.parametrize(
     "piece", ["a", "a_", "aB", "a.b", "`", "`a\n", "\n", " ", "\n ", "1", "A", "key ", "9a", "- ", "=", "Aa"]
 )
-def test_the_time_grows_with_the_length_alone(piece):
+def test_scoring_takes_linear_time(piece):
     started = time.perf_counter()
     scoring.score_insight((piece * 100_000)[:100_000])
     assert time.perf_counter() - started < 1.5

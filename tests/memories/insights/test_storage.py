@@ -1,4 +1,4 @@
-"""How insights are kept, each once in its namespace."""
+"""Storing insights, each once in its namespace."""
 
 from functools import partial
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from memories.insights.models import Insight
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import InsightDraft, save_insights
 from memories.models import Memory
-from tests.memories.insights.lessons import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight
+from tests.memories.insights.samples import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def add_insight(api, content: str = LAZY_LESSON, **fields: object) -> dict:
     return response.json()
 
 
-def test_only_the_content_is_required_and_the_rest_is_judged(api):
+def test_only_content_is_required_and_the_rest_is_estimated(api):
     insight = add_insight(
         api, "Always close a cursor, because `open` ones hold 2 locks until the transaction is at its end."
     )
@@ -52,7 +52,7 @@ def test_only_the_content_is_required_and_the_rest_is_judged(api):
     assert (insight["source_memory_id"], insight["conversation_id"], insight["user_id"]) == (None, None, None)
 
 
-def test_everything_that_is_said_is_kept(api):
+def test_every_given_field_is_stored(api):
     response = api.post("/insights", ALL_FIELDS)
     assert response.status_code == 201
     insight = response.json()
@@ -65,18 +65,18 @@ def test_everything_that_is_said_is_kept(api):
     assert api.get(f"/insights/{insight['id']}").json() | {"created": True} == insight
 
 
-def test_it_is_a_memory_like_others(api):
+def test_insight_is_a_memory(api):
     insight = add_insight(api)
     assert api.get(f"/memories/{insight['id']}").json()["memory_type"] == "insight"
     assert [hit["memory"]["id"] for hit in api.search("queryset")["results"]] == [insight["id"]]
 
 
-def test_of_a_single_project_it_is_a_memory_of_that_repository(api):
+def test_memory_of_a_single_project_has_its_repository(api):
     add_insight(api, projects=["shop"])
     assert Memory.objects.get().repo_id == "shop"
 
 
-def test_it_names_the_memory_and_the_conversation_it_came_from(api):
+def test_origin_is_stored_and_survives_its_deletion_as_null(api):
     memory, talk = api.add("Where it came from."), api.post("/conversations", {}).json()
     insight = add_insight(api, source_memory_id=memory["id"], conversation_id=talk["id"])
     assert (insight["source_memory_id"], insight["conversation_id"]) == (memory["id"], talk["id"])
@@ -86,7 +86,7 @@ def test_it_names_the_memory_and_the_conversation_it_came_from(api):
 
 
 @pytest.mark.parametrize("field", ["source_memory_id", "conversation_id"])
-def test_an_origin_that_is_not_there_is_refused(api, outsider, field):
+def test_unknown_origin_is_refused(api, outsider, field):
     theirs = {
         "source_memory_id": outsider.add("Theirs.")["id"],
         "conversation_id": outsider.post("/conversations", {}).json()["id"],
@@ -99,7 +99,7 @@ def test_an_origin_that_is_not_there_is_refused(api, outsider, field):
     assert fingerprint_tables() == before
 
 
-def test_a_length_is_told_in_characters(api):
+def test_length_error_counts_characters(api):
     [error] = api.post("/insights", {"content": "short"}).json()["errors"]
     assert error["message"] == "must have at least 30 characters, not 5"
 
@@ -120,14 +120,14 @@ def test_a_length_is_told_in_characters(api):
         ("quality", "0.5"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(api, field, value):
+def test_invalid_values_are_refused(api, field, value):
     response = api.post("/insights", {"content": LAZY_LESSON, field: value})
     assert is_problem(response, 422)
     assert {each.partition(".")[0] for each in list_blamed_fields(response)} == {field}
     assert Memory.objects.count() == 0
 
 
-# The same again
+# Duplicates
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_is_out_of_bounds_is_refused(api, field, value):
     [LAZY_LESSON, LAZY_LESSON.upper(), f"  “{LAZY_LESSON}” !", SIMILAR_LAZY_LESSON],
     ids=["same", "capitals", "marks", "near"],
 )
-def test_the_same_or_nearly_the_same_is_kept_once(api, again):
+def test_same_or_nearly_same_insight_is_stored_once(api, again):
     first = add_insight(api)
     response = api.post("/insights", {"content": again, "user_id": "ben"})
     assert response.status_code == 200
@@ -144,7 +144,7 @@ def test_the_same_or_nearly_the_same_is_kept_once(api, again):
     assert (Memory.objects.count(), Insight.objects.count()) == (1, 1)
 
 
-def test_the_two_that_are_near_are_just_that():
+def test_sample_texts_are_near_duplicates():
     assert (
         0.85
         <= jaccard_similarity(
@@ -155,7 +155,7 @@ def test_the_two_that_are_near_are_just_that():
 
 
 def build_text_of_similarity(share: float) -> str:
-    """A text that shares about this much with LETTERS."""
+    """Return a text of about this similarity to LETTERS."""
     return LETTERS[: round(len(LETTERS) * share)]
 
 
@@ -163,18 +163,18 @@ LETTERS = "".join(chr(0x4E00 + n) for n in range(1000))
 
 
 @pytest.mark.parametrize(("share", "same"), [(0.80, False), (0.84, False), (0.852, True), (0.90, True)])
-def test_near_begins_at_a_likeness_of_85_percent(api, share, same):
+def test_near_duplicates_begin_at_a_similarity_of_85_percent(api, share, same):
     first, again = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(share))
     assert (again["id"] == first["id"]) is same
 
 
-def test_of_several_that_are_near_the_nearest_is_meant(api):
+def test_most_similar_insight_is_merged(api):
     first, second = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(0.8))
     assert add_insight(api, build_text_of_similarity(0.98))["id"] == first["id"]
     assert add_insight(api, build_text_of_similarity(0.82))["id"] == second["id"]
 
 
-def test_projects_and_topics_are_united_and_the_greater_figures_stay(api):
+def test_merge_unites_lists_and_takes_greater_figures(api):
     add_insight(api, projects=["shop", "billing"], topics=["orm"], confidence=0.5, quality=0.9)
     insight = add_insight(
         api, SIMILAR_LAZY_LESSON, projects=["billing", "site"], topics=["sql", "orm"], confidence=0.75, quality=0.25
@@ -184,37 +184,37 @@ def test_projects_and_topics_are_united_and_the_greater_figures_stay(api):
     assert (insight["confidence"], insight["quality"]) == (0.75, 0.9)
 
 
-def test_tags_and_metadata_are_united(api):
+def test_merge_unites_tags_and_metadata(api):
     first = add_insight(api, tags=["a", "b"], metadata={"one": 1, "both": 1})
     again = add_insight(api, SIMILAR_LAZY_LESSON, tags=["b", "c"], metadata={"two": 2, "both": 2})
     assert (again["id"], again["created"], again["tags"]) == (first["id"], False, ["a", "b", "c"])
     assert Memory.objects.get().metadata == {"one": 1, "both": 2, "two": 2}
 
 
-def test_the_later_end_stays_and_none_is_the_latest(api):
+def test_merge_takes_the_later_expiry_and_none_is_the_latest(api):
     ends = [{"ttl_seconds": 100}, {"ttl_seconds": 1_000}, {}, {"ttl_seconds": 5_000}]
-    told = [api.add(LAZY_LESSON, memory_type="insight", **end) for end in ends]
-    assert len({each["id"] for each in told}) == 1
-    assert told[0]["expires_at"] < told[1]["expires_at"]
-    assert (told[2]["expires_at"], told[3]["expires_at"]) == (None, None)
-    passing = api.add(VACUUM_LESSON, memory_type="insight", ttl_seconds=100)
-    assert add_insight(api, VACUUM_LESSON)["id"] == passing["id"]
-    assert Memory.objects.get(pk=passing["id"]).expires_at is None
+    result = [api.add(LAZY_LESSON, memory_type="insight", **end) for end in ends]
+    assert len({each["id"] for each in result}) == 1
+    assert result[0]["expires_at"] < result[1]["expires_at"]
+    assert (result[2]["expires_at"], result[3]["expires_at"]) == (None, None)
+    temporary = api.add(VACUUM_LESSON, memory_type="insight", ttl_seconds=100)
+    assert add_insight(api, VACUUM_LESSON)["id"] == temporary["id"]
+    assert Memory.objects.get(pk=temporary["id"]).expires_at is None
 
 
-def test_an_insight_for_a_secret_repository_does_not_name_it(api):
+def test_secret_repository_of_a_memory_is_redacted(api):
     memory = api.add(LAZY_LESSON, memory_type="insight", repo_id="prod-secret-vault")
     assert memory["repo_id"] == redact_project_name("prod-secret-vault") != "prod-secret-vault"
 
 
-def test_what_is_not_said_again_changes_nothing(api):
+def test_absent_fields_change_nothing(api):
     first = add_insight(api, projects=["shop"], topics=[], confidence=0.1, quality=0.1)
     before = fingerprint_tables()
     assert add_insight(api) == first | {"created": False}
     assert fingerprint_tables() == before
 
 
-def test_uniting_has_a_bound(api):
+def test_merged_lists_are_bounded(api):
     for turn in range(2):
         insight = add_insight(
             api,
@@ -225,13 +225,13 @@ def test_uniting_has_a_bound(api):
     assert insight["projects"][:40] == [f"p0-{n}" for n in range(40)]
 
 
-def test_namespaces_have_nothing_in_common(api, outsider):
+def test_namespaces_are_deduplicated_separately(api, outsider):
     assert add_insight(api)["id"] != add_insight(outsider)["id"]
     assert add_insight(outsider, SIMILAR_LAZY_LESSON)["created"] is False
     assert Insight.objects.count() == 2
 
 
-def test_an_expired_insight_is_nobodys(api):
+def test_expired_insight_is_replaced(api):
     old = add_insight(api)
     Memory.objects.update(expires_at=timezone.now())
     assert api.get(f"/insights/{old['id']}").status_code == 404
@@ -239,7 +239,7 @@ def test_an_expired_insight_is_nobodys(api):
     assert get_insight().pk != UUID(old["id"])
 
 
-def test_an_expired_one_that_is_near_is_nobodys_either(api):
+def test_expired_near_duplicate_is_ignored(api):
     old = add_insight(api)
     Memory.objects.update(expires_at=timezone.now())
     assert add_insight(api, SIMILAR_LAZY_LESSON)["id"] != old["id"]
@@ -248,36 +248,36 @@ def test_an_expired_one_that_is_near_is_nobodys_either(api):
 # Names of projects
 
 
-def test_a_project_whose_name_looks_secret_is_told_by_its_hash(api):
+def test_secret_project_name_is_stored_as_a_hash(api):
     insight = add_insight(api, projects=["shop", "secret-plans"])
     assert insight["projects"] == ["shop", redact_project_name("secret-plans")]
     assert "secret" not in str(list(Insight.objects.values())) + str(list(Memory.objects.values()))
 
 
-def test_the_repository_of_its_memory_is_masked_too(api):
+def test_secret_repository_of_an_insight_is_redacted(api):
     add_insight(api, projects=["secret-plans"])
     assert Memory.objects.get().repo_id == redact_project_name("secret-plans")
 
 
-# Many at once
+# Many in one request, and concurrency
 
 
-def test_all_of_one_request_are_kept_in_order_and_each_once(namespace):
+def test_insights_of_one_request_are_saved_in_order_and_once(namespace):
     with transaction.atomic():
-        kept = save_insights(
+        saved = save_insights(
             namespace.pk,
             [
                 InsightDraft(text)
                 for text in (LAZY_LESSON, VACUUM_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON.upper(), LETTERS)
             ],
         )
-    ids = [pk for pk, _ in kept]
+    ids = [pk for pk, _ in saved]
     assert ids[0] == ids[2] and ids[1] == ids[3]
-    assert [created for _, created in kept] == [True, True, False, False, True]
+    assert [created for _, created in saved] == [True, True, False, False, True]
     assert Insight.objects.count() == 3
 
 
-def test_twins_of_one_request_unite(namespace):
+def test_duplicates_within_one_request_are_merged(namespace):
     with transaction.atomic():
         save_insights(
             namespace.pk,
@@ -286,7 +286,7 @@ def test_twins_of_one_request_unite(namespace):
     assert (get_insight().projects, get_insight().quality) == (["a", "b"], 1.0)
 
 
-def test_what_it_was_used_for_elsewhere_comes_with_it(namespace):
+def test_imported_usage_is_stored(namespace):
     moment = timezone.now()
     with transaction.atomic():
         save_insights(namespace.pk, [InsightDraft(LAZY_LESSON, usage_count=3, last_used_at=moment, created_at=moment)])
@@ -295,12 +295,12 @@ def test_what_it_was_used_for_elsewhere_comes_with_it(namespace):
 
 
 @pytest.mark.parametrize("number", [1, 100])
-def test_keeping_takes_the_same_statements_however_many(namespace, django_assert_num_queries, number):
+def test_saving_takes_the_same_statements_for_one_and_many(namespace, django_assert_num_queries, number):
     texts = [f"{LETTERS[n * 8 : n * 8 + 40]} is a text of its own." for n in range(number)]
     with transaction.atomic():
-        with django_assert_num_queries(6):  # hold, twins, SAVEPOINT, memories, RELEASE, insights
+        with django_assert_num_queries(6):  # lock, duplicates, SAVEPOINT, memories, RELEASE, insights
             save_insights(namespace.pk, [InsightDraft(text, projects=["a"]) for text in texts])
-        with django_assert_num_queries(4):  # hold, twins, both updates
+        with django_assert_num_queries(4):  # lock, duplicates, both updates
             save_insights(namespace.pk, [InsightDraft(text, projects=["b"]) for text in texts])
     assert Insight.objects.count() == number
 
@@ -315,7 +315,7 @@ def test_candidates_are_found_by_the_index_of_bands(namespace):
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
             "EXPLAIN " + SELECT_DUPLICATE_CANDIDATES_SQL,
-            {"namespace": namespace.pk, "told": '[{"place":0,"digest":"00","bands":[1]}]'},
+            {"namespace": namespace.pk, "texts": '[{"position":0,"digest":"00","bands":[1]}]'},
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "insight_bands" in plan
@@ -324,34 +324,34 @@ def test_candidates_are_found_by_the_index_of_bands(namespace):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("near", [False, True])
-def test_twenty_writers_of_the_same_leave_one(api, near):
+def test_twenty_concurrent_writers_leave_one_insight(api, near):
     texts = [LETTERS[n:] if near else LETTERS for n in range(20)]
-    told = run_at_once([partial(add_insight, api, text, projects=[f"p{n}"]) for n, text in enumerate(texts)])
-    assert len({each["id"] for each in told}) == 1
-    assert sum(each["created"] for each in told) == 1
+    result = run_at_once([partial(add_insight, api, text, projects=[f"p{n}"]) for n, text in enumerate(texts)])
+    assert len({each["id"] for each in result}) == 1
+    assert sum(each["created"] for each in result) == 1
     assert sorted(get_insight().projects) == sorted(f"p{n}" for n in range(20))
     assert Memory.objects.count() == 1
 
 
-# The database keeps its promises
+# Constraints and foreign keys
 
 
-def test_the_database_keeps_the_same_once(api, namespace):
+def test_database_refuses_a_second_same_insight(api, namespace):
     add_insight(api)
     memory = Memory.objects.create(namespace=namespace, content="other", source_system="test")
-    twin = get_insight()
+    stored = get_insight()
     with pytest.raises(IntegrityError, match="insight_is_kept_once"), transaction.atomic():
-        Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=twin.digest, bands=[])
+        Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=stored.digest, bands=[])
 
 
-def test_deleting_either_way_deletes_both(api):
+def test_deleting_insight_or_memory_deletes_both(api):
     for path in ("insights", "memories"):
         insight = add_insight(api)
         assert api.delete(f"/{path}/{insight['id']}").status_code == 204
         assert (Insight.objects.count(), Memory.objects.count()) == (0, 0)
 
 
-def test_an_outsider_sees_and_deletes_nothing(api, outsider):
+def test_other_namespaces_see_and_delete_nothing(api, outsider):
     insight = add_insight(api)
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/use")):
         assert outsider.call(method, f"/insights/{insight['id']}{path}").status_code == 404
@@ -360,13 +360,13 @@ def test_an_outsider_sees_and_deletes_nothing(api, outsider):
     assert Insight.objects.count() == 1
 
 
-def test_a_memory_that_is_no_insight_is_not_there(api):
+def test_memory_of_another_type_is_not_found(api):
     memory = api.add("no insight")
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/use")):
         assert api.call(method, f"/insights/{memory['id']}{path}").status_code == 404
 
 
-def test_erasing_a_user_erases_his_insights(api):
+def test_erasing_a_user_erases_their_insights(api):
     add_insight(api, user_id="ada")
     mine = add_insight(api, VACUUM_LESSON)
     assert api.delete("/users/ada").status_code == 200

@@ -1,4 +1,4 @@
-"""How one project leans on another."""
+"""Dependencies of projects."""
 
 from urllib.parse import quote
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from memories.insights.models import DependencyType, ProjectDependency
-from tests.memories.projects.projects import add_dependency
+from tests.memories.projects.helpers import add_dependency
 from tests.wire import is_problem
 
 pytestmark = pytest.mark.django_db
@@ -26,16 +26,16 @@ def list_project_dependencies(api, project: str, query: str = "") -> list[tuple[
 
 
 @pytest.mark.parametrize("kind", DependencyType.values)
-def test_a_new_one_is_201_and_says_what_was_said(api, namespace, kind):
+def test_new_dependency_is_201_with_its_fields(api, namespace, kind):
     body = {"source_project": "web", "target_project": "api", "type": kind, "metadata": {"since": "May"}}
     response = api.post("/projects/dependencies", body)
     assert response.status_code == 201
-    told, row = response.json(), ProjectDependency.objects.get()
-    assert {name: told[name] for name in body} == body
-    assert (told["id"], told["description"], row.namespace) == (str(row.pk), "", namespace)
+    result, row = response.json(), ProjectDependency.objects.get()
+    assert {name: result[name] for name in body} == body
+    assert (result["id"], result["description"], row.namespace) == (str(row.pk), "", namespace)
 
 
-def test_again_it_is_200_and_changes_what_is_said(api):
+def test_existing_dependency_is_200_and_updated(api):
     first = add_dependency(api, "web", "api", description="By HTTP.", metadata={"a": 1})
     body = {"source_project": "web", "target_project": "api", "type": "uses", "metadata": {"b": 2}}
     response = api.post("/projects/dependencies", body)
@@ -45,7 +45,7 @@ def test_again_it_is_200_and_changes_what_is_said(api):
     assert second == first | {"metadata": {"b": 2}, "updated_at": second["updated_at"]}
 
 
-def test_another_type_or_direction_is_another_one(api):
+def test_type_and_direction_distinguish_dependencies(api):
     pairs = [
         add_dependency(api, "web", "api"),
         add_dependency(api, "web", "api", "extends"),
@@ -59,13 +59,13 @@ def test_another_type_or_direction_is_another_one(api):
     [{"target_project": "web"}, {"type": "likes"}, {"source_project": ""}, {"target_project": "p" * 256}, {"x": 1}],
     ids=str,
 )
-def test_what_cannot_be_is_refused(api, wrong):
+def test_invalid_dependencies_are_refused(api, wrong):
     body = {"source_project": "web", "target_project": "api", "type": "uses"} | wrong
     assert is_problem(api.post("/projects/dependencies", body), 422)
     assert not ProjectDependency.objects.exists()
 
 
-def test_they_are_listed_newest_first_by_project_and_by_type(api):
+def test_list_is_newest_first_and_filtered_by_project_and_type(api):
     add_dependency(api, "web", "api")
     add_dependency(api, "mail", "web", "extends")
     add_dependency(api, "mail", "api")
@@ -75,7 +75,7 @@ def test_they_are_listed_newest_first_by_project_and_by_type(api):
     assert is_problem(api.get("/projects/dependencies?type=likes"), 422)
 
 
-def test_a_project_tells_its_dependencies_in_either_direction(api):
+def test_dependencies_of_a_project_have_a_direction(api):
     add_dependency(api, "web", "api")
     add_dependency(api, "mail", "web")
     add_dependency(api, "mail", "api")
@@ -87,16 +87,16 @@ def test_a_project_tells_its_dependencies_in_either_direction(api):
 
 
 @pytest.mark.parametrize("name", ["org/web", "groups", "a/dependencies", "web site", "дом"])
-def test_any_label_is_a_name(api, name):
+def test_any_label_is_a_project_name_in_the_path(api, name):
     add_dependency(api, name, "api")
     assert list_project_dependencies(api, name) == [("outbound", name, "api")]
 
 
-def test_a_project_nobody_knows_has_none(api):
+def test_unknown_project_has_no_dependencies(api):
     assert list_project_dependencies(api, "web") == []
 
 
-def test_their_pages_go_on(api):
+def test_dependencies_of_a_project_are_paged(api):
     for n in range(3):
         add_dependency(api, "web", f"library {n}")
     first = api.get("/projects/web/dependencies?limit=2").json()
@@ -104,7 +104,7 @@ def test_their_pages_go_on(api):
     assert list_project_dependencies(api, "web", f"?cursor={first['next']}") == [("outbound", "web", "library 0")]
 
 
-def test_a_deleted_one_is_gone(api):
+def test_deleted_dependency_is_gone(api):
     address = f"/projects/dependencies/{add_dependency(api, 'web', 'api')['id']}"
     assert api.delete(address).status_code == 204
     assert list_dependencies(api) == []
@@ -112,14 +112,14 @@ def test_a_deleted_one_is_gone(api):
     assert is_problem(api.delete(f"/projects/dependencies/{uuid4()}"), 404)
 
 
-def test_another_namespace_sees_and_changes_nothing(api, outsider):
-    told = add_dependency(api, "web", "api")
+def test_other_namespaces_see_and_change_nothing(api, outsider):
+    result = add_dependency(api, "web", "api")
     assert list_dependencies(outsider) == list_project_dependencies(outsider, "web") == []
-    assert is_problem(outsider.delete(f"/projects/dependencies/{told['id']}"), 404)
-    assert add_dependency(outsider, "web", "api")["id"] != told["id"]
+    assert is_problem(outsider.delete(f"/projects/dependencies/{result['id']}"), 404)
+    assert add_dependency(outsider, "web", "api")["id"] != result["id"]
     assert list_dependencies(api) == [("web", "uses", "api")]
 
 
-def test_who_may_only_read_adds_none(reader):
+def test_readers_add_no_dependency(reader):
     body = {"source_project": "web", "target_project": "api", "type": "uses"}
     assert is_problem(reader.post("/projects/dependencies", body), 403)

@@ -1,11 +1,11 @@
-"""Projects that belong together."""
+"""Groups of projects."""
 
 from uuid import uuid4
 
 import pytest
 
 from memories.insights.models import ProjectGroup
-from tests.memories.projects.projects import add_group
+from tests.memories.projects.helpers import add_group
 from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
@@ -17,15 +17,15 @@ def list_group_names(api, query: str = "") -> list[str]:
     return [each["name"] for each in response.json()["results"]]
 
 
-def test_a_new_one_is_201_and_says_what_was_said(api, namespace):
+def test_new_group_is_201_with_its_fields(api, namespace):
     response = api.post("/projects/groups", {"name": "shop", "projects": ["web", "org/api"]})
     assert response.status_code == 201
-    told, row = response.json(), ProjectGroup.objects.get()
-    assert (told["id"], told["name"], told["projects"]) == (str(row.pk), "shop", ["web", "org/api"])
-    assert (told["description"], told["metadata"], row.namespace) == ("", {}, namespace)
+    result, row = response.json(), ProjectGroup.objects.get()
+    assert (result["id"], result["name"], result["projects"]) == (str(row.pk), "shop", ["web", "org/api"])
+    assert (result["description"], result["metadata"], row.namespace) == ("", {}, namespace)
 
 
-def test_the_same_name_again_is_200_and_changes_what_is_said(api):
+def test_existing_group_name_is_200_and_updated(api):
     first = add_group(api, "shop", "web", description="What we sell.", metadata={"a": 1})
     response = api.post("/projects/groups", {"name": "shop", "projects": ["api"], "metadata": {"b": 2}})
     assert response.status_code == 200
@@ -36,7 +36,7 @@ def test_the_same_name_again_is_200_and_changes_what_is_said(api):
     assert ProjectGroup.objects.count() == 1
 
 
-def test_a_project_counts_once(api):
+def test_repeated_projects_are_stored_once(api):
     assert add_group(api, "shop", "web", "api", "web")["projects"] == ["web", "api"]
 
 
@@ -46,16 +46,16 @@ def test_a_project_counts_once(api):
     + [{"name": " "}, {"projects": [" "]}, {"projects": None}, {"description": "d" * 10_001}, {"owner": "me"}],
     ids=str,
 )
-def test_what_cannot_be_a_group_is_refused(api, wrong):
+def test_invalid_groups_are_refused(api, wrong):
     assert is_problem(api.post("/projects/groups", {"name": "shop", "projects": ["web"]} | wrong), 422)
     assert not ProjectGroup.objects.exists()
 
 
-def test_a_thousand_projects_are_not_too_many(api):
+def test_group_may_have_a_thousand_projects(api):
     assert len(add_group(api, "all", *(f"project {n}" for n in range(1000)))["projects"]) == 1000
 
 
-def test_the_newest_is_listed_first_page_by_page(api):
+def test_list_is_paged_newest_first(api):
     for name in ("one", "two", "three"):
         add_group(api, name, "web")
     first = api.get("/projects/groups?limit=2").json()
@@ -63,7 +63,7 @@ def test_the_newest_is_listed_first_page_by_page(api):
     assert list_group_names(api, f"?cursor={first['next']}") == ["one"]
 
 
-def test_the_groups_of_one_project_are_listed(api):
+def test_list_is_filtered_by_project(api):
     add_group(api, "shop", "web", "api")
     add_group(api, "tools", "api")
     assert list_group_names(api, "?project=web") == ["shop"]
@@ -71,12 +71,12 @@ def test_the_groups_of_one_project_are_listed(api):
     assert list_group_names(api, "?project=we") == []
 
 
-def test_one_is_told(api):
-    told = add_group(api, "shop", "web")
-    assert api.get(f"/projects/groups/{told['id']}").json() == told
+def test_group_is_returned_by_id(api):
+    result = add_group(api, "shop", "web")
+    assert api.get(f"/projects/groups/{result['id']}").json() == result
 
 
-def test_a_change_leaves_what_it_does_not_name(api):
+def test_patch_leaves_absent_fields(api):
     before = add_group(api, "shop", "web", description="What we sell.")
     response = api.patch(f"/projects/groups/{before['id']}", {"projects": ["web", "api"]})
     assert response.status_code == 200
@@ -86,13 +86,13 @@ def test_a_change_leaves_what_it_does_not_name(api):
 
 
 @pytest.mark.parametrize("wrong", [{"projects": []}, {"name": None}, {"name": ""}, {"metadata": None}], ids=str)
-def test_a_change_to_what_cannot_be_is_refused(api, wrong):
+def test_invalid_patch_is_refused(api, wrong):
     before = add_group(api, "shop", "web")
     assert is_problem(api.patch(f"/projects/groups/{before['id']}", wrong), 422)
     assert api.get(f"/projects/groups/{before['id']}").json() == before
 
 
-def test_two_groups_cannot_have_one_name(api):
+def test_patch_to_a_used_name_is_refused(api):
     add_group(api, "shop", "web")
     other = add_group(api, "tools", "api")
     response = api.patch(f"/projects/groups/{other['id']}", {"name": "shop"})
@@ -101,44 +101,44 @@ def test_two_groups_cannot_have_one_name(api):
     assert api.get(f"/projects/groups/{other['id']}").json() == other
 
 
-def test_a_deleted_one_is_gone(api):
-    told = add_group(api, "shop", "web")
-    assert api.delete(f"/projects/groups/{told['id']}").status_code == 204
+def test_deleted_group_is_gone(api):
+    result = add_group(api, "shop", "web")
+    assert api.delete(f"/projects/groups/{result['id']}").status_code == 204
     assert list_group_names(api) == []
-    for response in (api.get(f"/projects/groups/{told['id']}"), api.delete(f"/projects/groups/{told['id']}")):
+    for response in (api.get(f"/projects/groups/{result['id']}"), api.delete(f"/projects/groups/{result['id']}")):
         assert is_problem(response, 404)
 
 
-def test_a_change_of_what_is_not_there_is_404(api):
+def test_patch_of_an_unknown_group_is_404(api):
     assert is_problem(api.patch(f"/projects/groups/{uuid4()}", {"name": "shop"}), 404)
 
 
-def test_another_namespace_sees_and_changes_nothing(api, outsider):
-    told = add_group(api, "shop", "web")
-    address = f"/projects/groups/{told['id']}"
+def test_other_namespaces_see_and_change_nothing(api, outsider):
+    result = add_group(api, "shop", "web")
+    address = f"/projects/groups/{result['id']}"
     assert list_group_names(outsider) == []
     for response in (outsider.get(address), outsider.patch(address, {"name": "mine"}), outsider.delete(address)):
         assert is_problem(response, 404)
-    assert add_group(outsider, "shop", "theirs")["id"] != told["id"]
-    assert api.get(address).json() == told
+    assert add_group(outsider, "shop", "theirs")["id"] != result["id"]
+    assert api.get(address).json() == result
 
 
-def test_who_may_only_read_makes_no_group(reader):
+def test_readers_add_no_group(reader):
     assert is_problem(reader.post("/projects/groups", {"name": "shop", "projects": ["web"]}), 403)
     assert list_group_names(reader) == []
 
 
-def test_registering_repositories_makes_a_group_of_them(api):
+def test_registering_repositories_creates_a_group(api):
     repositories = ["web", {"id": "api", "name": "The interface"}, {"name": "mail", "path": "/srv/mail"}, "web"]
     body = {"name": "shop", "repositories": repositories, "description": "All."}
     response = api.post("/projects/register", body)
     assert response.status_code == 201
-    told = response.json()
-    assert (told["projects"], told["description"]) == (["web", "api", "mail"], "All.")
-    assert api.get(f"/projects/groups/{told['id']}").json() == told
+    result = response.json()
+    assert (result["projects"], result["description"]) == (["web", "api", "mail"], "All.")
+    assert api.get(f"/projects/groups/{result['id']}").json() == result
 
 
-def test_registering_again_changes_the_group(api):
+def test_registering_again_updates_the_group(api):
     before = add_group(api, "shop", "web", "mail", description="All.", metadata={"a": 1})
     response = api.post("/projects/register", {"name": "shop", "repositories": ["web", "api"]})
     assert response.status_code == 200
@@ -153,7 +153,7 @@ def test_registering_again_changes_the_group(api):
         ([{"id": "api", "colour": "red"}], "repositories.0.colour"),
     ],
 )  # fmt: skip
-def test_what_is_no_repository_is_refused_by_name(api, repositories, field):
+def test_invalid_repositories_are_refused_by_field(api, repositories, field):
     response = api.post("/projects/register", {"name": "shop", "repositories": repositories})
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}

@@ -1,4 +1,4 @@
-"""One search over everything a namespace knows."""
+"""The search over everything that a namespace has stored."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Memory
-from tests.memories.projects.projects import add_dependency, add_group, add_in_each_project, insert_insight
+from tests.memories.projects.helpers import add_dependency, add_group, add_in_each_project, insert_insight
 from tests.memories.test_search import add_vectors, build_unit_vector, everything_is_large, list_steps  # noqa: F401
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields
 
@@ -28,10 +28,10 @@ def list_contents(hits: list[dict]) -> list[str]:
     return [hit["memory"]["content"] for hit in hits]
 
 
-# What comes back
+# Hits
 
 
-def test_everything_the_namespace_knows_is_found_and_labelled(api, namespace):
+def test_hits_of_every_type_are_found_and_labelled(api, namespace):
     api.add("The harbour of the chat.", memory_type="conversation", source_system="agno", user_id="ada")
     api.add("The harbour of the handbook.", memory_type="rag", source_system="ingestion", repo_id="web")
     insert_insight(namespace, OTHER_TEXT, "web", "api")
@@ -41,7 +41,7 @@ def test_everything_the_namespace_knows_is_found_and_labelled(api, namespace):
     assert {(hit["relation"], hit["is_current_project"]) for hit in hits} == {(None, False)}
 
 
-def test_a_hit_is_the_whole_memory_with_one_comparable_score(api, namespace):
+def test_hit_is_the_whole_memory_with_a_comparable_score(api, namespace):
     pk = api.add(HARBOUR_TEXT)["id"]
     insert_insight(namespace, OTHER_TEXT, "web")
     tasks.embed_due()
@@ -54,7 +54,7 @@ def test_a_hit_is_the_whole_memory_with_one_comparable_score(api, namespace):
     assert all(0 <= score <= 1 for score in scores)
 
 
-def test_it_finds_what_a_plain_search_finds(api, namespace):
+def test_results_equal_those_of_a_plain_search(api, namespace):
     for n in range(8):
         api.add(f"The harbour number {n} {'harbour ' * n}", repo_id=f"project {n % 3}")
     insert_insight(namespace, OTHER_TEXT, "web")
@@ -65,27 +65,27 @@ def test_it_finds_what_a_plain_search_finds(api, namespace):
         assert [{name: hit[name] for name in plain[0]} for hit in unified] == plain
 
 
-def test_conditions_are_met_inside_the_search(api):
+def test_filters_apply_inside_the_search(api):
     for n in range(60):
         api.add(f"{HARBOUR_TEXT} {n}", user_id="ada", memory_type="rag", tags=["old"])
-    kept = api.add("Once there was a harbour, far away and long ago.", user_id="bob", tags=["new"])["id"]
+    saved = api.add("Once there was a harbour, far away and long ago.", user_id="bob", tags=["new"])["id"]
     conditions = (
         {"user_id": "bob"}, {"memory_types": ["agent"]}, {"filters": {"tags": ["new"]}},
         {"filters": {"user_id": "bob"}},
         {"user_id": "bob", "filters": {"tags": ["new"]}},
     )  # fmt: skip
     for condition in conditions:
-        assert [hit["memory"]["id"] for hit in search_everything(api, "retry harbour", **condition)] == [kept]
+        assert [hit["memory"]["id"] for hit in search_everything(api, "retry harbour", **condition)] == [saved]
     assert search_everything(api, "retry harbour", user_id="bob", filters={"tags": ["old"]}) == []
 
 
-def test_what_has_expired_is_not_found(api):
+def test_expired_memories_are_not_found(api):
     pk = api.add(HARBOUR_TEXT)["id"]
     Memory.objects.filter(pk=pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert search_everything(api, "harbour") == []
 
 
-def test_nothing_of_another_namespace_is_found(api, outsider, namespace):
+def test_other_namespaces_are_not_found(api, outsider, namespace):
     insert_insight(namespace, HARBOUR_TEXT, "web")
     assert search_everything(outsider, "harbour", project="web") == []
 
@@ -93,7 +93,7 @@ def test_nothing_of_another_namespace_is_found(api, outsider, namespace):
 # Projects
 
 
-def test_the_current_project_comes_first_then_what_is_near_then_the_rest(api):
+def test_hits_are_ranked_by_relation(api):
     add_dependency(api, "api", "web")
     add_group(api, "shop", "web", "shop")
     for project in ("strange", "shop", "api", "web"):
@@ -108,7 +108,7 @@ def test_the_current_project_comes_first_then_what_is_near_then_the_rest(api):
     assert weights == pytest.approx([1, 0.9, 0.8, 0.7, 0.7])
 
 
-def test_insights_of_related_projects_are_flagged_by_the_nearest(api, namespace):
+def test_insight_shows_its_nearest_project(api, namespace):
     add_dependency(api, "web", "api")
     insert_insight(namespace, OTHER_TEXT, "strange", "api")
     insert_insight(namespace, "Harbour masters like tea at five.", "unknown", "strange")
@@ -117,14 +117,14 @@ def test_insights_of_related_projects_are_flagged_by_the_nearest(api, namespace)
     assert (second["project"], second["relation"]) == ("unknown", None)
 
 
-def test_a_much_better_answer_from_elsewhere_still_comes_first(api):
+def test_much_better_hit_of_another_project_ranks_first(api):
     api.add("The harbour is blue.", repo_id="web")
     api.add("Retry with backoff when the harbour master is away.", repo_id="strange")
     hits = search_everything(api, "retry backoff harbour master", project="web")
     assert [hit["project"] for hit in hits] == ["strange", "web"]
 
 
-# Each content once
+# Deduplication by content
 
 
 def test_the_same_content_is_one_hit(api, namespace):
@@ -138,26 +138,26 @@ def test_the_same_content_is_one_hit(api, namespace):
         assert sorted(list_contents(search_everything(api, "harbour", **fields))) == sorted([OTHER_TEXT, HARBOUR_TEXT])
 
 
-def test_it_is_the_best_scored_one(api, namespace):
+def test_best_scored_of_the_same_content_is_shown(api, namespace):
     add_dependency(api, "web", "api")
     add_in_each_project(api, OTHER_TEXT, "strange", "api", "else")
     insert_insight(namespace, OTHER_TEXT, "far")
     [hit] = search_everything(api, "harbour", project="web")
     assert (hit["project"], hit["relation"]) == ("api", "dependency")
-    insert_insight(namespace, OTHER_TEXT, "web")  # which the insight is told of
+    insert_insight(namespace, OTHER_TEXT, "web")  # merged into the insight
     [hit] = search_everything(api, "harbour", project="web")
     assert (hit["source"], hit["project"], hit["relation"]) == ("insights", "web", "current")
 
 
-def test_it_is_one_the_conditions_let_pass(api):
+def test_shown_hit_matches_the_filters(api):
     add_in_each_project(api, OTHER_TEXT, "web", "api")
     [hit] = search_everything(api, "harbour", user_id="user of api")
     assert hit["project"] == "api"
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
-def test_what_is_the_same_takes_nobodys_place(api, mode):
-    """Also when it fills all that a search looks at first."""
+def test_same_content_takes_no_place_of_other_hits(api, mode):
+    """Even when it fills all candidates of the first statement."""
     add_in_each_project(api, HARBOUR_TEXT, *(f"project {n}" for n in range(70)))
     others = {api.add(f"Somewhere there is a harbour, number {n}, and much else of no use.")["id"] for n in range(12)}
     tasks.embed_due()
@@ -167,7 +167,7 @@ def test_what_is_the_same_takes_nobodys_place(api, mode):
     assert {hit["memory"]["id"] for hit in hits[1:]} < others
 
 
-def test_also_where_the_index_is_asked(api, everything_is_large):  # noqa: F811
+def test_same_content_takes_no_place_with_the_vector_index(api, everything_is_large):  # noqa: F811
     same = [{"content": "step 0 the same", "vector": build_unit_vector(1), "user_id": f"user {n}"} for n in range(70)]
     assert api.post("/memories/bulk", {"memories": same}).status_code == 201
     add_vectors(api, 12)
@@ -178,10 +178,10 @@ def test_also_where_the_index_is_asked(api, everything_is_large):  # noqa: F811
     assert sorted(list_steps({"results": hits})) == [0, *range(9)]
 
 
-# What it costs
+# Statement counts, errors
 
 
-def test_it_takes_one_statement(api, takes, namespace):
+def test_search_takes_one_statement(api, takes, namespace):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     insert_insight(namespace, OTHER_TEXT, "web")
     tasks.embed_due()
@@ -191,7 +191,7 @@ def test_it_takes_one_statement(api, takes, namespace):
         search_everything(api, "harbour", project="web")
 
 
-def test_it_takes_a_second_one_where_the_same_filled_the_places(api, takes):
+def test_search_takes_a_second_statement_if_duplicates_filled_it(api, takes):
     add_in_each_project(api, HARBOUR_TEXT, *(f"project {n}" for n in range(60)))
     api.add(OTHER_TEXT)
     tasks.embed_due()
@@ -206,14 +206,14 @@ def test_a_plain_search_still_shows_every_memory_in_one_statement(api, takes):
     assert "DISTINCT ON" not in queries[-1]["sql"]
 
 
-def test_a_query_is_embedded_once(api, embedder):
+def test_query_is_embedded_once(api, embedder):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     watched = embedder("Watched")
     search_everything(api, "harbour", project="web")
     assert watched.texts == ["harbour"]
 
 
-def test_without_the_embedder_words_are_searched(api, embedder):
+def test_search_degrades_to_words_without_an_embedder(api, embedder):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     embedder("Away")
     answer = api.post("/search", {"query": "harbour"}).json()
@@ -222,7 +222,7 @@ def test_without_the_embedder_words_are_searched(api, embedder):
     assert (given["degraded"], list_contents(given["results"])) == (False, [HARBOUR_TEXT])
 
 
-def test_it_changes_nothing_and_readers_may(api, reader, namespace):
+def test_readers_may_search_and_nothing_changes(api, reader, namespace):
     insert_insight(namespace, HARBOUR_TEXT, "web")
     before = fingerprint_tables(namespace.pk)
     assert search_everything(reader, "harbour", project="web")
@@ -238,12 +238,12 @@ def test_it_changes_nothing_and_readers_may(api, reader, namespace):
         ({"threshold": 2}, "threshold"), ({"user_id": "a", "filters": {"user_id": "a"}}, "body"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_searched_is_refused(api, wrong, field):
+def test_invalid_searches_are_refused(api, wrong, field):
     response = api.post("/search", {"query": "harbour"} | wrong)
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}
 
 
-def test_any_query_is_one(api):
+def test_star_is_an_ordinary_query(api):
     api.add(HARBOUR_TEXT)
     assert search_everything(api, "*") == []

@@ -1,4 +1,4 @@
-"""How insights that nobody will miss are pruned."""
+"""Pruning old, poor and unused insights."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from memories.insights import retention
 from memories.insights.models import Insight
 from memories.insights.tasks import prune_insights
 from memories.models import Memory
-from tests.memories.insights.lessons import LAZY_LESSON, VACUUM_LESSON
+from tests.memories.insights.samples import LAZY_LESSON, VACUUM_LESSON
 from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def run_prune(*words: str) -> None:
     call_command("prune_insights", *words)
 
 
-def test_old_poor_and_unused_ones_go_with_their_memories(api):
+def test_old_poor_unused_insights_are_deleted_with_their_memories(api):
     add_insight(api, LAZY_LESSON, 91)
     assert prune_insights() == 1
     assert (Insight.objects.count(), Memory.objects.count()) == (0, 0)
@@ -41,7 +41,7 @@ def test_old_poor_and_unused_ones_go_with_their_memories(api):
 
 
 @pytest.mark.parametrize(
-    ("days", "said"),
+    ("days", "given"),
     [
         (89.9, {}),
         (1000, {"quality": 0.4}),
@@ -52,26 +52,26 @@ def test_old_poor_and_unused_ones_go_with_their_memories(api):
     ],
     ids=str,
 )
-def test_young_good_and_marked_ones_stay(api, days, said):
-    add_insight(api, LAZY_LESSON, days, **said)
+def test_recent_good_and_preserved_insights_stay(api, days, given):
+    add_insight(api, LAZY_LESSON, days, **given)
     assert prune_insights() == 0
     assert load_insights() == {LAZY_LESSON}
 
 
-def test_a_used_one_stays(api):
+def test_used_insight_stays(api):
     pk = add_insight(api, LAZY_LESSON, 1000)
     api.post(f"/insights/{pk}/use")
     assert prune_insights() == 0
 
 
-def test_memories_that_are_no_insights_stay(api):
+def test_memories_of_other_types_stay(api):
     api.add("old", created_at="2020-01-01T00:00:00Z")
     add_insight(api, LAZY_LESSON, 1000)
     prune_insights()
     assert Memory.objects.get().content == "old"
 
 
-def test_there_is_no_end_before_all_are_gone(api, monkeypatch):
+def test_pruning_continues_until_no_batch_is_left(api, monkeypatch):
     monkeypatch.setattr(retention, "PRUNE_BATCH_SIZE", 2)
     for number in range(5):
         add_insight(api, f"{chr(0x4E00 + number) * 10} is the lesson number {number} of them all.", 100)
@@ -79,7 +79,7 @@ def test_there_is_no_end_before_all_are_gone(api, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_that_is_being_used_is_left_alone(api):
+def test_locked_insight_is_skipped(api):
     add_insight(api, LAZY_LESSON, 100)
     other = add_insight(api, VACUUM_LESSON, 100)
 
@@ -94,7 +94,7 @@ def test_one_that_is_being_used_is_left_alone(api):
 
 
 @pytest.mark.parametrize(
-    ("words", "gone"),
+    ("words", "deleted"),
     [
         ((), {LAZY_LESSON}),
         (("--older-than", "30d"), {LAZY_LESSON, VACUUM_LESSON}),
@@ -105,14 +105,14 @@ def test_one_that_is_being_used_is_left_alone(api):
         (("--dry-run",), set()),
     ],
 )
-def test_the_command_prunes_what_is_meant(api, outsider, words, gone):
+def test_command_options_select_what_is_pruned(api, outsider, words, deleted):
     add_insight(api, LAZY_LESSON, 100)
     add_insight(api, VACUUM_LESSON, 50)
     run_prune(*words)
-    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON} - gone
+    assert load_insights() == {LAZY_LESSON, VACUUM_LESSON} - deleted
 
 
-def test_the_command_says_how_many(api, capsys):
+def test_command_prints_the_count(api, capsys):
     add_insight(api, LAZY_LESSON, 100)
     run_prune("--dry-run")
     run_prune()
@@ -122,7 +122,7 @@ def test_the_command_says_how_many(api, capsys):
 @pytest.mark.parametrize(
     "words", [("--older-than", "soon"), ("--min-quality", "7"), ("--min-quality", "nan"), ("--namespace", "nobody's")]
 )
-def test_what_cannot_be_meant_is_refused(api, words):
+def test_invalid_options_are_refused(api, words):
     add_insight(api, LAZY_LESSON, 1000)
     with pytest.raises(CommandError) as caught:
         run_prune(*words)
@@ -130,6 +130,6 @@ def test_what_cannot_be_meant_is_refused(api, words):
     assert load_insights() == {LAZY_LESSON}
 
 
-def test_beat_prunes_every_week():
+def test_pruning_is_scheduled():
     tasks = {each["task"] for each in settings.CELERY_BEAT_SCHEDULE.values()}
     assert prune_insights.name in tasks

@@ -1,9 +1,9 @@
-"""Insights to test with, and texts in which they are marked."""
+"""Texts of insights, and texts in which they are marked."""
 
 from memories.insights.models import Insight
 
 LAZY_LESSON = "A queryset is lazy: nothing is read from the database before somebody looks at the rows of it."
-#: Nearly the same: .9 of its pieces.
+#: Nearly the same: a Jaccard similarity of 0.9.
 SIMILAR_LAZY_LESSON = "A queryset is lazy: nothing is read from the database before somebody looks at the rows in it."
 VACUUM_LESSON = "Autovacuum needs a lower threshold on tables that only grow, because it counts what was deleted."
 

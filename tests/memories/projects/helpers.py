@@ -1,4 +1,4 @@
-"""Projects, as the tests of this folder speak of them."""
+"""Groups, dependencies, insights and searches of projects."""
 
 from memories.insights.storage import InsightDraft, save_insights
 
@@ -17,13 +17,13 @@ def add_dependency(api, source: str, target: str, kind: str = "uses", **fields: 
 
 
 def insert_insight(namespace, text: str, *projects: str) -> str:
-    """The id of an insight of these projects."""
+    """Insert an insight of these projects; return its id."""
     [(pk, _)] = save_insights(namespace.pk, [InsightDraft(text, projects=projects)])
     return str(pk)
 
 
 def add_in_each_project(api, content: str, *projects: str) -> dict[str, str]:
-    """The same text once in each repository, by different users: the repository by the memory's id."""
+    """Add the same text once in each repository, by different users; return {memory id: repository}."""
     return {api.add(content, repo_id=each, user_id=f"user of {each}")["id"]: each for each in projects}
 
 

@@ -1,4 +1,4 @@
-"""What a project sees: its own, its neighbours', its groups', and nothing else."""
+"""What a project sees: its own memories, those of its dependencies and groups, and nothing else."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from memories import tasks
 from memories.insights.models import ProjectGroup
 from memories.insights.redaction import redact_project_name
 from memories.models import Memory
-from tests.memories.projects.projects import (
+from tests.memories.projects.helpers import (
     add_dependency,
     add_group,
     add_in_each_project,
@@ -25,20 +25,20 @@ SECRET_PROJECT = "payments-secret-keys"
 
 
 def map_relations(hits: list[dict]) -> dict[str, str]:
-    """The relation by which each project is seen."""
+    """Return the relation of each hit by project."""
     return {hit["project"]: hit["relation"] for hit in hits}
 
 
 @pytest.fixture
 def neighbours(api) -> None:
-    """web uses api, mail extends web, web and shop are one group; api's own dependency is too far away."""
+    """web uses api, mail extends web, web and shop are one group; api's dependency far is two steps away."""
     add_dependency(api, "web", "api")
     add_dependency(api, "mail", "web", "extends")
     add_dependency(api, "api", "far")
     add_group(api, "shop", "web", "shop")
 
 
-def test_it_sees_itself_its_neighbours_and_its_groups(api, neighbours):
+def test_project_sees_itself_its_dependencies_and_its_groups(api, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api", "mail", "shop", "far", "strange")
     api.add(HARBOUR_TEXT)
     hits = search_from_project(api, "web", "harbour")
@@ -46,7 +46,7 @@ def test_it_sees_itself_its_neighbours_and_its_groups(api, neighbours):
     assert {hit["memory"]["repo_id"] for hit in hits} == set(map_relations(hits))
 
 
-def test_an_insight_for_all_projects_is_seen_by_all_and_weighs_less(api, neighbours):
+def test_global_insight_is_visible_to_all_at_a_lower_weight(api, neighbours):
     body = {"content": HARBOUR_TEXT, "projects": ["strange"], "collection": "global"}
     assert api.post("/insights", body).status_code == 201
     add_in_each_project(api, HARBOUR_TEXT, "shop")
@@ -56,7 +56,7 @@ def test_an_insight_for_all_projects_is_seen_by_all_and_weighs_less(api, neighbo
     assert api.get("/projects/patterns").status_code == 200
 
 
-def test_it_comes_first_then_its_neighbours_then_its_groups(api, neighbours):
+def test_hits_are_ranked_by_relation(api, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "shop", "mail", "api", "web")
     hits = search_from_project(api, "web", "harbour")
     assert [hit["relation"] for hit in hits] == ["current", "dependency", "dependency", "group"]
@@ -66,14 +66,14 @@ def test_it_comes_first_then_its_neighbours_then_its_groups(api, neighbours):
     assert {hit["text_rank"] for hit in hits} == {hits[0]["text_rank"]}
 
 
-def test_a_much_better_answer_of_a_group_comes_first(api, neighbours):
+def test_much_better_hit_of_a_group_ranks_first(api, neighbours):
     add_in_each_project(api, "The harbour is blue.", "web")
     add_in_each_project(api, "Retry with backoff when the harbour master is away.", "shop")
     hits = search_from_project(api, "web", "retry backoff harbour master")
     assert [hit["project"] for hit in hits] == ["shop", "web"]
 
 
-def test_who_is_near_in_two_ways_counts_in_the_better_one(api):
+def test_closest_of_several_relations_counts(api):
     add_group(api, "shop", "web", "api")
     add_dependency(api, "api", "web")
     add_dependency(api, "api", "web", "extends")
@@ -82,7 +82,7 @@ def test_who_is_near_in_two_ways_counts_in_the_better_one(api):
     assert [(hit["project"], hit["relation"]) for hit in hits] == [("web", "current"), ("api", "dependency")]
 
 
-def test_an_insight_is_seen_by_each_of_its_projects_and_their_neighbours(api, namespace, neighbours):
+def test_insight_is_visible_to_its_projects_and_their_dependencies(api, namespace, neighbours):
     pk = insert_insight(namespace, HARBOUR_TEXT, "strange", "api")
     for project, relation in (("api", "current"), ("strange", "current"), ("web", "dependency"), ("far", "dependency")):
         [hit] = search_from_project(api, project, "harbour")
@@ -91,17 +91,17 @@ def test_an_insight_is_seen_by_each_of_its_projects_and_their_neighbours(api, na
     assert search_from_project(api, "mail", "harbour") == []
 
 
-def test_an_insight_is_named_by_the_nearest_of_its_projects(api, namespace, neighbours):
+def test_hit_shows_the_nearest_project_of_an_insight(api, namespace, neighbours):
     insert_insight(namespace, HARBOUR_TEXT, "shop", "mail", "unknown", "web")
     assert map_relations(search_from_project(api, "web", "harbour")) == {"web": "current"}
 
 
-def test_an_insight_without_projects_is_seen_by_none(api, namespace, neighbours):
+def test_insight_without_projects_is_invisible(api, namespace, neighbours):
     insert_insight(namespace, HARBOUR_TEXT)
     assert search_from_project(api, "web", "harbour") == []
 
 
-def test_a_project_nobody_knows_sees_only_itself(api, neighbours):
+def test_unknown_project_sees_only_itself(api, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     assert search_from_project(api, "new", "harbour") == []
     add_in_each_project(api, HARBOUR_TEXT, "new")
@@ -109,7 +109,7 @@ def test_a_project_nobody_knows_sees_only_itself(api, neighbours):
 
 
 @pytest.mark.parametrize("name", [SECRET_PROJECT, redact_project_name(SECRET_PROJECT)])
-def test_a_project_whose_name_looks_secret_sees_its_insights(api, namespace, name):
+def test_project_with_a_secret_name_sees_its_insights(api, namespace, name):
     assert redact_project_name(SECRET_PROJECT) != SECRET_PROJECT
     pk = insert_insight(namespace, HARBOUR_TEXT, SECRET_PROJECT)
     [hit] = search_from_project(api, name, "harbour")
@@ -120,7 +120,7 @@ def test_a_project_whose_name_looks_secret_sees_its_insights(api, namespace, nam
     )
 
 
-def test_a_secret_name_is_met_in_memories_and_in_insights(api, namespace):
+def test_secret_name_matches_memories_and_insights(api, namespace):
     insert_insight(namespace, "The harbour opens at nine on weekdays only.", SECRET_PROJECT)
     add_in_each_project(api, HARBOUR_TEXT, SECRET_PROJECT, "web")
     add_dependency(api, "web", SECRET_PROJECT)
@@ -132,7 +132,7 @@ def test_a_secret_name_is_met_in_memories_and_in_insights(api, namespace):
     }  # fmt: skip
 
 
-def test_a_secret_name_is_met_in_groups_also_after_a_change(api, namespace):
+def test_secret_name_matches_groups_also_after_a_change(api, namespace):
     insert_insight(namespace, HARBOUR_TEXT, SECRET_PROJECT)
     made = add_group(api, "shop", "web")
     assert search_from_project(api, "web", "harbour") == []
@@ -144,7 +144,7 @@ def test_a_secret_name_is_met_in_groups_also_after_a_change(api, namespace):
     assert search_from_project(api, "web", "harbour") == []
 
 
-def test_what_is_invisible_takes_nobodys_place(api, neighbours):
+def test_invisible_memories_take_no_place_of_hits_by_words(api, neighbours):
     for n in range(60):
         api.add("Retry with backoff when the harbour answers slowly.", user_id=f"user {n}", repo_id="strange")
     for n in range(12):
@@ -154,7 +154,7 @@ def test_what_is_invisible_takes_nobodys_place(api, neighbours):
     assert map_relations(hits) == {"api": "dependency"}
 
 
-def test_by_meaning_what_is_invisible_takes_nobodys_place(api, neighbours):
+def test_invisible_memories_take_no_place_of_hits_by_meaning(api, neighbours):
     for n in range(60):
         api.add(HARBOUR_TEXT, user_id=f"user {n}", repo_id="strange")
     for n in range(12):
@@ -165,7 +165,7 @@ def test_by_meaning_what_is_invisible_takes_nobodys_place(api, neighbours):
     assert map_relations(hits) == {"shop": "group"}
 
 
-def test_what_has_expired_is_never_seen(api, namespace, neighbours):
+def test_expired_memories_are_invisible(api, namespace, neighbours):
     [pk] = add_in_each_project(api, HARBOUR_TEXT, "web")
     insight = insert_insight(namespace, "The harbour opens at nine on weekdays only.", "web")
     assert len(search_from_project(api, "web", "harbour")) == 2
@@ -173,7 +173,7 @@ def test_what_has_expired_is_never_seen(api, namespace, neighbours):
     assert search_from_project(api, "web", "harbour") == []
 
 
-def test_types_narrow_it_down(api, namespace, neighbours):
+def test_search_is_filtered_by_type(api, namespace, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "web")
     insert_insight(namespace, "The harbour opens at nine on weekdays only.", "web")
     for kind in ("agent", "insight"):
@@ -182,7 +182,7 @@ def test_types_narrow_it_down(api, namespace, neighbours):
     assert search_from_project(api, "web", "harbour", memory_types=["rag"]) == []
 
 
-def test_a_least_similarity_leaves_what_its_words_found(api):
+def test_min_similarity_leaves_hits_found_by_words(api):
     add_in_each_project(api, HARBOUR_TEXT, "web")
     add_in_each_project(api, "Cats sleep.", "web")
     tasks.embed_due()
@@ -192,7 +192,7 @@ def test_a_least_similarity_leaves_what_its_words_found(api):
     assert search_from_project(api, "web", "backoff", min_similarity=0.999, mode="vector") == []
 
 
-def test_a_hit_is_the_whole_memory_and_says_what_found_it(api):
+def test_hit_is_the_whole_memory_with_its_scores(api):
     [pk] = add_in_each_project(api, HARBOUR_TEXT, "web")
     tasks.embed_due()
     [hit] = search_from_project(api, "web", HARBOUR_TEXT)
@@ -211,7 +211,7 @@ def test_groups_and_dependencies_of_another_namespace_do_not_count(api, outsider
     assert map_relations(search_from_project(outsider, "web", "harbour")) == {"web": "current", "api": "dependency"}
 
 
-def test_without_the_embedder_words_are_searched(api, embedder):
+def test_search_degrades_to_words_without_an_embedder(api, embedder):
     add_in_each_project(api, HARBOUR_TEXT, "web")
     embedder("Away")
     body = {"query": "harbour", "project": "web"}
@@ -221,14 +221,14 @@ def test_without_the_embedder_words_are_searched(api, embedder):
     assert is_problem(api.post("/projects/search", body | {"mode": "vector"}), 503)
 
 
-def test_it_takes_one_statement(api, takes, neighbours):
+def test_search_takes_one_statement(api, takes, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "web", "api")
     tasks.embed_due()
     with takes(1):
         search_from_project(api, "web", "harbour")
 
 
-def test_it_changes_nothing_and_readers_may(api, reader, namespace, neighbours):
+def test_readers_may_search_and_nothing_changes(api, reader, namespace, neighbours):
     add_in_each_project(api, HARBOUR_TEXT, "web")
     before = fingerprint_tables(namespace.pk)
     assert search_from_project(reader, "web", "harbour")
@@ -239,12 +239,12 @@ def test_it_changes_nothing_and_readers_may(api, reader, namespace, neighbours):
     "wrong", [{"project": None}, {"project": ""}, {"query": ""}, {"limit": 101}, {"min_similarity": 2}, {"repo": "a"}],
     ids=str,
 )  # fmt: skip
-def test_what_cannot_be_searched_is_refused(api, wrong):
+def test_invalid_searches_are_refused(api, wrong):
     assert is_problem(api.post("/projects/search", {"query": "harbour", "project": "web"} | wrong), 422)
 
 
-def test_what_is_visible_is_worked_out_inside_the_statement(namespace):
-    """The planner sees through the function: its rows come from indexes."""
+def test_visible_projects_function_is_inlined_and_uses_indexes(namespace):
+    """The planner inlines the function, so that its rows come from indexes."""
     group = {"namespace": namespace, "metadata": {}}
     ProjectGroup.objects.bulk_create([ProjectGroup(name=f"g{n}", projects=[f"p{n}"], **group) for n in range(2000)])
     with connection.cursor() as cursor:
