@@ -1,8 +1,7 @@
 """URLs of the admin pages of memories. Outside `memories.admin`, whose import registers all its pages."""
 
-from django.http import QueryDict
 from django.urls import reverse
-from django.utils.datastructures import MultiValueDict
+from django.utils.http import urlencode
 
 from memories.models import Memory
 
@@ -13,6 +12,4 @@ def get_memory_url(memory: Memory) -> str:
 
 def build_list_query(**parameters: object) -> str:
     """Return the query string that filters the memories list by these values; None is left out."""
-    query = QueryDict(mutable=True)
-    query.update(MultiValueDict({name: [str(value)] for name, value in parameters.items() if value is not None}))
-    return f"?{query.urlencode()}"
+    return "?" + urlencode({name: str(value) for name, value in parameters.items() if value is not None})

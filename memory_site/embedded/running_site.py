@@ -16,7 +16,7 @@ def ensure_services_for_command() -> Iterator[None]:
     The services of a running site are used as they are: waiting for unhealthy ones would block a command for minutes,
     and `doctor` could not examine them. Without a running site they are started for the time of the block.
     """
-    if not settings.EMBEDDED or find_running_site():
+    if settings.HOME is None or find_running_site():
         yield
         return
     with ensure_services(settings.HOME):
@@ -25,7 +25,7 @@ def ensure_services_for_command() -> Iterator[None]:
 
 def find_running_site() -> str | None:
     """Return the address of the site that serves the data directory, or None."""
-    if not settings.EMBEDDED:
+    if settings.HOME is None:
         return None
     try:
         url = json.loads((settings.HOME.path / "lock").read_text())["url"]
