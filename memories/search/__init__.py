@@ -6,39 +6,39 @@
 
 Its CTEs, in order. `words`: only in a search with a query; `vector`: only in one with a vector.
 
-| CTE        | columns                                                     | when                | in         |
-| ---------- | ----------------------------------------------------------- | ------------------- | ---------- |
-| scope      | id, search_vector                                           | always              | words      |
-| crossover  | reltuples, rows                                             | size unknown        | scope_size |
-| chosen     | id                                                          | size unknown or few | scope_size |
-| size       | rows, few                                                   | always, one row     | scope_size |
-| vectors    | id, vector                                                  | vector              | vectors    |
-| measured   | id, similarity                                              | vector, unless many | vectors    |
-| near       | id, similarity                                              | vector              | vectors    |
-| noise      | mean, spread                                                | vector, one row     | vectors    |
-| nodes      | n, node                                                     | words               | words      |
-| sample     | search_vector                                               | words               | words      |
-| planned    | n, node, guess, looked_up                                   | words               | words      |
-| postings   | n, id, rank, words                                          | words               | words      |
-| weighed    | n, node, df, open, idf                                      | words               | words      |
-| measure    | possible, present, usual                                    | words, one row      | words      |
-| matched    | id, words, weight, presence, closed_weight, closed_presence | words               | words      |
-| foremost   | id                                                          | words               | words      |
-| candidates | id                                                          | words               | fusion     |
-| opened     | id, words, weight, presence                                 | words               | words      |
-| ranked     | id, text_rank                                               | words               | words      |
-| hits       | id, score, similarity, text_rank, by_meaning; words: lead   | always              | fusion     |
+| CTE          | columns                                                     | when                | in         |
+| ------------ | ----------------------------------------------------------- | ------------------- | ---------- |
+| scope        | id, search_vector                                           | always              | words      |
+| crossover    | reltuples, rows                                             | size unknown        | scope_size |
+| scope_ids    | id                                                          | size unknown or few | scope_size |
+| size         | rows, few                                                   | always, one row     | scope_size |
+| vectors      | id, vector                                                  | vector              | vectors    |
+| similarities | id, similarity                                              | vector, unless many | vectors    |
+| nearest      | id, similarity                                              | vector              | vectors    |
+| noise        | mean, spread                                                | vector, one row     | vectors    |
+| nodes        | n, node                                                     | words               | words      |
+| sample       | search_vector                                               | words               | words      |
+| node_plan    | n, node, estimate, looked_up                                | words               | words      |
+| postings     | n, id, rank, words                                          | words               | words      |
+| node_weights | n, node, df, open, idf                                      | words               | words      |
+| query_totals | possible_idf, present_idf, average_length                   | words, one row      | words      |
+| matches      | id, words, weight, presence, closed_weight, closed_presence | words               | words      |
+| top_matches  | id                                                          | words               | words      |
+| candidates   | id                                                          | words               | fusion     |
+| open_matches | id, words, weight, presence                                 | words               | words      |
+| text_ranks   | id, text_rank                                               | words               | words      |
+| hits         | id, score, similarity, text_rank, by_meaning; words: lead   | always              | fusion     |
 
 The SQL of a Ranking is evaluated over `hits JOIN memories_memory memory USING (id)` and the ranking's own joins. It may
 use these names, and no others:
 
-| name    | what                                               | used by                                    |
-| ------- | -------------------------------------------------- | ------------------------------------------ |
-| hits    | a candidate with its scores                        | retrieval/recall.py, retrieval/retrieve.py |
-| memory  | its row of memories_memory                         | every ranking                              |
-| size    | `rows` of the scope (`few`: they are scanned)      | retrieval/retrieve.py                      |
-| weighed | the query's nodes, with `df` and `idf`; words only | retrieval/retrieve.py                      |
-| vectors | the scope's vectors by id; vector only             | retrieval/retrieve.py                      |
+| name         | what                                               | used by                                    |
+| ------------ | -------------------------------------------------- | ------------------------------------------ |
+| hits         | a candidate with its scores                        | retrieval/recall.py, retrieval/retrieve.py |
+| memory       | its row of memories_memory                         | every ranking                              |
+| size         | `rows` of the scope (`few`: they are scanned)      | retrieval/retrieve.py                      |
+| node_weights | the query's nodes, with `df` and `idf`; words only | retrieval/retrieve.py                      |
+| vectors      | the scope's vectors by id; vector only             | retrieval/retrieve.py                      |
 
 `tests/memories/retrieval/test_statements.py` compares the statements of recall and retrieval with stored ones.
 """

@@ -1,27 +1,29 @@
-WITH scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words) ), 
+WITH scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words) ),
 crossover AS MATERIALIZED (
     SELECT reltuples, least(greatest(5000, reltuples / 20), 20000)::int AS rows
     FROM pg_class WHERE oid = 'memories_memory'::regclass
 ),
-chosen AS MATERIALIZED (SELECT id FROM scope LIMIT (SELECT rows + 1 FROM crossover)),
+scope_ids AS MATERIALIZED (SELECT id FROM scope LIMIT (SELECT rows + 1 FROM crossover)),
 size AS MATERIALIZED (
     SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.reltuples) END::float8 AS rows, n <= c.rows AS few
-    FROM crossover c, (SELECT count(*) AS n FROM chosen) counted
-), vectors (id, vector) AS NOT MATERIALIZED (SELECT "memories_embedding"."memory_id" AS "memory_id", "memories_embedding"."vector" AS "vector" FROM "memories_embedding" WHERE ("memories_embedding"."model" = %(v0)s AND ("memories_embedding"."expires_at" IS NULL OR "memories_embedding"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_embedding"."namespace_id" = %(v1)s AND "memories_embedding"."user_id" = %(v2)s)), 
-measured AS MATERIALIZED (
-    SELECT chosen.id, v.similarity FROM chosen CROSS JOIN LATERAL (
-        SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE vectors.id = chosen.id OFFSET 0
+    FROM crossover c, (SELECT count(*) AS n FROM scope_ids) counted
+),
+vectors (id, vector) AS NOT MATERIALIZED (SELECT "memories_embedding"."memory_id" AS "memory_id", "memories_embedding"."vector" AS "vector" FROM "memories_embedding" WHERE ("memories_embedding"."model" = %(v0)s AND ("memories_embedding"."expires_at" IS NULL OR "memories_embedding"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_embedding"."namespace_id" = %(v1)s AND "memories_embedding"."user_id" = %(v2)s)),
+similarities AS MATERIALIZED (
+    SELECT scope_ids.id, v.similarity FROM scope_ids CROSS JOIN LATERAL (
+        SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE vectors.id = scope_ids.id OFFSET 0
     ) v WHERE (SELECT few FROM size)
-), near AS MATERIALIZED ((SELECT id, similarity FROM measured ORDER BY similarity DESC LIMIT %(depth)s) UNION ALL (
+),
+nearest AS MATERIALIZED ((SELECT id, similarity FROM similarities ORDER BY similarity DESC LIMIT %(depth)s) UNION ALL (
 SELECT id, similarity FROM (
     SELECT id, -(vector <#> %(vector)s) AS similarity FROM (SELECT id, vector FROM vectors WHERE id IN (SELECT id FROM scope)) filtered WHERE NOT (SELECT few FROM size)
     ORDER BY vector <#> %(vector)s LIMIT %(depth)s * 2
-) relaxed ORDER BY similarity DESC LIMIT %(depth)s)), 
+) relaxed ORDER BY similarity DESC LIMIT %(depth)s)),
 noise AS MATERIALIZED (
     SELECT (sum(similarity) + 10 * 0.2::float8) / (count(*) + 10) AS mean,
            sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * 0.01::float8) / (count(*) + 10)) AS spread
-    FROM ((SELECT similarity FROM measured LIMIT 2000) UNION ALL (SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE NOT (SELECT few FROM size) LIMIT 500)) sample
-), 
+    FROM ((SELECT similarity FROM similarities LIMIT 2000) UNION ALL (SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE NOT (SELECT few FROM size) LIMIT 500)) sample
+),
 nodes AS MATERIALIZED (
     SELECT row_number() OVER () AS n, node::tsquery AS node
     FROM (
@@ -31,93 +33,98 @@ nodes AS MATERIALIZED (
             UNION ALL
             SELECT regexp_matches(tree, $$('(?:[^']|'')+')$$, 'g')
         ) found
-        -- The parser gives a hyphenated word whole and in parts: the parts are enough.
+        -- The parser returns a hyphenated word whole and in parts; the parts suffice.
         WHERE m[1] !~ $$'[^']*[[:alpha:]]-[[:alpha:]][^']*' <$$
         GROUP BY m[1] ORDER BY length(m[1]) DESC LIMIT 20
     ) distinct_nodes
-), sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200), 
-planned AS MATERIALIZED (
-    SELECT n, node, guess,
-           sum(guess) OVER (ORDER BY guess, n) <= 1500
-           OR row_number() OVER (PARTITION BY guess > 0 ORDER BY guess, n) = 1 AS looked_up
+),
+sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200),
+node_plan AS MATERIALIZED (
+    SELECT n, node, estimate,
+           sum(estimate) OVER (ORDER BY estimate, n) <= 1500
+           OR row_number() OVER (PARTITION BY estimate > 0 ORDER BY estimate, n) = 1 AS looked_up
     FROM (
         SELECT n, node, CASE WHEN size.rows <= 2000 THEN 0 ELSE size.rows
             * (SELECT count(*) FROM sample WHERE search_vector @@ node) / greatest((SELECT count(*) FROM sample), 1)
-        END AS guess
+        END AS estimate
         FROM nodes, size
-    ) guessed
-), 
+    ) estimated
+),
 postings AS MATERIALIZED (
-    SELECT planned.n, hit.id, hit.rank, hit.words
-    FROM planned, LATERAL (
-        SELECT id, ts_rank('{1,1,1,1}', search_vector, planned.node) AS rank, length(search_vector) AS words
-        FROM scope WHERE search_vector @@ planned.node LIMIT 2000
+    SELECT node_plan.n, hit.id, hit.rank, hit.words
+    FROM node_plan, LATERAL (
+        SELECT id, ts_rank('{1,1,1,1}', search_vector, node_plan.node) AS rank, length(search_vector) AS words
+        FROM scope WHERE search_vector @@ node_plan.node LIMIT 2000
     ) hit
-    WHERE planned.looked_up
-), 
-weighed AS MATERIALIZED (
+    WHERE node_plan.looked_up
+),
+node_weights AS MATERIALIZED (
     SELECT n, node, df, NOT looked_up OR found >= 2000 AS open,
            CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
            * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf
     FROM size, (
         SELECT n, node, looked_up, found,
-               CASE WHEN looked_up AND found < 2000 THEN found ELSE greatest(guess, found) END::float8 AS df
+               CASE WHEN looked_up AND found < 2000 THEN found ELSE greatest(estimate, found) END::float8 AS df
         FROM (
-            SELECT planned.*, coalesce(counted.found, 0) AS found
-            FROM planned LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
+            SELECT node_plan.*, coalesce(counted.found, 0) AS found
+            FROM node_plan LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
         ) known
     ) frequency
-), 
-measure AS MATERIALIZED (
-    SELECT (SELECT greatest(sum(idf), 1e-9::float8) FROM weighed) AS possible,
-           (SELECT greatest(sum(idf) FILTER (WHERE df > 0 OR open), 1e-9::float8) FROM weighed) AS present,
-           (SELECT greatest(avg(length(search_vector)), 1)::float8 FROM sample) AS usual
-), 
-matched AS MATERIALIZED (
+),
+query_totals AS MATERIALIZED (
+    SELECT (SELECT greatest(sum(idf), 1e-9::float8) FROM node_weights) AS possible_idf,
+           (SELECT greatest(sum(idf) FILTER (WHERE df > 0 OR open), 1e-9::float8) FROM node_weights) AS present_idf,
+           (SELECT greatest(avg(length(search_vector)), 1)::float8 FROM sample) AS average_length
+),
+matches AS MATERIALIZED (
     SELECT id, min(words) AS words, sum(idf * rank) AS weight, sum(idf) AS presence,
            coalesce(sum(idf * rank) FILTER (WHERE NOT open), 0) AS closed_weight,
            coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence
-    FROM postings JOIN weighed USING (n) GROUP BY id
-), 
-foremost AS MATERIALIZED (
-    SELECT id FROM matched CROSS JOIN measure
-    ORDER BY (weight / 0.6079::float8 * (usual / greatest(words, 1)) ^ 0.35::float8 / possible) ^ 1.25::float8
-           + least(presence / present, 1) ^ 4::float8 DESC, id LIMIT %(depth)s
-), candidates AS MATERIALIZED (SELECT id FROM foremost UNION SELECT id FROM near), 
-opened AS MATERIALIZED (
+    FROM postings JOIN node_weights USING (n) GROUP BY id
+),
+top_matches AS MATERIALIZED (
+    SELECT id FROM matches CROSS JOIN query_totals
+    ORDER BY (weight / 0.6079::float8
+            * (average_length / greatest(words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
+           + least(presence / present_idf, 1) ^ 4::float8 DESC, id LIMIT %(depth)s
+),
+candidates AS MATERIALIZED (SELECT id FROM top_matches UNION SELECT id FROM nearest),
+open_matches AS MATERIALIZED (
     SELECT candidates.id, min(length(search_vector)) AS words,
            sum(idf * ts_rank('{1,1,1,1}', search_vector, node)) AS weight, sum(idf) AS presence
-    FROM candidates JOIN memories_memory USING (id) JOIN weighed ON open AND search_vector @@ node
+    FROM candidates JOIN memories_memory USING (id) JOIN node_weights ON open AND search_vector @@ node
     GROUP BY candidates.id
 ),
-ranked AS MATERIALIZED (
-    SELECT id, ((coalesce(closed_weight, 0) + coalesce(opened.weight, 0)) / 0.6079::float8 * (usual / greatest(matched.words, opened.words, 1)) ^ 0.35::float8 / possible) ^ 1.25::float8
-           + least((coalesce(closed_presence, 0) + coalesce(opened.presence, 0)) / present, 1) ^ 4::float8 AS text_rank
-    FROM candidates CROSS JOIN measure LEFT JOIN matched USING (id) LEFT JOIN opened USING (id)
-    WHERE matched.id IS NOT NULL OR opened.id IS NOT NULL
-), 
+text_ranks AS MATERIALIZED (
+    SELECT id, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
+            * (average_length / greatest(matches.words, open_matches.words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
+           + least((coalesce(closed_presence, 0) + coalesce(open_matches.presence, 0)) / present_idf, 1) ^ 4::float8 AS text_rank
+    FROM candidates CROSS JOIN query_totals LEFT JOIN matches USING (id) LEFT JOIN open_matches USING (id)
+    WHERE matches.id IS NOT NULL OR open_matches.id IS NOT NULL
+),
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + coalesce(text_rank, 0))) AS score,
-           similarity, text_rank, lead, EXISTS (SELECT FROM near WHERE near.id = compared.id) AS by_meaning
+           similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
         SELECT candidates.id, similarity, text_rank, coalesce(
             greatest(similarity - noise.mean, 0) / noise.spread / sqrt(2 * ln(greatest(size.rows, 10))), 0
         ) AS lead
-        FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN ranked USING (id) LEFT JOIN LATERAL (
+        FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN text_ranks USING (id) LEFT JOIN LATERAL (
             SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE vectors.id = candidates.id OFFSET 0
         ) v ON true
     ) compared
 )
 SELECT memory.*, part.relevance, part.words, part.meaning, part.nearness, part.recency, part.base_relevance, 0.35 * part.words + 0.35 * part.meaning + 0.1 * part.nearness + 0.12 * part.recency + 0.08 * part.base_relevance AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
-       hits.text_rank, hits.by_meaning, (SELECT count(*) FROM near) AS near, size.rows, size.few
+       hits.text_rank, hits.by_meaning, (SELECT count(*) FROM nearest) AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id) CROSS JOIN LATERAL (
+    hits JOIN memories_memory memory USING (id)
+    CROSS JOIN LATERAL (
     SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
     FROM (
         SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
                * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
-        FROM weighed
+        FROM node_weights
     ) words
 ) coverage LEFT JOIN LATERAL (
     SELECT (hits.similarity - level) / greatest(1 - level, 0.01) AS clear
@@ -149,13 +156,13 @@ FROM size LEFT JOIN (
            greatest(memory.base_relevance, 1e-9) AS base_relevance,
            least(greatest(
     greatest(memory.base_relevance, 1e-9)
-    * 0.5::float8 ^ least(greatest(extract(epoch FROM statement_timestamp() - coalesce(memory.last_updated, memory.created_at)), 0)::float8 / 3600 / CASE memory.memory_type WHEN 'temporary_state' THEN '3'::float8 WHEN 'search_result' THEN '6'::float8 WHEN 'tool_output' THEN '8'::float8 WHEN 'conversation_fact' THEN '24'::float8 WHEN 'completed_action' THEN '24'::float8 WHEN 'user_selection' THEN '36'::float8 WHEN 'domain_entity' THEN '48'::float8 WHEN 'agent' THEN '12'::float8 WHEN 'workflow' THEN '12'::float8 WHEN 'conversation' THEN '12'::float8 WHEN 'insight' THEN 'inf'::float8 WHEN 'project' THEN 'inf'::float8 WHEN 'rag' THEN 'inf'::float8 WHEN 'business_fact' THEN 'inf'::float8 WHEN 'strategic_insight' THEN 'inf'::float8 WHEN 'user_preference' THEN 'inf'::float8 WHEN 'process_knowledge' THEN 'inf'::float8 WHEN 'market_intelligence' THEN 'inf'::float8 WHEN 'technical_knowledge' THEN 'inf'::float8 WHEN 'relationship' THEN 'inf'::float8 END, 60)
+    * 0.5::float8 ^ least(greatest(extract(epoch FROM statement_timestamp() - coalesce(memory.last_updated, memory.created_at)), 0)::float8 / 3600 / CASE memory.memory_type WHEN 'agent' THEN '12'::float8 WHEN 'rag' THEN 'inf'::float8 WHEN 'workflow' THEN '12'::float8 WHEN 'insight' THEN 'inf'::float8 WHEN 'project' THEN 'inf'::float8 WHEN 'conversation' THEN '12'::float8 WHEN 'business_fact' THEN 'inf'::float8 WHEN 'strategic_insight' THEN 'inf'::float8 WHEN 'user_preference' THEN 'inf'::float8 WHEN 'process_knowledge' THEN 'inf'::float8 WHEN 'market_intelligence' THEN 'inf'::float8 WHEN 'technical_knowledge' THEN 'inf'::float8 WHEN 'relationship' THEN 'inf'::float8 WHEN 'search_result' THEN '6'::float8 WHEN 'user_selection' THEN '36'::float8 WHEN 'tool_output' THEN '8'::float8 WHEN 'domain_entity' THEN '48'::float8 WHEN 'completed_action' THEN '24'::float8 WHEN 'conversation_fact' THEN '24'::float8 WHEN 'temporary_state' THEN '3'::float8 END, 60)
     + CASE WHEN memory.last_accessed_at > statement_timestamp() - interval '24 hours'
       THEN 0.3 * 0.5::float8 ^ (greatest(extract(epoch FROM statement_timestamp() - memory.last_accessed_at), 0)::float8 / 3600 / 2) ELSE 0 END,
 0.05), 1) AS relevance
     OFFSET 0
-) part
-) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s) AND (
+) part) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
+    AND (
     coverage.share >= 0.25 OR significance.clear >= 0.25
     OR (coverage.share >= 0.15 AND significance.clear >= 0.05) OR (significance.clear >= 0.15 AND hits.lead >= 0.8)
 )
