@@ -140,9 +140,9 @@ class Memory(models.Model):
     )
     base_relevance = models.FloatField(db_default=1)
     update_count = models.PositiveIntegerField(
-        db_default=0, editable=False, help_text="Times its entity was told again."
+        db_default=0, editable=False, help_text="How often its entity was stored again."
     )
-    last_updated = models.DateTimeField(null=True, editable=False, help_text="When its entity was last told again.")
+    last_updated = models.DateTimeField(null=True, editable=False, help_text="When its entity was last stored again.")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)

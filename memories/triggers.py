@@ -42,7 +42,7 @@ TRIGGERS = (
     Trigger(
         "knowledge_cluster_inserted_memories", MEMORY, "AFTER", "INSERT", "STATEMENT",
         keeps="Every type and set of tags that a memory has is a cluster, or is queued in `knowledge_duecluster`.",
-        reason="A cluster exists exactly while memories do, whoever inserts them.",
+        reason="A cluster exists exactly while memories do, whatever inserts them.",
     ),
     Trigger(
         "memories_queue_inserted", MEMORY, "AFTER", "INSERT", "STATEMENT",

@@ -368,11 +368,15 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {
-    "embed what is due": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
-    "embed anew what is due": {"task": "memories.tasks.reembed_due", "schedule": 60, "options": {"expires": 60}},
-    "ingest what is due": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expires": 60}},
-    "beat is alive": {"task": "memory_site.operations.tasks.note_beat", "schedule": 15, "options": {"expires": 15}},
-    "forget old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
+    "embed pending memories": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
+    "re-embed pending namespaces": {"task": "memories.tasks.reembed_due", "schedule": 60, "options": {"expires": 60}},
+    "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expires": 60}},
+    "record the beat's heartbeat": {
+        "task": "memory_site.operations.tasks.note_beat",
+        "schedule": 15,
+        "options": {"expires": 15},
+    },
+    "delete old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
     "delete outdated sessions": {
         "task": "sessions_app.tasks.delete_outdated_sessions",
         "schedule": crontab(hour="3", minute="30"),
@@ -382,22 +386,26 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 900,
         "options": {"expires": 900},
     },
-    "join what waits": {"task": "memories.graph.tasks.join_waiting", "schedule": 60, "options": {"expires": 60}},
+    "resolve pending relationships": {
+        "task": "memories.graph.tasks.join_waiting",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "prune insights": {
         "task": "memories.insights.tasks.prune_insights",
         "schedule": crontab(hour="4", minute="15", day_of_week="sunday"),
     },
-    "settle clusters": {
+    "create queued clusters": {
         "task": "memories.knowledge.tasks.settle_clusters",
         "schedule": 60,
         "options": {"expires": 60},
     },
-    "remove empty clusters": {"task": "memories.knowledge.tasks.remove_empty_clusters", "schedule": 3600},
-    "forget what is outdated": {
+    "delete empty clusters": {"task": "memories.knowledge.tasks.remove_empty_clusters", "schedule": 3600},
+    "delete outdated memories": {
         "task": "memories.knowledge.tasks.forget_outdated",
         "schedule": crontab(hour="3", minute="45"),
     },
-    "adopt insights": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
+    "insert missing insight rows": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
 }
 

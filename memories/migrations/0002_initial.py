@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                 ("base_relevance", models.FloatField(db_default=1)),
                 (
                     "last_updated",
-                    models.DateTimeField(editable=False, help_text="When its entity was last told again.", null=True),
+                    models.DateTimeField(editable=False, help_text="When its entity was last stored again.", null=True),
                 ),
                 (
                     "owner",
@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
                 (
                     "update_count",
                     models.PositiveIntegerField(
-                        db_default=0, editable=False, help_text="Times its entity was told again."
+                        db_default=0, editable=False, help_text="How often its entity was stored again."
                     ),
                 ),
             ],
