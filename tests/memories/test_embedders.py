@@ -229,7 +229,7 @@ def test_bundled_model_has_one_name():
 
 def test_other_files_are_not_used_under_the_bundled_name(monkeypatch):
     monkeypatch.setattr(onnx_files, "BUNDLED_CHECKSUMS", ("0" * 64, onnx_files.BUNDLED_CHECKSUMS[1]))
-    with pytest.raises(EmbedderUnavailable, match="not the ones"):
+    with pytest.raises(EmbedderUnavailable, match="not those of this version"):
         OnnxEmbedder(BUNDLED_MODEL).ping()
 
 

@@ -93,4 +93,4 @@ def test_health_check_detects_lost_key(api, settings, keys):
     settings.SESSION_ENCRYPTION_KEYS = keys
     status, message = check_histories()
     assert status == HealthStatus.DEGRADED
-    assert message.startswith("1 of the sessions")
+    assert message.startswith("1 of the latest sessions")

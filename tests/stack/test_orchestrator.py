@@ -123,7 +123,7 @@ def test_frozen_site_delays_nothing_and_turns_arrive_once(shaken, measured):
             answer, seconds = talking.ask("two")
             again, less = talking.ask("three")
         measured("the orchestrator's answer while the site is frozen", seconds)
-        time.sleep(load_orchestrator().PAUSE)
+        time.sleep(load_orchestrator().RETRY_PAUSE_SECONDS)
         last, _ = talking.ask("four")
         wait_until(lambda: len(list_saved_questions(shaken, "frozen")) >= 4, 30, "the unsaved turns are saved")
         assert "(memory: away" in talking.end()
@@ -137,7 +137,7 @@ def test_frozen_site_delays_nothing_and_turns_arrive_once(shaken, measured):
 def test_turn_with_a_lost_response_is_stored_once(shaken):
     """Its request reaches the frozen server, which saves it when it wakes; the client asks again all the same."""
     example = load_orchestrator()
-    memory = example.Memory(shaken.url, shaken.key, "lost answer")
+    memory = example.SessionClient(shaken.url, shaken.key, "lost answer")
     with frozen_web_server(shaken):
         memory.save("one", "1")
         assert len(memory.unsaved) == 1
@@ -154,7 +154,7 @@ def test_killed_site_does_not_prevent_answers(shaken):
         answer, seconds = talking.ask("one")
         wait_until(lambda: shaken.is_back("web", killed), 30, "the web server is back")
         wait_until(lambda: is_live(shaken.url), 30, "it answers")
-        time.sleep(load_orchestrator().PAUSE)
+        time.sleep(load_orchestrator().RETRY_PAUSE_SECONDS)
         talking.ask("two")
         talking.end()
     assert "You ask 'one'" in answer
@@ -180,7 +180,7 @@ def test_invalid_key_costs_only_the_memory(stack, key):
 
 
 def test_permanently_refused_turn_does_not_block_the_next(stack):
-    memory = load_orchestrator().Memory(stack.url, stack.key, "refused")
+    memory = load_orchestrator().SessionClient(stack.url, stack.key, "refused")
     memory.save("\u2800", "blank to every reader")
     memory.save("two", "2")
     assert not memory.unsaved
