@@ -81,7 +81,7 @@ def read_production_settings():
     secrets = {"POSTGRES_PASSWORD": "sesame", "SECRET_KEY": "".join(map(chr, range(60, 120)))}
     filled = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: secrets[found[1]], block)
     filled = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled)
-    return dict(re.findall(r"^    ([A-Z_]+): (.*)$", filled, re.MULTILINE))
+    return dict(re.findall(r"^    ([A-Z_]+): (.*?)(?: #.*)?$", filled, re.MULTILINE))
 
 
 def test_production_settings_pass_every_check():
