@@ -21,9 +21,9 @@ from ingestion.file_discovery import NotIngestible, SourceFile, UnreadableFile, 
 from ingestion.models import Document, Ingestion, IngestionStatus
 from memories import tasks
 from memories.add import add_many
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
-from memories.types import MemoryType
 from memory_site.core.db.locks import AlreadyRunning, advisory_lock
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock

@@ -10,9 +10,9 @@ from ingestion.schemas.workflows import REPORT_COLUMNS, ExecutionIn, ExecutionPa
 from memories import tasks
 from memories.add import add_one
 from memories.edit import save_changes
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
-from memories.types import MemoryType
 from memory_site.core.errors import Conflict, InvalidField
 
 #: 36,500 days, a century, reach before the earliest storable time (2000).

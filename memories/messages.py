@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from memories.add import add_one
+from memories.memory_types import Importance, MemoryType
 from memories.schemas import MemoryIn
-from memories.types import Importance, MemoryType
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import MessageIn

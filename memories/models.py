@@ -18,8 +18,8 @@ from pgvector.django import HalfVectorField, HnswIndex
 
 from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS, Vector
+from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters
-from memories.types import Importance, MemoryType
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.retry import retry_on_deadlock

@@ -9,9 +9,9 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
+from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters, MemoryTypeIn
 from memories.summaries import SUMMARY_BUILDERS, build_summary
-from memories.types import Importance, MemoryType
 from memory_site.core.http.fields import (
     Content,
     FutureTimestamp,

@@ -16,9 +16,9 @@ from django.db import connection, transaction
 from pydantic_core import to_json
 
 from memories.active_model import model_for_supplied_vector
+from memories.memory_types import Importance
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
-from memories.types import Importance
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
 

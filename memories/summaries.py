@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from memories.types import MemoryType
+from memories.memory_types import MemoryType
 
 MAX_SUMMARY_LENGTH, MAX_VALUE_LENGTH = 240, 80
 #: How many fields of an object, or names of a list, a summary mentions.

@@ -12,10 +12,10 @@ from ingestion.chunking import split_into_chunks
 from ingestion.models import Document
 from ingestion.pipeline import save_document
 from ingestion.schemas.documents import DocumentIn, DocumentOut, KnowledgeIn, KnowledgeOut
+from memories.memory_types import MemoryType
 from memories.schemas import SearchIn
 from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.types import MemoryType
 from memory_site.core.http.fields import check_visible
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response

@@ -11,8 +11,8 @@ from ingestion.session_buddy.schema import CONVERSATIONS, Table
 from memories.insights.models import InsightCollection, InsightType
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, InsightDraft
+from memories.memory_types import MemoryType
 from memories.schemas import MemoryIn, UniqueTags
-from memories.types import MemoryType
 from memory_site.core.http.fields import Content, JsonObject, Label, PastTimestamp, Tag, UnitInterval, check_json_object
 from memory_site.core.http.parsing import read_json
 from sessions_app.commands import format_validation_error

@@ -8,9 +8,9 @@ from django.db import connection
 
 from memories.insights.capture import fingerprint_memory
 from memories.insights.redaction import redact_project_name
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.projects.storage import map_redacted_names
-from memories.types import MemoryType
 
 #: Why a memory has no insight columns: it was imported with another type, or an existing one has changed its type.
 NEVER_INSIGHT, NO_LONGER_INSIGHT = "never", "no longer"

@@ -18,9 +18,9 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter, TextFilter
 from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
 
+from memories.memory_types import Importance, MemoryType
 from memories.models import LABEL_FIELDS, Memory, MemoryQuerySet
 from memories.search.filters import Filters
-from memories.types import Importance, MemoryType
 
 EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
 MAX_ID = 2**63 - 1

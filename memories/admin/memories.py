@@ -21,9 +21,9 @@ from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with
 from memories.console_urls import build_list_query, get_memory_url
 from memories.edit import edit_memory
 from memories.embeddings import get_embedder
+from memories.memory_types import MemoryType
 from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
 from memories.search.similar import find_similar
-from memories.types import MemoryType
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
 

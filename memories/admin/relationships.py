@@ -18,24 +18,19 @@ from memories.graph.models import (
 )
 from memories.models import Memory
 from memory_site.core.admin.formatting import truncate
-from memory_site.core.enums import complete_table
 
 RELATIONSHIP_EXCERPT_LENGTH = 120
 #: On the page of a memory: resolved and pending ones each.
 MAX_SHOWN_RELATIONSHIPS = 50
-RELATIONSHIP_TYPE_COLOURS = complete_table(
-    RelationshipType,
-    {
-        RelationshipType.LED_TO: "success",
-        RelationshipType.PRODUCES: "success",
-        RelationshipType.CONTRADICTS: "danger",
-        RelationshipType.DEPENDS_ON: "warning",
-        RelationshipType.REFINES: "info",
-        RelationshipType.ANSWERS: "info",
-        RelationshipType.RELATES_TO: "primary",
-        RelationshipType.BELONGS_TO: "primary",
-    },
-)
+SPECIAL_COLOURS = {
+    RelationshipType.LED_TO: "success",
+    RelationshipType.PRODUCES: "success",
+    RelationshipType.CONTRADICTS: "danger",
+    RelationshipType.DEPENDS_ON: "warning",
+    RelationshipType.REFINES: "info",
+    RelationshipType.ANSWERS: "info",
+}
+RELATIONSHIP_TYPE_COLOURS = {kind: SPECIAL_COLOURS.get(kind, "primary") for kind in RelationshipType}
 
 
 def annotate_excerpts(links: RelationshipQuerySet) -> RelationshipQuerySet:

@@ -13,6 +13,7 @@ from memories import tasks
 from memories.add import add_many, add_one
 from memories.edit import edit_memory
 from memories.expiry import purge_expired_memories
+from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
 from memories.schemas import (
     OUT_COLUMNS,
@@ -31,7 +32,6 @@ from memories.schemas import (
 )
 from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.types import MemoryType
 from memory_site.core.http.fields import JsonObject, Tags
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.parsing import read_json

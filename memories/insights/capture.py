@@ -21,10 +21,10 @@ from memories.insights.storage import (
     save_insights,
     upsert_from_memories,
 )
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memories.storage import insert_memories
-from memories.types import MemoryType
 from memory_site.core.errors import InvalidField
 from sessions_app.models import Conversation
 

@@ -11,7 +11,6 @@ from django.db import connection
 from pydantic_core import to_json
 
 from memories.insights.minhash import (
-    NEAR_DUPLICATE_SIMILARITY,
     compute_bands,
     compute_shingles,
     digest,
@@ -20,6 +19,8 @@ from memories.insights.minhash import (
 )
 from memories.storage import purge_expired
 
+#: The Jaccard similarity of two texts' shingles from which they count as the same.
+NEAR_DUPLICATE_SIMILARITY = 0.85
 #: Many texts made from one template may share a band with a given text. Both limits bound the cost: shared bands are
 #: counted for at most MAX_BAND_MATCHES of them, and only the MAX_COMPARED_CANDIDATES that share the most are compared.
 MAX_BAND_MATCHES, MAX_COMPARED_CANDIDATES = 500, 10

@@ -12,7 +12,6 @@ import unicodedata
 
 import numpy as np
 
-NEAR_DUPLICATE_SIMILARITY = 0.85
 BAND_COUNT, ROWS_PER_BAND = 20, 6
 SHINGLE_LENGTH = 3
 # Unicode categories that carry no meaning: punctuation, separators, control characters, back-ticks and spacing accents.

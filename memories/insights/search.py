@@ -7,11 +7,11 @@ from django.db.models import Q
 
 from memories.insights.redaction import redact_project_name
 from memories.insights.schemas import INSIGHT_OUT_COLUMNS, CollectionName, InsightSearchIn, InsightTypeName, insight_out
+from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
-from memories.types import MemoryType
 from memory_site.core.http.fields import Label, UnitInterval
 
 MATCH_ALL_QUERY = "*"

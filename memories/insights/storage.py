@@ -17,10 +17,10 @@ from memories.insights.deduplication import Duplicate, NewTextIndex, TextFingerp
 from memories.insights.models import Insight, InsightCollection
 from memories.insights.redaction import redact_project_name
 from memories.insights.scoring import score_insight
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn, remove_duplicates
 from memories.storage import insert_memories
-from memories.types import MemoryType
 from memory_site.core.db.locks import advisory_xact_lock
 
 MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT, MAX_TAGS_PER_INSIGHT = 64, 32, 256

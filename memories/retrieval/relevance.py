@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import F, FloatField
 from django.db.models.expressions import Combinable, Expression
 
-from memories.types import NO_DECAY, MemoryType
+from memories.memory_types import NO_DECAY, MemoryType
 
 HALF_LIFE_HOURS = {kind: kind.half_life_hours for kind in MemoryType}
 PERMANENT_TYPES = frozenset(kind for kind, hours in HALF_LIFE_HOURS.items() if hours == NO_DECAY)

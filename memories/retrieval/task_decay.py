@@ -5,9 +5,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.retrieval.relevance import MIN_RELEVANCE
-from memories.types import MemoryType
 
 MAX_AGE_HOURS = 24 * 366 * 200
 #: The types that are of little use outside the task.

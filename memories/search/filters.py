@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Q
 from pydantic import BeforeValidator, Field
 
-from memories.types import MemoryType
+from memories.memory_types import MemoryType
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, Tags, Timestamp
 
 

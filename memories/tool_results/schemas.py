@@ -6,8 +6,8 @@ from ninja import Schema
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from memories.memory_types import Importance
 from memories.schemas import ImportanceLevel, MemoryOut, UniqueTags
-from memories.types import Importance
 from memory_site.core.http.fields import FutureTimestamp, InputSchema, JsonObject, Label, Summary
 
 EXAMPLE_ACCOUNT: JsonDict = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}

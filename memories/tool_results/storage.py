@@ -19,13 +19,13 @@ from memories.graph.relationships import (
     insert_pending,
     upsert_relationships,
 )
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, EntityIn, MemoryIn, to_memory_out
 from memories.summaries import build_summary
 from memories.tool_results.extract import extract_entities
 from memories.tool_results.records import GENERIC_TYPES, Entity, EntityLink, replace_unstorable
 from memories.tool_results.schemas import ToolResultIn
-from memories.types import MemoryType
 from memory_site.core.http.fields import MAX_SAFE_INTEGER, check_json_object
 
 #: Levels and values of a result that are copied, and characters of the text that replaces a larger result.

@@ -10,8 +10,8 @@ from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
+from memories.memory_types import MemoryType
 from memories.models import DIMENSIONS, DueEmbedding, Embedding
-from memories.types import MemoryType
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 

@@ -7,6 +7,7 @@ from django.db import connection
 from pgvector import HalfVector
 
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
+from memories.memory_types import MemoryType
 from memories.models import DueEmbedding, Memory
 from memories.projects.unified_search import add_source, build_unified_ranking
 from memories.projects.visibility import VisibleToProjectFilters, build_project_ranking
@@ -15,7 +16,6 @@ from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
 from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
-from memories.types import MemoryType
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import EMBEDDING_COLUMNS, Synthetic, copy_rows

@@ -11,8 +11,8 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from memories import tasks
+from memories.memory_types import MemoryType
 from memories.models import Embedding, Memory
-from memories.types import MemoryType
 from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db

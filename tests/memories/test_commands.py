@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from memories import tasks
+from memories.memory_types import MemoryType
 from memories.models import Memory
-from memories.types import MemoryType
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db

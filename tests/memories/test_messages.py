@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from memories import add, tasks
+from memories.memory_types import Importance
 from memories.models import Memory
-from memories.types import Importance
 from sessions_app.models import Message
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memories.memory_types import MemoryType
 from memories.summaries import MAX_SUMMARY_LENGTH, build_summary
-from memories.types import MemoryType
 
 DEEP_VALUE: dict = {}
 DEEP_VALUE["result"] = {"result": DEEP_VALUE}

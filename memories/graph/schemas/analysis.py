@@ -6,8 +6,8 @@ from ninja import Field, Schema
 
 from memories.graph.schemas.relationships import RelationshipTypeName
 from memories.graph.summary import SHORT_CONTENT_LENGTH
+from memories.memory_types import MemoryType
 from memories.schemas import EntityOut
-from memories.types import MemoryType
 
 
 class ShortMemoryOut(Schema):

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from memories.console_urls import get_memory_url
 from memories.knowledge.models import Cluster, ClusterQuerySet, get_cluster_members, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterPatch
-from memories.types import MemoryType
+from memories.memory_types import MemoryType
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.formatting import format_number, render_name_cell, replace_underscores
 from memory_site.core.admin.schema_forms import ArrayContainsFilter, SchemaAdmin, SchemaForm, make_choice_filter

@@ -10,8 +10,8 @@ from ninja import Query, Router
 from memories.knowledge.clusters import CLUSTER_COLUMNS, to_cluster_out, upsert_cluster
 from memories.knowledge.models import Cluster, ClusterQuerySet, get_members_queryset
 from memories.knowledge.schemas.clusters import ClusterIn, ClusterPatch, TaggedClusterOut, TaggedClusterPage
+from memories.memory_types import MemoryType
 from memories.schemas import OUT_COLUMNS, MemoryPage, to_memory_out
-from memories.types import MemoryType
 from memory_site.core.http.fields import Tag
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem

@@ -7,7 +7,7 @@ import django.db.models.functions.text
 import django.db.models.lookups
 from django.db import migrations, models
 
-import memories.types
+import memories.memory_types
 import memory_site.core.db.ids
 
 
@@ -151,26 +151,26 @@ class Migration(migrations.Migration):
                             (
                                 "memory_type__in",
                                 [
-                                    memories.types.MemoryType["AGENT"],
-                                    memories.types.MemoryType["RAG"],
-                                    memories.types.MemoryType["WORKFLOW"],
-                                    memories.types.MemoryType["INSIGHT"],
-                                    memories.types.MemoryType["PROJECT"],
-                                    memories.types.MemoryType["CONVERSATION"],
-                                    memories.types.MemoryType["BUSINESS_FACT"],
-                                    memories.types.MemoryType["STRATEGIC_INSIGHT"],
-                                    memories.types.MemoryType["USER_PREFERENCE"],
-                                    memories.types.MemoryType["PROCESS_KNOWLEDGE"],
-                                    memories.types.MemoryType["MARKET_INTELLIGENCE"],
-                                    memories.types.MemoryType["TECHNICAL_KNOWLEDGE"],
-                                    memories.types.MemoryType["RELATIONSHIP"],
-                                    memories.types.MemoryType["SEARCH_RESULT"],
-                                    memories.types.MemoryType["USER_SELECTION"],
-                                    memories.types.MemoryType["TOOL_OUTPUT"],
-                                    memories.types.MemoryType["DOMAIN_ENTITY"],
-                                    memories.types.MemoryType["COMPLETED_ACTION"],
-                                    memories.types.MemoryType["CONVERSATION_FACT"],
-                                    memories.types.MemoryType["TEMPORARY_STATE"],
+                                    memories.memory_types.MemoryType["AGENT"],
+                                    memories.memory_types.MemoryType["RAG"],
+                                    memories.memory_types.MemoryType["WORKFLOW"],
+                                    memories.memory_types.MemoryType["INSIGHT"],
+                                    memories.memory_types.MemoryType["PROJECT"],
+                                    memories.memory_types.MemoryType["CONVERSATION"],
+                                    memories.memory_types.MemoryType["BUSINESS_FACT"],
+                                    memories.memory_types.MemoryType["STRATEGIC_INSIGHT"],
+                                    memories.memory_types.MemoryType["USER_PREFERENCE"],
+                                    memories.memory_types.MemoryType["PROCESS_KNOWLEDGE"],
+                                    memories.memory_types.MemoryType["MARKET_INTELLIGENCE"],
+                                    memories.memory_types.MemoryType["TECHNICAL_KNOWLEDGE"],
+                                    memories.memory_types.MemoryType["RELATIONSHIP"],
+                                    memories.memory_types.MemoryType["SEARCH_RESULT"],
+                                    memories.memory_types.MemoryType["USER_SELECTION"],
+                                    memories.memory_types.MemoryType["TOOL_OUTPUT"],
+                                    memories.memory_types.MemoryType["DOMAIN_ENTITY"],
+                                    memories.memory_types.MemoryType["COMPLETED_ACTION"],
+                                    memories.memory_types.MemoryType["CONVERSATION_FACT"],
+                                    memories.memory_types.MemoryType["TEMPORARY_STATE"],
                                 ],
                             )
                         ),

@@ -7,8 +7,8 @@ from ninja import Schema
 from pydantic import ConfigDict, Field
 
 from memories.knowledge.schemas.fields import NEXT_CURSOR_DESCRIPTION, PREVIOUS_CURSOR_DESCRIPTION, OrderedTags, Topics
+from memories.memory_types import MemoryType
 from memories.search.filters import MemoryTypeIn
-from memories.types import MemoryType
 from memory_site.core.http.fields import OMITTED, InputSchema, Label, Summary, UnitInterval
 
 

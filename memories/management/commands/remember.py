@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from memories import tasks
 from memories.add import add_one
+from memories.memory_types import MemoryType
 from memories.schemas import MemoryIn
-from memories.types import MemoryType
 from sessions_app.commands import (
     EXIT_USAGE_ERROR,
     MemoryCommand,

@@ -14,8 +14,8 @@ from ingestion.session_buddy.schema import find_tables
 from memories import tasks
 from memories.insights.models import Insight
 from memories.insights.storage import InsightDraft, save_insights
+from memories.memory_types import MemoryType
 from memories.models import Memory
-from memories.types import MemoryType
 from tests.ingestion.session_buddy.files import (
     CONVERSATION_ROW,
     CONVERSATIONS_TABLE,

@@ -10,8 +10,8 @@ from memories.insights import capture
 from memories.insights.models import Insight
 from memories.insights.redaction import redact_project_name
 from memories.insights.tasks import adopt_insights
+from memories.memory_types import MemoryType
 from memories.models import Memory
-from memories.types import MemoryType
 from tests.memories.insights.samples import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight, mark_insights
 from tests.wire import fingerprint_tables, is_problem, run_at_once
 

@@ -1,19 +1,24 @@
 """Storing insights, each once in its namespace."""
 
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from memories.insights.deduplication import SELECT_DUPLICATE_CANDIDATES_SQL
-from memories.insights.minhash import compute_shingles, jaccard_similarity, normalise_text
 from memories.insights.models import Insight
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import InsightDraft, save_insights
 from memories.models import Memory
-from tests.memories.insights.samples import LAZY_LESSON, SIMILAR_LAZY_LESSON, VACUUM_LESSON, get_insight
+from tests.memories.insights.samples import (
+    LAZY_LESSON,
+    LETTERS,
+    SIMILAR_LAZY_LESSON,
+    VACUUM_LESSON,
+    add_insight,
+    get_insight,
+)
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -32,12 +37,6 @@ ALL_FIELDS = {
     "tags": ["django"],
     "metadata": {"seen": 1},
 }
-
-
-def add_insight(api, content: str = LAZY_LESSON, **fields: object) -> dict:
-    response = api.post("/insights", {"content": content, **fields})
-    assert response.status_code in (200, 201), response.content
-    return response.json()
 
 
 def test_only_content_is_required_and_the_rest_is_estimated(api):
@@ -127,53 +126,6 @@ def test_invalid_values_are_refused(api, field, value):
     assert Memory.objects.count() == 0
 
 
-# Duplicates
-
-
-@pytest.mark.parametrize(
-    "again",
-    [LAZY_LESSON, LAZY_LESSON.upper(), f"  “{LAZY_LESSON}” !", SIMILAR_LAZY_LESSON],
-    ids=["same", "capitals", "marks", "near"],
-)
-def test_same_or_nearly_same_insight_is_stored_once(api, again):
-    first = add_insight(api)
-    response = api.post("/insights", {"content": again, "user_id": "ben"})
-    assert response.status_code == 200
-    assert (response.json()["id"], response.json()["created"]) == (first["id"], False)
-    assert (response.json()["content"], response.json()["user_id"]) == (LAZY_LESSON, None)
-    assert (Memory.objects.count(), Insight.objects.count()) == (1, 1)
-
-
-def test_sample_texts_are_near_duplicates():
-    assert (
-        0.85
-        <= jaccard_similarity(
-            compute_shingles(normalise_text(LAZY_LESSON)), compute_shingles(normalise_text(SIMILAR_LAZY_LESSON))
-        )
-        < 1
-    )
-
-
-def build_text_of_similarity(share: float) -> str:
-    """Return a text of about this similarity to LETTERS."""
-    return LETTERS[: round(len(LETTERS) * share)]
-
-
-LETTERS = "".join(chr(0x4E00 + n) for n in range(1000))
-
-
-@pytest.mark.parametrize(("share", "same"), [(0.80, False), (0.84, False), (0.852, True), (0.90, True)])
-def test_near_duplicates_begin_at_a_similarity_of_85_percent(api, share, same):
-    first, again = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(share))
-    assert (again["id"] == first["id"]) is same
-
-
-def test_most_similar_insight_is_merged(api):
-    first, second = add_insight(api, LETTERS), add_insight(api, build_text_of_similarity(0.8))
-    assert add_insight(api, build_text_of_similarity(0.98))["id"] == first["id"]
-    assert add_insight(api, build_text_of_similarity(0.82))["id"] == second["id"]
-
-
 def test_merge_unites_lists_and_takes_greater_figures(api):
     add_insight(api, projects=["shop", "billing"], topics=["orm"], confidence=0.5, quality=0.9)
     insight = add_insight(
@@ -225,26 +177,6 @@ def test_merged_lists_are_bounded(api):
     assert insight["projects"][:40] == [f"p0-{n}" for n in range(40)]
 
 
-def test_namespaces_are_deduplicated_separately(api, outsider):
-    assert add_insight(api)["id"] != add_insight(outsider)["id"]
-    assert add_insight(outsider, SIMILAR_LAZY_LESSON)["created"] is False
-    assert Insight.objects.count() == 2
-
-
-def test_expired_insight_is_replaced(api):
-    old = add_insight(api)
-    Memory.objects.update(expires_at=timezone.now())
-    assert api.get(f"/insights/{old['id']}").status_code == 404
-    assert add_insight(api)["created"] is True
-    assert get_insight().pk != UUID(old["id"])
-
-
-def test_expired_near_duplicate_is_ignored(api):
-    old = add_insight(api)
-    Memory.objects.update(expires_at=timezone.now())
-    assert add_insight(api, SIMILAR_LAZY_LESSON)["id"] != old["id"]
-
-
 # Names of projects
 
 
@@ -277,15 +209,6 @@ def test_insights_of_one_request_are_saved_in_order_and_once(namespace):
     assert Insight.objects.count() == 3
 
 
-def test_duplicates_within_one_request_are_merged(namespace):
-    with transaction.atomic():
-        save_insights(
-            namespace.pk,
-            [InsightDraft(LAZY_LESSON, projects=["a"]), InsightDraft(SIMILAR_LAZY_LESSON, projects=["b"], quality=1.0)],
-        )
-    assert (get_insight().projects, get_insight().quality) == (["a", "b"], 1.0)
-
-
 def test_imported_usage_is_stored(namespace):
     moment = timezone.now()
     with transaction.atomic():
@@ -305,23 +228,6 @@ def test_saving_takes_the_same_statements_for_one_and_many(namespace, django_ass
     assert Insight.objects.count() == number
 
 
-def test_candidates_are_found_by_the_index_of_bands(namespace):
-    with transaction.atomic():
-        save_insights(
-            namespace.pk, [InsightDraft(f"{LETTERS[n : n + 40]} is a text of its own.") for n in range(0, 900, 3)]
-        )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE insights_insight")
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(
-            "EXPLAIN " + SELECT_DUPLICATE_CANDIDATES_SQL,
-            {"namespace": namespace.pk, "texts": '[{"position":0,"digest":"00","bands":[1]}]'},
-        )
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "insight_bands" in plan
-    assert "insight_is_kept_once" in plan
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("near", [False, True])
 def test_twenty_concurrent_writers_leave_one_insight(api, near):
@@ -331,17 +237,6 @@ def test_twenty_concurrent_writers_leave_one_insight(api, near):
     assert sum(each["created"] for each in result) == 1
     assert sorted(get_insight().projects) == sorted(f"p{n}" for n in range(20))
     assert Memory.objects.count() == 1
-
-
-# Constraints and foreign keys
-
-
-def test_database_refuses_a_second_same_insight(api, namespace):
-    add_insight(api)
-    memory = Memory.objects.create(namespace=namespace, content="other", source_system="test")
-    stored = get_insight()
-    with pytest.raises(IntegrityError, match="insight_is_kept_once"), transaction.atomic():
-        Insight.objects.create(memory=memory, namespace=namespace, quality=1, digest=stored.digest, bands=[])
 
 
 def test_deleting_insight_or_memory_deletes_both(api):

@@ -7,9 +7,9 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.retrieval.relevance import HALF_LIFE_HOURS, PERMANENT_TYPES, Relevance, relevance_sql
-from memories.types import MemoryType
 
 pytestmark = pytest.mark.django_db
 STATED_HALF_LIVES = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from memories.memory_types import MemoryType
 from memories.models import Memory
-from memories.types import MemoryType
 from memories.users import statistics
 from memories.users.erasure import collect_namespace_rows, collect_user_rows, count_rows, erase, erase_namespace
 from sessions_app.commands import (
