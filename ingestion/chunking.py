@@ -10,6 +10,8 @@ from django.utils.module_loading import import_string
 
 from memory_site.core.http.fields import check_visible
 
+#: Maximum tokens of a piece, and the overlap with the previous one, in tokens of the vocabulary cl100k_base.
+MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS = 1_024, 20
 #: Lengths in characters of a line and of white space that are certainly generated. A splitter takes minutes for such a
 #: line and crashes on such white space: the line is passed in overlapping slices, the white space is dropped.
 MAX_LINE_LENGTH, MAX_SPACE_LENGTH, SLICE_LENGTH, SLICE_OVERLAP = 5_000, 200, 4_000, 60

@@ -10,7 +10,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.utils import get_tokenizer
 from nltk.tokenize import PunktSentenceTokenizer
 
-from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
+from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 
 
 def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str]]:

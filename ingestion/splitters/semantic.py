@@ -9,7 +9,7 @@ from functools import cache
 import tree_sitter_python
 from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 
-from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
+from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 
 TIKTOKEN_MODEL = "gpt-4"
 

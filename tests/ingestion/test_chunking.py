@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 from semantic_text_splitter import TextSplitter
 
-from ingestion.chunking import MAX_PROGRAM_LENGTH, split_into_chunks
-from ingestion.splitters import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
+from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS, MAX_PROGRAM_LENGTH, split_into_chunks
 from ingestion.splitters.semantic import TIKTOKEN_MODEL
 from memory_site.core.http.fields import MAX_CONTENT_LENGTH
 from memory_site.settings import SPLITTERS

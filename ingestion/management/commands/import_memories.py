@@ -11,6 +11,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection, transaction
 
+from ingestion.transfer.batches import batch_lines
 from ingestion.transfer.importer import (
     ModelChangedDuringImport,
     NamespaceImport,
@@ -34,7 +35,6 @@ from sessions_app.commands import EXIT_FAILED, add_namespace_argument, get_names
 from sessions_app.long_commands import EXIT_INTERRUPTED, LongCommand
 from sessions_app.models import Namespace
 
-MAX_BATCH_LINES, MAX_BATCH_BYTES = 1_000, 8 * 2**20
 #: Maximum size of a memory, and of any line of an export: a session's history alone may have four megabytes.
 MAX_MEMORY_BYTES, MAX_LINE_BYTES = 5 * 2**20, 32 * 2**20
 MAX_REPORTED_ERRORS = 20
@@ -254,18 +254,3 @@ def parse_json_line(line: bytes) -> Any:
         if "set_int_max_str_digits" in str(error):
             raise ValueError("it holds a number of more than 4,300 digits") from None
         raise
-
-
-def batch_lines(lines: Iterator[tuple[Any, int]]) -> Iterator[list[Any]]:
-    """Group the parsed lines into batches that fit into one statement."""
-    batch: list[Any] = []
-    size = 0
-    for each, length in lines:
-        if each is not None:
-            batch.append(each)
-            size += length
-        if len(batch) == MAX_BATCH_LINES or size > MAX_BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
