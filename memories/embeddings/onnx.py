@@ -60,6 +60,10 @@ class OnnxEmbedder(Embedder):
         return f"{self.name}@{self.files.fingerprint()}" if self.directory else self.name
 
     @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
+
+    @property
     def network(self) -> "Network":
         """The loaded model; loading takes a third of a second, once. Raises EmbedderUnavailable."""
         with self._lock:

@@ -28,7 +28,7 @@ class TaskTrigger:
 
     def notify_on_commit(self) -> None:
         """Run the task soon after the current transaction commits. Return at once; never fail."""
-        transaction.on_commit(self._request, robust=True)
+        transaction.on_commit(self.notify, robust=True)
 
     def notify_now(self) -> None:
         """Send the message now, for a process that is about to end. Wait for the broker at most two seconds."""
@@ -37,7 +37,8 @@ class TaskTrigger:
         except Exception as error:  # whatever the broker's client raises: the work is only delayed
             log.warning("The broker did not take a message: %s", type(error).__name__)
 
-    def _request(self) -> None:
+    def notify(self) -> None:
+        """Have this process send a message soon, whatever the transaction does. Return at once; never fail."""
         self._requested.set()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():

@@ -102,7 +102,7 @@ def test_at_most_ten_messages_a_second_are_sent(trigger, queue):
 @pytest.mark.django_db(transaction=True)
 def test_threads_share_one_trigger(trigger, queue):
     before = threading.active_count()
-    ringers = [threading.Thread(target=trigger._request) for _ in range(20)]
+    ringers = [threading.Thread(target=trigger.notify) for _ in range(20)]
     for ringer in ringers:
         ringer.start()
     for ringer in ringers:

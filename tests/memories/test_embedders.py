@@ -200,7 +200,7 @@ def test_model_is_loaded_with_the_first_text():
     embedder = OnnxEmbedder(BUNDLED_MODEL)
     assert embedder.check() == []
     assert embedder.model == BUNDLED_MODEL
-    assert embedder._loaded is None
+    assert not embedder.is_loaded
 
 
 @pytest.mark.parametrize("count", [1, 253, 254, 255, 476, 477, 1000, 12_345])
