@@ -68,7 +68,7 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
         return nodes[(number * 7919) % NODES]
 
     def related_sql(node: Memory) -> Sql:
-        return SELECT_RELATED_SQL, {"namespace": pk, "start": node.pk, "farthest": MAX_STEPS, "enough": MIN_RESULTS}
+        return SELECT_RELATED_SQL, {"namespace": pk, "start": node.pk, "max_distance": MAX_STEPS, "limit": MIN_RESULTS}
 
     def needle_sql(node: Memory) -> Sql:
         search = Search(build_query(node), asked[0], model, 10)
