@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.db.models import F
 from django.utils import timezone
 
@@ -158,12 +158,31 @@ def test_concurrent_workers_embed_each_row_once(api, embedder, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claim_skips_locked_rows(api):
+def test_concurrent_claims_share_no_row(api):
     add_all(api, *[f"number {number}" for number in range(30)])
     lease = timedelta(seconds=60)
     claims = run_at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
     taken = [row.pk for claim in claims for row in claim]
     assert len(taken) == len(set(taken))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claim_skips_rows_locked_by_another_worker(api):
+    add_all(api, "locked", "free")
+    locked = DueEmbedding.objects.order_by("due_at").first()
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor, connection.cursor() as ours:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT FROM memories_dueembedding WHERE memory_id = %s FOR UPDATE", [locked.pk])
+            ours.execute("SET lock_timeout = 1000")
+        claimed = DueEmbedding.objects.alive().claim(10, 1_000, timedelta(seconds=60))
+        assert len(claimed) == 1
+        assert claimed[0].pk != locked.pk
+    finally:
+        other.close()
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
 
 
 # What happens meanwhile
