@@ -49,13 +49,13 @@ def dashboard_view(request: HttpRequest, model_admin: ModelAdmin) -> HttpRespons
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     namespace = get_selected_namespace(request)
-    chooser = build_namespace_form(request, model_admin, namespace)
+    namespace_form = build_namespace_form(request, model_admin, namespace)
     statistics = fetch_detailed_statistics(namespace and namespace.pk)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Insights at a glance",
-        "chooser": chooser,
-        "media": forms.Media(chooser.Media),
+        "namespace_form": namespace_form,
+        "media": forms.Media(namespace_form.Media),
         "chosen": namespace,
         "cards": build_cards(statistics),
         "total": statistics["total"],
