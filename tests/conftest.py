@@ -42,10 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in WAITING:
             item.add_marker(item.path.parent.name)
-    items.sort(key=lambda item: (*order_of(item.path, files), "module_transaction" in item.fixturenames))
+    items.sort(key=lambda item: (*get_file_order(item.path, files), "module_transaction" in item.fixturenames))
 
 
-def order_of(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
+def get_file_order(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
     folder = file.parent.name
     return (WAITING.index(folder), 0, file) if folder in WAITING else (len(WAITING), -tests[file], file)
 

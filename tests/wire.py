@@ -208,7 +208,7 @@ def place_value(value: Any, schema: dict, place: tuple) -> Any:
     return value | {step: place_value(value.get(step), kind["properties"].get(step, {}), rest)}
 
 
-def refusals(method: str, url: str, body: bytes | None) -> frozenset[str]:
+def list_refusals(method: str, url: str, body: bytes | None) -> frozenset[str]:
     """What the schema of an operation has against a request, one text for each kind of error; empty when it has
     nothing. The request is read as the API reads it, and goes no further."""
     content = {} if body is None else {"data": body, "content_type": "application/json"}

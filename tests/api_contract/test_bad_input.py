@@ -23,7 +23,7 @@ from tests.wire import (
     list_blamed_fields,
     list_json_types,
     list_operations,
-    refusals,
+    list_refusals,
     transaction_is_broken,
 )
 
@@ -112,7 +112,7 @@ def checked(tried, seen):
     """Like `tried`, but asks the operation's schema first: of requests that it refuses in the same way one is sent."""
 
     def check(operation: Operation, url: str, body: bytes | None, what: str) -> bool:
-        against = refusals(operation.method, url, body)
+        against = list_refusals(operation.method, url, body)
         if against and (operation, against) in seen:
             return False
         accepted = tried(operation, url, body, what)

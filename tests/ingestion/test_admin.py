@@ -19,7 +19,7 @@ from memories.models import Embedding, Memory
 from memories.tasks import embed_due
 from memory_site.core.admin import schema_forms
 from sessions_app.models import Namespace
-from tests.console import rows_drawn, rows_listed
+from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 RUNS_URL, DOCUMENTS_URL = "/admin/ingestion/ingestion/", "/admin/ingestion/document/"
@@ -60,11 +60,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str, **parameters: object) -> list:
-    return rows_listed(console, path, **parameters)
+    return query_rows(console, path, **parameters)
 
 
 def drawn(console, path: str, **parameters: object) -> list:
-    return rows_drawn(console, path, **parameters)
+    return render_rows(console, path, **parameters)
 
 
 def create_clerk(client, django_user_model, *permissions: str):

@@ -15,7 +15,7 @@ from memory_site.core.admin.formatting import format_duration
 from sessions_app import history
 from sessions_app.admin import conversations as pages
 from sessions_app.models import Conversation, Message, Namespace, SessionMemory
-from tests.console import rows_drawn, rows_listed
+from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/sessions_app/conversation/"
@@ -51,11 +51,11 @@ def fetch_page_text(console, path: str = LIST_URL, **parameters: object) -> str:
 
 
 def list_rows(console, **parameters: object) -> list[Conversation]:
-    return rows_listed(console, LIST_URL, **parameters)
+    return query_rows(console, LIST_URL, **parameters)
 
 
 def drawn(console, **parameters: object) -> list[Conversation]:
-    return rows_drawn(console, LIST_URL, **parameters)
+    return render_rows(console, LIST_URL, **parameters)
 
 
 # The list

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from sessions_app import history
 from sessions_app.models import Conversation, Namespace, SessionLink, SessionMemory
-from tests.console import rows_drawn, rows_listed
+from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 SESSIONS_URL, LINKS_URL = "/admin/sessions_app/sessionmemory/", "/admin/sessions_app/sessionlink/"
@@ -47,11 +47,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str = SESSIONS_URL, **parameters: object) -> list:
-    return rows_listed(console, path, **parameters)
+    return query_rows(console, path, **parameters)
 
 
 def drawn(console, path: str = SESSIONS_URL, **parameters: object) -> list:
-    return rows_drawn(console, path, **parameters)
+    return render_rows(console, path, **parameters)
 
 
 def create_clerk(client, django_user_model, *permissions: str):

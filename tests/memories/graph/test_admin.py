@@ -11,7 +11,7 @@ from memories.admin.relationships import RELATIONSHIP_TYPE_COLOURS
 from memories.graph.models import PendingRelationship, Relationship, RelationshipType
 from memories.models import Memory
 from sessions_app.models import Namespace
-from tests.console import rows_drawn, rows_listed
+from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/graph/relationship/"
@@ -44,11 +44,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, **parameters: object) -> list:
-    return rows_listed(console, LIST_URL, **parameters)
+    return query_rows(console, LIST_URL, **parameters)
 
 
 def drawn(console, **parameters: object) -> list:
-    return rows_drawn(console, LIST_URL, **parameters)
+    return render_rows(console, LIST_URL, **parameters)
 
 
 def build_form(start: object, finish: object, **fields: object) -> dict:

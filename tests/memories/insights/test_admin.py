@@ -23,8 +23,8 @@ from tests.console import (
     create_staff_user,
     fetch_form_errors,
     fetch_page_text,
-    rows_drawn,
-    rows_listed,
+    query_rows,
+    render_rows,
 )
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +56,7 @@ def get_page_url(row: Insight, what: str = "change") -> str:
 
 
 def list_rows(console, path: str = LIST_URL, **parameters: object) -> list:
-    return rows_listed(console, path, **parameters)
+    return query_rows(console, path, **parameters)
 
 
 def build_insight_form(**fields: object) -> dict:
@@ -87,11 +87,11 @@ def test_list_shows_insights_newest_first_with_their_columns(console, namespace)
 def test_list_takes_the_same_statements_for_one_and_many(console, namespace, django_assert_num_queries):
     create_insight(namespace)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        rows_drawn(console, LIST_URL)
+        render_rows(console, LIST_URL)
     for number in range(5):
         create_insights(Namespace.objects.create(name=f"n{number}"), 0.1)
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(rows_drawn(console, LIST_URL)) == 6
+        assert len(render_rows(console, LIST_URL)) == 6
 
 
 def test_each_filter_and_search_narrows_the_list(console, namespace, elsewhere):

@@ -15,7 +15,7 @@ from memories.models import Memory
 from memory_site.core.admin.base import CONCURRENT_CHANGE
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
-from tests.console import rows_drawn, rows_listed
+from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 CLUSTERS_URL, PATTERNS_URL = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
@@ -56,11 +56,11 @@ def fetch_page_text(console, path: str, **parameters: object) -> str:
 
 
 def list_rows(console, path: str, **parameters: object) -> list:
-    return rows_listed(console, path, **parameters)
+    return query_rows(console, path, **parameters)
 
 
 def drawn(console, path: str, **parameters: object) -> list:
-    return rows_drawn(console, path, **parameters)
+    return render_rows(console, path, **parameters)
 
 
 def fetch_form_errors(response) -> str:

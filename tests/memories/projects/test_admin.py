@@ -4,7 +4,7 @@ import pytest
 
 from memories.insights.models import ProjectDependency, ProjectGroup
 from sessions_app.models import Namespace
-from tests.console import assert_saved, fetch_form_errors, fetch_page_text, rows_drawn, rows_listed
+from tests.console import assert_saved, fetch_form_errors, fetch_page_text, query_rows, render_rows
 from tests.memories.projects.helpers import insert_insight, search_from_project
 
 pytestmark = pytest.mark.django_db
@@ -129,13 +129,13 @@ def test_each_filter_and_search_narrows_the_lists(console, namespace, elsewhere)
     uses = ProjectDependency.objects.create(**mine, source_project="web", target_project="api", type="uses")
     extends = ProjectDependency.objects.create(**there, source_project="tea", target_project="milk", type="extends")
     for path, ours, theirs in ((GROUPS_URL, shop, tea), (DEPENDENCIES_URL, uses, extends)):
-        assert rows_listed(console, path, namespace=namespace.pk) == rows_listed(console, path, project="api") == [ours]
-        assert rows_listed(console, path, project="tea") == [theirs]
-        assert rows_listed(console, path, project="te") == []
-    assert rows_listed(console, GROUPS_URL, q="sho") == [shop]
+        assert query_rows(console, path, namespace=namespace.pk) == query_rows(console, path, project="api") == [ours]
+        assert query_rows(console, path, project="tea") == [theirs]
+        assert query_rows(console, path, project="te") == []
+    assert query_rows(console, GROUPS_URL, q="sho") == [shop]
     assert (
-        rows_listed(console, DEPENDENCIES_URL, q="mil")
-        == rows_listed(console, DEPENDENCIES_URL, type="extends")
+        query_rows(console, DEPENDENCIES_URL, q="mil")
+        == query_rows(console, DEPENDENCIES_URL, type="extends")
         == [extends]
     )
 
@@ -149,8 +149,8 @@ def test_lists_take_the_same_statements_for_one_and_many(console, namespace, pat
 
     more("first")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        rows_drawn(console, path)
+        render_rows(console, path)
     for number in range(4):
         more(f"n{number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
-        assert len(rows_drawn(console, path)) == 5
+        assert len(render_rows(console, path)) == 5
