@@ -180,8 +180,9 @@ def map_ids_by_identity(rows: list[tuple]) -> dict[Identity, UUID]:
     return {make_identity(*rest): pk for pk, *rest in rows}
 
 
-def purge_expired(namespace_id: int) -> None:
-    Memory.objects.filter(namespace_id=namespace_id).expired().delete()
+def purge_expired(namespace_id: int) -> bool:
+    """Delete the expired memories of a namespace. Return whether there were any."""
+    return bool(Memory.objects.filter(namespace_id=namespace_id).expired().delete()[0])
 
 
 def split_into_batches(drafts: Sequence[Draft]) -> list[list[Draft]]:

@@ -11,18 +11,18 @@ from typing import Annotated, Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from redis import Redis
 
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.retry import retry_on_deadlock
-from memory_site.core.http.fields import Timestamp, parse_datetime
+from memory_site.core.http.fields import parse_datetime
 from sessions_app import history
 from sessions_app.commands import format_validation_error
 from sessions_app.encryption import decrypt
 from sessions_app.models import SessionMemory
-from sessions_app.schemas.sessions import InteractionIn, SessionId, check_clock_skew
+from sessions_app.schemas.sessions import InteractionIn, RecordedTimestamp, SessionId
 
 #: The command that reads a value, by its type.
 READ_COMMANDS = {b"list": lambda key: ("LRANGE", key, 0, -1), b"string": lambda key: ("GET", key)}
@@ -78,7 +78,7 @@ class LenientInteraction(InteractionIn):
 
     model_config = ConfigDict(extra="ignore")
 
-    timestamp: Annotated[Timestamp, BeforeValidator(parse_timestamp), AfterValidator(check_clock_skew)] | None = None
+    timestamp: Annotated[RecordedTimestamp, BeforeValidator(parse_timestamp)] | None = None
 
 
 def parse_session_id(key: bytes, prefix: bytes) -> str:

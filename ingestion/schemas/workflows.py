@@ -16,14 +16,11 @@ from memory_site.core.http.fields import (
     Label,
     Summary,
     Text,
-    Timestamp,
     check_visible,
 )
-from sessions_app.schemas.sessions import check_clock_skew
+from sessions_app.schemas.sessions import RecordedTimestamp
 
 ExecutionState = Literal[*ExecutionStatus.values]  # type: ignore[valid-type]  # derived from the choices
-# Checked with a tolerance: the client's clock may be a little ahead of the server's.
-PastMoment = Annotated[Timestamp, AfterValidator(check_clock_skew)]
 ErrorText = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(check_visible)]
 Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(remove_duplicates)]
 
@@ -49,10 +46,10 @@ class ExecutionIn(InputSchema):
     repositories: Repositories = []
     result: JsonObject | None = None
     error: ErrorText | None = Field(default=None, description="Required when the execution failed.")
-    started_at: PastMoment | None = Field(
+    started_at: RecordedTimestamp | None = Field(
         default=None, description="Default: now, or `finished_at` if that is earlier."
     )
-    finished_at: PastMoment | None = Field(
+    finished_at: RecordedTimestamp | None = Field(
         default=None, description="Only for a completed or failed execution; default: now."
     )
     summary: Summary | None = Field(
@@ -69,7 +66,7 @@ class ExecutionPatch(InputSchema):
     status: ExecutionState = OMITTED
     result: JsonObject | None = None
     error: ErrorText | None = None
-    finished_at: PastMoment = OMITTED
+    finished_at: RecordedTimestamp = OMITTED
 
 
 class ExecutionOut(Schema):

@@ -35,7 +35,7 @@ from memory_site.core.http.fields import (
     check_storable,
     iterate_json,
 )
-from sessions_app.schemas.sessions import SessionId, TimeToLive, check_clock_skew
+from sessions_app.schemas.sessions import RecordedTimestamp, SessionId, TimeToLive
 
 #: float16 rounding moves a vector's length from one by less than this.
 NORM_TOLERANCE = 0.01
@@ -70,13 +70,12 @@ class ExportHeader(StrictModel):
     counts: dict[RecordTypeName, Annotated[int, Field(ge=0)]]
 
 
-PastMoment = Annotated[Timestamp, AfterValidator(check_clock_skew)]
-PAST_MOMENT_ADAPTER = TypeAdapter(PastMoment)
+RECORDED_TIMESTAMP_ADAPTER = TypeAdapter(RecordedTimestamp)
 
 
 def normalize_timestamp(text: str) -> str:
     """Return the time in UTC with microseconds, a form that sorts by time. Raises ValueError."""
-    return PAST_MOMENT_ADAPTER.validate_python(text).isoformat(timespec="microseconds")
+    return RECORDED_TIMESTAMP_ADAPTER.validate_python(text).isoformat(timespec="microseconds")
 
 
 class ExportedInteraction(StrictModel):
@@ -156,7 +155,7 @@ COLUMN_TYPES: dict[str, Any] = {
 FIELD_TYPES: dict[type[models.Field], Any] = {
     models.UUIDField: RowId,
     models.ForeignKey: RowId,
-    models.DateTimeField: PastMoment,
+    models.DateTimeField: RecordedTimestamp,
     models.CharField: Label,  # or an empty text, where a column may be blank
     models.TextField: Annotated[Text, StringConstraints(max_length=MAX_EXPORT_TEXT_LENGTH)],
     models.BinaryField: Annotated[str, StringConstraints(pattern=r"^\\x([0-9a-f]{2})*$")],

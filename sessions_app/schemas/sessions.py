@@ -45,6 +45,8 @@ def check_clock_skew(moment: datetime) -> datetime:
 
 TimeToLive = Annotated[float, Field(gt=0, le=MAX_TTL_HOURS, description="Hours; may be a fraction.")]
 SessionId = Annotated[Label, AfterValidator(check_session_id)]
+#: A moment that a client recorded: its clock may be a little ahead of the server's.
+RecordedTimestamp = Annotated[Timestamp, AfterValidator(check_clock_skew)]
 
 
 class InteractionIn(InputSchema):
@@ -54,7 +56,7 @@ class InteractionIn(InputSchema):
 
     query: Content
     answer: Content
-    timestamp: Annotated[Timestamp, AfterValidator(check_clock_skew)] | None = Field(
+    timestamp: RecordedTimestamp | None = Field(
         None, description="Time of the interaction; by default the server's time of arrival."
     )
 
