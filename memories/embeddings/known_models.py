@@ -1,6 +1,10 @@
-"""Published properties of models: width, whether vectors may be truncated, and the prefixes used in training.
+"""Properties of models: width, whether vectors may be truncated, the prefixes used in training, and how similar
+unrelated texts are.
 
-Sources: the models' own cards, and OpenAI's "New embedding models and API updates" (January 2024).
+Sources: the models' own cards, and OpenAI's "New embedding models and API updates" (January 2024). The similarities of
+MiniLM, multilingual-e5-small and hashing were measured: 60 queries with 240 texts of four collections, each with those
+of its own collection. Those of other models follow from what their makers say of their range; where nothing is said,
+the figures of MiniLM stand.
 """
 
 from dataclasses import dataclass
@@ -17,6 +21,9 @@ class KnownModel:
     supports_truncation: bool = False
     document_prefix: str = ""
     query_prefix: str = ""
+    #: Cosine similarity of a query and texts of the same collection that do not answer it: mean and standard deviation.
+    noise_mean: float = 0.2
+    noise_spread: float = 0.1
 
     @property
     def has_prefixes(self) -> bool:
@@ -27,7 +34,7 @@ class KnownModel:
 KNOWN_MODELS = (
     KnownModel("text-embedding-3-small", 1536, supports_truncation=True),
     KnownModel("text-embedding-3-large", 3072, supports_truncation=True),
-    KnownModel("text-embedding-ada-002", 1536),
+    KnownModel("text-embedding-ada-002", 1536, noise_mean=0.72, noise_spread=0.03),
     KnownModel("nomic-embed-text-v1.5", 768, True, "search_document: ", "search_query: "),
     KnownModel("nomic-embed-text", 768, False, "search_document: ", "search_query: "),
     KnownModel("embeddinggemma", 768, True, "title: none | text: ", "task: search result | query: "),
@@ -38,8 +45,9 @@ KNOWN_MODELS = (
     KnownModel("jina-embeddings-v3", 1024, supports_truncation=True),
     KnownModel("bge-m3", 1024),
     KnownModel("bge-large-en", 1024),
-    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: "),
-    KnownModel("multilingual-e5", None, False, "passage: ", "query: "),
+    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.78, 0.025),
+    KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.78, 0.025),
+    KnownModel("hashing", 768, noise_mean=0.12, noise_spread=0.07),
 )
 
 

@@ -111,6 +111,7 @@ def compile_scope(namespace_id: int | None, kind: type[Filters], filters_json: s
         memories=compile_query(memories.matching(filters).values_list("pk", "search_vector")),
         vectors=compile_query(vectors.matching(labels).values_list("memory_id", "vector")),
         complete=filters == labels,
+        model=model,
     )
 
 

@@ -26,7 +26,7 @@ DEEP_SEARCH_DEPTH = 20_000
 
 @dataclass(frozen=True)
 class Scope:
-    """The rows that a search may see, as compiled SQL.
+    """The rows that a search may see, as compiled SQL; `model` is the one whose vectors they are.
 
     memories: (id, search_vector) of the memories that match every filter. vectors: (id, vector) of the embeddings that
     match the filters on columns which the embedding table repeats; `complete` when those are all filters, so that the
@@ -36,6 +36,7 @@ class Scope:
     memories: Sql
     vectors: Sql
     complete: bool
+    model: str
 
 
 @dataclass(frozen=True)

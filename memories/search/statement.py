@@ -4,6 +4,7 @@ from typing import Any
 
 from pgvector import HalfVector
 
+from memories.embeddings.known_models import find_known_model
 from memories.search import fusion, vectors, words
 from memories.search.query import Ranking, Scope, Search, Sql
 from memories.search.scope_size import COUNTED_SIZE_CTES, KNOWN_SIZE_CTE, ScopeSize
@@ -38,7 +39,9 @@ def build_statement(
     ctes.append(COUNTED_SIZE_CTES if size is None else KNOWN_SIZE_CTE)
     if search.vector is not None:
         rows, vector_parameters = with_named_params(scope.vectors, "v")
+        known = find_known_model(scope.model)
         parameters |= vector_parameters | {"vector": HalfVector(search.vector)}
+        parameters |= {"noise_mean": known.noise_mean, "noise_spread": known.noise_spread}
         complete = scope.complete and not required
         few = True if exact else None if size is None else size.few
         ctes += vectors.build_vector_ctes(rows, complete=complete, few=few, rescan=exact)

@@ -24,11 +24,12 @@ IF_FEW_ROWS, IF_MANY_ROWS = "WHERE (SELECT few FROM size)", "WHERE NOT (SELECT f
 
 SCOPE_IDS_CTE = "scope_ids AS MATERIALIZED (SELECT id FROM scope)"
 # The similarity of unrelated texts: mean and standard deviation over the scope, or over a few hundred rows of a large
-# one. Ten pseudo-rows (mean 0.2, deviation 0.1, as measured for all-MiniLM-L6-v2) stabilise the smallest scopes.
+# one. Ten pseudo-rows with the model's own figures stabilise the smallest scopes.
 NOISE_CTE = """
 noise AS MATERIALIZED (
-    SELECT (sum(similarity) + 10 * 0.2::float8) / (count(*) + 10) AS mean,
-           sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * 0.01::float8) / (count(*) + 10)) AS spread
+    SELECT (sum(similarity) + 10 * %(noise_mean)s::float8) / (count(*) + 10) AS mean,
+           sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * %(noise_spread)s::float8 ^ 2) / (count(*) + 10))
+               AS spread
     FROM ({sample}) sample
 )"""
 SIMILARITY_SAMPLE_SQL = "(SELECT similarity FROM similarities LIMIT 2000)"

@@ -20,8 +20,9 @@ SELECT id, similarity FROM (
     ORDER BY vector <#> %(vector)s LIMIT %(depth)s * 2
 ) relaxed ORDER BY similarity DESC LIMIT %(depth)s)),
 noise AS MATERIALIZED (
-    SELECT (sum(similarity) + 10 * 0.2::float8) / (count(*) + 10) AS mean,
-           sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * 0.01::float8) / (count(*) + 10)) AS spread
+    SELECT (sum(similarity) + 10 * %(noise_mean)s::float8) / (count(*) + 10) AS mean,
+           sqrt((coalesce(var_pop(similarity), 0) * count(*) + 10 * %(noise_spread)s::float8 ^ 2) / (count(*) + 10))
+               AS spread
     FROM ((SELECT similarity FROM similarities LIMIT 2000) UNION ALL (SELECT -(vector <#> %(vector)s) AS similarity FROM vectors WHERE NOT (SELECT few FROM size) LIMIT 500)) sample
 ),
 nodes AS MATERIALIZED (
