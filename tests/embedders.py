@@ -1,5 +1,7 @@
 """Embedders with a character: real backends, chosen through settings.EMBEDDINGS like any other."""
 
+import ctypes
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -68,3 +70,18 @@ class Constant(HashingEmbedder):
 
     def embed_batch(self, texts: Sequence[str]) -> ArrayLike:
         return np.ones((len(texts), 4))
+
+
+class Stuck(HashingEmbedder):
+    """Never comes back from native code when it is checked; its model names how: see MISHAPS."""
+
+    def ping(self) -> None:
+        MISHAPS[self.name]()
+
+
+MISHAPS: dict[str, Callable[[], object]] = {
+    "sleeps": lambda: ctypes.CDLL(None).sleep(600),
+    "holds the interpreter": lambda: ctypes.PyDLL(None).sleep(600),
+    "aborts": os.abort,
+    "ends the process": lambda: os._exit(0),
+}

@@ -7,7 +7,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from memory_site.core.http.problems import Problem, problem_response
-from memory_site.operations import health as checks
+from memory_site.operations.check_runner import check_components
+from memory_site.operations.health import READINESS_CHECKS, Component, HealthStatus, worst_status
 from sessions_app.auth import find_caller
 from sessions_app.models import KEY_PREFIX
 
@@ -27,23 +28,23 @@ def get_liveness(request: HttpRequest) -> HttpResponse:
 @require_safe
 def get_readiness(request: HttpRequest) -> HttpResponse:
     """Say whether requests can be served: the database answers and has the tables of this release."""
-    return health_response(checks.check_components(checks.READINESS_CHECKS), details=False)
+    return health_response(check_components(READINESS_CHECKS), details=False)
 
 
 @csrf_exempt  # a CSRF check would read the body, at the pace of the client
 @require_safe
 def get_health(request: HttpRequest) -> HttpResponse:
     """List every component with its status; needs an API key."""
-    components = checks.check_components()
+    components = check_components()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if components[0].status < checks.HealthStatus.UNHEALTHY and not (scheme.lower() == "bearer" and find_caller(token)):
+    if components[0].status < HealthStatus.UNHEALTHY and not (scheme.lower() == "bearer" and find_caller(token)):
         return problem_response(request, UNAUTHENTICATED)
-    return health_response(components, details=components[0].status < checks.HealthStatus.UNHEALTHY)
+    return health_response(components, details=components[0].status < HealthStatus.UNHEALTHY)
 
 
-def health_response(components: list[checks.Component], *, details: bool) -> HttpResponse:
-    worst = checks.worst_status(components)
+def health_response(components: list[Component], *, details: bool) -> HttpResponse:
+    worst = worst_status(components)
     body: dict[str, Any] = {"status": worst.name.lower()}
     if details:
         body["components"] = [component.as_dict() for component in components]
-    return JsonResponse(body, status=503 if worst is checks.HealthStatus.UNHEALTHY else 200)
+    return JsonResponse(body, status=503 if worst is HealthStatus.UNHEALTHY else 200)

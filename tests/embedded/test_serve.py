@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
@@ -182,6 +183,16 @@ def test_killed_database_is_restarted(serve, data, port):
     os.kill(killed, signal.SIGKILL)
     assert wait_for(lambda: server.ready and int(server.pid_file.read_text().split()[0]) != killed)
     assert fetch_status(port, "/health/ready") == 200
+
+
+def test_a_check_that_never_comes_back_delays_no_end(serve, port):
+    stuck = {"DJANGO_SETTINGS_MODULE": "tests.stuck_settings", "EMBEDDING_MODEL": "sleeps"}
+    process = serve("--no-worker", **stuck)
+    wait_until_ready(process)
+    with pytest.raises(urllib.error.HTTPError, match="401"):  # after the checks, one of which is stuck
+        fetch_status(port, "/health")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 def test_thousand_clients_are_queued(serve, port):

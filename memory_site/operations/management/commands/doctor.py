@@ -8,7 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from memory_site.embedded.running_site import ensure_services_for_command
-from memory_site.operations.health import Component, HealthStatus, check_components
+from memory_site.operations.check_runner import check_components_in_processes
+from memory_site.operations.health import Component, HealthStatus
 from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
@@ -33,7 +34,7 @@ class Command(MemoryCommand):
     def check_services(self) -> list[Component]:
         try:
             with ensure_services_for_command():
-                return check_components()
+                return check_components_in_processes()
         except ImproperlyConfigured as error:
             return [Component("services", HealthStatus.UNHEALTHY, str(error), "see the message")]
 

@@ -4,7 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.health import HealthStatus, check_components, worst_status
+from memory_site.operations.check_runner import check_components_in_processes
+from memory_site.operations.health import HealthStatus, worst_status
 from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
@@ -15,7 +16,7 @@ class Command(MemoryCommand):
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
 
     def handle(self, *, format: str, **options: object) -> None:
-        components = check_components()
+        components = check_components_in_processes()
         rows = [component.as_dict() for component in components]
         self.print_rows(
             [{key: row[key] for key in ("name", "status", "message", "latency_ms")} for row in rows], format
