@@ -367,14 +367,20 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULER = "memory_site.operations.schedules:SeedingScheduler"
+# Created once in the database: a changed default reaches new sites only. A name identifies its schedule for ever.
 CELERY_BEAT_SCHEDULE = {
-    "embed pending memories": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expires": 15}},
-    "re-embed pending namespaces": {"task": "memories.tasks.reembed_due", "schedule": 60, "options": {"expires": 60}},
-    "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expires": 60}},
+    "embed pending memories": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expire_seconds": 15}},
+    "re-embed pending namespaces": {
+        "task": "memories.tasks.reembed_due",
+        "schedule": 60,
+        "options": {"expire_seconds": 60},
+    },
+    "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expire_seconds": 60}},
     "record the beat's heartbeat": {
         "task": "memory_site.operations.tasks.note_beat",
         "schedule": 15,
-        "options": {"expires": 15},
+        "options": {"expire_seconds": 15},
     },
     "delete old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
     "delete outdated sessions": {
@@ -384,12 +390,12 @@ CELERY_BEAT_SCHEDULE = {
     "refresh statistics": {
         "task": "memories.graph.tasks.refresh_statistics",
         "schedule": 900,
-        "options": {"expires": 900},
+        "options": {"expire_seconds": 900},
     },
     "resolve pending relationships": {
         "task": "memories.graph.tasks.join_waiting",
         "schedule": 60,
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "prune insights": {
         "task": "memories.insights.tasks.prune_insights",
@@ -398,7 +404,7 @@ CELERY_BEAT_SCHEDULE = {
     "create queued clusters": {
         "task": "memories.knowledge.tasks.settle_clusters",
         "schedule": 60,
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "delete empty clusters": {"task": "memories.knowledge.tasks.remove_empty_clusters", "schedule": 3600},
     "delete outdated memories": {

@@ -1,4 +1,4 @@
-"""Heartbeats of background processes."""
+"""Heartbeats of background processes, and which schedules were created."""
 
 from datetime import timedelta
 
@@ -23,6 +23,15 @@ class Heartbeat(models.Model):
     seen_at = models.DateTimeField()
 
     objects = HeartbeatQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SeededSchedule(models.Model):
+    """The name of a periodic task's schedule that was created from the settings, whether it still exists or not."""
+
+    name = models.CharField(primary_key=True, max_length=200)
 
     def __str__(self) -> str:
         return self.name

@@ -148,10 +148,7 @@ WORKER_ARGUMENTS = (
     *(*CELERY_ARGUMENTS, "worker", "--loglevel", "WARNING"),
     *("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip"),
 )
-BEAT_ARGUMENTS = (
-    *(*CELERY_ARGUMENTS, "beat", "--loglevel", "WARNING"),
-    *("--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--pidfile="),
-)
+BEAT_ARGUMENTS = (*CELERY_ARGUMENTS, "beat", "--loglevel", "WARNING", "--pidfile=")
 
 
 def build_granian_arguments(address: Address) -> tuple[str, ...]:
