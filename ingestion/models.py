@@ -4,10 +4,11 @@ from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
 
 from ingestion.allowed_paths import is_within_roots
+from memories.models import Memory
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
@@ -19,6 +20,19 @@ WORKER_TIMEOUT = timedelta(seconds=60)
 class DocumentQuerySet(models.QuerySet["Document"]):
     def in_namespace(self, namespace_id: int) -> "DocumentQuerySet":
         return self.filter(namespace_id=namespace_id)
+
+    def with_chunks(self) -> "DocumentQuerySet":
+        """Annotate `chunks`, the number of live chunks. Chunks are memories, which are also deleted on their own."""
+        return self.annotate(chunks=count_live_chunks())
+
+    def with_all_chunks(self) -> "DocumentQuerySet":
+        """Select the documents of which no chunk was deleted. Of any other, a run reads the file again."""
+        return self.alias(chunks=count_live_chunks()).filter(chunks=F("chunk_count"))
+
+
+def count_live_chunks() -> Coalesce:
+    chunks = Memory.objects.alive().filter(document_id=OuterRef("pk")).order_by().values("document_id")
+    return Coalesce(Subquery(chunks.values(number=Count("pk"))), 0)
 
 
 class Document(models.Model):
@@ -36,6 +50,7 @@ class Document(models.Model):
     # SHA-256 of the bytes: an unchanged file is recognised by one hash.
     digest = models.BinaryField()
     size = models.PositiveIntegerField(help_text="bytes")
+    # When it was stored; `with_chunks` counts those that are left.
     chunk_count = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from ingestion.chunking import Chunk, split_into_chunks
 from ingestion.file_discovery import NotIngestible, SourceFile, UnreadableFile, decode_text, find_files, read_file
 from ingestion.models import Document, Ingestion, IngestionStatus
+from ingestion.repositories import name_repository_lock
 from memories import tasks
 from memories.add import add_many
 from memories.memory_types import MemoryType
@@ -74,15 +75,15 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
 
 def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[None]:
     """Hold the repository's advisory lock inside the block. Raises AlreadyRunning when it is taken."""
-    return advisory_lock(f"ingestion {namespace_id} {repo_id}", REPOSITORY_BUSY)
+    return advisory_lock(name_repository_lock(namespace_id, repo_id), REPOSITORY_BUSY)
 
 
 def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:
     """Apply the difference between the folder and the stored documents, file by file. Raises NotIngestible."""
     root, reported_at = Path(ingestion.path), time.monotonic()
     stored = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
-    digests = {str(path): bytes(digest) for path, digest in stored.values_list("path", "digest")}
-    gone = set(digests)
+    digests = {str(path): bytes(digest) for path, digest in stored.with_all_chunks().values_list("path", "digest")}
+    gone = {str(path) for path in stored.values_list("path", flat=True)}
     files = prepare_run(ingestion, root)
     for file in files:
         if process_file(ingestion, file, root, digests.get(file.path)):

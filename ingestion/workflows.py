@@ -44,8 +44,11 @@ WITH execution_group AS (
     ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id, namespace_id LIMIT %(limit)s
 ),
 repository AS (
-    SELECT namespace_id, repo_id, count(*) AS documents, sum(chunk_count) AS chunks
-    FROM ingestion_document
+    SELECT namespace_id, repo_id, count(*) AS documents, sum(chunks)::bigint AS chunks
+    FROM ingestion_document document CROSS JOIN LATERAL (
+        SELECT count(*) AS chunks FROM memories_memory chunk
+        WHERE chunk.document_id = document.id AND (chunk.expires_at IS NULL OR chunk.expires_at > now())
+    ) stored
     WHERE (namespace_id, repo_id) IN (SELECT namespace_id, repo_id FROM execution_group)
     GROUP BY namespace_id, repo_id
 )

@@ -12,6 +12,7 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from ingestion.api.documents import router as knowledge
 from ingestion.api.ingestions import router as ingestions
+from ingestion.api.repositories import router as repositories
 from ingestion.api.workflows import router as workflows
 from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
 from memories.api.memories import router as memories
@@ -55,6 +56,7 @@ DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers
 OPERATION_ID_PREFIXES = {
     "ingestion.api.documents": "ingestion_api",
     "ingestion.api.ingestions": "ingestion_api",
+    "ingestion.api.repositories": "ingestion_api",
     "ingestion.api.workflows": "ingestion_workflows_api",
     "memories.api.memories": "memories_api",
     "memories.api.messages": "memories_messages_api",
@@ -102,6 +104,7 @@ api.add_router("", session_links)
 api.add_router("", conversations)
 api.add_router("", messages)
 api.add_router("", ingestions)
+api.add_router("", repositories)
 api.add_router("", knowledge)
 api.add_router("", workflows)
 api.add_router("", tool_results)

@@ -39,6 +39,7 @@ CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"
 PATHS_FOR_KNOWN_IDS = {
     "/users/{user_id}",
     "/users/{user_id}/graph",
+    "/repositories/{repo_id}",
     "/preferences/{user_id}/{key}",
     "/patterns/discover",
 }

@@ -50,6 +50,9 @@ class DocumentAdmin(IngestionBaseAdmin):
     delete_confirmation_template = "admin/ingestion/document/delete_confirmation.html"
     delete_selected_confirmation_template = "admin/ingestion/document/delete_selected_confirmation.html"
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).with_chunks()
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DocumentList]:
         return DocumentList
 
@@ -66,7 +69,7 @@ class DocumentAdmin(IngestionBaseAdmin):
 
     @display(description="chunks")
     def chunks(self, document: Document) -> str:
-        return format_number(document.chunk_count)
+        return format_number(document.chunks)
 
     @display(description="size")
     def file_size(self, document: Document) -> str:

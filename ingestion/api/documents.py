@@ -4,19 +4,26 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
 from django.http import HttpResponse
-from ninja import Router
+from ninja import Query, Router
 
 from ingestion.chunking import split_into_chunks
 from ingestion.models import Document
 from ingestion.pipeline import save_document
-from ingestion.schemas.documents import DocumentIn, DocumentOut, KnowledgeIn, KnowledgeOut
+from ingestion.schemas.documents import (
+    DOCUMENT_COLUMNS,
+    DocumentIn,
+    DocumentOut,
+    DocumentPage,
+    KnowledgeIn,
+    KnowledgeOut,
+)
 from memories.memory_types import MemoryType
 from memories.schemas import SearchIn
 from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memory_site.core.http.fields import check_visible
+from memory_site.core.http.fields import Label, check_visible
+from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
@@ -45,19 +52,36 @@ def add_document(request: ApiRequest, payload: DocumentIn):
         "digest": hashlib.sha256(content).digest(),
     }
     fields = {"title": payload.title, "metadata": payload.metadata, "size": len(content)}
-    document_id, chunk_count = save_document(identity, fields, chunks)
-    given = payload.model_dump(include={"repo_id", "title", "metadata"})
-    return json_response({"id": document_id, "path": None, "chunks": chunk_count} | given, 202)
+    document_id, _ = save_document(identity, fields, chunks)
+    return json_response(fetch_document(request, document_id), 202)
+
+
+@router.get("/documents", auth=read_access, response={200: DocumentPage, **PROBLEMS})
+def list_documents(
+    request: ApiRequest,
+    repo_id: Label | None = None,
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
+):
+    """List documents, newest first: the files of repositories, and posted texts."""
+    rows = Document.objects.in_namespace(request.auth.namespace_id).with_chunks()
+    rows = rows if repo_id is None else rows.filter(repo_id=repo_id)
+    return json_response(paginate(rows, DOCUMENT_COLUMNS, limit, cursor, dict))
 
 
 @router.get("/documents/{document_id}", auth=read_access, response={200: DocumentOut, **PROBLEMS})
 def get_document(request: ApiRequest, document_id: UUID):
     """Return one document."""
+    return json_response(fetch_document(request, document_id))
+
+
+def fetch_document(request: ApiRequest, document_id: UUID) -> dict[str, Any]:
+    """Return the fields of DocumentOut. Raises Problem 404."""
     rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
-    row = rows.values("id", "repo_id", "path", "title", "metadata", chunks=F("chunk_count")).first()
+    row = rows.with_chunks().values(*DOCUMENT_COLUMNS).first()
     if row is None:
         raise Problem(404, "There is no such document.")
-    return json_response(row)
+    return row
 
 
 @router.delete("/documents/{document_id}", auth=write_access, response={204: None, **PROBLEMS})

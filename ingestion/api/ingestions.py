@@ -1,4 +1,4 @@
-"""/repositories and /ingestions: ingestion of folders on the server."""
+"""/ingestions: ingestion of folders on the server."""
 
 import os
 from datetime import UTC, datetime
@@ -8,18 +8,16 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max, Sum
 from django.urls import reverse
 from ninja import Query, Router
 
 from ingestion.allowed_paths import is_within_roots
-from ingestion.models import Document, Ingestion, IngestionStatus
+from ingestion.models import Ingestion, IngestionStatus
 from ingestion.schemas.ingestions import (
     INGESTION_COLUMNS,
     IngestionIn,
     IngestionOut,
     IngestionPage,
-    RepositoriesOut,
     StartedOut,
 )
 from ingestion.tasks import ingestion_trigger
@@ -109,11 +107,3 @@ def to_ingestion_out(row: dict[str, Any]) -> dict[str, Any]:
         if row["status"] == IngestionStatus.IN_PROGRESS:
             left = (row["documents_total"] - row["documents_done"]) / rate
     return row | {"documents_per_second": rate, "seconds_left": left}
-
-
-@router.get("/repositories", auth=read_access, response={200: RepositoriesOut, **PROBLEMS})
-def list_repositories(request: ApiRequest):
-    """List the repositories with their numbers of documents and chunks."""
-    rows = Document.objects.in_namespace(request.auth.namespace_id).exclude(repo_id=None).values("repo_id")
-    repositories = rows.annotate(documents=Count("pk"), chunks=Sum("chunk_count"), last_change=Max("updated_at"))
-    return json_response({"results": list(repositories.order_by("repo_id")), "next": None, "previous": None})

@@ -1,5 +1,6 @@
 """Wire shapes of documents and of the search in their chunks."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -34,10 +35,22 @@ class KnowledgeIn(InputSchema):
 class DocumentOut(Schema):
     id: UUID
     repo_id: str | None
-    path: str | None
+    path: str | None = Field(description="Of a file in its repository; null for a posted text.")
     title: str | None
     metadata: dict[str, Any]
-    chunks: int
+    size: int = Field(description="Bytes.")
+    chunks: int = Field(description="Those that are left: chunks are memories, which may be deleted on their own.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class DocumentPage(Schema):
+    results: list[DocumentOut]
+    next: str | None = Field(description="The `cursor` of the following page.")
+    previous: str | None = Field(description="The `cursor` of the page before.")
+
+
+DOCUMENT_COLUMNS = tuple(DocumentOut.model_fields)
 
 
 class KnowledgeHitOut(HitOut):

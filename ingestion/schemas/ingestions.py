@@ -1,4 +1,4 @@
-"""Wire shapes of ingestions and repositories."""
+"""Wire shapes of ingestions."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -67,19 +67,6 @@ class IngestionPage(Schema):
     results: list[IngestionOut]
     next: str | None = Field(description="The `cursor` of the following page.")
     previous: str | None = Field(description="The `cursor` of the page before.")
-
-
-class RepositoryOut(Schema):
-    repo_id: str
-    documents: int
-    chunks: int
-    last_change: datetime
-
-
-class RepositoriesOut(Schema):
-    results: list[RepositoryOut]
-    next: str | None = None
-    previous: str | None = None
 
 
 INGESTION_COLUMNS = tuple(

@@ -93,6 +93,7 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     api.call("PUT", "/preferences/our-user/our-key", {"value": {SECRET_WORD: SECRET_WORD}, "source": SECRET_WORD})
     started = api.post("/repositories/ours/ingestions", {"path": str(folder)}).json()
     ingest_due()
+    api.post("/documents", {"content": f"The {SECRET_WORD} is sour.", "repo_id": "of-the-caller"})
     execution = {
         "adapter": SECRET_WORD,
         "repositories": [SECRET_WORD],

@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from ingestion.models import Document, WorkflowExecution
 from ingestion.workflows import MAX_REPORT_ROWS, fetch_report
+from memories.add import add_many
 from memories.models import Memory
+from memories.schemas import MemoryIn
 from sessions_app.models import Namespace
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
@@ -428,7 +430,9 @@ def test_the_number_of_statements_is_bounded(api, takes):
 
 def create_document(namespace: Namespace, repo_id: str, path: str, chunks: int) -> None:
     values = {"repo_id": repo_id, "path": path, "digest": path.encode(), "size": 1, "chunk_count": chunks}
-    Document.objects.create(namespace=namespace, **values)
+    document = Document.objects.create(namespace=namespace, **values)
+    contents = [MemoryIn(content=f"{number}", memory_type="rag") for number in range(chunks)]
+    add_many(namespace.pk, contents, document_id=document.pk)
 
 
 def test_the_report_joins_workflows_agents_and_repositories(api, namespace):
