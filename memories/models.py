@@ -34,6 +34,8 @@ RECENT_PERIOD = timedelta(days=30)
 PRESERVED_TAGS = ["preserve", "important"]
 #: A memory is outdated after so long without a use, unless it was used so often before.
 UNUSED_PERIOD, MIN_USES_TO_KEEP = timedelta(days=90), 3
+#: When a memory was last stored, changed, found or used. PostgreSQL's greatest() ignores NULL.
+LAST_USED = Greatest("last_seen_at", "last_accessed_at", "updated_at")
 NEWEST_FIRST = (F("created_at").desc(), F("id").desc())
 
 
@@ -65,9 +67,12 @@ class MemoryQuerySet(models.QuerySet):
         return rows.not_preserved().filter(last_stored__lt=Now() - age)
 
     def outdated(self) -> "MemoryQuerySet":
-        """Select memories of low importance that were used rarely, and neither used nor stored again for UNUSED_PERIOD,
-        except preserved ones and insights with a use."""
-        rows = self.alias(last_used=Coalesce(Greatest("last_accessed_at", "last_updated"), "created_at"))
+        """Select memories of low importance that were used rarely, and neither stored here, changed, found nor used for
+        UNUSED_PERIOD, except preserved ones and insights with a use.
+
+        `created_at` does not count: a caller who imports history sets it.
+        """
+        rows = self.alias(last_used=LAST_USED)
         rows = rows.filter(importance__lte=Importance.LOW, access_count__lt=MIN_USES_TO_KEEP)
         rows = rows.filter(last_used__lt=Now() - UNUSED_PERIOD)
         return rows.not_preserved().exclude(insight__usage_count__gt=0)
@@ -148,6 +153,11 @@ class Memory(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     access_count = models.PositiveIntegerField(default=0, editable=False)
     last_accessed_at = models.DateTimeField(null=True, editable=False)
+    last_seen_at = models.DateTimeField(
+        db_default=Now(),
+        editable=False,
+        help_text="When it was stored here or, to the day, last returned by a search. Only forgetting reads it.",
+    )
 
     # PostgreSQL computes these two from the row (functions in 0001_functions).
     content_hash = models.GeneratedField(

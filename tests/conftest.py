@@ -20,6 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from memories import embeddings
 from memories.active_model import set_initial_model
+from memories.seen import SeenMemories, seen_memories
 from memory_site.core.caches import Cache, clear_all_caches
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
@@ -208,6 +209,14 @@ def embedder(settings) -> Callable[..., embeddings.Embedder]:
 def clear_caches() -> Iterator[None]:
     yield
     clear_all_caches()
+
+
+@pytest.fixture(autouse=True)
+def flush_nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Seen memories are stored when a test calls `flush`: a thread would see no row of a test's transaction."""
+    monkeypatch.setattr(SeenMemories, "flush_later", lambda self: None)
+    yield
+    seen_memories.reset()
 
 
 @pytest.fixture

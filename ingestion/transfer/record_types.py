@@ -35,6 +35,8 @@ class RecordType:
     key: str = "id"
     #: Columns that are computed on import (derived_columns.py): never exported, and ignored in a file.
     derived: tuple[str, ...] = ()
+    #: Columns that concern this store alone: never in a file.
+    local: tuple[str, ...] = ()
     #: Names in the file of renamed columns: the file format stays when a column is renamed.
     file_names: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,7 +46,7 @@ class RecordType:
 
     @property
     def fields(self) -> list[models.Field]:
-        excluded = {"namespace", *self.derived}
+        excluded = {"namespace", *self.derived, *self.local}
         fields = self.model._meta.concrete_fields
         return [field for field in fields if not field.generated and field.name not in excluded]
 
@@ -79,7 +81,14 @@ RECORD_TYPES = {
         RecordType("document", Document, identity=DOCUMENT_IDENTITY_SQL),
         RecordType("conversation", Conversation),
         RecordType("cluster", Cluster, identity=CLUSTER_IDENTITY_SQL, file_names={"is_explicit": "told"}),
-        RecordType("memory", Memory, {"document_id": "document"}, MEMORY_IDENTITY_SQL, CONTENT_HASH_COLUMN),
+        RecordType(
+            "memory",
+            Memory,
+            {"document_id": "document"},
+            MEMORY_IDENTITY_SQL,
+            CONTENT_HASH_COLUMN,
+            local=("last_seen_at",),
+        ),
         RecordType(
             "insight",
             Insight,

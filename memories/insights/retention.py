@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from memories.insights.models import Insight, InsightQuerySet
 from memories.models import Memory
@@ -14,17 +15,21 @@ PRUNE_BATCH_SIZE = 1_000
 def get_prunable_insights(
     namespace_id: int | None = None, age: timedelta = DEFAULT_PRUNE_AGE, quality: float = DEFAULT_MIN_QUALITY
 ) -> InsightQuerySet:
-    """Return the prunable insights of one namespace, or of all. Expired ones are included."""
+    """Return the prunable insights of one namespace, or of all, by their age. Expired ones are included."""
     rows = Insight.objects.prunable(age, quality)
     return rows if namespace_id is None else rows.filter(namespace_id=namespace_id)
 
 
-def prune(
-    namespace_id: int | None = None, age: timedelta = DEFAULT_PRUNE_AGE, quality: float = DEFAULT_MIN_QUALITY
-) -> int:
-    """Delete the prunable insights in batches of PRUNE_BATCH_SIZE; return how many. Locked rows are skipped: the next
-    run will see them."""
-    total, rows = 0, get_prunable_insights(namespace_id, age, quality)
+def get_unseen_insights() -> InsightQuerySet:
+    """Return the prunable insights that were neither stored here nor found by a search for DEFAULT_PRUNE_AGE: history
+    that was just imported is old, and is not deleted by itself."""
+    return get_prunable_insights().filter(memory__last_seen_at__lt=Now() - DEFAULT_PRUNE_AGE)
+
+
+def prune(rows: InsightQuerySet) -> int:
+    """Delete the insights in batches of PRUNE_BATCH_SIZE; return how many. Locked rows are skipped: the next run will
+    see them."""
+    total = 0
     while deleted := prune_batch(rows):
         total += deleted
     return total

@@ -12,6 +12,7 @@ from memories.models import Memory, MemoryQuerySet
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
+from memories.seen import seen_memories
 from memory_site.core.http.fields import Label, UnitInterval
 
 MATCH_ALL_QUERY = "*"
@@ -73,7 +74,9 @@ def find_insights(
             .newest_first()
             .values(*INSIGHT_OUT_COLUMNS.values())[: payload.limit]
         )
-        return [build_hit(insight_out(row), score=1.0, similarity=None, text_rank=None, found_by=[]) for row in rows]
+        insights = [insight_out(row) for row in rows]
+        seen_memories.add({"memory": insight} for insight in insights)
+        return [build_hit(each, score=1.0, similarity=None, text_rank=None, found_by=[]) for each in insights]
     ranking = Ranking(
         joins="JOIN insights_insight insight ON insight.memory_id = memory.id",
         condition=MIN_SIMILARITY_SQL,

@@ -3,14 +3,15 @@
 from celery import shared_task
 
 from memories.insights.capture import backfill_insights
-from memories.insights.retention import prune
+from memories.insights.retention import get_unseen_insights, prune
 from sessions_app.models import Namespace
 
 
 @shared_task
 def prune_insights() -> int:
-    """Delete insights of every namespace that are old, of low quality and never used; return how many."""
-    return prune()
+    """Delete insights of every namespace that are old, of low quality, and were never used nor found for long; return
+    how many."""
+    return prune(get_unseen_insights())
 
 
 @shared_task

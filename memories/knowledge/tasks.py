@@ -3,7 +3,6 @@
 from celery import shared_task
 
 from memories.knowledge import clusters, retention
-from memories.models import Memory
 
 
 @shared_task
@@ -20,5 +19,5 @@ def remove_empty_clusters() -> int:
 
 @shared_task
 def forget_outdated() -> int:
-    """Delete outdated memories in every namespace. Return their number."""
-    return retention.forget_outdated(Memory.objects.all())
+    """Delete outdated memories in the namespaces that have switched this on. Return their number."""
+    return retention.forget_outdated(retention.get_nightly_memories())

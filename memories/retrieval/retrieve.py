@@ -38,6 +38,7 @@ from memories.search.filters import Filters
 from memories.search.query import Ranking, Search
 from memories.search.query_embedding import get_query_vector
 from memories.search.words import QUOTED_OR_EXCLUDED
+from memories.seen import seen_memories
 from memories.tool_results.salesforce import convert_salesforce_id
 from memory_site.core.http.fields import Tags, UnitInterval
 
@@ -175,6 +176,7 @@ def retrieve(
     the query, and one more for ids.
     """
     named, only_ids = find_named_entities(namespace_id, filters, query)
+    seen_memories.add(named)
     if only_ids:
         return named[:limit]
     named_ids = [hit["memory"]["id"] for hit in named]

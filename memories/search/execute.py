@@ -27,6 +27,7 @@ from memories.search.query_embedding import SearchRequest, resolve_search_vector
 from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
 from memories.search.words import extract_required
+from memories.seen import seen_memories
 from memories.storage import row_to_dict
 
 HIT_COLUMNS = qualify_out_columns("memory")
@@ -53,7 +54,9 @@ def find_memories(
         scope_sizes.discard(key)
     if index_fell_short or (too_few_distinct and rows[0][UNGROUPED_COUNT_INDEX] >= search.depth):
         rows = execute(scope, replace(search, deep=too_few_distinct), size, exact=True)
-    return [to_hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
+    hits = [to_hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
+    seen_memories.add(hits)
+    return hits
 
 
 class TimedSearch:

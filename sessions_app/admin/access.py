@@ -39,11 +39,11 @@ class CappedCount(Subquery):
 
 @admin.register(Namespace)
 class NamespaceAdmin(BaseAdmin):
-    list_display = ("name", "memories", "keys", "created")
+    list_display = ("name", "memories", "keys", "forgets_outdated", "created")
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name", "created")
-    fields = ("name", "created")
+    fields = ("name", "forgets_outdated", "created")
     readonly_fields = ("created",)
     actions = None
     delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"

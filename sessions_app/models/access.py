@@ -25,6 +25,13 @@ class Namespace(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # The model whose vectors are searched; NULL until the first vector is stored.
     embedding_model = models.CharField(max_length=255, null=True, editable=False)
+    forgets_outdated = models.BooleanField(
+        "forget every night",
+        default=False,
+        db_default=False,
+        help_text="Delete outdated memories every night: importance 1 or 2, used less than three times, and neither "
+        "stored, changed nor found by a search for 90 days. `manage.py forget_outdated --dry-run` lists them.",
+    )
 
     class Meta:
         ordering = ["name"]

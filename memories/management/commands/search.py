@@ -15,6 +15,7 @@ from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.query_embedding import get_query_vector
+from memories.seen import seen_memories
 from sessions_app.commands import EXIT_USAGE_ERROR, ListingCommand, format_validation_error, get_namespace
 
 
@@ -44,6 +45,7 @@ class Command(ListingCommand):
         words = None if payload.mode == "vector" else query
         vector = None if payload.mode == "text" else self.get_vector(query, payload.mode, owner.embedding_model)
         hits = find_memories(owner.pk, filters, Search(words, vector, owner.embedding_model, payload.limit))
+        seen_memories.flush()  # now, because an embedded database stops with the command
         self.print_rows((to_output_row(hit) for hit in hits), format)
 
     def get_vector(self, query: str, mode: str, model: str | None) -> Vector | None:

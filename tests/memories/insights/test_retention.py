@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 def add_insight(api, content: str, days: float, **fields: object) -> str:
     when = (timezone.now() - timedelta(days=days)).isoformat()
     pk = api.post("/insights", {"content": content, "quality": 0.3, **fields}).json()["id"]
-    Memory.objects.filter(pk=pk).update(created_at=when)
+    Memory.objects.filter(pk=pk).update(created_at=when, last_seen_at=when)
     return pk
 
 
@@ -56,6 +56,14 @@ def test_recent_good_and_preserved_insights_stay(api, days, given):
     add_insight(api, LAZY_LESSON, days, **given)
     assert prune_insights() == 0
     assert load_insights() == {LAZY_LESSON}
+
+
+def test_an_old_insight_that_was_just_stored_or_found_stays_until_it_is_pruned_by_hand(api):
+    pk = add_insight(api, LAZY_LESSON, 1000)
+    Memory.objects.filter(pk=pk).update(last_seen_at=timezone.now())
+    assert prune_insights() == 0
+    run_prune()
+    assert load_insights() == set()
 
 
 def test_used_insight_stays(api):

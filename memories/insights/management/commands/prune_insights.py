@@ -33,4 +33,4 @@ class Command(MemoryCommand):
         if dry_run:
             self.stdout.write(f"{get_prunable_insights(*selection).count():,} insights would be deleted.")
         else:
-            self.stdout.write(f"{prune(*selection):,} insights were deleted.")
+            self.stdout.write(f"{prune(get_prunable_insights(*selection)):,} insights were deleted.")
