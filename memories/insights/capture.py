@@ -174,7 +174,7 @@ def fingerprint_memory(memory: Memory) -> TextFingerprint:
 
 def fingerprint_entity(pk: UUID) -> TextFingerprint:
     """Return a fingerprint that matches no text: a digest of the memory's id, and no bands."""
-    return TextFingerprint(digest(f"entity {pk}"), np.empty(0, np.uint64), [])
+    return TextFingerprint("", digest(f"entity {pk}"), np.empty(0, np.uint64), [])
 
 
 def sync_after_update(memory: Memory, changed: Collection[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from django.db import connection
 from pydantic_core import to_json
 
+from memories.insights.claims import contradict
 from memories.insights.minhash import (
     compute_bands,
     compute_shingles,
@@ -56,8 +57,9 @@ SAME_TEXT_SIMILARITY = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextFingerprint:
-    """What two texts are compared by: the digest of the normalised text, its shingles and their MinHash bands."""
+    """What two texts are compared by: the normalised text, its digest, its shingles and their MinHash bands."""
 
+    plain: str
     digest: bytes
     shingles: np.ndarray
     bands: list[int]
@@ -66,7 +68,12 @@ class TextFingerprint:
     def of(cls, content: str) -> "TextFingerprint":
         plain = normalise_text(content)
         shingles = compute_shingles(plain)
-        return cls(digest(plain), shingles, compute_bands(shingles))
+        return cls(plain, digest(plain), shingles, compute_bands(shingles))
+
+    def compare(self, plain: str, shingles: np.ndarray) -> float:
+        """Return the similarity to a normalised text, or 0 if it is no near-duplicate: a correction is none."""
+        similarity = jaccard_similarity(self.shingles, shingles)
+        return similarity if similarity >= NEAR_DUPLICATE_SIMILARITY and not contradict(self.plain, plain) else 0.0
 
 
 class Duplicate(NamedTuple):
@@ -78,8 +85,7 @@ class Duplicate(NamedTuple):
 
 
 def find_duplicates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list[Duplicate | None]:
-    """Return for each text the insight that is the same, or else the most similar one at or above
-    NEAR_DUPLICATE_SIMILARITY, or None.
+    """Return for each text the insight that is the same, or else the most similar near-duplicate, or None.
 
     One statement. Expired insights that are the same are deleted, because they would violate `insight_is_kept_once`.
     """
@@ -87,15 +93,16 @@ def find_duplicates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list
     if any(is_same and not is_alive for _, _, is_same, *_, is_alive in rows):
         purge_expired(namespace_id)
     contents = {memory_id: content for _, memory_id, _, content, *_ in rows}
-    shingles = {memory_id: compute_shingles(normalise_text(content)) for memory_id, content in contents.items()}
+    plain_texts = {memory_id: normalise_text(content) for memory_id, content in contents.items()}
+    shingles = {memory_id: compute_shingles(plain) for memory_id, plain in plain_texts.items()}
     best: list[tuple[float, Duplicate | None]] = [(0.0, None)] * len(texts)
     for position, memory_id, is_same, content, user_id, is_alive in rows:
         if not is_alive:
             continue
         similarity = (
-            SAME_TEXT_SIMILARITY if is_same else jaccard_similarity(texts[position].shingles, shingles[memory_id])
+            SAME_TEXT_SIMILARITY if is_same else texts[position].compare(plain_texts[memory_id], shingles[memory_id])
         )
-        if similarity >= NEAR_DUPLICATE_SIMILARITY and similarity > best[position][0]:
+        if similarity > best[position][0]:
             best[position] = (similarity, Duplicate(memory_id, content, user_id))
     return [duplicate for _, duplicate in best]
 
@@ -122,7 +129,7 @@ class NewTextIndex:
         keys = (text.digest, *text.bands)
         shared_keys = Counter(each for key in keys for each in self._positions_by_key.get(key, ()))
         for position, _ in shared_keys.most_common(MAX_COMPARED_CANDIDATES):
-            if jaccard_similarity(self.texts[position].shingles, text.shingles) >= NEAR_DUPLICATE_SIMILARITY:
+            if self.texts[position].compare(text.plain, text.shingles):
                 return position
         for key in keys:
             self._positions_by_key.setdefault(key, []).append(len(self.texts))

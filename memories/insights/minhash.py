@@ -8,6 +8,7 @@ probability 1 − (1 − s⁶)²⁰. At s = 0.85 a pair is missed 8 times in 100
 """
 
 import hashlib
+import re
 import unicodedata
 
 import numpy as np
@@ -17,6 +18,12 @@ SHINGLE_LENGTH = 3
 # Unicode categories that carry no meaning: punctuation, separators, control characters, back-ticks and spacing accents.
 # Other symbols stay: x < y and x > y differ.
 IGNORED_CATEGORIES = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf", "Sk"}
+# Marks that change what a text says, and the symbols that stand for them: the minus of a number, "not" in code, C#.
+SIGNIFICANT_MARKS = (
+    (re.compile(r"(?<![\w-])-(?=\.?\d)"), "\N{MINUS SIGN}"),
+    (re.compile(r"!(?==)|(?<![\w!])!(?=\w)"), "\N{NOT SIGN}"),
+    (re.compile(r"(?<=\b[cf])#"), "\N{MUSIC SHARP SIGN}"),
+)
 GOLDEN_RATIO_64 = 0x9E3779B97F4A7C15
 
 
@@ -40,6 +47,8 @@ HASH_FACTORS, HASH_SUMMANDS = _hash_parameters[0] | np.uint64(1), _hash_paramete
 def normalise_text(text: str) -> str:
     """Return the text in the form that is compared. A text of nothing but punctuation keeps its punctuation."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    for mark, symbol in SIGNIFICANT_MARKS:
+        plain = mark.sub(symbol, plain)
     return " ".join(plain.translate(CHARACTER_FOLD).split()) or " ".join(plain.split())
 
 

@@ -60,6 +60,106 @@ def test_most_similar_insight_is_merged(api):
     assert add_insight(api, build_text_of_similarity(0.82))["id"] == second["id"]
 
 
+RETRY = "The payment retry must be enabled during deploys because the gateway drops one request in a hundred."
+CORRECTIONS = [
+    (RETRY, RETRY.replace("must be", "must not be")),
+    (RETRY, RETRY.replace("must be", "mustn’t be")),
+    (RETRY, RETRY.replace("must", "should never")),
+    (RETRY, RETRY.replace("enabled", "disabled")),
+    (RETRY, RETRY.replace("during", "before")),
+    (RETRY, RETRY.replace("because", "unless they are short, because") + " Always."),
+    (
+        "The gateway gives up on a request after 30 seconds.",
+        "The gateway gives up on a request after 90 seconds.",
+    ),
+    (
+        "The gateway gives up on a request after 30 seconds.",
+        "The gateway gives up on a request after 30 minutes.",
+    ),
+    (
+        "A call of the gateway is tried three times before it fails.",
+        "A call of the gateway is tried five times before it fails.",
+    ),
+    (
+        "Postgres 15 is the least version that the site is tested with.",
+        "Postgres 17 is the least version that the site is tested with.",
+    ),
+    (
+        "Our client of the search service needs httpx 0.27 or later.",
+        "Our client of the search service needs httpx 0.28 or later.",
+    ),
+    (
+        "Raise the limit from 20 to 50 before the sale begins on Friday.",
+        "Raise the limit from 50 to 20 before the sale begins on Friday.",
+    ),
+    (
+        "Sharing a cursor among the threads of a worker is safe here.",
+        "Sharing a cursor among the threads of a worker is unsafe here.",
+    ),
+    (
+        "The offset of the clock in the Berlin office is set to 2 hours.",
+        "The offset of the clock in the Berlin office is set to -2 hours.",
+    ),
+    (
+        "The job may only run if state == DONE in the table of the jobs.",
+        "The job may only run if state != DONE in the table of the jobs.",
+    ),
+    (
+        "Write the parser of the invoices in C# and keep the tests small.",
+        "Write the parser of the invoices in C and keep the tests small.",
+    ),
+    (
+        "Der Wiederholversuch muss beim Ausrollen eingeschaltet sein.",
+        "Der Wiederholversuch muss beim Ausrollen nicht eingeschaltet sein.",
+    ),
+    (
+        "La relance des paiements est active pendant les livraisons.",
+        "La relance des paiements n’est pas active pendant les livraisons.",
+    ),
+    (
+        "Повтор платежей должен быть включён во время выкладки.",
+        "Повтор платежей не должен быть включён во время выкладки.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "correction"), CORRECTIONS)
+def test_a_correction_is_stored_beside_what_it_corrects(api, first, correction):
+    stored, corrected = add_insight(api, first, projects=["shop"]), add_insight(api, correction, projects=["billing"])
+    assert (corrected["created"], corrected["content"]) == (True, correction)
+    assert api.get(f"/insights/{stored['id']}").json()["projects"] == ["shop"]
+    assert corrected["projects"] == ["billing"]
+    assert add_insight(api, correction.upper())["id"] == corrected["id"]
+
+
+@pytest.mark.parametrize(("first", "correction"), CORRECTIONS)
+def test_a_correction_in_the_same_request_is_stored_as_well(namespace, first, correction):
+    with transaction.atomic():
+        save_insights(namespace.pk, [InsightDraft(first, projects=["a"]), InsightDraft(correction, projects=["b"])])
+    assert sorted(Insight.objects.values_list("memory__content", "projects")) == sorted(
+        [(first, ["a"]), (correction, ["b"])]
+    )
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        RETRY.replace("must be", "has to be"),
+        RETRY.replace("during deploys", "during a deploy"),
+        RETRY.replace("gateway", "gatewy"),
+        f"Note: {RETRY}",
+    ],
+)
+def test_a_rewording_is_merged(api, again):
+    assert add_insight(api, again)["id"] == add_insight(api, RETRY)["id"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("can't", "cannot"), ("don’t", "do not"), ("isn't", "is not")])
+def test_contracted_negations_are_the_same(api, one, other):
+    texts = [f"The worker {each} wait for a lock of the row that a web request holds." for each in (one, other)]
+    assert add_insight(api, texts[0])["id"] == add_insight(api, texts[1])["id"]
+
+
 def test_namespaces_are_deduplicated_separately(api, outsider):
     assert add_insight(api)["id"] != add_insight(outsider)["id"]
     assert add_insight(outsider, SIMILAR_LAZY_LESSON)["created"] is False
