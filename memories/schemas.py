@@ -24,6 +24,7 @@ from memory_site.core.http.fields import (
     Tags,
     UnitInterval,
 )
+from memory_site.core.http.path_labels import PathLabel, RepoId, UserId
 
 MAX_TTL_SECONDS = int(timedelta(days=100 * 365).total_seconds())
 MEMORY_EXAMPLE: dict[str, Any] = {
@@ -81,10 +82,10 @@ class MemoryFields(InputSchema):
     metadata: JsonObject = {}
     memory_type: MemoryTypeIn = MemoryType.AGENT
     source_system: Label = "api"
-    user_id: Label | None = None
+    user_id: UserId | None = None
     agent_id: Label | None = None
-    workflow_id: Label | None = None
-    repo_id: Label | None = None
+    workflow_id: PathLabel | None = None
+    repo_id: RepoId | None = None
     session_id: Label | None = None
     importance: ImportanceLevel = Importance.MEDIUM.value
     confidence: UnitInterval = 1.0

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 from django.apps import apps
@@ -61,6 +62,7 @@ class Operation:
     path_names: tuple[str, ...]
     body: dict | None
     answers: dict[str, dict]
+    required_query: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -75,11 +77,17 @@ class Operation:
 
     @property
     def names_what_must_exist(self) -> bool:
-        return not set(self.path_names) <= CHOSEN_NAMES or self.method == "PATCH" or self.is_known_only
+        return (
+            not set(self.path_names) <= CHOSEN_NAMES
+            or self.method == "PATCH"
+            or self.is_known_only
+            or bool(self.required_query)
+        )
 
     def url(self, ids: dict[str, str]) -> str:
         """The address with ids filled in; a KeyError names a parameter the tests have no id for."""
-        return self.path.format(**{name: ids[name] for name in self.path_names})
+        query = urlencode({name: ids[name] for name in self.required_query})
+        return self.path.format(**{name: ids[name] for name in self.path_names}) + (query and f"?{query}")
 
     def example(self) -> Any:
         """A valid body, from the schema's own example; every schema of a body must have one."""
@@ -124,9 +132,9 @@ def list_operations() -> list[Operation]:
             contents = {status: each.get("content", {}) for status, each in described["responses"].items()}
             answers = {str(status): next(iter(each.values()))["schema"] for status, each in contents.items() if each}
             names = tuple(each["name"] for each in parameters if each["in"] == "path")
-            found.append(
-                Operation(method.upper(), path, query, names, resolve_reference(body) if body else None, answers)
-            )
+            required = tuple(each["name"] for each in parameters if each["in"] == "query" and each["required"])
+            content = resolve_reference(body) if body else None
+            found.append(Operation(method.upper(), path, query, names, content, answers, required))
     return found
 
 

@@ -23,6 +23,7 @@ from ingestion.schemas.ingestions import (
 from ingestion.tasks import ingestion_trigger
 from memory_site.core.http.fields import Label, check_storable
 from memory_site.core.http.pagination import paginate
+from memory_site.core.http.path_labels import RepoId
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
@@ -36,7 +37,7 @@ OUTSIDE_ROOTS = "lies outside INGESTION_ROOTS"
 
 @router.post("/repositories/{path:repo_id}/ingestions", auth=write_access, response={202: StartedOut, **PROBLEMS})
 @write_operation
-def start_ingestion(request: ApiRequest, repo_id: Label, payload: IngestionIn):
+def start_ingestion(request: ApiRequest, repo_id: RepoId, payload: IngestionIn):
     """Queue the ingestion of a folder on the server into memories of type rag. A further run processes only the
     difference. 409 while another run of the repository is open."""
     root, namespace_id = resolve_folder(payload.path), request.auth.namespace_id

@@ -18,6 +18,7 @@ from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, create_exe
 from memories.expiry import purge_expired_memories
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
+from memory_site.core.http.path_labels import PathLabel
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
@@ -45,7 +46,7 @@ def report_workflows(request: ApiRequest, days: int = Query(DEFAULT_REPORT_DAYS,
 
 @router.post(EXECUTIONS_PATH, auth=write_access, response={201: ExecutionOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
-def add_execution(request: ApiRequest, workflow_id: Label, payload: ExecutionIn):
+def add_execution(request: ApiRequest, workflow_id: PathLabel, payload: ExecutionIn):
     """Store an execution and, unless `remember` is false, a memory of it, in one transaction."""
     execution = create_execution(request.auth.namespace_id, workflow_id, payload)
     return json_response({name: getattr(execution, name) for name in EXECUTION_COLUMNS}, 201)

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from memories.schemas import HitOut
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text
+from memory_site.core.http.path_labels import RepoId
 
 
 class DocumentIn(InputSchema):
@@ -20,7 +21,7 @@ class DocumentIn(InputSchema):
 
     content: Annotated[Text, StringConstraints(min_length=1, max_length=2 * 2**20)]
     title: Label | None = None
-    repo_id: Label | None = None
+    repo_id: RepoId | None = None
     metadata: JsonObject = {}
 
 

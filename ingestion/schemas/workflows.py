@@ -18,6 +18,7 @@ from memory_site.core.http.fields import (
     Text,
     check_visible,
 )
+from memory_site.core.http.path_labels import UserId
 from sessions_app.schemas.sessions import RecordedTimestamp
 
 ExecutionState = Literal[*ExecutionStatus.values]  # type: ignore[valid-type]  # derived from the choices
@@ -42,7 +43,7 @@ class ExecutionIn(InputSchema):
     adapter: Label
     status: ExecutionState = ExecutionStatus.COMPLETED.value
     agent_id: Label | None = None
-    user_id: Label | None = None
+    user_id: UserId | None = None
     repositories: Repositories = []
     result: JsonObject | None = None
     error: ErrorText | None = Field(default=None, description="Required when the execution failed.")

@@ -24,6 +24,7 @@ from memory_site.core.http.fields import (
     UnitInterval,
     check_visible,
 )
+from memory_site.core.http.path_labels import PathLabel, UserId
 
 CollectionName = Literal[*InsightCollection.values]  # type: ignore[valid-type]  # derived from the choices
 InsightTypeName = Literal[*InsightType.values]  # type: ignore[valid-type]  # derived from the choices
@@ -55,10 +56,10 @@ class InsightOrigin(InputSchema):
 
     collection: CollectionName = "project"
     projects: InsightProjects = []
-    user_id: Label | None = None
+    user_id: UserId | None = None
     agent_id: Label | None = None
     session_id: Label | None = None
-    workflow_id: Label | None = None
+    workflow_id: PathLabel | None = None
     tags: UniqueTags = []
     metadata: JsonObject = {}
     source_memory_id: UuidIn | None = None

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 from memories.memory_types import Importance
 from memories.schemas import ImportanceLevel, MemoryOut, UniqueTags
 from memory_site.core.http.fields import FutureTimestamp, InputSchema, JsonObject, Label, Summary
+from memory_site.core.http.path_labels import PathLabel, RepoId, UserId
 
 EXAMPLE_ACCOUNT: JsonDict = {"attributes": {"type": "Account"}, "Id": "001000000000001AAA", "Name": "Acme Corp"}
 TOOL_RESULT_EXAMPLE: JsonDict = {
@@ -27,10 +28,10 @@ class ToolResultIn(InputSchema):
     agent_id: Label
     tool: Label
     result: Any = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
-    user_id: Label | None = None
+    user_id: UserId | None = None
     session_id: Label | None = None
-    workflow_id: Label | None = None
-    repo_id: Label | None = None
+    workflow_id: PathLabel | None = None
+    repo_id: RepoId | None = None
     summary: Summary | None = Field(None, description="Generated when it is not given.")
     metadata: JsonObject = {}
     tags: UniqueTags = []

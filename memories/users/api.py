@@ -21,9 +21,15 @@ BY_USER_ID = Keyset(("user_id",), parse_text)
 
 
 @router.get("/users", auth=read_access, response={200: UserPage, **PROBLEMS})
-def list_users(request: ApiRequest, limit: int = Query(20, ge=1, le=100), cursor: str | None = None):
-    """List the users with memories, by user id, with their current totals."""
+def list_users(
+    request: ApiRequest,
+    user_id: Label | None = None,
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
+):
+    """List the users with memories, by user id, with their current totals; with `user_id`, only this one."""
     rows = UserTotal.objects.sum_by_user(request.auth.namespace_id)
+    rows = rows if user_id is None else rows.filter(user_id=user_id)
     return json_response(paginate_by(BY_USER_ID, rows, limit, cursor, total_out))
 
 
@@ -42,6 +48,13 @@ def get_user(request: ApiRequest, user_id: Label):
     if totals is None:
         raise NotFound(UNKNOWN_USER)
     return json_response(totals | {"statistics": get_statistics(request.auth.namespace_id, user_id)})
+
+
+@router.delete("/users", auth=write_access, response={200: ErasedOut, **PROBLEMS})
+def erase_any_user(request: ApiRequest, user_id: Label, dry_run: bool = False):
+    """Erase everything about a user whose id no path can contain, such as `a/memories`. Otherwise the same as
+    `DELETE /users/{user_id}`."""
+    return erase_user(request, user_id, dry_run)
 
 
 @router.delete("/users/{path:user_id}", auth=write_access, response={200: ErasedOut, **PROBLEMS})

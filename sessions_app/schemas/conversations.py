@@ -17,6 +17,7 @@ from memory_site.core.http.fields import (
     Tags,
     UnitInterval,
 )
+from memory_site.core.http.path_labels import UserId
 from sessions_app.models.conversations import Role
 from sessions_app.schemas.sessions import SessionId
 
@@ -29,7 +30,7 @@ class ConversationIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "ada", "topics": ["harbour"]}})
 
     session_id: SessionId | None = None
-    user_id: Label | None = None
+    user_id: UserId | None = None
     topics: Tags = []
     summary: Summary | None = None
     importance: UnitInterval = 0.5

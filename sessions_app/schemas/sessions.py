@@ -1,6 +1,5 @@
 """Request and response schemas of sessions."""
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -9,16 +8,14 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from memory_site.core.http.fields import Content, InputSchema, Label, Timestamp
+from memory_site.core.http.path_labels import check_path_label, refuse_endings
 from sessions_app.models.sessions import MAX_TTL_HOURS
 
 #: Clocks differ. A time further ahead would sort before everything that is added until then.
 MAX_CLOCK_SKEW = timedelta(hours=1)
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# A session id is part of the URL path. These are paths of other operations, or contain the segments . and .., which
-# clients resolve before they send a request.
-RESERVED_SESSION_IDS = re.compile(
-    r"analytics|cleanup|\.\.?|.*/(context|interactions|\.\.?)|\.\.?/.*|.*/\.\.?/.*", re.DOTALL
-)
+#: Paths below /sessions that are no sessions.
+RESERVED_SESSION_IDS = frozenset({"analytics", "cleanup"})
+refuse_session_endings = refuse_endings("context", "interactions")
 INTERACTION_EXAMPLE: JsonDict = {
     "query": "When does the harbour open?",
     "answer": "At nine.",
@@ -27,14 +24,10 @@ INTERACTION_EXAMPLE: JsonDict = {
 
 
 def check_session_id(session_id: str) -> str:
-    """Return the id, or raise ValueError when no URL can contain it."""
-    if CONTROL_CHARACTERS.search(session_id):
-        raise ValueError("may not contain control characters")
-    if RESERVED_SESSION_IDS.fullmatch(session_id):
-        raise ValueError("cannot be used in an address: an operation, or a relative path")
-    if session_id.startswith("/") or session_id.endswith("/"):
-        raise ValueError("may not begin or end with a slash")
-    return session_id
+    """Return the id. Raises ValueError if no URL can contain it, or if it is the path of an operation."""
+    if session_id in RESERVED_SESSION_IDS:
+        raise ValueError("cannot be used in an address: an operation")
+    return refuse_session_endings(check_path_label(session_id))
 
 
 def check_clock_skew(moment: datetime) -> datetime:

@@ -17,7 +17,7 @@ from ingestion.pipeline import REPOSITORY_BUSY, lock_repository, run_ingestion
 from ingestion.schemas.ingestions import IngestionIn
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
-from memory_site.core.http.fields import Label
+from memory_site.core.http.path_labels import RepoId
 from sessions_app.commands import (
     EXIT_FAILED,
     EXIT_USAGE_ERROR,
@@ -29,7 +29,7 @@ from sessions_app.long_commands import LongCommand
 
 TAKEN_OVER_ERROR = "Its worker was lost; another run has started."
 STOPPED_ERROR = "Stopped on the command line."
-REPO_ID_ADAPTER = TypeAdapter(Label)
+REPO_ID_ADAPTER = TypeAdapter(RepoId)
 
 
 class Command(LongCommand):

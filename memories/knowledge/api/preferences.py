@@ -14,6 +14,7 @@ from memories.knowledge.preferences import upsert_preference
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS, PreferenceIn, PreferenceOut, PreferencePage
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
+from memory_site.core.http.path_labels import PathLabel, UserId
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
@@ -70,7 +71,7 @@ def paginate_preferences(
 
 @router.put(PREFERENCE_PATH, auth=write_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
 @write_operation
-def learn_preference(request: ApiRequest, user_id: Label, key: Label, payload: PreferenceIn):
+def learn_preference(request: ApiRequest, user_id: UserId, key: PathLabel, payload: PreferenceIn):
     """Store a user's preference: 201 for a new one, 200 when it replaces the value under this key."""
     row, created = upsert_preference(request.auth.namespace_id, user_id, key, payload)
     return json_response(row, 201 if created else 200)

@@ -21,6 +21,7 @@ from memory_site.core.http.fields import (
     UnitInterval,
     check_visible,
 )
+from memory_site.core.http.path_labels import UserId
 
 MAX_EXAMPLE_LENGTH = 500
 PATTERN_EXAMPLE: dict[str, Any] = {
@@ -47,7 +48,7 @@ class PatternIn(InputSchema):
 
     pattern_type: PatternKind
     key: Label
-    user_id: Label | None = None
+    user_id: UserId | None = None
     description: Summary | None = None
     frequency: Frequency = Field(default=1, description="Number of occurrences; added to the stored one.")
     confidence: UnitInterval = Field(default=1.0, description="The greater of this and the stored one stays.")

@@ -118,6 +118,26 @@ def list_dependencies(
     return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, dict))
 
 
+# Before the paths with an id, which would match these too: a project may be called groups or dependencies.
+@router.get("/projects/{path:name}/dependencies", auth=read_access, response={200: DirectedPage, **PROBLEMS})
+def list_dependencies_of(
+    request: ApiRequest,
+    name: Label,
+    direction: Literal["outbound", "inbound", "both"] = "both",
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
+):
+    """List the dependencies of a project (outbound) and those of others on it (inbound), newest first."""
+    sides = {"outbound": Q(source_project=name), "inbound": Q(target_project=name)}
+    either = sides["outbound"] | sides["inbound"]
+    rows = ProjectDependency.objects.in_namespace(request.auth.namespace_id).filter(sides.get(direction, either))
+
+    def add_direction(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"direction": "outbound" if row["source_project"] == name else "inbound"}
+
+    return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, add_direction))
+
+
 @router.delete("/projects/dependencies/{dependency_id}", auth=write_access, response={204: None, **PROBLEMS})
 def delete_dependency(request: ApiRequest, dependency_id: UUID):
     """Delete a dependency."""
@@ -168,26 +188,6 @@ def list_patterns(request: ApiRequest, days: int = Query(30, ge=1, le=3650), lim
     """Return the activity of projects, and the words that several have in common."""
     body = fetch_project_patterns(request.auth.namespace_id, days, limit)
     return HttpResponse(body, content_type="application/json")
-
-
-# Before the path of one group, which would match "dependencies" as an id: a project may be called "groups".
-@router.get("/projects/{path:name}/dependencies", auth=read_access, response={200: DirectedPage, **PROBLEMS})
-def list_dependencies_of(
-    request: ApiRequest,
-    name: Label,
-    direction: Literal["outbound", "inbound", "both"] = "both",
-    limit: int = Query(20, ge=1, le=100),
-    cursor: str | None = None,
-):
-    """List the dependencies of a project (outbound) and those of others on it (inbound), newest first."""
-    sides = {"outbound": Q(source_project=name), "inbound": Q(target_project=name)}
-    either = sides["outbound"] | sides["inbound"]
-    rows = ProjectDependency.objects.in_namespace(request.auth.namespace_id).filter(sides.get(direction, either))
-
-    def add_direction(row: dict[str, Any]) -> dict[str, Any]:
-        return row | {"direction": "outbound" if row["source_project"] == name else "inbound"}
-
-    return json_response(paginate(rows, PROJECT_DEPENDENCY_COLUMNS, limit, cursor, add_direction))
 
 
 @router.get("/projects/groups/{group_id}", auth=read_access, response={200: GroupOut, **PROBLEMS})

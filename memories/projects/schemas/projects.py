@@ -11,6 +11,7 @@ from memories.insights.models import DependencyType
 from memories.schemas import HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text, check_visible
+from memory_site.core.http.path_labels import PathLabel
 
 DependencyKind = Literal[*DependencyType.values]  # type: ignore[valid-type]  # derived from the choices
 ProjectRelation = Literal["current", "dependency", "group", "global"]
@@ -65,8 +66,8 @@ class DependencyIn(InputSchema):
         json_schema_extra={"example": {"source_project": "shop-web", "target_project": "shop-api", "type": "uses"}}
     )
 
-    source_project: Label
-    target_project: Label
+    source_project: PathLabel
+    target_project: PathLabel
     type: DependencyKind
     description: ProjectDescription = ""
     metadata: JsonObject = {}

@@ -10,6 +10,7 @@ from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT
 from memories.schemas import MemoryOut, remove_duplicates
 from memories.search.filters import UuidIn
 from memory_site.core.http.fields import InputSchema, Label
+from memory_site.core.http.path_labels import PathLabel
 
 TargetProjects = Annotated[
     list[Label], Field(min_length=1, max_length=MAX_PROJECTS_PER_INSIGHT), AfterValidator(remove_duplicates)
@@ -19,7 +20,7 @@ TargetProjects = Annotated[
 class ShareFields(InputSchema):
     """The projects to share an insight with. Both lists mean the same and may be given together."""
 
-    workflow_id: Label | None = None
+    workflow_id: PathLabel | None = None
     source_project: Label | None = None
     target_projects: TargetProjects | None = None
     target_repositories: TargetProjects | None = None

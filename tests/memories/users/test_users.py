@@ -1,5 +1,6 @@
 """The list of users, the totals of one, and a user's memories in one call."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -8,8 +9,9 @@ from django.utils import timezone
 from memories.graph.models import UserTotal
 from memories.graph.tasks import refresh_statistics
 from memories.models import Memory
+from memory_site.core.http.path_labels import REPOSITORY_OPERATIONS, USER_OPERATIONS
 from sessions_app.models import Namespace
-from tests.wire import is_problem, list_blamed_fields
+from tests.wire import is_problem, list_blamed_fields, list_operations
 
 pytestmark = pytest.mark.django_db
 
@@ -77,12 +79,87 @@ def test_an_unknown_user_has_no_memories(api, outsider):
     assert load_user(api, "ben") == load_user(outsider, "ada") == nothing
 
 
-@pytest.mark.parametrize("user", ["team/ada", "ada/memories", "ä b", "a%b", "..a", "users"])
-def test_a_user_id_may_be_any_label(api, user):
+@pytest.mark.parametrize("user", ["team/ada", "memories", "graph/ada", "ä b", "a%b", "a%2Fmemories", "..a", "users"])
+def test_a_user_id_may_be_almost_any_label(api, user):
     api.add("tea", user_id=user)
     assert len(load_user(api, quote(user, safe=""))["memories"]) == 1
-    if not user.endswith("/memories"):
-        assert api.get(f"/users/{quote(user, safe='')}").json()["user_id"] == user
+    assert api.get(f"/users/{quote(user, safe='')}").json()["user_id"] == user
+    assert api.delete(f"/users/{quote(user, safe='')}").json()["erased"]["memories"] == 1
+
+
+# Ids that no path can contain
+
+
+def test_the_operations_below_users_and_repositories_are_known():
+    found = {"users": set(), "repositories": set()}
+    for operation in list_operations():
+        if match := re.fullmatch(r"/(users|repositories)/\{\w+\}/(.+)", operation.path):
+            found[match[1]].add(match[2])
+    assert found == {"users": set(USER_OPERATIONS), "repositories": set(REPOSITORY_OPERATIONS)}
+
+
+@pytest.mark.parametrize(
+    "user", [*(f"a/{name}" for name in USER_OPERATIONS), ".", "..", "a/../b", "/a", "a/", "a\nb", "a\u0085b"]
+)
+def test_a_user_id_that_no_path_can_contain_is_refused(api, user):
+    for path, body in (
+        ("/memories", {"content": "tea"}),
+        ("/tool-results", {"agent_id": "crm", "tool": "search", "result": {}}),
+        ("/conversations", {}),
+        ("/insights", {"content": "A cache in front of the database halves the load at noon."}),
+        ("/patterns", {"pattern_type": "workflow", "key": "tea"}),
+        ("/workflows/w/executions", {"adapter": "langgraph"}),
+    ):
+        response = api.post(path, body | {"user_id": user})
+        assert is_problem(response, 422), path
+        assert list_blamed_fields(response) == {"user_id"}, path
+    assert is_problem(api.call("PUT", f"/preferences/{quote(user, safe='')}/theme", {"value": 1}), 404, 422)
+
+
+@pytest.mark.parametrize("user", ["a/memories", "x/graph", "x/retrieve", "..", "a\nb"])
+def test_a_user_with_such_an_id_can_be_read_and_erased(api, namespace, user):
+    create_memories(namespace, user, 2)
+    create_memories(namespace, "a", 1)
+    address = f"/users?user_id={quote(user, safe='')}"
+    total = {"user_id": user, "memories": 2, "relationships": 0}
+    assert api.get(address).json()["results"] == [total]
+    assert len(api.get(f"/memories?user_id={quote(user, safe='')}").json()["results"]) == 2
+    assert api.delete(f"{address}&dry_run=true").json()["matched"]["memories"] == 2
+    assert api.delete(address).json()["erased"]["memories"] == 2
+    assert list(Memory.objects.values_list("user_id", flat=True)) == ["a"]
+    assert is_problem(api.delete(address), 404)
+
+
+@pytest.mark.parametrize("name", ["..", "a/./b", "/a", "a/", "a\nb"])
+def test_other_names_in_paths_are_refused_as_well(api, name):
+    for path, body in (
+        ("/memories", {"content": "tea", "repo_id": name}),
+        ("/memories", {"content": "tea", "workflow_id": name}),
+        ("/documents", {"content": "tea", "repo_id": name}),
+        ("/projects/dependencies", {"source_project": name, "target_project": "b", "type": "uses"}),
+    ):
+        response = api.post(path, body)
+        assert is_problem(response, 422), path
+        assert len(list_blamed_fields(response)) == 1, path
+    assert is_problem(api.post("/memories", {"content": "tea", "repo_id": "a/ingestions"}), 422)
+
+
+@pytest.mark.parametrize("name", ["groups", "dependencies", "search", "patterns", "groups/x", "x/dependencies"])
+def test_a_project_may_be_called_like_an_operation(api, name):
+    assert (
+        api.post("/projects/dependencies", {"source_project": name, "target_project": "b", "type": "uses"}).status_code
+        == 201
+    )
+    [found] = api.get(f"/projects/{quote(name, safe='')}/dependencies").json()["results"]
+    assert found["source_project"] == name
+
+
+@pytest.mark.parametrize("name", ["report", "a/executions", "a/executions/b"])
+def test_a_workflow_may_be_called_like_an_operation(api, name):
+    address = f"/workflows/{quote(name, safe='')}/executions"
+    execution = api.post(address, {"adapter": "langgraph"}).json()["id"]
+    assert [each["id"] for each in api.get(address).json()["results"]] == [execution]
+    assert api.get(f"{address}/{execution}").json()["workflow_id"] == name
 
 
 # One user
