@@ -1,4 +1,4 @@
-"""Background tasks: embed queued memories, delete expired ones, run re-embeddings."""
+"""Background tasks: embed queued memories, delete expired ones, run re-embeddings, vacuum."""
 
 import logging
 import time
@@ -27,6 +27,7 @@ from memories.embeddings import (
 )
 from memories.models import DueEmbedding, Embedding, Memory, MemoryQuerySet, Reembedding
 from memories.reembedding import run_reembedding
+from memories.vacuum import count_vector_rows, list_leftover_indexes, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.wakeup import TaskTrigger
 
@@ -171,6 +172,22 @@ def delete_expired() -> int:
     while deleted := expired.filter(pk__in=expired.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]:
         total += deleted
     return total
+
+
+@shared_task
+def vacuum_due() -> bool:
+    """Rebuild the index of the vectors if many of them were deleted. Return whether it was done.
+
+    Looks at the table, not at who deleted: a request, a task, an aborted import. Safe to run twice, or in parallel.
+    """
+    rows = count_vector_rows()
+    if rows.recently_vacuumed or not (rows.need_vacuum or list_leftover_indexes()):
+        return False
+    try:
+        vacuum_vectors()
+    except AlreadyRunning:
+        return False
+    return True
 
 
 @shared_task

@@ -413,6 +413,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "insert missing insight rows": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
+    "vacuum vectors after deletions": {
+        "task": "memories.tasks.vacuum_due",
+        "schedule": 60,
+        "options": {"expire_seconds": 60},
+    },
 }
 
 EMBEDDING_MODEL = env.embedding_model or (env.embedder == "ollama" and env.ollama_model) or DEFAULT_MODELS[env.embedder]

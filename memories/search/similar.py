@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Subquery
+from django.db.models import F, QuerySet, Subquery
 from django.db.models.functions import Left
 from pgvector.django import MaxInnerProduct
 
@@ -27,15 +27,23 @@ class SimilarMemory:
 def find_similar(embedding: Embedding, limit: int = 10) -> list[SimilarMemory]:
     """Return the live memories of the same namespace and model nearest to this vector, most similar first.
 
-    One statement, which reads the vector from the table and does not send it.
+    A second statement scans the namespace only when the first found too few: the index may have lost some.
     """
-    vectors = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model)
-    own = Subquery(Embedding.objects.filter(pk=embedding.pk).values("vector"))
-    others = vectors.exclude(memory_id=embedding.memory_id)
-    nearest = others.annotate(distance=MaxInnerProduct("vector", own)).order_by("distance")
-    rows = nearest.annotate(beginning=Left("memory__content", MAX_PREVIEW_LENGTH)).values_list(
-        "memory_id", "beginning", "memory_type", "user_id", "distance"
-    )[:limit]
+    others = select_others(embedding)
+    rows = list(others.order_by("distance")[:limit])
+    if len(rows) < limit:
+        # No index gives this order.
+        rows = list(others.order_by(F("distance") + 0.0)[:limit])
     found = [SimilarMemory(pk, beginning, kind, user, -distance) for pk, beginning, kind, user, distance in rows]
     # The index returns rows only roughly in order.
     return sorted(found, key=lambda each: -each.similarity)
+
+
+def select_others(embedding: Embedding) -> QuerySet:
+    """Select the other memories with their distance. The vector is read from the table and not sent."""
+    vectors = Embedding.objects.in_namespace(embedding.namespace_id).of_model(embedding.model)
+    own = Subquery(Embedding.objects.filter(pk=embedding.pk).values("vector"))
+    others = vectors.exclude(memory_id=embedding.memory_id).annotate(distance=MaxInnerProduct("vector", own))
+    return others.annotate(beginning=Left("memory__content", MAX_PREVIEW_LENGTH)).values_list(
+        "memory_id", "beginning", "memory_type", "user_id", "distance"
+    )

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from memories.embeddings import get_embedder
 from memories.models import Memory
+from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
 from memory_site.operations.models import Heartbeat
 from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
@@ -34,6 +35,8 @@ MAX_HEARTBEAT_AGE = timedelta(seconds=40)  # two beats and a half
 MIN_PGVECTOR_VERSION = (0, 8, 4)
 MIN_POSTGRESQL_VERSION = 150000
 MIN_FREE_DISK_SHARE = 0.05
+#: Of all rows with a vector. The worker vacuums long before.
+MAX_DEAD_SHARE = 0.2
 MAX_SAMPLED_ROWS = 20
 
 
@@ -161,6 +164,17 @@ def check_embedding_models() -> CheckResult:
     return HealthStatus.HEALTHY, f"{current} serves every namespace."
 
 
+def check_vectors() -> CheckResult:
+    """Check that deleted vectors were removed from the index: among many of them searches fall back to a full scan."""
+    rows = count_vector_rows()
+    deleted = f"{rows.dead:,} of {rows.live + rows.dead:,} vectors are deleted"
+    if rows.dead >= MIN_DEAD_ROWS and rows.dead_share > MAX_DEAD_SHARE:
+        return HealthStatus.DEGRADED, f"{deleted}, but not removed."
+    if list_leftover_indexes():
+        return HealthStatus.DEGRADED, "A rebuild of the index was interrupted and left an invalid index."
+    return HealthStatus.HEALTHY, f"{deleted}."
+
+
 def check_histories() -> CheckResult:
     """Check that the latest sessions can be decrypted, so that a lost key is noticed here and not by a client."""
     latest = SessionMemory.objects.order_by("-updated_at", "-id").values_list("history__-1", flat=True)[
@@ -199,6 +213,7 @@ CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "embedder": (check_embedder, HealthStatus.DEGRADED, "see EMBEDDER in .env.example"),
     "embedding": (check_embedding_backlog, HealthStatus.DEGRADED, "python manage.py embedding_status"),
     "models": (check_embedding_models, HealthStatus.DEGRADED, "python manage.py reembed"),
+    "vectors": (check_vectors, HealthStatus.DEGRADED, "python manage.py vacuum_vectors"),
     "histories": (check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (check_disk, HealthStatus.DEGRADED, "free some space"),
 }

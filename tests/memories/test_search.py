@@ -11,6 +11,7 @@ from memories.search import statement
 from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
+from memories.search.similar import find_similar
 from sessions_app.models import Namespace
 from tests.embedding_servers import find_free_port
 from tests.wire import fingerprint_tables, is_problem
@@ -396,11 +397,15 @@ def test_query_vectors_are_cached(api, four_memories, embedder):
 
 
 @pytest.fixture
-def everything_is_large(monkeypatch, db) -> None:
-    """Use the index for more than ten rows, and a fresh one: dead vectors of earlier tests, rolled back or not yet
-    vacuumed, lower its recall."""
+def fresh_index(db) -> None:
+    """An index without the dead vectors of earlier tests, rolled back or not yet vacuumed: they lower its recall."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE memories_embedding")
+
+
+@pytest.fixture
+def everything_is_large(monkeypatch, fresh_index) -> None:
+    """Use the index for more than ten rows."""
     ten = COUNTED_SIZE_CTES.replace(f"{MIN_EXACT_ROWS},", "10,").replace(f"{MAX_EXACT_ROWS})", "10)")
     assert ten.count("10") == 2
     monkeypatch.setattr(statement, "COUNTED_SIZE_CTES", ten)
@@ -440,7 +445,7 @@ def test_scope_size_is_cached(api, everything_is_large, takes):
 @pytest.mark.parametrize(
     "filters", [None, {"user_id": "ada"}, {"tags": ["t"]}, {"min_importance": 4}, {"user_id": "ada", "tags": ["t"]}]
 )
-def test_scan_and_index_agree(api, namespace, filters):
+def test_scan_and_index_agree(api, namespace, fresh_index, filters):
     add_vectors(api, 150, user_id="ada", tags=["t"], importance=5)
     add_vectors(api, 150, user_id="ben")
     filters = filters and Filters(**filters)
@@ -469,6 +474,16 @@ def test_scan_follows_when_the_index_falls_short(api, everything_is_large, takes
     with takes(2):
         answer = api.search(None, vector=build_unit_vector(1), limit=10)
     assert list_steps(answer) == [4]
+
+
+def test_similar_memories_are_complete_when_the_index_falls_short(api, fresh_index):
+    add_vectors(api, 50)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL hnsw.iterative_scan = off")
+        cursor.execute("SET LOCAL hnsw.ef_search = 1")
+        cursor.execute("SET LOCAL enable_sort = off")
+    first = Embedding.objects.get(memory__content__startswith="step 0 ")
+    assert [each.beginning.split()[1] for each in find_similar(first)] == [str(n) for n in range(1, 11)]
 
 
 def test_shrunk_scope_is_searched(api, everything_is_large):

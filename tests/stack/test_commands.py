@@ -16,6 +16,7 @@ UNREACHABLE_SERVICES = {
 DOCTOR_CHECKS = {
     *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
     "disk",
+    "vectors",
 }
 
 

@@ -11,6 +11,7 @@ ASSET_PATTERN = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
 HEALTH_CHECKS = {
     *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
     "disk",
+    "vectors",
 }
 
 

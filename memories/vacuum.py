@@ -1,0 +1,88 @@
+"""Rebuild the index of the vectors after large deletions.
+
+A deleted vector stays in the HNSW index until VACUUM removes it. Thousands of deleted copies of one text refer only to
+each other there, so that a search which begins among them finds nothing and scans instead. VACUUM repairs the index by
+a search for each remaining vector near a deleted one, which costs more than the rebuild: of 10,000 vectors with 10 %
+deleted 14 s of CPU time against 6 s, with 90 % deleted 19 s against 0.3 s.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection
+
+from memories.models import Embedding
+from memory_site.core.db.locks import advisory_lock
+
+log = logging.getLogger(__name__)
+TABLE = Embedding._meta.db_table
+INDEX = "embedding_nearest"
+#: From 2 % on the rebuild costs less than VACUUM. At 5 % it costs 12 ms for each deleted vector, as its embedding did.
+MIN_DEAD_ROWS, MIN_DEAD_SHARE = 1_000, 0.05
+# An open transaction keeps dead rows from being removed, so the next attempt waits.
+MIN_INTERVAL = timedelta(minutes=15)
+BUSY = "Another process rebuilds the index of the vectors."
+
+SELECT_ROW_COUNTS_SQL = """
+SELECT n_live_tup, n_dead_tup, coalesce(last_vacuum > now() - make_interval(secs => %s), false)
+FROM pg_stat_user_tables WHERE relid = %s::regclass
+"""
+# What an interrupted REINDEX CONCURRENTLY left: invalid, and yet written to by every insert.
+SELECT_LEFTOVER_INDEXES_SQL = """
+SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE indrelid = %s::regclass AND NOT indisvalid AND relname ~ %s
+"""
+# A parallel build needs shared memory, of which a container has little, and every core.
+SETTINGS = {"statement_timeout": "0", "lock_timeout": "0", "max_parallel_maintenance_workers": "0"}
+
+
+@dataclass(frozen=True)
+class VectorRows:
+    """The rows of the table of vectors, as PostgreSQL's statistics count them: a second late, and roughly."""
+
+    live: int
+    dead: int
+    recently_vacuumed: bool = False
+
+    @property
+    def dead_share(self) -> float:
+        return self.dead / max(self.live + self.dead, 1)
+
+    @property
+    def need_vacuum(self) -> bool:
+        return self.dead >= MIN_DEAD_ROWS and self.dead_share >= MIN_DEAD_SHARE
+
+
+def count_vector_rows() -> VectorRows:
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_ROW_COUNTS_SQL, [MIN_INTERVAL.total_seconds(), TABLE])
+        return VectorRows(*cursor.fetchone())
+
+
+def list_leftover_indexes() -> list[str]:
+    """Return the names of the invalid indexes that an interrupted rebuild left."""
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_LEFTOVER_INDEXES_SQL, [TABLE, f"^{INDEX}_cc(new|old)[0-9]*$"])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def vacuum_vectors() -> VectorRows:
+    """Rebuild the index and remove the dead rows, while searches and writes go on. Return the rows as they were.
+
+    Cannot run in a transaction. Raises AlreadyRunning. An interrupted run is completed by the next one.
+    """
+    with advisory_lock(f"vacuum of {TABLE}", BUSY), connection.cursor() as cursor:
+        rows = count_vector_rows()
+        try:
+            for name, value in SETTINGS.items():
+                cursor.execute(f"SET {name} = {value}")
+            for name in list_leftover_indexes():
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {connection.ops.quote_name(name)}")
+            cursor.execute(f"REINDEX INDEX CONCURRENTLY {INDEX}")
+            cursor.execute(f"VACUUM {TABLE}")
+        finally:
+            for name in SETTINGS:
+                cursor.execute(f"RESET {name}")
+        log.info("Rebuilt the index of the vectors: %d rows of %d were dead.", rows.dead, rows.live + rows.dead)
+        return rows
