@@ -164,10 +164,16 @@ def embed_now(pk: UUID, patience: float) -> bool:
     return False
 
 
+def find_expired(namespace_id: int | None = None) -> QuerySet:
+    expired = Memory.objects.expired()
+    return expired if namespace_id is None else expired.filter(namespace=namespace_id)
+
+
 @shared_task
-def delete_expired() -> int:
-    """Delete expired memories in batches. Return how many. Readers never see them, so nothing waits for this."""
-    total, expired = 0, Memory.objects.expired()
+def delete_expired(namespace_id: int | None = None) -> int:
+    """Delete expired memories (None: of all namespaces) in batches. Return how many. Readers never see them, so nothing
+    waits for this."""
+    total, expired = 0, find_expired(namespace_id)
     # The outer condition checks again after the row is locked: its expiry may have been extended meanwhile.
     while deleted := expired.filter(pk__in=expired.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]:
         total += deleted

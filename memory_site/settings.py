@@ -311,6 +311,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "memory_site.api_keys.ApiKeyMiddleware",
+    "memory_site.core.http.middleware.AddressMiddleware",
 ]
 TEMPLATES = [
     {

@@ -9,4 +9,6 @@ for name, value in {"STATEMENT_TIMEOUT": "10", "PG_POOL": "1"}.items():
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402  (the settings read the variables above)
 
-application = get_wsgi_application()
+from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
+
+application = keep_raw_path(get_wsgi_application())

@@ -29,20 +29,28 @@ class ApiRequest(HttpRequest):
     auth: Caller
 
 
-class Requires(HttpBearer):
-    """Bearer authentication of callers whose key has the scope."""
+class ApiKeyAuth(HttpBearer):
+    """Bearer authentication of every caller with a valid key."""
 
     openapi_description = f"An API key: `Authorization: Bearer {KEY_PREFIX}…`"
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        return find_caller(token) if token.isascii() and len(token) < 256 else None
+
+
+class Requires(ApiKeyAuth):
+    """Bearer authentication of callers whose key has the scope."""
 
     def __init__(self, scope: str):
         super().__init__()
         self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        caller = find_caller(token) if token.isascii() and len(token) < 256 else None
+        caller = super().authenticate(request, token)
         if caller and self.scope not in caller.scopes:
             raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
         return caller
 
 
+any_access = ApiKeyAuth()
 read_access, write_access = Requires("read"), Requires("write")

@@ -22,6 +22,7 @@ from memories import embeddings
 from memories.active_model import set_initial_model
 from memories.seen import SeenMemories, seen_memories
 from memory_site.core.caches import Cache, clear_all_caches
+from memory_site.core.http.middleware import keep_raw_path
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
 from sessions_app import auth
@@ -65,11 +66,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 
 @cache
-def get_handler() -> ClientHandler:
+def get_handler() -> Callable:
     """One for all callers: loading the middleware takes longer than most tests."""
     handler = ClientHandler(enforce_csrf_checks=False)
     handler.load_middleware()
-    return handler
+    return keep_raw_path(handler)
 
 
 class Api:

@@ -33,7 +33,7 @@ def test_problem_has_every_field(api):
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/memories/", "/api/v2/memories", "/api"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_missing_object_is_a_404(api, path, method):
-    response = api.client.generic(method, path)
+    response = api.client.generic(method, path, headers={"Authorization": f"Bearer {api.token}"})
     assert is_problem(response, 404)
     assert response.json()["instance"] == path
 

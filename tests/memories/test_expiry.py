@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from memories import tasks
@@ -108,3 +109,22 @@ def test_expired_memory_does_not_block_an_update(api):
     response = api.patch(f"/memories/{other['id']}", {"content": "The ferry runs hourly."})
     assert response.status_code == 200, response.content
     assert response.json()["content"] == "The ferry runs hourly."
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "left"),
+    [
+        ((), "2 memories were deleted.", 0),
+        (("--dry-run",), "2 memories would be deleted.", 2),
+        (("--namespace", "ours"), "1 memories were deleted.", 1),
+    ],
+)
+def test_command_deletes_what_has_expired(api, outsider, capsys, words, said, left):
+    for caller in (api, outsider):
+        caller.add("tea", ttl_seconds=60)
+        caller.add("coffee")
+    Memory.objects.filter(content="tea").update(expires_at=timezone.now())
+    call_command("delete_expired", *words)
+    assert capsys.readouterr().out.strip() == said
+    assert Memory.objects.filter(content="tea").count() == left
+    assert Memory.objects.filter(content="coffee").count() == 2

@@ -1,9 +1,11 @@
-"""The middleware that gives each request an id and turns every error into a problem document."""
+"""The middleware that gives each request an id, turns errors into problem documents and refuses wrong addresses."""
 
 import re
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest, HttpResponse
 
@@ -43,3 +45,44 @@ class RequestMiddleware:
             response.setdefault("Cache-Control", "no-store")
         response["X-Request-ID"] = request_id
         return response
+
+
+#: Where `keep_raw_path` leaves the path for AddressMiddleware.
+RAW_PATH = "memory_site.raw_path"
+
+
+def keep_raw_path(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a WSGI application: Django overwrites the path, with wrong bytes quoted as if the client had done so."""
+
+    def run(environ: dict[str, Any], *arguments: Any) -> Any:
+        environ[RAW_PATH] = environ.get("PATH_INFO", "")
+        return application(environ, *arguments)
+
+    return run
+
+
+class AddressMiddleware:
+    """Refuse an address that is not UTF-8: with wrong bytes replaced it would mean another object."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        for part, encoded in get_address_bytes(request).items():
+            if not is_utf8(encoded):
+                return problem_response(request, Problem(400, f"The {part} of the address is not valid UTF-8."))
+        return self.get_response(request)
+
+
+def get_address_bytes(request: HttpRequest) -> dict[str, bytes]:
+    """Return path and query as bytes, which WSGI passes as characters of Latin-1; the query is still quoted there."""
+    path, query = (request.META.get(name, "").encode("latin-1") for name in (RAW_PATH, "QUERY_STRING"))
+    return {"path": path, "query": unquote_to_bytes(query)}
+
+
+def is_utf8(encoded: bytes) -> bool:
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -80,6 +80,8 @@ def has_body(request: HttpRequest) -> bool:
 def check_body(request: HttpRequest) -> Problem | None:
     if request.content_type != "application/json":
         return Problem(415, "The body must be application/json.")
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        return Problem(415, "The body must not be compressed.", headers={"Accept-Encoding": "identity"})
     if "chunked" in request.headers.get("Transfer-Encoding", "") and not request.META.get("CONTENT_LENGTH"):
         return Problem(411, "The body needs a Content-Length.")
     if re.fullmatch(r"[0-9]{1,18}", length := request.META.get("CONTENT_LENGTH") or "0") is None:
