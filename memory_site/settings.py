@@ -3,12 +3,14 @@
 Invalid values raise one `SettingsError` that lists all of them; a blank value means the default.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from celery.schedules import crontab
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -217,6 +219,11 @@ def read_environment() -> Environment:
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"  {name}: {message}" if name else f"  {message}")
         raise SettingsError("Wrong settings:\n" + "\n".join(lines)) from None
+
+
+def read_variables() -> dict[str, str | None]:
+    """Return all variables of the process and of .env, settings or not."""
+    return {**dotenv_values(BASE_DIR / ".env"), **os.environ}
 
 
 env = read_environment()

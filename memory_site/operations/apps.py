@@ -8,8 +8,12 @@ from django.core import checks
 
 
 class OperationsConfig(AppConfig):
+    default = True  # of the classes that this module knows
     name = "memory_site.operations"
     label = "operations"
+
+    def ready(self) -> None:
+        from memory_site.operations import checks  # noqa: F401, PLC0415  (registers them; reads the settings)
 
 
 class ConsoleConfig(SimpleAdminConfig):

@@ -24,7 +24,7 @@ def run_beside(stack, *arguments):
     return run_manage(*arguments, **stack.environment)
 
 
-@pytest.mark.parametrize(("command", "others"), [("health", set()), ("doctor", {"python"})])
+@pytest.mark.parametrize(("command", "others"), [("health", set()), ("doctor", {"python", "settings"})])
 def test_commands_succeed_beside_a_running_site(stack, command, others):
     wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
     result = run_beside(stack, command, "--format", "json")

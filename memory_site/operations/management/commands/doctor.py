@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from memory_site.embedded.running_site import ensure_services_for_command
 from memory_site.operations.check_runner import check_components_in_processes
 from memory_site.operations.health import Component, HealthStatus
+from memory_site.operations.unknown_settings import find_unknown_settings
 from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 
@@ -24,7 +25,7 @@ class Command(MemoryCommand):
         return BaseCommand.execute(self, *args, **options)
 
     def handle(self, *, format: str, **options: object) -> None:
-        components = [check_python(), *self.check_services()]
+        components = [check_python(), check_settings(), *self.check_services()]
         rows = [component.as_dict() for component in components]
         self.print_rows([{key: row[key] for key in ("name", "status", "message", "mend")} for row in rows], format)
         failing = [component for component in components if component.status]
@@ -42,3 +43,10 @@ class Command(MemoryCommand):
 def check_python() -> Component:
     version = ".".join(str(part) for part in sys.version_info[:3])
     return Component("python", HealthStatus.HEALTHY, f"Python {version}")
+
+
+def check_settings() -> Component:
+    if unknown := find_unknown_settings():
+        message = " ".join(str(setting) for setting in unknown)
+        return Component("settings", HealthStatus.DEGRADED, message, "rename or remove it; see docs/configuration.md")
+    return Component("settings", HealthStatus.HEALTHY, "Every name is known.")
