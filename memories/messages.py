@@ -1,20 +1,23 @@
-"""Store a message of a conversation in one statement and, on request, a memory of it in the same transaction."""
+"""Store a message of a conversation in one statement and, on request, a memory of it in the same transaction; delete
+messages, on request with their memories."""
 
-import re
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
 from pydantic_core import to_json
 
 from memories.add import add_one
-from memories.memory_types import Importance, MemoryType
+from memories.memory_types import MemoryType
+from memories.models import Memory
 from memories.schemas import MemoryIn
 from memory_site.core.db.ids import uuid7
-from sessions_app.models import Message
-from sessions_app.schemas.conversations import MessageIn
+from memory_site.core.db.locks import advisory_xact_lock
+from sessions_app.models import Conversation, Message
+from sessions_app.schemas.conversations import MessageIn, SessionMessageIn
 
 # Shorter messages, such as "Yes, please.", mean nothing outside their conversation.
 MAX_TRIVIAL_LENGTH = 50
-IMPORTANT_WORDS = re.compile(r"\b(strateg(y|ies)|goals?|important|priorit(y|ies)|plans?|decisions?)\b", re.IGNORECASE)
 # The conversation's row is locked first. So every message is counted, a writer that waited while the conversation was
 # ended finds it closed, and created_at, read under that lock, gives the order of arrival. One statement, where update()
 # and create() in a transaction would take four.
@@ -59,14 +62,82 @@ def remember_message(message: Message, payload: MessageIn) -> list[UUID]:
 
 
 def build_memory(message: Message, payload: MessageIn) -> MemoryIn:
-    return MemoryIn(
+    memory = MemoryIn(
         content=payload.content,
         memory_type=MemoryType(payload.memory_type),
-        source_system="conversation",
+        source_system=payload.source_system,
         user_id=message.user_id,  # type: ignore[attr-defined]  # INSERT_MESSAGE_SQL returns it
         session_id=message.session_id,  # type: ignore[attr-defined]  # likewise
         agent_id=payload.agent_id,
-        importance=(Importance.MEDIUM if IMPORTANT_WORDS.search(payload.content) else Importance.LOW).value,
-        metadata={"conversation_id": str(message.conversation_id), "message_id": str(message.pk)},
+        importance=payload.importance,
         created_at=payload.created_at,
     )
+    origin = {"role": message.role, "conversation_id": str(message.conversation_id), "message_id": str(message.pk)}
+    memory.metadata = payload.metadata | origin  # not validated again: the limits are those of the caller's part
+    return memory
+
+
+def insert_session_message(namespace_id: int, payload: SessionMessageIn) -> Message:
+    """Insert a message into the session's latest open conversation, starting one if there is none.
+
+    Run this in a transaction: it holds the session until the end, so that of two first messages one starts the
+    conversation.
+    """
+    message = None
+    while message is None:  # again when the conversation was ended meanwhile
+        conversation = find_open_conversation(namespace_id, payload)
+        if conversation is None:
+            advisory_xact_lock(f"first message {namespace_id} {payload.session_id}")
+            conversation = find_open_conversation(namespace_id, payload) or start_conversation(namespace_id, payload)
+        message = insert_message(namespace_id, conversation, payload)
+    return message
+
+
+def find_open_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID | None:
+    """Return the id of the session's latest open conversation, of the user if one is given."""
+    rows = Conversation.objects.in_namespace(namespace_id).filter(session_id=payload.session_id, ended_at=None)
+    if payload.user_id is not None:
+        rows = rows.filter(user_id=payload.user_id)
+    return rows.order_by("-started_at", "-id").values_list("pk", flat=True).first()
+
+
+def start_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID:
+    started_at = {} if payload.created_at is None else {"started_at": payload.created_at}
+    labels = {"session_id": payload.session_id, "user_id": payload.user_id}
+    return Conversation.objects.create(namespace_id=namespace_id, **labels, **started_at).pk
+
+
+@transaction.atomic
+def delete_conversation(conversations: QuerySet, *, forget: bool) -> bool:
+    """Delete the one conversation that is selected; the database deletes its messages. `forget` also deletes the
+    memories made of them. Return False when there is none."""
+    conversation = conversations.select_for_update().first()
+    if conversation is None:
+        return False
+    if forget:
+        forget_memories(Message.objects.filter(conversation=conversation))
+    conversation.delete()
+    return True
+
+
+@transaction.atomic
+def delete_last_message(conversations: QuerySet, *, forget: bool) -> Message | None:
+    """Delete and return the last message of the one conversation that is selected. `forget` also deletes the memory
+    made of it. Return None when there is no such conversation, or no message."""
+    conversation = conversations.select_for_update().first()
+    if conversation is None:
+        return None
+    message = Message.objects.filter(conversation=conversation).order_by("-created_at", "-id").first()
+    if message is not None:
+        rows = Message.objects.filter(pk=message.pk)
+        if forget:
+            forget_memories(rows)
+        rows.delete()
+        Conversation.objects.filter(pk=conversation.pk).update(message_count=F("message_count") - 1)
+    return message
+
+
+def forget_memories(messages: QuerySet) -> None:
+    """Delete the memories made of these messages, except those that other messages were remembered as too."""
+    others = Message.objects.filter(memory_id=OuterRef("pk")).exclude(pk__in=messages.values("pk"))
+    Memory.objects.filter(~Exists(others), pk__in=messages.exclude(memory_id=None).values("memory_id")).delete()

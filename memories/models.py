@@ -174,9 +174,14 @@ class Memory(models.Model):
     class Meta:
         verbose_name_plural = "memories"
         constraints = [
-            # An entity is identified by its id, any other memory by its content.
+            # An entity is identified by its id, any other memory by its content and, in a conversation, by who said it.
             models.UniqueConstraint(
-                fields=["namespace", "memory_type", "user_id", "content_hash", "document_id"],
+                "namespace",
+                "memory_type",
+                "user_id",
+                "content_hash",
+                "document_id",
+                Func("metadata", function="memories_role"),
                 condition=Q(entity_id=None),
                 nulls_distinct=False,
                 name="memory_is_kept_once",

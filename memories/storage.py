@@ -21,6 +21,7 @@ from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
+from sessions_app.models.conversations import Role
 
 # One JSON parameter carries any number of rows. The types are those of the table's columns.
 DRAFT_COLUMN_TYPES = {
@@ -30,6 +31,8 @@ DRAFT_COLUMN_TYPES = {
     "entity_id": "text", "entity_type": "text", "entity_name": "text", "created_at": "timestamptz",
     "updated_at": "timestamptz", "expires_at": "timestamptz", "document_id": "uuid", "base_relevance": "float8",
 }  # fmt: skip
+#: The same text said by one of these is another memory; a text without a role counts as the user's.
+OTHER_ROLES = frozenset(Role.values) - {Role.USER}
 # A value equal to its default may not have been given in the request, so it never replaces a stored one.
 DEFAULT_IMPORTANCE = Importance.MEDIUM.value
 # Storing a memory again keeps what the row has and adds what is new.
@@ -50,7 +53,8 @@ MERGE_ASSIGNMENTS = f"""
                      ELSE excluded.base_relevance END,
     expires_at = CASE WHEN stored.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
                  ELSE greatest(stored.expires_at, excluded.expires_at) END"""
-ON_SAME_CONTENT = f"""(namespace_id, memory_type, user_id, content_hash, document_id) WHERE entity_id IS NULL
+ON_SAME_CONTENT = f"""
+(namespace_id, memory_type, user_id, content_hash, document_id, memories_role(metadata)) WHERE entity_id IS NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
     data = coalesce(stored.data || excluded.data, stored.data, excluded.data)"""
 # An entity changes, so its new content replaces the old one; the object `entity_data` is merged field by field.
@@ -85,15 +89,15 @@ ALL_COLUMNS = qualify_out_columns("stored")
 CONTENT_CHANGED = (
     ", stored.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = stored.id)"
 )
-ID_COLUMNS = "id, memory_type, user_id, content_hash, entity_system, entity_id"
+ID_COLUMNS = "id, memory_type, user_id, content_hash, memories_role(metadata), entity_system, entity_id"
 
 # Different versions of one memory in a request: each costs one more statement.
 MAX_DUPLICATES_PER_REQUEST = 20
 # Drafts with the same content that are equal in these columns count as repeats.
 COMPARED_COLUMNS = [name for name in DRAFT_COLUMN_TYPES if name not in ("id", "content", "created_at", "updated_at")]
 
-# What identifies a memory in its namespace: the user, with system and id of the entity, or with type and SHA-256 of the
-# content.
+# What identifies a memory in its namespace: the user, with system and id of the entity, or with type, role and SHA-256
+# of the content.
 Identity = tuple[str, str, str, bytes | str]
 
 
@@ -121,14 +125,23 @@ def make_draft(memory: MemoryIn, document_id: UUID | None = None) -> Draft:
         "document_id": document_id,
     }
     digest = hashlib.sha256(memory.content.encode()).digest()
-    parts = (str(memory.memory_type), memory.user_id, digest, columns["entity_system"], columns["entity_id"])
-    return Draft(columns, vector, digest, make_identity(*parts))
+    kind, role = str(memory.memory_type), get_role(memory.metadata)
+    identity = make_identity(kind, memory.user_id, digest, role, columns["entity_system"], columns["entity_id"])
+    return Draft(columns, vector, digest, identity)
 
 
-def make_identity(kind: str, user: str | None, digest: bytes, system: str | None, entity_id: str | None) -> Identity:
+def get_role(metadata: dict[str, Any]) -> str | None:
+    """Return who said it, unless that was the user: what `memories_role` returns in the database."""
+    role = metadata.get("role")
+    return role if isinstance(role, str) and role in OTHER_ROLES else None
+
+
+def make_identity(
+    kind: str, user: str | None, digest: bytes, role: str | None, system: str | None, entity_id: str | None
+) -> Identity:
     owner = "" if user is None else f"of {user}"
     if entity_id is None or system is None:  # a constraint: both are given, or none
-        return "content", owner, kind, bytes(digest)
+        return "content", owner, kind if role is None else f"{kind} by {role}", bytes(digest)
     return "entity", owner, system, entity_id
 
 

@@ -59,7 +59,7 @@ class RecordType:
 
 
 MEMORY_IDENTITY_SQL = """
-CASE WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id)::text
+CASE WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id, memories_role(metadata))::text
 ELSE ROW(user_id, entity_system, entity_id)::text END
 """
 DOCUMENT_IDENTITY_SQL = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text ELSE ROW(repo_id, NULL, path)::text END"

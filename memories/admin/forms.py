@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.db.models import Func, TextField
 from pydantic import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
@@ -12,6 +13,7 @@ from memories.admin.relationships import is_related
 from memories.api.memories import RELATED_MEMORY_DETAIL
 from memories.models import Memory
 from memories.schemas import MemoryIn, MemoryPatch
+from memories.storage import get_role
 from memory_site.core.admin.schema_forms import refuse_duplicate
 from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimCharField
 
@@ -21,7 +23,7 @@ FORM_FIELDS = (
     "agent_id", "workflow_id", "repo_id", "session_id", *ENTITY_FIELDS, "expires_at", "data", "metadata",
 )  # fmt: skip
 DUPLICATE_MESSAGES = {
-    "content": "This content is stored already, with this type and user.",
+    "content": "This content is stored already, with this type, user and role.",
     "entity_id": "This entity has a memory already.",
 }
 
@@ -82,7 +84,9 @@ class MemoryForm(forms.ModelForm):
         else:
             digest = hashlib.sha256(memory.content.encode()).digest()
             same = {"memory_type": memory.memory_type, "content_hash": digest, "document_id": memory.document_id}
-            field, rows = "content", rows.filter(entity_id=None, **same)
+            role = get_role(memory.metadata)
+            rows = rows.alias(role=Func("metadata", function="memories_role", output_field=TextField()))
+            field, rows = "content", rows.filter(entity_id=None, role=role, **same)
         rows.exclude(pk=memory.pk).expired().delete()  # invisible, but they occupy the unique keys
         refuse_duplicate(self, rows, DUPLICATE_MESSAGES[field], field)
 

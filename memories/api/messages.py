@@ -1,25 +1,50 @@
-"""/conversations/{id}/messages: add a message, optionally store it as a memory, list messages."""
+"""/messages and /conversations/{id}/messages: add a message, optionally store it as a memory, list and delete messages.
+Conversations are deleted here too, because their memories may go with them."""
 
 from contextlib import nullcontext
 from typing import Literal
 from uuid import UUID
 
 from django.db import transaction
+from django.http import HttpResponse
 from ninja import Query, Router
 
 from memories import tasks
 from memories.expiry import purge_expired_memories
-from memories.messages import insert_message, remember_message, should_remember
+from memories.messages import (
+    delete_conversation,
+    delete_last_message,
+    insert_message,
+    insert_session_message,
+    remember_message,
+    should_remember,
+)
+from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
-from memory_site.core.http.problems import Problem
+from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
+from sessions_app.api.conversations import router as conversations
 from sessions_app.auth import ApiRequest, read_access, write_access
 from sessions_app.models import Message
-from sessions_app.schemas.conversations import MESSAGE_COLUMNS, AddedMessageOut, MessageIn, MessagePage
+from sessions_app.schemas.conversations import (
+    MESSAGE_COLUMNS,
+    AddedMessageOut,
+    MessageIn,
+    MessageOut,
+    MessagePage,
+    RoleName,
+    SessionMessageIn,
+)
+from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
+FORGET = Query(
+    False,
+    description="Also delete the memories made of what is deleted, except those that other messages were remembered as "
+    "too.",
+)
 
 
 @router.post(
@@ -27,16 +52,30 @@ router = Router(tags=["conversations"])
 )
 @write_operation(on_conflict=purge_expired_memories)
 def add_message(request: ApiRequest, conversation_id: UUID, payload: MessageIn):
-    """Add a message to a conversation. `remember` also stores it as a memory, unless it is too short; equal content
-    is stored as one memory. Both are stored or neither. 409 when the conversation has ended."""
-    remembered, insights = should_remember(payload), []
-    with transaction.atomic() if remembered else nullcontext():
+    """Add a message to a conversation. `remember` also stores it as a memory, unless it is too short; equal content of
+    the same role is stored as one memory. Both are stored or neither. 409 when the conversation has ended."""
+    with transaction.atomic() if should_remember(payload) else nullcontext():
         message = insert_message(request.auth.namespace_id, conversation_id, payload)
         if message is None:
             raise ended_or_not_found(request, conversation_id)
-        if remembered:
-            insights = remember_message(message, payload)
-            tasks.embedding_trigger.notify_on_commit()
+        return finish_message(message, payload)
+
+
+@router.post("/messages", auth=write_access, response={201: AddedMessageOut, **PROBLEMS})
+@write_operation(on_conflict=purge_expired_memories)
+def add_session_message(request: ApiRequest, payload: SessionMessageIn):
+    """Add a message to a session's latest open conversation, and start one if there is none. Otherwise the same as
+    adding it to a conversation."""
+    with transaction.atomic():
+        return finish_message(insert_session_message(request.auth.namespace_id, payload), payload)
+
+
+def finish_message(message: Message, payload: MessageIn) -> HttpResponse:
+    """Remember the message, if that is wanted, and return the response to its addition."""
+    insights = []
+    if should_remember(payload):
+        insights = remember_message(message, payload)
+        tasks.embedding_trigger.notify_on_commit()
     return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
 
 
@@ -60,3 +99,47 @@ def list_messages(
     if not page["results"] and not get_conversation_queryset(request, conversation_id).exists():
         raise conversation_not_found()
     return json_response(page)
+
+
+@router.get("/messages", auth=read_access, response={200: MessagePage, **PROBLEMS})
+def list_messages_of_sessions(
+    request: ApiRequest,
+    session_id: SessionId | None = None,
+    agent_id: Label | None = None,
+    role: RoleName | None = None,
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
+    order: Literal["oldest", "newest"] = "oldest",
+):
+    """List the messages of a session, an agent, or an agent in a session, across conversations, oldest or newest
+    first. `session_id` or `agent_id` is required."""
+    if session_id is None and agent_id is None:
+        raise invalid_field("session_id", "session_id or agent_id is required")
+    given = {"conversation__session_id": session_id, "agent_id": agent_id, "role": role}
+    rows = Message.objects.in_namespace(request.auth.namespace_id)
+    rows = rows.filter(**{name: value for name, value in given.items() if value is not None})
+    return json_response(paginate(rows, MESSAGE_COLUMNS, limit, cursor, dict, oldest_first=order == "oldest"))
+
+
+@router.delete(
+    "/conversations/{conversation_id}/messages/last", auth=write_access, response={200: MessageOut, **PROBLEMS}
+)
+@write_operation
+def remove_last_message(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
+    """Delete the last message of a conversation, open or ended, and return it. 404 when there is none."""
+    message = delete_last_message(get_conversation_queryset(request, conversation_id), forget=forget)
+    if message is None:
+        if get_conversation_queryset(request, conversation_id).exists():
+            raise Problem(404, "The conversation has no messages.")
+        raise conversation_not_found()
+    return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS})
+
+
+# Of the router that has the address: Django asks no second one for another method.
+@conversations.delete("/conversations/{conversation_id}", auth=write_access, response={204: None, **PROBLEMS})
+@write_operation
+def remove_conversation(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
+    """Delete a conversation and its messages. The memories made of them stay, unless `forget` is true."""
+    if not delete_conversation(get_conversation_queryset(request, conversation_id), forget=forget):
+        raise conversation_not_found()
+    return HttpResponse(status=204)

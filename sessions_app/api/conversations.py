@@ -1,10 +1,12 @@
-"""/conversations: start, list, get and end. Their messages are in memories/api/messages.py."""
+"""/conversations: start, list, get, change and end. Their messages are in memories/api/messages.py."""
 
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from ninja import Query, Router
 
+from memory_site.core.errors import InvalidField
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
@@ -17,21 +19,25 @@ from sessions_app.schemas.conversations import (
     ConversationIn,
     ConversationOut,
     ConversationPage,
+    ConversationPatch,
     EndIn,
+    check_order,
 )
 from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
-# The first end is kept. started_at may be slightly in the future, when it comes from another clock. One statement,
-# because clock_timestamp() must be read under the row's lock: an end is never earlier than a message before it.
+# The first end is kept, unless a time is given. started_at may be slightly in the future, when it comes from another
+# clock. One statement, because clock_timestamp() must be read under the row's lock: an end is never earlier than a
+# message before it.
 END_CONVERSATION_SQL = """
 UPDATE sessions_app_conversation SET
-    ended_at = coalesce(ended_at, greatest(started_at, clock_timestamp())),
+    ended_at = coalesce(%(ended_at)s::timestamptz, ended_at, greatest(started_at, clock_timestamp())),
     summary = coalesce(%(summary)s::text, summary),
     topics = coalesce(%(topics)s::varchar[], topics),
     importance = coalesce(%(importance)s::float8, importance)
 WHERE id = %(conversation)s AND namespace_id = %(namespace)s
+    AND (%(ended_at)s::timestamptz >= started_at) IS NOT FALSE
 RETURNING *
 """
 
@@ -53,7 +59,9 @@ def conversation_out(conversation: Conversation) -> dict[str, Any]:
 @write_operation
 def start_conversation(request: ApiRequest, payload: ConversationIn):
     """Start a conversation. No clean-up removes it."""
-    given = {name: value for name, value in payload.model_dump().items() if value is not None}
+    started_at, ended_at = payload.resolve_times()
+    fields = payload.model_dump() | {"started_at": started_at, "ended_at": ended_at}
+    given = {name: value for name, value in fields.items() if value is not None}
     conversation = Conversation.objects.create(namespace_id=request.auth.namespace_id, **given)
     return json_response(conversation_out(conversation), 201)
 
@@ -84,6 +92,25 @@ def get_conversation(request: ApiRequest, conversation_id: UUID):
     return json_response(row)
 
 
+@router.patch("/conversations/{conversation_id}", auth=write_access, response={200: ConversationOut, **PROBLEMS})
+@write_operation
+def change_conversation(request: ApiRequest, conversation_id: UUID, payload: ConversationPatch):
+    """Change a conversation. `ended_at: null` opens an ended one again. Its messages and their memories stay."""
+    changes = payload.model_dump(exclude_unset=True)
+    with transaction.atomic():
+        conversation = get_conversation_queryset(request, conversation_id).select_for_update().first()
+        if conversation is None:
+            raise conversation_not_found()
+        for name, value in changes.items():
+            setattr(conversation, name, value)
+        check_order(
+            conversation.started_at, conversation.ended_at, "ended_at" if "ended_at" in changes else "started_at"
+        )
+        if changes:
+            conversation.save(update_fields=changes)
+    return get_conversation(request, conversation_id)
+
+
 @router.post("/conversations/{conversation_id}/end", auth=write_access, response={200: ConversationOut, **PROBLEMS})
 @write_operation
 def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn | None = None):
@@ -93,5 +120,7 @@ def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn 
     parameters |= (payload or EndIn()).model_dump()
     conversation = next(iter(Conversation.objects.raw(END_CONVERSATION_SQL, parameters)), None)
     if conversation is None:
+        if get_conversation_queryset(request, conversation_id).exists():
+            raise InvalidField("ended_at", "may not lie before started_at")
         raise conversation_not_found()
     return json_response(conversation_out(conversation))

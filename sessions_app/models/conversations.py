@@ -101,6 +101,14 @@ class Message(models.Model):
         ]
         indexes = [
             models.Index(F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"),
+            models.Index(
+                F("namespace"),
+                F("agent_id"),
+                F("created_at").desc(),
+                F("id").desc(),
+                name="message_by_agent",
+                condition=Q(agent_id__isnull=False),
+            ),
             # For the database trigger that sets memory_id to NULL when the memory is deleted.
             models.Index(F("memory_id"), name="message_memory", condition=Q(memory_id__isnull=False)),
         ]

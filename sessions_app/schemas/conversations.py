@@ -7,7 +7,9 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
+from memory_site.core.errors import InvalidField
 from memory_site.core.http.fields import (
+    OMITTED,
     Content,
     InputSchema,
     JsonObject,
@@ -35,7 +37,36 @@ class ConversationIn(InputSchema):
     summary: Summary | None = None
     importance: UnitInterval = 0.5
     metadata: JsonObject = {}
-    started_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
+    started_at: PastTimestamp | None = Field(
+        None, description="For imported history; by default now, or `ended_at` if that is earlier."
+    )
+    ended_at: PastTimestamp | None = Field(None, description="Of a conversation that is over and takes no messages.")
+
+    def resolve_times(self) -> tuple[datetime | None, datetime | None]:
+        """Return start and end, a start of None meaning now. Raises InvalidField for an end before the start."""
+        if self.started_at is None:
+            return self.ended_at, self.ended_at
+        check_order(self.started_at, self.ended_at, "ended_at")
+        return self.started_at, self.ended_at
+
+
+def check_order(started_at: datetime, ended_at: datetime | None, field: str) -> None:
+    """Check that the end is not before the start. Raises InvalidField naming `field`, the time that was given."""
+    if ended_at is not None and ended_at < started_at:
+        raise InvalidField(field, f"may not lie {'before started_at' if field == 'ended_at' else 'after ended_at'}")
+
+
+class ConversationPatch(InputSchema):
+    """The fields to change; omitted ones stay. Objects and lists are replaced as a whole."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"topics": ["harbour", "tides"], "importance": 0.8}})
+
+    topics: Tags = OMITTED
+    summary: Summary | None = None
+    importance: UnitInterval = OMITTED
+    metadata: JsonObject = OMITTED
+    started_at: PastTimestamp = OMITTED
+    ended_at: PastTimestamp | None = Field(None, description="Ends it at this time; null opens it again.")
 
 
 class EndIn(InputSchema):
@@ -50,11 +81,12 @@ class EndIn(InputSchema):
     summary: Summary | None = None
     topics: Tags | None = None
     importance: UnitInterval | None = None
+    ended_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
 
 
 class MessageIn(InputSchema):
     """A message. `remember` also stores it as a memory, when it is longer than 50 characters without surrounding
-    white space."""
+    white space. The memory has the message's metadata, and `role`, `conversation_id` and `message_id` in it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -74,6 +106,30 @@ class MessageIn(InputSchema):
     remember: bool = False
     memory_type: Literal["agent", "conversation"] = Field(
         "agent", description="Type of the memory, when one is stored."
+    )
+    source_system: Label = Field("conversation", description="Source of the memory, when one is stored.")
+    importance: int = Field(
+        3, ge=1, le=5, description="Of the memory, when one is stored: 1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL."
+    )
+
+
+class SessionMessageIn(MessageIn):
+    """A message of a session. It belongs to the session's latest open conversation; without one, one is started."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "session_id": "monday",
+                "agent_id": "planner",
+                "role": "assistant",
+                "content": "The harbour opens at nine.",
+            }
+        }
+    )
+
+    session_id: SessionId
+    user_id: Label | None = Field(
+        None, description="Whose conversation it is; by default the latest of the session, whoever's it is."
     )
 
 

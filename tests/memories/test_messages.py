@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
 from memories import add, tasks
 from memories.memory_types import Importance
 from memories.models import Memory
-from sessions_app.models import Message
+from sessions_app.models import Conversation, Message, Namespace
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +100,8 @@ def test_role_is_accepted(api, conversation, role):
         *(("created_at", value) for value in ("2190-01-01T00:00:00Z", "2020-01-01T00:00:00", 1)),
         *(("remember", value) for value in (None, "true", 1)),
         *(("memory_type", value) for value in ("rag", "", None)),
+        *(("source_system", value) for value in ("", "x" * 256, None)),
+        *(("importance", value) for value in (0, 6, 2.5, "3", None)),
         *((name, 1) for name in ("id", "memory_id", "conversation_id", "user_id")),
     ],
     ids=lambda value: repr(value)[:30],
@@ -251,8 +254,8 @@ def test_remembered_message_becomes_a_memory(api, conversation):
         "user_id": "ada",
         "session_id": "monday",
         "agent_id": "writer",
-        "importance": Importance.LOW,
-        "metadata": {"conversation_id": conversation, "message_id": message["id"]},
+        "importance": Importance.MEDIUM,
+        "metadata": {"own": 1, "role": "user", "conversation_id": conversation, "message_id": message["id"]},
     }
     assert {name: memory[name] for name in expected} == expected
     assert str(Message.objects.get().memory_id) == memory["id"]
@@ -290,43 +293,70 @@ def test_51_characters_are_remembered(api, conversation):
     assert add_message(api, conversation, f" {SHORT_MESSAGE}y ", remember=True)["memory_id"] is not None
 
 
-IMPORTANT_WORDS = ["strategy", "goal", "important", "priority", "plan", "decision"]
-IMPORTANT_PLURALS = ["strategies", "goals", "priorities", "plans", "decisions"]
-UNIMPORTANT_WORDS = [
-    "goalkeeper",
-    "explanation",
-    "planet",
-    "unimportant",
-    "prior",
-    "decisive",
-    "planning",
-    "strategic",
-    "a",
-]
+def test_importance_of_the_memory_is_medium_unless_it_is_given(api, conversation):
+    usual = add_message(api, conversation, LONG_MESSAGE, remember=True)
+    given = add_message(api, conversation, f"{LONG_MESSAGE} Early.", remember=True, importance=5)
+    levels = [api.get(f"/memories/{each['memory_id']}").json()["importance"] for each in (usual, given)]
+    assert levels == [Importance.MEDIUM, Importance.CRITICAL]
+
+
+def test_memory_has_the_source_that_is_given(api, conversation):
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True, source_system="agno")
+    assert api.get(f"/memories/{message['memory_id']}").json()["source_system"] == "agno"
+
+
+def test_a_message_with_the_most_metadata_is_remembered(api, conversation):
+    metadata = {f"key {n}": n for n in range(256)} | {"key 0": "ü" * 25_000}
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True, metadata=metadata)
+    stored = api.get(f"/memories/{message['memory_id']}").json()["metadata"]
+    assert metadata.items() <= stored.items() and stored["role"] == "user"
+
+
+def test_equal_content_of_one_role_is_one_memory(api, conversation):
+    first, second = (add_message(api, conversation, LONG_MESSAGE, remember=True) for _ in range(2))
+    assert first["memory_id"] == second["memory_id"]
+    memory = Memory.objects.get()
+    assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"], "role": "user"}
+    assert Message.objects.filter(memory_id=memory.pk).count() == get_message_count(api, conversation) == 2
+
+
+def test_equal_content_of_two_roles_is_two_memories(api, conversation):
+    roles = ("user", "assistant", "user", "assistant", "tool")
+    messages = [add_message(api, conversation, LONG_MESSAGE, role=role, remember=True) for role in roles]
+    ids = [each["memory_id"] for each in messages]
+    assert ids[0] == ids[2] != ids[1] == ids[3] and len(set(ids)) == 3
+    assert [api.get(f"/memories/{pk}").json()["metadata"]["role"] for pk in ids] == list(roles)
+    assert {each["memory"]["id"] for each in api.search(LONG_MESSAGE, mode="text")["results"]} == set(ids)
+
+
+@pytest.mark.parametrize("role", ["assistant", "system", "tool"])
+def test_role_distinguishes_memories_of_all_ways_to_add(api, role):
+    memories = [{"content": LONG_MESSAGE, "metadata": {"role": each}} for each in ("user", role)]
+    added = api.post("/memories/bulk", {"memories": memories}).json()
+    assert added["created"] == 2
+    again = api.post("/memories", {**memories[1], "tags": ["again"]})
+    assert (again.status_code, again.json()["id"]) == (200, added["ids"][1])
+    assert api.post("/memories", {"content": LONG_MESSAGE}).json()["id"] == added["ids"][0]
+    assert is_problem(api.patch(f"/memories/{added['ids'][0]}", {"metadata": {"role": role}}), 409)
 
 
 @pytest.mark.parametrize(
-    "word", [*IMPORTANT_WORDS, *IMPORTANT_PLURALS, "GOAL", "Important", "«plan»", "plan.", "(Decision)"]
+    "role", ["x" * 60_000, ["assistant"], {"a": 1}, None, 7, "Assistant"], ids=lambda each: str(each)[:9]
 )
-def test_important_word_gives_medium_importance(api, conversation, word):
-    message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
-    assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.MEDIUM
+def test_another_value_of_role_distinguishes_nothing(api, role):
+    first = api.add(LONG_MESSAGE)
+    assert api.add(LONG_MESSAGE, metadata={"role": role})["id"] == first["id"]
 
 
-@pytest.mark.parametrize("word", UNIMPORTANT_WORDS)
-def test_other_word_gives_low_importance(api, conversation, word):
-    message = add_message(api, conversation, f"{'and so on ' * 6}{word} {'and so on ' * 6}", remember=True)
-    assert api.get(f"/memories/{message['memory_id']}").json()["importance"] == Importance.LOW
-
-
-def test_equal_content_is_one_memory(api, conversation):
-    first, second = (
-        add_message(api, conversation, LONG_MESSAGE, role=role, remember=True) for role in ("user", "assistant")
-    )
-    assert first["memory_id"] == second["memory_id"]
-    memory = Memory.objects.get()
-    assert memory.metadata == {"conversation_id": conversation, "message_id": second["id"]}
-    assert Message.objects.filter(memory_id=memory.pk).count() == get_message_count(api, conversation) == 2
+def test_memories_of_two_roles_survive_an_export(api, conversation, tmp_path):
+    for role in ("user", "assistant"):
+        add_message(api, conversation, LONG_MESSAGE, role=role, remember=True)
+    file = tmp_path / "export.jsonl"
+    call_command("export_memories", file, "--namespace", "ours")
+    Namespace.objects.create(name="theirs")
+    for _ in range(2):
+        call_command("import_memories", file, "--namespace", "theirs")
+        assert Memory.objects.filter(namespace__name="theirs").count() == 2
 
 
 def test_message_is_merged_into_existing_memory(api, conversation):
@@ -505,3 +535,164 @@ def test_reading_takes_one_statement(api, conversation, takes):
             page = list_messages(api, conversation, limit=2, order=order)
         with takes(1):
             list_messages(api, conversation, limit=2, order=order, cursor=page["next"])
+
+
+# Messages of a session
+
+
+def say(api, content: str = "why?", session: str = "tuesday", **more: object) -> dict:
+    response = api.post("/messages", {"session_id": session, "role": "user", "content": content, **more})
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def list_said(api, **parameters: object) -> list[str]:
+    response = api.get(f"/messages?{urlencode(parameters)}")
+    assert response.status_code == 200, response.content
+    return list_contents(response.json())
+
+
+def test_first_message_of_a_session_starts_a_conversation(api, namespace):
+    first = say(api, "one", agent_id="writer", user_id="ada")
+    second = say(api, "two", agent_id="reader", role="assistant")
+    assert first["conversation_id"] == second["conversation_id"]
+    row = Conversation.objects.get()
+    assert (row.namespace, row.session_id, row.user_id, row.message_count) == (namespace, "tuesday", "ada", 2)
+    assert list_contents(list_messages(api, str(row.pk))) == ["one", "two"]
+
+
+def test_message_of_a_session_joins_its_latest_open_conversation(api, conversation):
+    assert say(api, session="monday")["conversation_id"] == conversation
+    end_conversation(api, conversation)
+    new = say(api, session="monday")["conversation_id"]
+    assert new != conversation
+    assert say(api, session="monday")["conversation_id"] == new
+
+
+def test_users_do_not_share_a_conversation(api, conversation):
+    assert say(api, session="monday", user_id="ada")["conversation_id"] == conversation
+    bens = say(api, session="monday", user_id="ben")["conversation_id"]
+    assert bens != conversation
+    assert Conversation.objects.get(pk=bens).user_id == "ben"
+
+
+def test_history_starts_its_conversation_at_its_own_time(api):
+    message = say(api, created_at="2020-01-01T09:00:00Z")
+    assert api.get(f"/conversations/{message['conversation_id']}").json()["started_at"] == "2020-01-01T09:00:00Z"
+
+
+def test_message_of_a_session_is_remembered(api):
+    message = say(api, LONG_MESSAGE, user_id="ada", agent_id="writer", remember=True)
+    memory = api.get(f"/memories/{message['memory_id']}").json()
+    assert (memory["user_id"], memory["agent_id"], memory["session_id"]) == ("ada", "writer", "tuesday")
+
+
+@pytest.mark.parametrize("field", ["session_id", "role", "content"])
+def test_message_of_a_session_names_a_missing_field(api, field):
+    body = {"session_id": "tuesday", "role": "user", "content": "why?"}
+    del body[field]
+    response = api.post("/messages", body)
+    assert is_problem(response, 422)
+    assert list_blamed_fields(response) == {field}
+    assert not Conversation.objects.exists()
+
+
+def test_reader_cannot_add_and_outsider_does_not_see(api, reader, outsider):
+    say(api, agent_id="writer")
+    assert is_problem(reader.post("/messages", {"session_id": "tuesday", "role": "user", "content": "x"}), 403)
+    assert list_said(outsider, session_id="tuesday") == list_said(outsider, agent_id="writer") == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_first_messages_start_one_conversation(api):
+    ids = run_at_once([partial(say, api, f"message {n}") for n in range(8)])
+    assert len({each["conversation_id"] for each in ids}) == 1
+    assert Conversation.objects.get().message_count == 8
+
+
+def test_messages_are_listed_by_session_and_agent_across_conversations(api):
+    conversation = say(api, "1", agent_id="writer")["conversation_id"]
+    say(api, "2", agent_id="reader", role="assistant")
+    end_conversation(api, conversation)
+    say(api, "3", agent_id="writer")
+    say(api, "4", agent_id="writer", session="elsewhere")
+    assert list_said(api, session_id="tuesday") == ["1", "2", "3"]
+    assert list_said(api, agent_id="writer") == ["1", "3", "4"]
+    assert list_said(api, agent_id="writer", session_id="tuesday", order="newest") == ["3", "1"]
+    assert list_said(api, session_id="tuesday", role="assistant") == ["2"]
+    page = api.get("/messages?agent_id=writer&limit=2").json()
+    rest = api.get(f"/messages?agent_id=writer&limit=2&cursor={page['next']}").json()
+    assert list_contents(page) + list_contents(rest) == ["1", "3", "4"]
+
+
+def test_list_needs_a_session_or_an_agent(api):
+    response = api.get("/messages")
+    assert is_problem(response, 422)
+    assert list_blamed_fields(response) == {"session_id"}
+
+
+# Deleting
+
+
+def delete_last(api, conversation: str, **parameters: object):
+    return api.delete(f"/conversations/{conversation}/messages/last?{urlencode(parameters)}")
+
+
+def test_last_message_is_deleted_and_returned(api, conversation):
+    add_message(api, conversation, "one")
+    two = add_message(api, conversation, "two")
+    response = delete_last(api, conversation)
+    assert (response.status_code, response.json()["id"]) == (200, two["id"])
+    assert list_contents(list_messages(api, conversation)) == ["one"]
+    assert get_message_count(api, conversation) == 1
+    assert delete_last(api, conversation).json()["content"] == "one"
+    assert is_problem(delete_last(api, conversation), 404)
+    assert get_message_count(api, conversation) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_deletions_delete_one_message_each(api, conversation):
+    for number in range(6):
+        add_message(api, conversation, str(number))
+    gone = run_at_once([lambda: delete_last(api, conversation).json()["content"] for _ in range(4)])
+    assert sorted(gone) == ["2", "3", "4", "5"]
+    assert get_message_count(api, conversation) == 2
+
+
+def test_conversation_is_deleted_with_its_messages(api, conversation):
+    add_message(api, conversation)
+    other = say(api)
+    assert api.delete(f"/conversations/{conversation}").status_code == 204
+    assert is_problem(api.get(f"/conversations/{conversation}"), 404)
+    assert [str(each.pk) for each in Message.objects.all()] == [other["id"]]
+    assert is_problem(api.delete(f"/conversations/{conversation}"), 404)
+
+
+@pytest.mark.parametrize("path", ["", "/messages/last"])
+def test_memories_stay_unless_they_are_to_be_forgotten(api, conversation, path):
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True)
+    assert api.delete(f"/conversations/{conversation}{path}").status_code in (200, 204)
+    assert api.get(f"/memories/{message['memory_id']}").status_code == 200
+    again = say(api, LONG_MESSAGE, session="wednesday", user_id="ada", remember=True)
+    assert again["memory_id"] == message["memory_id"]
+    assert api.delete(f"/conversations/{again['conversation_id']}{path}?forget=true").status_code in (200, 204)
+    assert not Memory.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["", "/messages/last"])
+def test_memory_of_another_message_too_is_not_forgotten(api, conversation, path):
+    message = add_message(api, conversation, LONG_MESSAGE, remember=True)
+    other = say(api, LONG_MESSAGE, session="wednesday", user_id="ada", remember=True)
+    assert other["memory_id"] == message["memory_id"]
+    assert api.delete(f"/conversations/{conversation}{path}?forget=true").status_code in (200, 204)
+    assert Memory.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["", "/messages/last"])
+def test_outsider_and_reader_delete_nothing(api, outsider, reader, conversation, path):
+    add_message(api, conversation)
+    before = fingerprint_tables()
+    for caller, status in ((outsider, 404), (reader, 403)):
+        assert is_problem(caller.delete(f"/conversations/{conversation}{path}"), status)
+    assert is_problem(api.delete(f"/conversations/{uuid4()}{path}"), 404)
+    assert fingerprint_tables() == before

@@ -246,12 +246,98 @@ def test_end_is_never_before_the_start(api):
 
 
 @pytest.mark.parametrize(
-    "body", [{"summary": ""}, {"topics": "a"}, {"importance": 2}, {"ended_at": "2020-01-01T00:00:00Z"}, []], ids=str
+    "body",
+    [{"summary": ""}, {"topics": "a"}, {"importance": 2}, {"ended_at": "2020-01-01T00:00:00Z"}, {"ended_at": "x"}, []],
+    ids=str,
 )
 def test_invalid_end_ends_nothing(api, body):
     conversation = start_conversation(api)
     assert is_problem(api.post(f"/conversations/{conversation['id']}/end", body), 422)
     assert Conversation.objects.get().ended_at is None
+
+
+def test_an_end_before_the_start_is_named(api):
+    conversation = start_conversation(api)
+    response = api.post(f"/conversations/{conversation['id']}/end", {"ended_at": "2020-01-01T00:00:00Z"})
+    assert is_problem(response, 422)
+    assert list_blamed_fields(response) == {"ended_at"}
+
+
+def test_the_end_may_be_given(api):
+    conversation = start_conversation(api, started_at="2020-01-01T09:00:00Z")
+    ended = end_conversation(api, conversation, ended_at="2020-01-01T10:00:00Z")
+    assert (ended["ended_at"], ended["duration_seconds"]) == ("2020-01-01T10:00:00Z", 3600)
+    assert end_conversation(api, conversation) == ended
+    assert end_conversation(api, conversation, ended_at="2020-01-01T09:30:00Z")["duration_seconds"] == 1800
+
+
+def test_a_conversation_may_be_stored_with_its_end(api):
+    both = start_conversation(api, started_at="2020-01-01T09:00:00Z", ended_at="2020-01-01T09:01:00Z")
+    assert both["duration_seconds"] == 60
+    end_alone = start_conversation(api, ended_at="2020-01-01T09:01:00Z")
+    assert (end_alone["started_at"], end_alone["duration_seconds"]) == ("2020-01-01T09:01:00Z", 0)
+    body = {"started_at": "2020-01-01T09:00:00Z", "ended_at": "2019-01-01T09:00:00Z"}
+    response = api.post("/conversations", body)
+    assert is_problem(response, 422)
+    assert list_blamed_fields(response) == {"ended_at"}
+
+
+# Changing
+
+
+def change_conversation(api, conversation: dict, **fields: object) -> dict:
+    response = api.patch(f"/conversations/{conversation['id']}", fields)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def test_given_fields_are_changed_and_others_stay(api):
+    conversation = start_conversation(api, **ALL_FIELDS)
+    changes = {"topics": [], "summary": None, "importance": 0.1, "metadata": {"new": 1}}
+    assert change_conversation(api, conversation, **changes) == conversation | changes
+    assert change_conversation(api, conversation) == conversation | changes
+    times = {"started_at": "2019-01-01T00:00:00Z", "ended_at": "2019-01-01T01:00:00Z"}
+    changed = change_conversation(api, conversation, **times)
+    assert changed == conversation | changes | times | {"duration_seconds": 3600}
+
+
+def test_an_ended_conversation_is_opened_again(api):
+    conversation = start_conversation(api)
+    end_conversation(api, conversation)
+    assert change_conversation(api, conversation, ended_at=None)["ended_at"] is None
+    message = {"role": "user", "content": "One more thing."}
+    assert api.post(f"/conversations/{conversation['id']}/messages", message).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("ended_at", {"ended_at": "2019-12-31T00:00:00Z"}),
+        ("ended_at", {"started_at": "2020-01-03T00:00:00Z", "ended_at": "2020-01-02T00:00:00Z"}),
+        ("started_at", {"started_at": "2020-01-03T00:00:00Z"}),
+        ("started_at", {"started_at": None}),
+        ("topics", {"topics": None}),
+        ("importance", {"importance": None}),
+        ("metadata", {"metadata": None}),
+        ("summary", {"summary": ""}),
+        ("user_id", {"user_id": "ben"}),
+        ("session_id", {"session_id": "tuesday"}),
+    ],
+)
+def test_an_invalid_change_changes_nothing_and_is_named(api, field, body):
+    conversation = start_conversation(api, started_at="2020-01-01T00:00:00Z", ended_at="2020-01-02T00:00:00Z")
+    response = api.patch(f"/conversations/{conversation['id']}", body)
+    assert is_problem(response, 422)
+    assert list_blamed_fields(response) == {field}
+    assert api.get(f"/conversations/{conversation['id']}").json() == conversation
+
+
+def test_outsider_and_reader_cannot_change(api, outsider, reader):
+    conversation, before = start_conversation(api), fingerprint_tables()
+    for caller, status in ((outsider, 404), (reader, 403)):
+        assert is_problem(caller.patch(f"/conversations/{conversation['id']}", {"summary": "x"}), status)
+    assert is_problem(api.patch(f"/conversations/{uuid4()}", {"summary": "x"}), 404)
+    assert fingerprint_tables() == before
 
 
 def test_outsider_and_reader_cannot_end(api, outsider, reader):
