@@ -198,10 +198,6 @@ class WorkflowExecution(models.Model):
                 | Q(~Q(status__in=FINISHED_STATUSES), finished_at__isnull=True),
                 name="execution_ends_when_it_is_over",
             ),
-            models.CheckConstraint(
-                condition=~Q(status=ExecutionStatus.FAILED.value) | Q(error__isnull=False),
-                name="failed_execution_says_why",
-            ),
             models.CheckConstraint(condition=Q(repositories__len__lte=64), name="execution_repositories_are_bounded"),
         ]
         indexes = [

@@ -1,6 +1,6 @@
 """Workflow executions: an execution and its memory are written in one transaction; the report is one statement."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -14,9 +14,13 @@ from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
 from memory_site.core.errors import Conflict, InvalidField
+from memory_site.core.http.fields import check_datetime_range
+from sessions_app.schemas.sessions import check_clock_skew
 
 #: 36,500 days, a century, reach before the earliest storable time (2000).
 DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS = 30, 36_500, 1_000
+#: Clients measure a duration by another clock than the times.
+DURATION_TOLERANCE = timedelta(seconds=1)
 STATUS_PHRASES = {
     ExecutionStatus.PENDING: "pending since",
     ExecutionStatus.RUNNING: "running since",
@@ -60,9 +64,9 @@ ORDER BY last_execution DESC, workflow_id, adapter, agent_id, repo_id, namespace
 
 def create_execution(namespace_id: int, workflow_id: str, payload: ExecutionIn) -> WorkflowExecution:
     """Store an execution and, unless `remember` is false, its memory, in one transaction. Raises InvalidField."""
-    fields = payload.model_dump(exclude={"summary", "remember"})
+    fields = payload.model_dump(exclude={"summary", "remember", "duration_seconds"})
     execution = WorkflowExecution(namespace_id=namespace_id, workflow_id=workflow_id, **fields)
-    complete_times(execution)
+    complete_times(execution, payload.duration_seconds)
     with transaction.atomic():
         if payload.remember:
             row, _ = add_one(namespace_id, build_execution_memory(execution, payload.summary))
@@ -75,7 +79,7 @@ def create_execution(namespace_id: int, workflow_id: str, payload: ExecutionIn) 
 def patch_execution(rows: WorkflowExecutionQuerySet, payload: ExecutionPatch) -> bool:
     """Update an execution and its memory, if that still exists. Return False when there is no such execution.
 
-    Raises Conflict for a status change that goes back, and InvalidField for inconsistent times or a missing error.
+    Raises Conflict for a status change that goes back, and InvalidField for inconsistent times.
     """
     with transaction.atomic():
         # The memory is locked first, in the same order as by a DELETE, whose trigger then updates the execution.
@@ -94,27 +98,55 @@ def apply_changes(execution: WorkflowExecution, changes: dict[str, Any]) -> None
     old, new = ExecutionStatus(execution.status), ExecutionStatus(changes.get("status", execution.status))
     if new != old and STATUS_ORDER[new] <= STATUS_ORDER[old]:
         raise Conflict(f"The execution is {old}, and cannot become {new}.")
+    duration_seconds = changes.pop("duration_seconds", None)
+    if duration_seconds is not None and "finished_at" not in changes:
+        execution.finished_at = None  # of a finished execution too: its duration is corrected
     for name, value in changes.items():
         setattr(execution, name, value)
-    complete_times(execution)
+    complete_times(execution, duration_seconds)
     execution.save(update_fields=["status", "result", "error", "finished_at"])
 
 
-def complete_times(execution: WorkflowExecution) -> None:
-    """Fill in the times that were not given. Raises InvalidField for inconsistent times or a missing error."""
+def complete_times(execution: WorkflowExecution, duration_seconds: float | None) -> None:
+    """Fill in the times that were not given. Raises InvalidField for inconsistent times."""
+    finished = execution.status in FINISHED_STATUSES
+    for field, value in (("finished_at", execution.finished_at), ("duration_seconds", duration_seconds)):
+        if value is not None and not finished:
+            raise InvalidField(field, "is only for an execution that is completed or failed")
+    if duration_seconds is not None:
+        apply_duration(execution, timedelta(seconds=duration_seconds))
     now = datetime.now(UTC)
     execution.started_at = execution.started_at or min(execution.finished_at or now, now)
-    if execution.status in FINISHED_STATUSES:  # the client's clock may be a little ahead of the server's
+    if finished:  # the client's clock may be a little ahead of the server's
         execution.finished_at = execution.finished_at or max(execution.started_at, now)
         if execution.finished_at < execution.started_at:
             raise InvalidField("finished_at", "may not lie before started_at")
-    elif execution.finished_at is not None:
-        raise InvalidField("finished_at", "is only for an execution that is completed or failed")
-    if execution.status == ExecutionStatus.FAILED and execution.error is None:
-        raise InvalidField("error", "is required when the execution failed")
+
+
+def apply_duration(execution: WorkflowExecution, duration: timedelta) -> None:
+    """Set the missing one of start and end; without both, it ends now. Raises InvalidField."""
+    if execution.started_at is not None and execution.finished_at is not None:
+        if abs(execution.finished_at - execution.started_at - duration) > DURATION_TOLERANCE:
+            raise InvalidField("duration_seconds", "is not the time from started_at to finished_at")
+        return
+    try:
+        if execution.started_at is None:
+            execution.finished_at = execution.finished_at or datetime.now(UTC)
+            execution.started_at = check_datetime_range(execution.finished_at - duration)
+        else:
+            execution.finished_at = check_clock_skew(execution.started_at + duration)
+    except ValueError as error:
+        end = "started_at" if execution.finished_at else "finished_at"
+        raise InvalidField("duration_seconds", f"gives a {end} that {error}") from error
+
+
+def get_event_time(execution: WorkflowExecution) -> datetime:
+    """Return when the execution reached its state: its end, or its start while it has none."""
+    return execution.finished_at or execution.started_at
 
 
 def build_execution_memory(execution: WorkflowExecution, summary: str | None) -> MemoryIn:
+    """Return the memory, as old as the execution; one by a clock ahead of the server's is of now."""
     sentence, repositories = describe_execution(execution), execution.repositories
     return MemoryIn(
         content=f"{summary}\n\n{sentence}" if summary else sentence,
@@ -126,6 +158,7 @@ def build_execution_memory(execution: WorkflowExecution, summary: str | None) ->
         repo_id=repositories[0] if len(repositories) == 1 else None,
         data=execution.result,
         metadata=build_metadata(execution),
+        created_at=min(get_event_time(execution), datetime.now(UTC)),
     )
 
 
@@ -133,7 +166,7 @@ def describe_execution(execution: WorkflowExecution) -> str:
     """Return the content of an execution's memory. It ends with the id, so that no two memories are duplicates."""
     agent = f", agent {execution.agent_id}" if execution.agent_id else ""
     repositories = f", on {', '.join(execution.repositories)}" if execution.repositories else ""
-    when = execution.finished_at or execution.started_at
+    when = get_event_time(execution)
     state = f"{STATUS_PHRASES[ExecutionStatus(execution.status)]} {when:%Y-%m-%d %H:%M:%S} UTC"
     duration = f", after {(when - execution.started_at).total_seconds():.1f} s" if execution.finished_at else ""
     error = f"\nError: {execution.error}\n" if execution.error else " "
@@ -148,10 +181,12 @@ def build_metadata(execution: WorkflowExecution) -> dict[str, str]:
 
 
 def update_memory(memory: Memory, execution: WorkflowExecution, sentence: str, *, result: bool) -> None:
-    """Replace the generated sentence and metadata; the summary and later edits of the memory stay."""
+    """Replace the generated sentence, metadata and time; the summary and later edits of the memory stay."""
     content = memory.content.replace(sentence, describe_execution(execution))
     data = {"data": execution.result} if result else {}
-    save_changes(memory, content=content, metadata=memory.metadata | build_metadata(execution), **data)
+    when = min(get_event_time(execution), datetime.now(UTC))
+    metadata = memory.metadata | build_metadata(execution)
+    save_changes(memory, content=content, metadata=metadata, created_at=when, **data)
     tasks.embedding_trigger.notify_on_commit()
 
 

@@ -21,13 +21,16 @@ from memory_site.core.http.fields import (
 from memory_site.core.http.path_labels import UserId
 from sessions_app.schemas.sessions import RecordedTimestamp
 
+#: A hundred years.
+MAX_DURATION_SECONDS = 100 * 365 * 24 * 3600
 ExecutionState = Literal[*ExecutionStatus.values]  # type: ignore[valid-type]  # derived from the choices
 ErrorText = Annotated[Text, StringConstraints(min_length=1, max_length=10_000), AfterValidator(check_visible)]
+DurationSeconds = Annotated[float, Field(ge=0, le=MAX_DURATION_SECONDS)]
 Repositories = Annotated[list[Label], Field(max_length=64), AfterValidator(remove_duplicates)]
 
 
 class ExecutionIn(InputSchema):
-    """An execution of a workflow. Only `adapter`, the system that ran it, is required; a failed one needs `error`."""
+    """An execution of a workflow. Only `adapter`, the system that ran it, is required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -46,12 +49,18 @@ class ExecutionIn(InputSchema):
     user_id: UserId | None = None
     repositories: Repositories = []
     result: JsonObject | None = None
-    error: ErrorText | None = Field(default=None, description="Required when the execution failed.")
+    error: ErrorText | None = Field(default=None, description="Why it failed.")
     started_at: RecordedTimestamp | None = Field(
-        default=None, description="Default: now, or `finished_at` if that is earlier."
+        default=None, description="Default: `duration_seconds` before the end, which is now if it is not given either."
     )
     finished_at: RecordedTimestamp | None = Field(
-        default=None, description="Only for a completed or failed execution; default: now."
+        default=None,
+        description="Only for a completed or failed execution; default: `duration_seconds` after the start, or now.",
+    )
+    duration_seconds: DurationSeconds | None = Field(
+        default=None,
+        description="Only for a completed or failed execution: instead of `started_at` or `finished_at`; with both, it "
+        "must be the time between them, to a second.",
     )
     summary: Summary | None = Field(
         default=None, description="Text of the memory, followed by a sentence generated from the other fields."
@@ -68,6 +77,7 @@ class ExecutionPatch(InputSchema):
     result: JsonObject | None = None
     error: ErrorText | None = None
     finished_at: RecordedTimestamp = OMITTED
+    duration_seconds: DurationSeconds = Field(OMITTED, description="Instead of `finished_at`.")
 
 
 class ExecutionOut(Schema):

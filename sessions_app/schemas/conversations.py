@@ -81,7 +81,7 @@ class EndIn(InputSchema):
     summary: Summary | None = None
     topics: Tags | None = None
     importance: UnitInterval | None = None
-    ended_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
+    ended_at: PastTimestamp | None = Field(default=None, description="For imported history; now by default.")
 
 
 class MessageIn(InputSchema):

@@ -163,7 +163,8 @@ def test_a_workflow_may_have_slashes_in_its_name(api):
         *(("finished_at", value) for value in ("2190-01-01T00:00:00Z", 1)),
         *(("summary", value) for value in ("", "x" * 10_001)),
         *(("remember", value) for value in (None, "yes")),
-        *((name, 1) for name in ("id", "memory_id", "workflow_id", "duration_seconds")),
+        *(("duration_seconds", value) for value in (-1, "5", 1e12)),
+        *((name, 1) for name in ("id", "memory_id", "workflow_id")),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -178,7 +179,10 @@ def test_an_invalid_field_is_refused_by_name(api, field, value):
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        ("error", {"status": "failed"}),
+        ("duration_seconds", {"status": "running", "duration_seconds": 5}),
+        ("duration_seconds", {**START_AND_END, "duration_seconds": 302}),
+        ("duration_seconds", {"started_at": NINE, "duration_seconds": 90 * 365 * 24 * 3600}),
+        ("duration_seconds", {"finished_at": NINE, "duration_seconds": 90 * 365 * 24 * 3600}),
         ("finished_at", {"started_at": FIVE_LATER, "finished_at": NINE}),
         ("finished_at", {"status": "running", "finished_at": FIVE_LATER}),
         ("finished_at", {"status": "pending", **START_AND_END}),
@@ -190,6 +194,52 @@ def test_inconsistent_fields_are_refused(api, field, said):
     assert is_problem(response, 422)
     assert list_blamed_fields(response) == {field}
     assert fingerprint_tables() == before
+
+
+def test_a_failed_execution_needs_no_error(api):
+    execution = add_execution(api, status="failed")
+    assert (execution["status"], execution["error"]) == ("failed", None)
+    assert get_memory(api, execution)["content"].startswith("Workflow nightly by prefect, failed at 20")
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "end"),
+    [
+        ({"started_at": NINE}, NINE, FIVE_LATER),
+        ({"finished_at": FIVE_LATER}, NINE, FIVE_LATER),
+        (START_AND_END, NINE, FIVE_LATER),
+    ],
+)
+def test_the_duration_may_be_given(api, given, start, end):
+    execution = add_execution(api, duration_seconds=300, **given)
+    assert (execution["started_at"], execution["finished_at"], execution["duration_seconds"]) == (start, end, 300)
+
+
+def test_with_only_a_duration_the_end_is_now(api):
+    execution = add_execution(api, duration_seconds=300.25)
+    assert abs(datetime.fromisoformat(execution["finished_at"]) - timezone.now()) < timedelta(seconds=10)
+    assert execution["duration_seconds"] == pytest.approx(300.25, abs=1e-6)
+
+
+def test_an_execution_can_be_stored_as_it_was_read(api):
+    execution = add_execution(api, **FULL_EXECUTION)
+    given = {name: execution[name] for name in (*FULL_EXECUTION, "duration_seconds")}
+    again = add_execution(api, **given)
+    assert {name: again[name] for name in given} == given
+
+
+def test_the_memory_is_as_old_as_the_execution(api):
+    assert get_memory(api, add_execution(api, **START_AND_END))["created_at"] == FIVE_LATER
+    running = add_execution(api, status="running", started_at=NINE)
+    assert get_memory(api, running)["created_at"] == NINE
+    update_execution(api, running, status="completed", finished_at=FIVE_LATER)
+    assert get_memory(api, running)["created_at"] == FIVE_LATER
+
+
+def test_the_memory_of_a_clock_ahead_is_of_now(api):
+    ahead = (timezone.now() + timedelta(minutes=5)).isoformat()
+    memory = get_memory(api, add_execution(api, started_at=ahead))
+    assert abs(datetime.fromisoformat(memory["created_at"]) - timezone.now()) < timedelta(seconds=10)
 
 
 def test_a_clock_slightly_ahead_is_accepted(api):
@@ -217,7 +267,6 @@ def test_an_execution_and_its_memory_are_stored_both_or_neither(api, refusing, t
         {"finished_at": None},
         {"status": "running"},
         {"finished_at": datetime(2025, 1, 1, tzinfo=UTC)},
-        {"status": "failed"},
         {"repositories": ["x"] * 65},
     ],
 )
@@ -296,7 +345,9 @@ def test_a_status_never_goes_back(api, now, then):
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("error", {"status": "failed"}),
+        ("duration_seconds", {"duration_seconds": 5}),
+        ("duration_seconds", {"status": "completed", "duration_seconds": None}),
+        ("duration_seconds", {"status": "completed", "finished_at": FIVE_LATER, "duration_seconds": 5}),
         ("finished_at", {"status": "completed", "finished_at": "2025-12-31T00:00:00Z"}),
         ("finished_at", {"finished_at": FIVE_LATER}),
         ("status", {"status": None}),
@@ -314,11 +365,25 @@ def test_an_inconsistent_change_is_refused(api, field, changes):
     assert fingerprint_tables() == before
 
 
-def test_a_failed_execution_keeps_an_error(api):
+def test_an_error_may_be_removed_and_a_result_too(api):
     execution = add_execution(api, **FULL_EXECUTION)
-    assert list_blamed_fields(patch_execution(api, execution, error=None)) == {"error"}
-    assert update_execution(api, execution, result=None) == execution | {"result": None}
-    assert get_memory(api, execution)["data"] is None
+    changes = {"error": None, "result": None}
+    assert update_execution(api, execution, **changes) == execution | changes
+    memory = get_memory(api, execution)
+    assert memory["data"] is None and "Error" not in memory["content"]
+
+
+def test_a_running_execution_may_fail_without_a_word(api):
+    execution = add_execution(api, status="running", started_at=NINE)
+    failed = update_execution(api, execution, status="failed", duration_seconds=2.5)
+    assert (failed["status"], failed["error"], failed["duration_seconds"]) == ("failed", None, 2.5)
+    assert failed["finished_at"] == "2026-01-01T09:00:02.500000Z"
+
+
+def test_the_duration_of_a_finished_execution_may_be_corrected(api):
+    execution = add_execution(api, **START_AND_END)
+    assert update_execution(api, execution, duration_seconds=60)["finished_at"] == "2026-01-01T09:01:00Z"
+    assert get_memory(api, execution)["created_at"] == "2026-01-01T09:01:00Z"
 
 
 def test_omitted_fields_stay(api):
