@@ -20,6 +20,7 @@ from memory_site.embedded.data_dir import DataDirectory
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDERS = {
     "onnx": "memories.embeddings.onnx.OnnxEmbedder",
+    "multilingual": "memories.embeddings.multilingual.MultilingualEmbedder",
     "ollama": "memories.embeddings.ollama.OllamaEmbedder",
     "openai": "memories.embeddings.openai.OpenAIEmbedder",
     "hashing": "memories.embeddings.hashing.HashingEmbedder",
@@ -32,6 +33,7 @@ SPLITTERS = {
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
     "onnx": "all-MiniLM-L6-v2-int8",
+    "multilingual": "multilingual-e5-small-q4",
     "ollama": "nomic-embed-text",
     "openai": "text-embedding-3-small",
     "hashing": "hashing-1",
@@ -90,8 +92,8 @@ class Environment(BaseSettings):
     #: Directory of the embedded services. A relative path starts at the project directory.
     data_dir: Path = Path(".memory_site")
 
-    #: What computes embeddings: `onnx` (in process, offline), `ollama`, `openai` (any server with that API) or
-    #: `hashing` (for tests: no meaning).
+    #: What computes embeddings: `onnx` (in process, offline, for English), `multilingual` (in process, offline, about
+    #: a hundred languages), `ollama`, `openai` (any server with that API) or `hashing` (for tests: no meaning).
     embedder: str = "onnx"
     #: Model name. Default: `all-MiniLM-L6-v2-int8` for onnx, `nomic-embed-text` for ollama, `text-embedding-3-small`
     #: for openai.
@@ -432,6 +434,7 @@ CELERY_BEAT_SCHEDULE = {
 EMBEDDING_MODEL = env.embedding_model or (env.embedder == "ollama" and env.ollama_model) or DEFAULT_MODELS[env.embedder]
 EMBEDDER_OPTIONS: dict[str, dict[str, object]] = {
     "onnx": {"directory": env.embedding_model_dir},
+    "multilingual": {},
     "ollama": {"base_url": env.ollama_base_url},
     "openai": {"base_url": env.openai_base_url, "api_key": env.openai_api_key},
     "hashing": {},

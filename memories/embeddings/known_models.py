@@ -45,8 +45,8 @@ KNOWN_MODELS = (
     KnownModel("jina-embeddings-v3", 1024, supports_truncation=True),
     KnownModel("bge-m3", 1024),
     KnownModel("bge-large-en", 1024),
-    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.78, 0.025),
-    KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.78, 0.025),
+    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.76, 0.025),
+    KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.76, 0.025),
     KnownModel("hashing", 768, noise_mean=0.12, noise_spread=0.07),
 )
 

@@ -52,7 +52,7 @@ class OnnxFiles:
             raise EmbedderUnavailable(f"The files of {BUNDLED_MODEL} are not those of this version.")
 
     def _read_checksums(self) -> tuple[str, str]:
-        return _compute_checksum(self.weights), _compute_checksum(self.tokenizer)
+        return compute_checksum(self.weights), compute_checksum(self.tokenizer)
 
 
 def find_bundled_files() -> OnnxFiles:
@@ -135,7 +135,7 @@ def _find_in_package(package: str, path: str) -> Path:
     return Path(spec.origin).parent / path
 
 
-def _compute_checksum(path: Path) -> str:
+def compute_checksum(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

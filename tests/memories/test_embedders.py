@@ -16,8 +16,10 @@ from memories.embeddings import EmbedderUnavailable, TextRefused, get_embedder, 
 from memories.embeddings.base import Embedder
 from memories.embeddings.hashing import HashingEmbedder
 from memories.embeddings.known_models import find_known_model
-from memories.embeddings.onnx import OnnxEmbedder, pack_windows, split_into_windows
+from memories.embeddings.network import pack_windows, split_into_windows
+from memories.embeddings.onnx import OnnxEmbedder
 from memories.embeddings.onnx_files import BUNDLED_MODEL, find_bundled_files
+from tests.embedders import create_multilingual
 
 FILLER = "The committee met on Tuesday and went through the budget, the roof repairs and the summer fair. "
 NEEDLE = "The password of the coffee machine is written under the blue kettle."
@@ -37,9 +39,14 @@ def onnx() -> OnnxEmbedder:
     return OnnxEmbedder(BUNDLED_MODEL)
 
 
-@pytest.fixture(params=["hashing", "onnx"])
+@pytest.fixture(scope="module")
+def multilingual() -> Embedder:
+    return create_multilingual()
+
+
+@pytest.fixture(params=["hashing", "onnx", "multilingual"])
 def embedder(request) -> Embedder:
-    return HashingEmbedder("hashing-1") if request.param == "hashing" else request.getfixturevalue("onnx")
+    return HashingEmbedder("hashing-1") if request.param == "hashing" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
