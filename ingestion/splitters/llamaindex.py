@@ -13,8 +13,8 @@ from nltk.tokenize import PunktSentenceTokenizer
 from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 
 
-def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str]]:
-    """Yield (offset, piece).
+def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (offset, piece, ""): this splitter knows no headers.
 
     The splitter returns no offsets, but unchanged pieces in order: each one is searched from the offset of the previous
     one, so of a repeated text the first occurrence is taken.
@@ -22,7 +22,7 @@ def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str]]:
     offset = 0
     for content in get_splitter().split_text(text):
         offset = text.index(content, offset)
-        yield offset, content
+        yield offset, content, ""
 
 
 @cache
