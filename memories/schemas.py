@@ -57,7 +57,7 @@ VectorIn = Annotated[
         min_length=DIMENSIONS,
         max_length=DIMENSIONS,
         fail_fast=True,
-        description="Made by the embedding model of the server.",
+        description="768 numbers by the server's embedding model; the server then computes none.",
     ),
     AfterValidator(normalize_vector),
 ]
@@ -68,10 +68,12 @@ ImportanceLevel = Annotated[int, Field(ge=1, le=5, description="1 TRIVIAL, 2 LOW
 class EntityIn(InputSchema):
     """The object of an external system that a memory describes."""
 
-    system: Label
-    id: Label
-    type: Label | None = None
-    name: Label | None = None
+    system: Label = Field(description="The system that has the record, such as `salesforce`.")
+    id: Label = Field(description="The record's id in that system.")
+    type: Label | None = Field(
+        default=None, description="What kind of record it is, such as `Account`; null if unknown."
+    )
+    name: Label | None = Field(default=None, description="The record's name; null if unknown.")
 
 
 class MemoryFields(InputSchema):
@@ -140,7 +142,9 @@ class MemoryPatch(MemoryFields):
 class BulkIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"memories": [MEMORY_EXAMPLE]}})
 
-    memories: list[MemoryIn] = Field(min_length=1, max_length=1000)
+    memories: list[MemoryIn] = Field(
+        min_length=1, max_length=1000, description="1 to 1,000 memories, all of which are stored, or none."
+    )
 
 
 class DeleteIn(InputSchema):
@@ -165,7 +169,7 @@ class SearchIn(InputSchema):
         default=None, ge=-1, le=1, description="Minimum cosine similarity of hits that only their meaning found."
     )
     filters: Filters | None = None
-    explain: bool = False
+    explain: bool = Field(default=False, description="Whether each hit tells how it was searched for.")
 
     @model_validator(mode="after")
     def require_query_or_vector(self) -> "SearchIn":
@@ -175,10 +179,10 @@ class SearchIn(InputSchema):
 
 
 class EntityOut(Schema):
-    system: str
-    id: str
-    type: str | None
-    name: str | None
+    system: str = Field(description="The system that has the record, such as `salesforce`.")
+    id: str = Field(description="The record's id in that system.")
+    type: str | None = Field(description="What kind of record it is, such as `Account`; null if unknown.")
+    name: str | None = Field(description="The record's name; null if unknown.")
 
 
 class MemoryOut(Schema):
@@ -217,8 +221,8 @@ class AddedOut(MemoryOut):
 
 
 class BulkOut(Schema):
-    created: int
-    existing: int
+    created: int = Field(description="How many are new.")
+    existing: int = Field(description="How many were stored already, or are repeated in the request.")
     ids: list[UUID] = Field(description="In the order of the request.")
 
 
@@ -229,8 +233,8 @@ class MemoryPage(Schema):
 
 
 class DeleteOut(Schema):
-    matched: int
-    deleted: int
+    matched: int = Field(description="How many memories match.")
+    deleted: int = Field(description="How many were deleted; 0 in a dry run.")
 
 
 class HitOut(Schema):
@@ -239,7 +243,10 @@ class HitOut(Schema):
     similarity: float | None = Field(description="Cosine similarity; null when there is no vector to compare.")
     text_rank: float | None = Field(description="How well its words match; null when no word does.")
     found_by: list[Literal["meaning", "words"]]
-    explain: dict[str, Any] | None = None
+    explain: dict[str, Any] | None = Field(
+        default=None,
+        description="How many rows the filters kept, and whether all their vectors were compared; only if asked for.",
+    )
 
 
 class SearchOut(Schema):

@@ -32,6 +32,7 @@ from memories.retrieval.api.recall import router as recall
 from memories.retrieval.api.task_decay import router as forgetting
 from memories.tool_results.api import router as tool_results
 from memories.users.api import router as users
+from memory_site import api_glossary
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
@@ -52,39 +53,15 @@ GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 MAX_REPORTED_ERRORS = 100
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
-#: The prefix of the operation ids of a module.
-OPERATION_ID_PREFIXES = {
-    "ingestion.api.documents": "ingestion_api",
-    "ingestion.api.ingestions": "ingestion_api",
-    "ingestion.api.repositories": "ingestion_api",
-    "ingestion.api.workflows": "ingestion_workflows_api",
-    "memories.api.memories": "memories_api",
-    "memories.api.messages": "memories_messages_api",
-    "memories.graph.api.analysis": "memories_graph_shape_api",
-    "memories.graph.api.relationships": "memories_graph_api",
-    "memories.insights.api": "memories_insights_api",
-    "memories.knowledge.api.clusters": "memories_knowledge_clusters_api",
-    "memories.knowledge.api.context": "memories_knowledge_context_api",
-    "memories.knowledge.api.patterns": "memories_knowledge_patterns_api",
-    "memories.knowledge.api.preferences": "memories_knowledge_preferences_api",
-    "memories.knowledge.api.retention": "memories_knowledge_forget_api",
-    "memories.projects.api.projects": "memories_insights_projects_api",
-    "memories.projects.api.unified_search": "memories_insights_unified_api",
-    "memories.retrieval.api.recall": "memories_graph_recall_api",
-    "memories.retrieval.api.task_decay": "memories_graph_forget_api",
-    "memories.tool_results.api": "memories_graph_tool_results_api",
-    "memories.users.api": "memories_graph_users_api",
-    "sessions_app.api.conversations": "sessions_app_conversations_api",
-    "sessions_app.api.session_links": "sessions_app_links_api",
-    "sessions_app.api.sessions": "sessions_app_api",
-}
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer {KEY_PREFIX}…`. Errors are problem documents
 (RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body gets the same response."""
 
 api = DescribedAPI(
-    id_prefixes=OPERATION_ID_PREFIXES,
+    fields=api_glossary.FIELDS,
+    parameters=api_glossary.PARAMETERS,
+    examples=api_glossary.EXAMPLES,
     title="Memory Site",
     version="1",
     description=DESCRIPTION,

@@ -20,7 +20,7 @@ class DocumentIn(InputSchema):
     )
 
     content: Annotated[Text, StringConstraints(min_length=1, max_length=2 * 2**20)]
-    title: Label | None = None
+    title: Label | None = Field(default=None, description="Its title; null for none.")
     repo_id: RepoId | None = None
     metadata: JsonObject = {}
 
@@ -30,14 +30,14 @@ class KnowledgeIn(InputSchema):
 
     query: QueryText
     repo_id: Label | None = None
-    top_k: int = Field(default=5, ge=1, le=50)
+    top_k: int = Field(default=5, ge=1, le=50, description="How many hits are returned at most.")
 
 
 class DocumentOut(Schema):
     id: UUID
     repo_id: str | None
     path: str | None = Field(description="Of a file in its repository; null for a posted text.")
-    title: str | None
+    title: str | None = Field(description="Its title; null for none.")
     metadata: dict[str, Any]
     size: int = Field(description="Bytes.")
     chunks: int = Field(description="Those that are left: chunks are memories, which may be deleted on their own.")
@@ -56,9 +56,9 @@ DOCUMENT_COLUMNS = tuple(DocumentOut.model_fields)
 
 class KnowledgeHitOut(HitOut):
     repo_id: str | None
-    file_path: str | None
-    start_line: int | None
-    end_line: int | None
+    file_path: str | None = Field(description="The file that the chunk is from; null for a text that was posted.")
+    start_line: int | None = Field(description="The first line of the chunk, from 1; null if unknown.")
+    end_line: int | None = Field(description="The last line of the chunk; null if unknown.")
 
 
 class KnowledgeOut(Schema):

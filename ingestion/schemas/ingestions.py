@@ -25,7 +25,9 @@ class IngestionIn(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"path": "checkouts/site"}})
 
-    path: FolderPath
+    path: FolderPath = Field(
+        description="The folder on the server; a relative path starts at the first of INGESTION_ROOTS."
+    )
     suffixes: list[Suffix] = Field(
         default=list(DEFAULT_SUFFIXES), min_length=1, max_length=64, description="Suffixes of the files to ingest."
     )
@@ -33,34 +35,38 @@ class IngestionIn(InputSchema):
 
 class StartedOut(Schema):
     id: UUID
-    status: IngestionState
+    status: IngestionState = Field(
+        description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`."
+    )
 
 
 class SkippedOut(Schema):
-    path: str
-    reason: str
+    path: str = Field(description="The file, relative to the folder.")
+    reason: str = Field(description="Why it was not ingested.")
 
 
 class IngestionOut(Schema):
     id: UUID
     repo_id: str
-    path: str
-    suffixes: list[str]
-    status: IngestionState
+    path: str = Field(description="The folder on the server.")
+    suffixes: list[str] = Field(description="Suffixes of the files to ingest.")
+    status: IngestionState = Field(
+        description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`."
+    )
     documents_total: int | None = Field(description="Null until the folder has been listed.")
-    documents_done: int
-    documents_changed: int
-    documents_deleted: int
+    documents_done: int = Field(description="How many files were looked at so far.")
+    documents_changed: int = Field(description="How many of them were new or changed, and were stored.")
+    documents_deleted: int = Field(description="How many documents were deleted because their files are gone.")
     documents_skipped: int = Field(description="Files that were not ingested.")
     chunks: int = Field(description="Chunks of the changed documents.")
-    documents_per_second: float | None
+    documents_per_second: float | None = Field(description="Files looked at in a second; null before the run starts.")
     seconds_left: float | None = Field(description="At the current rate; null when the run is not in progress.")
     skipped: list[SkippedOut] = Field(description="The first hundred skipped files, with the reasons.")
-    error: str
+    error: str = Field(description="Why it failed; empty otherwise.")
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    duration_seconds: float | None
+    started_at: datetime | None = Field(description="When a worker began, in UTC; null while it waits.")
+    finished_at: datetime | None = Field(description="When it ended, in UTC; null until then.")
+    duration_seconds: float | None = Field(description="From its start to its end; null until then.")
 
 
 class IngestionPage(Schema):

@@ -8,9 +8,9 @@ from pydantic import Field
 
 class RepositoryOut(Schema):
     repo_id: str
-    documents: int
+    documents: int = Field(description="How many documents it has.")
     chunks: int = Field(description="Those that are left: chunks are memories, which may be deleted on their own.")
-    last_change: datetime
+    last_change: datetime = Field(description="When one of its documents was last stored, in UTC.")
 
 
 class RepositoryPage(Schema):

@@ -44,11 +44,15 @@ class ExecutionIn(InputSchema):
     )
 
     adapter: Label
-    status: ExecutionState = ExecutionStatus.COMPLETED.value
+    status: ExecutionState = Field(
+        default=ExecutionStatus.COMPLETED.value, description="`pending`, `running`, `completed` or `failed`."
+    )
     agent_id: Label | None = None
     user_id: UserId | None = None
-    repositories: Repositories = []
-    result: JsonObject | None = None
+    repositories: Repositories = Field(default=[], description="The repositories that it worked on, at most 64.")
+    result: JsonObject | None = Field(
+        default=None, description="What it produced: at most 64 KiB, 256 keys and 8 levels."
+    )
     error: ErrorText | None = Field(default=None, description="Why it failed.")
     started_at: RecordedTimestamp | None = Field(
         default=None, description="Default: `duration_seconds` before the end, which is now if it is not given either."
@@ -65,7 +69,7 @@ class ExecutionIn(InputSchema):
     summary: Summary | None = Field(
         default=None, description="Text of the memory, followed by a sentence generated from the other fields."
     )
-    remember: bool = True
+    remember: bool = Field(default=True, description="Whether to store it as a memory too.")
 
 
 class ExecutionPatch(InputSchema):
@@ -73,10 +77,12 @@ class ExecutionPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "completed", "result": {"pages_changed": 3}}})
 
-    status: ExecutionState = OMITTED
-    result: JsonObject | None = None
-    error: ErrorText | None = None
-    finished_at: RecordedTimestamp = OMITTED
+    status: ExecutionState = Field(OMITTED, description="`pending`, `running`, `completed` or `failed`.")
+    result: JsonObject | None = Field(
+        default=None, description="What it produced: at most 64 KiB, 256 keys and 8 levels."
+    )
+    error: ErrorText | None = Field(default=None, description="Why it failed.")
+    finished_at: RecordedTimestamp = Field(OMITTED, description="When it finished, in UTC.")
     duration_seconds: DurationSeconds = Field(OMITTED, description="Instead of `finished_at`.")
 
 
@@ -86,12 +92,12 @@ class ExecutionOut(Schema):
     adapter: str
     agent_id: str | None
     user_id: str | None
-    repositories: list[str]
-    status: ExecutionState
-    result: dict[str, Any] | None
-    error: str | None
-    started_at: datetime
-    finished_at: datetime | None
+    repositories: list[str] = Field(description="The repositories that it worked on.")
+    status: ExecutionState = Field(description="`pending`, `running`, `completed` or `failed`.")
+    result: dict[str, Any] | None = Field(description="What it produced; null for nothing.")
+    error: str | None = Field(description="Why it failed; null otherwise.")
+    started_at: datetime = Field(description="When it started, in UTC.")
+    finished_at: datetime | None = Field(description="When it finished, in UTC; null until then.")
     duration_seconds: float | None = Field(description="Null until the execution has finished.")
     memory_id: UUID | None = Field(description="Id of its memory; null once that is deleted.")
     created_at: datetime
@@ -108,13 +114,13 @@ class ReportRow(Schema):
     adapter: str
     agent_id: str | None
     repo_id: str | None = Field(description="Null for executions without a repository.")
-    executions: int
-    completed: int
-    failed: int
+    executions: int = Field(description="How many executions there were.")
+    completed: int = Field(description="How many of them completed.")
+    failed: int = Field(description="How many of them failed.")
     average_seconds: float | None = Field(description="Average duration of the finished executions.")
-    last_execution: datetime
+    last_execution: datetime = Field(description="When the latest one started, in UTC.")
     documents: int = Field(description="Stored documents of the repository.")
-    chunks: int
+    chunks: int = Field(description="How many chunks these documents have.")
 
 
 class ReportOut(Schema):

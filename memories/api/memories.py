@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 from memories import tasks
@@ -43,6 +43,7 @@ from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
 WAIT_SECONDS = 20.0
+WAIT_DESCRIPTION = f"Respond when the memory is embedded, or after {WAIT_SECONDS:.0f} seconds."
 DUPLICATE_MEMORY_DETAIL = (
     "Another memory of this namespace has the same content, type and user, or describes the same entity."
 )
@@ -70,10 +71,14 @@ class FilterParameters(Filters):
     model_config = ConfigDict(strict=False)
 
     memory_types: Annotated[list[MemoryType], BeforeValidator(ensure_list)] | None = None
-    tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = None
-    any_tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = None
-    ids: Annotated[list[UUID], BeforeValidator(ensure_list)] | None = None
-    metadata: Annotated[JsonObject, BeforeValidator(parse_json_parameter)] | None = None
+    tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = Field(None, description="Every one of these.")
+    any_tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = Field(None, description="At least one of these.")
+    ids: Annotated[list[UUID], BeforeValidator(ensure_list)] | None = Field(
+        None, description="Only memories with one of these ids."
+    )
+    metadata: Annotated[JsonObject, BeforeValidator(parse_json_parameter)] | None = Field(
+        None, description="A JSON object that the memory's metadata contain."
+    )
 
 
 def get_memory_queryset(request: ApiRequest, memory_id: UUID) -> MemoryQuerySet:
@@ -86,7 +91,7 @@ def memory_not_found() -> Problem:
 
 
 @router.post("/memories", auth=write_access, response={200: AddedOut, 201: AddedOut, **PROBLEMS})
-def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = False):
+def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = Query(False, description=WAIT_DESCRIPTION)):
     """Store a memory. Its words can be searched at once, its meaning as soon as a worker has embedded it; `wait=true`
     waits for that. The same content, type and user is stored once: 200 and `created: false`."""
     response = store_memory(request, payload)

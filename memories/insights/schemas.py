@@ -55,15 +55,21 @@ class InsightOrigin(InputSchema):
     """Origin and labels of insights."""
 
     collection: CollectionName = "project"
-    projects: InsightProjects = []
+    projects: InsightProjects = Field(
+        default=[], description="The projects that it belongs to; all see it if `collection` is `global`."
+    )
     user_id: UserId | None = None
     agent_id: Label | None = None
     session_id: Label | None = None
     workflow_id: PathLabel | None = None
     tags: UniqueTags = []
     metadata: JsonObject = {}
-    source_memory_id: UuidIn | None = None
-    conversation_id: UuidIn | None = None
+    source_memory_id: UuidIn | None = Field(
+        default=None, description="The memory that it was learned from; null for none."
+    )
+    conversation_id: UuidIn | None = Field(
+        default=None, description="The conversation that it was learned in; null for none."
+    )
 
 
 class InsightIn(InsightOrigin):
@@ -72,10 +78,14 @@ class InsightIn(InsightOrigin):
     model_config = ConfigDict(json_schema_extra={"example": INSIGHT_EXAMPLE})
 
     content: InsightText
-    insight_type: InsightTypeName | None = None
-    topics: InsightTopics | None = None
-    confidence: UnitInterval | None = None
-    quality: UnitInterval | None = None
+    insight_type: InsightTypeName | None = Field(default=None, description="By default estimated from the text.")
+    topics: InsightTopics | None = Field(default=None, description="By default estimated from the text.")
+    confidence: UnitInterval | None = Field(
+        default=None, description="How sure the writer is, from 0 to 1; by default estimated from the text."
+    )
+    quality: UnitInterval | None = Field(
+        default=None, description="How useful it is, from 0 to 1; by default estimated from the text."
+    )
 
 
 class ExtractIn(InsightOrigin):
@@ -83,7 +93,7 @@ class ExtractIn(InsightOrigin):
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": MARKED_TEXT_EXAMPLE, "projects": ["shop"]}})
 
-    text: Content
+    text: Content = Field(description="The text that marks insights, 1 to 100,000 characters.")
     keep: bool = Field(default=True, description="False stores nothing and returns what would be found.")
 
 
@@ -96,9 +106,9 @@ class InsightSearchIn(InputSchema):
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     limit: int = Field(default=10, ge=1, le=100)
-    collection: CollectionName | None = None
-    insight_type: InsightTypeName | None = None
-    project: Label | None = None
+    collection: CollectionName | None = Field(default=None, description="Only insights of this collection.")
+    insight_type: InsightTypeName | None = Field(default=None, description="Only insights of this type.")
+    project: Label | None = Field(default=None, description="Only insights of this project.")
     min_quality: UnitInterval | None = None
     min_similarity: float | None = Field(
         default=None, ge=-1, le=1, description="Minimum cosine similarity of a hit that has a vector."
@@ -117,7 +127,7 @@ class InsightOut(Schema):
     usage_count: int
     last_used_at: datetime | None
     source_memory_id: UUID | None = Field(description="The memory whose text marks it.")
-    conversation_id: UUID | None
+    conversation_id: UUID | None = Field(description="The conversation that it was learned in; null for none.")
     user_id: str | None
     tags: list[str]
     created_at: datetime
@@ -138,8 +148,8 @@ class FoundInsightOut(AddedInsightOut):
 
 
 class ExtractedOut(Schema):
-    insights: list[FoundInsightOut]
-    found: int
+    insights: list[FoundInsightOut] = Field(description="The insights that were found, each once.")
+    found: int = Field(description="How many there are.")
 
 
 class InsightPage(Schema):
@@ -149,7 +159,7 @@ class InsightPage(Schema):
 
 
 class InsightHitOut(Schema):
-    insight: InsightOut
+    insight: InsightOut = Field(description="The insight.")
     score: float = Field(description="0 to 1, comparable within one response; higher is better.")
     similarity: float | None = Field(description="Cosine similarity; null without a vector to compare.")
     text_rank: float | None = Field(description="How well its words match; null if none does.")
@@ -164,16 +174,16 @@ class InsightSearchOut(Schema):
 
 class ProjectTotalOut(Schema):
     project: str
-    insights: int
+    insights: int = Field(description="How many insights it has.")
 
 
 class StatisticsOut(Schema):
-    total: int
-    average_confidence: float | None
-    average_quality: float | None
-    total_usage: int
-    by_type: dict[str, int]
-    by_collection: dict[str, int]
+    total: int = Field(description="How many insights there are.")
+    average_confidence: float | None = Field(description="Their average confidence; null without insights.")
+    average_quality: float | None = Field(description="Their average quality; null without insights.")
+    total_usage: int = Field(description="How often all of them were reported as used.")
+    by_type: dict[str, int] = Field(description="How many there are, by type.")
+    by_collection: dict[str, int] = Field(description="How many there are, by collection.")
     top_projects: list[ProjectTotalOut] = Field(description="The ten projects with the most insights.")
 
 

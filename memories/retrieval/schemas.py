@@ -31,16 +31,16 @@ class RetrieveIn(InputSchema):
     )
 
     query: QueryText
-    limit: int = Field(10, ge=1, le=100)
-    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64)
+    limit: int = Field(default=10, ge=1, le=100)
+    memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
     max_age_hours: float | None = Field(
-        None, ge=0, le=MAX_AGE_HOURS, description="Since the memory was last stored or updated."
+        default=None, ge=0, le=MAX_AGE_HOURS, description="Since the memory was last stored or updated."
     )
-    required_tags: Tags | None = Field(None, min_length=1, description="All of these.")
-    excluded_tags: Tags | None = Field(None, min_length=1, description="None of these.")
-    min_relevance: UnitInterval | None = Field(None, description="The present relevance.")
+    required_tags: Tags | None = Field(default=None, min_length=1, description="All of these.")
+    excluded_tags: Tags | None = Field(default=None, min_length=1, description="None of these.")
+    min_relevance: UnitInterval | None = Field(default=None, description="The present relevance.")
     near: list[UuidIn] = Field(
-        [], max_length=100, description="Memories of the user near which the search takes place."
+        default=[], max_length=100, description="Memories of the user near which the search takes place."
     )
 
     def filters(self) -> dict[str, Any]:
@@ -52,10 +52,10 @@ class RetrieveIn(InputSchema):
 class PartsOut(Schema):
     """The parts of a score, each from 0 to 1."""
 
-    words: float
-    meaning: float
-    nearness: float
-    recency: float
+    words: float = Field(description="How much of the query its words match.")
+    meaning: float = Field(description="How near its meaning is to that of the query.")
+    nearness: float = Field(description="1 for a memory given as `near`, less for each relationship away from one.")
+    recency: float = Field(description="1 for a memory stored now, half for each day of its age.")
     base_relevance: float
 
 
@@ -65,7 +65,9 @@ class RetrievedHitOut(Schema):
     relevance: float = Field(description="0.05 to 1, by age and use; before this access.")
     similarity: float | None
     text_rank: float | None
-    found_by: list[Literal["id", "meaning", "words"]]
+    found_by: list[Literal["id", "meaning", "words"]] = Field(
+        description="What found it: the id of its entity, its meaning, its words."
+    )
     parts: PartsOut | None = Field(description="Null for entities found by their id.")
 
 
@@ -79,7 +81,9 @@ class ForgetIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than_hours": 720, "dry_run": True}})
 
     older_than_hours: float = Field(ge=0, le=MAX_AGE_HOURS, description="Since the memory was last stored or updated.")
-    memory_types: list[MemoryTypeIn] | None = Field(None, min_length=1, max_length=64, description="Only these.")
+    memory_types: list[MemoryTypeIn] | None = Field(
+        default=None, min_length=1, max_length=64, description="Only these."
+    )
     dry_run: bool = False
 
 
@@ -88,8 +92,8 @@ class FinishTaskIn(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"session_id": "monday"}})
 
-    session_id: Label | None = None
-    workflow_id: Label | None = None
+    session_id: Label | None = Field(default=None, description="The session of the task.")
+    workflow_id: Label | None = Field(default=None, description="The workflow of the task.")
 
     @model_validator(mode="after")
     def require_task(self) -> "FinishTaskIn":

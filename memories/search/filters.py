@@ -28,13 +28,13 @@ MemoryTypeIn = Annotated[MemoryType, BeforeValidator(parse_memory_type)]
 class Filters(InputSchema):
     """Conditions that must all hold. No part of a request is expanded into ORM keywords: each field is listed here."""
 
-    user_id: Label | None = None
-    agent_id: Label | None = None
-    workflow_id: Label | None = None
-    repo_id: Label | None = None
-    session_id: Label | None = None
-    source_system: Label | None = None
-    entity_system: Label | None = None
+    user_id: Label | None = Field(default=None, description="Only memories of this user.")
+    agent_id: Label | None = Field(default=None, description="Only memories of this agent.")
+    workflow_id: Label | None = Field(default=None, description="Only memories of this workflow.")
+    repo_id: Label | None = Field(default=None, description="Only memories of this repository.")
+    session_id: Label | None = Field(default=None, description="Only memories of this session.")
+    source_system: Label | None = Field(default=None, description="Only memories that this system stored.")
+    entity_system: Label | None = Field(default=None, description="Only memories of records of this system.")
     memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
     tags: Tags | None = Field(default=None, min_length=1, description="Every one of these.")
     any_tags: Tags | None = Field(default=None, min_length=1, description="At least one of these.")
@@ -44,7 +44,9 @@ class Filters(InputSchema):
     created_before: Timestamp | None = Field(default=None, description="Before this moment.")
     metadata: JsonObject | None = Field(default=None, description="Contained in the memory's metadata.")
     important: bool | None = Field(default=None, description="Whether `metadata.important` is true.")
-    ids: list[UuidIn] | None = Field(default=None, min_length=1, max_length=1000)
+    ids: list[UuidIn] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Only memories with one of these ids."
+    )
 
     @property
     def is_empty(self) -> bool:

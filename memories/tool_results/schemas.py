@@ -26,17 +26,17 @@ class ToolResultIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": TOOL_RESULT_EXAMPLE})
 
     agent_id: Label
-    tool: Label
+    tool: Label = Field(description="The name of the tool.")
     result: Any = Field(description="Any JSON.", json_schema_extra={"x-anything": True})
     user_id: UserId | None = None
     session_id: Label | None = None
     workflow_id: PathLabel | None = None
     repo_id: RepoId | None = None
-    summary: Summary | None = Field(None, description="Generated when it is not given.")
+    summary: Summary | None = Field(default=None, description="Generated when it is not given.")
     metadata: JsonObject = {}
     tags: UniqueTags = []
     importance: ImportanceLevel = Importance.MEDIUM.value
-    expires_at: FutureTimestamp | None = Field(None, description="Expiry of the result; its entities stay.")
+    expires_at: FutureTimestamp | None = Field(default=None, description="Expiry of the result; its entities stay.")
 
 
 class ToolResultOut(Schema):

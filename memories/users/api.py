@@ -34,7 +34,7 @@ def list_users(
 
 
 @router.get("/users/{path:user_id}/memories", auth=read_access, response={200: UserMemoriesOut, **PROBLEMS})
-def load_user(request: ApiRequest, user_id: Label):
+def load_user_memories(request: ApiRequest, user_id: Label):
     """Return a user's newest 1,000 memories and the relationships among them, the strongest 10,000; empty lists for an
     unknown user."""
     return HttpResponse(load_user_snapshot(request.auth.namespace_id, user_id), content_type="application/json")

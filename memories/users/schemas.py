@@ -15,7 +15,7 @@ class UserMemoriesOut(Schema):
 
 
 class UserTotalOut(Schema):
-    user_id: str
+    user_id: str = Field(description="The user.")
     memories: int = Field(description="Expired memories count until they are deleted, within the hour.")
     relationships: int
 
@@ -27,13 +27,13 @@ class UserPage(Schema):
 
 
 class UserStatisticsOut(Schema):
-    memories: int
+    memories: int = Field(description="How many memories the user has.")
     relationships: int
-    entities: int
+    entities: int = Field(description="How many of them describe a record of another system.")
     types: dict[str, int] = Field(description="Numbers of memories by type.")
-    first_at: datetime
-    latest_at: datetime
-    refreshed_at: datetime
+    first_at: datetime = Field(description="When the oldest memory was created, in UTC.")
+    latest_at: datetime = Field(description="When the newest memory was created, in UTC.")
+    refreshed_at: datetime = Field(description="When these figures were computed, in UTC.")
 
 
 class UserOut(UserTotalOut):
@@ -45,6 +45,6 @@ class UserOut(UserTotalOut):
 class ErasedOut(Schema):
     """Rows by kind; kinds without any are left out."""
 
-    user_id: str
-    matched: dict[str, int]
+    user_id: str = Field(description="The user.")
+    matched: dict[str, int] = Field(description="How many rows belong to the user, by kind.")
     erased: dict[str, int] = Field(description="Empty in a dry run.")

@@ -35,12 +35,14 @@ class ConversationIn(InputSchema):
     user_id: UserId | None = None
     topics: Tags = []
     summary: Summary | None = None
-    importance: UnitInterval = 0.5
+    importance: UnitInterval = Field(default=0.5, description="How important it is, from 0 to 1.")
     metadata: JsonObject = {}
     started_at: PastTimestamp | None = Field(
-        None, description="For imported history; by default now, or `ended_at` if that is earlier."
+        default=None, description="For imported history; by default now, or `ended_at` if that is earlier."
     )
-    ended_at: PastTimestamp | None = Field(None, description="Of a conversation that is over and takes no messages.")
+    ended_at: PastTimestamp | None = Field(
+        default=None, description="Of a conversation that is over and takes no messages."
+    )
 
     def resolve_times(self) -> tuple[datetime | None, datetime | None]:
         """Return start and end, a start of None meaning now. Raises InvalidField for an end before the start."""
@@ -63,10 +65,10 @@ class ConversationPatch(InputSchema):
 
     topics: Tags = OMITTED
     summary: Summary | None = None
-    importance: UnitInterval = OMITTED
+    importance: UnitInterval = Field(OMITTED, description="How important it is, from 0 to 1.")
     metadata: JsonObject = OMITTED
-    started_at: PastTimestamp = OMITTED
-    ended_at: PastTimestamp | None = Field(None, description="Ends it at this time; null opens it again.")
+    started_at: PastTimestamp = Field(OMITTED, description="When it started, in UTC.")
+    ended_at: PastTimestamp | None = Field(default=None, description="Ends it at this time; null opens it again.")
 
 
 class EndIn(InputSchema):
@@ -80,7 +82,7 @@ class EndIn(InputSchema):
 
     summary: Summary | None = None
     topics: Tags | None = None
-    importance: UnitInterval | None = None
+    importance: UnitInterval | None = Field(default=None, description="How important it was, from 0 to 1.")
     ended_at: PastTimestamp | None = Field(default=None, description="For imported history; now by default.")
 
 
@@ -98,18 +100,21 @@ class MessageIn(InputSchema):
         }
     )
 
-    role: RoleName
+    role: RoleName = Field(description="Who wrote it.")
     content: Content
     agent_id: Label | None = None
     metadata: JsonObject = {}
-    created_at: PastTimestamp | None = Field(None, description="For imported history; now by default.")
-    remember: bool = False
+    created_at: PastTimestamp | None = Field(default=None, description="For imported history; now by default.")
+    remember: bool = Field(default=False, description="Whether to store it as a memory too.")
     memory_type: Literal["agent", "conversation"] = Field(
-        "agent", description="Type of the memory, when one is stored."
+        default="agent", description="Type of the memory, when one is stored."
     )
-    source_system: Label = Field("conversation", description="Source of the memory, when one is stored.")
+    source_system: Label = Field(default="conversation", description="Source of the memory, when one is stored.")
     importance: int = Field(
-        3, ge=1, le=5, description="Of the memory, when one is stored: 1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL."
+        default=3,
+        ge=1,
+        le=5,
+        description="Of the memory, when one is stored: 1 TRIVIAL, 2 LOW, 3 MEDIUM, 4 HIGH, 5 CRITICAL.",
     )
 
 
@@ -129,7 +134,7 @@ class SessionMessageIn(MessageIn):
 
     session_id: SessionId
     user_id: Label | None = Field(
-        None, description="Whose conversation it is; by default the latest of the session, whoever's it is."
+        default=None, description="Whose conversation it is; by default the latest of the session, whoever's it is."
     )
 
 
@@ -137,13 +142,13 @@ class ConversationOut(Schema):
     id: UUID
     session_id: str | None
     user_id: str | None
-    started_at: datetime
-    ended_at: datetime | None
+    started_at: datetime = Field(description="When it started, in UTC.")
+    ended_at: datetime | None = Field(description="When it ended, in UTC; null while it goes on.")
     duration_seconds: float | None = Field(description="Null until the conversation has ended.")
-    message_count: int
+    message_count: int = Field(description="How many messages it has.")
     topics: list[str]
     summary: str | None
-    importance: float
+    importance: float = Field(description="How important it is, from 0 to 1.")
     metadata: dict[str, Any]
 
 
@@ -156,7 +161,7 @@ class ConversationPage(Schema):
 class MessageOut(Schema):
     id: UUID
     conversation_id: UUID
-    role: RoleName
+    role: RoleName = Field(description="Who wrote it.")
     agent_id: str | None
     content: str
     metadata: dict[str, Any]

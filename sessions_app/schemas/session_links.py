@@ -27,7 +27,7 @@ class LinkIn(InputSchema):
     target_session_id: SessionId
     link_type: LinkTypeName = LinkType.RELATED.value
     context: Summary | None = Field(
-        None, description="Why they are linked; when omitted, an existing link keeps its context."
+        default=None, description="Why they are linked; when omitted, an existing link keeps its context."
     )
 
     @field_validator("target_session_id")
@@ -43,7 +43,7 @@ class LinkOut(Schema):
     source_session_id: str
     target_session_id: str
     link_type: LinkTypeName
-    context: str | None
+    context: str | None = Field(description="Why they are linked; null for no reason given.")
     created_at: datetime
     updated_at: datetime
 

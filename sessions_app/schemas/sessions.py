@@ -47,10 +47,10 @@ class InteractionIn(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": INTERACTION_EXAMPLE})
 
-    query: Content
-    answer: Content
+    query: Content = Field(description="What was asked.")
+    answer: Content = Field(description="What was answered.")
     timestamp: RecordedTimestamp | None = Field(
-        None, description="Time of the interaction; by default the server's time of arrival."
+        default=None, description="Time of the interaction; by default the server's time of arrival."
     )
 
     def to_interaction(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class AdditionIn(InputSchema):
     """Fields of an addition that concern the whole session."""
 
     ttl_hours: TimeToLive | None = Field(
-        None,
+        default=None,
         description="The session's own time to live from now on, as PATCH sets it; needed to import old interactions.",
     )
 
@@ -75,7 +75,9 @@ class OneIn(InteractionIn, AdditionIn):
 class InteractionsIn(AdditionIn):
     """Several interactions at once, in their order."""
 
-    interactions: list[InteractionIn] = Field(min_length=1, max_length=1000)
+    interactions: list[InteractionIn] = Field(
+        min_length=1, max_length=1000, description="1 to 1,000 interactions, in their order."
+    )
 
 
 def get_addition_tag(body: Any) -> str:
@@ -100,7 +102,7 @@ class CleanupIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"max_age_hours": 48}})
 
     max_age_hours: TimeToLive | None = Field(
-        None, description="Delete sessions not added to for this long; by default for their own time to live."
+        default=None, description="Delete sessions not added to for this long; by default for their own time to live."
     )
 
 
@@ -110,9 +112,9 @@ class HistoryOut(Schema):
 
 
 class InteractionOut(Schema):
-    query: str
-    answer: str
-    timestamp: datetime
+    query: str = Field(description="What was asked.")
+    answer: str = Field(description="What was answered.")
+    timestamp: datetime = Field(description="When it took place, in UTC.")
 
 
 class ContextOut(Schema):
@@ -122,9 +124,11 @@ class ContextOut(Schema):
 
 class SessionOut(Schema):
     session_id: str
-    exists: bool
+    exists: bool = Field(description="Whether the session has interactions that have not expired.")
     history_length: int
-    last_updated: datetime | None
+    last_updated: datetime | None = Field(
+        description="When an interaction was last added, in UTC; null if the session does not exist."
+    )
     ttl_hours: float | None = Field(description="The session's own time to live; null for the server's default.")
 
 
@@ -139,24 +143,24 @@ class ClearedOut(Schema):
 
 
 class CleanupOut(Schema):
-    deleted: int
+    deleted: int = Field(description="How many sessions were deleted.")
 
 
 class BusySessionOut(Schema):
     session_id: str
     history_length: int
-    last_updated: datetime
+    last_updated: datetime = Field(description="When an interaction was last added, in UTC.")
 
 
 class DayOut(Schema):
-    day: date
-    interactions: int
+    day: date = Field(description="The day, in UTC.")
+    interactions: int = Field(description="How many interactions it has.")
 
 
 class AnalyticsOut(Schema):
-    total_sessions: int
-    total_interactions: int
-    active_last_hour: int
-    average_length: float
+    total_sessions: int = Field(description="How many sessions there are.")
+    total_interactions: int = Field(description="How many interactions they hold.")
+    active_last_hour: int = Field(description="How many sessions changed within the last hour.")
+    average_length: float = Field(description="How many interactions a session holds on average, to two decimals.")
     busiest: list[BusySessionOut] = Field(description="The ten sessions with the longest histories.")
     interactions_per_day: list[DayOut] = Field(description="The last 30 days with interactions, oldest first, in UTC.")

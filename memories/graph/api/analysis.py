@@ -13,7 +13,7 @@ router = Router(tags=["users"])
 
 
 @router.get("/users/{path:user_id}/graph", auth=read_access, response={200: GraphOut, **PROBLEMS})
-def user_graph(request: ApiRequest, user_id: Label, limit: int = Query(10, ge=1, le=100)):
+def get_user_graph(request: ApiRequest, user_id: Label, limit: int = Query(10, ge=1, le=100)):
     """Return the most central memories of a user, clusters, bridges and connectors: `limit` of each. They are computed
     when the graph has changed; with more than 2,000 relationships the answer may be 10 seconds old. 409 when the graph
     is too large to be analysed, 503 when too many graphs are being analysed."""

@@ -26,13 +26,13 @@ class CentralOut(Schema):
 class ClusterOut(Schema):
     id: int = Field(description="1 is the largest.")
     label: str = Field(description="Its most central memory: the name of its entity, or the beginning of its content.")
-    size: int
+    size: int = Field(description="How many memories it has.")
     members: list[UUID] = Field(description="At most 50, the most central first.")
 
 
 class BridgeOut(Schema):
-    from_memory: ShortMemoryOut
-    to_memory: ShortMemoryOut
+    from_memory: ShortMemoryOut = Field(description="One of the two memories.")
+    to_memory: ShortMemoryOut = Field(description="The other one.")
     types: list[RelationshipTypeName] = Field(description="The types of the relationships between the two.")
     separates: int = Field(
         description="The number of memories that its removal would cut off from the largest remaining part."
@@ -47,19 +47,19 @@ class ConnectorOut(Schema):
 
 
 class GraphOut(Schema):
-    memories: int
+    memories: int = Field(description="How many memories the user has.")
     relationships: int
     connected: int = Field(description="The number of memories with a relationship. Only these are analysed.")
-    central: list[CentralOut]
-    cluster_total: int
+    central: list[CentralOut] = Field(description="The most central memories, first the one with the highest score.")
+    cluster_total: int = Field(description="How many clusters there are.")
     clusters: list[ClusterOut] = Field(
         description="Groups of memories with more inner connections than chance would give."
     )
-    bridge_total: int
+    bridge_total: int = Field(description="How many bridges there are.")
     bridges: list[BridgeOut] = Field(
         description="Pairs of memories whose connection alone joins two parts of the graph, the largest parts first."
     )
-    connector_total: int
+    connector_total: int = Field(description="How many connectors there are.")
     connectors: list[ConnectorOut] = Field(
         description="Memories that alone join parts of the graph, the largest parts first."
     )

@@ -19,14 +19,16 @@ RelationshipTypeName = Literal[*RelationshipType.values]  # type: ignore[valid-t
 class EntityKey(InputSchema):
     """Identifies an entity of an external system."""
 
-    system: Label
-    id: Label
+    system: Label = Field(description="The system that has the record, such as `jira`.")
+    id: Label = Field(description="The record's id in that system.")
 
 
 class RelationshipFields(InputSchema):
     """The fields of a relationship. Adding it again changes the given fields and leaves the others."""
 
-    type: RelationshipTypeName = RelationshipType.RELATES_TO.value
+    type: RelationshipTypeName = Field(
+        default=RelationshipType.RELATES_TO.value, description="How the first memory relates to the second."
+    )
     strength: UnitInterval = 1.0
     metadata: JsonObject = {}
 
@@ -47,7 +49,7 @@ class ToMemoryIn(RelationshipFields):
         json_schema_extra={"example": {"to_id": "01980000-0000-7000-8000-000000000000", "type": "led_to"}}
     )
 
-    to_id: UuidIn
+    to_id: UuidIn = Field(description="The memory that the relationship leads to; of the same user.")
 
 
 class ToEntityIn(RelationshipFields):
@@ -57,7 +59,7 @@ class ToEntityIn(RelationshipFields):
         json_schema_extra={"example": {"to_entity": {"system": "jira", "id": "MEM-1"}, "type": "depends_on"}}
     )
 
-    to_entity: EntityKey
+    to_entity: EntityKey = Field(description="The record that the relationship leads to.")
 
 
 def discriminate_target(body: Any) -> str:
@@ -73,7 +75,7 @@ RelationshipIn = Annotated[
 class LinkOut(Schema):
     id: UUID
     from_id: UUID
-    type: RelationshipTypeName
+    type: RelationshipTypeName = Field(description="How the first memory relates to the second.")
     strength: float
     metadata: dict[str, Any]
     created_at: datetime
@@ -87,8 +89,8 @@ class RelationshipOut(LinkOut):
 class PendingOut(LinkOut):
     """A relationship whose entity is not stored yet. When it is, the relationship is created with this id."""
 
-    pending: Literal[True]
-    to_entity: EntityKey
+    pending: Literal[True] = Field(description="Always true.")
+    to_entity: EntityKey = Field(description="The record that the relationship waits for.")
 
 
 class RelationshipPage(Schema):

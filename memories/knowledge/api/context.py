@@ -32,7 +32,7 @@ def get_context(request: ApiRequest, payload: ContextualIn):
 
 
 @router.get("/summary", auth=read_access, response={200: SummaryOut, **PROBLEMS})
-def summary(request: ApiRequest):
+def get_summary(request: ApiRequest):
     """Count what the namespace stores, and the memories that still have to be embedded."""
     namespace_id = request.auth.namespace_id
     memories = Memory.objects.in_namespace(namespace_id)

@@ -17,7 +17,7 @@ class ClusterPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"topics": ["sales"], "confidence": 0.9}})
 
-    name: Label = OMITTED
+    name: Label = Field(OMITTED, description="The cluster's name.")
     description: Summary | None = None
     confidence: UnitInterval = OMITTED
     topics: Topics = OMITTED
@@ -32,10 +32,10 @@ class ClusterIn(InputSchema):
         }
     )
 
-    name: Label
+    name: Label = Field(description="The cluster's name.")
     description: Summary | None = None
     memory_type: MemoryTypeIn
-    tags: OrderedTags
+    tags: OrderedTags = Field(description="The tags that its memories have, and no others.")
     confidence: UnitInterval = 1.0
     topics: Topics = []
 
@@ -46,9 +46,9 @@ class TaggedClusterOut(Schema):
     name: str = Field(description="The type and tags when the cluster has no name of its own.")
     description: str | None
     memory_type: MemoryType
-    tags: list[str]
+    tags: list[str] = Field(description="The tags that its memories have, and no others.")
     topics: list[str]
-    member_count: int
+    member_count: int = Field(description="How many memories it has.")
     members: list[UUID] = Field(description="Ids of the newest 20.")
     confidence: float
     importance_score: float = Field(

@@ -24,7 +24,9 @@ class ContextualIn(InputSchema):
     user_id: Label | None = Field(
         default=None, description="Whose memories and preferences; default: the conversation's user."
     )
-    conversation_id: UuidIn | None = None
+    conversation_id: UuidIn | None = Field(
+        default=None, description="The conversation whose last messages are returned; by default the session's newest."
+    )
     session_id: SessionId | None = Field(
         default=None, description="Its newest conversation is used when `conversation_id` is omitted."
     )
@@ -33,8 +35,8 @@ class ContextualIn(InputSchema):
 
 
 class ContextualOut(Schema):
-    context_type: str
-    time: datetime
+    context_type: str = Field(description="As in the request.")
+    time: datetime = Field(description="When it was put together, in UTC.")
     memories: list[RecallHitOut] = Field(description="Ranked as by recall; no access is counted.")
     preferences: list[PreferenceOut] = Field(description="The user's 100 most recently changed ones.")
     messages: list[MessageOut] = Field(description="The last five, oldest first.")
@@ -43,8 +45,8 @@ class ContextualOut(Schema):
 
 
 class ReembeddingOut(Schema):
-    model: str
-    memories_done: int
+    model: str = Field(description="The new model.")
+    memories_done: int = Field(description="How many memories have a vector by the new model.")
     memories_total: int | None = Field(description="Null until the memories have been counted.")
     created_at: datetime
 
@@ -52,16 +54,16 @@ class ReembeddingOut(Schema):
 class SummaryOut(Schema):
     """Totals of a namespace."""
 
-    total_memories: int
-    by_type: dict[str, int]
+    total_memories: int = Field(description="How many memories there are.")
+    by_type: dict[str, int] = Field(description="How many memories there are, by type.")
     by_user: dict[str, int] = Field(description="The 100 users with the most memories.")
     recent: int = Field(description="Memories of the last 30 days.")
     important: int = Field(description="Memories whose `metadata.important` is true.")
-    preferences: int
-    clusters: int
-    patterns: int
+    preferences: int = Field(description="How many preferences there are.")
+    clusters: int = Field(description="How many clusters there are.")
+    patterns: int = Field(description="How many patterns there are.")
     embedding_backlog: int = Field(description="Memories that still have to be embedded.")
     embedding_refused: int = Field(description="Memories whose text the embedder has rejected.")
     embedding_model: str = Field(description="The model whose vectors are searched.")
     reembedding: ReembeddingOut | None = Field(description="The running change to another model, if any.")
-    last_update: datetime | None
+    last_update: datetime | None = Field(description="When a memory was last changed, in UTC; null without memories.")

@@ -67,7 +67,7 @@ class PatternPatch(InputSchema):
 
     pattern_type: PatternKind = OMITTED
     description: Summary | None = None
-    frequency: Frequency = OMITTED
+    frequency: Frequency = Field(OMITTED, description="How often it was observed.")
     confidence: UnitInterval = OMITTED
     examples: Examples = OMITTED
     metadata: JsonObject = OMITTED
@@ -79,7 +79,7 @@ class PatternOut(Schema):
     key: str
     user_id: str | None
     description: str | None
-    frequency: int
+    frequency: int = Field(description="How often it was observed.")
     confidence: float
     examples: list[str] = Field(description="Newest first.")
     metadata: dict[str, Any]
@@ -102,11 +102,11 @@ class DiscoverIn(InputSchema):
         json_schema_extra={"example": {"conversation_id": "01980000-0000-7000-8000-000000000000"}}
     )
 
-    conversation_id: UuidIn
+    conversation_id: UuidIn = Field(description="The conversation to read.")
 
 
 class DiscoverOut(Schema):
-    patterns: list[PatternOut]
+    patterns: list[PatternOut] = Field(description="The patterns that were found and stored.")
     messages: int = Field(description="Number of the user's messages that were read; fewer than five give no pattern.")
 
 

@@ -18,16 +18,16 @@ class PreferenceIn(InputSchema):
 
     value: JsonValue = Field(description="Any JSON value.", json_schema_extra={"x-anything": True})
     confidence: UnitInterval = 1.0
-    source: Label = "api"
+    source: Label = Field(default="api", description="Where it was learned.")
 
 
 class PreferenceOut(Schema):
     id: UUID
     user_id: str
     key: str
-    value: Any
+    value: Any = Field(description="Any JSON value.")
     confidence: float
-    source: str
+    source: str = Field(description="Where it was learned.")
     created_at: datetime
     updated_at: datetime
 

@@ -184,7 +184,9 @@ def apply_share(namespace_id: int, payload: ShareTextIn | ShareKnownIn) -> UUID:
 
 
 @router.get("/projects/patterns", auth=read_access, response={200: PatternsOut, **PROBLEMS})
-def list_patterns(request: ApiRequest, days: int = Query(30, ge=1, le=3650), limit: int = Query(10, ge=1, le=100)):
+def list_project_patterns(
+    request: ApiRequest, days: int = Query(30, ge=1, le=3650), limit: int = Query(10, ge=1, le=100)
+):
     """Return the activity of projects, and the words that several have in common."""
     body = fetch_project_patterns(request.auth.namespace_id, days, limit)
     return HttpResponse(body, content_type="application/json")

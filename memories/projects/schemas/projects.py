@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringCon
 from memories.insights.models import DependencyType
 from memories.schemas import HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
-from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text, check_visible
+from memory_site.core.http.fields import OMITTED, InputSchema, JsonObject, Label, QueryText, Text, check_visible
 from memory_site.core.http.path_labels import PathLabel
 
 DependencyKind = Literal[*DependencyType.values]  # type: ignore[valid-type]  # derived from the choices
@@ -25,9 +25,9 @@ class GroupIn(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "shop", "projects": ["shop-web", "shop-api"]}})
 
-    name: GroupName
+    name: GroupName = Field(description="The group's name.")
     description: ProjectDescription = ""
-    projects: GroupProjects
+    projects: GroupProjects = Field(description="Its projects, 1 to 1,000.")
     metadata: JsonObject = {}
 
 
@@ -36,17 +36,17 @@ class GroupPatch(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"projects": ["shop-web", "shop-api", "shop-mail"]}})
 
-    name: GroupName = None  # type: ignore[assignment]  # each may be absent, but not null
-    description: ProjectDescription = None  # type: ignore[assignment]
-    projects: GroupProjects = None  # type: ignore[assignment]
-    metadata: JsonObject = None  # type: ignore[assignment]
+    name: GroupName = Field(default=OMITTED, description="The group's name.")
+    description: ProjectDescription = OMITTED
+    projects: GroupProjects = Field(default=OMITTED, description="Its projects, 1 to 1,000.")
+    metadata: JsonObject = OMITTED
 
 
 class GroupOut(Schema):
     id: UUID
-    name: str
+    name: str = Field(description="The group's name.")
     description: str
-    projects: list[str]
+    projects: list[str] = Field(description="Its projects.")
     metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
@@ -68,7 +68,7 @@ class DependencyIn(InputSchema):
 
     source_project: PathLabel
     target_project: PathLabel
-    type: DependencyKind
+    type: DependencyKind = Field(description="How the source depends on the target.")
     description: ProjectDescription = ""
     metadata: JsonObject = {}
 
@@ -83,7 +83,7 @@ class DependencyOut(Schema):
     id: UUID
     source_project: str
     target_project: str
-    type: DependencyKind
+    type: DependencyKind = Field(description="How the source depends on the target.")
     description: str
     metadata: dict[str, Any]
     created_at: datetime
@@ -112,7 +112,7 @@ class ProjectSearchIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"query": "retry with backoff", "project": "shop-web"}})
 
     query: QueryText
-    project: Label
+    project: Label = Field(description="The project that searches.")
     vector: VectorIn | None = None
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     limit: int = Field(default=10, ge=1, le=100)
@@ -142,10 +142,12 @@ class RepositoryIn(InputSchema):
 
     model_config = ConfigDict(json_schema_extra={"example": {"id": "shop-api"}})
 
-    id: Label | None = None
-    name: Label | None = None
-    path: Label | None = None
-    url: Annotated[Text, StringConstraints(max_length=2048)] | None = None
+    id: Label | None = Field(default=None, description="The repository's id.")
+    name: Label | None = Field(default=None, description="Its name, which is used when there is no id.")
+    path: Label | None = Field(default=None, description="Accepted, and not stored.")
+    url: Annotated[Text, StringConstraints(max_length=2048)] | None = Field(
+        default=None, description="Accepted, and not stored."
+    )
 
     @model_validator(mode="after")
     def require_id_or_name(self) -> "RepositoryIn":
@@ -170,8 +172,10 @@ class RegisterIn(InputSchema):
         json_schema_extra={"example": {"name": "shop", "repositories": ["shop-web", {"id": "shop-api"}]}}
     )
 
-    name: GroupName
-    repositories: list[Repository] = Field(min_length=1, max_length=1000)
+    name: GroupName = Field(description="The group's name.")
+    repositories: list[Repository] = Field(
+        min_length=1, max_length=1000, description="Its repositories, 1 to 1,000, by id or as objects."
+    )
     description: ProjectDescription = ""
 
     def projects(self) -> list[str]:
@@ -182,15 +186,15 @@ class RegisterIn(InputSchema):
 class ActivityOut(Schema):
     project: str
     memories: int = Field(description="Including insights.")
-    insights: int
-    last_at: datetime
+    insights: int = Field(description="How many of the memories are insights.")
+    last_at: datetime = Field(description="When the newest of them was created, in UTC.")
 
 
 class CommonWordOut(Schema):
-    word: str
-    projects: int
+    word: str = Field(description="The word, in lower case.")
+    projects: int = Field(description="In how many projects it occurs.")
     names: list[str] = Field(description="The ten projects in which it occurs most often.")
-    occurrences: int
+    occurrences: int = Field(description="How often it occurs in all of them.")
 
 
 class PatternsOut(Schema):

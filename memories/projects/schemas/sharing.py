@@ -20,10 +20,10 @@ TargetProjects = Annotated[
 class ShareFields(InputSchema):
     """The projects to share an insight with. Both lists mean the same and may be given together."""
 
-    workflow_id: PathLabel | None = None
-    source_project: Label | None = None
-    target_projects: TargetProjects | None = None
-    target_repositories: TargetProjects | None = None
+    workflow_id: PathLabel | None = Field(default=None, description="The workflow that shares it; null for none.")
+    source_project: Label | None = Field(default=None, description="The project that shares it, which keeps seeing it.")
+    target_projects: TargetProjects | None = Field(default=None, description="The projects that see it from now on.")
+    target_repositories: TargetProjects | None = Field(default=None, description="The same as `target_projects`.")
 
     @model_validator(mode="after")
     def require_targets(self) -> "ShareFields":
@@ -49,7 +49,7 @@ class ShareTextIn(ShareFields):
         }
     )
 
-    insight: InsightText
+    insight: InsightText = Field(description="The text of the insight.")
 
 
 class ShareKnownIn(ShareFields):
@@ -61,7 +61,7 @@ class ShareKnownIn(ShareFields):
         }
     )
 
-    insight_id: UuidIn
+    insight_id: UuidIn = Field(description="The id of the insight.")
 
 
 def get_share_tag(body: Any) -> str:

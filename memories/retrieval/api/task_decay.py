@@ -19,7 +19,7 @@ router = Router(tags=["users"])
 
 @router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
 @write_operation
-def forget(request: ApiRequest, user_id: Label, payload: ForgetIn):
+def forget_memories(request: ApiRequest, user_id: Label, payload: ForgetIn):
     """Delete a user's memories that have not been stored or updated for so long. Memories tagged `preserve` or
     `important` and those with `metadata.important` stay. `dry_run` only counts."""
     mine = Memory.objects.in_namespace(request.auth.namespace_id).filter(user_id=user_id)

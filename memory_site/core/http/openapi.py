@@ -1,12 +1,15 @@
 """The OpenAPI document, completed with what applies to every operation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
+from memory_site.core.http.openapi_examples import ExampleBuilder
+
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+JSON_MEDIA_TYPE = "application/json"
 IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -17,31 +20,76 @@ IDEMPOTENCY_PARAMETER = {
 
 
 class DescribedAPI(NinjaAPI):
-    """A NinjaAPI that documents problem responses and the Idempotency-Key of every POST.
+    """A NinjaAPI that documents every field, parameter and response, and the Idempotency-Key of every POST.
 
-    `id_prefixes` maps a module to the prefix of its operation ids. Generated clients name their methods by these ids,
-    so they stay when a module moves.
+    An operation's id is the name of its function. Generated clients name their methods by it, so it stays when a module
+    moves. `fields`, `parameters`: descriptions by name, for those without one of their own. `examples`: values by name.
     """
 
-    def __init__(self, *, id_prefixes: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        fields: Mapping[str, str],
+        parameters: Mapping[str, str],
+        examples: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.id_prefixes = id_prefixes
+        self.fields, self.parameters, self.examples = fields, parameters, examples
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        function = operation.view_func
-        return f"{self.id_prefixes[function.__module__]}_{function.__name__}"
+        return operation.view_func.__name__
 
     def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # any of its arguments
         schema = super().get_openapi_schema(**kwargs)
-        for methods in schema["paths"].values():
-            for method, operation in methods.items():
-                set_problem_media_type(operation["responses"])
-                if method == "post" and IDEMPOTENCY_PARAMETER not in operation.setdefault("parameters", []):
-                    operation["parameters"].append(IDEMPOTENCY_PARAMETER)
+        components = schema["components"]["schemas"]
+        for component in components.values():
+            describe_fields(component, self.fields)
+        builder = ExampleBuilder(components, self.examples)
+        for method, operation in iterate_operations(schema):
+            set_problem_media_type(operation["responses"])
+            describe_parameters(operation.setdefault("parameters", []), self.parameters)
+            add_examples(operation["responses"], builder)
+            if method == "post" and IDEMPOTENCY_PARAMETER not in operation["parameters"]:
+                operation["parameters"].append(IDEMPOTENCY_PARAMETER)
         return schema
+
+
+def iterate_operations(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for methods in schema["paths"].values():
+        yield from methods.items()
+
+
+def describe_fields(component: dict[str, Any], descriptions: Mapping[str, str]) -> None:
+    for name, field in component.get("properties", {}).items():
+        set_description(field, find_description(field) or descriptions.get(name))
+
+
+def describe_parameters(parameters: list[dict[str, Any]], descriptions: Mapping[str, str]) -> None:
+    for parameter in parameters:
+        own = parameter.get("description") or find_description(parameter["schema"])
+        set_description(parameter, own or descriptions.get(parameter["name"]))
+
+
+def set_description(described: dict[str, Any], text: str | None) -> None:
+    if text:
+        described["description"] = text
+
+
+def find_description(schema: Mapping[str, Any]) -> str | None:
+    """Return the description of a schema, or of its type when that may also be null."""
+    own = (each.get("description") for each in (schema, *schema.get("anyOf", [])))
+    return next((text for text in own if text), None)
+
+
+def add_examples(responses: dict[Any, dict], builder: ExampleBuilder) -> None:
+    """Add an example to every response with a JSON body that is no problem document."""
+    for response in responses.values():
+        if content := response.get("content", {}).get(JSON_MEDIA_TYPE):
+            content["example"] = builder.build(content["schema"])
 
 
 def set_problem_media_type(responses: dict[Any, dict]) -> None:
     for status, response in responses.items():
-        if int(status) >= 400 and "application/json" in response.get("content", {}):
-            response["content"] = {PROBLEM_MEDIA_TYPE: response["content"]["application/json"]}
+        if int(status) >= 400 and JSON_MEDIA_TYPE in response.get("content", {}):
+            response["content"] = {PROBLEM_MEDIA_TYPE: response["content"][JSON_MEDIA_TYPE]}

@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
+from pydantic import Field
 from pydantic_core import to_json
 
 
@@ -40,17 +41,21 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 class FieldError(Schema):
-    field: str
-    message: str
+    field: str = Field(description="The field's path in the request, such as `filters.tags.0`.")
+    message: str = Field(description="What is wrong with its value.")
 
 
 class ProblemOut(Schema):
     """An RFC 9457 problem document."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
-    errors: list[FieldError] | None = None
+    type: str = Field(
+        default="about:blank", description="Always `about:blank`: the status says what kind of problem it is."
+    )
+    title: str = Field(description="The name of the status.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened, in a sentence.")
+    instance: str = Field(description="The path of the request.")
+    request_id: str = Field(description="The id under which the server's log has the request, as in `X-Request-ID`.")
+    errors: list[FieldError] | None = Field(
+        default=None, description="The fields that are not valid, at most 100; absent for other problems."
+    )
