@@ -33,8 +33,8 @@ HEAD = """# Configuration
 
 Every setting is an environment variable. Variables can also be written to a file named `.env` in the project
 directory; `.env.example` is a template. The process environment takes precedence over the file. A blank value means the
-default. Invalid values stop the start, and the message lists all of them. `serve`, `check` and `doctor` warn of a variable that
-is no setting but resembles one, as `EMBEDER` or `POSTGRES_HOST` do.
+default. Invalid values stop the start, and the message lists all of them. `serve`, `check` and `doctor` warn of a
+variable that is no setting but resembles one, as `EMBEDER` or `POSTGRES_HOST` do.
 
 On a single machine every setting is optional: without `DATABASE_URL` the site runs in **embedded mode** and starts its
 own PostgreSQL and broker. With a database of your own, `DATABASE_URL`, `REDIS_URL` and `SECRET_KEY` are required.

@@ -285,6 +285,9 @@ DATABASES = {
     }
 }
 
+#: The oldest server that the tests were run on. The tables need it: UNIQUE NULLS NOT DISTINCT.
+MIN_POSTGRESQL_VERSION = (15,)
+
 SECRET_KEY = env.secret_key or HOME.secret("django")
 DEBUG = env.debug
 ALLOWED_HOSTS = split_list(env.allowed_hosts)

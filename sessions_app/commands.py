@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
+from django.db import NotSupportedError, OperationalError, ProgrammingError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -42,6 +42,8 @@ class MemoryCommand(BaseCommand):
                 return super().execute(*args, **options)
             except OperationalError as error:
                 raise CommandError(f"The database does not answer: {get_first_line(error)}") from error
+            except NotSupportedError as error:  # it is older than MIN_POSTGRESQL_VERSION
+                raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
             except ProgrammingError as error:
                 if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
                     raise CommandError(NOT_MIGRATED) from error

@@ -1,10 +1,12 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.admin import autodiscover
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.contrib.admin.checks import check_admin_app, check_dependencies
 from django.core import checks
+from django.db.backends.postgresql.features import DatabaseFeatures
 
 
 class OperationsConfig(AppConfig):
@@ -14,6 +16,9 @@ class OperationsConfig(AppConfig):
 
     def ready(self) -> None:
         from memory_site.operations import checks  # noqa: F401, PLC0415  (registers them; reads the settings)
+
+        # Django compares it with the server's at the first connection of every process.
+        DatabaseFeatures.minimum_database_version = settings.MIN_POSTGRESQL_VERSION
 
 
 class ConsoleConfig(SimpleAdminConfig):

@@ -1,8 +1,9 @@
 """Clusters: memories of one type with the same tags, their names and importance."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import uuid4
+from uuid import RFC_4122, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -421,3 +422,16 @@ def test_256_long_tags_form_a_cluster(api, namespace):
     Memory.objects.create(namespace=namespace, content="much", source_system="x", tags=tags)
     cluster = get_only_cluster(api)
     assert (cluster["tags"], len(cluster["name"]), cluster["member_count"]) == (tags, 255, 1)
+
+
+def test_ids_made_by_the_database_sort_by_creation(api):
+    """As the application's do, without uuidv7(), which PostgreSQL has since version 18 only."""
+    for tag in ("first", "second"):
+        before = time.time()
+        api.add(f"{tag} memory", tags=[tag])
+        cluster = Cluster.objects.get(tags=[tag])
+        assert (cluster.id.version, cluster.id.variant) == (7, RFC_4122)
+        assert before - 0.002 <= (cluster.id.int >> 80) / 1000 <= time.time() + 0.002
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT proname FROM pg_proc WHERE prosrc LIKE '%uuidv7%' AND prolang <> 12")
+        assert cursor.fetchall() == []

@@ -11,7 +11,7 @@ import psutil
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, connection
+from django.db import NotSupportedError, OperationalError, connection
 
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectoryError
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                     self._serve(supervisor, address, no_worker)
         except DataDirectoryError as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from error
-        except OperationalError as error:
+        except (OperationalError, NotSupportedError) as error:
             raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
         except KeyboardInterrupt:
             self.stdout.write("stopped")
