@@ -12,6 +12,7 @@ from memories.embeddings.base import DIMENSIONS
 from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters, MemoryTypeIn
 from memories.summaries import SUMMARY_BUILDERS, build_summary
+from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import (
     Content,
     FutureTimestamp,
@@ -126,7 +127,7 @@ class MemoryIn(MemoryFields):
     def resolve_expiry(self) -> "MemoryIn":
         if self.ttl_seconds is not None:
             if self.expires_at is not None:
-                raise ValueError("ttl_seconds and expires_at may not both be given")
+                raise field_error("ttl_seconds", "may not be given with expires_at")
             self.expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_seconds)
         return self
 
@@ -174,7 +175,7 @@ class SearchIn(InputSchema):
     @model_validator(mode="after")
     def require_query_or_vector(self) -> "SearchIn":
         if self.query is None and (self.vector is None or self.mode == "text"):
-            raise ValueError("query is required" if self.mode == "text" else "query or vector is required")
+            raise field_error("query", "is required" if self.mode == "text" else "query or vector is required")
         return self
 
 

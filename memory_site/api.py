@@ -36,7 +36,7 @@ from memory_site import api_glossary
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
-from memory_site.core.http.problems import Problem, invalid_field, problem_response
+from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid_field, problem_response
 from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
@@ -46,11 +46,14 @@ from sessions_app.models import KEY_PREFIX
 log = logging.getLogger(__name__)
 NOT_STORABLE = "A value cannot be stored."
 ITEM_COUNT_MESSAGE = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
+PLAIN_MESSAGES = {
+    "Input should be a valid dictionary or object to extract fields from": "must be a JSON object",
+    "Field required": "is required",
+}
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 PROGRAM_LIMIT_CLASS = "54"
 # A memory cannot move to another user while a row of these tables refers to it.
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
-MAX_REPORTED_ERRORS = 100
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
@@ -154,7 +157,9 @@ def list_field_errors(error: ValidationError) -> list[dict[str, str]]:
 
 
 def clarify_message(message: str) -> str:
-    """Say "characters" where pydantic says "items" of a text."""
+    """Say "characters" where pydantic says "items" of a text, and in other cases what a client can see."""
+    if message in PLAIN_MESSAGES:
+        return PLAIN_MESSAGES[message]
     found = ITEM_COUNT_MESSAGE.fullmatch(message)
     return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from memories.retrieval.task_decay import MAX_AGE_HOURS
 from memories.schemas import HitOut, MemoryOut
 from memories.search.filters import MemoryTypeIn, UuidIn
+from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import InputSchema, Label, QueryText, Tags, UnitInterval
 
 
@@ -98,7 +99,7 @@ class FinishTaskIn(InputSchema):
     @model_validator(mode="after")
     def require_task(self) -> "FinishTaskIn":
         if self.session_id is None and self.workflow_id is None:
-            raise ValueError("session_id or workflow_id is required")
+            raise field_error("session_id", "session_id or workflow_id is required")
         return self
 
 

@@ -71,6 +71,8 @@ class AdditionIn(InputSchema):
 class OneIn(InteractionIn, AdditionIn):
     """One interaction, optionally with the session's time to live."""
 
+    fields_of_other_forms = ("interactions",)
+
 
 class InteractionsIn(AdditionIn):
     """Several interactions at once, in their order."""

@@ -320,3 +320,51 @@ def test_busy_database_is_a_503(api):
 def test_responses_are_not_cacheable(api):
     for response in (api.get("/memories"), api.get("/nothing"), api.post("/memories", {})):
         assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "said"),
+    [
+        ("POST", "/memories/search", {}, "query", "query or vector is required"),
+        ("POST", "/memories/search", {"mode": "text"}, "query", "is required"),
+        ("POST", "/memories/search", {"querry": "x"}, "querry", "did you mean `query`?"),
+        ("POST", "/memories/search", {"query": "x", "user_id": "a"}, "user_id", "did you mean `filters.user_id`?"),
+        ("POST", "/memories/search", {"query": "x", "filters": {"tag": []}}, "filters.tag", "did you mean `tags`?"),
+        ("POST", "/memories", TEA_MEMORY | {"type": "agent"}, "type", "did you mean `memory_type`?"),
+        (
+            *("POST", "/memories", TEA_MEMORY | {"ttl_seconds": 5, "expires_at": "2100-01-01T00:00:00Z"}),
+            *("ttl_seconds", "may not be given with expires_at"),
+        ),
+        (
+            *("POST", "/memories/bulk", {"memories": [TEA_MEMORY, TEA_MEMORY | {"Tags": []}]}),
+            *("memories.1.Tags", "did you mean `tags`?"),
+        ),
+        ("POST", "/memories/bulk", [TEA_MEMORY], "body", "must be a JSON object"),
+        ("POST", "/sessions/a/interactions", {"interaction": []}, "interaction", "did you mean `interactions`?"),
+        ("POST", "/users/ada/finish-task", {}, "session_id", "session_id or workflow_id is required"),
+        ("POST", "/projects/register", {"name": "x", "repositories": [{}]}, "repositories.0.id", "id or name"),
+        (
+            *("POST", "/projects/dependencies", {"source_project": "a", "target_project": "a", "type": "uses"}),
+            *("target_project", "a project cannot depend on itself"),
+        ),
+        ("POST", "/projects/share", {"insight": "x" * 40}, "target_projects", "target_repositories is required"),
+        (
+            *("POST", "/search", {"query": "x", "user_id": "a", "filters": {"user_id": "b"}}),
+            *("filters.user_id", "may not be given with user_id as well"),
+        ),
+        ("GET", "/memories?tag=a", None, "tag", "did you mean `tags`?"),
+        ("GET", "/conversations?user=ada", None, "user", "did you mean `user_id`?"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_error_names_the_field_that_is_wrong_and_the_one_that_is_meant(api, method, path, body, field, said):
+    response = api.call(method, path, body)
+    assert is_problem(response, 422)
+    messages = {each["field"]: each["message"] for each in response.json()["errors"]}
+    assert said in messages[field], messages
+
+
+def test_very_many_unknown_parameters_are_named_in_part(api):
+    response = api.get("/memories?" + "&".join(f"x{number}=1" for number in range(900)))
+    assert is_problem(response, 422)
+    assert len(response.json()["errors"]) == 100

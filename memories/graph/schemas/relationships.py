@@ -49,6 +49,8 @@ class ToMemoryIn(RelationshipFields):
         json_schema_extra={"example": {"to_id": "01980000-0000-7000-8000-000000000000", "type": "led_to"}}
     )
 
+    fields_of_other_forms = ("to_entity",)
+
     to_id: UuidIn = Field(description="The memory that the relationship leads to; of the same user.")
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringCon
 from memories.insights.models import DependencyType
 from memories.schemas import HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
+from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import OMITTED, InputSchema, JsonObject, Label, QueryText, Text, check_visible
 from memory_site.core.http.path_labels import PathLabel
 
@@ -75,7 +76,7 @@ class DependencyIn(InputSchema):
     @model_validator(mode="after")
     def reject_self_dependency(self) -> "DependencyIn":
         if self.source_project == self.target_project:
-            raise ValueError("a project cannot depend on itself")
+            raise field_error("target_project", "a project cannot depend on itself")
         return self
 
 
@@ -152,7 +153,7 @@ class RepositoryIn(InputSchema):
     @model_validator(mode="after")
     def require_id_or_name(self) -> "RepositoryIn":
         if self.id is None and self.name is None:
-            raise ValueError("id or name is required")
+            raise field_error("id", "id or name is required")
         return self
 
 

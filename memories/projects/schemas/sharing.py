@@ -9,6 +9,7 @@ from memories.insights.schemas import InsightText
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT
 from memories.schemas import MemoryOut, remove_duplicates
 from memories.search.filters import UuidIn
+from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import InputSchema, Label
 from memory_site.core.http.path_labels import PathLabel
 
@@ -28,7 +29,7 @@ class ShareFields(InputSchema):
     @model_validator(mode="after")
     def require_targets(self) -> "ShareFields":
         if self.target_projects is None and self.target_repositories is None:
-            raise ValueError("target_projects or target_repositories is required")
+            raise field_error("target_projects", "target_projects or target_repositories is required")
         return self
 
     def targets(self) -> list[str]:
@@ -48,6 +49,8 @@ class ShareTextIn(ShareFields):
             }
         }
     )
+
+    fields_of_other_forms = ("insight_id",)
 
     insight: InsightText = Field(description="The text of the insight.")
 

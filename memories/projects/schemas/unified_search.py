@@ -5,6 +5,7 @@ from pydantic import ConfigDict, Field, model_validator
 from memories.projects.schemas.projects import ProjectRelation
 from memories.schemas import HitOut, SearchIn, SearchOut
 from memories.search.filters import Filters, MemoryTypeIn
+from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import Label, QueryText
 
 
@@ -22,7 +23,7 @@ class UnifiedIn(SearchIn):
     def reject_repeated_filters(self) -> "UnifiedIn":
         for name in ("memory_types", "user_id"):
             if self.filters and getattr(self, name) is not None and getattr(self.filters, name) is not None:
-                raise ValueError(f"{name} may not be given in filters as well")
+                raise field_error(f"filters.{name}", f"may not be given with {name} as well")
         return self
 
     def conditions(self) -> Filters:

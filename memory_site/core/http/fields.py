@@ -4,10 +4,22 @@ import math
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from ninja import Schema
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from memory_site.core.http.field_errors import explain_unknown_fields
 
 MAX_SAFE_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 8259, section 6)
 MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_KEYS = 64 * 1024, 8, 256
@@ -24,6 +36,28 @@ class InputSchema(Schema):
     """A request body: unknown fields are refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    #: Fields of other forms of this body: an unknown field may be a misspelt one of them.
+    fields_of_other_forms: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def suggest_known_fields(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise explain_unknown_fields(error, list_field_paths(cls)) from None
+
+
+def list_field_paths(schema: type[InputSchema]) -> list[str]:
+    """List the names of the fields, and the paths of those in nested objects."""
+    nested = [
+        f"{name}.{inner}"
+        for name, field in schema.model_fields.items()
+        for part in (field.annotation, *get_args(field.annotation))
+        if isinstance(part, type) and issubclass(part, InputSchema)
+        for inner in part.model_fields
+    ]
+    return [*schema.model_fields, *schema.fields_of_other_forms, *nested]
 
 
 def check_storable(text: str) -> str:

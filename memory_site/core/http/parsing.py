@@ -12,7 +12,8 @@ from django.utils.datastructures import MultiValueDict
 from ninja.params.models import BodyModel, QueryModel
 from ninja.parser import Parser
 
-from memory_site.core.http.problems import Problem, problem_response
+from memory_site.core.http.field_errors import suggest_name
+from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, problem_response
 
 BODY_TOO_LARGE = f"The body may take at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MB."
 
@@ -69,8 +70,11 @@ def validate_request(run: Callable[..., HttpResponse]) -> Callable[..., HttpResp
 
 
 def find_unknown_parameters(request: HttpRequest, known: set[str]) -> Problem | None:
-    errors = [{"field": name, "message": "is not a parameter of this operation"} for name in request.GET.keys() - known]
-    return Problem(422, "The request is not valid.", errors=sorted(errors, key=str)) if errors else None
+    """Return a problem that names the unknown parameters, at most MAX_REPORTED_ERRORS, each with the one meant."""
+    unknown = sorted(request.GET.keys() - known)[:MAX_REPORTED_ERRORS]
+    message = "is not a parameter of this operation"
+    errors = [{"field": name, "message": message + suggest_name(name, known)} for name in unknown]
+    return Problem(422, "The request is not valid.", errors=errors) if errors else None
 
 
 def has_body(request: HttpRequest) -> bool:

@@ -7,6 +7,9 @@ from ninja import Schema
 from pydantic import Field
 from pydantic_core import to_json
 
+#: Of one request: a body may have a hundred thousand wrong fields.
+MAX_REPORTED_ERRORS = 100
+
 
 class Problem(Exception):
     """An error that becomes a problem document. Raised by HTTP code; the domain raises `memory_site.core.errors`."""

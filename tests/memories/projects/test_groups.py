@@ -149,7 +149,7 @@ def test_registering_again_updates_the_group(api):
 @pytest.mark.parametrize(
     ("repositories", "field"),
     [
-        ([], "repositories"), ([{}], "repositories.0"), ([""], "repositories.0"), ([7], "repositories.0"),
+        ([], "repositories"), ([{}], "repositories.0.id"), ([""], "repositories.0"), ([7], "repositories.0"),
         ([{"id": "api", "colour": "red"}], "repositories.0.colour"),
     ],
 )  # fmt: skip

@@ -235,7 +235,7 @@ def test_readers_may_search_and_nothing_changes(api, reader, namespace):
         ({"query": ""}, "query"), ({"query": None}, "query"), ({"limit": 101}, "limit"), ({"project": ""}, "project"),
         ({"memory_types": []}, "memory_types"), ({"memory_types": ["joke"]}, "memory_types.0"),
         ({"filters": {"colour": "red"}}, "filters.colour"), ({"repo_id": "web"}, "repo_id"),
-        ({"threshold": 2}, "threshold"), ({"user_id": "a", "filters": {"user_id": "a"}}, "body"),
+        ({"threshold": 2}, "threshold"), ({"user_id": "a", "filters": {"user_id": "a"}}, "filters.user_id"),
     ],
 )  # fmt: skip
 def test_invalid_searches_are_refused(api, wrong, field):
