@@ -193,6 +193,7 @@ def vacuum_due() -> bool:
         vacuum_vectors()
     except AlreadyRunning:
         return False
+    log.info("Rebuilt the index of the vectors: %d rows of %d were dead.", rows.dead, rows.live + rows.dead)
     return True
 
 

@@ -6,7 +6,6 @@ a search for each remaining vector near a deleted one, which costs more than the
 deleted 14 s of CPU time against 6 s, with 90 % deleted 19 s against 0.3 s.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +14,6 @@ from django.db import connection
 from memories.models import Embedding
 from memory_site.core.db.locks import advisory_lock
 
-log = logging.getLogger(__name__)
 TABLE = Embedding._meta.db_table
 INDEX = "embedding_nearest"
 #: From 2 % on the rebuild costs less than VACUUM. At 5 % it costs 12 ms for each deleted vector, as its embedding did.
@@ -84,5 +82,4 @@ def vacuum_vectors() -> VectorRows:
         finally:
             for name in SETTINGS:
                 cursor.execute(f"RESET {name}")
-        log.info("Rebuilt the index of the vectors: %d rows of %d were dead.", rows.dead, rows.live + rows.dead)
         return rows

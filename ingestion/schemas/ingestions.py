@@ -36,7 +36,8 @@ class IngestionIn(InputSchema):
 class StartedOut(Schema):
     id: UUID
     status: IngestionState = Field(
-        description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`."
+        description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`.",
+        json_schema_extra={"example": "pending"},
     )
 
 
@@ -48,7 +49,7 @@ class SkippedOut(Schema):
 class IngestionOut(Schema):
     id: UUID
     repo_id: str
-    path: str = Field(description="The folder on the server.")
+    path: str = Field(description="The folder on the server.", json_schema_extra={"example": "/srv/checkouts/site"})
     suffixes: list[str] = Field(description="Suffixes of the files to ingest.")
     status: IngestionState = Field(
         description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`."

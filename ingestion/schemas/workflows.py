@@ -95,7 +95,7 @@ class ExecutionOut(Schema):
     repositories: list[str] = Field(description="The repositories that it worked on.")
     status: ExecutionState = Field(description="`pending`, `running`, `completed` or `failed`.")
     result: dict[str, Any] | None = Field(description="What it produced; null for nothing.")
-    error: str | None = Field(description="Why it failed; null otherwise.")
+    error: str | None = Field(description="Why it failed; null otherwise.", json_schema_extra={"example": None})
     started_at: datetime = Field(description="When it started, in UTC.")
     finished_at: datetime | None = Field(description="When it finished, in UTC; null until then.")
     duration_seconds: float | None = Field(description="Null until the execution has finished.")

@@ -182,7 +182,9 @@ class StatisticsOut(Schema):
     average_confidence: float | None = Field(description="Their average confidence; null without insights.")
     average_quality: float | None = Field(description="Their average quality; null without insights.")
     total_usage: int = Field(description="How often all of them were reported as used.")
-    by_type: dict[str, int] = Field(description="How many there are, by type.")
+    by_type: dict[str, int] = Field(
+        description="How many there are, by type.", json_schema_extra={"example": {"gotcha": 8, "pattern": 5}}
+    )
     by_collection: dict[str, int] = Field(description="How many there are, by collection.")
     top_projects: list[ProjectTotalOut] = Field(description="The ten projects with the most insights.")
 

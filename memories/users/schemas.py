@@ -46,5 +46,8 @@ class ErasedOut(Schema):
     """Rows by kind; kinds without any are left out."""
 
     user_id: str = Field(description="The user.")
-    matched: dict[str, int] = Field(description="How many rows belong to the user, by kind.")
+    matched: dict[str, int] = Field(
+        description="How many rows belong to the user, by kind.",
+        json_schema_extra={"example": {"memories": 42, "vectors": 42}},
+    )
     erased: dict[str, int] = Field(description="Empty in a dry run.")

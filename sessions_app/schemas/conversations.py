@@ -148,7 +148,7 @@ class ConversationOut(Schema):
     message_count: int = Field(description="How many messages it has.")
     topics: list[str]
     summary: str | None
-    importance: float = Field(description="How important it is, from 0 to 1.")
+    importance: float = Field(description="How important it is, from 0 to 1.", json_schema_extra={"example": 0.8})
     metadata: dict[str, Any]
 
 

@@ -133,6 +133,11 @@ def test_settings_of_the_connection_stay(api, table):
     assert read_settings() == before
 
 
+def test_task_runs_every_minute(settings):
+    [entry] = [each for each in settings.CELERY_BEAT_SCHEDULE.values() if each["task"] == tasks.vacuum_due.name]
+    assert entry["schedule"] == 60
+
+
 # What the operator sees
 
 

@@ -26,7 +26,7 @@ class CentralOut(Schema):
 class ClusterOut(Schema):
     id: int = Field(description="1 is the largest.")
     label: str = Field(description="Its most central memory: the name of its entity, or the beginning of its content.")
-    size: int = Field(description="How many memories it has.")
+    size: int = Field(description="How many memories it has.", json_schema_extra={"example": 4})
     members: list[UUID] = Field(description="At most 50, the most central first.")
 
 

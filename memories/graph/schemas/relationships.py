@@ -19,8 +19,10 @@ RelationshipTypeName = Literal[*RelationshipType.values]  # type: ignore[valid-t
 class EntityKey(InputSchema):
     """Identifies an entity of an external system."""
 
-    system: Label = Field(description="The system that has the record, such as `jira`.")
-    id: Label = Field(description="The record's id in that system.")
+    system: Label = Field(
+        description="The system that has the record, such as `jira`.", json_schema_extra={"example": "jira"}
+    )
+    id: Label = Field(description="The record's id in that system.", json_schema_extra={"example": "MEM-1"})
 
 
 class RelationshipFields(InputSchema):

@@ -193,7 +193,7 @@ class ActivityOut(Schema):
 
 class CommonWordOut(Schema):
     word: str = Field(description="The word, in lower case.")
-    projects: int = Field(description="In how many projects it occurs.")
+    projects: int = Field(description="In how many projects it occurs.", json_schema_extra={"example": 2})
     names: list[str] = Field(description="The ten projects in which it occurs most often.")
     occurrences: int = Field(description="How often it occurs in all of them.")
 

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "array": list}
+JSON_TYPES = {
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "null": type(None),
+}
 EXAMPLE_ID = "01980000-0000-7000-8000-000000000000"
 #: By format, then by type. Fields that need other values have them in the examples by name.
 EXAMPLE_BY_FORMAT = {"uuid": EXAMPLE_ID, "date-time": "2026-01-01T09:00:00Z", "date": "2026-01-01"}
