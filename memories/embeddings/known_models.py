@@ -24,6 +24,8 @@ class KnownModel:
     #: Cosine similarity of a query and texts of the same collection that do not answer it: mean and standard deviation.
     noise_mean: float = 0.2
     noise_spread: float = 0.1
+    #: Trained on English only: it finds little else by meaning.
+    english_only: bool = False
 
     @property
     def has_prefixes(self) -> bool:
@@ -32,11 +34,13 @@ class KnownModel:
 
 #: The first match counts, so a longer name stands before a shorter one that it contains.
 KNOWN_MODELS = (
+    KnownModel("all-minilm", 384, english_only=True),
     KnownModel("text-embedding-3-small", 1536, supports_truncation=True),
     KnownModel("text-embedding-3-large", 3072, supports_truncation=True),
     KnownModel("text-embedding-ada-002", 1536, noise_mean=0.72, noise_spread=0.03),
-    KnownModel("nomic-embed-text-v1.5", 768, True, "search_document: ", "search_query: "),
-    KnownModel("nomic-embed-text", 768, False, "search_document: ", "search_query: "),
+    KnownModel("nomic-embed-text-v1.5", 768, True, "search_document: ", "search_query: ", english_only=True),
+    KnownModel("nomic-embed-text-v2", 768, True, "search_document: ", "search_query: "),
+    KnownModel("nomic-embed-text", 768, False, "search_document: ", "search_query: ", english_only=True),
     KnownModel("embeddinggemma", 768, True, "title: none | text: ", "task: search result | query: "),
     KnownModel("mxbai-embed-large", 1024, True, "", "Represent this sentence for searching relevant passages: "),
     KnownModel("snowflake-arctic-embed2", 1024, True, "", "query: "),
@@ -44,7 +48,7 @@ KNOWN_MODELS = (
     KnownModel("qwen3-embedding", 1024, supports_truncation=True),
     KnownModel("jina-embeddings-v3", 1024, supports_truncation=True),
     KnownModel("bge-m3", 1024),
-    KnownModel("bge-large-en", 1024),
+    KnownModel("bge-large-en", 1024, english_only=True),
     KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.76, 0.025),
     KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.76, 0.025),
     KnownModel("hashing", 768, noise_mean=0.12, noise_spread=0.07),

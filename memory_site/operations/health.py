@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from memories.embeddings import get_embedder
+from memories.languages import sample_languages
 from memories.models import Memory
 from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
 from memory_site.operations.models import Heartbeat
@@ -37,6 +38,8 @@ MIN_FREE_DISK_SHARE = 0.05
 #: Of all rows with a vector. The worker vacuums long before.
 MAX_DEAD_SHARE = 0.2
 MAX_SAMPLED_ROWS = 20
+#: Texts in other languages than English from which another model is recommended.
+MIN_FOREIGN_TEXTS, MIN_FOREIGN_SHARE = 10, 0.2
 
 
 class HealthStatus(IntEnum):
@@ -160,6 +163,20 @@ def check_embedding_models() -> CheckResult:
     return HealthStatus.HEALTHY, f"{current} serves every namespace."
 
 
+def check_languages() -> CheckResult:
+    """Recommend a multilingual model when many texts are not in the only language of the configured one."""
+    embedder = get_embedder()
+    if not embedder.known.english_only:
+        return HealthStatus.HEALTHY, f"{embedder.model} is not limited to English."
+    languages = sample_languages()
+    if languages.foreign < MIN_FOREIGN_TEXTS or languages.foreign < MIN_FOREIGN_SHARE * languages.recognised:
+        return HealthStatus.HEALTHY, f"The texts fit {embedder.model}, which knows English."
+    return HealthStatus.HEALTHY, (
+        f"{languages.foreign} of the latest {languages.recognised} texts are not in English, the only language of "
+        f"{embedder.model}. Recommended: EMBEDDER=multilingual, then python manage.py reembed."
+    )
+
+
 def check_vectors() -> CheckResult:
     """Check that deleted vectors were removed from the index: among many of them searches fall back to a full scan."""
     rows = count_vector_rows()
@@ -209,6 +226,7 @@ CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "embedder": (check_embedder, HealthStatus.DEGRADED, "see EMBEDDER in .env.example"),
     "embedding": (check_embedding_backlog, HealthStatus.DEGRADED, "python manage.py embedding_status"),
     "models": (check_embedding_models, HealthStatus.DEGRADED, "python manage.py reembed"),
+    "languages": (check_languages, HealthStatus.DEGRADED, START_COMMAND),
     "vectors": (check_vectors, HealthStatus.DEGRADED, "python manage.py vacuum_vectors"),
     "histories": (check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (check_disk, HealthStatus.DEGRADED, "free some space"),

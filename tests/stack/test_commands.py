@@ -17,6 +17,7 @@ DOCTOR_CHECKS = {
     *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
     "disk",
     "vectors",
+    "languages",
 }
 
 

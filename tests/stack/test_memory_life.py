@@ -12,6 +12,7 @@ HEALTH_CHECKS = {
     *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
     "disk",
     "vectors",
+    "languages",
 }
 
 
