@@ -108,7 +108,7 @@ def start_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID:
 
 
 @transaction.atomic
-def delete_conversation(conversations: QuerySet, *, forget: bool) -> bool:
+def remove_conversation(conversations: QuerySet, *, forget: bool) -> bool:
     """Delete the one conversation that is selected; the database deletes its messages. `forget` also deletes the
     memories made of them. Return False when there is none."""
     conversation = conversations.select_for_update().first()
@@ -121,7 +121,7 @@ def delete_conversation(conversations: QuerySet, *, forget: bool) -> bool:
 
 
 @transaction.atomic
-def delete_last_message(conversations: QuerySet, *, forget: bool) -> Message | None:
+def remove_last_message(conversations: QuerySet, *, forget: bool) -> Message | None:
     """Delete and return the last message of the one conversation that is selected. `forget` also deletes the memory
     made of it. Return None when there is no such conversation, or no message."""
     conversation = conversations.select_for_update().first()

@@ -12,11 +12,11 @@ from ninja import Query, Router
 from memories import tasks
 from memories.expiry import purge_expired_memories
 from memories.messages import (
-    delete_conversation,
-    delete_last_message,
     insert_message,
     insert_session_message,
     remember_message,
+    remove_conversation,
+    remove_last_message,
     should_remember,
 )
 from memory_site.core.http.fields import Label
@@ -125,9 +125,9 @@ def list_messages_of_sessions(
     "/conversations/{conversation_id}/messages/last", auth=write_access, response={200: MessageOut, **PROBLEMS}
 )
 @write_operation
-def remove_last_message(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
+def delete_last_message(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
     """Delete the last message of a conversation, open or ended, and return it. 404 when there is none."""
-    message = delete_last_message(get_conversation_queryset(request, conversation_id), forget=forget)
+    message = remove_last_message(get_conversation_queryset(request, conversation_id), forget=forget)
     if message is None:
         if get_conversation_queryset(request, conversation_id).exists():
             raise Problem(404, "The conversation has no messages.")
@@ -138,8 +138,8 @@ def remove_last_message(request: ApiRequest, conversation_id: UUID, forget: bool
 # Of the router that has the address: Django asks no second one for another method.
 @conversations.delete("/conversations/{conversation_id}", auth=write_access, response={204: None, **PROBLEMS})
 @write_operation
-def remove_conversation(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
+def delete_conversation(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
     """Delete a conversation and its messages. The memories made of them stay, unless `forget` is true."""
-    if not delete_conversation(get_conversation_queryset(request, conversation_id), forget=forget):
+    if not remove_conversation(get_conversation_queryset(request, conversation_id), forget=forget):
         raise conversation_not_found()
     return HttpResponse(status=204)

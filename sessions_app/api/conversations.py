@@ -94,7 +94,7 @@ def get_conversation(request: ApiRequest, conversation_id: UUID):
 
 @router.patch("/conversations/{conversation_id}", auth=write_access, response={200: ConversationOut, **PROBLEMS})
 @write_operation
-def change_conversation(request: ApiRequest, conversation_id: UUID, payload: ConversationPatch):
+def update_conversation(request: ApiRequest, conversation_id: UUID, payload: ConversationPatch):
     """Change a conversation. `ended_at: null` opens an ended one again. Its messages and their memories stay."""
     changes = payload.model_dump(exclude_unset=True)
     with transaction.atomic():
