@@ -10,7 +10,13 @@ from django.utils import timezone
 from memories import tasks
 from memories.models import Memory
 from tests.memories.projects.helpers import add_dependency, add_group, add_in_each_project, insert_insight
-from tests.memories.test_search import add_vectors, build_unit_vector, everything_is_large, list_steps  # noqa: F401
+from tests.memories.test_search import (  # noqa: F401
+    add_vectors,
+    build_unit_vector,
+    everything_is_large,
+    fresh_index,
+    list_steps,
+)
 from tests.wire import fingerprint_tables, is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
