@@ -47,7 +47,7 @@ class Requires(ApiKeyAuth):
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         caller = super().authenticate(request, token)
-        if caller and self.scope not in caller.scopes:
+        if caller and not caller.has_scope(self.scope):
             raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
         return caller
 

@@ -59,6 +59,10 @@ class Caller:
     scopes: frozenset[str]
     embedding_model: str | None
 
+    def has_scope(self, scope: str) -> bool:
+        """Return whether the key has the scope; `admin` stands for all of them."""
+        return bool(self.scopes & {scope, ADMIN})
+
 
 class ApiKeyQuerySet(models.QuerySet):
     def usable(self) -> "ApiKeyQuerySet":

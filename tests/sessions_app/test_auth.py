@@ -31,7 +31,8 @@ def holder(api, namespace):
     [
         (("read",), 200, 403),
         (("write",), 403, 201),
-        (("admin",), 403, 403),
+        (("admin",), 200, 201),
+        (("read", "admin"), 200, 201),
         (("read", "write"), 200, 201),
         (SCOPES, 200, 201),
     ],
