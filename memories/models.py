@@ -247,6 +247,14 @@ class Memory(models.Model):
                 name="memory_by_entity_id",
                 condition=Q(entity_id__isnull=False),
             ),
+            # For a user's totals, from which the expired ones are subtracted.
+            models.Index(
+                F("namespace"),
+                F("user_id"),
+                F("expires_at"),
+                name="memory_expiring_of_user",
+                condition=Q(expires_at__isnull=False, user_id__isnull=False),
+            ),
             models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
             # Without fastupdate: no search has to scan a pending list of new entries.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),

@@ -5,9 +5,10 @@ from typing import Self
 from uuid import UUID
 
 from django.db import models
-from django.db.models import F, Q, Sum
+from django.db.models import F, Func, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Now
 
+from memories.models import Memory
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import namespace_key
 
@@ -128,11 +129,30 @@ class PendingRelationship(BaseRelationship):
         return f"{self.from_memory_id} {self.type} {self.entity_system} {self.entity_id}"
 
 
+def is_expired(memory: str = "") -> Q:
+    """Select rows of an outer row's user whose memory, the one at this path, has expired and is not deleted yet."""
+    labels = {"namespace": OuterRef("namespace"), "user_id": OuterRef("user_id"), "expires_at__lte": Now()}
+    return Q(**{f"{memory}{name}": value for name, value in labels.items()})
+
+
+def count_rows(rows: models.QuerySet) -> Subquery:
+    """Return the number of rows of a correlated query. A Func, because an aggregate would group them."""
+    return Subquery(rows.order_by().values(number=Func("pk", function="count", output_field=models.BigIntegerField())))
+
+
 class UserTotalQuerySet(models.QuerySet):
-    def sum_by_user(self, namespace_id: int) -> "UserTotalQuerySet":
-        """Return {user_id, memory_total, relationship_total} of the users who have memories or relationships."""
-        totals = {"memory_total": Sum("memories"), "relationship_total": Sum("relationships")}
-        sums = self.filter(namespace_id=namespace_id).order_by("user_id").values("user_id").annotate(**totals)
+    def sum_by_user(self, *labels: str) -> "UserTotalQuerySet":
+        """Return {*labels, user_id, memory_total, relationship_total} of the users who have memories or relationships.
+
+        What has expired is subtracted; it is in the sums until it is deleted.
+        """
+        expired = count_rows(Memory.objects.filter(is_expired()))
+        # Of relationships with two expired ends, the second query leaves out what the first one counts.
+        ended = count_rows(Relationship.objects.filter(is_expired("from_memory__"))) + count_rows(
+            Relationship.objects.filter(is_expired("to_memory__"), not_expired("from_memory"))
+        )
+        totals = {"memory_total": Sum("memories") - expired, "relationship_total": Sum("relationships") - ended}
+        sums = self.order_by(*labels, "user_id").values(*labels, "user_id").annotate(**totals)
         return sums.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
 
 
@@ -140,7 +160,7 @@ class UserTotal(models.Model):
     """A change of the number of a user's memories and relationships, inserted by triggers; the sum is the total.
 
     Rows are only inserted, so that two writers for one user never wait for each other; `compact_totals` sums them up.
-    Expired memories count until they are deleted.
+    Expired memories are in the sum until they are deleted; `sum_by_user` subtracts them.
     """
 
     namespace = namespace_key()

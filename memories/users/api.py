@@ -28,7 +28,7 @@ def list_users(
     cursor: str | None = None,
 ):
     """List the users with memories, by user id, with their current totals; with `user_id`, only this one."""
-    rows = UserTotal.objects.sum_by_user(request.auth.namespace_id)
+    rows = UserTotal.objects.filter(namespace=request.auth.namespace_id).sum_by_user()
     rows = rows if user_id is None else rows.filter(user_id=user_id)
     return json_response(paginate_by(BY_USER_ID, rows, limit, cursor, total_out))
 

@@ -16,7 +16,7 @@ class UserMemoriesOut(Schema):
 
 class UserTotalOut(Schema):
     user_id: str = Field(description="The user.")
-    memories: int = Field(description="Expired memories count until they are deleted, within the hour.")
+    memories: int = Field(description="Without expired ones.")
     relationships: int
 
 

@@ -50,7 +50,7 @@ def refresh_statistics_view() -> bool:
 
 def get_totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:
     """Return {user_id, memories, relationships}, or None for a user without memories."""
-    row = UserTotal.objects.sum_by_user(namespace_id).filter(user_id=user_id).first()
+    row = UserTotal.objects.filter(namespace=namespace_id, user_id=user_id).sum_by_user().first()
     return row and total_out(row)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -99,9 +99,7 @@ def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
     """Return {namespace_id, user_id, memory_total, relationship_total} of the users with memories."""
     rows = UserTotal.objects.filter(namespace=namespace) if namespace else UserTotal.objects.all()
     rows = rows.filter(user_id__startswith=text) if text else rows
-    rows = rows.values("namespace_id", "user_id").order_by("namespace_id", "user_id")
-    sums = rows.annotate(memory_total=Sum("memories"), relationship_total=Sum("relationships"))
-    return sums.filter(memory_total__gt=0)
+    return rows.sum_by_user("namespace_id").filter(memory_total__gt=0)
 
 
 def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:

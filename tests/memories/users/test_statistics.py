@@ -54,6 +54,15 @@ def test_expired_memories_and_those_without_a_user_are_left_out(api):
     assert list(UserStatistics.objects.values_list("user_id", "memories")) == [("ada", 1)]
 
 
+def test_relationships_of_expired_memories_are_left_out(api):
+    ids = [api.add(content, user_id="ada")["id"] for content in ("tea", "coffee", "milk")]
+    for start, finish in ((0, 1), (1, 2), (2, 0)):
+        api.post(f"/memories/{ids[start]}/relationships", {"to_id": ids[finish]})
+    Memory.objects.filter(pk=ids[0]).update(expires_at=timezone.now())
+    refresh_statistics()
+    assert get_statistics(api)["relationships"] == api.get("/users/ada").json()["relationships"] == 1
+
+
 def test_statistics_are_separate_by_namespace(api, outsider):
     api.add("tea", user_id="ada")
     for content in ("tea", "coffee"):

@@ -12,6 +12,7 @@ from memories import tasks
 from memories.graph.models import Relationship, UserTotal
 from memories.models import Memory
 from memories.users import statistics
+from memories.users.admin.users import filter_totals
 from sessions_app.models import Namespace
 from tests.wire import run_at_once
 
@@ -36,7 +37,7 @@ def create_chain(rows: list[Memory]) -> list[Relationship]:
 
 
 def load_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
-    rows = UserTotal.objects.sum_by_user(namespace.pk)
+    rows = UserTotal.objects.filter(namespace=namespace).sum_by_user()
     return {row["user_id"]: (row["memory_total"], row["relationship_total"]) for row in rows}
 
 
@@ -128,12 +129,40 @@ def test_truncate_is_counted(namespace):
     assert load_totals(namespace) == {"ada": (2, 0)}
 
 
-def test_expired_memories_count_until_they_are_deleted(namespace):
-    rows = create_memories(namespace, "ada", 2)
-    Memory.objects.filter(pk=rows[0].pk).update(expires_at=timezone.now())
-    assert load_totals(namespace) == {"ada": (2, 0)}
+@pytest.mark.parametrize(
+    ("expired", "total"),
+    [([], (5, 4)), ([0], (4, 3)), ([4], (4, 3)), ([1, 2], (3, 1)), ([0, 4], (3, 2)), ([1, 3], (3, 0))],
+)
+def test_expired_memories_and_their_relationships_are_not_counted(namespace, expired, total):
+    rows = create_memories(namespace, "ada", 5)
+    create_chain(rows)
+    create_chain(create_memories(namespace, "ben", 2))
+    Memory.objects.filter(pk__in=[rows[place].pk for place in expired]).update(expires_at=timezone.now())
+    assert load_totals(namespace) == {"ada": total, "ben": (2, 1)}
     tasks.delete_expired()
-    assert load_totals(namespace) == {"ada": (1, 0)}
+    assert load_totals(namespace) == {"ada": total, "ben": (2, 1)}
+
+
+def test_a_user_whose_memories_have_all_expired_is_unknown(api, namespace):
+    create_chain(create_memories(namespace, "ada", 3))
+    Memory.objects.update(expires_at=timezone.now())
+    assert load_totals(namespace) == {}
+    assert api.get("/users").json()["results"] == []
+    assert api.get("/users/ada").status_code == 404
+
+
+def test_totals_agree_with_the_summary_and_the_console(api, namespace):
+    rows = create_memories(namespace, "ada", 3)
+    Memory.objects.filter(pk=rows[0].pk).update(expires_at=timezone.now())
+    assert api.get("/users/ada").json()["memories"] == api.get("/summary").json()["total_memories"] == 2
+    total = {"namespace_id": namespace.pk, "user_id": "ada", "memory_total": 2, "relationship_total": 0}
+    assert list(filter_totals(namespace, "")) == [total]
+
+
+def test_expired_memories_are_subtracted_by_an_index(namespace):
+    create_memories(namespace, "ada", 3)
+    query = str(UserTotal.objects.filter(namespace=namespace, user_id="ada").sum_by_user().explain())
+    assert "memory_expiring_of_user" in query
 
 
 def test_compacting_leaves_one_row_for_each_user_with_memories(namespace):
