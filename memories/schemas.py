@@ -9,6 +9,7 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from memories.embeddings.base import DIMENSIONS
+from memories.entity_ids import complete_entity_id
 from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters, MemoryTypeIn
 from memories.summaries import SUMMARY_BUILDERS, build_summary
@@ -75,6 +76,12 @@ class EntityIn(InputSchema):
         default=None, description="What kind of record it is, such as `Account`; null if unknown."
     )
     name: Label | None = Field(default=None, description="The record's name; null if unknown.")
+
+    @model_validator(mode="after")
+    def complete_id(self) -> "EntityIn":
+        """Store a record of Salesforce by its id of 18 characters, whichever was given."""
+        self.id = complete_entity_id(self.system, self.id)
+        return self
 
 
 class MemoryFields(InputSchema):

@@ -30,6 +30,7 @@ from django.db.models.lookups import GreaterThanOrEqual
 from pgvector import HalfVector
 
 from memories.embeddings import Embedder, get_embedder_for_model
+from memories.entity_ids import convert_salesforce_id
 from memories.models import Memory
 from memories.retrieval.relevance import AGE_HOURS_SQL, Relevance, relevance_sql
 from memories.schemas import OUT_COLUMNS, to_memory_out
@@ -39,7 +40,6 @@ from memories.search.query import Ranking, Search
 from memories.search.query_embedding import get_query_vector
 from memories.search.words import QUOTED_OR_EXCLUDED
 from memories.seen import seen_memories
-from memories.tool_results.salesforce import convert_salesforce_id
 from memory_site.core.http.fields import Tags, UnitInterval
 
 SCORE_WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}

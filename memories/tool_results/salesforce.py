@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from memories.entity_ids import SALESFORCE, SALESFORCE_ID, complete_entity_id
 from memories.graph.models import RelationshipType
 from memories.graph.relationships import EntityRef
 from memories.tool_results.records import Entity, EntityLink, pick_scalars, to_label
 
-SALESFORCE = "salesforce"
-SALESFORCE_ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 SALESFORCE_TYPE_BY_PREFIX = {
     "001": "Account", "003": "Contact", "005": "User", "006": "Opportunity", "00Q": "Lead", "500": "Case",
     "00T": "Task", "00U": "Event", "701": "Campaign",
@@ -28,7 +27,6 @@ SALESFORCE_PARENT_FIELDS = (
 #: Fields of the response to a change, not of the record.
 SALESFORCE_RESPONSE_FIELDS = ("attributes", "id", "success", "errors")
 SALESFORCE_NAME_FIELDS = ("Name", "Subject", "Title", "CaseNumber")
-SALESFORCE_CHECKSUM_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
 def parse_salesforce(record: Mapping) -> Entity | None:
@@ -40,6 +38,7 @@ def parse_salesforce(record: Mapping) -> Entity | None:
     kind = named_type or infer_salesforce_type(own_id)
     if kind is None:
         return None
+    own_id = complete_entity_id(SALESFORCE, own_id)
     fields = {name: value for name, value in record.items() if name not in SALESFORCE_RESPONSE_FIELDS} | {"Id": own_id}
     ref = (SALESFORCE, own_id)
     return Entity(ref, kind, get_name(fields), pick_scalars(fields, tuple(fields)), list(iter_links(ref, fields)))
@@ -75,18 +74,4 @@ def iter_links(ref: EntityRef, record: Mapping) -> Iterator[EntityLink]:
         parent = record.get(name.removesuffix("Id"))
         other = to_label(record.get(name)) or (find_salesforce_id(parent) if isinstance(parent, Mapping) else None)
         if other and SALESFORCE_ID.fullmatch(other):
-            yield EntityLink(ref, RelationshipType.BELONGS_TO, (SALESFORCE, other))
-
-
-def convert_salesforce_id(own_id: str) -> tuple[str, ...]:
-    """Return the id of 18 characters for a case-sensitive one of 15, or the other way round; nothing for other ids.
-
-    The last three characters encode which of the first 15 are upper case, five in each.
-    """
-    if not own_id.isascii() or not SALESFORCE_ID.fullmatch(own_id):
-        return ()
-    if len(own_id) == 18:
-        return (own_id[:15],)
-    groups = (own_id[start : start + 5] for start in (0, 5, 10))
-    indexes = (sum(letter.isupper() << at for at, letter in enumerate(group)) for group in groups)
-    return (own_id + "".join(SALESFORCE_CHECKSUM_ALPHABET[index] for index in indexes),)
+            yield EntityLink(ref, RelationshipType.BELONGS_TO, (SALESFORCE, complete_entity_id(SALESFORCE, other)))

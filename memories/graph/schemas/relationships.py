@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import to_json
 
+from memories.entity_ids import complete_entity_id
 from memories.graph.models import RelationshipType
 from memories.schemas import MemoryOut
 from memories.search.filters import UuidIn
@@ -23,6 +24,11 @@ class EntityKey(InputSchema):
         description="The system that has the record, such as `jira`.", json_schema_extra={"example": "jira"}
     )
     id: Label = Field(description="The record's id in that system.", json_schema_extra={"example": "MEM-1"})
+
+    @model_validator(mode="after")
+    def complete_id(self) -> "EntityKey":
+        self.id = complete_entity_id(self.system, self.id)
+        return self
 
 
 class RelationshipFields(InputSchema):

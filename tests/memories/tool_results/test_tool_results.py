@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memories.entity_ids import complete_entity_id
 from memories.graph.models import PendingRelationship, Relationship
 from memories.models import Memory
 from memories.tool_results.extract import MAX_ENTITIES, extract_entities
@@ -156,6 +157,42 @@ def test_the_agent_the_tool_and_the_result_are_required(api, body):
 # Entities
 
 
+SHORT_ID, LONG_ID = "0015g00000NwAGA", "0015g00000NwAGAAA3"
+SHORT_ACCOUNT = {"attributes": {"type": "Account"}, "Id": SHORT_ID, "Industry": "Ferries"}
+LONG_ACCOUNT = {"attributes": {"type": "Account"}, "Id": LONG_ID, "Name": "Acme"}
+
+
+@pytest.mark.parametrize("results", [[LONG_ACCOUNT, SHORT_ACCOUNT], [SHORT_ACCOUNT, LONG_ACCOUNT]])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_salesforce_record_is_one_entity_by_either_of_its_ids(api, results, together):
+    for result in [results] if together else results:
+        answer = add_tool_result(api, result)
+    [account] = index_entities(answer).values()
+    assert account["entity"] == {"system": "salesforce", "id": LONG_ID, "type": "Account", "name": "Acme"}
+    assert account["data"]["entity_data"] == {"Id": LONG_ID, "Name": "Acme", "Industry": "Ferries"}
+    assert Memory.objects.filter(entity_id__isnull=False).count() == 1
+
+
+@pytest.mark.parametrize("parent", [SHORT_ID, LONG_ID])
+@pytest.mark.parametrize("account", [SHORT_ACCOUNT, LONG_ACCOUNT])
+def test_a_salesforce_record_belongs_to_its_parent_by_either_id(api, account, parent):
+    add_tool_result(api, account)
+    add_tool_result(api, DEAL | {"AccountId": parent})
+    assert (DEAL_ID, "belongs_to", LONG_ID) in load_relationships()
+
+
+def test_an_entity_of_a_caller_is_the_same_by_either_id(api):
+    ids = {
+        api.add("Acme", user_id="ada", entity={"system": "salesforce", "id": own})["id"] for own in (SHORT_ID, LONG_ID)
+    }
+    deal = api.add("Big", user_id="ada")["id"]
+    to_entity = {"system": "salesforce", "id": SHORT_ID}
+    response = api.post(f"/memories/{deal}/relationships", {"to_entity": to_entity})
+    assert {response.json()["to_id"]} == ids
+    other = api.add("Acme", user_id="ada", entity={"system": "jira", "id": SHORT_ID})
+    assert other["entity"]["id"] == SHORT_ID
+
+
 def test_a_salesforce_record_becomes_an_entity(api):
     answer = add_tool_result(api, {"totalSize": 1, "records": [DEAL]})
     [deal] = answer["entities"]
@@ -175,7 +212,8 @@ def test_a_salesforce_record_becomes_an_entity(api):
 @pytest.mark.parametrize("rest", ["Hs00001AbCdE", "Hs00001AbCdEIAV"])
 def test_the_prefix_of_a_salesforce_id_is_its_type(prefix, kind, rest):
     [entity] = extract_entities([{"Id": prefix + rest}]).values()
-    assert (entity.key, entity.type) == (("salesforce", prefix + rest), kind)
+    own_id = complete_entity_id("salesforce", prefix + rest)
+    assert (entity.key, entity.type, own_id[:15]) == (("salesforce", own_id), kind, (prefix + rest)[:15])
 
 
 @pytest.mark.parametrize(
