@@ -11,6 +11,7 @@ from memories.users.snapshot import load_user_snapshot
 from memories.users.statistics import UNKNOWN_USER, get_statistics, get_totals, total_out
 from memory_site.core.errors import NotFound
 from memory_site.core.http.fields import Label
+from memory_site.core.http.json_numbers import mark_floats
 from memory_site.core.http.pagination import Keyset, paginate_by, parse_text
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.auth import ApiRequest, read_access, write_access
@@ -37,7 +38,8 @@ def list_users(
 def load_user_memories(request: ApiRequest, user_id: Label):
     """Return a user's newest 1,000 memories and the relationships among them, the strongest 10,000; empty lists for an
     unknown user."""
-    return HttpResponse(load_user_snapshot(request.auth.namespace_id, user_id), content_type="application/json")
+    snapshot = load_user_snapshot(request.auth.namespace_id, user_id)
+    return HttpResponse(mark_floats(snapshot.encode()), content_type="application/json")
 
 
 # After the longer path, which would otherwise be taken for a user id.

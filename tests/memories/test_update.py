@@ -1,7 +1,9 @@
 """Changing a memory, and what that means for its vector."""
 
+import json
 from datetime import datetime
 from functools import partial
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -236,3 +238,62 @@ def test_concurrent_updates_of_different_fields_are_all_stored(api):
 def test_update_takes_three_statements(api, tea, takes):
     with takes(5):  # SAVEPOINT, SELECT … FOR UPDATE, UPDATE, SELECT, RELEASE
         update_memory(api, tea, importance=4)
+
+
+# Floats that PostgreSQL writes as integers
+
+HUGE = {"d": 1e21, "e": [1e16, -1.5e300, 12345678901234568.0], "f": {"g": 2.0**53}, "h": -0.0, "i": 2**53 - 1, "j": 1.0}
+WITH_METADATA = {
+    "memories": ("/memories", {"content": "tea", "data": HUGE}),
+    "conversations": ("/conversations", {}),
+    "patterns": ("/patterns", {"pattern_type": "workflow", "key": "tea"}),
+    "dependencies": ("/projects/dependencies", {"source_project": "a", "target_project": "b", "type": "uses"}),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_METADATA)
+def test_huge_floats_are_returned_as_floats_and_accepted_again(api, kind):
+    path, body = WITH_METADATA[kind]
+    stored = api.post(path, body | {"metadata": HUGE})
+    assert stored.status_code == 201, stored.content
+    found = stored.json()["metadata"]
+    assert (found, list(map(type, found["e"])), type(found["d"])) == (HUGE, [float] * 3, float)
+    assert api.post(path, body | {"metadata": found}).status_code in (200, 201)
+
+
+def test_a_memory_with_huge_floats_can_be_sent_back_as_it_was_read(api):
+    memory = api.add("tea", user_id="ada", metadata=HUGE, data=HUGE)
+    address = f"/memories/{memory['id']}"
+    for read in (
+        lambda: api.get(address).json(),
+        lambda: api.get("/memories").json()["results"][0],
+        lambda: api.search("tea")["results"][0]["memory"],
+        lambda: api.get("/users/ada/memories").json()["memories"][0],
+    ):
+        found = read()
+        changed = {name: found[name] for name in ("content", "summary", "metadata", "data", "tags", "importance")}
+        response = api.patch(address, changed)
+        assert response.status_code == 200, response.content
+        assert (response.json()["metadata"], response.json()["data"]) == (HUGE, HUGE)
+    assert len(api.get(f"/memories?metadata={quote(json.dumps({'d': 1e21}))}").json()["results"]) == 1
+    filters = {"metadata": found["metadata"]}
+    assert api.post("/memories/delete", {"filters": filters, "dry_run": True}).json()["matched"] == 1
+
+
+def test_a_preference_may_be_a_huge_float(api):
+    api.call("PUT", "/preferences/ada/limit", {"value": 1e21})
+    found = api.get("/preferences/ada/limit").json()["value"]
+    assert type(found) is float
+    assert api.call("PUT", "/preferences/ada/limit", {"value": found}).status_code == 200
+
+
+def test_huge_floats_of_a_tool_result_are_returned_as_floats(api):
+    body = {"user_id": "ada", "agent_id": "a", "tool": "t", "result": {"a": 1e19, "b": 2**60}}
+    found = api.post("/tool-results", body).json()["memory"]["data"]
+    assert (found, type(found["a"])) == ({"a": 1e19, "b": str(2**60)}, float)
+
+
+def test_a_memory_with_huge_floats_can_be_edited_in_the_console(api, console):
+    memory = api.add("tea", metadata={"d": 1e21})
+    page = console.get(f"/admin/memories/memory/{memory['id']}/change/")
+    assert "1e+21" in page.content.decode()

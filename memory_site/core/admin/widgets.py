@@ -8,6 +8,8 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from memory_site.core.http.json_numbers import restore_floats
+
 MONOSPACE_ATTRS = {"class": "font-mono", "rows": 10, "spellcheck": "false"}
 
 
@@ -69,7 +71,7 @@ class JSONObjectField(forms.JSONField):
             return InvalidJSONInput(data)
 
     def prepare_value(self, value: Any) -> Any:
-        return "" if value is None else super().prepare_value(value)
+        return "" if value is None else super().prepare_value(restore_floats(value))
 
 
 class LinesField(TagsField):

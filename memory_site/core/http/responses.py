@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpResponse
 from pydantic_core import to_json
 
+from memory_site.core.http.json_numbers import mark_floats
 from memory_site.core.http.problems import ProblemOut
 
 #: The problems that every operation may return.
@@ -13,4 +14,4 @@ PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422, 503), ProblemO
 
 def json_response(body: Any, status: int = 200) -> HttpResponse:
     """Serialise without validation: tests check responses against the documented schema."""
-    return HttpResponse(to_json(body), status=status, content_type="application/json")
+    return HttpResponse(mark_floats(to_json(body)), status=status, content_type="application/json")
