@@ -343,6 +343,8 @@ TEMPLATES = [
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 LANGUAGE_CODE = "en-us"
+# Django sets TZ for the process; files of other programs may have times of the machine's own zone.
+MACHINE_TIME_ZONE = os.environ.get("TZ", "")
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

@@ -1,7 +1,7 @@
 """Conversion of an insight to a row of a Session-Buddy file."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import tzinfo
 from typing import Any
 from uuid import uuid5
 
@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from ingestion.session_buddy.records import MAX_TAG_LENGTH, MAX_TAGS_PER_ROW, OWN_SYSTEM, SOURCE_SYSTEM
 from ingestion.session_buddy.schema import VECTOR_DIMENSIONS
+from ingestion.session_buddy.times import format_local_datetime
 from memories.insights.models import Insight, InsightType
 
 #: Session-Buddy's category for insights, in the layout with categories (v2).
@@ -33,7 +34,7 @@ def get_provenance(insight: Insight) -> dict[str, Any]:
     return provenance if isinstance(provenance, dict) else {}
 
 
-def build_reflection_row(insight: Insight, pk: str, conversations: set[str]) -> dict[str, Any]:
+def build_reflection_row(insight: Insight, pk: str, conversations: set[str], zone: tzinfo) -> dict[str, Any]:
     memory, provenance = insight.memory, get_provenance(insight)
     conversation = provenance.get("conversation_id")
     original_type = provenance.get("insight_type") if insight.insight_type == InsightType.GENERAL else None
@@ -44,14 +45,14 @@ def build_reflection_row(insight: Insight, pk: str, conversations: set[str]) -> 
         "content": memory.content,
         "tags": build_row_tags(insight),
         "metadata": to_json(build_row_metadata(insight, conversation)).decode(),
-        "created_at": format_naive_utc(memory.created_at),
-        "timestamp": format_naive_utc(memory.created_at),
-        "updated_at": format_naive_utc(memory.updated_at),
+        "created_at": format_local_datetime(memory.created_at, zone),
+        "timestamp": format_local_datetime(memory.created_at, zone),
+        "updated_at": format_local_datetime(memory.updated_at, zone),
         "project": next(iter(insight.projects), None),
         "category": INSIGHT_CATEGORY,
         "insight_type": original_type or insight.insight_type,
         "usage_count": insight.usage_count,
-        "last_used_at": format_naive_utc(insight.last_used_at),
+        "last_used_at": format_local_datetime(insight.last_used_at, zone),
         "confidence_score": memory.confidence,
     }
 
@@ -76,11 +77,6 @@ def build_row_metadata(insight: Insight, conversation: str | None) -> dict[str, 
     }
     fields = {"projects": insight.projects, "topics": insight.topics, "quality_score": insight.quality}
     return own | fields | {"source": source} | ({"source_conversation_id": conversation} if conversation else {})
-
-
-def format_naive_utc(when: datetime | None) -> str | None:
-    """Return the time in UTC without an offset, as the files have it."""
-    return when.astimezone(UTC).replace(tzinfo=None).isoformat() if when else None
 
 
 def truncate_vector(vector: Sequence[float]) -> list[float] | None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,6 @@ from pydantic_core import to_json
 
 from ingestion.session_buddy.export_rows import (
     build_reflection_row,
-    format_naive_utc,
     get_candidate_ids,
     truncate_vector,
 )
@@ -27,7 +26,6 @@ from ingestion.session_buddy.importer import (
     is_insight_row,
     read_batches,
 )
-from ingestion.session_buddy.records import parse_utc_datetime
 from ingestion.session_buddy.schema import (
     CONVERSATIONS,
     REFLECTIONS,
@@ -41,6 +39,7 @@ from ingestion.session_buddy.schema import (
     quote_identifier,
     with_missing_columns,
 )
+from ingestion.session_buddy.times import format_local_datetime, parse_local_datetime
 from memories.insights.minhash import digest, normalise_text
 from memories.insights.models import Insight, InsightCollection
 from memories.models import Embedding, Memory
@@ -93,13 +92,25 @@ class ExistingRow:
 
 
 class SessionBuddyExport:
-    """The export of a namespace's insights into one file. A dry run only counts."""
+    """The export of a namespace's insights into one file. A dry run only counts.
 
-    def __init__(self, namespace: Namespace, file: DuckDBPyConnection, layout: Layout, *, dry_run: bool) -> None:
+    The file has times of `timezone`, without an offset.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        file: DuckDBPyConnection,
+        layout: Layout,
+        *,
+        timezone: tzinfo = UTC,
+        dry_run: bool,
+    ) -> None:
         self.namespace, self.file, self.layout, self.dry_run = namespace, file, layout, dry_run
+        self.timezone = timezone
         self.tables = {table.name: table for table in find_tables(file)}
         self.row_counts_before = {table.name: count_table_rows(file, [table]) for table in self.tables.values()}
-        existing = [row for table in self.tables.values() for row in read_existing_rows(file, table)]
+        existing = [row for table in self.tables.values() for row in read_existing_rows(file, table, timezone)]
         self.by_id = {row.id: row for row in existing}
         self.by_digest = {row.digest: row for row in reversed(existing) if row.digest}
         self.conversations = fetch_conversation_ids(file, self.tables.values())
@@ -149,12 +160,13 @@ class SessionBuddyExport:
         row: dict[str, Any] = {}
         memory = insight.memory
         if text != existing.digest and (existing.updated_at is None or existing.updated_at < memory.updated_at):
-            row = {"content": memory.content, "updated_at": format_naive_utc(memory.updated_at), "embedding": vector}
+            row = {"content": memory.content, "updated_at": self.format_time(memory.updated_at), "embedding": vector}
             self.by_digest[text], existing.digest, existing.has_vector = existing, text, vector is not None
         if insight.usage_count > existing.usage_count:
             row["usage_count"] = existing.usage_count = insight.usage_count
         if insight.last_used_at and (existing.last_used_at is None or insight.last_used_at > existing.last_used_at):
-            row["last_used_at"], existing.last_used_at = format_naive_utc(insight.last_used_at), insight.last_used_at
+            row["last_used_at"] = self.format_time(insight.last_used_at)
+            existing.last_used_at = insight.last_used_at
         if vector and not existing.has_vector and text == existing.digest:
             row["embedding"], existing.has_vector = vector, True
         return RowChange(self.prepare_table(existing.table), row | {"id": existing.id}, is_new=False) if row else None
@@ -166,8 +178,11 @@ class SessionBuddyExport:
         uses, updated_at = insight.usage_count, insight.memory.updated_at
         row = ExistingRow(table, pk, text, uses, insight.last_used_at, updated_at, vector is not None)
         self.by_id[pk] = self.by_digest[text] = row
-        values = build_reflection_row(insight, pk, self.conversations) | {"embedding": vector}
+        values = build_reflection_row(insight, pk, self.conversations, self.timezone) | {"embedding": vector}
         return RowChange(table, values, is_new=True)
+
+    def format_time(self, when: datetime) -> str | None:
+        return format_local_datetime(when, self.timezone)
 
     def prepare_table(self, table: Table) -> Table:
         """Return the table with all columns of an insight; `write_changes` creates or alters it in its transaction."""
@@ -224,23 +239,23 @@ class SessionBuddyExport:
         return None
 
 
-def read_existing_rows(file: DuckDBPyConnection, table: Table) -> Iterator[ExistingRow]:
+def read_existing_rows(file: DuckDBPyConnection, table: Table, zone: tzinfo) -> Iterator[ExistingRow]:
     """Yield the rows of a table of reflections that have an id."""
     if table.kind == REFLECTIONS:
         rows = (row for batch in read_batches(file, table, EXISTING_ROW_COLUMNS) for row in batch)
-        yield from (build_existing_row(table, row) for row in rows if row["id"] is not None)
+        yield from (build_existing_row(table, row, zone) for row in rows if row["id"] is not None)
 
 
-def build_existing_row(table: Table, row: RowValues) -> ExistingRow:
+def build_existing_row(table: Table, row: RowValues, zone: tzinfo) -> ExistingRow:
     text = digest(normalise_text(row["content"])) if row["content"] and is_insight_row(table, row) else None
-    last_used_at, updated_at = (parse_datetime_or_none(row[name]) for name in ("last_used_at", "updated_at"))
+    last_used_at, updated_at = (parse_datetime_or_none(row[name], zone) for name in ("last_used_at", "updated_at"))
     uses, has_vector = row["usage_count"] or 0, bool(row["embedding"])
     return ExistingRow(table, row["id"], text, uses, last_used_at, updated_at, has_vector)
 
 
-def parse_datetime_or_none(text: str | None) -> datetime | None:
+def parse_datetime_or_none(text: str | None, zone: tzinfo) -> datetime | None:
     try:
-        return parse_utc_datetime(text)
+        return parse_local_datetime(text, zone)
     except ValueError:
         return None
 

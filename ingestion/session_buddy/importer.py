@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -47,11 +48,19 @@ class SessionBuddyImport:
     """The import of one file into a namespace. Existing rows change only in their use count and last use.
 
     A dry run rolls back each batch, not the whole import: an open transaction blocks other writers of insights.
-    `report_skipped` gets a sentence for each skipped row.
+    `report_skipped` gets a sentence for each skipped row. `timezone` is that of times without an offset.
     """
 
-    def __init__(self, namespace_id: int, report_skipped: Callable[[str], None], *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        namespace_id: int,
+        report_skipped: Callable[[str], None],
+        *,
+        timezone: tzinfo = UTC,
+        dry_run: bool = False,
+    ) -> None:
         self.namespace_id, self.report_skipped, self.dry_run = namespace_id, report_skipped, dry_run
+        self.timezone = timezone
         self.counts: dict[tuple[str, str], Counter[str]] = {}
         self.ids: set[UUID] = set()
         #: Memories by the conversation ids of the file, which insights refer to.
@@ -75,7 +84,7 @@ class SessionBuddyImport:
             count = self.get_counter(table, INSIGHT_KIND if is_insight_row(table, values) else table.kind)
             count["read"] += 1
             try:
-                row = SourceRow.model_validate(values)
+                row = SourceRow.model_validate(values, context={"timezone": self.timezone})
                 if is_insight_row(table, values):
                     insights.append(draft_from_row(table, row, self.conversations))
                 else:

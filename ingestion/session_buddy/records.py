@@ -1,13 +1,14 @@
 """Validation of a Session-Buddy file's rows, and their conversion to memories and insights."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from ingestion.session_buddy.schema import CONVERSATIONS, Table
+from ingestion.session_buddy.times import clip_to_now, parse_local_datetime
 from memories.insights.models import InsightCollection, InsightType
 from memories.insights.redaction import redact_project_name
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, InsightDraft
@@ -26,15 +27,9 @@ MAX_USAGE_COUNT = 2**31 - 1
 MAX_TAGS_PER_ROW, MAX_TAG_LENGTH = 64, 128
 
 
-def parse_utc_datetime(text: Any) -> Any:
-    """Parse an ISO 8601 time; one without an offset is UTC. Other values are returned unchanged."""
-    if not isinstance(text, str):
-        return text
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is not a valid time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def parse_past_datetime(text: Any, info: ValidationInfo) -> Any:
+    """Parse a time of the file; the context of the validation has its time zone as `timezone`."""
+    return clip_to_now(parse_local_datetime(text, (info.context or {}).get("timezone", UTC)))
 
 
 def parse_json_object(text: Any) -> Any:
@@ -53,11 +48,11 @@ def drop_blank_tags(tags: Any) -> list[str]:
     return [tag for tag in tags or () if tag and tag.strip()]
 
 
-PastDatetime = Annotated[PastTimestamp, BeforeValidator(parse_utc_datetime)]
+PastDatetime = Annotated[PastTimestamp, BeforeValidator(parse_past_datetime)]
 
 
 class SourceRow(BaseModel):
-    """A row of either layout. Validation raises ValidationError."""
+    """A row of either layout. Validation raises ValidationError; its context has the file's time zone as `timezone`."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 

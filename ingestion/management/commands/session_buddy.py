@@ -2,9 +2,11 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
+from datetime import tzinfo
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -19,6 +21,7 @@ try:
     from ingestion.session_buddy.file import UnusableFile, open_database
     from ingestion.session_buddy.importer import SessionBuddyImport, count_table_rows
     from ingestion.session_buddy.schema import COLLECTION_NAMES, Layout, find_tables, select_tables
+    from ingestion.session_buddy.times import get_machine_timezone
 
     INSTALLED = True
 except ModuleNotFoundError as error:
@@ -40,7 +43,11 @@ nothing; only a greater use count of an insight is taken over. Vectors are not i
 export: every insight is written once to the reflections of its collection. If the namespace's model is
 all-MiniLM-L6-v2, vectors are written too.
 
-Both print counts, and may be interrupted and run again. A file that another process has locked is waited for."""
+The times of a file have no offset: they are those of this machine's zone, or of the one that --timezone names. A time
+at most a day ahead is imported as now.
+
+Both print counts, and may be interrupted and run again. The import ends with exit code 1 when it left rows out. A file
+that another process has locked is waited for."""
 
 
 class Command(LongCommand):
@@ -63,6 +70,12 @@ class Command(LongCommand):
                 default=30,
                 help="seconds to wait for a locked file (default: %(default)s)",
             )
+            action.add_argument(
+                "--timezone",
+                type=parse_timezone,
+                metavar="NAME",
+                help="zone of the file's times, such as Europe/Berlin; default: the zone of this machine",
+            )
             action.add_argument("--format", choices=FORMATS, default="table", help="default: table")
         actions.choices["import"].add_argument(
             "--collection", nargs="+", default=[], help="default: mahavishnu_project mahavishnu_global default"
@@ -81,9 +94,18 @@ class Command(LongCommand):
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
 
     def import_file(
-        self, target: Namespace, *, file: Path, collection: Sequence[str], dry_run: bool, wait: float, **options: Any
+        self,
+        target: Namespace,
+        *,
+        file: Path,
+        collection: Sequence[str],
+        dry_run: bool,
+        wait: float,
+        timezone: tzinfo | None,
+        **options: Any,
     ) -> None:
-        work = SessionBuddyImport(target.pk, self.report_skipped, dry_run=dry_run)
+        zone = timezone or get_machine_timezone()
+        work = SessionBuddyImport(target.pk, self.report_skipped, timezone=zone, dry_run=dry_run)
         with open_database(file, reading=True, timeout=wait, report=self.messages.print) as source:
             tables = find_tables(source)
             selected = select_tables(tables, collection)
@@ -103,10 +125,19 @@ class Command(LongCommand):
         self.print_counts(work.report(), mismatch, **options)
 
     def export_file(
-        self, source: Namespace, *, file: Path, layout: "Layout", dry_run: bool, wait: float, **options: Any
+        self,
+        source: Namespace,
+        *,
+        file: Path,
+        layout: "Layout",
+        dry_run: bool,
+        wait: float,
+        timezone: tzinfo | None,
+        **options: Any,
     ) -> None:
+        zone = timezone or get_machine_timezone()
         with open_database(file, reading=dry_run, missing_ok=True, timeout=wait, report=self.messages.print) as target:
-            work = SessionBuddyExport(source, target, layout, dry_run=dry_run)
+            work = SessionBuddyExport(source, target, layout, timezone=zone, dry_run=dry_run)
             for _ in self.track_progress(work.run(), work.get_insights().count()):
                 pass
             mismatch = None if dry_run else work.describe_mismatch()
@@ -121,12 +152,22 @@ class Command(LongCommand):
         self.print_rows(list(rows), format)
         if mismatch:
             raise CommandError(mismatch, returncode=EXIT_FAILED)
+        if self.skipped:
+            raise CommandError(f"Rows left out: {self.skipped:,}. The reasons are above.", returncode=EXIT_FAILED)
 
 
 def format_no_tables_message(file: Path, others: Sequence[str], requested: Sequence[str]) -> str:
     names = ", ".join(filter(None, others))
     hint = f" It has those of {names}: select them with --collection." if names else ""
     return f"{file} has no reflections or conversations of {', '.join(requested or COLLECTION_NAMES.values())}.{hint}"
+
+
+def parse_timezone(name: str) -> ZoneInfo:
+    """Return the zone of this name. Raises ArgumentTypeError."""
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ArgumentTypeError("must be the name of a time zone, such as Europe/Berlin or UTC") from None
 
 
 def parse_seconds(text: str) -> float:
