@@ -83,7 +83,8 @@ def list_groups(
 @router.post("/projects/register", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @write_operation
 def register_projects(request: ApiRequest, payload: RegisterIn):
-    """Create a group of these repositories. If a group of this name exists, these become its repositories."""
+    """Create a group of these repositories. If a group of this name exists, these become its repositories. Of a path or
+    URL the base name is the project: `/srv/repositories/shop-api` is `shop-api`."""
     values = payload.model_dump(exclude_unset=True, include={"description"}) | {"projects": payload.projects()}
     return upsert_group(request, payload.name, values)
 

@@ -1,5 +1,6 @@
 """Request and response shapes of projects, their groups and dependencies."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,7 +12,16 @@ from memories.insights.models import DependencyType
 from memories.schemas import HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
 from memory_site.core.http.field_errors import field_error
-from memory_site.core.http.fields import OMITTED, InputSchema, JsonObject, Label, QueryText, Text, check_visible
+from memory_site.core.http.fields import (
+    MAX_LABEL_LENGTH,
+    OMITTED,
+    InputSchema,
+    JsonObject,
+    Label,
+    QueryText,
+    Text,
+    check_visible,
+)
 from memory_site.core.http.path_labels import PathLabel
 
 DependencyKind = Literal[*DependencyType.values]  # type: ignore[valid-type]  # derived from the choices
@@ -138,23 +148,58 @@ class ProjectSearchOut(Schema):
     took_ms: float
 
 
-class RepositoryIn(InputSchema):
-    """A repository by its id or its name. The id has precedence; nothing else is stored."""
+# A path begins at a root, a home or the working directory; "acme/shop-api" is a name.
+PATH_BEGINNING = re.compile(r"[/\\]|[.]{1,2}[/\\]|~[^/\\]*[/\\]|[A-Za-z]:[/\\]|[a-z][a-z+]*://")
 
-    model_config = ConfigDict(json_schema_extra={"example": {"id": "shop-api"}})
+
+def get_base_name(path: str) -> str:
+    """Return the last part of a path or URL, without `.git`. Raises ValueError if that is no name."""
+    name = re.split(r"[/\\:]", path.rstrip("/\\"))[-1].removesuffix(".git")
+    if name.strip(".~") == "":
+        raise ValueError("must end with the name of a repository")
+    return check_name(name)
+
+
+def get_project_name(repository: str) -> str:
+    """Return the base name of a path or URL, and any other name as it is. Raises ValueError."""
+    return get_base_name(repository) if PATH_BEGINNING.match(repository) else check_name(repository)
+
+
+def check_name(name: str) -> str:
+    if len(name) > MAX_LABEL_LENGTH:
+        raise ValueError(f"a name may have at most {MAX_LABEL_LENGTH} characters")
+    return check_visible(name)
+
+
+Location = Annotated[Text, StringConstraints(min_length=1, max_length=4096)]
+RepositoryName = Annotated[Location, AfterValidator(get_project_name)]
+
+
+class RepositoryIn(InputSchema):
+    """A repository by its id, its name, or the base name of its path or URL: the first one given is the project."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"path": "/srv/repositories/shop-api"}})
 
     id: Label | None = Field(default=None, description="The repository's id.")
     name: Label | None = Field(default=None, description="Its name, which is used when there is no id.")
-    path: Label | None = Field(default=None, description="Accepted, and not stored.")
-    url: Annotated[Text, StringConstraints(max_length=2048)] | None = Field(
-        default=None, description="Accepted, and not stored."
-    )
+    path: Location | None = Field(default=None, description="Its path, whose base name is used when there is no name.")
+    url: Location | None = Field(default=None, description="Its URL, whose base name is used when there is no path.")
 
     @model_validator(mode="after")
-    def require_id_or_name(self) -> "RepositoryIn":
+    def set_name(self) -> "RepositoryIn":
         if self.id is None and self.name is None:
-            raise field_error("id", "id or name is required")
+            self.name = self.get_location_name()
         return self
+
+    def get_location_name(self) -> str:
+        """Return the base name of the path or URL. Raises ValidationError if none is given, or if it has none."""
+        field, location = ("path", self.path) if self.path else ("url", self.url)
+        if not location:
+            raise field_error("id", "id, name, path or url is required")
+        try:
+            return get_base_name(location)
+        except ValueError as error:
+            raise field_error(field, str(error)) from None
 
 
 def get_repository_tag(body: Any) -> str:
@@ -164,7 +209,8 @@ def get_repository_tag(body: Any) -> str:
 
 # Names in brackets are left out of the field paths in error responses.
 Repository = Annotated[
-    Annotated[Label, Tag("[label]")] | Annotated[RepositoryIn, Tag("[object]")], Discriminator(get_repository_tag)
+    Annotated[RepositoryName, Tag("[label]")] | Annotated[RepositoryIn, Tag("[object]")],
+    Discriminator(get_repository_tag),
 ]
 
 

@@ -23,7 +23,7 @@ from memory_site.core.http.field_errors import explain_unknown_fields
 
 MAX_SAFE_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 8259, section 6)
 MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_KEYS = 64 * 1024, 8, 256
-MAX_CONTENT_LENGTH = 100_000
+MAX_CONTENT_LENGTH, MAX_LABEL_LENGTH = 100_000, 255
 MIN_DATETIME, MAX_DATETIME = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # Letters and symbols by Unicode category that are nevertheless invisible.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -165,7 +165,7 @@ def check_past(value: datetime) -> datetime:
 Text = Annotated[str, AfterValidator(check_storable)]
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(check_visible)]
 QueryText = Annotated[Text, StringConstraints(min_length=1, max_length=4096), AfterValidator(check_visible)]
-Label = Annotated[Text, StringConstraints(min_length=1, max_length=255), AfterValidator(check_visible)]
+Label = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_LABEL_LENGTH), AfterValidator(check_visible)]
 Tag = Annotated[Text, StringConstraints(min_length=1, max_length=128), AfterValidator(check_visible)]
 Tags = Annotated[list[Tag], Field(max_length=64)]
 Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]

@@ -147,8 +147,35 @@ def test_registering_again_updates_the_group(api):
 
 
 @pytest.mark.parametrize(
+    "repository",
+    [
+        "/srv/repositories/shop-api", "/srv/repositories/shop-api/", "./shop-api", "../shop-api", "~/src/shop-api",
+        "~ada/shop-api", "C:\\src\\shop-api", "https://git.example/acme/shop-api.git", "shop-api",
+        {"path": "/srv/repositories/shop-api"}, {"path": "shop-api"}, {"path": "src/shop-api/"},
+        {"url": "https://git.example/acme/shop-api.git"},
+        {"url": "git@git.example:acme/shop-api.git"},
+        {"url": "git@git.example:shop-api.git"},
+        {"path": "/srv/checkout", "name": "shop-api"}, {"id": "shop-api", "path": "/srv/x"},
+        {"path": "/" + "x" * 1000 + "/shop-api"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_base_name_of_a_path_is_the_project(api, repository):
+    response = api.post("/projects/register", {"name": "shop", "repositories": [repository]})
+    assert response.status_code == 201, response.content
+    assert response.json()["projects"] == ["shop-api"]
+
+
+def test_the_name_of_a_repository_may_contain_slashes(api):
+    response = api.post("/projects/register", {"name": "shop", "repositories": ["acme/shop-api"]})
+    assert response.json()["projects"] == ["acme/shop-api"]
+
+
+@pytest.mark.parametrize(
     ("repositories", "field"),
     [
+        *(([each], "repositories.0") for each in ("/", "./", "~/", "C:\\", "x" * 256, "/srv/" + "x" * 256)),
+        ([{"path": "/"}], "repositories.0.path"), ([{"url": "https://"}], "repositories.0.url"),
         ([], "repositories"), ([{}], "repositories.0.id"), ([""], "repositories.0"), ([7], "repositories.0"),
         ([{"id": "api", "colour": "red"}], "repositories.0.colour"),
     ],
