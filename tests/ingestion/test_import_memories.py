@@ -45,6 +45,14 @@ def test_each_line_is_a_memory(import_lines, namespace):
     assert tasks.embed_due() == 2
 
 
+def test_a_byte_order_mark_is_accepted_at_the_beginning_only(import_lines, capsys):
+    import_lines(b'\xef\xbb\xbf{"content": "one"}', {"content": "two"})
+    assert load_contents() == ["one", "two"]
+    with pytest.raises(CommandError):
+        import_lines({"content": "three"}, b'\xef\xbb\xbf{"content": "four"}')
+    assert load_contents() == ["one", "two"]
+
+
 def test_vectors_are_imported_unchanged(import_lines):
     import_lines({"content": "one", "vector": [1.0] + [0.0] * 767})
     assert Embedding.objects.get().vector[0] == 1

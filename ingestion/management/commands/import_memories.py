@@ -1,5 +1,6 @@
 """`manage.py import_memories FILE`: import memories, or an export, from JSON Lines in one transaction."""
 
+import codecs
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator, Sequence
@@ -235,9 +236,11 @@ def open_input(file: str) -> Any:
 
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines, each cut after the maximum length, so that no file can exhaust the memory."""
+    """Yield the lines, each cut after the maximum length, so that no file can exhaust the memory; without a BOM."""
+    beginning = codecs.BOM_UTF8
     while line := file.readline(MAX_LINE_BYTES + 1):
-        yield line
+        yield line.removeprefix(beginning)
+        beginning = b""
         while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             line = file.readline(MAX_LINE_BYTES + 1)
 
