@@ -6,7 +6,8 @@ lock, so that concurrent callers lose nothing.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -40,7 +41,7 @@ ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, create
         FROM (SELECT clock_timestamp() AS at OFFSET 0) clock OFFSET 0
     ) state
 )
-RETURNING jsonb_array_length(history)
+RETURNING jsonb_array_length(history), updated_at - {STORED_TTL_SQL}
 """
 # Expired interactions are removed as well as left out; that does not renew the session.
 SELECT_CONTEXT_SQL = f"""
@@ -59,18 +60,25 @@ SELECT sessions_trim_history(history, oldest, least(%(limit)s::integer, %(most)s
 """
 
 
+class Added(NamedTuple):
+    """What an addition leaves: the length of the history, and the time up to which interactions have expired."""
+
+    history_length: int
+    oldest: datetime
+
+
 @retry_on_deadlock
 def add(
     namespace_id: int, session_id: str, interactions: Sequence[Mapping[str, Any]], ttl_hours: float | None = None
-) -> int:
+) -> Added:
     """Append interactions ({query, answer, timestamp?}, times in UTC as ISO 8601 with microseconds and offset).
 
-    `ttl_hours`, when given, becomes the session's own time to live. Return how many interactions the session then has.
+    `ttl_hours`, when given, becomes the session's own time to live.
     """
     added = json.dumps([encrypt(interaction) for interaction in interactions])
     parameters = {"id": uuid7(), "added": added, "own": ttl_hours}
-    [(length,)] = fetch_rows(ADD_INTERACTIONS_SQL, namespace_id, session_id, **parameters)
-    return length
+    [row] = fetch_rows(ADD_INTERACTIONS_SQL, namespace_id, session_id, **parameters)
+    return Added(*row)
 
 
 def fetch_context(namespace_id: int, session_id: str, limit: int) -> list[Interaction]:

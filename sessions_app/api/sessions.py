@@ -74,11 +74,13 @@ def cleanup_sessions(request: ApiRequest, payload: CleanupIn | None = None):
 @write_operation
 def add_interactions(request: ApiRequest, session_id: SessionId, payload: Body[Addition]):
     """Append one interaction or several; an unknown session is created. Parallel additions are all stored; a session
-    keeps its newest 50 interactions (MEMORY_MAX_CONTEXT_LENGTH)."""
+    keeps its newest 50 interactions (MEMORY_MAX_CONTEXT_LENGTH). Interactions older than its time to live are not kept;
+    `expired` counts them."""
     several = payload.interactions if isinstance(payload, InteractionsIn) else [payload]
     interactions = [each.to_interaction() for each in several]
-    length = history.add(request.auth.namespace_id, session_id, interactions, payload.ttl_hours)
-    return json_response({"session_id": session_id, "history_length": length}, 201)
+    length, oldest = history.add(request.auth.namespace_id, session_id, interactions, payload.ttl_hours)
+    expired = sum(each.timestamp is not None and each.timestamp <= oldest for each in several)
+    return json_response({"session_id": session_id, "history_length": length, "expired": expired}, 201)
 
 
 @router.get("/sessions/{path:session_id}/context", auth=read_access, response={200: ContextOut, **PROBLEMS})

@@ -111,6 +111,9 @@ class CleanupIn(InputSchema):
 class HistoryOut(Schema):
     session_id: str
     history_length: int = Field(description="Number of interactions in the session after the addition.")
+    expired: int = Field(
+        description="Number of given interactions that are older than the session's time to live. They were not kept."
+    )
 
 
 class InteractionOut(Schema):

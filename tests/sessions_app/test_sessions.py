@@ -48,7 +48,7 @@ def backdate(session: str, **distance: float) -> None:
 
 def test_interaction_is_stored(api, namespace):
     response = add_interaction(api, "monday", "why?", "because")
-    assert (response.status_code, response.json()) == (201, {"session_id": "monday", "history_length": 1})
+    assert (response.status_code, response.json()) == (201, {"session_id": "monday", "history_length": 1, "expired": 0})
     [found] = get_context(api, "monday")
     assert (found["query"], found["answer"]) == ("why?", "because")
     assert abs(datetime.fromisoformat(found["timestamp"]) - datetime.now(UTC)) < timedelta(seconds=10)
@@ -150,7 +150,7 @@ def test_retry_with_same_idempotency_key_adds_nothing(api):
     body = {"query": "why?", "answer": "because"}
     key = {"Idempotency-Key": "the same"}
     answers = run_at_once([lambda: api.post("/sessions/monday/interactions", body, **key).json()] * 4)
-    assert answers == [{"session_id": "monday", "history_length": 1}] * 4
+    assert answers == [{"session_id": "monday", "history_length": 1, "expired": 0}] * 4
     assert len(get_context(api, "monday")) == 1
 
 
@@ -436,6 +436,22 @@ def test_first_interaction_may_set_time_to_live(api):
     assert api.get("/sessions/monday").json()["ttl_hours"] == 72
 
 
+@pytest.mark.parametrize(("hours", "ttl", "expired"), [(30, None, 1), (23, None, 0), (30, 72, 0), (3, 2, 1)])
+def test_an_addition_counts_what_is_too_old_to_be_kept(api, hours, ttl, expired):
+    more = {} if ttl is None else {"ttl_hours": ttl}
+    answer = add_interaction(api, "monday", timestamp=format_time_ago(hours=hours), **more).json()
+    assert answer == {"session_id": "monday", "history_length": 1 - expired, "expired": expired}
+    assert len(list_queries(api, "monday")) == 1 - expired
+
+
+def test_an_addition_of_several_counts_those_that_are_too_old(api):
+    add_interactions(api, "monday", 2)
+    api.patch("/sessions/monday", {"ttl_hours": 2})
+    old, new = ({"query": "q", "answer": "a", "timestamp": format_time_ago(hours=hours)} for hours in (3, 1))
+    answer = api.post("/sessions/monday/interactions", {"interactions": [old, new, old, {"query": "q", "answer": "a"}]})
+    assert answer.json() == {"session_id": "monday", "history_length": 4, "expired": 2}
+
+
 def test_later_addition_may_change_time_to_live(api):
     add_interactions(api, "monday", 2)
     add_interaction(api, "monday", "three hours ago", timestamp=format_time_ago(hours=3))
@@ -483,6 +499,6 @@ def test_expiry_is_decided_by_one_clock_reading(api, namespace):
         session, ttl_seconds = f"session {number}", 0.4
         history.add(namespace.pk, session, turns, ttl_hours=ttl_seconds / 3600)
         time.sleep(ttl_seconds - 0.02 + number * 0.002)
-        length = history.add(namespace.pk, session, [{"query": "why?", "answer": "so"}])
+        length, _ = history.add(namespace.pk, session, [{"query": "why?", "answer": "so"}])
         own = SessionMemory.objects.get(session_id=session).ttl_hours
         assert (length, own is None) in {(46, False), (1, True), (1, False)}
