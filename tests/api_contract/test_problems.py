@@ -342,7 +342,7 @@ def test_responses_are_not_cacheable(api):
         ("POST", "/memories/bulk", [TEA_MEMORY], "body", "must be a JSON object"),
         ("POST", "/sessions/a/interactions", {"interaction": []}, "interaction", "did you mean `interactions`?"),
         ("POST", "/users/ada/finish-task", {}, "session_id", "session_id or workflow_id is required"),
-        ("POST", "/projects/register", {"name": "x", "repositories": [{}]}, "repositories.0.id", "id or name"),
+        ("POST", "/projects/register", {"name": "x", "repositories": [{}]}, "repositories.0.id", "id, name"),
         (
             *("POST", "/projects/dependencies", {"source_project": "a", "target_project": "a", "type": "uses"}),
             *("target_project", "a project cannot depend on itself"),

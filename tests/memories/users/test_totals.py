@@ -160,7 +160,8 @@ def test_totals_agree_with_the_summary_and_the_console(api, namespace):
 
 
 def test_expired_memories_are_subtracted_by_an_index(namespace):
-    create_memories(namespace, "ada", 3)
+    create_memories(namespace, "ada", 300)
+    execute_sql("ANALYZE memories_memory")
     query = str(UserTotal.objects.filter(namespace=namespace, user_id="ada").sum_by_user().explain())
     assert "memory_expiring_of_user" in query
 
