@@ -21,7 +21,7 @@ from memories.messages import (
 )
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
-from memory_site.core.http.problems import Problem, invalid_field
+from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
 from sessions_app.api.conversations import router as conversations
@@ -111,10 +111,7 @@ def list_messages_of_sessions(
     cursor: str | None = None,
     order: Literal["oldest", "newest"] = "oldest",
 ):
-    """List the messages of a session, an agent, or an agent in a session, across conversations, oldest or newest
-    first. `session_id` or `agent_id` is required."""
-    if session_id is None and agent_id is None:
-        raise invalid_field("session_id", "session_id or agent_id is required")
+    """List messages across conversations, of a session, an agent, or an agent in a session: oldest or newest first."""
     given = {"conversation__session_id": session_id, "agent_id": agent_id, "role": role}
     rows = Message.objects.in_namespace(request.auth.namespace_id)
     rows = rows.filter(**{name: value for name, value in given.items() if value is not None})

@@ -101,6 +101,7 @@ class Message(models.Model):
         ]
         indexes = [
             models.Index(F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"),
+            models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="message_newest_of_namespace"),
             models.Index(
                 F("namespace"),
                 F("agent_id"),

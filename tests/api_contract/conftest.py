@@ -74,7 +74,11 @@ def create_rows(api, folder: Path) -> dict[str, str]:
         {"query": f"Where is the {SECRET_WORD}?", "answer": f"{SECRET_WORD} is here."},
     )
     conversation = api.post(
-        "/conversations", {"summary": SECRET_WORD, "user_id": SECRET_WORD, "session_id": SECRET_WORD}
+        "/conversations",
+        {
+            **{"summary": SECRET_WORD, "user_id": SECRET_WORD, "session_id": SECRET_WORD},
+            "started_at": "2019-01-01T00:00:00Z",  # before every end that a test gives
+        },
     ).json()
     api.post(
         f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET_WORD}?"}
