@@ -24,6 +24,8 @@ class KnownModel:
     #: Cosine similarity of a query and texts of the same collection that do not answer it: mean and standard deviation.
     noise_mean: float = 0.2
     noise_spread: float = 0.1
+    #: Cosine similarity from which a text surely answers a query.
+    certain_similarity: float = 1.0
     #: Trained on English only: it finds little else by meaning.
     english_only: bool = False
 
@@ -49,8 +51,8 @@ KNOWN_MODELS = (
     KnownModel("jina-embeddings-v3", 1024, supports_truncation=True),
     KnownModel("bge-m3", 1024),
     KnownModel("bge-large-en", 1024, english_only=True),
-    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.76, 0.025),
-    KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.76, 0.025),
+    KnownModel("multilingual-e5-large", 1024, False, "passage: ", "query: ", 0.76, 0.025, 0.90),
+    KnownModel("multilingual-e5", None, False, "passage: ", "query: ", 0.76, 0.025, 0.90),
     KnownModel("hashing", 768, noise_mean=0.12, noise_spread=0.07),
 )
 

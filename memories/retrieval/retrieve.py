@@ -10,7 +10,8 @@ base       the base relevance
 
 The last three only rank what was found. A memory is found by a quarter of the query's words, or by a significant
 similarity: `clear` is the similarity above a noise floor, where 0 is the best of 16 nonsense queries against the same
-memory and 1 an identical text. The bounds were chosen on four labelled sets and two of our own; expect less elsewhere.
+memory and 1 a text that surely answers (the model says from which similarity on; mostly an identical text). The bounds
+were chosen with all-MiniLM-L6-v2 on four labelled sets and two of our own; expect less elsewhere.
 94 to 100 % of the relevant memories among the first ten stayed, and 0 to 14 % of 138 nonsense queries found something,
 by set (most in source code, by mere syllables, and in chat, by mere nouns). With a bound of 1.0 on the lead instead, it
 was 68 to 94 % and 4 to 33 %.
@@ -65,7 +66,7 @@ QUERY_COVERAGE_JOIN = """CROSS JOIN LATERAL (
     ) words
 ) coverage"""
 SIGNIFICANCE_JOIN = """LEFT JOIN LATERAL (
-    SELECT (hits.similarity - level) / greatest(1 - level, 0.01) AS clear
+    SELECT (hits.similarity - level) / greatest(%(certain_similarity)s::float8 - level, 0.01) AS clear
     FROM (SELECT greatest({levels}) AS level FROM vectors WHERE vectors.id = memory.id OFFSET 0) nonsense
 ) significance ON true"""
 NO_SIGNIFICANCE = "CROSS JOIN (SELECT NULL::float8 AS clear) significance"

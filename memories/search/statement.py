@@ -42,6 +42,7 @@ def build_statement(
         known = find_known_model(scope.model)
         parameters |= vector_parameters | {"vector": HalfVector(search.vector)}
         parameters |= {"noise_mean": known.noise_mean, "noise_spread": known.noise_spread}
+        parameters["certain_similarity"] = known.certain_similarity
         complete = scope.complete and not required
         few = True if exact else None if size is None else size.few
         ctes += vectors.build_vector_ctes(rows, complete=complete, few=few, rescan=exact)

@@ -210,3 +210,22 @@ def test_default_search_finds_facts_by_questions_in_any_language(api, embedded_b
         first = sum(hits[0] == fact for hits, fact in zip(found, FACTS, strict=True))
         among_three = sum(fact in hits for hits, fact in zip(found, FACTS, strict=True))
         assert (first >= 10, among_three >= 14) == (True, True), (language, first, among_three)
+
+
+@pytest.mark.django_db
+def test_retrieval_finds_what_is_clearly_meant_and_nothing_for_nonsense(api, embedded_by):
+    """The bounds of retrieval follow the model: in this one related texts have a similarity of 0.8 to 0.9."""
+    embedded_by("multilingual")
+    api.post("/memories/bulk", {"memories": [{"content": fact, "user_id": "ada"} for fact in FACTS]})
+    tasks.embed_due()
+    for language, least in (("en", 13), ("de", 8), ("es", 6), ("ru", 6)):
+        found = [retrieve(api, question) for question in QUESTIONS[language]]
+        assert sum(fact in hits for hits, fact in zip(found, FACTS, strict=True)) >= least
+        assert sum(bool(hits) and fact not in hits for hits, fact in zip(found, FACTS, strict=True)) <= 1
+    nonsense = ["wobbly pancake committee", "zigzag ocelot parade", "Elefanten im Raumschiff", "紫色的大象在跳舞"]
+    assert [retrieve(api, query) for query in nonsense] == [[]] * 4
+
+
+def retrieve(api, query: str) -> list[str]:
+    answer = api.post("/users/ada/retrieve", {"query": query, "limit": 10}).json()
+    return [hit["memory"]["content"] for hit in answer["results"]]

@@ -128,7 +128,7 @@ FROM size LEFT JOIN (
         FROM node_weights
     ) words
 ) coverage LEFT JOIN LATERAL (
-    SELECT (hits.similarity - level) / greatest(1 - level, 0.01) AS clear
+    SELECT (hits.similarity - level) / greatest(%(certain_similarity)s::float8 - level, 0.01) AS clear
     FROM (SELECT greatest(-(vector <#> %(nonsense0)s::halfvec), -(vector <#> %(nonsense1)s::halfvec)) AS level FROM vectors WHERE vectors.id = memory.id OFFSET 0) nonsense
 ) significance ON true LEFT JOIN (
     WITH steps AS NOT MATERIALIZED (
