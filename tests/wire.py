@@ -44,8 +44,6 @@ PATHS_FOR_KNOWN_IDS = {
     "/preferences/{user_id}/{key}",
     "/patterns/discover",
 }
-#: Query parameters of which one is required, which a schema cannot say.
-ONE_OF_REQUIRED_QUERY = {"GET /messages": ("session_id",)}
 JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACEHOLDER = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
@@ -88,8 +86,7 @@ class Operation:
 
     def url(self, ids: dict[str, str]) -> str:
         """The address with ids filled in; a KeyError names a parameter the tests have no id for."""
-        names = (*self.required_query, *ONE_OF_REQUIRED_QUERY.get(str(self), ()))
-        query = urlencode({name: ids[name] for name in names})
+        query = urlencode({name: ids[name] for name in self.required_query})
         return self.path.format(**{name: ids[name] for name in self.path_names}) + (query and f"?{query}")
 
     def example(self) -> Any:
