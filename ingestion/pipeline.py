@@ -165,6 +165,7 @@ def build_chunk_memory(document: Document, chunk: Chunk) -> MemoryIn:
     title = {"title": document.title} if document.title else {}
     return MemoryIn.model_construct(  # unvalidated: metadata of the maximum size exceeds it here
         content=chunk.content,
+        summary=document.title or document.path,  # to be found by their words
         memory_type=MemoryType.RAG,
         source_system="ingestion",
         repo_id=document.repo_id,

@@ -109,3 +109,30 @@ def test_another_namespace_finds_nothing(outsider, site, ingest):
     write_files(site, {"a.md": "a kettle"})
     ingest()
     assert query_knowledge(outsider, "kettle", repo_id="site")["results"] == []
+
+
+def test_titles_are_found_by_their_words(api):
+    api.post("/documents", {"content": "Refunds above the limit need a second signature.", "title": "Pelican handbook"})
+    for number in range(30):
+        api.post("/documents", {"content": f"The handbook of number {number} says nothing.", "title": f"Book {number}"})
+    tasks.embed_due()
+    [first, *_] = query_knowledge(api, "pelican handbook")["results"]
+    assert first["memory"]["content"].startswith("Refunds")
+    assert api.search("pelican", mode="text")["results"][0]["memory"]["id"] == first["memory"]["id"]
+
+
+@pytest.mark.parametrize("path", ["twin2.md", "sp ace & 100%.md", "tests/client/test_redirects.py", "Übergröße.md"])
+def test_file_names_are_found_by_their_words(api, site, ingest, path):
+    files = {f"tests/client/other{number}.md": f"The client is redirected {number} times." for number in range(30)}
+    write_files(site, files | {path: "They follow the Location."})
+    ingest()
+    tasks.embed_due()
+    assert query_knowledge(api, f"show me {path}")["results"][0]["file_path"] == path
+    assert api.search(path, mode="text")["results"][0]["memory"]["summary"] == path
+
+
+def test_a_new_title_is_found_and_the_old_one_is_not(api):
+    for title in ("Pelican handbook", "Heron handbook"):
+        api.post("/documents", {"content": "Refunds need a signature.", "title": title})
+    assert api.search("pelican", mode="text")["results"] == []
+    assert len(api.search("heron", mode="text")["results"]) == 1

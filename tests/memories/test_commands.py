@@ -158,6 +158,7 @@ def test_summaries_filters_by_pattern(capsys, api):
     api.add("one", summary="Won the Acme deal")
     api.add("two", summary="Lost the Bravo deal")
     api.add("three")
+    api.post("/documents", {"content": "Both deals are in the book.", "title": "Book of deals"})
     assert [row["summary"] for row in run_listing(capsys, "summaries")] == ["Lost the Bravo deal", "Won the Acme deal"]
     assert [row["summary"] for row in run_listing(capsys, "summaries", "^won .* deal$")] == ["Won the Acme deal"]
     error = run_refused_command("summaries", *NAMESPACE_OPTION, "(")

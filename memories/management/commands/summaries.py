@@ -12,7 +12,7 @@ SUMMARY_COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
 
 
 class Command(ListingCommand):
-    help = "List summaries, newest first. PATTERN is a regular expression of PostgreSQL; case does not matter."
+    help = "List summaries, newest first, but those of documents, which are their names. PATTERN is a regular expression of PostgreSQL; case does not matter."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -20,7 +20,9 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=100, help="default: 100")
 
     def handle(self, *, namespace: str, pattern: str, limit: int, format: str, **options: object) -> None:
-        memories = Memory.objects.in_namespace(get_namespace(namespace).pk).exclude(summary=None)
+        memories = (
+            Memory.objects.in_namespace(get_namespace(namespace).pk).filter(document_id=None).exclude(summary=None)
+        )
         rows = memories.filter(summary__iregex=pattern).newest_first().values(*SUMMARY_COLUMNS)
         try:
             self.print_rows(list(rows[: max(limit, 0)]), format)
