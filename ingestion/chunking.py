@@ -27,11 +27,11 @@ class Chunk:
     """A part of a text, with the headers above it in front. Lines are those of the part, counted from 1; `end_line` is
     included."""
 
-    headers: str
     text: str
     position: int
     start_line: int
     end_line: int
+    headers: str = ""
 
     @property
     def content(self) -> str:
@@ -41,7 +41,7 @@ class Chunk:
 def split_into_chunks(text: str, kind: str = "") -> list[Chunk]:
     """Split a text. `kind` is the file's suffix without its dot; a splitter may use the structure it implies."""
     parts = enumerate(iter_parts(text, kind))
-    return [Chunk(headers, part, place, *lines) for place, (headers, part, lines) in parts]
+    return [Chunk(part, place, *lines, headers) for place, (headers, part, lines) in parts]
 
 
 def iter_parts(text: str, kind: str) -> Iterator[tuple[str, str, tuple[int, int]]]:

@@ -108,6 +108,7 @@ class Ingestion(models.Model):
     # False for runs of the command line, which may read any folder.
     within_roots = models.BooleanField(default=True, help_text="Only while its folder lies inside INGESTION_ROOTS.")
     suffixes = ArrayField(models.CharField(max_length=32), default=list)
+    exclude = ArrayField(models.CharField(max_length=255), default=list, blank=True)
     status = models.CharField(max_length=16, choices=IngestionStatus, default=IngestionStatus.PENDING)
     documents_total = models.PositiveIntegerField(null=True)
     documents_done = models.PositiveIntegerField(default=0)

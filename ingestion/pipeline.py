@@ -92,7 +92,8 @@ def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:
             update_progress(ingestion, **get_counters(ingestion))
             reported_at = time.monotonic()
         yield ingestion
-    if all(file.is_folder for file in files):  # an unmounted disk looks like an empty folder: delete nothing
+    # An unmounted disk looks like an empty folder: delete nothing.
+    if all(file.is_folder or file.refusal for file in files):
         raise NotIngestible(NO_DOCUMENTS_FOUND)
     ingestion.documents_deleted = stored.filter(path__in=gone).delete()[0]
 
@@ -103,7 +104,7 @@ def prepare_run(ingestion: Ingestion, root: Path) -> list[SourceFile]:
     update_progress(ingestion, **counters | {"documents_total": None, "skipped": [], "error": ""})
     if not ingestion.is_allowed:
         raise NotIngestible(FOLDER_OUTSIDE_ROOTS)
-    files = find_files(root, tuple(ingestion.suffixes))
+    files = find_files(root, tuple(ingestion.suffixes), ingestion.exclude)
     update_progress(ingestion, documents_total=len(files))
     return files
 

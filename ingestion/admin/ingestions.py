@@ -52,7 +52,7 @@ DURATION_LABELS = {
 }
 RUN_REQUESTED = "The run was queued for a worker."
 #: The fields that a repeated run copies.
-REPEATED_FIELDS = ("namespace_id", "repo_id", "path", "within_roots", "suffixes")
+REPEATED_FIELDS = ("namespace_id", "repo_id", "path", "within_roots", "suffixes", "exclude")
 ANOTHER_RUN_IS_OPEN = "No run was started: another run of this repository is open."
 RUN_WAS_DELETED = "No run was started: this run has been deleted."
 FOLDER_NOT_ALLOWED = f"No run was started. {FOLDER_OUTSIDE_ROOTS}"
@@ -71,7 +71,7 @@ class StatusFilter(DropdownFilter):
 class IngestionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Leave out wide columns."""
-        self.queryset = self.queryset.defer("skipped", "error", "suffixes")
+        self.queryset = self.queryset.defer("skipped", "error", "suffixes", "exclude")
         super().get_results(request)
 
 
@@ -118,7 +118,7 @@ class IngestionAdmin(IngestionBaseAdmin):
     search_fields = ("repo_id",)
     search_help_text = "Repository, or a part of its name"
     actions_detail = ("run_again",)
-    fields = (("repo_id", "namespace", "requested"), ("path", "suffix_list"))
+    fields = (("repo_id", "namespace", "requested"), ("path", "suffix_list", "exclude_list"))
     readonly_fields = tuple(flatten(fields))
     change_form_outer_before_template = "admin/ingestion/ingestion/run.html"
     delete_confirmation_template = "admin/ingestion/ingestion/delete_confirmation.html"
@@ -212,6 +212,10 @@ class IngestionAdmin(IngestionBaseAdmin):
     @display(description="suffixes")
     def suffix_list(self, run: Ingestion) -> str:
         return ", ".join(run.suffixes)
+
+    @display(description="excluded besides the defaults", empty_value="-")
+    def exclude_list(self, run: Ingestion) -> str | None:
+        return ", ".join(run.exclude) or None
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if run := kwargs.get("obj"):

@@ -44,7 +44,7 @@ def start_ingestion(request: ApiRequest, repo_id: RepoId, payload: IngestionIn):
     try:
         with transaction.atomic():
             ingestion = Ingestion.objects.create(
-                namespace_id=namespace_id, repo_id=repo_id, path=str(root), suffixes=payload.suffixes
+                namespace_id=namespace_id, repo_id=repo_id, **payload.model_dump() | {"path": str(root)}
             )
     except IntegrityError:
         raise Problem(409, "Another ingestion of this repository is open.") from None

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from ingestion.file_discovery import DEFAULT_SUFFIXES
+from ingestion.gitignore import is_rule
 from ingestion.models import IngestionStatus
 from memory_site.core.http.fields import InputSchema, Text
 
@@ -16,6 +17,20 @@ Suffix = Annotated[
 ]
 FolderPath = Annotated[
     Text, StringConstraints(min_length=1, max_length=4096), Field(json_schema_extra={"example": "checkouts/site"})
+]
+
+
+def check_pattern(pattern: str) -> str:
+    if not is_rule(pattern):
+        raise ValueError("is not a pattern as in .gitignore")
+    return pattern
+
+
+ExcludePattern = Annotated[
+    Text,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(check_pattern),
+    Field(json_schema_extra={"example": "docs/drafts/"}),
 ]
 IngestionState = Literal[*IngestionStatus.values]  # type: ignore[valid-type]  # derived from the choices
 
@@ -30,6 +45,12 @@ class IngestionIn(InputSchema):
     )
     suffixes: list[Suffix] = Field(
         default=list(DEFAULT_SUFFIXES), min_length=1, max_length=64, description="Suffixes of the files to ingest."
+    )
+    exclude: list[ExcludePattern] = Field(
+        default=[],
+        max_length=64,
+        description="Patterns, as in .gitignore, of files and folders to leave out, besides lock files, minified, "
+        "generated and vendored code. One that begins with ! takes a file in again.",
     )
 
 
@@ -51,6 +72,7 @@ class IngestionOut(Schema):
     repo_id: str
     path: str = Field(description="The folder on the server.", json_schema_extra={"example": "/srv/checkouts/site"})
     suffixes: list[str] = Field(description="Suffixes of the files to ingest.")
+    exclude: list[str] = Field(description="Patterns, as in .gitignore, of what was left out besides the defaults.")
     status: IngestionState = Field(
         description="`pending`: waits for a worker; `in_progress`; `completed`; `failed`: see `error`."
     )

@@ -31,7 +31,7 @@ SUBMITTED_DIALOG = {"_form_submitted": "True"}
 def create_ingestion(
     namespace: Namespace, repo_id: str = "site", status: str = "completed", **fields: object
 ) -> Ingestion:
-    values = {"path": "/srv/site", "suffixes": [".py"], "status": status} | fields
+    values = {"path": "/srv/site", "suffixes": [".py"], "exclude": ["drafts/"], "status": status} | fields
     return Ingestion.objects.create(namespace=namespace, repo_id=repo_id, **values)
 
 
@@ -275,7 +275,7 @@ def test_run_again_asks_for_confirmation_and_repeats_the_run(console, namespace,
     assert (Ingestion.objects.count(), notifications) == (1, [])
     response = console.post(path, SUBMITTED_DIALOG)
     again = Ingestion.objects.exclude(pk=row.pk).get()
-    same = ("namespace", "repo_id", "path", "suffixes", "within_roots")
+    same = ("namespace", "repo_id", "path", "suffixes", "exclude", "within_roots")
     assert [getattr(again, name) for name in same] == [getattr(row, name) for name in same]
     assert (again.status, again.error, again.documents_done) == ("pending", "", 0)
     assert response["HX-Redirect"] == get_page_url(again)

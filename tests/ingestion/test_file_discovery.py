@@ -8,6 +8,8 @@ import pytest
 
 from ingestion.file_discovery import (
     MAX_FILE_BYTES,
+    NOT_CHECKED_OUT,
+    OTHER_CHECKOUT,
     NotIngestible,
     SourceFile,
     decode_text,
@@ -67,6 +69,33 @@ def test_gitignore_pipe_is_not_read(tmp_path):
     write_files(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / ".gitignore")
     assert list_paths(tmp_path) == ["a.md"]
+
+
+def list_reasons(root: Path, *exclude: str) -> dict[str, str]:
+    return {file.path: file.refusal for file in find_files(root, (".md", ".yaml", ".py", ".lock"), exclude)}
+
+
+@WITH_AND_WITHOUT_GIT
+def test_lock_files_and_other_peoples_code_are_excluded(tmp_path, make):
+    read = ["a.md", "app/vendor/b.py", "docs/lock.md", "docs/pnpm.yaml"]
+    files = ("pnpm-lock.yaml", "web/uv.lock", "api/x_pb2.py", "vendor/x/c.md", "vendor/y.py", "p/_vendor/d.py")
+    make(tmp_path, dict.fromkeys([*read, *files], ""))
+    assert list_reasons(tmp_path) == dict.fromkeys(read, "") | {
+        place: f"It is excluded by the pattern {pattern}."
+        for place, pattern in (
+            ("pnpm-lock.yaml", "*-lock.yaml"), ("web/uv.lock", "*.lock"), ("api/x_pb2.py", "*_pb2.py"),
+            ("vendor/", "/vendor/"), ("p/_vendor/", "_vendor/"),
+        )
+    }  # fmt: skip
+
+
+@WITH_AND_WITHOUT_GIT
+def test_patterns_exclude_and_include_again(tmp_path, make):
+    make(tmp_path, dict.fromkeys(["a.md", "drafts/b.md", "drafts/deep/c.md", "uv.lock", "vendor/d.md"], ""))
+    reasons = list_reasons(tmp_path, "drafts/**", "!drafts/b.md", "!uv.lock", "!/vendor/")
+    assert reasons == dict.fromkeys(["a.md", "drafts/b.md", "uv.lock", "vendor/d.md"], "") | {
+        "drafts/deep/": "It is excluded by the pattern drafts/**."
+    }
 
 
 def test_untracked_files_are_found(tmp_path):
@@ -213,10 +242,62 @@ def test_an_unlistable_root_is_reported(tmp_path):
     assert output == "The folder cannot be read: Permission denied.\n"
 
 
-def test_a_nested_checkout_is_not_an_unlistable_folder(tmp_path):
-    create_checkout(tmp_path, {"a.md": ""})
+def test_another_checkout_inside_is_reported(tmp_path):
+    create_checkout(tmp_path, {"a.md": "", ".gitignore": "ignored/\n"})
     create_checkout(tmp_path / "inner", {"b.md": ""})
-    assert list_paths(tmp_path) == ["a.md"]
+    create_checkout(tmp_path / "ignored", {"c.md": ""})
+    assert list_paths(tmp_path) == ["a.md", "inner/"]
+    assert {file.path: file.refusal for file in find_files(tmp_path)} == {"a.md": "", "inner/": OTHER_CHECKOUT}
+
+
+def add_submodule(root: Path, source: Path, path: str) -> None:
+    run_git(root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(source), path)
+    run_git(root, "commit", "--quiet", "--message", "a submodule")
+
+
+def test_submodules_are_read(tmp_path):
+    inner = create_checkout(tmp_path / "inner", {"deep/d.md": ""})
+    library = create_checkout(tmp_path / "library", {"b.md": "", "c.txt": "", ".gitignore": "build/\n"})
+    add_submodule(library, inner, "inner")
+    root = create_checkout(tmp_path / "root", {"a.md": ""})
+    add_submodule(root, library, "libs/glib")
+    assert list_paths(root) == ["a.md", "libs/glib/b.md", "libs/glib/c.txt", "libs/glib/inner/"]
+    assert find_files(root)[-1].refusal == NOT_CHECKED_OUT
+    run_git(root, "-c", "protocol.file.allow=always", "submodule", "update", "--quiet", "--init", "--recursive")
+    write_files(root, {"libs/glib/new.md": "", "libs/glib/build/e.md": ""})
+    files = ["b.md", "c.txt", "inner/deep/d.md", "new.md"]
+    assert list_paths(root) == ["a.md", *[f"libs/glib/{path}" for path in files]]
+    assert read_path(root, "libs/glib/inner/deep/d.md") == b""
+
+
+def test_a_submodule_replaced_by_a_link_is_not_listed(tmp_path):
+    library = create_checkout(tmp_path / "library", {"b.md": "a secret"})
+    root = create_checkout(tmp_path / "root", {"a.md": ""})
+    add_submodule(root, library, "glib")
+    shutil.rmtree(root / "glib")
+    (root / "glib").symlink_to(library)
+    assert list_paths(root) == ["a.md"]
+
+
+@WITH_AND_WITHOUT_GIT
+@pytest.mark.parametrize(
+    ("rules", "included"),
+    [
+        ("docs/**\n!docs/keep.md", ["docs/keep.md"]),
+        ("/docs/**\n!docs/keep.md", ["docs/keep.md"]),
+        ("**/docs/**\n!keep.md", ["docs/keep.md"]),
+        ("docs/**\n!docs/sub/\n!docs/sub/*.md", ["docs/sub/a.md"]),
+        ("docs/**\n!docs/sub/", []),
+        ("docs/*\n!docs/keep.md", ["docs/keep.md"]),
+        ("docs\n!docs/keep.md", []),
+        ("docs/**/\n", ["docs/keep.md", "docs/other.md"]),
+        ("sub\n!*/\n", ["docs/keep.md", "docs/other.md", "docs/sub/a.md", "docs/sub/deep/b.md"]),
+    ],
+)
+def test_files_are_included_again_as_in_git(tmp_path, make, rules, included):
+    files = ("docs/keep.md", "docs/other.md", "docs/sub/a.md", "docs/sub/deep/b.md", "z.md")
+    make(tmp_path, {".gitignore": f"{rules}\n"} | dict.fromkeys(files, ""))
+    assert list_paths(tmp_path) == [*included, "z.md"]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,17 @@ def test_a_second_run_finds_everything_unchanged(capsys, namespace, site):
     assert out == "20 documents: 0 new or changed (0 chunks), 20 unchanged, 0 deleted, 0 skipped.\n"
 
 
+def test_excluded_files_are_reported(capsys, namespace, site):
+    write_files(site, {"a.md": "tea", "drafts/b.md": "coffee", "uv-lock.yaml": "x"})
+    out, err = run_ingest(capsys, site, "--exclude", "drafts/")
+    assert out == "3 documents: 1 new or changed (1 chunks), 0 unchanged, 0 deleted, 2 skipped.\n"
+    assert err.splitlines()[1:] == [
+        "drafts/: It is excluded by the pattern drafts/.",
+        "uv-lock.yaml: It is excluded by the pattern *-lock.yaml.",
+    ]
+    assert run_refused_command(site, "--exclude", "#x")[0] == 2
+
+
 def test_more_than_a_hundred_skipped_files_are_counted_right(capsys, namespace, site):
     write_files(site, {f"{number}.md": b"\0" for number in range(105)} | {"a.md": "tea"})
     out, err = run_ingest(capsys, site)

@@ -230,7 +230,7 @@ def test_skipped_files_are_counted(api, site, start):
 def without_rights(monkeypatch):
     """Return a function that makes the listing obey file permissions."""
 
-    def listed(root: Path, _: tuple[str, ...]) -> list[SourceFile]:
+    def listed(root: Path, *_: object) -> list[SourceFile]:
         return [SourceFile(path, root / path) for path in run_unprivileged(LIST_SCRIPT, root).split()]
 
     return lambda: monkeypatch.setattr(pipeline, "find_files", listed)
@@ -562,6 +562,27 @@ def test_only_files_with_the_requested_suffixes_are_ingested(api, site):
     api.post("/repositories/site/ingestions", {"path": str(site), "suffixes": [".Rst"]})
     ingest_due()
     assert set(Document.objects.values_list("path", flat=True)) == {"b.RST", "c.rst"}
+
+
+def test_excluded_files_are_reported_and_their_documents_deleted(api, site, start):
+    write_files(site, {"a.md": "tea", "drafts/b.md": "coffee", "drafts/c.md": "milk", "pnpm-lock.yaml": "lock: 1"})
+    start()
+    assert set(Document.objects.values_list("path", flat=True)) == {"a.md", "drafts/b.md", "drafts/c.md"}
+    answer = api.post("/repositories/site/ingestions", {"path": str(site), "exclude": ["drafts/", "!*-lock.yaml"]})
+    ingest_due()
+    run = api.get(f"/ingestions/{answer.json()['id']}").json()
+    assert run["exclude"] == ["drafts/", "!*-lock.yaml"]
+    assert run["skipped"] == [{"path": "drafts/", "reason": "It is excluded by the pattern drafts/."}]
+    assert (run["documents_changed"], run["documents_deleted"], run["documents_skipped"]) == (1, 2, 1)
+    assert set(Document.objects.values_list("path", flat=True)) == {"a.md", "pnpm-lock.yaml"}
+
+
+@pytest.mark.parametrize("exclude", [["#a"], [" "], [""], ["/"], ["a" * 256], ["a"] * 65, ["!"], "a", [1]])
+def test_what_is_no_pattern_is_refused(api, site, exclude):
+    answer = api.post("/repositories/site/ingestions", {"path": str(site), "exclude": exclude})
+    assert is_problem(answer, 422)
+    assert {field.partition(".")[0] for field in list_blamed_fields(answer)} == {"exclude"}
+    assert Ingestion.objects.count() == 0
 
 
 def test_runs_are_listed_newest_first_in_pages(api, root, site, start):

@@ -44,11 +44,29 @@ class Command(LongCommand):
             "--suffix", action="append", help=f"suffix of the files to ingest (default: {' '.join(DEFAULT_SUFFIXES)})"
         )
 
-    def handle(self, *, path: str, repo_id: str | None, namespace: str, suffix: list[str] | None, **_: Any) -> None:
+        parser.add_argument(
+            "--exclude",
+            action="append",
+            default=[],
+            metavar="PATTERN",
+            help="leave out what this pattern, as in .gitignore, matches, besides lock files, minified, generated and "
+            "vendored code; !PATTERN takes something in again",
+        )
+
+    def handle(
+        self,
+        *,
+        path: str,
+        repo_id: str | None,
+        namespace: str,
+        suffix: list[str] | None,
+        exclude: list[str],
+        **_: Any,
+    ) -> None:
         root = Path(os.path.realpath(path))
         namespace_id = get_namespace(namespace).pk
         try:
-            request = IngestionIn(path=str(root), suffixes=suffix or list(DEFAULT_SUFFIXES))
+            request = IngestionIn(path=str(root), suffixes=suffix or list(DEFAULT_SUFFIXES), exclude=exclude)
             repository = REPO_ID_ADAPTER.validate_python(root.name if repo_id is None else repo_id)
             ingestion = create_ingestion(namespace_id, repository, request)
             self.run_to_end(ingestion)

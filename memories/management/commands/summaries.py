@@ -12,7 +12,10 @@ SUMMARY_COLUMNS = ("id", "created_at", "memory_type", "user_id", "summary")
 
 
 class Command(ListingCommand):
-    help = "List summaries, newest first, but those of documents, which are their names. PATTERN is a regular expression of PostgreSQL; case does not matter."
+    help = (
+        "List summaries, newest first, without those of documents, which are their names. PATTERN is a regular "
+        "expression of PostgreSQL; case does not matter."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
