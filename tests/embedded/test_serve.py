@@ -93,7 +93,7 @@ def test_first_run_shows_credentials_once_and_stores_them_nowhere(serve, data, p
 
 
 def test_later_run_shows_addresses_and_no_key(serve, data, port):
-    process = serve("--no-worker")
+    process = serve("--no-worker", WEB_WORKER="2")
     said = wait_until_ready(process)
     assert f"http://127.0.0.1:{port}/admin/" in said
     assert str(data) in said
@@ -101,6 +101,7 @@ def test_later_run_shows_addresses_and_no_key(serve, data, port):
     assert not [child for child in list_children(process) if "celery" in " ".join(child.cmdline())]
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+    assert process.stderr.read().count("WEB_WORKER is set") == 1
 
 
 def test_a_second_serve_names_the_first(serve, port):
