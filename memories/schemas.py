@@ -162,6 +162,16 @@ class DeleteIn(InputSchema):
     dry_run: bool = False
 
 
+FloorIn = Annotated[
+    UnitInterval | None,
+    Field(
+        description="How clear of noise a hit must be, by the share of the query's words that it contains or by its"
+        " similarity above that of nonsense: 0 returns whatever is nearest, null is the model's own level."
+    ),
+]
+FloorOut = Annotated[float, Field(description="The level that was applied, from 0 (none) to 1.")]
+
+
 class SearchIn(InputSchema):
     """At least one of `query` and `vector`. Hybrid fuses words and meaning. With `vector` no embedder is called."""
 

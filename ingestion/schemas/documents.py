@@ -7,7 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
-from memories.schemas import HitOut
+from memories.schemas import FloorIn, FloorOut, HitOut
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText, Text
 from memory_site.core.http.path_labels import RepoId
 
@@ -31,6 +31,7 @@ class KnowledgeIn(InputSchema):
     query: QueryText
     repo_id: Label | None = None
     top_k: int = Field(default=5, ge=1, le=50, description="How many hits are returned at most.")
+    floor: FloorIn = None
 
 
 class DocumentOut(Schema):
@@ -63,5 +64,6 @@ class KnowledgeHitOut(HitOut):
 
 class KnowledgeOut(Schema):
     results: list[KnowledgeHitOut]
+    floor: FloorOut
     degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
     took_ms: float

@@ -51,7 +51,8 @@ def search_with_notes(
         vector = get_query_vector(text, model)
     except EmbeddingError as error:
         vector, notes = None, (*notes, WORDS_ONLY_NOTE.format(error))
-    return SearchOutcome(find_memories(namespace_id, filters, Search(text, vector, model, limit)), notes)
+    search = Search(text, vector, model, limit, operators=True)
+    return SearchOutcome(find_memories(namespace_id, filters, search), notes)
 
 
 def parse_uuid_or_none(text: str) -> UUID | None:

@@ -157,7 +157,13 @@ def delete_memories(request: ApiRequest, payload: DeleteIn):
 def search_memories(request: ApiRequest, payload: SearchIn):
     """Find memories by words, by meaning, or by both (the default). Changes nothing."""
     search = TimedSearch(payload, request.auth.embedding_model)
-    hits = search.find(request.auth.namespace_id, payload.filters, threshold=payload.threshold, explain=payload.explain)
+    hits = search.find(
+        request.auth.namespace_id,
+        payload.filters,
+        threshold=payload.threshold,
+        explain=payload.explain,
+        operators=True,
+    )
     return json_response({"results": hits, "mode": payload.mode} | search.report())
 
 

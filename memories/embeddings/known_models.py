@@ -28,6 +28,8 @@ class KnownModel:
     certain_similarity: float = 1.0
     #: Trained on English only: it finds little else by meaning.
     english_only: bool = False
+    #: How clear of noise a hit is at least, by words or by meaning (memories/search/floor.py).
+    floor: float = 0.25
 
     @property
     def has_prefixes(self) -> bool:

@@ -127,8 +127,8 @@ def search_insights(request: ApiRequest, payload: InsightSearchIn):
     the embedder is unavailable, only words are searched and `degraded` is true."""
     if payload.query.strip() == MATCH_ALL_QUERY:
         payload = payload.model_copy(update={"mode": "text"})  # needs no vector
-    search = TimedSearch(payload, request.auth.embedding_model)
-    results = find_insights(request.auth.namespace_id, payload, search.vector, search.model)
+    search = TimedSearch(payload, request.auth.embedding_model).above(payload.floor)
+    results = find_insights(request.auth.namespace_id, payload, search)
     return json_response({"results": results} | search.report())
 
 

@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 from memories.insights.models import InsightCollection, InsightType
 from memories.insights.parser import MAX_INSIGHT_LENGTH, MIN_INSIGHT_LENGTH
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT
-from memories.schemas import UniqueTags, VectorIn, remove_duplicates
+from memories.schemas import FloorIn, FloorOut, UniqueTags, VectorIn, remove_duplicates
 from memories.search.filters import UuidIn
 from memory_site.core.http.fields import (
     Content,
@@ -113,6 +113,7 @@ class InsightSearchIn(InputSchema):
     min_similarity: float | None = Field(
         default=None, ge=-1, le=1, description="Minimum cosine similarity of a hit that has a vector."
     )
+    floor: FloorIn = None
 
 
 class InsightOut(Schema):
@@ -168,6 +169,7 @@ class InsightHitOut(Schema):
 
 class InsightSearchOut(Schema):
     results: list[InsightHitOut]
+    floor: FloorOut
     degraded: bool = Field(description="True if the embedder was unavailable and only words were searched.")
     took_ms: float
 

@@ -9,9 +9,9 @@ from memories.insights.redaction import redact_project_name
 from memories.insights.schemas import INSIGHT_OUT_COLUMNS, CollectionName, InsightSearchIn, InsightTypeName, insight_out
 from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
-from memories.search.execute import find_memories
+from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.search.query import Ranking, Search
+from memories.search.query import Ranking
 from memories.seen import seen_memories
 from memory_site.core.http.fields import Label, UnitInterval
 
@@ -61,9 +61,7 @@ def get_insight_memories(namespace_id: int, filters: InsightFilters | None = Non
     return Memory.objects.in_namespace(namespace_id).filter(insight__isnull=False).matching(filters)
 
 
-def find_insights(
-    namespace_id: int, payload: InsightSearchIn, vector: list[float] | None, model: str | None
-) -> list[dict]:
+def find_insights(namespace_id: int, payload: InsightSearchIn, search: TimedSearch) -> list[dict]:
     """Return InsightHitOut dictionaries, best first. One statement; a second one only when the index found too few."""
     filters = InsightFilters.build(
         **payload.model_dump(include={"collection", "insight_type", "project", "min_quality"})
@@ -83,9 +81,7 @@ def find_insights(
         columns=INSIGHT_HIT_COLUMNS,
         parameters={"min_similarity": payload.min_similarity},
     )
-    query = None if payload.mode == "vector" else payload.query
-    hits = find_memories(namespace_id, filters, Search(query, vector, model, payload.limit, ranking=ranking))
-    return [build_hit(pop_insight(hit), **hit) for hit in hits]
+    return [build_hit(pop_insight(hit), **hit) for hit in search.find(namespace_id, filters, ranking=ranking)]
 
 
 def pop_insight(hit: dict[str, Any]) -> dict[str, Any]:

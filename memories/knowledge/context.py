@@ -13,9 +13,8 @@ from memories.knowledge.schemas.context import ContextualIn
 from memories.knowledge.schemas.preferences import PREFERENCE_COLUMNS
 from memories.models import NEWEST_FIRST
 from memories.retrieval.recall import RECALL_RANKING
-from memories.search.execute import find_memories
+from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
-from memories.search.query import Search
 from memory_site.core.http.fields import Label
 from sessions_app.models import Conversation, Message
 from sessions_app.schemas.conversations import MESSAGE_COLUMNS
@@ -43,8 +42,8 @@ class UserOrSharedFilters(Filters):
         yield build_user_or_shared_filter(self.owner)
 
 
-def build_context(namespace_id: int, request: ContextualIn, vector: Any, model: str | None) -> dict[str, Any] | None:
-    """Return the fields of ContextualOut except `degraded`, or None.
+def build_context(namespace_id: int, request: ContextualIn, search: TimedSearch) -> dict[str, Any] | None:
+    """Return the fields of ContextualOut except those that the search reports, or None.
 
     None means that the conversation does not exist or belongs to another user.
     """
@@ -54,11 +53,10 @@ def build_context(namespace_id: int, request: ContextualIn, vector: Any, model: 
     conversation_id, conversation_user = conversation or (None, None)
     user_id = request.user_id or conversation_user
     filters = UserOrSharedFilters(owner=user_id) if user_id else None
-    search = Search(request.query, vector, model, request.limit, ranking=RECALL_RANKING)
     return {
         "context_type": request.context_type,
         "time": timezone.now(),
-        "memories": find_memories(namespace_id, filters, search),
+        "memories": search.find(namespace_id, filters, ranking=RECALL_RANKING),
         "preferences": fetch_preferences(namespace_id, user_id) if user_id else [],
         "messages": fetch_last_messages(namespace_id, conversation_id) if conversation_id else [],
         "clusters": fetch_clusters(namespace_id, request.query, user_id),

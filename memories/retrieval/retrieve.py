@@ -3,24 +3,20 @@
 score = .35 words + .35 meaning + .10 nearness + .12 recency + .08 base relevance, each part from 0 to 1:
 
 words      1 − e^−rank of the text match; at most the share of the query's words, by rarity, that the memory contains
-meaning    1 − e^(−lead³/2), with the similarity's lead over unrelated texts as in a search
-nearness   1 for an anchor, half for each relationship away from one, times the strengths of these relationships
+meaning    1 − e^(−lead³/2), with the similarity's lead over unrelated texts as in a search. Leads within half a
+           standard deviation of the best count as the best: texts that differ in names only differ by that much, and
+           then the newest of them is meant
+nearness   1 for an anchor, half for each relationship away from one, times the strengths of these relationships; also
+           away from what the words found, times how well
 recency    1 for a memory stored now, half for each day of its age
 base       the base relevance
 
-The last three only rank what was found. A memory is found by a quarter of the query's words, or by a significant
-similarity: `clear` is the similarity above a noise floor, where 0 is the best of 16 nonsense queries against the same
-memory and 1 a text that surely answers (the model says from which similarity on; mostly an identical text). The bounds
-were chosen with all-MiniLM-L6-v2 on four labelled sets and two of our own; expect less elsewhere.
-94 to 100 % of the relevant memories among the first ten stayed, and 0 to 14 % of 138 nonsense queries found something,
-by set (most in source code, by mere syllables, and in chat, by mere nouns). With a bound of 1.0 on the lead instead, it
-was 68 to 94 % and 4 to 33 %.
+The last three only rank what was found: what stands above the floor of memories/search/floor.py.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -28,49 +24,24 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import GreaterThanOrEqual
-from pgvector import HalfVector
 
-from memories.embeddings import Embedder, get_embedder_for_model
+from memories.embeddings import Vector
 from memories.entity_ids import convert_salesforce_id
 from memories.models import Memory
 from memories.retrieval.relevance import AGE_HOURS_SQL, Relevance, relevance_sql
 from memories.schemas import OUT_COLUMNS, to_memory_out
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
+from memories.search.floor import Floor, build_floor
 from memories.search.query import Ranking, Search
 from memories.search.query_embedding import get_query_vector
-from memories.search.words import QUOTED_OR_EXCLUDED
+from memories.search.query_words import PHRASE
 from memories.seen import seen_memories
 from memory_site.core.http.fields import Tags, UnitInterval
 
 SCORE_WEIGHTS = {"words": 0.35, "meaning": 0.35, "nearness": 0.10, "recency": 0.12, "base_relevance": 0.08}
-NONSENSE_QUERIES = (
-    "zorgle fimbat", "kwexil drompo vantu", "asdf jkl", "blue spoon under seven clouds", "the quick brown fox",
-    "xq zzt", "paper tiger marmalade", "hum glib tarrow nex", "sideways purple arithmetic",
-    "velvet thunder ladder soup", "qaz wsx edc", "a of the and", "garden piano goose", "melp",
-    "unbridled teacup parliament", "oonga bling",
-)  # fmt: skip
-# A clear meaning is enough; a less clear one, if its similarity also leads among the user's memories.
-MATCH_CONDITION_SQL = """(
-    coverage.share >= 0.25 OR significance.clear >= 0.25
-    OR (coverage.share >= 0.15 AND significance.clear >= 0.05) OR (significance.clear >= 0.15 AND hits.lead >= 0.8)
-)"""
-# Rarity among at least a thousand memories: among five, a word that occurs in two of them would weigh next to nothing
-# beside one that occurs in none.
-QUERY_COVERAGE_JOIN = """CROSS JOIN LATERAL (
-    SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
-    FROM (
-        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
-               * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
-        FROM node_weights
-    ) words
-) coverage"""
-SIGNIFICANCE_JOIN = """LEFT JOIN LATERAL (
-    SELECT (hits.similarity - level) / greatest(%(certain_similarity)s::float8 - level, 0.01) AS clear
-    FROM (SELECT greatest({levels}) AS level FROM vectors WHERE vectors.id = memory.id OFFSET 0) nonsense
-) significance ON true"""
-NO_SIGNIFICANCE = "CROSS JOIN (SELECT NULL::float8 AS clear) significance"
-# Two steps from the anchors in both directions; the first over the strongest 200 relationships.
+# Two steps in both directions, from the anchors and from the three memories that the words found best; the first over
+# the strongest 200 relationships. A memory that words found is no nearer for that itself.
 NEARNESS_JOIN = """LEFT JOIN (
     WITH steps AS NOT MATERIALIZED (
         SELECT from_memory_id AS here, to_memory_id AS there, greatest(strength, 1e-9) AS strength
@@ -79,8 +50,13 @@ NEARNESS_JOIN = """LEFT JOIN (
         SELECT to_memory_id, from_memory_id, greatest(strength, 1e-9)
         FROM graph_relationship WHERE namespace_id = %(namespace)s AND owner = %(owner)s
     ),
+    starts AS MATERIALIZED (
+        SELECT unnest(%(anchors)s::uuid[]) AS id, 1::float8 AS weight
+        UNION ALL
+        (SELECT id, 1 - exp(-text_rank) FROM hits WHERE text_rank > 0 ORDER BY text_rank DESC, id LIMIT 3)
+    ),
     next AS MATERIALIZED (
-        SELECT there AS id, max(strength) AS strength FROM steps WHERE here = ANY(%(anchors)s)
+        SELECT there AS id, max(weight * strength) AS strength FROM starts JOIN steps ON here = starts.id
         GROUP BY there ORDER BY 2 DESC LIMIT 200
     )
     SELECT id AS memory_id, max(nearness) AS nearness FROM (
@@ -88,14 +64,14 @@ NEARNESS_JOIN = """LEFT JOIN (
         UNION ALL
         SELECT id, strength / 2 FROM next
         UNION ALL
-        (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = id LIMIT 5000)
+        (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = next.id LIMIT 5000)
     ) reached GROUP BY id
 ) nearby ON nearby.memory_id = memory.id"""
-NO_ANCHORS = "CROSS JOIN (SELECT 0::float8 AS nearness) nearby"
 AGE_DAYS_SQL = AGE_HOURS_SQL.format(last_updated="memory.last_updated", created_at="memory.created_at") + " / 24"
 SCORE_PARTS_JOIN = f"""CROSS JOIN LATERAL (
     SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), coverage.share) END AS words,
-           1 - exp(-least(greatest(hits.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
+           1 - exp(-least(greatest(least(hits.lead + 0.5 / sqrt(2 * ln(greatest(size.rows, 10))),
+                                         (SELECT max(lead) FROM hits)), 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
            0.5::float8 ^ least({AGE_DAYS_SQL}, 60) AS recency,
            greatest(memory.base_relevance, 1e-9) AS base_relevance,
@@ -120,7 +96,7 @@ AND upper(entity_id) = ANY (ARRAY(SELECT upper(form) FROM unnest(%s::text[]) AS 
 SELECT_OCCURRING_FORMS_SQL = """
 SELECT form FROM unnest(%s::text[]) AS form WHERE EXISTS (
     SELECT FROM memories_memory WHERE namespace_id = %s AND user_id = %s
-    AND search_vector @@ phraseto_tsquery('english', memories_normalize_text(form))
+    AND search_vector @@ memories_parse_query('"' || form || '"')
 )"""
 
 
@@ -146,26 +122,22 @@ class RetrievalFilters(Filters):
             yield Q(GreaterThanOrEqual(Relevance(), self.min_relevance))
 
 
-def compute_query_vectors(query: str, model: str | None) -> list[Any]:
-    """Return the vectors of the query and of the nonsense queries. Raises EmbeddingError.
+def prepare_query(query: str, model: str | None) -> tuple[Vector | None, Floor]:
+    """Return the query's vector and the floor of the answer. Raises EmbeddingError.
 
-    Return none for a query of numbers and names with numbers: texts that resemble those are not what it means.
+    There is no vector for a query of numbers and names with numbers: texts that resemble those are not what it means.
     """
     has_plain_word = any(any(map(str.isalpha, word)) and not any(map(str.isdigit, word)) for word in query.split())
-    return [get_query_vector(query, model), *embed_nonsense(get_embedder_for_model(model))] if has_plain_word else []
-
-
-@lru_cache(maxsize=8)
-def embed_nonsense(embedder: Embedder) -> tuple[HalfVector, ...]:
-    """Return HalfVector objects, ready to send: building sixteen of them took half a millisecond of every request."""
-    return tuple(HalfVector(get_query_vector(text, embedder.model)) for text in NONSENSE_QUERIES)
+    vector = get_query_vector(query, model) if has_plain_word else None
+    return vector, build_floor(None, query, model, by_meaning=vector is not None)
 
 
 def retrieve(
     namespace_id: int,
     filters: RetrievalFilters,
     query: str,
-    vectors: Sequence[Any],
+    vector: Any,
+    floor: Floor,
     model: str | None,
     near: Sequence[UUID],
     limit: int,
@@ -173,8 +145,8 @@ def retrieve(
     """Return RetrievedHitOut dictionaries, best first: entities whose id the query names, then other matches, unless
     the query consists of ids.
 
-    `vectors` are those of `compute_query_vectors`, `near` the caller's anchors. Two statements; one more for amounts in
-    the query, and one more for ids.
+    `vector` and `floor` are those of `prepare_query`, `near` the caller's anchors. Two statements; one more for amounts
+    in the query, and one more for ids.
     """
     named, only_ids = find_named_entities(namespace_id, filters, query)
     seen_memories.add(named)
@@ -182,31 +154,19 @@ def retrieve(
         return named[:limit]
     named_ids = [hit["memory"]["id"] for hit in named]
     owner = filters.user_id or ""
-    ranking = build_ranking(namespace_id, owner, [*near, *named_ids], vectors[1:])
-    vector = vectors[0] if vectors else None
+    ranking = floor.apply(build_ranking(namespace_id, owner, [*near, *named_ids]), by_words=True)
     words = expand_amounts(namespace_id, owner, query)
     hits = find_memories(namespace_id, filters, Search(words, vector, model, limit, ranking=ranking))
     return [*named, *(nest_score_parts(hit) for hit in hits if hit["memory"]["id"] not in named_ids)][:limit]
 
 
-def build_ranking(namespace_id: int, owner: str, anchors: Sequence[UUID], nonsense: Sequence[HalfVector]) -> Ranking:
-    """Build the ranking; see memories/search/__init__.py for the names that its SQL may use."""
-    levels = ", ".join(f"-(vector <#> %(nonsense{number})s::halfvec)" for number in range(len(nonsense)))
-    joins = [
-        QUERY_COVERAGE_JOIN,
-        SIGNIFICANCE_JOIN.format(levels=levels) if nonsense else NO_SIGNIFICANCE,
-        NEARNESS_JOIN if anchors else NO_ANCHORS,
-        SCORE_PARTS_JOIN,
-    ]
+def build_ranking(namespace_id: int, owner: str, anchors: Sequence[UUID]) -> Ranking:
+    """Build the ranking, to which a floor must be applied; see memories/search/__init__.py for the names of its SQL."""
     return Ranking(
         score=SCORE_SQL,
-        joins=" ".join(joins),
-        condition=MATCH_CONDITION_SQL,
+        joins=f"{NEARNESS_JOIN} {SCORE_PARTS_JOIN}",
         columns=RANKING_COLUMNS,
-        parameters={
-            **{f"nonsense{number}": vector for number, vector in enumerate(nonsense)},
-            **{"namespace": namespace_id, "owner": owner, "anchors": list(anchors)},
-        },
+        parameters={"namespace": namespace_id, "owner": owner, "anchors": list(anchors)},
         candidates=2,
     )
 
@@ -253,8 +213,8 @@ def entity_to_hit(row: dict[str, Any]) -> dict[str, Any]:
 def expand_amounts(namespace_id: int, owner: str, query: str) -> str:
     """Return the query with its amounts in all forms that occur in the user's memories: full-text search takes 250,000
     and 250000 for different words."""
-    # Parts with an odd index are quoted or excluded, and stay as they are.
-    parts = re.split(f"({QUOTED_OR_EXCLUDED.pattern})", query)
+    # Parts with an odd index are quoted, and stay as they are.
+    parts = re.split(f"({PHRASE.pattern.replace('(', '(?:')})", query)
     forms = {
         form for part in parts[::2] for amount in AMOUNT_PATTERN.finditer(part) for form in list_amount_forms(amount)
     }

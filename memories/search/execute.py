@@ -14,6 +14,7 @@ from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, qualify_out_columns, to_memory_out
 from memories.search.filters import Filters
+from memories.search.floor import Floor, build_floor
 from memories.search.query import (
     EXTRA_COLUMN_COUNT,
     NEAREST_COUNT_INDEX,
@@ -26,7 +27,6 @@ from memories.search.query import (
 from memories.search.query_embedding import SearchRequest, resolve_search_vector
 from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
-from memories.search.words import extract_required
 from memories.seen import seen_memories
 from memories.storage import row_to_dict
 
@@ -41,7 +41,7 @@ def find_memories(
     `namespace_id` None searches every namespace: for the admin, never for API callers.
     """
     scope = build_scope(namespace_id, filters, search.model or get_embedder().model)
-    key = (scope.memories[0], repr(scope.memories[1]), search.query and extract_required(search.query))
+    key = (scope.memories[0], repr(scope.memories[1]), search.words and replace(search.words, text=""))
     size = scope_sizes.get(key)
     rows = execute(scope, search, size)
     if size is None:
@@ -70,6 +70,12 @@ class TimedSearch:
         self.started = time.perf_counter()
         self.payload, self.model = payload, model
         self.vector, self.degraded = resolve_search_vector(payload, model)
+        self.floor: Floor | None = None
+
+    def above(self, level: float | None) -> "TimedSearch":
+        """Leave out hits below the floor, a level from 0 to 1; None is the model's own. Calls the embedder."""
+        self.floor = build_floor(level, self.payload.query, self.model, by_meaning=self.vector is not None)
+        return self
 
     def find(
         self,
@@ -79,15 +85,19 @@ class TimedSearch:
         threshold: float | None = None,
         ranking: Ranking = PLAIN_RANKING,
         explain: bool = False,
+        operators: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return HitOut dictionaries, best first."""
+        """Return HitOut dictionaries, best first. `operators`: the query may require phrases and exclude words."""
         query = None if self.payload.mode == "vector" else self.payload.query
-        search = Search(query, self.vector, self.model, self.payload.limit, threshold, ranking)
+        if self.floor is not None:
+            ranking = self.floor.apply(ranking, by_words=query is not None)
+        search = Search(query, self.vector, self.model, self.payload.limit, threshold, ranking, operators=operators)
         return find_memories(namespace_id, filters, search, explain=explain)
 
     def report(self) -> dict[str, Any]:
         """Return what an answer says of the search itself."""
-        return {"degraded": self.degraded, "took_ms": elapsed_ms(self.started)}
+        floor = {} if self.floor is None else {"floor": self.floor.level}
+        return {"degraded": self.degraded, "took_ms": elapsed_ms(self.started), **floor}
 
 
 def elapsed_ms(started: float) -> float:
@@ -111,7 +121,7 @@ def compile_scope(namespace_id: int | None, kind: type[Filters], filters_json: s
         memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
     labels = filters and filters.labels()
     return Scope(
-        memories=compile_query(memories.matching(filters).values_list("pk", "search_vector")),
+        memories=compile_query(memories.matching(filters).values_list("pk", "search_vector", "content")),
         vectors=compile_query(vectors.matching(labels).values_list("memory_id", "vector")),
         complete=filters == labels,
         model=model,

@@ -3,10 +3,16 @@
 Words contribute their text rank. Meaning contributes its lead: how far the similarity stands above the scope's noise,
 in units of what the best of N unrelated texts would reach by chance (√(2 ln N) standard deviations, the expected
 maximum of N normal values). Both are computed for every candidate, whichever search proposed it.
-score = 1 − e^−(2·(1 − e^(−lead³/2)) + text_rank). The bound of 2 keeps an exact name ahead of many similar texts.
 
-Tuned on four labelled sets: by recall and nDCG at 10 never below the better of both searches there. Plain reciprocal
-rank fusion was below it on two of them.
+score = 1 − e^−(2·(1 − e^(−lead³/2)) + max(lead − 1, 0)/2 + text_rank + name)
+
+name is what a memory gains that contains the rarest word of the query (`names` in words.py), so that a name is found
+in a long question and among texts that differ in names only: 2 while it has no vector, because its meaning is unknown,
+not absent; 1 for an identifier; otherwise e^(−best lead³/4), for a rare word matters less where the meaning is clear.
+The bound of 2 keeps a name ahead of many similar texts; the linear term keeps an order among texts that all stand far
+above the noise.
+
+Chosen among thirty shapes on four labelled sets and sets of names and identifiers (docs/architecture/search.md).
 """
 
 from memories.search.words import TEXT_RANK_CTES, TOP_MATCHES_CTE
@@ -17,10 +23,14 @@ CANDIDATE_SQL = {
 }
 FUSED_HITS_CTE = """
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-(2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + coalesce(text_rank, 0))) AS score,
+    SELECT id, 1 - exp(-(
+               2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
+               + CASE WHEN named IS NOT TRUE THEN 0 WHEN similarity IS NULL THEN 2 WHEN identified THEN 1
+                      ELSE exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
+           )) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
-        SELECT candidates.id, similarity, text_rank, coalesce(
+        SELECT candidates.id, similarity, text_rank, named, identified, coalesce(
             greatest(similarity - noise.mean, 0) / noise.spread / sqrt(2 * ln(greatest(size.rows, 10))), 0
         ) AS lead
         FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN text_ranks USING (id) LEFT JOIN LATERAL (
@@ -30,8 +40,8 @@ hits AS MATERIALIZED (
 )"""
 TEXT_HITS_CTE = """
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-text_rank) AS score, NULL::float8 AS similarity, text_rank, 0::float8 AS lead,
-           false AS by_meaning
+    SELECT id, 1 - exp(-(text_rank + CASE WHEN named THEN 0.5 ELSE 0 END)) AS score, NULL::float8 AS similarity,
+           text_rank, 0::float8 AS lead, false AS by_meaning
     FROM text_ranks
 )"""
 VECTOR_HITS_CTE = """

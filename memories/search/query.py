@@ -6,10 +6,13 @@ All start from `scope`, the filtered rows, so that no filter is ever applied aft
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memories.search.query_words import QueryWords, parse_query
 
 Sql = tuple[str, Sequence[Any]]
 
@@ -28,9 +31,9 @@ DEEP_SEARCH_DEPTH = 20_000
 class Scope:
     """The rows that a search may see, as compiled SQL; `model` is the one whose vectors they are.
 
-    memories: (id, search_vector) of the memories that match every filter. vectors: (id, vector) of the embeddings that
-    match the filters on columns which the embedding table repeats; `complete` when those are all filters, so that the
-    wide memory rows need not be read.
+    memories: (id, search_vector, content) of the memories that match every filter. vectors: (id, vector) of the
+    embeddings that match the filters on columns which the embedding table repeats; `complete` when those are all
+    filters, so that the wide memory rows need not be read.
     """
 
     memories: Sql
@@ -65,7 +68,7 @@ class Search:
     """What to find: words, a unit vector of 768 numbers by `model` (None: the configured one), or both.
 
     `threshold` is the least cosine similarity of a hit that its words alone did not find. `deep` proposes
-    DEEP_SEARCH_DEPTH candidates.
+    DEEP_SEARCH_DEPTH candidates. `operators`: the query may require phrases and exclude words.
     """
 
     query: str | None
@@ -75,6 +78,11 @@ class Search:
     threshold: float | None = None
     ranking: Ranking = PLAIN_RANKING
     deep: bool = False
+    operators: bool = False
+
+    @cached_property
+    def words(self) -> QueryWords | None:
+        return None if self.query is None else parse_query(self.query, operators=self.operators)
 
     @property
     def is_hybrid(self) -> bool:

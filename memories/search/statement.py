@@ -34,8 +34,8 @@ def build_statement(
     between the exact scan and the index. `exact` forces the scan.
     """
     memories, parameters = with_named_params(scope.memories, "m")
-    required = words.extract_required(search.query)
-    ctes = [words.SCOPE_CTE.format(rows=memories, required=words.REQUIRED_FILTER_SQL if required else "")]
+    query = search.words
+    ctes = words.build_scope_ctes(memories, query)
     ctes.append(COUNTED_SIZE_CTES if size is None else KNOWN_SIZE_CTE)
     if search.vector is not None:
         rows, vector_parameters = with_named_params(scope.vectors, "v")
@@ -43,14 +43,16 @@ def build_statement(
         parameters |= vector_parameters | {"vector": HalfVector(search.vector)}
         parameters |= {"noise_mean": known.noise_mean, "noise_spread": known.noise_spread}
         parameters["certain_similarity"] = known.certain_similarity
-        complete = scope.complete and not required
+        complete = scope.complete and not (query and query.restricts)
         few = True if exact else None if size is None else size.few
         ctes += vectors.build_vector_ctes(rows, complete=complete, few=few, rescan=exact)
     ctes += words.WORD_CTES if search.query else []
     ctes += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
     parameters |= {
-        "query": search.query,
-        "required": required,
+        "query": query and query.text,
+        "required": query and query.required,
+        "excluded": query and list(query.excluded),
+        "written": query and list(query.written),
         "depth": search.depth,
         "limit": search.limit,
         "threshold": search.threshold,

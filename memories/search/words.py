@@ -10,46 +10,54 @@ The exponents were tuned on four labelled sets (conversation, meetings, document
 The LIMITs bound the cost: however common its words, a query reads a few thousand rows.
 """
 
-import re
+from memories.search.query_words import QueryWords
 
-# The parts of a query that every hit must satisfy: quoted phrases and exclusions. A bare OR makes the phrases optional.
-QUOTED_OR_EXCLUDED = re.compile(r'-?"[^"]*"|(?<!\S)-\S+')
-EXCLUDED_TERM = re.compile(r'(?<!\S)-(?:"[^"]*"|\S+)')
-BARE_OR = re.compile(r"(?<!\S)or(?!\S)", re.IGNORECASE)
-
-SCOPE_CTE = (
-    "scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM ({rows}) AS given (id, words) {required})"
-)
+SCOPE_CTE = """
+scope (id, search_vector) AS NOT MATERIALIZED (
+    SELECT id, words FROM ({rows}) AS given (id, words, content){condition}
+)"""
+EXCLUSIONS_CTE = """
+exclusions AS MATERIALIZED (
+    SELECT memories_parse_query(term) AS node, written
+    FROM unnest(%(excluded)s::text[], %(written)s::text[]) AS given (term, written)
+)"""
 # A requirement that consists of stop words alone (numnode 0) is ignored.
-REQUIRED_FILTER_SQL = """WHERE numnode(websearch_to_tsquery('english', memories_normalize_text(%(required)s))) = 0
-    OR words @@ websearch_to_tsquery('english', memories_normalize_text(%(required)s))"""
+REQUIRED_FILTER_SQL = (
+    """(numnode(memories_parse_query(%(required)s)) = 0 OR words @@ memories_parse_query(%(required)s))"""
+)
+EXCLUDED_FILTER_SQL = """NOT EXISTS (
+    SELECT FROM exclusions WHERE given.words @@ node AND (written IS NULL OR given.content !~ written))"""
 
 
-def extract_required(query: str | None) -> str | None:
-    """Return the part of a query in web-search syntax that every hit must match, or None when there is none."""
-    if query is None:
-        return None
-    if not BARE_OR.sub("", QUOTED_OR_EXCLUDED.sub("", query)).strip():
-        return query
-    terms = (EXCLUDED_TERM if BARE_OR.search(QUOTED_OR_EXCLUDED.sub("", query)) else QUOTED_OR_EXCLUDED).findall(query)
-    return " ".join(terms) or None
+def build_scope_ctes(rows: str, words: QueryWords | None) -> list[str]:
+    """Return the CTE `scope` of the compiled SQL of (id, search_vector, content), and one that it needs."""
+    required, excluded = (words.required, words.excluded) if words else (None, ())
+    filters = [*([REQUIRED_FILTER_SQL] if required else []), *([EXCLUDED_FILTER_SQL] if excluded else [])]
+    condition = f"\n    WHERE {' AND '.join(filters)}" if filters else ""
+    return [*([EXCLUSIONS_CTE] if excluded else []), SCOPE_CTE.format(rows=rows, condition=condition)]
 
 
 WORD_CTES = [
-    # Nodes: whole phrases and compounds, and every single lexeme. The 20 longest, because long ones select best.
+    # Nodes: whole phrases and compounds, and every single lexeme. The 30 longest, because long ones select best.
     r"""
 nodes AS MATERIALIZED (
     SELECT row_number() OVER () AS n, node::tsquery AS node
     FROM (
         SELECT m[1] AS node
-        FROM querytree(websearch_to_tsquery('english', memories_normalize_text(%(query)s))) tree, LATERAL (
-            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?: <(?:-|\d+)> '(?:[^']|'')+')+)$$, 'g') AS m
+        FROM querytree(memories_parse_query(%(query)s)) tree, LATERAL (
+            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?(?: <(?:-|\d+)> '(?:[^']|'')+'(?::\*)?)+)$$, 'g') AS m
             UNION ALL
-            SELECT regexp_matches(tree, $$('(?:[^']|'')+')$$, 'g')
+            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?)$$, 'g')
+            UNION ALL
+            -- Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
+            SELECT ARRAY[pair || ' <-> ' || following] FROM (
+                SELECT pair, lead(pair) OVER (ORDER BY place) AS following
+                FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
+            ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'
         ) found
         -- The parser returns a hyphenated word whole and in parts; the parts suffice.
         WHERE m[1] !~ $$'[^']*[[:alpha:]]-[[:alpha:]][^']*' <$$
-        GROUP BY m[1] ORDER BY length(m[1]) DESC LIMIT 20
+        GROUP BY m[1] ORDER BY length(m[1]) DESC LIMIT 30
     ) distinct_nodes
 )""",
     "sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200)",
@@ -68,6 +76,20 @@ node_plan AS MATERIALIZED (
         FROM nodes, size
     ) estimated
 )""",
+    # Words that are all too common to be looked up alone may be rare together: the two rarest of them, and as many as
+    # are expected in 1,000 rows at most.
+    """
+common AS MATERIALIZED (
+    SELECT string_agg(node::text, ' & ') FILTER (WHERE place <= 2)::tsquery AS rarest,
+           string_agg(node::text, ' & ') FILTER (WHERE place <= 2 OR expected > 1000)::tsquery AS nodes
+    FROM (
+        SELECT node, row_number() OVER before AS place,
+               size.rows * exp(sum(ln(share)) OVER (before ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)) AS expected
+        FROM size, (SELECT *, least(estimate / size.rows, 1) AS share FROM node_plan, size) shares
+        WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+        WINDOW before AS (ORDER BY estimate, n)
+    ) estimated
+)""",
     """
 postings AS MATERIALIZED (
     SELECT node_plan.n, hit.id, hit.rank, hit.words
@@ -76,6 +98,13 @@ postings AS MATERIALIZED (
         FROM scope WHERE search_vector @@ node_plan.node LIMIT 2000
     ) hit
     WHERE node_plan.looked_up
+    UNION
+    SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
+    FROM common, LATERAL (
+        (SELECT id, search_vector FROM scope WHERE search_vector @@ rarest LIMIT 2000)
+        UNION ALL
+        (SELECT id, search_vector FROM scope WHERE search_vector @@ nodes AND nodes <> rarest LIMIT 2000)
+    ) hit JOIN node_plan ON search_vector @@ node_plan.node
 )""",
     # `open`: not all rows of this node were read. Numbers of three or more digits act as names: they count twice.
     """
@@ -92,6 +121,18 @@ node_weights AS MATERIALIZED (
         ) known
     ) frequency
 )""",
+    # The words that name what is sought: the rarest one that occurs, if in no more memories than a reader looks at, and
+    # the rarest identifier: a number of three or more digits, a phrase, a compound.
+    """
+names AS MATERIALIZED (
+    SELECT n, is_identifier FROM (
+        SELECT n, df, is_identifier, min(df) OVER () AS least,
+               min(df) FILTER (WHERE is_identifier) OVER () AS least_of_identifiers
+        FROM (
+            SELECT n, df, node::text ~ '[[:digit:]]{3}|<' AS is_identifier FROM node_weights WHERE df > 0 AND NOT open
+        ) closed WHERE df <= CASE WHEN is_identifier THEN 50 ELSE 3 END
+    ) rare WHERE df = least OR (is_identifier AND df = least_of_identifiers)
+)""",
     """
 query_totals AS MATERIALIZED (
     SELECT (SELECT greatest(sum(idf), 1e-9::float8) FROM node_weights) AS possible_idf,
@@ -102,7 +143,9 @@ query_totals AS MATERIALIZED (
 matches AS MATERIALIZED (
     SELECT id, min(words) AS words, sum(idf * rank) AS weight, sum(idf) AS presence,
            coalesce(sum(idf * rank) FILTER (WHERE NOT open), 0) AS closed_weight,
-           coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence
+           coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence,
+           bool_or(n IN (SELECT n FROM names)) AS named,
+           bool_or(n IN (SELECT n FROM names WHERE is_identifier)) AS identified
     FROM postings JOIN node_weights USING (n) GROUP BY id
 )""",
 ]
@@ -114,8 +157,9 @@ TEXT_RANK_SQL = """({weight} / 0.6079::float8
            + least({presence} / present_idf, 1) ^ 4::float8"""
 TOP_MATCHES_CTE = f"""
 top_matches AS MATERIALIZED (
-    SELECT id FROM matches CROSS JOIN query_totals
-    ORDER BY {TEXT_RANK_SQL.format(weight="weight", words="words", presence="presence")} DESC, id LIMIT %(depth)s
+    SELECT id FROM matches CROSS JOIN query_totals ORDER BY named DESC, {
+    TEXT_RANK_SQL.format(weight="weight", words="words", presence="presence")
+} DESC, id LIMIT %(depth)s
 )"""
 # The full rank of every candidate, whether text search or vector search proposed it.
 TEXT_RANK_CTES = f"""
@@ -126,7 +170,7 @@ open_matches AS MATERIALIZED (
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
-    SELECT id, {
+    SELECT id, coalesce(named, false) AS named, coalesce(identified, false) AS identified, {
     TEXT_RANK_SQL.format(
         weight="(coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0))",
         words="matches.words, open_matches.words",

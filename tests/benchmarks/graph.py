@@ -7,9 +7,10 @@ from pgvector import HalfVector
 
 from memories.models import Memory
 from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_access
-from memories.retrieval.retrieve import NONSENSE_QUERIES, RetrievalFilters, retrieve
+from memories.retrieval.retrieve import RetrievalFilters, retrieve
 from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
+from memories.search.floor import Floor
 from memories.search.query import PLAIN_RANKING, Ranking, Search
 from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
@@ -19,8 +20,8 @@ from tests.benchmarks.data import Synthetic
 
 
 def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
-    pk, vectors = namespace.pk, data.vectors(1000 + len(NONSENSE_QUERIES))
-    nonsense = [HalfVector(vector) for vector in vectors[1000:]]
+    pk, vectors = namespace.pk, data.vectors(1016)
+    floor = Floor(0.25, [HalfVector(vector) for vector in vectors[1000:]])
     of_user = Filters(user_id="user-1")
 
     def search(number: int, ranking: Ranking) -> Search:
@@ -51,8 +52,8 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
         )
 
     def retrieval(wanted: Search) -> list:
-        found = [wanted.vector, *nonsense]
-        return retrieve(pk, RetrievalFilters(user_id="user-1"), wanted.query, found, model, [], 20)
+        filters = RetrievalFilters(user_id="user-1")
+        return retrieve(pk, filters, wanted.query, wanted.vector, floor, model, [], 20)
 
     return [
         weighed(

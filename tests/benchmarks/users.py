@@ -10,11 +10,12 @@ from memories.add import add_one
 from memories.graph.models import Relationship
 from memories.graph.traversal import SELECT_RELATED_SQL, find_related
 from memories.models import DueEmbedding, Memory
-from memories.retrieval.retrieve import NONSENSE_QUERIES, RetrievalFilters, retrieve
+from memories.retrieval.retrieve import RetrievalFilters, retrieve
 from memories.schemas import EntityIn, MemoryIn
 from memories.search.execute import HIT_COLUMNS as FOUND
 from memories.search.execute import build_scope
 from memories.search.filters import Filters
+from memories.search.floor import Floor
 from memories.search.query import Search
 from memories.search.statement import build_statement
 from memories.storage import ALL_COLUMNS, CONTENT_CHANGED, UPSERT_BY_ENTITY_SQL, make_draft
@@ -56,8 +57,8 @@ def compute_digest(memory: Memory) -> bytes:
 
 def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
     pk, nodes = namespace.pk, create_user_graph(namespace, data, model)
-    vector, *nonsense = data.vectors(1 + len(NONSENSE_QUERIES))
-    asked = [vector.tolist(), *map(HalfVector, nonsense)]
+    vector, *nonsense = data.vectors(17)
+    asked, floor = vector.tolist(), Floor(0.25, [HalfVector(each) for each in nonsense])
 
     def entity(number: int, arm: str) -> MemoryIn:
         data = {"entity_data": {"status": f"{arm} {number}", "field": number}}
@@ -71,11 +72,11 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
         return SELECT_RELATED_SQL, {"namespace": pk, "start": node.pk, "max_distance": MAX_STEPS, "limit": MIN_RESULTS}
 
     def needle_sql(node: Memory) -> Sql:
-        search = Search(build_query(node), asked[0], model, 10)
+        search = Search(build_query(node), asked, model, 10)
         return build_statement(build_scope(pk, Filters(user_id=USER), model), search, FOUND, None)
 
     def find_needle(node: Memory) -> None:
-        hits = retrieve(pk, RetrievalFilters(user_id=USER), build_query(node), asked, model, [], 10)
+        hits = retrieve(pk, RetrievalFilters(user_id=USER), build_query(node), asked, floor, model, [], 10)
         assert hits[0]["memory"]["id"] == node.pk
 
     return [

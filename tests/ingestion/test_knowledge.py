@@ -101,7 +101,7 @@ def test_deleted_documents_are_not_found(api, site, ingest):
     tasks.embed_due()
     document = Document.objects.get(path="a.md")
     assert api.delete(f"/documents/{document.pk}").status_code == 204
-    assert [hit["file_path"] for hit in query_knowledge(api, "kettle", top_k=50)["results"]] == ["b.md"]
+    assert [hit["file_path"] for hit in query_knowledge(api, "kettle", top_k=50, floor=0)["results"]] == ["b.md"]
     assert Memory.objects.count() == 1
 
 

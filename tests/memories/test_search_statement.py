@@ -23,7 +23,15 @@ def test_hybrid_search_statement_matches_its_snapshot():
     assert f"{text}\n" == SNAPSHOT.read_text()
     assert parameters | {"vector": None} == {
         **{"m0": 1, "m1": "ada", "v0": "hashing-1", "v1": 1, "v2": "ada"},
-        **{"query": "harbour cats", "required": None, "vector": None, "depth": 50, "limit": 10},
+        **{
+            "query": "harbour cats",
+            "required": None,
+            "excluded": [],
+            "written": [],
+            "vector": None,
+            "depth": 50,
+            "limit": 10,
+        },
         **{"threshold": None, "rows": None, "few": None, "noise_mean": 0.12, "noise_spread": 0.07},
         "certain_similarity": 1.0,
     }

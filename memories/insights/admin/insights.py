@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Func, Q, QuerySet, Value
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Left, Now
 from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
@@ -53,6 +53,14 @@ INSIGHT_TYPE_COLOURS = {
 QUALITY_LEVEL_COLOURS = {QualityLevel.LOW: "warning", QualityLevel.MIDDLE: "info", QualityLevel.HIGH: "success"}
 AGE_TEMPLATE = '<span class="whitespace-nowrap" title="{}">{}</span>'
 LINK_TEMPLATE = '<a href="{}" class="spoken-name underline">{}</a>'
+
+
+class ParsedQuery(SearchQuery):
+    """A text as a query for the words of memories."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.function = "memories_parse_query"
 
 
 class InsightPatch(InputSchema):
@@ -135,8 +143,7 @@ class InsightAdmin(SchemaAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if pk := parse_uuid_or_none(search_term):
             return queryset.filter(pk=pk), False
-        query = Func(Value(search_term), function="memories_normalize_text")
-        matches = Q(memory__search_vector=SearchQuery(query, config="english", search_type="websearch"))
+        matches = Q(memory__search_vector=ParsedQuery(search_term))
         return (queryset.filter(matches) if search_term.strip() else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -8,7 +8,7 @@ from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.knowledge.schemas.context import ContextualIn, ContextualOut, SummaryOut
 from memories.models import Memory, Reembedding
 from memories.schemas import SearchIn
-from memories.search.query_embedding import resolve_search_vector
+from memories.search.execute import TimedSearch
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found
 from sessions_app.auth import ApiRequest, read_access
@@ -23,12 +23,11 @@ REEMBEDDING_COLUMNS = ("model", "memories_done", "memories_total", "created_at")
 def get_context(request: ApiRequest, payload: ContextualIn):
     """Return context for a query: memories ranked as recall does, the user's preferences, the last messages of the
     conversation, and clusters that share a word with the query. Read-only: no access is counted."""
-    model = request.auth.embedding_model
-    vector, degraded = resolve_search_vector(SearchIn(query=payload.query), model)
-    context = build_context(request.auth.namespace_id, payload, vector, model)
+    search = TimedSearch(SearchIn(query=payload.query, limit=payload.limit), request.auth.embedding_model)
+    context = build_context(request.auth.namespace_id, payload, search.above(payload.floor))
     if context is None:
         raise conversation_not_found()
-    return json_response(context | {"degraded": degraded})
+    return json_response(context | search.report())
 
 
 @router.get("/summary", auth=read_access, response={200: SummaryOut, **PROBLEMS})

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from memories.knowledge.schemas.clusters import TaggedClusterOut
 from memories.knowledge.schemas.preferences import PreferenceOut
 from memories.retrieval.schemas import RecallHitOut
+from memories.schemas import FloorIn, FloorOut
 from memories.search.filters import UuidIn
 from memory_site.core.http.fields import InputSchema, Label, QueryText
 from sessions_app.schemas.conversations import MessageOut
@@ -32,6 +33,7 @@ class ContextualIn(InputSchema):
     )
     context_type: Label = Field(default="general", description="Echoed back unchanged.")
     limit: int = Field(default=15, ge=1, le=100, description="Maximum number of memories.")
+    floor: FloorIn = None
 
 
 class ContextualOut(Schema):
@@ -42,6 +44,7 @@ class ContextualOut(Schema):
     messages: list[MessageOut] = Field(description="The last five, oldest first.")
     clusters: list[TaggedClusterOut] = Field(description="The five most important that share a word with the query.")
     degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
+    floor: FloorOut
 
 
 class ReembeddingOut(Schema):

@@ -44,7 +44,8 @@ class Command(ListingCommand):
             return
         words = None if payload.mode == "vector" else query
         vector = None if payload.mode == "text" else self.get_vector(query, payload.mode, owner.embedding_model)
-        hits = find_memories(owner.pk, filters, Search(words, vector, owner.embedding_model, payload.limit))
+        search = Search(words, vector, owner.embedding_model, payload.limit, operators=True)
+        hits = find_memories(owner.pk, filters, search)
         seen_memories.flush()  # now, because an embedded database stops with the command
         self.print_rows((to_output_row(hit) for hit in hits), format)
 

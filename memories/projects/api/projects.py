@@ -153,7 +153,7 @@ def search_projects(request: ApiRequest, payload: ProjectSearchIn):
     """Search what a project sees: its own memories, then those of its dependencies in either direction, then those of
     its groups, and global insights. Insights belong to each project they name. Changes nothing."""
     caller = request.auth
-    search = TimedSearch(payload, caller.embedding_model)
+    search = TimedSearch(payload, caller.embedding_model).above(payload.floor)
     filters = VisibleToProjectFilters(
         namespace_id=caller.namespace_id, project=payload.project, memory_types=payload.memory_types
     )

@@ -9,7 +9,7 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from memories.insights.models import DependencyType
-from memories.schemas import HitOut, VectorIn, remove_duplicates
+from memories.schemas import FloorIn, FloorOut, HitOut, VectorIn, remove_duplicates
 from memories.search.filters import MemoryTypeIn
 from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import (
@@ -131,6 +131,7 @@ class ProjectSearchIn(InputSchema):
     min_similarity: float | None = Field(
         default=None, ge=-1, le=1, description="Minimum cosine similarity of a hit that was found by meaning alone."
     )
+    floor: FloorIn = None
 
 
 class ProjectHitOut(HitOut):
@@ -144,6 +145,7 @@ class ProjectHitOut(HitOut):
 
 class ProjectSearchOut(Schema):
     results: list[ProjectHitOut]
+    floor: FloorOut
     degraded: bool = Field(description="True if the embedder was unavailable and only words were searched.")
     took_ms: float
 

@@ -3,7 +3,7 @@
 from pydantic import ConfigDict, Field, model_validator
 
 from memories.projects.schemas.projects import ProjectRelation
-from memories.schemas import HitOut, SearchIn, SearchOut
+from memories.schemas import FloorIn, FloorOut, HitOut, SearchIn, SearchOut
 from memories.search.filters import Filters, MemoryTypeIn
 from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import Label, QueryText
@@ -18,6 +18,7 @@ class UnifiedIn(SearchIn):
     project: Label | None = Field(default=None, description="What this project sees weighs more; nothing is hidden.")
     memory_types: list[MemoryTypeIn] | None = Field(default=None, min_length=1, max_length=64)
     user_id: Label | None = None
+    floor: FloorIn = None
 
     @model_validator(mode="after")
     def reject_repeated_filters(self) -> "UnifiedIn":
@@ -42,3 +43,4 @@ class UnifiedHitOut(HitOut):
 
 class UnifiedOut(SearchOut):
     results: list[UnifiedHitOut]  # type: ignore[assignment]  # hits with more fields
+    floor: FloorOut

@@ -11,10 +11,11 @@ from ninja import Router
 from memories.api.memories import memory_not_found
 from memories.embeddings import EmbeddingError
 from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_access
-from memories.retrieval.retrieve import RetrievalFilters, compute_query_vectors, retrieve
+from memories.retrieval.retrieve import RetrievalFilters, prepare_query, retrieve
 from memories.retrieval.schemas import RecallOut, RetrievedOut, RetrieveIn
 from memories.schemas import MemoryOut, SearchIn, qualify_out_columns, to_memory_out
 from memories.search.execute import TimedSearch, elapsed_ms
+from memories.search.floor import Floor, build_floor
 from memories.storage import row_to_dict
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
@@ -71,18 +72,19 @@ def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
     its meaning, near, new and relevant ones first. Empty when nothing matches. Counts one access on each result."""
     started = time.perf_counter()
     try:
-        vectors, degraded = compute_query_vectors(payload.query, request.auth.embedding_model), False
+        (vector, floor), degraded = prepare_query(payload.query, request.auth.embedding_model), False
     except EmbeddingError:
-        vectors, degraded = [], True
-    return retrieve_and_count_access(request, user_id, payload, vectors, degraded, started)
+        vector, degraded = None, True
+        floor = build_floor(None, payload.query, request.auth.embedding_model, by_meaning=False)
+    return retrieve_and_count_access(request, user_id, payload, vector, floor, degraded, started)
 
 
 @write_operation
 def retrieve_and_count_access(
-    request: ApiRequest, user_id: str, payload: RetrieveIn, vectors: list, degraded: bool, started: float
+    request: ApiRequest, user_id: str, payload: RetrieveIn, vector: Any, floor: Floor, degraded: bool, started: float
 ):
     caller, filters = request.auth, RetrievalFilters(user_id=user_id, **payload.filters())
     hits = retrieve(
-        caller.namespace_id, filters, payload.query, vectors, caller.embedding_model, payload.near, payload.limit
+        caller.namespace_id, filters, payload.query, vector, floor, caller.embedding_model, payload.near, payload.limit
     )
     return count_access_and_respond(hits, started, degraded=degraded)

@@ -28,6 +28,7 @@ def add_in_each_project(api, content: str, *projects: str) -> dict[str, str]:
 
 
 def search_from_project(api, project: str, query: str, **fields: object) -> list[dict]:
-    response = api.post("/projects/search", {"query": query, "project": project, **fields})
+    """The whole ranking, also below the floor."""
+    response = api.post("/projects/search", {"query": query, "project": project, "floor": 0, **fields})
     assert response.status_code == 200, response.content
     return response.json()["results"]

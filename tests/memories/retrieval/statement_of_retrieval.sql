@@ -1,4 +1,6 @@
-WITH scope (id, search_vector) AS NOT MATERIALIZED (SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words) ),
+WITH scope (id, search_vector) AS NOT MATERIALIZED (
+    SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words, content)
+),
 crossover AS MATERIALIZED (
     SELECT reltuples, least(greatest(5000, reltuples / 20), 20000)::int AS rows
     FROM pg_class WHERE oid = 'memories_memory'::regclass
@@ -29,14 +31,20 @@ nodes AS MATERIALIZED (
     SELECT row_number() OVER () AS n, node::tsquery AS node
     FROM (
         SELECT m[1] AS node
-        FROM querytree(websearch_to_tsquery('english', memories_normalize_text(%(query)s))) tree, LATERAL (
-            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?: <(?:-|\d+)> '(?:[^']|'')+')+)$$, 'g') AS m
+        FROM querytree(memories_parse_query(%(query)s)) tree, LATERAL (
+            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?(?: <(?:-|\d+)> '(?:[^']|'')+'(?::\*)?)+)$$, 'g') AS m
             UNION ALL
-            SELECT regexp_matches(tree, $$('(?:[^']|'')+')$$, 'g')
+            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?)$$, 'g')
+            UNION ALL
+            -- Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
+            SELECT ARRAY[pair || ' <-> ' || following] FROM (
+                SELECT pair, lead(pair) OVER (ORDER BY place) AS following
+                FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
+            ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'
         ) found
         -- The parser returns a hyphenated word whole and in parts; the parts suffice.
         WHERE m[1] !~ $$'[^']*[[:alpha:]]-[[:alpha:]][^']*' <$$
-        GROUP BY m[1] ORDER BY length(m[1]) DESC LIMIT 20
+        GROUP BY m[1] ORDER BY length(m[1]) DESC LIMIT 30
     ) distinct_nodes
 ),
 sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200),
@@ -51,6 +59,17 @@ node_plan AS MATERIALIZED (
         FROM nodes, size
     ) estimated
 ),
+common AS MATERIALIZED (
+    SELECT string_agg(node::text, ' & ') FILTER (WHERE place <= 2)::tsquery AS rarest,
+           string_agg(node::text, ' & ') FILTER (WHERE place <= 2 OR expected > 1000)::tsquery AS nodes
+    FROM (
+        SELECT node, row_number() OVER before AS place,
+               size.rows * exp(sum(ln(share)) OVER (before ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)) AS expected
+        FROM size, (SELECT *, least(estimate / size.rows, 1) AS share FROM node_plan, size) shares
+        WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+        WINDOW before AS (ORDER BY estimate, n)
+    ) estimated
+),
 postings AS MATERIALIZED (
     SELECT node_plan.n, hit.id, hit.rank, hit.words
     FROM node_plan, LATERAL (
@@ -58,6 +77,13 @@ postings AS MATERIALIZED (
         FROM scope WHERE search_vector @@ node_plan.node LIMIT 2000
     ) hit
     WHERE node_plan.looked_up
+    UNION
+    SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
+    FROM common, LATERAL (
+        (SELECT id, search_vector FROM scope WHERE search_vector @@ rarest LIMIT 2000)
+        UNION ALL
+        (SELECT id, search_vector FROM scope WHERE search_vector @@ nodes AND nodes <> rarest LIMIT 2000)
+    ) hit JOIN node_plan ON search_vector @@ node_plan.node
 ),
 node_weights AS MATERIALIZED (
     SELECT n, node, df, NOT looked_up OR found >= 2000 AS open,
@@ -72,6 +98,15 @@ node_weights AS MATERIALIZED (
         ) known
     ) frequency
 ),
+names AS MATERIALIZED (
+    SELECT n, is_identifier FROM (
+        SELECT n, df, is_identifier, min(df) OVER () AS least,
+               min(df) FILTER (WHERE is_identifier) OVER () AS least_of_identifiers
+        FROM (
+            SELECT n, df, node::text ~ '[[:digit:]]{3}|<' AS is_identifier FROM node_weights WHERE df > 0 AND NOT open
+        ) closed WHERE df <= CASE WHEN is_identifier THEN 50 ELSE 3 END
+    ) rare WHERE df = least OR (is_identifier AND df = least_of_identifiers)
+),
 query_totals AS MATERIALIZED (
     SELECT (SELECT greatest(sum(idf), 1e-9::float8) FROM node_weights) AS possible_idf,
            (SELECT greatest(sum(idf) FILTER (WHERE df > 0 OR open), 1e-9::float8) FROM node_weights) AS present_idf,
@@ -80,12 +115,13 @@ query_totals AS MATERIALIZED (
 matches AS MATERIALIZED (
     SELECT id, min(words) AS words, sum(idf * rank) AS weight, sum(idf) AS presence,
            coalesce(sum(idf * rank) FILTER (WHERE NOT open), 0) AS closed_weight,
-           coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence
+           coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence,
+           bool_or(n IN (SELECT n FROM names)) AS named,
+           bool_or(n IN (SELECT n FROM names WHERE is_identifier)) AS identified
     FROM postings JOIN node_weights USING (n) GROUP BY id
 ),
 top_matches AS MATERIALIZED (
-    SELECT id FROM matches CROSS JOIN query_totals
-    ORDER BY (weight / 0.6079::float8
+    SELECT id FROM matches CROSS JOIN query_totals ORDER BY named DESC, (weight / 0.6079::float8
             * (average_length / greatest(words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
            + least(presence / present_idf, 1) ^ 4::float8 DESC, id LIMIT %(depth)s
 ),
@@ -97,17 +133,21 @@ open_matches AS MATERIALIZED (
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
-    SELECT id, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
+    SELECT id, coalesce(named, false) AS named, coalesce(identified, false) AS identified, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
             * (average_length / greatest(matches.words, open_matches.words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
            + least((coalesce(closed_presence, 0) + coalesce(open_matches.presence, 0)) / present_idf, 1) ^ 4::float8 AS text_rank
     FROM candidates CROSS JOIN query_totals LEFT JOIN matches USING (id) LEFT JOIN open_matches USING (id)
     WHERE matches.id IS NOT NULL OR open_matches.id IS NOT NULL
 ),
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-(2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + coalesce(text_rank, 0))) AS score,
+    SELECT id, 1 - exp(-(
+               2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
+               + CASE WHEN named IS NOT TRUE THEN 0 WHEN similarity IS NULL THEN 2 WHEN identified THEN 1
+                      ELSE exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
+           )) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
-        SELECT candidates.id, similarity, text_rank, coalesce(
+        SELECT candidates.id, similarity, text_rank, named, identified, coalesce(
             greatest(similarity - noise.mean, 0) / noise.spread / sqrt(2 * ln(greatest(size.rows, 10))), 0
         ) AS lead
         FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN text_ranks USING (id) LEFT JOIN LATERAL (
@@ -138,8 +178,13 @@ FROM size LEFT JOIN (
         SELECT to_memory_id, from_memory_id, greatest(strength, 1e-9)
         FROM graph_relationship WHERE namespace_id = %(namespace)s AND owner = %(owner)s
     ),
+    starts AS MATERIALIZED (
+        SELECT unnest(%(anchors)s::uuid[]) AS id, 1::float8 AS weight
+        UNION ALL
+        (SELECT id, 1 - exp(-text_rank) FROM hits WHERE text_rank > 0 ORDER BY text_rank DESC, id LIMIT 3)
+    ),
     next AS MATERIALIZED (
-        SELECT there AS id, max(strength) AS strength FROM steps WHERE here = ANY(%(anchors)s)
+        SELECT there AS id, max(weight * strength) AS strength FROM starts JOIN steps ON here = starts.id
         GROUP BY there ORDER BY 2 DESC LIMIT 200
     )
     SELECT id AS memory_id, max(nearness) AS nearness FROM (
@@ -147,11 +192,12 @@ FROM size LEFT JOIN (
         UNION ALL
         SELECT id, strength / 2 FROM next
         UNION ALL
-        (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = id LIMIT 5000)
+        (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = next.id LIMIT 5000)
     ) reached GROUP BY id
 ) nearby ON nearby.memory_id = memory.id CROSS JOIN LATERAL (
     SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), coverage.share) END AS words,
-           1 - exp(-least(greatest(hits.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
+           1 - exp(-least(greatest(least(hits.lead + 0.5 / sqrt(2 * ln(greatest(size.rows, 10))),
+                                         (SELECT max(lead) FROM hits)), 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
            0.5::float8 ^ least(greatest(extract(epoch FROM statement_timestamp() - coalesce(memory.last_updated, memory.created_at)), 0)::float8 / 3600 / 24, 60) AS recency,
            greatest(memory.base_relevance, 1e-9) AS base_relevance,
@@ -163,8 +209,9 @@ FROM size LEFT JOIN (
 0.05), 1) AS relevance
     OFFSET 0
 ) part) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
-    AND (
-    coverage.share >= 0.25 OR significance.clear >= 0.25
-    OR (coverage.share >= 0.15 AND significance.clear >= 0.05) OR (significance.clear >= 0.15 AND hits.lead >= 0.8)
+    AND (true) AND (
+    %(floor)s::float8 <= 0 OR coverage.share >= %(floor)s OR significance.clear >= %(floor)s
+    OR (coverage.share >= %(floor)s * 0.6 AND significance.clear >= %(floor)s * 0.2)
+    OR (significance.clear >= %(floor)s * 0.6 AND hits.lead >= 0.8)
 )
 ORDER BY score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s

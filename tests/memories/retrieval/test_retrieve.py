@@ -333,8 +333,11 @@ def test_odd_queries_are_no_error(api, ferries, query):
     retrieve(api, query)
 
 
-def test_excluded_words_and_phrases_are_respected(api, ferries):
-    assert ferries["old"] not in list_ids(retrieve(api, "ferry contract -old"))
+def test_a_dash_excludes_nothing(api, ferries):
+    assert ferries["old"] in list_ids(retrieve(api, "ferry contract -old"))
+
+
+def test_a_query_of_phrases_requires_them(api, ferries):
     assert list_ids(retrieve(api, '"signed, old"')) == [ferries["old"]]
 
 

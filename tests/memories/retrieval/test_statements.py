@@ -14,6 +14,7 @@ from pgvector import HalfVector
 from memories.retrieval.recall import RECALL_RANKING
 from memories.retrieval.retrieve import RetrievalFilters, build_ranking
 from memories.search.execute import build_scope
+from memories.search.floor import Floor
 from memories.search.query import Ranking, Search
 from memories.search.statement import build_statement
 
@@ -23,7 +24,7 @@ ANCHOR = UUID(int=1)
 
 
 def create_retrieval_ranking() -> Ranking:
-    return build_ranking(1, "ada", [ANCHOR], [HalfVector(VECTOR)] * 2)
+    return Floor(0.25, [HalfVector(VECTOR)] * 2).apply(build_ranking(1, "ada", [ANCHOR]), by_words=True)
 
 
 @pytest.mark.parametrize(
