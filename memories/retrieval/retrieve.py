@@ -3,9 +3,9 @@
 score = .35 words + .35 meaning + .10 nearness + .12 recency + .08 base relevance, each part from 0 to 1:
 
 words      1 − e^−rank of the text match; at most the share of the query's words, by rarity, that the memory contains
-meaning    1 − e^(−lead³/2), with the similarity's lead over unrelated texts as in a search. Leads within half a
-           standard deviation of the best count as the best: texts that differ in names only differ by that much, and
-           then the newest of them is meant
+meaning    1 − e^(−lead³/2), with the similarity's lead over unrelated texts as in a search. Of memories that match the
+           words equally well, those within 1.3 standard deviations of the best have its lead: texts that differ in
+           names only differ by that much, and then the newest is meant
 nearness   1 for an anchor, half for each relationship away from one, times the strengths of these relationships; also
            away from what the words found, times how well
 recency    1 for a memory stored now, half for each day of its age
@@ -67,11 +67,18 @@ NEARNESS_JOIN = """LEFT JOIN (
         (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = next.id LIMIT 5000)
     ) reached GROUP BY id
 ) nearby ON nearby.memory_id = memory.id"""
+ALIKE_JOIN = """JOIN (
+    SELECT id AS memory_id, CASE WHEN text_rank > 0 THEN least(best, lead + 1.3 / deviations) ELSE lead END AS lead
+    FROM (
+        SELECT id, text_rank, lead, max(lead) OVER (PARTITION BY round(ln(greatest(text_rank, 1e-9)) * 5)) AS best,
+               sqrt(2 * ln(greatest(size.rows, 10))) AS deviations
+        FROM hits CROSS JOIN size
+    ) compared
+) alike ON alike.memory_id = memory.id"""
 AGE_DAYS_SQL = AGE_HOURS_SQL.format(last_updated="memory.last_updated", created_at="memory.created_at") + " / 24"
 SCORE_PARTS_JOIN = f"""CROSS JOIN LATERAL (
     SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), coverage.share) END AS words,
-           1 - exp(-least(greatest(least(hits.lead + 0.5 / sqrt(2 * ln(greatest(size.rows, 10))),
-                                         (SELECT max(lead) FROM hits)), 1e-9), 10) ^ 3 / 2) AS meaning,
+           1 - exp(-least(greatest(alike.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
            0.5::float8 ^ least({AGE_DAYS_SQL}, 60) AS recency,
            greatest(memory.base_relevance, 1e-9) AS base_relevance,
@@ -164,7 +171,7 @@ def build_ranking(namespace_id: int, owner: str, anchors: Sequence[UUID]) -> Ran
     """Build the ranking, to which a floor must be applied; see memories/search/__init__.py for the names of its SQL."""
     return Ranking(
         score=SCORE_SQL,
-        joins=f"{NEARNESS_JOIN} {SCORE_PARTS_JOIN}",
+        joins=f"{NEARNESS_JOIN} {ALIKE_JOIN} {SCORE_PARTS_JOIN}",
         columns=RANKING_COLUMNS,
         parameters={"namespace": namespace_id, "owner": owner, "anchors": list(anchors)},
         candidates=2,

@@ -103,6 +103,8 @@ def find_script(query: str) -> str:
         # Japanese is written in Han characters as well.
         counts["HIRAGANA"] += counts.pop("CJK", 0)
     known = {script: count for script, count in counts.items() if script in NONSENSE_QUERIES}
+    # A word of Latin letters, such as docker, has more of them than a word of most others.
+    known["LATIN"] = known.get("LATIN", 0) // 3
     return max(known, key=lambda script: known[script], default="LATIN")
 
 

@@ -194,10 +194,16 @@ FROM size LEFT JOIN (
         UNION ALL
         (SELECT there, next.strength * steps.strength / 4 FROM next JOIN steps ON here = next.id LIMIT 5000)
     ) reached GROUP BY id
-) nearby ON nearby.memory_id = memory.id CROSS JOIN LATERAL (
+) nearby ON nearby.memory_id = memory.id JOIN (
+    SELECT id AS memory_id, CASE WHEN text_rank > 0 THEN least(best, lead + 1.3 / deviations) ELSE lead END AS lead
+    FROM (
+        SELECT id, text_rank, lead, max(lead) OVER (PARTITION BY round(ln(greatest(text_rank, 1e-9)) * 5)) AS best,
+               sqrt(2 * ln(greatest(size.rows, 10))) AS deviations
+        FROM hits CROSS JOIN size
+    ) compared
+) alike ON alike.memory_id = memory.id CROSS JOIN LATERAL (
     SELECT CASE WHEN hits.text_rank IS NULL THEN 0 ELSE least(1 - exp(-hits.text_rank), coverage.share) END AS words,
-           1 - exp(-least(greatest(least(hits.lead + 0.5 / sqrt(2 * ln(greatest(size.rows, 10))),
-                                         (SELECT max(lead) FROM hits)), 1e-9), 10) ^ 3 / 2) AS meaning,
+           1 - exp(-least(greatest(alike.lead, 1e-9), 10) ^ 3 / 2) AS meaning,
            coalesce(nearby.nearness, 0) AS nearness,
            0.5::float8 ^ least(greatest(extract(epoch FROM statement_timestamp() - coalesce(memory.last_updated, memory.created_at)), 0)::float8 / 3600 / 24, 60) AS recency,
            greatest(memory.base_relevance, 1e-9) AS base_relevance,

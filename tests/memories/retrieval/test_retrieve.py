@@ -420,3 +420,50 @@ def test_concurrent_writes_and_retrievals_succeed(api):
     assert {status for codes in answers[:5] for status in codes} == {201}
     assert {status for codes in answers[5:] for status in codes} == {200}
     assert Memory.objects.filter(user_id="ada").count() == 250
+
+
+# Recency and neighbours
+
+
+SUPPLIERS = ("Acme Foods", "Borealis Catering", "Corvina Kitchens", "Delta Gourmet", "Esker Meals")
+
+
+@pytest.mark.parametrize(
+    "query", ["that supplier", "the supplier we selected", "which supplier was chosen for the canteen?"]
+)
+def test_the_newest_of_texts_that_differ_in_names_only_is_first(api, settings, query):
+    settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
+    clear_all_caches()
+    for newest in range(len(SUPPLIERS)):
+        user = f"user {newest}"
+        for number, supplier in enumerate(SUPPLIERS):
+            age = 0 if number == newest else 12 * (1 + number)
+            made = format_time_ago(hours=age, minutes=1)
+            add_memory(api, f"Selected {supplier} as the supplier of the canteen.", user_id=user, created_at=made)
+        tasks.embed_due()
+        hits = api.post(f"/users/{user}/retrieve", {"query": query}).json()["results"]
+        assert SUPPLIERS[newest] in hits[0]["memory"]["content"]
+
+
+def test_a_clearly_better_text_is_not_overtaken_by_a_new_one(api, settings):
+    settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
+    clear_all_caches()
+    add_memory(api, "Selected Acme Foods as the supplier of the canteen.", created_at=format_time_ago(days=30))
+    for topic in ("heating", "car park", "roof", "garden"):
+        add_memory(api, f"The supplier of the {topic} sent an invoice for May.")
+    tasks.embed_due()
+    assert "Acme" in list_contents(retrieve(api, "who is the supplier of the canteen?"))[0]
+
+
+def test_the_neighbour_of_what_the_words_found_is_lifted(api):
+    found = add_memory(api, "Globex signed the harbour contract.")
+    neighbour, stranger = (
+        add_memory(api, f"Payments for the harbour are due in {month}.") for month in ("May", "June")
+    )
+    link = {"to_id": neighbour, "type": "led_to", "strength": 1}
+    assert api.post(f"/memories/{found}/relationships", link).status_code == 201
+    tasks.embed_due()
+    hits = {hit["memory"]["id"]: hit for hit in retrieve(api, "Globex contract of the harbour")}
+    assert list(hits)[0] == found
+    assert hits[neighbour]["parts"]["nearness"] > 0.1 > hits[stranger]["parts"]["nearness"] == 0
+    assert hits[neighbour]["score"] > hits[stranger]["score"]
