@@ -40,7 +40,7 @@ hits AS MATERIALIZED (
 )"""
 TEXT_HITS_CTE = """
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-(text_rank + CASE WHEN named THEN 0.5 ELSE 0 END)) AS score, NULL::float8 AS similarity,
+    SELECT id, 1 - exp(-(text_rank + CASE WHEN named THEN 0.35 ELSE 0 END)) AS score, NULL::float8 AS similarity,
            text_rank, 0::float8 AS lead, false AS by_meaning
     FROM text_ranks
 )"""

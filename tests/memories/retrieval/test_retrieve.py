@@ -464,6 +464,6 @@ def test_the_neighbour_of_what_the_words_found_is_lifted(api):
     assert api.post(f"/memories/{found}/relationships", link).status_code == 201
     tasks.embed_due()
     hits = {hit["memory"]["id"]: hit for hit in retrieve(api, "Globex contract of the harbour")}
-    assert list(hits)[0] == found
+    assert next(iter(hits)) == found
     assert hits[neighbour]["parts"]["nearness"] > 0.1 > hits[stranger]["parts"]["nearness"] == 0
     assert hits[neighbour]["score"] > hits[stranger]["score"]
