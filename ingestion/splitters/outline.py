@@ -12,7 +12,6 @@ PYTHON_TEXTS = re.compile(
     r"""("{3}|'{3})(?:\\.|[^\\])*?(?:\1|\Z)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\#[^\n]*""", re.DOTALL
 )
 PYTHON_LINE = re.compile(r"^([ \t]*)(?=\S)((?:class|def|async[ \t]+def)\b)?", re.MULTILINE)
-DECORATORS = re.compile(r"(?:^[ \t]*@[^\n]*\n(?:[ \t]*\n)*)+\Z", re.MULTILINE)
 FENCES = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(
     r"^ {0,3}(?P<marks>#{1,6})[ \t]+(?P<text>\S[^\n]*)$"
@@ -25,7 +24,7 @@ DEPTH_CHANGES = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1, ":": 0}
 NO_TEXT = re.compile(r"[^\n]")
 #: Characters: of a header that is repeated, and of the longest ones that are recognised.
 MAX_HEADER_LENGTH = 160
-MAX_SIGNATURE_LENGTH, MAX_DECORATORS_LENGTH = 5_000, 1_000
+MAX_SIGNATURE_LENGTH = 5_000
 
 
 @dataclass
@@ -83,8 +82,12 @@ def find_header_end(code: str, start: int) -> int:
 
 def find_decorators(code: str, start: int) -> int:
     """Return where the decorators begin that stand right before `start`."""
-    found = DECORATORS.search(code, max(start - MAX_DECORATORS_LENGTH, 0), start)
-    return found.start() if found else start
+    while start:
+        above = code.rfind("\n", 0, start - 1) + 1
+        if not code[above:start].lstrip().startswith("@"):
+            break
+        start = above
+    return start
 
 
 def iter_headed_sections(text: str) -> Iterator[Section]:

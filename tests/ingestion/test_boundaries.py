@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from ingestion.chunking import MAX_CHUNK_TOKENS, Chunk, split_into_chunks
+from ingestion.splitters.boundaries import MIN_PIECE_LENGTH, drop_contained
 from ingestion.splitters.outline import find_sections
 from tests.ingestion.long_texts import CLASSES, SECTIONS, build_class, build_handbook, build_program, build_section
 from tests.ingestion.test_chunking import PROSE, SENTENCE, count_tokens
@@ -137,6 +138,29 @@ def test_no_chunk_lies_inside_the_one_before(text, kind):
     assert not [second for first, second in pairwise(chunks) if first.text.endswith(second.text)]
 
 
+def test_a_piece_inside_another_is_dropped_and_an_overlap_begins_with_a_word():
+    text = "The harbour office opens at nine o'clock."
+    spans = [(0, 30), (12, 30), (22, 41)]
+    assert [text[start:end] for start, end in drop_contained(text, spans)] == [text[:30], "at nine o'clock."]
+    assert list(drop_contained("x" * 40, [(0, 30), (20, 40)])) == [(0, 30), (20, 40)]
+
+
+@pytest.mark.parametrize("kind", ["txt", "md", "py"])
+@pytest.mark.parametrize("lines", range(70, 100, 2))
+def test_a_few_characters_are_no_chunk_of_their_own(kind, lines):
+    block = "".join(f"record_step({number}, total, offset)\n" for number in range(lines))
+    text = "\n\n\n".join(["x = 1", block * 2, "}", block, "Bye."])
+    chunks = split_into_chunks(text, kind)
+    assert len(chunks) > 1
+    assert min(len(chunk.text.strip()) for chunk in chunks) >= MIN_PIECE_LENGTH
+    assert chunks[-1].text.endswith("Bye.")
+    assert all(count_tokens(chunk.content) <= MAX_CHUNK_TOKENS for chunk in chunks)
+
+
+def test_a_whole_text_of_a_few_characters_is_a_chunk():
+    assert [chunk.content for chunk in split_into_chunks("Bye.", "md")] == ["Bye."]
+
+
 @EVERY_OVERLAPPING
 def test_chunks_begin_with_whole_words(text, kind):
     for chunk in split_into_chunks(text, kind):
@@ -165,9 +189,9 @@ def test_chunks_begin_with_whole_words(text, kind):
 )
 def test_the_outline_takes_time_in_proportion_to_the_text(line, kind):
     text = line * (2**18 // len(line))
-    started = time.monotonic()
+    started = time.process_time()
     find_sections(text, kind)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 3
 
 
 def test_each_class_and_section_is_longer_than_a_chunk():

@@ -5,5 +5,5 @@
     encoder.py      the network as an ONNX graph
     onnx_writer.py  writes ONNX graphs
 
-Only the file is used. The wheel's own engine gives the same vectors (cosine 0.9999) in four times the time.
+Only the file is used. The wheel's own engine gives the same vectors (cosine 0.9999) in more than twice the time.
 """

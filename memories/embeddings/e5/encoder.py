@@ -1,8 +1,8 @@
 """The encoder of multilingual-e5-small as an ONNX graph: twelve layers of attention and two dense ones.
 
 The matrices stay in 4 bits, exactly as in the file. What they are multiplied with is rounded to 8 bits, 32 numbers at a
-time, so that a text has the same vector whatever other texts are in its batch. Rounding whole batches and matrices to
-8 bits is twice as fast, but moves vectors by a cosine of 0.996, which depends on the batch.
+time, so that a text has the same vector whatever other texts are in its batch. Rounding matrices and whole batches to
+8 bits is twice as fast, but moves vectors to a cosine of 0.996, and differently in each batch.
 """
 
 import numpy as np
