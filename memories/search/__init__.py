@@ -19,16 +19,14 @@ Its CTEs, in order. `words`: only in a search with a query; `vector`: only in on
 | nodes        | n, node                                                     | words               | words      |
 | sample       | search_vector                                               | words               | words      |
 | node_plan    | n, node, estimate, looked_up                                | words               | words      |
-| common       | rarest, nodes                                               | words, one row      | words      |
 | postings     | n, id, rank, words                                          | words               | words      |
-| node_weights | n, node, df, open, idf                                      | words               | words      |
-| names        | n, is_identifier                                            | words               | words      |
+| node_weights | n, node, df, open, idf, name                                | words               | words      |
 | query_totals | possible_idf, present_idf, average_length                   | words, one row      | words      |
-| matches      | id, words, weight, presence, closed_*, named, identified    | words               | words      |
+| matches      | id, words, weight, presence, closed_*, name                 | words               | words      |
 | top_matches  | id                                                          | words               | words      |
 | candidates   | id                                                          | words               | fusion     |
 | open_matches | id, words, weight, presence                                 | words               | words      |
-| text_ranks   | id, text_rank, named, identified                            | words               | words      |
+| text_ranks   | id, text_rank, name                                         | words               | words      |
 | hits         | id, score, similarity, text_rank, by_meaning; words: lead   | always              | fusion     |
 
 The SQL of a Ranking is evaluated over `hits JOIN memories_memory memory USING (id)` and the ranking's own joins. It may

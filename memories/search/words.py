@@ -10,6 +10,8 @@ The exponents were tuned on four labelled sets (conversation, meetings, document
 The LIMITs bound the cost: however common its words, a query reads a few thousand rows.
 """
 
+import re
+
 from memories.search.query_words import QueryWords
 
 SCOPE_CTE = """
@@ -47,13 +49,7 @@ nodes AS MATERIALIZED (
         FROM querytree(memories_parse_query(%(query)s)) tree, LATERAL (
             SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?(?: <(?:-|\d+)> '(?:[^']|'')+'(?::\*)?)+)$$, 'g') AS m
             UNION ALL
-            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?)$$, 'g')
-            UNION ALL
-            -- Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
-            SELECT ARRAY[pair || ' <-> ' || following] FROM (
-                SELECT pair, lead(pair) OVER (ORDER BY place) AS following
-                FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
-            ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'
+            SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?)$$, 'g'){pairs}
         ) found
         -- The parser returns a hyphenated word whole and in parts; the parts suffice.
         WHERE m[1] !~ $$'[^']*[[:alpha:]]-[[:alpha:]][^']*' <$$
@@ -63,7 +59,7 @@ nodes AS MATERIALIZED (
     "sample AS MATERIALIZED (SELECT search_vector FROM scope LIMIT 200)",
     # A large scope is searched for its rarest nodes only, by estimated frequency; the other nodes only add weight to
     # what those found. The rarest node that occurs in the sample is always searched for: otherwise an unknown word
-    # would hide a common one.
+    # would hide a common one. OFFSET 0: estimated once for each node.
     """
 node_plan AS MATERIALIZED (
     SELECT n, node, estimate,
@@ -73,21 +69,7 @@ node_plan AS MATERIALIZED (
         SELECT n, node, CASE WHEN size.rows <= 2000 THEN 0 ELSE size.rows
             * (SELECT count(*) FROM sample WHERE search_vector @@ node) / greatest((SELECT count(*) FROM sample), 1)
         END AS estimate
-        FROM nodes, size
-    ) estimated
-)""",
-    # Words that are all too common to be looked up alone may be rare together: the two rarest of them, and as many as
-    # are expected in 1,000 rows at most.
-    """
-common AS MATERIALIZED (
-    SELECT string_agg(node::text, ' & ') FILTER (WHERE place <= 2)::tsquery AS rarest,
-           string_agg(node::text, ' & ') FILTER (WHERE place <= 2 OR expected > 1000)::tsquery AS nodes
-    FROM (
-        SELECT node, row_number() OVER before AS place,
-               size.rows * exp(sum(ln(share)) OVER (before ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)) AS expected
-        FROM size, (SELECT *, least(estimate / size.rows, 1) AS share FROM node_plan, size) shares
-        WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
-        WINDOW before AS (ORDER BY estimate, n)
+        FROM nodes, size OFFSET 0
     ) estimated
 )""",
     """
@@ -97,41 +79,30 @@ postings AS MATERIALIZED (
         SELECT id, ts_rank('{1,1,1,1}', search_vector, node_plan.node) AS rank, length(search_vector) AS words
         FROM scope WHERE search_vector @@ node_plan.node LIMIT 2000
     ) hit
-    WHERE node_plan.looked_up
-    UNION
-    SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
-    FROM common, LATERAL (
-        (SELECT id, search_vector FROM scope WHERE search_vector @@ rarest LIMIT 2000)
-        UNION ALL
-        (SELECT id, search_vector FROM scope WHERE search_vector @@ nodes AND nodes <> rarest LIMIT 2000)
-    ) hit JOIN node_plan ON search_vector @@ node_plan.node
+    WHERE node_plan.looked_up{common}
 )""",
     # `open`: not all rows of this node were read. Numbers of three or more digits act as names: they count twice.
+    # `name`: the words that name what is sought. 1: the rarest one that occurs, if in no more memories than a reader
+    # looks at; 2: the rarest identifier, which is a number of three or more digits, a phrase or a compound.
     """
 node_weights AS MATERIALIZED (
-    SELECT n, node, df, NOT looked_up OR found >= 2000 AS open,
-           CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
-           * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf
+    SELECT n, node, df, open,
+           CASE WHEN has_number THEN 2 ELSE 1 END::float8
+           * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf,
+           CASE WHEN NOT rare THEN NULL
+                WHEN is_identifier AND df = min(df) FILTER (WHERE rare AND is_identifier) OVER () THEN 2
+                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN 1 END AS name
     FROM size, (
-        SELECT n, node, looked_up, found,
-               CASE WHEN looked_up AND found < 2000 THEN found ELSE greatest(estimate, found) END::float8 AS df
+        SELECT *, has_number OR is_phrase AS is_identifier,
+               df > 0 AND NOT open AND df <= CASE WHEN has_number OR is_phrase THEN 50 ELSE 3 END AS rare
         FROM (
-            SELECT node_plan.*, coalesce(counted.found, 0) AS found
+            SELECT node_plan.n, node, NOT looked_up OR coalesce(found, 0) >= 2000 AS open,
+                   CASE WHEN looked_up AND coalesce(found, 0) < 2000 THEN coalesce(found, 0)
+                        ELSE greatest(estimate, coalesce(found, 0)) END::float8 AS df,
+                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase
             FROM node_plan LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
         ) known
     ) frequency
-)""",
-    # The words that name what is sought: the rarest one that occurs, if in no more memories than a reader looks at, and
-    # the rarest identifier: a number of three or more digits, a phrase, a compound.
-    """
-names AS MATERIALIZED (
-    SELECT n, is_identifier FROM (
-        SELECT n, df, is_identifier, min(df) OVER () AS least,
-               min(df) FILTER (WHERE is_identifier) OVER () AS least_of_identifiers
-        FROM (
-            SELECT n, df, node::text ~ '[[:digit:]]{3}|<' AS is_identifier FROM node_weights WHERE df > 0 AND NOT open
-        ) closed WHERE df <= CASE WHEN is_identifier THEN 50 ELSE 3 END
-    ) rare WHERE df = least OR (is_identifier AND df = least_of_identifiers)
 )""",
     """
 query_totals AS MATERIALIZED (
@@ -144,8 +115,7 @@ matches AS MATERIALIZED (
     SELECT id, min(words) AS words, sum(idf * rank) AS weight, sum(idf) AS presence,
            coalesce(sum(idf * rank) FILTER (WHERE NOT open), 0) AS closed_weight,
            coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence,
-           bool_or(n IN (SELECT n FROM names)) AS named,
-           bool_or(n IN (SELECT n FROM names WHERE is_identifier)) AS identified
+           max(name) AS name
     FROM postings JOIN node_weights USING (n) GROUP BY id
 )""",
 ]
@@ -155,9 +125,43 @@ matches AS MATERIALIZED (
 TEXT_RANK_SQL = """({weight} / 0.6079::float8
             * (average_length / greatest({words}, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
            + least({presence} / present_idf, 1) ^ 4::float8"""
+# Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
+PAIRS_SQL = r"""
+            UNION ALL
+            SELECT ARRAY[pair || ' <-> ' || following] FROM (
+                SELECT pair, lead(pair) OVER (ORDER BY place) AS following
+                FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
+            ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'"""
+# Words that are all too common to be read whole may be rare together: memories with the two rarest of them. If there
+# are many of those, no single one is meant.
+SMALL_SCOPE = 2_000
+COMMON_POSTINGS_SQL = """
+    UNION
+    SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
+    FROM (
+        SELECT string_agg(node::text, ' & ')::tsquery AS nodes FROM (
+            SELECT node FROM node_plan WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+            ORDER BY estimate, n LIMIT 2
+        ) rarest
+    ) common, LATERAL (SELECT id, search_vector FROM scope WHERE search_vector @@ common.nodes LIMIT 200) hit
+    JOIN node_plan ON (NOT looked_up OR estimate > 1500) AND search_vector @@ node_plan.node"""
+
+
+def build_word_ctes(query: str, rows: float | None) -> list[str]:
+    """Return the CTEs of text search up to `matches`, for a scope of so many rows (None: unknown).
+
+    In a small scope every word is looked up. Parts that a query does not need cost time even if they find nothing.
+    """
+    parts = {
+        "{pairs}": "" if query.isascii() else PAIRS_SQL,
+        "{common}": "" if rows is not None and rows <= SMALL_SCOPE else COMMON_POSTINGS_SQL,
+    }
+    return [re.sub("|".join(parts), lambda part: parts[part[0]], cte) for cte in WORD_CTES]
+
+
 TOP_MATCHES_CTE = f"""
 top_matches AS MATERIALIZED (
-    SELECT id FROM matches CROSS JOIN query_totals ORDER BY named DESC, {
+    SELECT id FROM matches CROSS JOIN query_totals ORDER BY name DESC NULLS LAST, {
     TEXT_RANK_SQL.format(weight="weight", words="words", presence="presence")
 } DESC, id LIMIT %(depth)s
 )"""
@@ -170,7 +174,7 @@ open_matches AS MATERIALIZED (
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
-    SELECT id, coalesce(named, false) AS named, coalesce(identified, false) AS identified, {
+    SELECT id, name, {
     TEXT_RANK_SQL.format(
         weight="(coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0))",
         words="matches.words, open_matches.words",

@@ -35,12 +35,6 @@ nodes AS MATERIALIZED (
             SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?(?: <(?:-|\d+)> '(?:[^']|'')+'(?::\*)?)+)$$, 'g') AS m
             UNION ALL
             SELECT regexp_matches(tree, $$('(?:[^']|'')+'(?::\*)?)$$, 'g')
-            UNION ALL
-            -- Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
-            SELECT ARRAY[pair || ' <-> ' || following] FROM (
-                SELECT pair, lead(pair) OVER (ORDER BY place) AS following
-                FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
-            ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'
         ) found
         -- The parser returns a hyphenated word whole and in parts; the parts suffice.
         WHERE m[1] !~ $$'[^']*[[:alpha:]]-[[:alpha:]][^']*' <$$
@@ -56,18 +50,7 @@ node_plan AS MATERIALIZED (
         SELECT n, node, CASE WHEN size.rows <= 2000 THEN 0 ELSE size.rows
             * (SELECT count(*) FROM sample WHERE search_vector @@ node) / greatest((SELECT count(*) FROM sample), 1)
         END AS estimate
-        FROM nodes, size
-    ) estimated
-),
-common AS MATERIALIZED (
-    SELECT string_agg(node::text, ' & ') FILTER (WHERE place <= 2)::tsquery AS rarest,
-           string_agg(node::text, ' & ') FILTER (WHERE place <= 2 OR expected > 1000)::tsquery AS nodes
-    FROM (
-        SELECT node, row_number() OVER before AS place,
-               size.rows * exp(sum(ln(share)) OVER (before ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)) AS expected
-        FROM size, (SELECT *, least(estimate / size.rows, 1) AS share FROM node_plan, size) shares
-        WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
-        WINDOW before AS (ORDER BY estimate, n)
+        FROM nodes, size OFFSET 0
     ) estimated
 ),
 postings AS MATERIALIZED (
@@ -79,33 +62,32 @@ postings AS MATERIALIZED (
     WHERE node_plan.looked_up
     UNION
     SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
-    FROM common, LATERAL (
-        (SELECT id, search_vector FROM scope WHERE search_vector @@ rarest LIMIT 2000)
-        UNION ALL
-        (SELECT id, search_vector FROM scope WHERE search_vector @@ nodes AND nodes <> rarest LIMIT 2000)
-    ) hit JOIN node_plan ON search_vector @@ node_plan.node
+    FROM (
+        SELECT string_agg(node::text, ' & ')::tsquery AS nodes FROM (
+            SELECT node FROM node_plan WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+            ORDER BY estimate, n LIMIT 2
+        ) rarest
+    ) common, LATERAL (SELECT id, search_vector FROM scope WHERE search_vector @@ common.nodes LIMIT 200) hit
+    JOIN node_plan ON (NOT looked_up OR estimate > 1500) AND search_vector @@ node_plan.node
 ),
 node_weights AS MATERIALIZED (
-    SELECT n, node, df, NOT looked_up OR found >= 2000 AS open,
-           CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
-           * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf
+    SELECT n, node, df, open,
+           CASE WHEN has_number THEN 2 ELSE 1 END::float8
+           * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf,
+           CASE WHEN NOT rare THEN NULL
+                WHEN is_identifier AND df = min(df) FILTER (WHERE rare AND is_identifier) OVER () THEN 2
+                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN 1 END AS name
     FROM size, (
-        SELECT n, node, looked_up, found,
-               CASE WHEN looked_up AND found < 2000 THEN found ELSE greatest(estimate, found) END::float8 AS df
+        SELECT *, has_number OR is_phrase AS is_identifier,
+               df > 0 AND NOT open AND df <= CASE WHEN has_number OR is_phrase THEN 50 ELSE 3 END AS rare
         FROM (
-            SELECT node_plan.*, coalesce(counted.found, 0) AS found
+            SELECT node_plan.n, node, NOT looked_up OR coalesce(found, 0) >= 2000 AS open,
+                   CASE WHEN looked_up AND coalesce(found, 0) < 2000 THEN coalesce(found, 0)
+                        ELSE greatest(estimate, coalesce(found, 0)) END::float8 AS df,
+                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase
             FROM node_plan LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
         ) known
     ) frequency
-),
-names AS MATERIALIZED (
-    SELECT n, is_identifier FROM (
-        SELECT n, df, is_identifier, min(df) OVER () AS least,
-               min(df) FILTER (WHERE is_identifier) OVER () AS least_of_identifiers
-        FROM (
-            SELECT n, df, node::text ~ '[[:digit:]]{3}|<' AS is_identifier FROM node_weights WHERE df > 0 AND NOT open
-        ) closed WHERE df <= CASE WHEN is_identifier THEN 50 ELSE 3 END
-    ) rare WHERE df = least OR (is_identifier AND df = least_of_identifiers)
 ),
 query_totals AS MATERIALIZED (
     SELECT (SELECT greatest(sum(idf), 1e-9::float8) FROM node_weights) AS possible_idf,
@@ -116,12 +98,11 @@ matches AS MATERIALIZED (
     SELECT id, min(words) AS words, sum(idf * rank) AS weight, sum(idf) AS presence,
            coalesce(sum(idf * rank) FILTER (WHERE NOT open), 0) AS closed_weight,
            coalesce(sum(idf) FILTER (WHERE NOT open), 0) AS closed_presence,
-           bool_or(n IN (SELECT n FROM names)) AS named,
-           bool_or(n IN (SELECT n FROM names WHERE is_identifier)) AS identified
+           max(name) AS name
     FROM postings JOIN node_weights USING (n) GROUP BY id
 ),
 top_matches AS MATERIALIZED (
-    SELECT id FROM matches CROSS JOIN query_totals ORDER BY named DESC, (weight / 0.6079::float8
+    SELECT id FROM matches CROSS JOIN query_totals ORDER BY name DESC NULLS LAST, (weight / 0.6079::float8
             * (average_length / greatest(words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
            + least(presence / present_idf, 1) ^ 4::float8 DESC, id LIMIT %(depth)s
 ),
@@ -133,7 +114,7 @@ open_matches AS MATERIALIZED (
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
-    SELECT id, coalesce(named, false) AS named, coalesce(identified, false) AS identified, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
+    SELECT id, name, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
             * (average_length / greatest(matches.words, open_matches.words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
            + least((coalesce(closed_presence, 0) + coalesce(open_matches.presence, 0)) / present_idf, 1) ^ 4::float8 AS text_rank
     FROM candidates CROSS JOIN query_totals LEFT JOIN matches USING (id) LEFT JOIN open_matches USING (id)
@@ -142,12 +123,12 @@ text_ranks AS MATERIALIZED (
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(
                2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
-               + CASE WHEN named IS NOT TRUE THEN 0 WHEN similarity IS NULL THEN 2 WHEN identified THEN 1
+               + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 WHEN name = 2 THEN 1
                       ELSE exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
            )) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
-        SELECT candidates.id, similarity, text_rank, named, identified, coalesce(
+        SELECT candidates.id, similarity, text_rank, name, coalesce(
             greatest(similarity - noise.mean, 0) / noise.spread / sqrt(2 * ln(greatest(size.rows, 10))), 0
         ) AS lead
         FROM candidates CROSS JOIN noise CROSS JOIN size LEFT JOIN text_ranks USING (id) LEFT JOIN LATERAL (
