@@ -27,7 +27,7 @@ from memory_site.core.admin.formatting import (
     truncate,
 )
 from sessions_app.admin.namespaces import NamespaceFilter
-from sessions_app.admin.session_urls import get_session_url, select_live_session_pk
+from sessions_app.admin.session_urls import get_session_url, has_session, select_live_session_pk
 from sessions_app.admin.text_blocks import build_text_block
 from sessions_app.models import Conversation, Message
 
@@ -120,7 +120,7 @@ class ConversationAdmin(NoLookupAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return Conversation.objects.select_related("namespace").annotate(
-            session_pk=select_live_session_pk("session_id")
+            session_pk=select_live_session_pk("session_id"), has_session=has_session("session_id")
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationChangeList]:
@@ -178,10 +178,13 @@ class ConversationAdmin(NoLookupAdmin):
 
     @display(description="session", empty_value="-")
     def session(self, conversation: Conversation) -> SafeString | str | None:
-        """Return the session id, as a link while the session has not expired."""
+        """Return the session id, as a link to a session that exists and has not expired.
+
+        Most conversations have none: `POST /messages` stores no session.
+        """
         name, pk = conversation.session_id, conversation.session_pk
         if pk is None:
-            return name and f"{name} (expired)"
+            return f"{name} (expired)" if conversation.has_session else name
         return format_html('<a href="{}" class="underline">{}</a>', get_session_url(pk), name)
 
     @display(description="metadata")

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -20,5 +20,14 @@ def get_changelist_url(model: str, **parameters: object) -> str:
 
 def select_live_session_pk(session_id: str) -> Subquery:
     """Return the primary key of the unexpired session whose id is in the column `session_id` of the outer query."""
-    sessions = SessionMemory.objects.alive().filter(namespace=OuterRef("namespace"), session_id=OuterRef(session_id))
-    return Subquery(sessions.values("pk"))
+    return Subquery(filter_sessions(SessionMemory.objects.alive(), session_id).values("pk"))
+
+
+def has_session(session_id: str) -> Exists:
+    """Return whether a session, expired or not, has the id in the column `session_id` of the outer query."""
+    return Exists(filter_sessions(SessionMemory.objects.all(), session_id))
+
+
+def filter_sessions(sessions: QuerySet, session_id: str) -> QuerySet:
+    """Filter the sessions of the outer query's namespace whose id is in its column `session_id`."""
+    return sessions.filter(namespace=OuterRef("namespace"), session_id=OuterRef(session_id))

@@ -280,7 +280,19 @@ def test_page_without_messages_says_so(console, namespace):
 
 
 def test_expired_session_is_shown_without_link(console, namespace):
+    SessionMemory.objects.create(
+        namespace=namespace, session_id="chat", updated_at=timezone.now() - timedelta(days=400)
+    )
     assert "chat (expired)" in fetch_page_text(console, get_page_url(create_conversation(namespace, session_id="chat")))
+
+
+def test_session_that_never_existed_is_not_called_expired(console, namespace, elsewhere):
+    SessionMemory.objects.create(
+        namespace=elsewhere, session_id="chat", updated_at=timezone.now() - timedelta(days=400)
+    )
+    text = fetch_page_text(console, get_page_url(create_conversation(namespace, session_id="chat")))
+    assert "chat" in text
+    assert "(expired)" not in text
 
 
 # Deleting
