@@ -19,6 +19,7 @@ from ingestion.models import Document, Ingestion, IngestionStatus
 from ingestion.pipeline import lock_repository
 from ingestion.tasks import ingest_due
 from memories.models import Memory
+from memories.tasks import embed_due
 from sessions_app.models import Namespace
 from tests.ingestion.conftest import snapshot_repository
 from tests.ingestion.folders import write_files
@@ -36,6 +37,10 @@ def run_ingest(capsys, *words: object) -> tuple[str, str]:
     return capsys.readouterr()
 
 
+def show_due(chunks: int) -> str:
+    return f"Chunks without a vector: {chunks}. The worker embeds them; `embedding_status` shows the progress.\n"
+
+
 def run_refused_command(*words: object, here=NAMESPACE_OPTION) -> tuple[int, str]:
     with pytest.raises(CommandError) as caught:
         call_command("ingest", *map(str, words), *here)
@@ -45,7 +50,7 @@ def run_refused_command(*words: object, here=NAMESPACE_OPTION) -> tuple[int, str
 def test_the_command_prints_a_summary(capsys, namespace, site):
     write_files(site, FILES | {"binary.md": b"\0", "x.rst": "tea"})
     out, err = run_ingest(capsys, site, "--repo-id", "house")
-    assert out == "21 documents: 20 new or changed (20 chunks), 0 unchanged, 0 deleted, 1 skipped.\n"
+    assert out == "21 documents: 20 new or changed (20 chunks), 0 unchanged, 0 deleted, 1 skipped.\n" + show_due(20)
     assert err.splitlines()[0].startswith("21 of 21 documents are done, in ")
     assert err.splitlines()[1:] == ["binary.md: It is binary."]
     assert set(Memory.objects.values_list("repo_id", "namespace__name")) == {("house", "ours")}
@@ -57,7 +62,8 @@ def test_a_second_run_finds_everything_unchanged(capsys, namespace, site):
     (site / "00.md").unlink()
     write_files(site, {"01.md": "coffee", "new.md": "milk"})
     out, _ = run_ingest(capsys, site)
-    assert out == "20 documents: 2 new or changed (2 chunks), 18 unchanged, 1 deleted, 0 skipped.\n"
+    assert out == "20 documents: 2 new or changed (2 chunks), 18 unchanged, 1 deleted, 0 skipped.\n" + show_due(20)
+    embed_due()
     out, _ = run_ingest(capsys, site)
     assert out == "20 documents: 0 new or changed (0 chunks), 20 unchanged, 0 deleted, 0 skipped.\n"
 
@@ -65,7 +71,7 @@ def test_a_second_run_finds_everything_unchanged(capsys, namespace, site):
 def test_excluded_files_are_reported(capsys, namespace, site):
     write_files(site, {"a.md": "tea", "drafts/b.md": "coffee", "uv-lock.yaml": "x"})
     out, err = run_ingest(capsys, site, "--exclude", "drafts/")
-    assert out == "3 documents: 1 new or changed (1 chunks), 0 unchanged, 0 deleted, 2 skipped.\n"
+    assert out == "3 documents: 1 new or changed (1 chunks), 0 unchanged, 0 deleted, 2 skipped.\n" + show_due(1)
     assert err.splitlines()[1:] == [
         "drafts/: It is excluded by the pattern drafts/.",
         "uv-lock.yaml: It is excluded by the pattern *-lock.yaml.",
@@ -76,7 +82,7 @@ def test_excluded_files_are_reported(capsys, namespace, site):
 def test_more_than_a_hundred_skipped_files_are_counted_right(capsys, namespace, site):
     write_files(site, {f"{number}.md": b"\0" for number in range(105)} | {"a.md": "tea"})
     out, err = run_ingest(capsys, site)
-    assert out == "106 documents: 1 new or changed (1 chunks), 0 unchanged, 0 deleted, 105 skipped.\n"
+    assert out == "106 documents: 1 new or changed (1 chunks), 0 unchanged, 0 deleted, 105 skipped.\n" + show_due(1)
     assert err.count("It is binary.") == 100
 
 
@@ -197,7 +203,7 @@ def start_command(site, namespace: str) -> Iterator[subprocess.Popen]:
 
 def wait_until_lock_awaited() -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    for _ in range(600):
+    for _ in range(2400):
         with connection.cursor() as cursor:
             cursor.execute(waiting)
             if cursor.fetchone()[0]:
@@ -215,7 +221,7 @@ def test_an_interrupted_command_can_be_continued(namespace, site):
         Document.objects.select_for_update().get(pk=held.pk)
         wait_until_lock_awaited()
         cut.send_signal(signal.SIGINT)
-        out, err = cut.communicate(timeout=20)
+        out, err = cut.communicate(timeout=120)
     assert (cut.returncode, out) == (130, "")
     assert err == "CommandError: Stopped: 10 of 20 documents are done. Run it again to continue.\n"
     assert Document.objects.count() == 11
@@ -224,10 +230,10 @@ def test_an_interrupted_command_can_be_continued(namespace, site):
     assert ingest_due() == 0
 
     with start_command(site, "ours") as again:
-        out, err = again.communicate(timeout=30)
+        out, err = again.communicate(timeout=120)
     assert (again.returncode, out) == (
         0,
-        "20 documents: 10 new or changed (10 chunks), 10 unchanged, 0 deleted, 0 skipped.\n",
+        "20 documents: 10 new or changed (10 chunks), 10 unchanged, 0 deleted, 0 skipped.\n" + show_due(20),
     )
     undisturbed = Namespace.objects.create(name="undisturbed")
     call_command("ingest", str(site), "--namespace", "undisturbed")
@@ -238,6 +244,6 @@ def test_an_interrupted_command_can_be_continued(namespace, site):
 def test_a_run_of_another_process_is_reported_in_one_sentence(namespace, site):
     write_files(site, FILES)
     with lock_repository(namespace.pk, "site"), start_command(site, "ours") as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
     assert err == "CommandError: Another run of this repository is in progress.\n"

@@ -15,6 +15,7 @@ from ingestion.file_discovery import DEFAULT_SUFFIXES
 from ingestion.models import Ingestion, IngestionStatus
 from ingestion.pipeline import REPOSITORY_BUSY, lock_repository, run_ingestion
 from ingestion.schemas.ingestions import IngestionIn
+from memories.models import Memory
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.http.path_labels import RepoId
@@ -104,6 +105,15 @@ class Command(LongCommand):
             f"({ingestion.chunks:,} chunks), {unchanged:,} unchanged, {ingestion.documents_deleted:,} deleted, "
             f"{ingestion.documents_skipped:,} skipped."
         )
+        self.print_waiting(ingestion)
+
+    def print_waiting(self, ingestion: Ingestion) -> None:
+        """Print how many chunks a search by meaning does not find yet."""
+        chunks = Memory.objects.in_namespace(ingestion.namespace_id).filter(repo_id=ingestion.repo_id)
+        if waiting := chunks.waiting().count():
+            self.stdout.write(
+                f"Chunks without a vector: {waiting:,}. The worker embeds them; `embedding_status` shows the progress."
+            )
 
 
 def create_ingestion(namespace_id: int, repo_id: str, request: IngestionIn) -> Ingestion:
