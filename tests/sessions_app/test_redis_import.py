@@ -536,7 +536,7 @@ def is_lock_awaited() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def wait_for(condition, seconds: float = 10) -> bool:
+def wait_for(condition, seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -742,15 +742,15 @@ def test_interrupted_import_is_completed_by_running_it_again(namespace, redis, u
     with transaction.atomic():
         SessionMemory.objects.select_for_update().get(namespace=namespace)
         cut = start_command(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert wait_for(is_lock_awaited, 30)
+        assert wait_for(is_lock_awaited)
         cut.send_signal(signal.SIGINT)
-        _, err = cut.communicate(timeout=20)
+        _, err = cut.communicate(timeout=120)
     assert cut.returncode == 130
     assert err == "CommandError: Stopped: 150 of 300 sessions are done. Run it again to continue.\n"
     assert SessionMemory.objects.filter(namespace=namespace).count() == 151
 
     again = start_command(url, "ours", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = again.communicate(timeout=60)
+    out, err = again.communicate(timeout=120)
     assert again.returncode == 0
     assert "300 of 300 sessions are done, in" in err
     assert sum(parse_summary(out)[1:3]) == 10_000
