@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -62,7 +62,8 @@ class Component:
         return asdict(self) | {"status": self.status.name.lower()}
 
 
-CheckResult = tuple[HealthStatus, str]
+#: Status and message, and what a healthy component could do better.
+CheckResult = tuple[HealthStatus, str] | tuple[HealthStatus, str, str]
 START_COMMAND = "make run"
 
 
@@ -171,9 +172,10 @@ def check_languages() -> CheckResult:
     languages = sample_languages()
     if languages.foreign < MIN_FOREIGN_TEXTS or languages.foreign < MIN_FOREIGN_SHARE * languages.recognised:
         return HealthStatus.HEALTHY, f"The texts fit {embedder.model}, which knows English."
-    return HealthStatus.HEALTHY, (
-        f"{languages.foreign} of the latest {languages.recognised} texts are not in English, the only language of "
-        f"{embedder.model}. Recommended: EMBEDDER=multilingual, then python manage.py reembed."
+    return (
+        HealthStatus.HEALTHY,
+        f"{languages.foreign} of the latest {languages.recognised} texts are not in English.",
+        "EMBEDDER=multilingual in .env, then python manage.py reembed",
     )
 
 
@@ -238,14 +240,15 @@ def run_check(name: str) -> Component:
     """Run one check in this thread. An error that it raises is its result."""
     check, when_failing, mend = CHECKS[name]
     started = time.perf_counter()
+    advice: Sequence[str] = ()
     try:
-        status, message = check()
+        status, message, *advice = check()
     except Exception as error:  # any failure of a component is a finding, not an error here
         status, message = when_failing, get_first_line(error)
     finally:
         connections.close_all()
     latency = round((time.perf_counter() - started) * 1000, 1)
-    return Component(name, status, message, mend if status else "", latency)
+    return Component(name, status, message, mend if status else "".join(advice), latency)
 
 
 def worst_status(components: list[Component]) -> HealthStatus:

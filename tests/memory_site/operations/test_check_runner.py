@@ -114,6 +114,15 @@ def test_an_error_of_a_check_is_its_result(monkeypatch):
         )
 
 
+@forks
+def test_a_healthy_check_may_advise(monkeypatch):
+    advice = (HealthStatus.HEALTHY, "It works.", "try another model")
+    monkeypatch.setitem(CHECKS, "advising", (lambda: advice, HealthStatus.DEGRADED, "mend it"))
+    for run in (check_components, check_components_in_processes):
+        (component,) = run(("advising",))
+        assert (component.status, component.message, component.mend) == advice
+
+
 def test_missing_migrations_are_counted(db):
     assert health.count_missing_migrations() == 0
     with connection.cursor() as cursor:
