@@ -39,7 +39,7 @@ class CappedCount(Subquery):
 
 @admin.register(Namespace)
 class NamespaceAdmin(BaseAdmin):
-    list_display = ("name", "memories", "keys", "forgets_outdated", "created")
+    list_display = ("name", "memories", "keys", "nightly_forgetting", "created")
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name", "created")
@@ -66,6 +66,11 @@ class NamespaceAdmin(BaseAdmin):
     @display(description="active keys")
     def keys(self, namespace: Namespace) -> SafeString:
         return render_list_link("sessions_app_apikey", namespace, namespace.key_count or 0)
+
+    @display(description="forget every night")
+    def nightly_forgetting(self, namespace: Namespace) -> str:
+        """Return words: the icon of a boolean shows the safe state as a red cross."""
+        return "on" if namespace.forgets_outdated else "off"
 
     @display(description="created", ordering="created_at")
     def created(self, namespace: Namespace) -> SafeString | None:

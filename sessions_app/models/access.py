@@ -30,7 +30,7 @@ class Namespace(models.Model):
         default=False,
         db_default=False,
         help_text="Delete outdated memories every night: importance 1 or 2, used less than three times, and neither "
-        "stored, changed nor found by a search for 90 days. `manage.py forget_outdated --dry-run` lists them.",
+        "stored, changed nor found by a search for 90 days. The command forget_outdated --dry-run lists them.",
     )
 
     class Meta:

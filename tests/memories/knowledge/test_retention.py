@@ -1,6 +1,7 @@
 """Deletion of outdated memories."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -14,6 +15,7 @@ from memories.knowledge import retention, tasks
 from memories.models import Memory
 from memories.seen import mark_seen, seen_memories
 from sessions_app.models import Namespace
+from tests.console import fetch_page_text
 from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db
@@ -272,9 +274,18 @@ def test_a_switch_for_all_namespaces_is_a_usage_error(old):
 
 def test_the_console_switches_the_nightly_task(console, namespace):
     url = f"/admin/sessions_app/namespace/{namespace.pk}/change/"
-    assert "forget every night" in console.get(url).content.decode().lower()
+    page = fetch_page_text(console, url)
+    assert "forget every night" in page.lower()
+    assert "`" not in re.search(r"Delete outdated memories[^<]*", page)[0]
     assert console.post(url, {"name": "ours", "forgets_outdated": "on"}).status_code == 302
     assert Namespace.objects.get(pk=namespace.pk).forgets_outdated is True
+
+
+def test_the_console_lists_the_nightly_task_as_on_or_off(console, namespace, elsewhere):
+    Namespace.objects.filter(pk=elsewhere.pk).update(forgets_outdated=True)
+    page = fetch_page_text(console, "/admin/sessions_app/namespace/")
+    cells = re.findall(r"<td[^>]*field-nightly_forgetting[^>]*>\s*(\w+)", page)
+    assert cells == ["on", "off"]  # of elsewhere and ours, by name
 
 
 def test_a_memory_used_during_the_deletion_stays(old):
