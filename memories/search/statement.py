@@ -46,7 +46,7 @@ def build_statement(
         complete = scope.complete and not (query and query.restricts)
         few = True if exact else None if size is None else size.few
         ctes += vectors.build_vector_ctes(rows, complete=complete, few=few, rescan=exact)
-    ctes += words.build_word_ctes(query.text, size and size.rows) if query else []
+    ctes += words.build_word_ctes(query.text, size.rows if size else None) if query else []
     ctes += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
     parameters |= {
         "query": query and query.text,
