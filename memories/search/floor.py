@@ -28,20 +28,23 @@ from memories.search.query_embedding import get_query_vector
 
 SCRIPT_ALIASES = {"KATAKANA": "HIRAGANA"}
 
-# A clear meaning is enough; a less clear one, if its similarity also leads in the scope.
+# A clear meaning is enough; a less clear one, if its similarity also leads in the scope. Among few memories less
+# suffices: fewer of them resemble a query by chance.
 CONDITION_SQL = """(
-    %(floor)s::float8 <= 0 OR coverage.share >= %(floor)s OR significance.clear >= %(floor)s
+    %(floor)s::float8 <= 0 OR significance.clear >= %(floor)s
+    OR coverage.share >= %(floor)s * CASE WHEN size.rows <= 100 THEN 0.6 ELSE 1 END
     OR (coverage.share >= %(floor)s * 0.6 AND significance.clear >= %(floor)s * 0.2)
-    OR (significance.clear >= %(floor)s * 0.6 AND {lead} >= 0.8)
+    OR (significance.clear >= %(floor)s * CASE WHEN size.rows <= 100 THEN 0.2 ELSE 0.6 END
+        AND {lead} >= %(floor)s * CASE WHEN size.rows <= 100 THEN 2.8 ELSE 3.2 END)
 )"""
-# Rarity among at least a thousand memories: among five, a word that occurs in two of them would weigh next to nothing
-# beside one that occurs in none.
+# The share of single words; phrases consist of them. Rarity among at least a thousand memories: among five, a word that
+# occurs in two of them would weigh next to nothing beside one that occurs in none.
 COVERAGE_JOIN = """CROSS JOIN LATERAL (
     SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
     FROM (
         SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
                * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
-        FROM node_weights
+        FROM node_weights WHERE node::text NOT LIKE '%%<%%'
     ) words
 ) coverage"""
 NO_COVERAGE = "CROSS JOIN (SELECT 0::float8 AS share) coverage"

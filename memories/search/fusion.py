@@ -6,11 +6,11 @@ maximum of N normal values). Both are computed for every candidate, whichever se
 
 score = 1 − e^−(2·(1 − e^(−lead³/2)) + max(lead − 1, 0)/2 + text_rank + name)
 
-name is what a memory gains that contains the rarest word of the query (`name` of node_weights in words.py), so that a
-name is found in a long question and among texts that differ in names only: 2 while it has no vector, because its
-meaning is unknown, not absent; 1 for an identifier; otherwise e^(−best lead³/4), for a rare word matters less where the
-meaning is clear. The bound of 2 keeps a name ahead of many similar texts; the linear term keeps an order among texts
-that all stand far above the noise.
+name is what a memory gains that contains a word which names what is sought (`name` of node_weights in words.py), so
+that a name is found in a long question and among texts that differ in names only: 1 for identifiers and words written
+like names; for another rare word its rarity, times e^(−best lead³/4), for it matters less where the meaning is clear;
+twice that for a memory without a vector, because its meaning is unknown, not absent. The bound of 2 keeps a name ahead
+of many similar texts; the linear term keeps an order among texts that all stand far above the noise.
 
 Chosen among thirty shapes on four labelled sets and sets of names and identifiers (docs/architecture/search.md).
 """
@@ -25,8 +25,8 @@ FUSED_HITS_CTE = """
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(
                2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
-               + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 WHEN name = 2 THEN 1
-                      ELSE exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
+               + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 * least(name, 1) WHEN name = 2 THEN 1
+                      ELSE name * exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
            )) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
@@ -40,8 +40,8 @@ hits AS MATERIALIZED (
 )"""
 TEXT_HITS_CTE = """
 hits AS MATERIALIZED (
-    SELECT id, 1 - exp(-(text_rank + CASE WHEN name IS NULL THEN 0 ELSE 0.35 END)) AS score, NULL::float8 AS similarity,
-           text_rank, 0::float8 AS lead, false AS by_meaning
+    SELECT id, 1 - exp(-(text_rank + CASE WHEN name = 2 THEN 1 ELSE coalesce(name, 0) / 2 END)) AS score,
+           NULL::float8 AS similarity, text_rank, 0::float8 AS lead, false AS by_meaning
     FROM text_ranks
 )"""
 VECTOR_HITS_CTE = """

@@ -7,6 +7,9 @@ QUOTATION_MARKS = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
 PHRASE = re.compile(r'"([^"]*)"')
 # A dash excludes what follows it directly; `- eggs`, `--force` and a ruler of dashes exclude nothing.
 EXCLUSION = re.compile(r'(?<!\S)-(?:"(?P<phrase>[^"]*)"|(?P<word>[^\W_]\S*))')
+# Capitalised inside a sentence. Where more than a quarter of the words are, as in German, it says nothing.
+CAPITALISED = re.compile(r"(?<=[\w,;:'\")] )[^\W\d_a-z][\w'-]+")
+MAX_CAPITALISED_SHARE = 0.25
 BARE_OR = re.compile(r"(?<!\S)or(?!\S)", re.IGNORECASE)
 
 
@@ -23,6 +26,12 @@ class QueryWords:
     required: str | None = None
     excluded: tuple[str, ...] = ()
     written: tuple[str | None, ...] = ()
+
+    @property
+    def names(self) -> str:
+        """The words that are written like names."""
+        found = [word for word in CAPITALISED.findall(self.text) if word[0].isupper()]
+        return " ".join(found) if len(found) <= MAX_CAPITALISED_SHARE * len(self.text.split()) else ""
 
     @property
     def restricts(self) -> bool:

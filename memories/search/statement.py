@@ -50,6 +50,7 @@ def build_statement(
     ctes += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
     parameters |= {
         "query": query and query.text,
+        "names": query and query.names,
         "required": query and query.required,
         "excluded": query and list(query.excluded),
         "written": query and list(query.written),

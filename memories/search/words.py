@@ -82,8 +82,9 @@ postings AS MATERIALIZED (
     WHERE node_plan.looked_up{common}
 )""",
     # `open`: not all rows of this node were read. Numbers of three or more digits act as names: they count twice.
-    # `name`: the words that name what is sought. 1: the rarest one that occurs, if in no more memories than a reader
-    # looks at; 2: the rarest identifier, which is a number of three or more digits, a phrase or a compound.
+    # `name`: the words that name what is sought. 2: the rarest identifier (a number of three or more digits, a phrase,
+    # a compound), and words written like names, if in no more memories than a reader looks at; up to 1: another word
+    # that is as rare. In a small scope every word is rare, so it says little there.
     """
 node_weights AS MATERIALIZED (
     SELECT n, node, df, open,
@@ -91,7 +92,9 @@ node_weights AS MATERIALIZED (
            * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf,
            CASE WHEN NOT rare THEN NULL
                 WHEN is_identifier AND df = min(df) FILTER (WHERE rare AND is_identifier) OVER () THEN 2
-                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN 1 END AS name
+                WHEN is_name THEN 2
+                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN least(ln(greatest(size.rows, 1) / df) / 5, 1) ^ 2
+           END::float8 AS name
     FROM size, (
         SELECT *, has_number OR is_phrase AS is_identifier,
                df > 0 AND NOT open AND df <= CASE WHEN has_number OR is_phrase THEN 50 ELSE 3 END AS rare
@@ -99,7 +102,8 @@ node_weights AS MATERIALIZED (
             SELECT node_plan.n, node, NOT looked_up OR coalesce(found, 0) >= 2000 AS open,
                    CASE WHEN looked_up AND coalesce(found, 0) < 2000 THEN coalesce(found, 0)
                         ELSE greatest(estimate, coalesce(found, 0)) END::float8 AS df,
-                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase
+                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase,
+                   strpos(memories_parse_query(%(names)s)::text, node::text) > 0 AS is_name
             FROM node_plan LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
         ) known
     ) frequency
@@ -121,10 +125,11 @@ matches AS MATERIALIZED (
 ]
 
 # 0.6079 = 6/π² is the ts_rank of one occurrence, so a text with every node once ranks about 1. The second term rewards
-# texts that contain nearly all nodes present in the scope: a query that names a thing exactly.
+# texts that contain nearly all nodes present in the scope: a query that names a thing exactly. It counts by how much of
+# the query is present at all.
 TEXT_RANK_SQL = """({weight} / 0.6079::float8
             * (average_length / greatest({words}, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
-           + least({presence} / present_idf, 1) ^ 4::float8"""
+           + least({presence} / present_idf, 1) ^ 4::float8 * present_idf / possible_idf"""
 # Three characters in a row of a script without spaces, such as a name inside a sentence: two pairs.
 PAIRS_SQL = r"""
             UNION ALL

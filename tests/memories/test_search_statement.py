@@ -25,6 +25,7 @@ def test_hybrid_search_statement_matches_its_snapshot():
         **{"m0": 1, "m1": "ada", "v0": "hashing-1", "v1": 1, "v2": "ada"},
         **{
             "query": "harbour cats",
+            "names": "",
             "required": None,
             "excluded": [],
             "written": [],

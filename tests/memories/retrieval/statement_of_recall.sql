@@ -76,7 +76,9 @@ node_weights AS MATERIALIZED (
            * ln(1 + (greatest(size.rows - df, 0) + 0.5::float8) / (df + 0.5::float8)) AS idf,
            CASE WHEN NOT rare THEN NULL
                 WHEN is_identifier AND df = min(df) FILTER (WHERE rare AND is_identifier) OVER () THEN 2
-                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN 1 END AS name
+                WHEN is_name THEN 2
+                WHEN df = min(df) FILTER (WHERE rare) OVER () THEN least(ln(greatest(size.rows, 1) / df) / 5, 1) ^ 2
+           END::float8 AS name
     FROM size, (
         SELECT *, has_number OR is_phrase AS is_identifier,
                df > 0 AND NOT open AND df <= CASE WHEN has_number OR is_phrase THEN 50 ELSE 3 END AS rare
@@ -84,7 +86,8 @@ node_weights AS MATERIALIZED (
             SELECT node_plan.n, node, NOT looked_up OR coalesce(found, 0) >= 2000 AS open,
                    CASE WHEN looked_up AND coalesce(found, 0) < 2000 THEN coalesce(found, 0)
                         ELSE greatest(estimate, coalesce(found, 0)) END::float8 AS df,
-                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase
+                   node::text ~ '[[:digit:]]{3}' AS has_number, node::text LIKE '%%<%%' AS is_phrase,
+                   strpos(memories_parse_query(%(names)s)::text, node::text) > 0 AS is_name
             FROM node_plan LEFT JOIN (SELECT n, count(*) AS found FROM postings GROUP BY n) counted USING (n)
         ) known
     ) frequency
@@ -104,7 +107,7 @@ matches AS MATERIALIZED (
 top_matches AS MATERIALIZED (
     SELECT id FROM matches CROSS JOIN query_totals ORDER BY name DESC NULLS LAST, (weight / 0.6079::float8
             * (average_length / greatest(words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
-           + least(presence / present_idf, 1) ^ 4::float8 DESC, id LIMIT %(depth)s
+           + least(presence / present_idf, 1) ^ 4::float8 * present_idf / possible_idf DESC, id LIMIT %(depth)s
 ),
 candidates AS MATERIALIZED (SELECT id FROM top_matches UNION SELECT id FROM nearest),
 open_matches AS MATERIALIZED (
@@ -116,15 +119,15 @@ open_matches AS MATERIALIZED (
 text_ranks AS MATERIALIZED (
     SELECT id, name, ((coalesce(closed_weight, 0) + coalesce(open_matches.weight, 0)) / 0.6079::float8
             * (average_length / greatest(matches.words, open_matches.words, 1)) ^ 0.35::float8 / possible_idf) ^ 1.25::float8
-           + least((coalesce(closed_presence, 0) + coalesce(open_matches.presence, 0)) / present_idf, 1) ^ 4::float8 AS text_rank
+           + least((coalesce(closed_presence, 0) + coalesce(open_matches.presence, 0)) / present_idf, 1) ^ 4::float8 * present_idf / possible_idf AS text_rank
     FROM candidates CROSS JOIN query_totals LEFT JOIN matches USING (id) LEFT JOIN open_matches USING (id)
     WHERE matches.id IS NOT NULL OR open_matches.id IS NOT NULL
 ),
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(
                2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
-               + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 WHEN name = 2 THEN 1
-                      ELSE exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
+               + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 * least(name, 1) WHEN name = 2 THEN 1
+                      ELSE name * exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
            )) AS score,
            similarity, text_rank, lead, EXISTS (SELECT FROM nearest WHERE nearest.id = compared.id) AS by_meaning
     FROM (
