@@ -15,6 +15,8 @@ IGNORED_MARKS = (
     r"\u0300-\u036F\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A\u061C\u0640\u064B-\u065F\u0670"
     r"\u00AD\u180E\u200B-\u200F\u202A-\u202E\u2060-\u206F\uFE00-\uFE0F\uFEFF"
 )
+#: Superscript, circled and squared characters and №: their plain forms are letters and digits, but of no word beside them.
+STANDING_ALONE = r"\u00B2\u00B3\u00B9\u2070-\u207E\u2116\u2460-\u24FF\u2776-\u2793\u3200-\u33FF"
 #: Punctuation, symbols and spaces outside ASCII, as Unicode classes them: a database's own classes depend on its locale.
 MARKS = (
     r"\u0080-\u00A9\u00AB-\u00B1\u00B4\u00B6-\u00B8\u00BB\u00BF\u00D7\u00F7\u02C2-\u02C5\u02D2-\u02DF"
@@ -50,7 +52,9 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE WHEN octet_length(given) = length(given) THEN given ELSE
     regexp_replace(
         replace(replace(replace(replace(replace(replace(translate(
-            normalize(regexp_replace(normalize(given, NFKD), '[{IGNORED_MARKS}]', '', 'g'), NFKC),
+            normalize(regexp_replace(
+                normalize(regexp_replace(given, '[{STANDING_ALONE}]', ' \& ', 'g'), NFKD),
+                '[{IGNORED_MARKS}]', '', 'g'), NFKC),
             '‘’‛ʼ′‐ıςøØđĐłŁðÐ', '''''''''''-iσoOdDlLdD'),
             'ß', 'ss'), 'ẞ', 'SS'), 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE'),
         '[{MARKS}]', ' ', 'g')
@@ -84,7 +88,7 @@ RETURN regexp_replace(
         regexp_replace(
             regexp_replace(
                 memories_pair_characters(memories_fold_letters(given)),
-                '~|(?<![[:alnum:]:])[.]*[/\\]+', ' ', 'g'),
+                '[~<>]|(?<![[:alnum:]:])[.]*[/\\]+', ' ', 'g'),
             '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
         '([[:alnum:]])([._:]*[/\\][._:/\\]*|[._:]+(?=[[:alpha:]])|-+(?=[[:digit:]]))', '\1_', 'g'),
     '\S{255}', '\& ', 'g');

@@ -37,12 +37,14 @@ CONDITION_SQL = """(
     OR (significance.clear >= %(floor)s * CASE WHEN size.rows <= 100 THEN 0.2 ELSE 0.6 END
         AND {lead} >= %(floor)s * CASE WHEN size.rows <= 100 THEN 2.8 ELSE 3.2 END)
 )"""
-# The share of single words; phrases consist of them. Rarity among at least a thousand memories: among five, a word that
+# The share of single words; phrases consist of them. A pair of characters that occurs nowhere is mostly the end of one
+# word and the beginning of the next. Rarity among at least a thousand memories: among five, a word that
 # occurs in two of them would weigh next to nothing beside one that occurs in none.
 COVERAGE_JOIN = """CROSS JOIN LATERAL (
     SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
     FROM (
-        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
+        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2
+                          WHEN df = 0 AND node::text ~ '^''[^ -~]{2}''$' THEN 0.33 ELSE 1 END::float8
                * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
         FROM node_weights WHERE node::text NOT LIKE '%%<%%'
     ) words

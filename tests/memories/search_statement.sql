@@ -60,7 +60,8 @@ postings AS MATERIALIZED (
     SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
     FROM (
         SELECT string_agg(node::text, ' & ')::tsquery AS nodes FROM (
-            SELECT node FROM node_plan WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+            SELECT node FROM node_plan
+            WHERE estimate > 0 AND node::text NOT LIKE '%%:*%%' AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
             ORDER BY estimate, n LIMIT 2
         ) rarest
     ) common, LATERAL (SELECT id, search_vector FROM scope WHERE search_vector @@ common.nodes LIMIT 200) hit

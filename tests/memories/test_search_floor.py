@@ -95,6 +95,23 @@ def test_what_an_english_model_cannot_read_is_not_found_by_chance(three, query):
     ]
 
 
+@pytest.mark.parametrize(
+    ("query", "content"),
+    [
+        ("杨磊洋喜欢什么？", "客户杨磊洋的朋友询问过手机，编号10005。"),
+        ("谁负责库存?", "上海的库存由李娜负责。"),
+        ("田中さんの趣味は何ですか", "田中さんの趣味は釣りです。"),
+        ("배포는 언제?", "배포는 화요일 열 시에 합니다."),
+    ],
+)
+def test_a_question_without_spaces_finds_its_answer(three, query, content):
+    for text in (content, "会议九点开始，三楼的房间没有暖气。", "来週、鈴木さんと設計について話します。"):
+        three.add(text, user_id="ada")
+    tasks.embed_due()
+    assert list_found(ask(three, "/search", query), "results", "memory")[:1] == [content]
+    assert list_found(ask(three, "/users/ada/retrieve", query), "results", "memory")[:1] == [content]
+
+
 def test_words_decide_while_the_embedder_is_away(three, embedder):
     embedder("Away", "all-MiniLM-L6-v2-int8")
     assert list_found(ask(three, "/search", "velvet thunder umbrella"), "results", "memory") == []

@@ -39,6 +39,12 @@ def is_found_by_words(api, content: str, query: str, **fields: object) -> bool:
         ("Kosten: £50 ¥60 °C", "50"),
         ("وصلت السفينة، اليوم؟", "السفينة"),
         ("Ready🚀steady", "steady"),
+        ("The order №4711 came", "4711"),
+        ("Owl¹ and Dodo⑦", "owl dodo"),
+        ("Return type is Result<Osprey2> here", "Osprey2"),
+        ("#include <ospreyhdr.h>", "ospreyhdr"),
+        ("if (alphax<betax && gammax>deltax)", "gammax"),
+        ("<!--Oriole-->", "oriole"),
     ],
 )
 def test_a_word_beside_any_mark_is_found(api, content, query):

@@ -64,7 +64,8 @@ postings AS MATERIALIZED (
     SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
     FROM (
         SELECT string_agg(node::text, ' & ')::tsquery AS nodes FROM (
-            SELECT node FROM node_plan WHERE estimate > 0 AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
+            SELECT node FROM node_plan
+            WHERE estimate > 0 AND node::text NOT LIKE '%%:*%%' AND EXISTS (SELECT FROM node_plan WHERE NOT looked_up)
             ORDER BY estimate, n LIMIT 2
         ) rarest
     ) common, LATERAL (SELECT id, search_vector FROM scope WHERE search_vector @@ common.nodes LIMIT 200) hit
@@ -147,7 +148,8 @@ FROM size LEFT JOIN (
     CROSS JOIN LATERAL (
     SELECT coalesce(sum(rarity) FILTER (WHERE memory.search_vector @@ node) / nullif(sum(rarity), 0), 0) AS share
     FROM (
-        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2 ELSE 1 END::float8
+        SELECT node, CASE WHEN node::text ~ '[[:digit:]]{3}' THEN 2
+                          WHEN df = 0 AND node::text ~ '^''[^ -~]{2}''$' THEN 0.33 ELSE 1 END::float8
                * ln(1 + greatest((SELECT greatest(rows, 1000) FROM size) - df, 0) / (df + 0.5::float8)) AS rarity
         FROM node_weights WHERE node::text NOT LIKE '%%<%%'
     ) words
