@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Django's command line for Memory Site."""
 
-import gc
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -29,10 +28,6 @@ def main() -> None:
         # Wrong settings are for the operator to fix: sentences, not a traceback.
         print(error, file=sys.stderr)
         sys.exit(2)
-    finally:
-        # The interpreter's last search for garbage would take up to a second of processor time, and free nothing that
-        # the end of the process does not free.
-        gc.freeze()
 
 
 if __name__ == "__main__":
