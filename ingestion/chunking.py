@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from ingestion.splitters.boundaries import find_word_start
 from memory_site.core.http.fields import check_visible
 
 #: Maximum tokens of a piece, and the overlap with the previous one, in tokens of the vocabulary cl100k_base.
 MAX_CHUNK_TOKENS, CHUNK_OVERLAP_TOKENS = 1_024, 20
-#: Lengths in characters of a line and of white space that are certainly generated. A splitter takes minutes for such a
-#: line and crashes on such white space: the line is passed in overlapping slices, the white space is dropped.
-MAX_LINE_LENGTH, MAX_SPACE_LENGTH, SLICE_LENGTH, SLICE_OVERLAP = 5_000, 200, 4_000, 60
 # Larger programs are generated, and parsing them may take minutes: they are split as plain text.
 MAX_PROGRAM_LENGTH = 2**18
 LEADING_BLANK_LINES = re.compile(r"(?:\s*\n)?")
-OVERSIZED_RUN = re.compile(rf"(?P<space>\s{{{MAX_SPACE_LENGTH},}})|(?P<line>[^\n]{{{MAX_LINE_LENGTH},}})")
 
 
 @dataclass(frozen=True)
@@ -49,36 +44,17 @@ def iter_parts(text: str, kind: str) -> Iterator[tuple[str, str, tuple[int, int]
     split_into_pieces = import_string(settings.SPLITTER)
     newlines = [offset for offset, character in enumerate(text) if character == "\n"]
     structure = "" if kind == "py" and len(text) > MAX_PROGRAM_LENGTH else kind
-    for start, segment, segment_kind in iter_segments(text, structure):
-        for offset, content, headers in split_into_pieces(segment, segment_kind):
-            if has_visible_text(content):
-                visible = content[count_leading_blank_characters(content) :]
-                first = start + offset + len(content) - len(visible)
-                last = start + offset + len(content.rstrip()) - 1
-                yield headers, visible, (bisect_left(newlines, first) + 1, bisect_left(newlines, last) + 1)
+    for offset, content, headers in split_into_pieces(text, structure):
+        if has_visible_text(content):
+            visible = content[count_leading_blank_characters(content) :]
+            first = offset + len(content) - len(visible)
+            last = offset + len(content.rstrip()) - 1
+            yield headers, visible, (bisect_left(newlines, first) + 1, bisect_left(newlines, last) + 1)
 
 
 def count_leading_blank_characters(content: str) -> int:
     match = LEADING_BLANK_LINES.match(content)
     return match.end() if match else 0
-
-
-def iter_segments(text: str, kind: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (offset, text, kind) of each segment: ordinary text is one, an oversized line is several slices."""
-    done = 0
-    for run in OVERSIZED_RUN.finditer(text):
-        yield done, text[done : run.start()], kind
-        if run["line"]:
-            yield from ((start, text[start:end], "") for start, end in iter_slices(text, *run.span()))
-        done = run.end()
-    yield done, text[done:], kind
-
-
-def iter_slices(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of overlapping slices of a line. One begins with a whole word, if the overlap has one."""
-    for first in range(start, max(end - SLICE_OVERLAP, start + 1), SLICE_LENGTH):
-        begin = first if first == start else find_word_start(text, first, first + SLICE_OVERLAP)
-        yield begin, min(first + SLICE_LENGTH + SLICE_OVERLAP, end)
 
 
 def has_visible_text(content: str) -> bool:

@@ -11,18 +11,19 @@ from llama_index.core.utils import get_tokenizer
 from nltk.tokenize import PunktSentenceTokenizer
 
 from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
+from ingestion.splitters.segments import iter_segments
 
 
 def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str, str]]:
     """Yield (offset, piece, ""): this splitter knows no headers.
 
     The splitter returns no offsets, but unchanged pieces in order: each one is searched from the offset of the previous
-    one, so of a repeated text the first occurrence is taken.
+    one, so of a repeated text the first occurrence in its segment is taken.
     """
-    offset = 0
-    for content in get_splitter().split_text(text):
-        offset = text.index(content, offset)
-        yield offset, content, ""
+    for offset, end, _ in iter_segments(text, kind):
+        for content in get_splitter().split_text(text[offset:end]):
+            offset = text.index(content, offset)
+            yield offset, content, ""
 
 
 @cache

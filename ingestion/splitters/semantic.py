@@ -13,6 +13,7 @@ from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 from ingestion.chunking import CHUNK_OVERLAP_TOKENS, MAX_CHUNK_TOKENS
 from ingestion.splitters.boundaries import Span, drop_contained, iter_contexts, join_small, move_headers
 from ingestion.splitters.outline import find_sections
+from ingestion.splitters.segments import OVERSIZED_RUN, iter_segments
 
 TIKTOKEN_MODEL = "gpt-4"
 #: Tokens that a piece leaves for the headers in front of it, and for a short neighbour.
@@ -33,8 +34,9 @@ def split_into_pieces(text: str, kind: str) -> Iterator[tuple[int, str, str]]:
 
 
 def iter_spans(text: str, kind: str) -> Iterator[Span]:
-    for start, piece in get_splitter(kind).chunk_indices(text):
-        yield start, start + len(piece)
+    for first, last, segment_kind in iter_segments(text, kind):
+        for offset, piece in get_splitter(segment_kind).chunk_indices(text[first:last]):
+            yield first + offset, first + offset + len(piece)
 
 
 def split_oversized(text: str, spans: Iterator[Span]) -> Iterator[Span]:
@@ -56,8 +58,13 @@ def join_headers(headers: list[str], piece: str) -> str:
 
 
 def fits(text: str) -> bool:
-    """Return whether the text has at most MAX_CHUNK_TOKENS tokens, of which each has a byte at least."""
-    return len(text.encode()) <= MAX_CHUNK_TOKENS or len(get_measure().chunks(text)) == 1
+    """Return whether the text has at most MAX_CHUNK_TOKENS tokens, of which each has a byte at least.
+
+    A longer text with an oversized line does not fit; it would take too long to measure.
+    """
+    if len(text.encode()) <= MAX_CHUNK_TOKENS:
+        return True
+    return OVERSIZED_RUN.search(text) is None and len(get_measure().chunks(text)) == 1
 
 
 @cache

@@ -80,6 +80,48 @@ def test_a_piece_of_a_long_method_has_class_and_signature():
     assert {chunk.headers for chunk in chunks[1:]} == {"class Till:\n    def add( self, total, offset, ):\n"}
 
 
+LONG_LINE = "".join(SENTENCE.format(number) for number in range(80)).strip()
+
+
+@pytest.mark.parametrize("size", [4_900, 5_000, 5_051, 20_000])
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_a_heading_stays_with_an_oversized_line(size, gap):
+    line = (LONG_LINE * 3)[:size]
+    text = f"# Handbook\n\n## Refunds\n\n{PARAGRAPH[:900]}\n\n## Returns{gap}{line}\n\n## Repairs\n\n{PARAGRAPH[:900]}"
+    chunks = split_into_chunks(text, "md")
+    place = text[: text.index(line)].count("\n") + 1
+    pieces = [chunk for chunk in chunks if chunk.end_line == place]
+    assert find_chunk(chunks, "## Returns") == pieces[0]
+    assert all("# Handbook" in chunk.content and "## Returns" in chunk.content for chunk in pieces)
+    assert all(chunk.start_line == place for chunk in pieces[1:])
+    assert all("## Returns" not in chunk.headers for chunk in chunks if chunk.start_line > place)
+
+
+def test_slices_of_an_oversized_line_end_with_a_sentence_or_a_word():
+    prose = split_into_chunks(LONG_LINE, "txt")
+    assert len(prose) > 1
+    assert all(chunk.text.endswith("fair.") for chunk in prose)
+    numbers = " ".join(f"{number:06}" for number in range(3_000))
+    assert all(re.search(r" \d{6}$", chunk.text) for chunk in split_into_chunks(numbers, "txt"))
+
+
+@pytest.mark.parametrize("size", [4_900, 6_000, 20_000])
+def test_a_method_behind_an_oversized_line_has_its_class(size):
+    text = f"""import os
+
+
+class Foo:
+    def bar(self):
+        return "{"ab cd " * (size // 6)}"
+
+    def baz(self, total, offset):
+{BODY}"""
+    chunks = split_into_chunks(text, "py")
+    assert all("class Foo:" in chunk.content for chunk in chunks)
+    assert all("def bar(self):" in chunk.content for chunk in chunks if "ab cd" in chunk.text)
+    assert all("def baz(" in chunk.content for chunk in chunks if "total * 9 " in chunk.text)
+
+
 def test_what_comes_after_a_class_has_not_its_header():
     text = f"class A:\n    def f(self, total, offset):\n{BODY}{BODY}\n\ndef g(total, offset):\n{CALLS}"
     assert all("class A" not in chunk.headers for chunk in split_into_chunks(text, "py") if "record_step" in chunk.text)
