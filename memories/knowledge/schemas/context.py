@@ -44,6 +44,7 @@ class ContextualOut(Schema):
     messages: list[MessageOut] = Field(description="The last five, oldest first.")
     clusters: list[TaggedClusterOut] = Field(description="The five most important that share a word with the query.")
     degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
+    took_ms: float
     floor: FloorOut
 
 

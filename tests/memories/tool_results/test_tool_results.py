@@ -12,7 +12,7 @@ from memories.models import Memory
 from memories.tool_results.extract import MAX_ENTITIES, extract_entities
 from memories.tool_results.storage import MAX_TRUNCATED_TEXT_LENGTH
 from memory_site.core.http.fields import check_json_object
-from tests.api_contract.hostile import UNSTORABLE_VALUES, UNUSUAL_VALUES
+from tests.api_contract.hostile import UNSTORABLE_VALUES, UNUSUAL_VALUES, build_nested
 from tests.wire import conforms_to_any, fingerprint_tables, is_problem, list_operations
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +132,7 @@ def test_entities_of_a_truncated_result_are_found(api):
     assert set(index_entities(answer)) == {DEAL_ID}
 
 
-RAW_BODIES = UNSTORABLE_VALUES | UNUSUAL_VALUES | {"900 levels": '{"a":' * 900 + "1" + "}" * 900}
+RAW_BODIES = UNSTORABLE_VALUES | UNUSUAL_VALUES | {"850 levels": build_nested(850)}
 
 
 @pytest.mark.parametrize("what", RAW_BODIES)
