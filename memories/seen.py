@@ -22,7 +22,7 @@ MAX_IDS_PER_STATEMENT = 1_000
 #: Ids that are collected while the database does not answer; further ones are dropped.
 MAX_COLLECTED_IDS = 100_000
 # A memory is written at most once a day, since forgetting counts in days: a row that every search returns would
-# otherwise be written every few seconds. Locked rows are skipped, so this waits for nobody and cannot deadlock; a row
+# otherwise be written every few seconds. Locked rows are skipped, so this waits for no lock and cannot deadlock; a row
 # is locked to be deleted or used. No index has the column. A crash of PostgreSQL may lose the last writes.
 MARK_SEEN_SQL = """
 UPDATE memories_memory AS memory SET last_seen_at = statement_timestamp()

@@ -35,7 +35,6 @@ from memories.search.filters import Filters
 from memories.search.floor import Floor, build_floor
 from memories.search.query import Ranking, Search
 from memories.search.query_embedding import get_query_vector
-from memories.search.query_words import PHRASE
 from memories.seen import seen_memories
 from memory_site.core.http.fields import Tags, UnitInterval
 
@@ -95,6 +94,7 @@ SURROUNDING_PUNCTUATION = ".,;:!?\"'()[]{}<>#`*"
 AMOUNT_PATTERN = re.compile(
     r"(?<![\w.,-])[$€£]?(?P<number>\d{1,3}(?:,\d{3})+|\d{4,12}|\d{1,6}(?=[km]\b))(?P<unit>[km]?)\b", re.IGNORECASE
 )
+QUOTED_PATTERN = re.compile(r'("[^"]*")')
 UNIT_FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 # Most queries name no entity and need nothing else: the ORM, with all columns, takes five times as long.
 SELECT_NAMED_ENTITIES_SQL = """
@@ -221,7 +221,7 @@ def expand_amounts(namespace_id: int, owner: str, query: str) -> str:
     """Return the query with its amounts in all forms that occur in the user's memories: full-text search takes 250,000
     and 250000 for different words."""
     # Parts with an odd index are quoted, and stay as they are.
-    parts = re.split(f"({PHRASE.pattern.replace('(', '(?:')})", query)
+    parts = QUOTED_PATTERN.split(query)
     forms = {
         form for part in parts[::2] for amount in AMOUNT_PATTERN.finditer(part) for form in list_amount_forms(amount)
     }

@@ -66,7 +66,7 @@ node_plan AS MATERIALIZED (
            sum(estimate) OVER (ORDER BY estimate, n) <= 1500
            OR row_number() OVER (PARTITION BY estimate > 0 ORDER BY estimate, n) = 1 AS looked_up
     FROM (
-        SELECT n, node, CASE WHEN size.rows <= 2000 THEN 0 ELSE size.rows
+        SELECT n, node, CASE WHEN size.rows <= {small_scope} THEN 0 ELSE size.rows
             * (SELECT count(*) FROM sample WHERE search_vector @@ node) / greatest((SELECT count(*) FROM sample), 1)
         END AS estimate
         FROM nodes, size OFFSET 0
@@ -137,9 +137,10 @@ PAIRS_SQL = r"""
                 SELECT pair, lead(pair) OVER (ORDER BY place) AS following
                 FROM regexp_split_to_table(tree, ' <-> | (?=[&|])|(?<=[&|]) ') WITH ORDINALITY AS part (pair, place)
             ) pairs WHERE pair ~ '^''[^ -~]{2}''$' AND following ~ '^''[^ -~]{2}''$'"""
+#: Rows of a scope in which every word is looked up.
+SMALL_SCOPE = 2_000
 # Words that are all too common to be read whole may be rare together: memories with the two rarest of them. If there
 # are many of those, no single one is meant.
-SMALL_SCOPE = 2_000
 COMMON_POSTINGS_SQL = """
     UNION
     SELECT node_plan.n, hit.id, ts_rank('{1,1,1,1}', search_vector, node_plan.node), length(search_vector)
@@ -156,9 +157,10 @@ COMMON_POSTINGS_SQL = """
 def build_word_ctes(query: str, rows: float | None) -> list[str]:
     """Return the CTEs of text search up to `matches`, for a scope of so many rows (None: unknown).
 
-    In a small scope every word is looked up. Parts that a query does not need cost time even if they find nothing.
+    Parts that a query does not need are left out: they cost time even if they find nothing.
     """
     parts = {
+        "{small_scope}": str(SMALL_SCOPE),
         "{pairs}": "" if query.isascii() else PAIRS_SQL,
         "{common}": "" if rows is not None and rows <= SMALL_SCOPE else COMMON_POSTINGS_SQL,
     }

@@ -47,7 +47,7 @@ def find_unknown_settings(variables: Mapping[str, str | None] | None = None) -> 
 def select_suspicious(given: set[str]) -> Iterator[UnknownSetting]:
     for name in given - {*KNOWN, *COMPOSE_ONLY}:
         meant = guess_meaning(name)
-        # Beside a database that is named correctly, PostgreSQL's own settings are somebody else's.
+        # Beside a database that is named correctly, PostgreSQL's own settings belong to other programs.
         if name.startswith(PREFIXES_FROM_ELSEWHERE):
             if not given & DATABASE_SETTINGS:
                 yield UnknownSetting(name, meant)

@@ -134,7 +134,7 @@ class SessionMessageIn(MessageIn):
 
     session_id: SessionId
     user_id: Label | None = Field(
-        default=None, description="Whose conversation it is; by default the latest of the session, whoever's it is."
+        default=None, description="Whose conversation it is; by default the latest of the session, of any user."
     )
 
 

@@ -185,7 +185,7 @@ def load_rows(model) -> list[tuple]:
 
 
 def load_everything() -> list[list[tuple]]:
-    """Without `last_seen_at`, which begins anew in every store."""
+    """Without `last_seen_at`, which starts again in every store."""
     Memory.objects.update(last_seen_at=datetime(2026, 1, 1, tzinfo=UTC))
     return [
         load_rows(model)

@@ -202,7 +202,7 @@ FROM size LEFT JOIN (
     OFFSET 0
 ) part) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
     AND (true) AND (
-    %(floor)s::float8 <= 0 OR significance.clear >= %(floor)s
+    significance.clear >= %(floor)s::float8
     OR coverage.share >= %(floor)s * CASE WHEN size.rows <= 100 THEN 0.6 ELSE 1 END
     OR (coverage.share >= %(floor)s * 0.6 AND significance.clear >= %(floor)s * 0.2)
     OR (significance.clear >= %(floor)s * CASE WHEN size.rows <= 100 THEN 0.2 ELSE 0.6 END
