@@ -1,0 +1,1 @@
+"""Division of the tables by namespace: into hash partitions of one PostgreSQL."""
