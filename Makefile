@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench questions pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench growth questions pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ docs: $(VENV)/docs.done  ## build the documentation site into site/
 ROWS ?= 20000
 bench: $(VENV)/dev.done  ## measure against raw SQL; ROWS=100000 for the large run
 	$(BIN)/python -m tests.benchmarks --rows $(ROWS)
+
+SIZES ?= 10000,100000,1000000
+growth: $(VENV)/dev.done  ## the same at three sizes up to a million, about an hour; SIZES=10000,100000 for a short run
+	$(BIN)/python -m tests.benchmarks.growth --rows $(SIZES)
 
 questions: $(VENV)/dev.done  ## retrieval quality on questions about Django's source, about ten minutes
 	$(BIN)/python -m tests.benchmarks.questions

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import numpy as np
 from django.db import connection
@@ -28,12 +29,16 @@ NEAREST_INDEX = next(index for index in Embedding._meta.indexes if index.name ==
 
 
 class Synthetic:
-    """`rows` memories of one namespace, the same for the same seed."""
+    """`rows` memories of one namespace, the same for the same seed and part.
 
-    def __init__(self, rows: int, seed: int = 7) -> None:
-        self.rows, self.random = rows, np.random.default_rng(seed)
-        self.turn = self.random.standard_normal((LATENT_DIMENSIONS, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
-        self.centres = self.random.standard_normal((CLUSTERS, LATENT_DIMENSIONS), dtype=np.float32)
+    The parts of one seed have other rows and the same clusters, so that a large set can be made piece by piece.
+    """
+
+    def __init__(self, rows: int, seed: int = 7, part: int = 0) -> None:
+        self.rows, self.first = rows, part * rows
+        space, self.random = np.random.default_rng(seed), np.random.default_rng((seed, part))
+        self.turn = space.standard_normal((LATENT_DIMENSIONS, DIMENSIONS), dtype=np.float32) / np.sqrt(DIMENSIONS)
+        self.centres = space.standard_normal((CLUSTERS, LATENT_DIMENSIONS), dtype=np.float32)
         # Zipf with exponent 1 over the vocabulary: a few words stand in most memories, most words in few.
         weights = 1 / np.arange(1, VOCABULARY_SIZE + 1)
         self.words = self.random.choice(VOCABULARY_SIZE, size=(rows, WORDS_PER_MEMORY), p=weights / weights.sum())
@@ -52,7 +57,7 @@ class Synthetic:
         return " ".join(build_word(number) for number in sorted(self.words[row])[-words * 2 :: 2])
 
     def content(self, row: int) -> str:
-        return f"{row} " + " ".join(build_word(number) for number in self.words[row])
+        return f"{self.first + row} " + " ".join(build_word(number) for number in self.words[row])
 
     def metadata(self, row: int) -> dict:
         kept = [
@@ -60,9 +65,10 @@ class Synthetic:
             for name, share, draw in zip(METADATA_SHARES, METADATA_SHARES.values(), self.draws[row], strict=True)
             if draw < share
         ]
-        return {"kept": kept, "row": row}
+        return {"kept": kept, "row": self.first + row}
 
 
+@cache
 def build_word(number: int) -> str:
     """A pronounceable word for a number; different numbers give different words and stems."""
     syllables = ["ka", "lo", "mi", "nu", "ra", "se", "ti", "vo", "wa", "xu"]
