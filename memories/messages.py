@@ -1,9 +1,10 @@
 """Store a message of a conversation in one statement and, on request, a memory of it in the same transaction; delete
 messages, on request with their memories."""
 
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from pydantic_core import to_json
 
@@ -18,56 +19,64 @@ from sessions_app.schemas.conversations import MessageIn, SessionMessageIn
 
 # Shorter messages, such as "Yes, please.", mean nothing outside their conversation.
 MAX_TRIVIAL_LENGTH = 50
-# The conversation's row is locked first. So every message is counted, a writer that waited while the conversation was
-# ended finds it closed, and created_at, read under that lock, gives the order of arrival. One statement, where update()
-# and create() in a transaction would take four.
-INSERT_MESSAGE_SQL = """
-WITH open AS (
-    UPDATE sessions_app_conversation SET message_count = message_count + 1
-    WHERE id = %(conversation)s AND namespace_id = %(namespace)s AND ended_at IS NULL
-    RETURNING id, namespace_id, user_id, session_id
+# The function is in migration 0008_locking_functions of sessions_app.
+ADD_MESSAGE_SQL = """
+SELECT * FROM sessions_add_message(
+    %(namespace)s, %(conversation)s, %(id)s, %(role)s, %(agent_id)s, %(content)s, %(metadata)s::jsonb,
+    %(created_at)s::timestamptz
 )
-INSERT INTO sessions_app_message (id, namespace_id, conversation_id, role, agent_id, content, metadata, created_at)
-SELECT %(id)s::uuid, namespace_id, id, %(role)s, %(agent_id)s, %(content)s, %(metadata)s::jsonb,
-       coalesce(%(created_at)s::timestamptz, clock_timestamp())
-FROM open
-RETURNING *, (SELECT user_id FROM open) AS user_id, (SELECT session_id FROM open) AS session_id
 """
 
 
-def insert_message(namespace_id: int, conversation_id: UUID, payload: MessageIn) -> Message | None:
-    """Insert a message and return it, with `user_id` and `session_id` of the conversation.
+class AddedMessage(NamedTuple):
+    """A message, with user and session of its conversation."""
 
-    Return None when there is no such open conversation.
-    """
-    parameters = payload.model_dump(include={"role", "agent_id", "content", "created_at"})
-    parameters |= {"id": uuid7(), "namespace": namespace_id, "conversation": conversation_id}
-    parameters["metadata"] = to_json(payload.metadata).decode()
-    return next(iter(Message.objects.raw(INSERT_MESSAGE_SQL, parameters)), None)
+    message: Message
+    user_id: str | None
+    session_id: str | None
+
+
+def insert_message(namespace_id: int, conversation_id: UUID, payload: MessageIn) -> AddedMessage | None:
+    """Insert a message. Return None when there is no such open conversation."""
+    columns = payload.model_dump(include={"role", "agent_id", "content", "created_at"}) | {"id": uuid7()}
+    parameters = {
+        "namespace": namespace_id,
+        "conversation": conversation_id,
+        "metadata": to_json(payload.metadata).decode(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(ADD_MESSAGE_SQL, columns | parameters)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    columns |= {"created_at": row[0], "metadata": payload.metadata}
+    return AddedMessage(Message(namespace_id=namespace_id, conversation_id=conversation_id, **columns), *row[1:])
 
 
 def should_remember(payload: MessageIn) -> bool:
     return payload.remember and len(payload.content.strip()) > MAX_TRIVIAL_LENGTH
 
 
-def remember_message(message: Message, payload: MessageIn) -> list[UUID]:
+def remember_message(added: AddedMessage, payload: MessageIn) -> list[UUID]:
     """Store a message from `insert_message` as a memory too; return the ids of the insights found in it.
 
     Run this in the transaction of the insert, so that both are stored or neither.
     """
-    row, _ = add_one(message.namespace_id, build_memory(message, payload))
+    message = added.message
+    row, _ = add_one(message.namespace_id, build_memory(added, payload))
     message.memory_id = row["id"]
-    message.save(update_fields=["memory_id"])
+    Message.objects.filter(namespace_id=message.namespace_id, pk=message.pk).update(memory_id=row["id"])
     return row.get("insights", [])
 
 
-def build_memory(message: Message, payload: MessageIn) -> MemoryIn:
+def build_memory(added: AddedMessage, payload: MessageIn) -> MemoryIn:
+    message = added.message
     memory = MemoryIn(
         content=payload.content,
         memory_type=MemoryType(payload.memory_type),
         source_system=payload.source_system,
-        user_id=message.user_id,  # type: ignore[attr-defined]  # INSERT_MESSAGE_SQL returns it
-        session_id=message.session_id,  # type: ignore[attr-defined]  # likewise
+        user_id=added.user_id,
+        session_id=added.session_id,
         agent_id=payload.agent_id,
         importance=payload.importance,
         created_at=payload.created_at,
@@ -77,20 +86,20 @@ def build_memory(message: Message, payload: MessageIn) -> MemoryIn:
     return memory
 
 
-def insert_session_message(namespace_id: int, payload: SessionMessageIn) -> Message:
+def insert_session_message(namespace_id: int, payload: SessionMessageIn) -> AddedMessage:
     """Insert a message into the session's latest open conversation, starting one if there is none.
 
     Run this in a transaction: it holds the session until the end, so that of two first messages one starts the
     conversation.
     """
-    message = None
-    while message is None:  # again when the conversation was ended meanwhile
+    added = None
+    while added is None:  # again when the conversation was ended meanwhile
         conversation = find_open_conversation(namespace_id, payload)
         if conversation is None:
             advisory_xact_lock(f"first message {namespace_id} {payload.session_id}")
             conversation = find_open_conversation(namespace_id, payload) or start_conversation(namespace_id, payload)
-        message = insert_message(namespace_id, conversation, payload)
-    return message
+        added = insert_message(namespace_id, conversation, payload)
+    return added
 
 
 def find_open_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID | None:

@@ -1,4 +1,4 @@
-"""Add to the history of a session and read it, each in one statement.
+"""Add to the history of a session and read it, each in one statement that calls one function of the database.
 
 Adding timestamps, appending, and dropping expired or surplus interactions happen inside PostgreSQL under the row's
 lock, so that concurrent callers lose nothing.
@@ -17,46 +17,18 @@ from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.encryption import Interaction, decrypt, encrypt
 
 SESSION_TABLE = "sessions_app_sessionmemory"
-NEW_TTL_SQL = "coalesce(%(own)s::float8, %(ttl_hours)s::float8) * interval '1 hour'"
 TTL_SQL = "coalesce({row}.ttl_hours, %(ttl_hours)s::float8) * interval '1 hour'"
 STORED_TTL_SQL, SESSION_TTL_SQL = TTL_SQL.format(row="stored"), TTL_SQL.format(row="session")
-# The clock is read once, under the row's lock, so that the order of timestamps is the order of arrival. An expired
-# session behaves as if deleted, whether or not the clean-up has run: adding to it starts a new, empty one.
-ADD_INTERACTIONS_SQL = f"""
-INSERT INTO {SESSION_TABLE} AS stored (id, namespace_id, session_id, ttl_hours, history, updated_at)
-SELECT %(id)s, %(namespace)s, %(session)s, %(own)s::float8,
-       sessions_trim_history(sessions_add_timestamps(%(added)s::jsonb, at), at - {NEW_TTL_SQL}, %(most)s::integer), at
-FROM (SELECT clock_timestamp() AS at OFFSET 0) clock
-ON CONFLICT (namespace_id, session_id) DO UPDATE SET (history, ttl_hours, created_at, updated_at) = (
-    SELECT sessions_trim_history(
-               CASE WHEN is_expired THEN '[]' ELSE stored.history END || sessions_add_timestamps(%(added)s::jsonb, at),
-               at - CASE WHEN is_expired OR %(own)s::float8 > 0 THEN {NEW_TTL_SQL} ELSE {STORED_TTL_SQL} END,
-               %(most)s::integer
-           ),
-           CASE WHEN is_expired OR %(own)s::float8 > 0 THEN %(own)s::float8 ELSE stored.ttl_hours END,
-           CASE WHEN is_expired THEN at ELSE stored.created_at END,
-           greatest(stored.updated_at, at)
-    FROM (
-        SELECT at, stored.updated_at <= at - {STORED_TTL_SQL} AS is_expired
-        FROM (SELECT clock_timestamp() AS at OFFSET 0) clock OFFSET 0
-    ) state
+# The functions are in migration 0008_locking_functions.
+ADD_INTERACTIONS_SQL = """
+SELECT * FROM sessions_add_interactions(
+    %(namespace)s, %(session)s, %(id)s, %(added)s::jsonb, %(own)s::float8, %(ttl_hours)s::float8, %(most)s::integer
 )
-RETURNING jsonb_array_length(history), updated_at - {STORED_TTL_SQL}
 """
-# Expired interactions are removed as well as left out; that does not renew the session.
-SELECT_CONTEXT_SQL = f"""
-WITH live AS (
-    SELECT id, history, now() - {SESSION_TTL_SQL} AS oldest FROM {SESSION_TABLE} session
-    WHERE namespace_id = %(namespace)s AND session_id = %(session)s AND updated_at > now() - {SESSION_TTL_SQL}
-),
-pruned AS (
-    UPDATE {SESSION_TABLE} session
-    SET history = sessions_trim_history(session.history, live.oldest, %(most)s::integer)
-    FROM live
-    WHERE session.id = live.id
-      AND session.history -> 0 ->> 'timestamp' COLLATE "C" <= sessions_format_timestamp(live.oldest)
+SELECT_CONTEXT_SQL = """
+SELECT sessions_fetch_context(
+    %(namespace)s, %(session)s, %(ttl_hours)s::float8, %(most)s::integer, %(limit)s::integer
 )
-SELECT sessions_trim_history(history, oldest, least(%(limit)s::integer, %(most)s::integer)) FROM live
 """
 
 
@@ -83,8 +55,8 @@ def add(
 
 def fetch_context(namespace_id: int, session_id: str, limit: int) -> list[Interaction]:
     """Return the newest interactions, newest first; none for an unknown session. Raise HistoryUnreadable."""
-    rows = fetch_rows(SELECT_CONTEXT_SQL, namespace_id, session_id, limit=limit)
-    return [decrypt(stored) for (history,) in rows for stored in reversed(json.loads(history))]
+    [(history,)] = fetch_rows(SELECT_CONTEXT_SQL, namespace_id, session_id, limit=limit)
+    return [] if history is None else [decrypt(stored) for stored in reversed(json.loads(history))]
 
 
 def fetch_rows(sql: str, namespace_id: int, session_id: str, **more: Any) -> list[tuple[Any, ...]]:

@@ -33,12 +33,16 @@ LOCK_SESSION_SQL = f"""
 INSERT INTO {history.SESSION_TABLE} AS stored (id, namespace_id, session_id, history, ttl_hours)
 VALUES (%(id)s, %(namespace)s, %(session)s, '[]', %(own)s::float8)
 ON CONFLICT (namespace_id, session_id) DO UPDATE SET ttl_hours =
-    CASE WHEN %(own)s::float8 > coalesce(stored.ttl_hours, %(ttl_hours)s::float8) THEN %(own)s::float8
+    CASE WHEN excluded.ttl_hours > coalesce(stored.ttl_hours, %(ttl_hours)s::float8) THEN excluded.ttl_hours
     ELSE stored.ttl_hours END
-RETURNING
-    sessions_trim_history(stored.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
+RETURNING id
+"""
+# The clock is read when the row is locked.
+SELECT_LOCKED_SQL = f"""
+SELECT sessions_trim_history(stored.history, clock_timestamp() - {history.STORED_TTL_SQL}, %(most)s::integer),
     sessions_format_timestamp(clock_timestamp() - {history.STORED_TTL_SQL}),
     sessions_format_timestamp(clock_timestamp())
+FROM {history.SESSION_TABLE} stored WHERE namespace_id = %(namespace)s AND session_id = %(session)s
 """
 
 
@@ -201,7 +205,8 @@ def lock_session(
     expired session is deleted first.
     """
     SessionMemory.objects.outdated().filter(namespace_id=namespace_id, session_id=session_id).delete()
-    [(stored, oldest, now)] = history.fetch_rows(LOCK_SESSION_SQL, namespace_id, session_id, id=uuid7(), own=ttl_hours)
+    history.fetch_rows(LOCK_SESSION_SQL, namespace_id, session_id, id=uuid7(), own=ttl_hours)
+    [(stored, oldest, now)] = history.fetch_rows(SELECT_LOCKED_SQL, namespace_id, session_id)
     return [DatedInteraction(**decrypt(each)) for each in json.loads(stored)], oldest, now
 
 

@@ -12,6 +12,7 @@ from ninja import Query, Router
 from memories import tasks
 from memories.expiry import purge_expired_memories
 from memories.messages import (
+    AddedMessage,
     insert_message,
     insert_session_message,
     remember_message,
@@ -55,10 +56,10 @@ def add_message(request: ApiRequest, conversation_id: UUID, payload: MessageIn):
     """Add a message to a conversation. `remember` also stores it as a memory, unless it is too short; equal content of
     the same role is stored as one memory. Both are stored or neither. 409 when the conversation has ended."""
     with transaction.atomic() if should_remember(payload) else nullcontext():
-        message = insert_message(request.auth.namespace_id, conversation_id, payload)
-        if message is None:
+        added = insert_message(request.auth.namespace_id, conversation_id, payload)
+        if added is None:
             raise ended_or_not_found(request, conversation_id)
-        return finish_message(message, payload)
+        return finish_message(added, payload)
 
 
 @router.post("/messages", auth=write_access, response={201: AddedMessageOut, **PROBLEMS})
@@ -70,13 +71,13 @@ def add_session_message(request: ApiRequest, payload: SessionMessageIn):
         return finish_message(insert_session_message(request.auth.namespace_id, payload), payload)
 
 
-def finish_message(message: Message, payload: MessageIn) -> HttpResponse:
+def finish_message(added: AddedMessage, payload: MessageIn) -> HttpResponse:
     """Remember the message, if that is wanted, and return the response to its addition."""
     insights = []
     if should_remember(payload):
-        insights = remember_message(message, payload)
+        insights = remember_message(added, payload)
         tasks.embedding_trigger.notify_on_commit()
-    return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
+    return json_response({name: getattr(added.message, name) for name in MESSAGE_COLUMNS} | {"insights": insights}, 201)
 
 
 def ended_or_not_found(request: ApiRequest, conversation_id: UUID) -> Problem:

@@ -27,18 +27,12 @@ from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
-# The first end is kept, unless a time is given. started_at may be slightly in the future, when it comes from another
-# clock. One statement, because clock_timestamp() must be read under the row's lock: an end is never earlier than a
-# message before it.
+# The function is in migration 0008_locking_functions.
 END_CONVERSATION_SQL = """
-UPDATE sessions_app_conversation SET
-    ended_at = coalesce(%(ended_at)s::timestamptz, ended_at, greatest(started_at, clock_timestamp())),
-    summary = coalesce(%(summary)s::text, summary),
-    topics = coalesce(%(topics)s::varchar[], topics),
-    importance = coalesce(%(importance)s::float8, importance)
-WHERE id = %(conversation)s AND namespace_id = %(namespace)s
-    AND (%(ended_at)s::timestamptz >= started_at) IS NOT FALSE
-RETURNING *
+SELECT * FROM sessions_end_conversation(
+    %(namespace)s, %(conversation)s, %(ended_at)s::timestamptz, %(summary)s, %(topics)s::varchar[],
+    %(importance)s::float8
+)
 """
 
 
