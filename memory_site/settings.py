@@ -76,6 +76,12 @@ class Environment(BaseSettings):
     #: Seconds one SQL statement may take in a command or worker; 0 means no limit. The web server sets 10 for itself
     #: unless its process environment says otherwise.
     statement_timeout: float = Field(0, ge=0, le=3600)
+    #: `transaction` when PgBouncer or another pooler in transaction mode stands between the site and PostgreSQL. The
+    #: site then sends no settings when it connects: `migrate` and `serve` store them with the database role.
+    database_pooler: str | None = None
+    #: Address of the same database for the web server alone. Behind a pooler it names a role of its own, with which the
+    #: web server's time limits are stored. Default: `DATABASE_URL`.
+    web_database_url: str | None = None
     #: Broker address: `redis://`, `rediss://` or `redis+socket://`. Required outside embedded mode.
     redis_url: str | None = None
 
@@ -172,7 +178,14 @@ class Environment(BaseSettings):
             raise ValueError("must be Fernet keys: 32 bytes each in URL-safe base64, separated by commas") from error
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_pooler")
+    @classmethod
+    def check_database_pooler(cls, value: str | None) -> str | None:
+        if value not in (None, "transaction"):
+            raise ValueError("must be transaction, or empty when nothing stands between the site and PostgreSQL")
+        return value
+
+    @field_validator("database_url", "web_database_url")
     @classmethod
     def check_database_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("postgres://", "postgresql://")):
@@ -197,6 +210,8 @@ class Environment(BaseSettings):
             if missing:
                 names = " and ".join(name.upper() for name in missing)
                 raise ValueError(f"{names} must be set when a PostgreSQL server is named")
+        elif self.web_database_url or self.database_pooler:
+            raise ValueError("WEB_DATABASE_URL and DATABASE_POOLER need DATABASE_URL or MEMORY_PG_HOST")
         elif self.web_workers * self.pg_pool_size > EMBEDDED_CONNECTIONS:
             raise ValueError(f"WEB_WORKERS times PG_POOL_SIZE may be {EMBEDDED_CONNECTIONS} at most in embedded mode")
         return self
@@ -235,55 +250,84 @@ HOME = DataDirectory(BASE_DIR / env.data_dir)
 
 
 def build_database_settings() -> dict:
-    """Return the connection settings: the embedded server's socket, DATABASE_URL, or the MEMORY_PG_ variables."""
+    """Return the connection settings: the embedded server's socket, the address, or the MEMORY_PG_ variables."""
     if EMBEDDED:
         return HOME.database
-    if env.database_url is None:
-        return {
-            "HOST": env.memory_pg_host,
-            "PORT": env.memory_pg_port,
-            "NAME": env.memory_pg_database,
-            "USER": env.memory_pg_user,
-            "PASSWORD": env.memory_pg_password,
-        }
-    parts = conninfo_to_dict(env.database_url)
+    if env.pg_pool and env.web_database_url:
+        return parse_database_url(env.web_database_url)
+    if env.database_url is not None:
+        return parse_database_url(env.database_url)
+    return {
+        "HOST": env.memory_pg_host,
+        "PORT": env.memory_pg_port,
+        "NAME": env.memory_pg_database,
+        "USER": env.memory_pg_user,
+        "PASSWORD": env.memory_pg_password,
+    }
+
+
+def parse_database_url(url: str) -> dict:
+    parts = conninfo_to_dict(url)
     known = {"HOST": "host", "PORT": "port", "NAME": "dbname", "USER": "user", "PASSWORD": "password"}
     named = {ours: parts.pop(theirs, "") for ours, theirs in known.items()}
     return {**named, "OPTIONS": parts}
 
 
-# Sent when the connection opens, so that no request pays a round trip. The planner must see the values of each search
-# (a generic plan ignores how selective a filter is). JIT compilation costs more than it saves. ef_search 200 takes half
-# a millisecond more than 100 and improves the worst recall under a filter.
-SERVER_SETTINGS = {
-    "hnsw.iterative_scan": "relaxed_order",
-    "hnsw.ef_search": "200",
-    "hnsw.max_scan_tuples": "200000",
-    "hnsw.scan_mem_multiplier": "8",
-    "plan_cache_mode": "force_custom_plan",
-    "jit": "off",
-    "statement_timeout": f"{int(env.statement_timeout * 1000)}",
-    # A request that waits for a row lock occupies one of the web server's few connections.
-    "lock_timeout": "3000" if env.pg_pool else "0",
-    "idle_in_transaction_session_timeout": "60000",
-}
+def build_server_settings(statement_timeout: float, lock_timeout: float) -> dict[str, str]:
+    """Return the settings of the server for each connection; both limits are seconds, 0 means none.
+
+    The planner must see the values of each search (a generic plan ignores how selective a filter is). JIT compilation
+    costs more than it saves. ef_search 200 takes half a millisecond more than 100 and improves the worst recall under a
+    filter.
+    """
+    return {
+        "hnsw.iterative_scan": "relaxed_order",
+        "hnsw.ef_search": "200",
+        "hnsw.max_scan_tuples": "200000",
+        "hnsw.scan_mem_multiplier": "8",
+        "plan_cache_mode": "force_custom_plan",
+        "jit": "off",
+        "statement_timeout": f"{int(statement_timeout * 1000)}",
+        "lock_timeout": f"{int(lock_timeout * 1000)}",
+        "idle_in_transaction_session_timeout": "60000",
+    }
+
+
+#: Seconds that one statement of a request may take; `wsgi` sets them for itself.
+WEB_STATEMENT_TIMEOUT = float(os.environ.get("STATEMENT_TIMEOUT") or 10)
+#: Seconds. A request that waits for a row lock occupies one of the web server's few connections.
+WEB_LOCK_TIMEOUT = 3
+# `memory_site.core.db.server_settings` stores them with the role, and checks them.
+WEB_SERVER_SETTINGS = build_server_settings(WEB_STATEMENT_TIMEOUT, WEB_LOCK_TIMEOUT)
+SERVER_SETTINGS = build_server_settings(env.statement_timeout, WEB_LOCK_TIMEOUT if env.pg_pool else 0)
+# Sent when the connection opens, so that no request pays a round trip. A pooler refuses or ignores them.
+STARTUP_OPTIONS = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
 # The default reconnect_timeout doubles its pause for up to five minutes, which would double the length of an outage.
 POOL = {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout, "reconnect_timeout": 2}
-_database = build_database_settings()
-DATABASES = {
-    "default": {
+DATABASE_POOLER = env.database_pooler
+
+
+def build_connection_settings(database: dict) -> dict:
+    """Return Django's settings of a connection to the database."""
+    return {
         "ENGINE": "django.db.backends.postgresql",
-        **_database,
+        **database,
         "CONN_HEALTH_CHECKS": True,
+        # A cursor of the server lives in a session, which a pooler gives to others.
+        "DISABLE_SERVER_SIDE_CURSORS": DATABASE_POOLER is not None,
         "OPTIONS": {
             "connect_timeout": 3,
             "server_side_binding": True,
             "pool": POOL if env.pg_pool else False,
-            "options": " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items()),
-            **_database.get("OPTIONS", {}),
+            **({} if DATABASE_POOLER else {"options": STARTUP_OPTIONS}),
+            **database.get("OPTIONS", {}),
         },
     }
-}
+
+
+DATABASES = {"default": build_connection_settings(build_database_settings())}
+#: The web server's own way to the database, with which `migrate` stores its settings; None: it has none.
+WEB_DATABASE = build_connection_settings(parse_database_url(env.web_database_url)) if env.web_database_url else None
 
 #: The oldest server that the tests were run on. The tables need it: UNIQUE NULLS NOT DISTINCT.
 MIN_POSTGRESQL_VERSION = (15,)

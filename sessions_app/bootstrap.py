@@ -4,7 +4,9 @@ import secrets
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
+from memory_site.core.db.locks import advisory_xact_lock
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
 DEFAULT_NAMESPACE = "default"
@@ -19,8 +21,13 @@ class FirstCredentials:
     admin_password: str
 
 
+@transaction.atomic
 def create_first_credentials() -> FirstCredentials | None:
-    """Create the first namespace, key and administrator. Return None when a key or user exists already."""
+    """Create the first namespace, key and administrator. Return None when a key or user exists already.
+
+    Of several machines that start at once, one creates them.
+    """
+    advisory_xact_lock("first credentials")
     users = get_user_model().objects
     if ApiKey.objects.filter(namespace__name=DEFAULT_NAMESPACE).exists() or users.exists():
         return None

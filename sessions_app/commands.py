@@ -13,6 +13,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from memory_site.core.db.server_settings import POOLER_ADVICE, REFUSED_OPTIONS
 from memory_site.embedded.running_site import ensure_services_for_command
 from sessions_app.bootstrap import DEFAULT_NAMESPACE
 from sessions_app.models import Namespace
@@ -112,6 +113,8 @@ def format_cell(value: Any) -> str:
 
 def get_first_line(error: Exception) -> str:
     """Return the first line of an error, without the details that a driver adds below it; at most 300 characters."""
+    if REFUSED_OPTIONS in str(error):
+        return POOLER_ADVICE
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 

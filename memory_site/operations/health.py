@@ -4,13 +4,10 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import timedelta
-from enum import IntEnum
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
 
 import redis
 from django.apps import apps
@@ -26,6 +23,8 @@ from memories.embeddings import get_embedder
 from memories.languages import sample_languages
 from memories.models import Memory
 from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
+from memory_site.operations.check_results import CheckResult, Component, HealthStatus
+from memory_site.operations.database_checks import check_parameters
 from memory_site.operations.models import Heartbeat
 from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
@@ -42,28 +41,6 @@ MAX_SAMPLED_ROWS = 20
 MIN_FOREIGN_TEXTS, MIN_FOREIGN_SHARE = 10, 0.2
 
 
-class HealthStatus(IntEnum):
-    HEALTHY = 0
-    DEGRADED = 1
-    UNHEALTHY = 2
-
-
-@dataclass
-class Component:
-    """The result of one check: status, message, what fixes it, and the time the check took."""
-
-    name: str
-    status: HealthStatus
-    message: str
-    mend: str = ""
-    latency_ms: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"status": self.status.name.lower()}
-
-
-#: Status and message, and what a healthy component could do better.
-CheckResult = tuple[HealthStatus, str] | tuple[HealthStatus, str, str]
 START_COMMAND = "make run"
 
 
@@ -220,6 +197,7 @@ def check_disk() -> CheckResult:
 # The check, the status when it raises, and the command that fixes it.
 CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "database": (check_database, HealthStatus.UNHEALTHY, START_COMMAND),
+    "parameters": (check_parameters, HealthStatus.DEGRADED, "python manage.py migrate"),
     "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
     "migrations": (check_migrations, HealthStatus.UNHEALTHY, "python manage.py migrate"),
     "broker": (check_broker, HealthStatus.DEGRADED, START_COMMAND),
@@ -248,7 +226,7 @@ def run_check(name: str) -> Component:
     finally:
         connections.close_all()
     latency = round((time.perf_counter() - started) * 1000, 1)
-    return Component(name, status, message, mend if status else "".join(advice), latency)
+    return Component(name, status, message, "".join(advice) or (mend if status else ""), latency)
 
 
 def worst_status(components: list[Component]) -> HealthStatus:

@@ -18,6 +18,7 @@ DOCTOR_CHECKS = {
     "disk",
     "vectors",
     "languages",
+    "parameters",
 }
 
 

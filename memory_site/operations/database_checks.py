@@ -1,0 +1,49 @@
+"""Health checks of the way to the database: the settings of its connections."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionHandler
+
+from memory_site.core.db.server_settings import POOLER_ADVICE, find_wrong_settings, is_pooled
+from memory_site.operations.check_results import CheckResult, HealthStatus
+
+WEB_ROLE_ADVICE = "a role of its own for the web server, see docs/scaling/several-machines.md"
+
+
+def check_parameters() -> CheckResult:
+    """Check that the settings of the server that the statements rely on are in force, here and for the web server."""
+    if is_pooled(connection) and not settings.DATABASE_POOLER:
+        return HealthStatus.DEGRADED, POOLER_ADVICE, "DATABASE_POOLER=transaction in .env"
+    if wrong := describe_wrong_settings(connection, settings.SERVER_SETTINGS):
+        return HealthStatus.DEGRADED, wrong
+    return check_web_parameters()
+
+
+def check_web_parameters() -> CheckResult:
+    """Check the web server's time limits behind a pooler, which come with its role."""
+    if settings.DATABASE_POOLER and not settings.WEB_DATABASE:
+        return HealthStatus.DEGRADED, "The web server's statements have no time limit.", WEB_ROLE_ADVICE
+    if settings.WEB_DATABASE:
+        with connect_as_web_server() as web:
+            if wrong := describe_wrong_settings(web, settings.WEB_SERVER_SETTINGS):
+                return HealthStatus.DEGRADED, f"In the web server: {wrong}"
+    return HealthStatus.HEALTHY, f"All {len(settings.SERVER_SETTINGS)} are in force."
+
+
+def describe_wrong_settings(connection: BaseDatabaseWrapper, wanted: Mapping[str, str]) -> str:
+    wrong = find_wrong_settings(connection, wanted)
+    return f"{', '.join(map(str, wrong))}." if wrong else ""
+
+
+@contextmanager
+def connect_as_web_server() -> Iterator[BaseDatabaseWrapper]:
+    """Provide a connection by WEB_DATABASE_URL inside the block."""
+    web = ConnectionHandler({"default": settings.WEB_DATABASE})["default"]
+    try:
+        yield web
+    finally:
+        web.close()

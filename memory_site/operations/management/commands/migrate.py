@@ -1,0 +1,54 @@
+"""`manage.py migrate`: Django's, one process at a time, and the server's settings with the database role."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.commands.migrate import Command as PlainCommand
+from django.db import Error, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memory_site.core.db.server_settings import SettingsNotStored, renew_pooled_connections, store_settings
+from memory_site.core.db.setup_lock import setup_lock
+from memory_site.operations.database_checks import connect_as_web_server
+from sessions_app.commands import get_first_line
+
+WAITING = "Another process prepares the database; waiting for it …"
+
+
+class Command(PlainCommand):
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["plan"] or options["check_unapplied"]:
+            super().handle(*args, **options)
+            return
+        with setup_lock(lambda: self.report(WAITING)):
+            super().handle(*args, **options)
+            self.store_settings(connection, settings.SERVER_SETTINGS)
+            if settings.WEB_DATABASE:
+                self.store_web_settings()
+
+    def report(self, text: str) -> None:
+        self.stderr.write(text, lambda text: text)
+
+    def store_settings(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> None:
+        try:
+            changed = store_settings(connection, wanted)
+        except SettingsNotStored as error:
+            self.report(f"The server's settings were not stored: {error}")
+            return
+        if changed and settings.DATABASE_POOLER:
+            renew_pooled_connections(connection)
+
+    def store_web_settings(self) -> None:
+        """Store the web server's settings, unless it has the role of everything else, which has its own."""
+        try:
+            with connect_as_web_server() as web:
+                if get_role(web) != get_role(connection):
+                    self.store_settings(web, settings.WEB_SERVER_SETTINGS)
+        except Error as error:
+            self.report(f"WEB_DATABASE_URL cannot be used: {get_first_line(error)}")
+
+
+def get_role(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        return cursor.fetchone()[0]
