@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 
 from memory_site.core.db.retry import retry_on_deadlock
@@ -25,19 +25,30 @@ class DueQuerySet(models.QuerySet):
     def due(self) -> "DueQuerySet":
         return self.filter(due_at__lte=Now())
 
-    @retry_on_deadlock
-    def claim(self, limit: int, characters: int, lease: timedelta) -> list:
-        """Claim the oldest due rows: at most `limit` rows and `characters` of text, but at least one row. A row that
-        reached MAX_BATCHED_ATTEMPTS is claimed alone.
+    def in_namespace(self, namespace_id: int) -> "DueQuerySet":
+        return self.filter(namespace_id=namespace_id)
 
-        The rows of a crashed worker are due again when the lease ends.
+    def list_waiting(self) -> list[tuple[int, str | None]]:
+        """Return (namespace id, its active model) of the namespaces with due rows, the longest waiting first."""
+        namespaces = self.due().values_list("namespace_id", "namespace__embedding_model")
+        return [(pk, model) for pk, model, _ in namespaces.annotate(oldest=Min("due_at")).order_by("oldest")]
+
+    @retry_on_deadlock
+    def claim(
+        self, namespace_id: int, limit: int, characters: int, lease: timedelta, *, suspects: bool = True
+    ) -> tuple[list, bool]:
+        """Claim the oldest due rows of a namespace: at most `limit` rows and `characters` of text, but at least one
+        row. A row that reached MAX_BATCHED_ATTEMPTS is claimed alone, or without `suspects` not at all.
+
+        Return the rows, and whether more may be due. Those of a crashed worker are due again when the lease ends.
         """
         with transaction.atomic():
-            due = self.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")
-            rows = take_within_budget(select_batchable(list(due[:limit])), characters)
-            claimed = type(self)(self.model).filter(pk__in=[row.pk for row in rows])
+            due = self.in_namespace(namespace_id).due().order_by("due_at")
+            candidates = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
+            rows = take_within_budget(select_batchable(candidates, suspects), characters)
+            claimed = type(self)(self.model).in_namespace(namespace_id).filter(pk__in=[row.pk for row in rows])
             claimed.update(due_at=Now() + lease, attempts=F("attempts") + 1)
-        return rows
+        return rows, len(candidates) == limit or len(rows) < len(candidates)
 
     @retry_on_deadlock
     def release(self, *, after: timedelta = timedelta()) -> int:
@@ -55,9 +66,9 @@ class DueQuerySet(models.QuerySet):
         return self.update(due_at=Now() + QUARANTINE_PERIOD, error=error[:1000], attempts=MAX_BATCHED_ATTEMPTS)
 
 
-def select_batchable(rows: Sequence) -> list:
-    """Return the first row alone if it may not be in a batch, else all rows that may."""
-    if rows and rows[0].attempts >= MAX_BATCHED_ATTEMPTS:
+def select_batchable(rows: Sequence, suspects: bool = True) -> list:
+    """Return the first row alone if it may not be in a batch, else all rows that may. Without `suspects` only those."""
+    if suspects and rows and rows[0].attempts >= MAX_BATCHED_ATTEMPTS:
         return [rows[0]]
     return [row for row in rows if row.attempts < MAX_BATCHED_ATTEMPTS]
 

@@ -283,7 +283,7 @@ class DueEmbedding(models.Model):
     objects = DueQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(F("due_at"), name="embedding_due")]
+        indexes = [models.Index(F("namespace"), F("due_at"), name="embedding_due")]
 
     def __str__(self) -> str:
         return f"due after {self.due_at:%Y-%m-%d %H:%M:%S}"
@@ -298,13 +298,18 @@ fresh AS (
            coalesce(namespace.embedding_model, %(model)s) = %(model)s AS is_active
     FROM memories_memory memory JOIN made ON memory.id = made.id AND memory.content_hash = made.content_hash
     JOIN sessions_app_namespace namespace ON namespace.id = memory.namespace_id
-    WHERE coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
-        SELECT FROM memories_reembedding run
-        WHERE run.namespace_id = memory.namespace_id AND run.model = %(model)s AND run.finished_at IS NULL
+    WHERE memory.namespace_id = %(namespace)s AND (
+        coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
+            SELECT FROM memories_reembedding run
+            WHERE run.namespace_id = %(namespace)s AND run.model = %(model)s AND run.finished_at IS NULL
+        )
     )
     FOR SHARE OF memory, namespace
 ),
-dequeued AS (DELETE FROM memories_dueembedding due USING fresh WHERE due.memory_id = fresh.id AND fresh.is_active)
+dequeued AS (
+    DELETE FROM memories_dueembedding due USING fresh
+    WHERE due.namespace_id = %(namespace)s AND due.memory_id = fresh.id AND fresh.is_active
+)
 INSERT INTO memories_embedding
     (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
 SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector
@@ -331,15 +336,15 @@ class EmbeddingQuerySet(models.QuerySet):
         return self.filter(model=model)
 
     @retry_on_deadlock
-    def write(self, model: str, made: Sequence[tuple[UUID, bytes, list[float] | Vector]]) -> int:
-        """Store vectors (memory id, content hash, unit vector) and, in namespaces where the model is active, delete the
-        memories' rows of the queue, in one statement. Return how many vectors were stored.
+    def write(self, namespace_id: int, model: str, made: Sequence[tuple[UUID, bytes, list[float] | Vector]]) -> int:
+        """Store vectors (memory id, content hash, unit vector) of a namespace's memories and, if the model is active
+        there, delete the memories' rows of the queue, in one statement. Return how many vectors were stored.
 
         A vector whose hash no longer matches is skipped: the memory was edited or deleted while its old content was
         embedded.
         """
         rows = ", ".join(f"(%(id{n})s::uuid, %(hash{n})s::bytea, %(vector{n})s::halfvec)" for n in range(len(made)))
-        parameters: dict[str, Any] = {"model": model}
+        parameters: dict[str, Any] = {"namespace": namespace_id, "model": model}
         for n, (pk, digest, vector) in enumerate(made):
             parameters |= {f"id{n}": pk, f"hash{n}": digest, f"vector{n}": HalfVector(vector)}
         with connection.cursor() as cursor:

@@ -142,7 +142,7 @@ def store_outcomes(reembedding: Reembedding, batch: Sequence[Memory], outcomes: 
     """
     pairs = list(zip(batch, outcomes, strict=True))
     made = [(m.pk, bytes(m.content_hash), vector) for m, vector in pairs if not isinstance(vector, EmbeddingError)]
-    stored = Embedding.objects.write(reembedding.model, made) if made else 0
+    stored = Embedding.objects.write(reembedding.namespace_id, reembedding.model, made) if made else 0
     refused = sum(isinstance(outcome, (TextRefused, BatchFailed)) for outcome in outcomes)
     done = reembedding.memories_done + stored
     update_progress(reembedding, memories_done=done, memories_refused=reembedding.memories_refused + refused)

@@ -229,7 +229,8 @@ def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], active_mo
     """Store the vectors that callers supplied."""
     supplied = {pk: (pk, draft.digest, draft.vector) for pk, draft in drafts if draft.vector is not None}
     if supplied:
-        Embedding.objects.write(model_for_supplied_vector(namespace_id, active_model), list(supplied.values()))
+        model = model_for_supplied_vector(namespace_id, active_model)
+        Embedding.objects.write(namespace_id, model, list(supplied.values()))
 
 
 def execute_upsert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:

@@ -1,46 +1,25 @@
 """Background tasks: embed queued memories, delete expired ones, run re-embeddings, vacuum."""
 
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import timedelta
 from threading import BoundedSemaphore, Event
-from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_ready
-from django.conf import settings
-from django.db.models import F, Q, QuerySet
-from django.utils import timezone
+from django.db.models import Q, QuerySet
 
-from memories.active_model import set_initial_model
-from memories.embedding_queue import MAX_EMBEDDING_ATTEMPTS, DueQuerySet
-from memories.embeddings import (
-    BatchFailed,
-    EmbedderUnavailable,
-    EmbeddingError,
-    Outcome,
-    TextRefused,
-    get_embedder,
-    get_embedder_for_model,
-)
-from memories.models import DueEmbedding, Embedding, Memory, MemoryQuerySet, Reembedding
+from memories.embedding_worker import LEASE, QueueRun
+from memories.embeddings import EmbedderUnavailable, get_embedder
+from memories.models import Memory, Reembedding
 from memories.reembedding import run_reembedding
 from memories.vacuum import count_vector_rows, list_leftover_indexes, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.wakeup import TaskTrigger
 
 log = logging.getLogger(__name__)
-LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)
-# About six thousand tokens per claim: an embedder of 200 tokens a second finishes two claims within the lease.
-MAX_CLAIMED_ROWS = 256
-MAX_CLAIMED_CHARACTERS = 25_000
 # With two slots, one stores vectors while the other embeds: 0.95 of the model's own speed. With one slot 0.87.
 WORKER_SLOTS = BoundedSemaphore(2)
 REEMBEDDING_SLOT = BoundedSemaphore(1)
 work_requested = Event()
-OUTAGE_PAUSE = timedelta(seconds=20)
 DELETE_BATCH_SIZE = 1_000
 
 
@@ -63,10 +42,10 @@ def embed_due() -> int:
 
 
 def embed_until_done() -> int:
-    claims = total = 0
-    while (made := claim_and_embed(DueEmbedding.objects.alive())) is not None:
-        claims, total = claims + 1, total + made
-        if claims == 2:  # so much is due that another task helps
+    total = 0
+    for number, stored in enumerate(QueueRun().embed_batches()):
+        total += stored
+        if number == 1:  # so much is due that another task helps
             embedding_trigger.notify_on_commit()
     return total
 
@@ -79,89 +58,6 @@ def enqueue_on_start(**_: object) -> None:
     """Enqueue what came due while no worker ran, without waiting for beat."""
     for task in (embed_due, reembed_due):
         task.apply_async(retry=False, expires=LEASE.total_seconds())
-
-
-def claim_and_embed(due: DueQuerySet) -> int | None:
-    """Claim due rows, embed them with no transaction open, and store the vectors. Return how many, or None when nothing
-    is due or every embedder needed is unavailable."""
-    claimed = due.claim(MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS, LEASE)
-    hopeless = [row.pk for row in claimed if row.attempts >= MAX_EMBEDDING_ATTEMPTS]
-    if hopeless:
-        get_due_rows(hopeless).quarantine(
-            f"Given up after {MAX_EMBEDDING_ATTEMPTS} attempts: the text ends its worker or makes the embedder fail."
-        )
-    memories = Memory.objects.filter(pk__in=[row.pk for row in claimed if row.attempts < MAX_EMBEDDING_ATTEMPTS])
-    counts = [embed_claimed(model, group) for model, group in group_by_model(memories).items()]
-    done = [count for count in counts if count is not None]
-    return None if not claimed or (len(done) < len(counts) and not any(done)) else sum(done)
-
-
-def group_by_model(memories: MemoryQuerySet) -> dict[str | None, list[Memory]]:
-    """Group memories by the active model of their namespace; None for a namespace that has none yet."""
-    groups: dict[str | None, list[Memory]] = defaultdict(list)
-    rows = memories.annotate(model=F("namespace__embedding_model")).only("content", "content_hash", "namespace_id")
-    for memory in rows:
-        groups[memory.model].append(memory)
-    return groups
-
-
-def embed_claimed(model: str | None, memories: Sequence[Memory]) -> int | None:
-    """Embed claimed memories of namespaces with this active model. Return how many vectors were stored, or None when
-    the embedder is unavailable."""
-    outcomes = list(zip(memories, embed_texts(model, [memory.content for memory in memories]), strict=True))
-    made = [(m.pk, bytes(m.content_hash), vector) for m, vector in outcomes if not isinstance(vector, EmbeddingError)]
-    stored = store_vectors(model, memories, made) if made else 0
-    for memory, outcome in outcomes:
-        if isinstance(outcome, TextRefused):
-            get_due_rows([memory.pk]).filter(memory__content_hash=memory.content_hash).quarantine(str(outcome))
-    # A text that may have made the embedder fail keeps its attempt; an outage counts no attempt.
-    if suspects := [memory.pk for memory, outcome in outcomes if isinstance(outcome, BatchFailed)]:
-        get_due_rows(suspects).postpone(OUTAGE_PAUSE)
-    if unembedded := [memory.pk for memory, outcome in outcomes if is_outage(outcome)]:
-        get_due_rows(unembedded).release(after=OUTAGE_PAUSE)
-        log.warning("The embedder is unavailable; %d memories wait for it.", len(unembedded))
-    return None if unembedded else stored
-
-
-def store_vectors(model: str | None, memories: Sequence[Memory], made: Sequence[tuple]) -> int:
-    if model is None:
-        set_initial_model({memory.namespace_id for memory in memories}, model := get_embedder().model)
-    return Embedding.objects.write(model, made)
-
-
-def embed_texts(model: str | None, texts: Sequence[str]) -> Sequence[Outcome]:
-    try:
-        return get_embedder_for_model(model).embed_each(texts)
-    except EmbedderUnavailable as error:
-        return [error] * len(texts)
-
-
-def is_outage(outcome: Outcome) -> bool:
-    return isinstance(outcome, EmbedderUnavailable) and not isinstance(outcome, BatchFailed)
-
-
-def get_due_rows(keys: Sequence[UUID]) -> DueQuerySet:
-    return DueEmbedding.objects.filter(pk__in=keys)
-
-
-def embed_now(pk: UUID, patience: float) -> bool:
-    """Embed one memory, here or in the worker that has claimed it already. Return whether it is embedded.
-
-    Waits at most `patience` seconds, and not at all when the embedder is unavailable or refuses the text.
-    """
-    until = time.monotonic() + patience
-    row = DueEmbedding.objects.filter(pk=pk)
-    while time.monotonic() < until:
-        claim_and_embed(row)
-        state = row.values_list("due_at", "attempts", "error").first()
-        if state is None:
-            return Memory.objects.filter(pk=pk).exists()
-        due_at, attempts, error = state
-        # Not due and without an attempt: released after an outage.
-        if error or (attempts == 0 and due_at > timezone.now()):
-            return False
-        time.sleep(0.05)
-    return False
 
 
 def find_expired(namespace_id: int | None = None) -> QuerySet:

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from memories import tasks
 from memories.add import add_many, add_one
 from memories.edit import edit_memory
+from memories.embedding_worker import embed_now
 from memories.expiry import purge_expired_memories
 from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
@@ -96,7 +97,7 @@ def add_memory(request: ApiRequest, payload: MemoryIn, wait: bool = Query(False,
     waits for that. The same content, type and user is stored once: 200 and `created: false`."""
     response = store_memory(request, payload)
     if wait:
-        wait_until_embedded(response)
+        wait_until_embedded(request, response)
     return response
 
 
@@ -107,14 +108,14 @@ def store_memory(request: ApiRequest, payload: MemoryIn) -> HttpResponse:
     return json_response(to_memory_out(row) | {"created": created}, 201 if created else 200)
 
 
-def wait_until_embedded(response: HttpResponse) -> None:
+def wait_until_embedded(request: ApiRequest, response: HttpResponse) -> None:
     """Wait, after the transaction, until the memory of this response is embedded, and correct `embedded` in it.
 
     Reads the body, because a response replayed for an Idempotency-Key exists only as bytes.
     """
     memory = from_json(response.content)
     if not memory["embedded"]:
-        memory["embedded"] = tasks.embed_now(UUID(memory["id"]), WAIT_SECONDS)
+        memory["embedded"] = embed_now(request.auth.namespace_id, UUID(memory["id"]), WAIT_SECONDS)
         response.content = to_json(memory)
 
 

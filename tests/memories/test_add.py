@@ -456,7 +456,7 @@ def test_database_refuses_a_vector_of_another_width(namespace):
     Memory.objects.bulk_create([build_memory(namespace)])
     memory = Memory.objects.get()
     with pytest.raises(DataError, match="768"), transaction.atomic():
-        Embedding.objects.write("any", [(memory.pk, bytes(memory.content_hash), [1.0] * 767)])
+        Embedding.objects.write(memory.namespace_id, "any", [(memory.pk, bytes(memory.content_hash), [1.0] * 767)])
 
 
 def test_database_computes_hash_and_search_vector(namespace):

@@ -9,8 +9,9 @@ from django.db import connection, connections
 from django.db.models import F
 from django.utils import timezone
 
-from memories import tasks
+from memories import embedding_worker, tasks
 from memories.embedding_queue import MAX_BATCHED_ATTEMPTS, MAX_EMBEDDING_ATTEMPTS, QUARANTINE_PERIOD
+from memories.embedding_worker import QueueRun
 from memories.embeddings import get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
 from tests.embedders import POISON
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.django_db
 
 def add_all(api, *contents: str) -> list[str]:
     return api.post("/memories/bulk", {"memories": [{"content": content} for content in contents]}).json()["ids"]
+
+
+def claim(namespace, limit: int, lease: timedelta = timedelta(seconds=60)) -> list:
+    return DueEmbedding.objects.alive().claim(namespace.pk, limit, 1_000, lease)[0]
+
+
+def embed_batch() -> int | None:
+    return next(QueueRun().embed_batches(), None)
 
 
 def expire_leases() -> None:
@@ -76,39 +85,39 @@ def test_long_texts_are_claimed_within_the_budget(api, embedder):
     long = [f"{number} " + "word " * 9_000 for number in range(5)]
     add_all(api, *long, "short")
     claims = []
-    while (made := tasks.claim_and_embed(DueEmbedding.objects.alive())) is not None:
+    while (made := embed_batch()) is not None:
         claims.append(made)
     assert sum(claims) == 6
-    assert max(claims) * 45_000 <= tasks.MAX_CLAIMED_CHARACTERS + 45_000
+    assert max(claims) * 45_000 <= embedding_worker.MAX_CLAIMED_CHARACTERS + 45_000
     assert len(claims) >= 3
     assert len(watched.texts) == 6
 
 
 def test_text_larger_than_the_budget_is_claimed_alone(api, monkeypatch):
-    monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_CHARACTERS", 10)
     add_all(api, "longer than the whole budget", "short", "brief")
     assert tasks.embed_due() == 3
 
 
 def test_claim_respects_the_row_limit(api, monkeypatch):
-    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 2)
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 2)
     add_all(api, *[f"number {number}" for number in range(5)])
-    claims = [tasks.claim_and_embed(DueEmbedding.objects.alive()) for _ in range(4)]
+    claims = [embed_batch() for _ in range(4)]
     assert claims == [2, 2, 1, None]
 
 
 def test_unclaimed_rows_count_no_attempt(api, monkeypatch, embedder):
-    monkeypatch.setattr(tasks, "MAX_CLAIMED_CHARACTERS", 10)
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_CHARACTERS", 10)
     embedder("Watched")
     add_all(api, "longer than the budget", "another long one")
-    tasks.claim_and_embed(DueEmbedding.objects.alive())
+    embed_batch()
     [waiting] = DueEmbedding.objects.filter(error="")
     assert waiting.attempts == 0
     assert waiting.due_at <= timezone.now()
 
 
 def test_oldest_row_is_claimed_first(api, embedder, monkeypatch):
-    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 1)
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 1)
     watched = embedder("Watched")
     for content in ("first", "second", "third"):
         api.add(content)
@@ -119,18 +128,18 @@ def test_oldest_row_is_claimed_first(api, embedder, monkeypatch):
 # Leases
 
 
-def test_claimed_row_is_not_claimed_before_its_lease_ends(api):
+def test_claimed_row_is_not_claimed_before_its_lease_ends(api, namespace):
     add_all(api, "the harbour", "a lighthouse")
     lease = timedelta(seconds=60)
-    assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
-    assert DueEmbedding.objects.alive().claim(10, 1_000, lease) == []
+    assert len(claim(namespace, 10, lease)) == 2
+    assert claim(namespace, 10, lease) == []
     DueEmbedding.objects.update(due_at=F("due_at") - lease)
-    assert len(DueEmbedding.objects.alive().claim(10, 1_000, lease)) == 2
+    assert len(claim(namespace, 10, lease)) == 2
 
 
-def test_rows_of_a_crashed_worker_are_due_after_the_lease(api):
+def test_rows_of_a_crashed_worker_are_due_after_the_lease(api, namespace):
     add_all(api, "the harbour")
-    DueEmbedding.objects.alive().claim(10, 1_000, tasks.LEASE)
+    claim(namespace, 10, tasks.LEASE)
     assert tasks.embed_due() == 0
     expire_leases()
     assert tasks.embed_due() == 1
@@ -147,7 +156,7 @@ def test_no_transaction_is_open_while_embedding(api, embedder):
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_workers_embed_each_row_once(api, embedder, monkeypatch):
-    monkeypatch.setattr(tasks, "MAX_CLAIMED_ROWS", 5)
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 5)
     both = threading.Barrier(2, timeout=20)
     watched = embedder("Watched", meanwhile=lambda texts: both.wait() if len(watched.seen) <= 2 else None)
     contents = [f"number {number}" for number in range(40)]
@@ -158,16 +167,15 @@ def test_concurrent_workers_embed_each_row_once(api, embedder, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_claims_share_no_row(api):
+def test_concurrent_claims_share_no_row(api, namespace):
     add_all(api, *[f"number {number}" for number in range(30)])
-    lease = timedelta(seconds=60)
-    claims = run_at_once([lambda: DueEmbedding.objects.alive().claim(10, 1_000, lease)] * 3)
-    taken = [row.pk for claim in claims for row in claim]
+    claims = run_at_once([lambda: claim(namespace, 10)] * 3)
+    taken = [row.pk for rows in claims for row in rows]
     assert len(taken) == len(set(taken))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claim_skips_rows_locked_by_another_worker(api):
+def test_claim_skips_rows_locked_by_another_worker(api, namespace):
     add_all(api, "locked", "free")
     locked = DueEmbedding.objects.order_by("due_at").first()
     other = connection.copy()
@@ -176,7 +184,7 @@ def test_claim_skips_rows_locked_by_another_worker(api):
             cursor.execute("BEGIN")
             cursor.execute("SELECT FROM memories_dueembedding WHERE memory_id = %s FOR UPDATE", [locked.pk])
             ours.execute("SET lock_timeout = 1000")
-        claimed = DueEmbedding.objects.alive().claim(10, 1_000, timedelta(seconds=60))
+        claimed = claim(namespace, 10)
         assert len(claimed) == 1
         assert claimed[0].pk != locked.pk
     finally:
@@ -212,7 +220,7 @@ def test_edit_during_embedding_is_not_overwritten(api, embedder):
             run_in_thread(lambda: api.patch(f"/memories/{memory['id']}", edit)) if texts == ["the old words"] else None
         ),
     )
-    assert tasks.claim_and_embed(DueEmbedding.objects.alive()) == 0
+    assert embed_batch() == 0
     assert Embedding.objects.count() == 0
     assert api.get(f"/memories/{memory['id']}").json()["embedded"] is False
     assert tasks.embed_due() == 1
@@ -299,7 +307,7 @@ def test_outage_releases_rows_without_counting_an_attempt(api, embedder, setting
         assert tasks.embed_due() == 0
         for row in DueEmbedding.objects.all():
             assert (row.attempts, row.error) == (0, "")
-            assert timezone.now() < row.due_at < timezone.now() + 2 * tasks.OUTAGE_PAUSE
+            assert timezone.now() < row.due_at < timezone.now() + 2 * embedding_worker.OUTAGE_PAUSE
         expire_leases()
     embedder("Watched")
     assert tasks.embed_due() == 2
@@ -364,6 +372,7 @@ def test_new_memory_triggers_the_task(api, monkeypatch, django_capture_on_commit
 
 def test_claim_takes_a_bounded_number_of_statements(api, django_assert_max_num_queries):
     add_all(api, *[f"number {number}" for number in range(200)])
-    # Savepoint, select, update, release; read; write. When nothing is due: two selects between savepoint and release.
-    with django_assert_max_num_queries(6 + 4):
+    # Which namespaces wait, and again after a second; savepoint, select, update, release; read; savepoint, bound, set
+    # the model, write, release.
+    with django_assert_max_num_queries(2 + 4 + 1 + 5):
         assert tasks.embed_due() == 200

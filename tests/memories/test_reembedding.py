@@ -196,12 +196,17 @@ def test_memories_added_or_changed_during_a_run_are_embedded(api, namespace, sto
     assert search_by_vector(api, "the harbour of Genoa") == ["the harbour of Genoa"]
 
 
+def write_old_vector(memory: Memory) -> int:
+    made = (memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)
+    return Embedding.objects.write(memory.namespace_id, OLD_MODEL, [made])
+
+
 def test_late_vector_of_the_old_model_is_not_stored(api, namespace, stored_ids, configured):
     configured()
     memory = Memory.objects.get(pk=api.add("late")["id"])
     run_to_end(namespace)
     tasks.embed_due()
-    assert Embedding.objects.write(OLD_MODEL, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    assert write_old_vector(memory) == 0
     assert load_models([memory.pk]) == {NEW_MODEL}
 
 
@@ -209,11 +214,11 @@ def test_memory_embedded_across_the_switch_stays_due(api, namespace, stored_ids,
     """A worker has claimed a memory and embeds it with the old model while the switch happens."""
     configured()
     memory = Memory.objects.get(pk=api.add("caught")["id"])
-    DueEmbedding.objects.all().claim(10, 1_000, tasks.LEASE)
+    DueEmbedding.objects.claim(memory.namespace_id, 10, 1_000, tasks.LEASE)
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
     switch_model(row)
-    assert Embedding.objects.write(OLD_MODEL, [(memory.pk, bytes(memory.content_hash), [1.0] + [0.0] * 767)]) == 0
+    assert write_old_vector(memory) == 0
     assert DueEmbedding.objects.filter(memory=memory).exists()
     assert tasks.embed_due() == 5
     assert load_models([memory.pk]) == {NEW_MODEL}

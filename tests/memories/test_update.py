@@ -105,7 +105,8 @@ def test_outdated_vector_does_not_replace_a_newer_one(api, tea):
     old_hash = bytes(Memory.objects.get().content_hash)
     update_memory(api, tea, content="The harbour opens at nine.")
     tasks.embed_due()
-    assert Embedding.objects.write("hashing-1", [(Memory.objects.get().pk, old_hash, [1.0] + [0.0] * 767)]) == 0
+    row = Memory.objects.get()
+    assert Embedding.objects.write(row.namespace_id, "hashing-1", [(row.pk, old_hash, [1.0] + [0.0] * 767)]) == 0
     assert api.search("The harbour opens at nine.", mode="vector")["results"][0]["similarity"] > 0.99
 
 

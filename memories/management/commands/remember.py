@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from pydantic import ValidationError
 
-from memories import tasks
 from memories.add import add_one
+from memories.embedding_worker import embed_now
 from memories.memory_types import MemoryType
 from memories.schemas import MemoryIn
 from sessions_app.commands import (
@@ -48,6 +48,6 @@ class Command(MemoryCommand):
         except ValidationError as error:
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         row, created = add_one(owner.pk, memory)
-        embedded = tasks.embed_now(row["id"], WAIT_SECONDS)
+        embedded = embed_now(owner.pk, row["id"], WAIT_SECONDS)
         self.stderr.write(f"{'Stored' if created else 'Stored before'}, {'' if embedded else 'not yet '}embedded.")
         self.stdout.write(str(row["id"]))

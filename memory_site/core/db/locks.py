@@ -6,7 +6,7 @@ All names share one key space (`hashtextextended`), so a lock's name says what i
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 TRY_LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK_SQL = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
@@ -18,6 +18,11 @@ SELECT CASE WHEN before <> '0' THEN set_config('lock_timeout', %s, true) END,
        pg_advisory_xact_lock(hashtextextended(%s, 0)), set_config('lock_timeout', before, true)
 FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) limits
 """
+BOUND_LOCK_WAIT_SQL = (
+    "SELECT set_config('lock_timeout', %s, true) FROM current_setting('lock_timeout') AS before WHERE before = '0'"
+)
+#: How long background work waits for a row, so that one that stays locked does not hold up the rest of the work.
+MAX_BACKGROUND_WAIT_SECONDS = 10
 
 
 class AlreadyRunning(Exception):
@@ -66,6 +71,17 @@ def set_lock_timeout(seconds: float) -> None:
     """Have every later statement of the transaction fail (LockNotAvailable) that waits longer for a lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [format_timeout(seconds)])
+
+
+@contextmanager
+def bounded_transaction() -> Iterator[None]:
+    """Have each statement of a transaction fail that waits longer for a lock; a connection's own lock_timeout stays.
+
+    Raises OperationalError (LockNotAvailable).
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(BOUND_LOCK_WAIT_SQL, [format_timeout(MAX_BACKGROUND_WAIT_SECONDS)])
+        yield
 
 
 def format_timeout(seconds: float) -> str:

@@ -1,0 +1,79 @@
+"""Background work namespace by namespace: one that is stuck, or whose part of the database is away, stops no other."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, connection
+from django.db.models import QuerySet
+
+from sessions_app.models import Namespace
+
+log = logging.getLogger(__name__)
+
+
+class NamespacesFailed(Exception):
+    """Work that was done for some namespaces, and failed for others."""
+
+
+class Failures:
+    """The namespaces in which a piece of work failed. Each failure is logged with the namespace's name."""
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+        self.names: dict[int, str] = {}
+
+    @contextmanager
+    def expected(self, namespace_id: int) -> Iterator[None]:
+        """Log an error inside the block instead of raising it. Raises OperationalError if the whole database is away:
+        then no namespace can be served."""
+        try:
+            yield
+        except Exception as error:
+            reconnect()
+            self.names[namespace_id] = name = find_name(namespace_id)
+            log.error("%s failed in the namespace %s", self.work, name, exc_info=error)
+
+    def raise_if_any(self) -> None:
+        """Raise NamespacesFailed with the names of all."""
+        if self.names:
+            raise NamespacesFailed(f"{self.work} failed in {', '.join(sorted(self.names.values()))}; see the log.")
+
+
+def for_each_namespace(work: Callable[[int], int], having: QuerySet | None = None) -> int:
+    """Do the work for each namespace by its id; with `having` only for those that have such rows. Return the sum.
+
+    Raises NamespacesFailed at the end if the work raised in some; OperationalError at once if the database is away.
+    """
+    failures, total = Failures(getattr(work, "__name__", str(work))), 0
+    for namespace_id in list_namespaces() if having is None else find_namespaces(having):
+        with failures.expected(namespace_id):
+            total += work(namespace_id)
+    failures.raise_if_any()
+    return total
+
+
+def list_namespaces() -> list[int]:
+    return list(Namespace.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def find_namespaces(rows: QuerySet) -> list[int]:
+    """Return the namespaces of the rows. One statement looks into all of them, so that idle ones cost nothing; where a
+    part of the database is away, it fails, and each namespace is looked into by itself."""
+    try:
+        return list(rows.order_by("namespace_id").values_list("namespace_id", flat=True).distinct())
+    except DatabaseError as error:
+        reconnect()
+        log.warning("Not every namespace can be looked into: %s", error)
+        return list_namespaces()
+
+
+def reconnect() -> None:
+    """Replace a connection that an error has ended. Raises OperationalError if the database does not answer."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+        connection.ensure_connection()
+
+
+def find_name(namespace_id: int) -> str:
+    return Namespace.objects.values_list("name", flat=True).filter(pk=namespace_id).first() or str(namespace_id)
