@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Greatest, Now
 from pydantic_core import to_json
 
 from memories.active_model import model_for_supplied_vector
@@ -57,6 +59,8 @@ ON_SAME_CONTENT = f"""
 (namespace_id, memory_type, user_id, content_hash, document_id, memories_role(metadata)) WHERE entity_id IS NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
     data = coalesce(stored.data || excluded.data, stored.data, excluded.data)"""
+# jsonb_build_object, which is only STABLE, may not stand behind ON CONFLICT where tables are distributed.
+EMPTY_ENTITY_SQL = """'{"entity_data": {}}'::jsonb"""
 # An entity changes, so its new content replaces the old one; the object `entity_data` is merged field by field.
 ON_SAME_ENTITY = f"""(namespace_id, user_id, entity_system, entity_id) WHERE entity_id IS NOT NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
@@ -68,7 +72,8 @@ DO UPDATE SET {MERGE_ASSIGNMENTS},
     data = coalesce(stored.data || excluded.data, stored.data, excluded.data)
         || CASE WHEN jsonb_typeof(stored.data -> 'entity_data') = 'object'
                  AND jsonb_typeof(excluded.data -> 'entity_data') = 'object'
-           THEN jsonb_build_object('entity_data', (stored.data -> 'entity_data') || (excluded.data -> 'entity_data'))
+           THEN jsonb_set({EMPTY_ENTITY_SQL}, '{{entity_data}}',
+                          (stored.data -> 'entity_data') || (excluded.data -> 'entity_data'))
            ELSE '{{}}' END"""
 INSERT_DRAFTS_SQL = f"""
 INSERT INTO memories_memory AS stored (namespace_id, {", ".join(DRAFT_COLUMN_TYPES)}, access_count)
@@ -79,17 +84,28 @@ ON CONFLICT """
 # An expired duplicate is invisible to readers, so it is not updated: the row is missing from the result, and the caller
 # deletes expired memories and tries again.
 IF_NOT_EXPIRED = """
-WHERE stored.expires_at IS NULL OR stored.expires_at > statement_timestamp()
+WHERE stored.expires_at IS NULL OR stored.expires_at > excluded.updated_at
 RETURNING """
 UPSERT_BY_CONTENT_SQL, UPSERT_BY_ENTITY_SQL = (
     INSERT_DRAFTS_SQL + conflict + IF_NOT_EXPIRED for conflict in (ON_SAME_CONTENT, ON_SAME_ENTITY)
 )
-ALL_COLUMNS = qualify_out_columns("stored")
-# Whether the content differs from the row's earlier one. A subquery reads the table as it was before the statement.
-CONTENT_CHANGED = (
-    ", stored.content_hash IS DISTINCT FROM (SELECT content_hash FROM memories_memory old WHERE old.id = stored.id)"
-)
 ID_COLUMNS = "id, memory_type, user_id, content_hash, memories_role(metadata), entity_system, entity_id"
+# A whole row, with the queue's row as it was before the statement. Where tables are distributed, this reads the queue's
+# row as it is after it.
+STORED_ROWS_SQL = f"""
+WITH stored AS ({{upsert}} {", ".join(OUT_COLUMNS[:-1])}, content_hash)
+SELECT {qualify_out_columns("stored")}, {{changed}} FROM stored
+"""
+# Whether the content differs from the earlier one, which only that of an entity can.
+CONTENT_CHANGED_SQL = """stored.content_hash IS DISTINCT FROM (
+    SELECT earlier.content_hash FROM memories_memory earlier
+    WHERE earlier.namespace_id = %(namespace)s AND earlier.id = stored.id
+)"""
+UPSERT_SQL = {False: UPSERT_BY_CONTENT_SQL + ID_COLUMNS, True: UPSERT_BY_ENTITY_SQL + ID_COLUMNS}
+UPSERT_ONE_SQL = {
+    False: STORED_ROWS_SQL.format(upsert=UPSERT_BY_CONTENT_SQL, changed="false"),
+    True: STORED_ROWS_SQL.format(upsert=UPSERT_BY_ENTITY_SQL, changed=CONTENT_CHANGED_SQL),
+}
 
 # Different versions of one memory in a request: each costs one more statement.
 MAX_DUPLICATES_PER_REQUEST = 20
@@ -153,14 +169,15 @@ def insert_memory(namespace_id: int, memory: MemoryIn, active_model: str | None 
     """
     draft = make_draft(memory)
     with nullcontext() if draft.vector is None else transaction.atomic():
-        while not (rows := execute_upsert(namespace_id, [draft], ALL_COLUMNS + CONTENT_CHANGED)):
+        while not (rows := execute_upsert(namespace_id, [draft], UPSERT_ONE_SQL)):
             purge_expired(namespace_id)
         *values, changed = rows[0]
         write_vectors(namespace_id, [(values[0], draft)], active_model)
     row = row_to_dict(values)
-    if changed or draft.vector is not None:  # the statement returned the queue's row as it was before
+    is_new = row["id"] == draft.columns["id"]
+    if is_new or changed or draft.vector is not None:  # the queue's row may be that of before the statement
         row["due__due_at"] = row["updated_at"] if draft.vector is None else None
-    return row, row["id"] == draft.columns["id"]
+    return row, is_new
 
 
 def insert_memories(
@@ -182,10 +199,10 @@ def insert_batch(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]
 
     Drafts that meet an expired duplicate are tried again after it is deleted.
     """
-    ids = map_ids_by_identity(execute_upsert(namespace_id, drafts, ID_COLUMNS))
+    ids = map_ids_by_identity(execute_upsert(namespace_id, drafts))
     while missing := [draft for draft in drafts if draft.identity not in ids]:
         purge_expired(namespace_id)
-        ids |= map_ids_by_identity(execute_upsert(namespace_id, missing, ID_COLUMNS))
+        ids |= map_ids_by_identity(execute_upsert(namespace_id, missing))
     return ids
 
 
@@ -194,8 +211,10 @@ def map_ids_by_identity(rows: list[tuple]) -> dict[Identity, UUID]:
 
 
 def purge_expired(namespace_id: int) -> bool:
-    """Delete the expired memories of a namespace. Return whether there were any."""
-    return bool(Memory.objects.filter(namespace_id=namespace_id).expired().delete()[0])
+    """Delete the memories of a namespace that are expired by the database's clock or by ours, of which an upsert reads
+    one. Return whether there were any."""
+    now = Greatest(Now(), Value(datetime.now(UTC)))
+    return bool(Memory.objects.filter(namespace_id=namespace_id, expires_at__lte=now).delete()[0])
 
 
 def split_into_batches(drafts: Sequence[Draft]) -> list[list[Draft]]:
@@ -233,15 +252,14 @@ def write_vectors(namespace_id: int, drafts: list[tuple[UUID, Draft]], active_mo
         Embedding.objects.write(namespace_id, model, list(supplied.values()))
 
 
-def execute_upsert(namespace_id: int, drafts: list[Draft], returning: str) -> list[tuple]:
-    """Insert or update the rows of drafts that are all entities, or all not. Return the columns `returning`."""
-    sql = (UPSERT_BY_ENTITY_SQL if drafts[0].is_entity else UPSERT_BY_CONTENT_SQL) + returning
+def execute_upsert(namespace_id: int, drafts: list[Draft], sql: dict[bool, str] = UPSERT_SQL) -> list[tuple]:
+    """Insert or update the rows of drafts that are all entities, or all not, by the statement for their kind."""
     parameters: dict[str, Any] = {
         "namespace": namespace_id,
         "drafts": to_json([draft.columns for draft in drafts]).decode(),
     }
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql[drafts[0].is_entity], parameters)
         return cursor.fetchall()
 
 

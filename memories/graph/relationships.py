@@ -46,13 +46,10 @@ NOT_EXPIRED_SQL = "({0}.expires_at IS NULL OR {0}.expires_at > statement_timesta
 START_CONDITION_SQL = (
     f"start.namespace_id = %(namespace)s AND start.id = %(start)s::uuid AND {NOT_EXPIRED_SQL.format('start')}"
 )
-RELATIONSHIP_VALUES_SQL = "%(type)s::text, coalesce(%(strength)s::float8, 1), coalesce(%(metadata)s::jsonb, '{}')"
-# Values that the request does not give stay as they are.
-ON_CONFLICT_UPDATE_SQL = """DO UPDATE SET
-    strength = coalesce(%(strength)s::float8, kept.strength), metadata = coalesce(%(metadata)s::jsonb, kept.metadata),
-    updated_at = greatest(kept.updated_at, clock_timestamp())
-RETURNING *
-"""
+# Both moments are those of the statement: behind ON CONFLICT stands nothing but the row's own values.
+RELATIONSHIP_COLUMNS_SQL = "type, strength, metadata, created_at, updated_at"
+RELATIONSHIP_VALUES_SQL = """%(type)s::text, coalesce(%(strength)s::float8, 1), coalesce(%(metadata)s::jsonb, '{}'),
+    statement_timestamp(), statement_timestamp()"""
 
 
 def build_upsert_sql(finish_condition: str) -> str:
@@ -70,9 +67,9 @@ WITH ends AS (
     FOR KEY SHARE OF start, finish
 )
 INSERT INTO graph_relationship AS kept
-    (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
+    (id, namespace_id, owner, from_memory_id, to_memory_id, {RELATIONSHIP_COLUMNS_SQL})
 SELECT %(id)s, namespace_id, owner, start, finish, {RELATIONSHIP_VALUES_SQL} FROM ends
-ON CONFLICT (from_memory_id, to_memory_id, type) {ON_CONFLICT_UPDATE_SQL}"""
+ON CONFLICT (from_memory_id, to_memory_id, type) """
 
 
 UPSERT_TO_MEMORY_SQL = build_upsert_sql("finish.id = %(to_id)s::uuid")
@@ -88,19 +85,19 @@ WITH beginning AS (
     FOR KEY SHARE
 )
 INSERT INTO graph_pendingrelationship AS kept
-    (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, type, strength, metadata)
+    (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, {RELATIONSHIP_COLUMNS_SQL})
 SELECT %(id)s, namespace_id, owner, id, %(system)s::text, %(entity_id)s::text, false, {RELATIONSHIP_VALUES_SQL}
 FROM beginning
-ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) {ON_CONFLICT_UPDATE_SQL}"""
+ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) """
 # Sorted, so that two transactions with the same relationships wait for each other and never deadlock.
-UPSERT_RELATIONSHIPS_SQL = """
+UPSERT_RELATIONSHIPS_SQL = f"""
 INSERT INTO graph_relationship AS kept
-    (id, namespace_id, owner, from_memory_id, to_memory_id, type, strength, metadata)
-SELECT id, %(namespace)s, %(owner)s, start, finish, type, 1, '{}'
+    (id, namespace_id, owner, from_memory_id, to_memory_id, {RELATIONSHIP_COLUMNS_SQL})
+SELECT id, %(namespace)s, %(owner)s, start, finish, type, 1, '{{}}', statement_timestamp(), statement_timestamp()
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (id uuid, start uuid, finish uuid, type text)
 WHERE start <> finish ORDER BY start, finish, type
 ON CONFLICT (from_memory_id, to_memory_id, type) DO UPDATE
-SET updated_at = greatest(kept.updated_at, clock_timestamp())
+SET updated_at = greatest(kept.updated_at, excluded.updated_at)
 """
 # A trigger resolves those whose entity exists. It takes no locks for that: a transaction that stores thousands of
 # entities would block others until its end.
@@ -140,7 +137,8 @@ def upsert_to_memory(
     `columns` are `type`, `strength` and `metadata` (as JSON); None is the default of a new relationship, and leaves an
     old one unchanged. One statement.
     """
-    return fetch_upserted(UPSERT_TO_MEMORY_SQL, {"namespace": namespace_id, "start": start, "to_id": to_id, **columns})
+    parameters = {"namespace": namespace_id, "start": start, "to_id": to_id, **columns}
+    return fetch_upserted(UPSERT_TO_MEMORY_SQL, parameters)
 
 
 def upsert_to_entity(
@@ -152,9 +150,15 @@ def upsert_to_entity(
     return fetch_upserted(UPSERT_TO_ENTITY_SQL, parameters)
 
 
+def build_update_sql(columns: dict[str, Any]) -> str:
+    """Build the end of a statement on a row that exists. Values that the request does not give stay as they are."""
+    given = "".join(f"{name} = excluded.{name}, " for name in ("strength", "metadata") if columns[name] is not None)
+    return f"DO UPDATE SET {given}updated_at = greatest(kept.updated_at, excluded.updated_at) RETURNING *"
+
+
 def fetch_upserted(sql: str, parameters: dict[str, Any]) -> UpsertedRelationship | None:
     new_id = uuid7()
-    for row in Relationship.objects.raw(sql, parameters | {"id": new_id}):
+    for row in Relationship.objects.raw(sql + build_update_sql(parameters), parameters | {"id": new_id}):
         return UpsertedRelationship(row, row.pk == new_id)
     return None
 
@@ -166,7 +170,8 @@ def upsert_pending(
     namespace, or is the entity itself. One statement."""
     system, entity_id = entity
     parameters = {"namespace": namespace_id, "start": start, "system": system, "entity_id": entity_id, **columns}
-    return next(iter(PendingRelationship.objects.raw(UPSERT_PENDING_SQL, parameters | {"id": uuid7()})), None)
+    sql = UPSERT_PENDING_SQL + build_update_sql(columns)
+    return next(iter(PendingRelationship.objects.raw(sql, parameters | {"id": uuid7()})), None)
 
 
 def upsert_relationships(namespace_id: int, owner: str, relationships: Iterable[NewRelationship]) -> None:

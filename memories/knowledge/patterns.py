@@ -11,9 +11,10 @@ from memory_site.core.db.ids import uuid7
 # Sorted, so that two transactions with the same patterns lock the rows in the same order and cannot deadlock.
 UPSERT_PATTERNS_SQL = f"""
 INSERT INTO knowledge_pattern AS existing
-    (id, namespace_id, user_id, pattern_type, key, description, frequency, confidence, examples, metadata)
+    (id, namespace_id, user_id, pattern_type, key, description, frequency, confidence, examples, metadata, created_at,
+     updated_at)
 SELECT id, %(namespace)s, user_id, pattern_type, key, description, frequency, coalesce(confidence, 1), examples,
-       metadata
+       metadata, statement_timestamp(), statement_timestamp()
 FROM jsonb_to_recordset(%(drafts)s::jsonb) AS draft (
     id uuid, user_id text, pattern_type text, key text, description text, frequency bigint, confidence float8,
     examples varchar[], metadata jsonb
@@ -29,14 +30,16 @@ ON CONFLICT (namespace_id, user_id, key) DO UPDATE SET
         WHERE example <> ALL (excluded.examples) ORDER BY place
     ))[:{MAX_PATTERN_EXAMPLES}],
     metadata = existing.metadata || excluded.metadata,
-    updated_at = greatest(existing.updated_at, clock_timestamp())
+    updated_at = greatest(existing.updated_at, excluded.updated_at)
 RETURNING *
 """
 ADD_PATTERN_OCCURRENCES_SQL = UPSERT_PATTERNS_SQL.format(
     frequency="existing.frequency + excluded.frequency",
-    # The default of 1 must not raise a stored confidence.
-    confidence="CASE WHEN %(has_confidence)s THEN greatest(existing.confidence, excluded.confidence)"
-    " ELSE existing.confidence END",
+    confidence="greatest(existing.confidence, excluded.confidence)",
+)
+# A confidence that is not given must not raise the stored one by its default of 1.
+ADD_PATTERN_OCCURRENCES_WITHOUT_CONFIDENCE_SQL = UPSERT_PATTERNS_SQL.format(
+    frequency="existing.frequency + excluded.frequency", confidence="existing.confidence"
 )
 # Idempotent: discovering the same conversation again changes no frequency.
 MERGE_DISCOVERED_PATTERNS_SQL = UPSERT_PATTERNS_SQL.format(
@@ -48,9 +51,8 @@ MERGE_DISCOVERED_PATTERNS_SQL = UPSERT_PATTERNS_SQL.format(
 def add_occurrences(namespace_id: int, draft: dict[str, Any]) -> tuple[Pattern, bool]:
     """Add the draft's `frequency` to a pattern. Return the pattern and whether it is new."""
     new_id, has_confidence = uuid7(), draft["confidence"] is not None
-    [pattern] = upsert_patterns(
-        ADD_PATTERN_OCCURRENCES_SQL, namespace_id, [draft | {"id": new_id}], has_confidence=has_confidence
-    )
+    sql = ADD_PATTERN_OCCURRENCES_SQL if has_confidence else ADD_PATTERN_OCCURRENCES_WITHOUT_CONFIDENCE_SQL
+    [pattern] = upsert_patterns(sql, namespace_id, [draft | {"id": new_id}])
     return pattern, pattern.pk == new_id
 
 
@@ -63,6 +65,5 @@ def merge_discovered(namespace_id: int, drafts: Sequence[dict[str, Any]]) -> lis
     )
 
 
-def upsert_patterns(sql: str, namespace_id: int, drafts: Sequence[dict[str, Any]], **more: object) -> list[Pattern]:
-    parameters = {"namespace": namespace_id, "drafts": to_json(drafts).decode(), **more}
-    return list(Pattern.objects.raw(sql, parameters))
+def upsert_patterns(sql: str, namespace_id: int, drafts: Sequence[dict[str, Any]]) -> list[Pattern]:
+    return list(Pattern.objects.raw(sql, {"namespace": namespace_id, "drafts": to_json(drafts).decode()}))

@@ -10,14 +10,15 @@ from memory_site.core.db.ids import uuid7
 
 # Fields that are not given keep their value.
 UPSERT_PREFERENCE_SQL = """
-INSERT INTO knowledge_preference AS existing (id, namespace_id, user_id, key, value, confidence, source)
+INSERT INTO knowledge_preference AS existing
+    (id, namespace_id, user_id, key, value, confidence, source, created_at, updated_at)
 VALUES (%(id)s::uuid, %(namespace)s, %(user_id)s, %(key)s, %(value)s::jsonb, coalesce(%(confidence)s::float8, 1),
-        coalesce(%(source)s::text, 'api'))
+        coalesce(%(source)s::text, 'api'), statement_timestamp(), statement_timestamp())
 ON CONFLICT (namespace_id, user_id, key) DO UPDATE SET
     value = excluded.value,
     confidence = coalesce(%(confidence)s::float8, existing.confidence),
     source = coalesce(%(source)s::text, existing.source),
-    updated_at = greatest(existing.updated_at, clock_timestamp())
+    updated_at = greatest(existing.updated_at, excluded.updated_at)
 RETURNING *
 """
 

@@ -21,10 +21,12 @@ LINK_COLUMNS = tuple(LinkOut.model_fields)
 # One statement, where update_or_create would take a select, a savepoint and a write.
 UPSERT_LINK_SQL = """
 INSERT INTO sessions_app_sessionlink AS stored
-    (id, namespace_id, source_session_id, target_session_id, link_type, context)
-VALUES (%(id)s, %(namespace)s, %(source_session_id)s, %(target_session_id)s, %(link_type)s, %(context)s)
+    (id, namespace_id, source_session_id, target_session_id, link_type, context, created_at, updated_at)
+VALUES (%(id)s, %(namespace)s, %(source_session_id)s, %(target_session_id)s, %(link_type)s, %(context)s,
+        statement_timestamp(), statement_timestamp())
 ON CONFLICT (namespace_id, source_session_id, target_session_id, link_type) DO UPDATE SET
-    context = coalesce(excluded.context, stored.context), updated_at = greatest(stored.updated_at, clock_timestamp())
+    context = coalesce(excluded.context, stored.context),
+    updated_at = greatest(stored.updated_at, excluded.updated_at)
 RETURNING *
 """
 

@@ -12,7 +12,7 @@ from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
-from memories.storage import ALL_COLUMNS, UPSERT_BY_CONTENT_SQL, make_draft
+from memories.storage import UPSERT_ONE_SQL, make_draft
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.responses import json_response
 from sessions_app.models import Namespace
@@ -29,7 +29,7 @@ def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -
         return MemoryIn(content=f"{arm} {number} {data.content(number % data.rows)}", user_id="bench", tags=["new"])
 
     def store_sql(wanted: MemoryIn) -> Sql:
-        return UPSERT_BY_CONTENT_SQL + ALL_COLUMNS, {
+        return UPSERT_ONE_SQL[False], {
             "namespace": pk,
             "drafts": to_json([make_draft(wanted).columns]).decode(),
         }

@@ -18,7 +18,7 @@ from memories.search.filters import Filters
 from memories.search.floor import Floor
 from memories.search.query import Search
 from memories.search.statement import build_statement
-from memories.storage import ALL_COLUMNS, CONTENT_CHANGED, UPSERT_BY_ENTITY_SQL, make_draft
+from memories.storage import UPSERT_ONE_SQL, make_draft
 from memories.users.snapshot import SELECT_USER_SNAPSHOT_SQL, load_user_snapshot
 from memory_site.operations.demo_data import MEMORIES
 from sessions_app.models import Namespace
@@ -98,7 +98,7 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
             "tell an entity again",
             prepare=entity,
             sql=lambda memory: (
-                UPSERT_BY_ENTITY_SQL + ALL_COLUMNS + CONTENT_CHANGED,
+                UPSERT_ONE_SQL[True],
                 {"namespace": pk, "drafts": to_json([make_draft(memory).columns]).decode()},
             ),
             service=lambda memory: add_one(pk, memory),
