@@ -41,8 +41,8 @@ class Document(models.Model):
     The chunks are memories of type rag; deleting the document deletes them.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     repo_id = models.CharField("repository", max_length=255, null=True, blank=True)
     path = models.TextField(null=True, blank=True)
     title = models.CharField(max_length=255, null=True, blank=True)
@@ -101,8 +101,8 @@ class IngestionQuerySet(models.QuerySet["Ingestion"]):
 class Ingestion(models.Model):
     """One run over a repository. The row is also the queue entry: an open run without a heartbeat is restarted."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     repo_id = models.CharField("repository", max_length=255)
     path = models.TextField()
     # False for runs of the command line, which may read any folder.
@@ -169,8 +169,8 @@ class WorkflowExecutionQuerySet(models.QuerySet["WorkflowExecution"]):
 class WorkflowExecution(models.Model):
     """One run of a workflow, as reported by the system that ran it. `memory` is null once its memory is deleted."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workflow_id = models.CharField("workflow", max_length=255)
     adapter = models.CharField(max_length=255)
     agent_id = models.CharField("agent", max_length=255, null=True, blank=True)
@@ -209,7 +209,7 @@ class WorkflowExecution(models.Model):
             models.Index(F("created_at").desc(), F("id").desc(), name="execution_newest_of_all"),
             models.Index(F("namespace"), F("started_at"), name="execution_started"),
             # For the foreign key's ON DELETE SET NULL.
-            models.Index(F("memory"), name="execution_memory", condition=Q(memory__isnull=False)),
+            models.Index(F("namespace"), F("memory"), name="execution_memory", condition=Q(memory__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -112,10 +112,10 @@ class MemoryQuerySet(models.QuerySet):
 class Memory(models.Model):
     """A stored text with its labels. The row is wide and changes; its vector is in Embedding."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = models.ForeignKey(
         Namespace, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="memories"
     )
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     content = models.TextField()
     summary = models.TextField(null=True, blank=True)
     data = models.JSONField(null=True, blank=True)
@@ -238,7 +238,9 @@ class Memory(models.Model):
                 name="memory_important",
                 condition=Q(metadata__contains={"important": True}),
             ),
-            models.Index(F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)),
+            models.Index(
+                F("namespace"), F("document_id"), name="memory_by_document", condition=Q(document_id__isnull=False)
+            ),
             # For entity ids in a query, whatever their case.
             models.Index(
                 F("namespace"),
@@ -273,8 +275,8 @@ class DueEmbedding(models.Model):
     A table of its own, because claiming and finishing would otherwise rewrite the wide row and its indexes twice.
     """
 
-    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
     namespace = namespace_key()
+    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
     due_at = models.DateTimeField()
     attempts = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")
@@ -314,7 +316,7 @@ INSERT INTO memories_embedding
     (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
 SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector
 FROM fresh JOIN made USING (id)
-ON CONFLICT (memory_id, model) DO UPDATE SET
+ON CONFLICT (namespace_id, memory_id, model) DO UPDATE SET
     content_hash = excluded.content_hash, vector = excluded.vector, created_at = now()
 """
 
@@ -359,11 +361,11 @@ class Embedding(models.Model):
     rows; a trigger keeps them equal.
     """
 
-    pk = models.CompositePrimaryKey("memory_id", "model")
+    pk = models.CompositePrimaryKey("namespace_id", "memory_id", "model")
+    namespace = namespace_key()
     memory = models.ForeignKey(
         Memory, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="embeddings"
     )
-    namespace = namespace_key()
     user_id = label_field("user")
     memory_type = models.CharField(max_length=32)
     repo_id = label_field("repository")
@@ -392,8 +394,8 @@ class Reembedding(models.Model):
     """A run that embeds a namespace with another model. Searches use the old vectors until `switched_at`; then those
     are deleted."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     model = models.CharField(max_length=255)
     earlier_model = models.CharField(max_length=255, null=True)
     memories_total = models.PositiveIntegerField(null=True)

@@ -40,7 +40,7 @@ ENQUEUE_MISSING_SQL = f"""
 INSERT INTO memories_dueembedding (memory_id, namespace_id, due_at, characters)
 SELECT id, namespace_id, now(), char_length(content) FROM memories_memory memory
 WHERE namespace_id = %(namespace)s AND NOT {HAS_CURRENT_VECTOR_SQL}
-ON CONFLICT (memory_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, error = ''
+ON CONFLICT (namespace_id, memory_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, error = ''
 """
 DEQUEUE_EMBEDDED_SQL = f"""
 DELETE FROM memories_dueembedding due USING memories_memory memory

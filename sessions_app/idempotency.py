@@ -20,17 +20,18 @@ ANSWER_TABLE = "sessions_app_idempotentanswer"
 FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
 # Inserts the key, or takes over an expired answer. Returns no row when a fresh answer exists.
 CLAIM_KEY_SQL = f"""
-INSERT INTO {ANSWER_TABLE} (api_key_id, key, fingerprint) VALUES (%s, %s, %s)
-ON CONFLICT (api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now()
+INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint) VALUES (%s, %s, %s, %s)
+ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now()
 WHERE NOT {FRESH_CONDITION}
 RETURNING id
 """
 SELECT_ANSWER_SQL = (
-    f"SELECT fingerprint, status, body FROM {ANSWER_TABLE} WHERE api_key_id = %s AND key = %s AND {FRESH_CONDITION}"
+    f"SELECT fingerprint, status, body FROM {ANSWER_TABLE}"
+    f" WHERE namespace_id = %s AND api_key_id = %s AND key = %s AND {FRESH_CONDITION}"
 )
 UPSERT_ANSWER_SQL = f"""
-INSERT INTO {ANSWER_TABLE} (api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (api_key_id, key) DO UPDATE
+INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = now()
 """
 
@@ -51,7 +52,7 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
             return operation(request, *args, **kwargs)
         if not (1 <= len(key) <= 255 and key.isprintable()):
             raise invalid_field("Idempotency-Key", "must be 1 to 255 printable characters")
-        identity = (request.auth.key_id, key, hash_request(request))
+        identity = (request.auth.namespace_id, request.auth.key_id, key, hash_request(request))
         with transaction.atomic() if atomic else nullcontext():
             if (not atomic or not claim_key(identity)) and (answer := find_previous_response(identity)):
                 return answer
@@ -67,17 +68,17 @@ def hash_request(request: ApiRequest) -> bytes:
     return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).digest()
 
 
-def claim_key(identity: tuple[str, str, bytes]) -> bool:
+def claim_key(identity: tuple[int, str, str, bytes]) -> bool:
     return bool(execute_sql(CLAIM_KEY_SQL, identity))
 
 
-def find_previous_response(identity: tuple[str, str, bytes]) -> HttpResponse | None:
+def find_previous_response(identity: tuple[int, str, str, bytes]) -> HttpResponse | None:
     """Return the stored answer, or None. Raise Problem 422 when the key was used for another request."""
-    rows = execute_sql(SELECT_ANSWER_SQL, identity[:2])
+    rows = execute_sql(SELECT_ANSWER_SQL, identity[:3])
     if not rows:
         return None
     fingerprint, status, body = rows[0]
-    if bytes(fingerprint) != identity[2]:
+    if bytes(fingerprint) != identity[3]:
         raise invalid_field("Idempotency-Key", "was used before for another request")
     return HttpResponse(
         bytes(body), status=status, content_type="application/json", headers={"Idempotency-Replayed": "true"}

@@ -16,6 +16,16 @@ class Migration(migrations.Migration):
             name="Document",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -30,16 +40,6 @@ class Migration(migrations.Migration):
                 ("chunk_count", models.PositiveIntegerField(default=0)),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
             ],
             options={
                 "indexes": [
@@ -69,6 +69,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Ingestion",
             fields=[
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
                 (
                     "id",
                     models.UUIDField(
@@ -124,16 +134,6 @@ class Migration(migrations.Migration):
                         output_field=models.FloatField(),
                     ),
                 ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
                 ("documents_skipped", models.PositiveIntegerField(default=0)),
                 (
                     "within_roots",
@@ -170,6 +170,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="WorkflowExecution",
             fields=[
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
                 (
                     "id",
                     models.UUIDField(
@@ -227,16 +237,6 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to="memories.memory",
-                    ),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
                     ),
                 ),
             ],

@@ -60,8 +60,8 @@ class RelationshipQuerySet(BaseRelationshipQuerySet):
 class BaseRelationship(models.Model):
     """The columns that a relationship has whether or not both its ends exist."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # The user of both memories; empty for memories without a user.
     owner = models.CharField(max_length=255, blank=True, editable=False)
     type = models.CharField(max_length=16, choices=RelationshipType, default=RelationshipType.RELATES_TO)
@@ -89,13 +89,15 @@ class Relationship(BaseRelationship):
     class Meta(BaseRelationship.Meta):
         constraints = [
             *BaseRelationship.Meta.constraints,
-            models.UniqueConstraint(fields=["from_memory", "to_memory", "type"], name="relationship_is_kept_once"),
+            models.UniqueConstraint(
+                fields=["namespace", "from_memory", "to_memory", "type"], name="relationship_is_kept_once"
+            ),
             models.CheckConstraint(condition=~Q(from_memory=F("to_memory")), name="relationship_joins_two"),
         ]
         indexes = [
             # With the owner, so that an index-only scan reads the graph of one user.
             models.Index(F("namespace"), F("owner"), F("from_memory"), F("to_memory"), name="relationship_of_owner"),
-            models.Index(F("to_memory"), name="relationship_to"),
+            models.Index(F("namespace"), F("to_memory"), name="relationship_to"),
         ]
 
     def __str__(self) -> str:
@@ -118,7 +120,8 @@ class PendingRelationship(BaseRelationship):
         constraints = [
             *BaseRelationship.Meta.constraints,
             models.UniqueConstraint(
-                fields=["from_memory", "entity_system", "entity_id", "type", "reverse"], name="pending_is_kept_once"
+                fields=["namespace", "from_memory", "entity_system", "entity_id", "type", "reverse"],
+                name="pending_is_kept_once",
             ),
         ]
         indexes = [
@@ -164,6 +167,7 @@ class UserTotal(models.Model):
     """
 
     namespace = namespace_key()
+    id = models.BigAutoField(primary_key=True)
     user_id = models.CharField(max_length=255)
     memories = models.BigIntegerField(db_default=0)
     relationships = models.BigIntegerField(db_default=0)
@@ -196,8 +200,8 @@ class UserStatistics(models.Model):
 class Erasure(models.Model):
     """The audit line of an erased user: when, by whom, how many rows, and a digest in place of the user id."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user_digest = models.BinaryField(editable=False)
     requested_by = models.CharField(max_length=255)
     # Numbers of rows by kind.

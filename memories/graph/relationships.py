@@ -69,7 +69,7 @@ WITH ends AS (
 INSERT INTO graph_relationship AS kept
     (id, namespace_id, owner, from_memory_id, to_memory_id, {RELATIONSHIP_COLUMNS_SQL})
 SELECT %(id)s, namespace_id, owner, start, finish, {RELATIONSHIP_VALUES_SQL} FROM ends
-ON CONFLICT (from_memory_id, to_memory_id, type) """
+ON CONFLICT (namespace_id, from_memory_id, to_memory_id, type) """
 
 
 UPSERT_TO_MEMORY_SQL = build_upsert_sql("finish.id = %(to_id)s::uuid")
@@ -88,7 +88,7 @@ INSERT INTO graph_pendingrelationship AS kept
     (id, namespace_id, owner, from_memory_id, entity_system, entity_id, reverse, {RELATIONSHIP_COLUMNS_SQL})
 SELECT %(id)s, namespace_id, owner, id, %(system)s::text, %(entity_id)s::text, false, {RELATIONSHIP_VALUES_SQL}
 FROM beginning
-ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) """
+ON CONFLICT (namespace_id, from_memory_id, entity_system, entity_id, type, reverse) """
 # Sorted, so that two transactions with the same relationships wait for each other and never deadlock.
 UPSERT_RELATIONSHIPS_SQL = f"""
 INSERT INTO graph_relationship AS kept
@@ -96,7 +96,7 @@ INSERT INTO graph_relationship AS kept
 SELECT id, %(namespace)s, %(owner)s, start, finish, type, 1, '{{}}', statement_timestamp(), statement_timestamp()
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (id uuid, start uuid, finish uuid, type text)
 WHERE start <> finish ORDER BY start, finish, type
-ON CONFLICT (from_memory_id, to_memory_id, type) DO UPDATE
+ON CONFLICT (namespace_id, from_memory_id, to_memory_id, type) DO UPDATE
 SET updated_at = greatest(kept.updated_at, excluded.updated_at)
 """
 # A trigger resolves those whose entity exists. It takes no locks for that: a transaction that stores thousands of
@@ -108,7 +108,7 @@ SELECT id, %(namespace)s, %(owner)s, memory, system, entity, reverse, type, 1, '
 FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS given (id uuid, memory uuid, system text, entity text, type text, reverse boolean)
 ORDER BY memory, system, entity, type
-ON CONFLICT (from_memory_id, entity_system, entity_id, type, reverse) DO NOTHING
+ON CONFLICT (namespace_id, from_memory_id, entity_system, entity_id, type, reverse) DO NOTHING
 """
 # Grouped by user, so that locked rows of one user do not delay the others.
 SELECT_MISSED_ENTITIES_SQL = """

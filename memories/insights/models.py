@@ -59,12 +59,12 @@ class InsightQuerySet(models.QuerySet):
 class Insight(models.Model):
     """The columns that a memory of type `insight` has besides those of Memory."""
 
+    namespace = namespace_key()
     # Foreign keys of the database (migration 0002_foreign_keys): deleting the memory deletes its insight, and sets
     # source_memory and conversation of others to NULL.
     memory = models.OneToOneField(
         "memories.Memory", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="insight"
     )
-    namespace = namespace_key()
     collection = models.CharField(max_length=16, choices=InsightCollection, default=InsightCollection.PROJECT)
     insight_type = models.CharField(max_length=16, choices=InsightType, default=InsightType.GENERAL)
     topics = name_list_field()
@@ -73,10 +73,15 @@ class Insight(models.Model):
     usage_count = models.PositiveIntegerField(db_default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     source_memory = models.ForeignKey(
-        "memories.Memory", models.DO_NOTHING, null=True, db_constraint=False, related_name="insights"
+        "memories.Memory", models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="insights"
     )
     conversation = models.ForeignKey(
-        "sessions_app.Conversation", models.DO_NOTHING, null=True, db_constraint=False, related_name="insights"
+        "sessions_app.Conversation",
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="insights",
     )
     # SHA-256 of the normalised text (minhash.py), unique in a namespace.
     digest = models.BinaryField(editable=False)
@@ -98,6 +103,13 @@ class Insight(models.Model):
         indexes = [
             GinIndex(F("bands"), name="insight_bands", fastupdate=False),
             GinIndex(F("projects"), name="insight_projects", fastupdate=False),
+            # For the foreign keys' ON DELETE SET NULL.
+            *[
+                models.Index(
+                    F("namespace"), F(field), name=f"insight_{field}", condition=Q((f"{field}__isnull", False))
+                )
+                for field in ("source_memory", "conversation")
+            ],
         ]
 
     def __str__(self) -> str:
@@ -113,8 +125,8 @@ class ProjectQuerySet(models.QuerySet):
 class ProjectGroup(models.Model):
     """A named set of projects; each member sees the memories and insights of the others."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     projects = name_list_field()
@@ -140,8 +152,8 @@ class ProjectGroup(models.Model):
 class ProjectDependency(models.Model):
     """One project depends on another in one way; each sees the memories and insights of the other."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     source_project = models.CharField(max_length=255)
     target_project = models.CharField(max_length=255)
     type = models.CharField(max_length=16, choices=DependencyType)

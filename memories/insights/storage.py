@@ -204,7 +204,7 @@ def insert_insights(namespace_id: int, inputs: Sequence[InsightInput], serving: 
     Insight.objects.bulk_create(
         [build_insight(namespace_id, each.memory_id, each.memory, each.draft, each.fingerprint) for each in inputs],
         update_conflicts=True,
-        unique_fields=["memory"],
+        unique_fields=["namespace", "memory"],
         update_fields=["digest", "bands"],
         batch_size=500,
     )

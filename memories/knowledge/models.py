@@ -105,8 +105,8 @@ class Cluster(models.Model):
     described the cluster (memories/triggers.py).
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     memory_type = models.CharField(max_length=32, choices=MEMORY_TYPE_CHOICES)
     # Unique, in byte order: a check constraint enforces both.
     tags = ArrayField(models.CharField(max_length=128))
@@ -132,7 +132,7 @@ class Cluster(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["key", "namespace", "memory_type"], name="cluster_is_kept_once"),
+            models.UniqueConstraint(fields=["namespace", "key", "memory_type"], name="cluster_is_kept_once"),
             models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="cluster_type_is_known"),
             models.CheckConstraint(condition=Q(tags__len__range=(1, 256)), name="cluster_has_tags"),
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="cluster_confidence_is_0_to_1"),
@@ -161,6 +161,7 @@ class DueCluster(models.Model):
     """
 
     namespace = namespace_key()
+    id = models.BigAutoField(primary_key=True)
     memory_type = models.CharField(max_length=32)
     key = models.BinaryField()
 
@@ -179,8 +180,8 @@ class KnowledgeQuerySet(models.QuerySet[Any]):
 class Pattern(models.Model):
     """A recurring behaviour of one user, or one of no particular user (`user_id` is null)."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user_id = models.CharField("user", max_length=255, null=True, blank=True)
     pattern_type = models.CharField(max_length=32, choices=PatternType)
     key = models.CharField(max_length=255)
@@ -223,8 +224,8 @@ class Pattern(models.Model):
 class Preference(models.Model):
     """A user's preference: a JSON value under a key."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user_id = models.CharField("user", max_length=255)
     key = models.CharField(max_length=255)
     # Any JSON value, null included.

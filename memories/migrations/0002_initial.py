@@ -25,6 +25,16 @@ class Migration(migrations.Migration):
             name="Memory",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="memories",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -111,16 +121,6 @@ class Migration(migrations.Migration):
                         output_field=django.contrib.postgres.search.SearchVectorField(),
                     ),
                 ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="memories",
-                        to="sessions_app.namespace",
-                    ),
-                ),
                 ("document_id", models.UUIDField(editable=False, null=True)),
                 ("base_relevance", models.FloatField(db_default=1)),
                 (
@@ -150,6 +150,16 @@ class Migration(migrations.Migration):
             name="Embedding",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "pk",
                     models.CompositePrimaryKey(
                         "memory_id", "model", blank=True, editable=False, primary_key=True, serialize=False
@@ -173,6 +183,11 @@ class Migration(migrations.Migration):
                 ("content_hash", models.BinaryField()),
                 ("vector", pgvector.django.halfvec.HalfVectorField(dimensions=768)),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Reembedding",
+            fields=[
                 (
                     "namespace",
                     models.ForeignKey(
@@ -183,11 +198,6 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Reembedding",
-            fields=[
                 (
                     "id",
                     models.UUIDField(
@@ -217,6 +227,11 @@ class Migration(migrations.Migration):
                         output_field=models.FloatField(),
                     ),
                 ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="DueEmbedding",
+            fields=[
                 (
                     "namespace",
                     models.ForeignKey(
@@ -227,11 +242,6 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="DueEmbedding",
-            fields=[
                 (
                     "memory",
                     models.OneToOneField(
@@ -247,16 +257,6 @@ class Migration(migrations.Migration):
                 ("attempts", models.SmallIntegerField(db_default=0)),
                 ("error", models.TextField(db_default="")),
                 ("characters", models.IntegerField()),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
             ],
         ),
         migrations.AddIndex(

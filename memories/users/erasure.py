@@ -29,8 +29,8 @@ UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Answers stored for retries that contain the user id, the id of one of the user's rows, or the name of a session.
 SELECT_ANSWERS_NAMING_USER_SQL = """
 WITH erased (id) AS MATERIALIZED ({ids}), sessions (name) AS MATERIALIZED ({names})
-SELECT answer.id FROM sessions_app_idempotentanswer answer JOIN sessions_app_apikey key ON key.id = answer.api_key_id
-WHERE key.namespace_id = %s AND (
+SELECT id FROM sessions_app_idempotentanswer
+WHERE namespace_id = %s AND (
     position(%s IN body) > 0
     OR EXISTS (SELECT FROM regexp_matches(encode(body, 'escape'), %s, 'g') found
                JOIN erased ON erased.id = found[1]::uuid)
@@ -137,7 +137,7 @@ def find_answers_naming_user(namespace_id: int, user_id: str, rows: RowsByKind) 
     names, name_parameters = rows["sessions"].values("session_id").query.sql_with_params()
     sql = SELECT_ANSWERS_NAMING_USER_SQL.format(ids=ids, names=names)
     parameters = [*id_parameters, *name_parameters, namespace_id, to_json(user_id), f"({UUID_PATTERN})"]
-    return IdempotentAnswer.objects.filter(pk__in=RawSQL(sql, parameters))  # noqa: S611  (values are parameters)
+    return IdempotentAnswer.objects.filter(namespace_id=namespace_id, pk__in=RawSQL(sql, parameters))  # noqa: S611  (values are parameters)
 
 
 @retry_on_deadlock
@@ -155,9 +155,9 @@ def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
 
 def collect_namespace_rows(namespace_id: int) -> RowsByKind:
     """Return all rows of a namespace by kind, except API keys, audit lines and re-embeddings."""
-    excluded = (ApiKey, Erasure, Reembedding, *DERIVED_MODELS)
+    excluded = (ApiKey, IdempotentAnswer, Erasure, Reembedding, *DERIVED_MODELS)
     tables = [model for model in apps.get_models() if model not in excluded and "namespace" in get_field_names(model)]
-    answers = IdempotentAnswer.objects.filter(api_key__namespace_id=namespace_id)
+    answers = IdempotentAnswer.objects.filter(namespace_id=namespace_id)
     return {get_kind(model): model._base_manager.filter(namespace_id=namespace_id) for model in tables} | {
         "kept_answers": answers
     }

@@ -33,6 +33,16 @@ class Migration(migrations.Migration):
             name="Conversation",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -65,16 +75,6 @@ class Migration(migrations.Migration):
                 ("summary", models.TextField(blank=True, null=True)),
                 ("importance", models.FloatField(default=0.5)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
             ],
         ),
         migrations.CreateModel(
@@ -112,6 +112,16 @@ class Migration(migrations.Migration):
             name="SessionLink",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -141,6 +151,11 @@ class Migration(migrations.Migration):
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="SessionMemory",
+            fields=[
                 (
                     "namespace",
                     models.ForeignKey(
@@ -151,11 +166,6 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
-            ],
-        ),
-        migrations.CreateModel(
-            name="SessionMemory",
-            fields=[
                 (
                     "id",
                     models.UUIDField(
@@ -172,16 +182,6 @@ class Migration(migrations.Migration):
                 (
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
                 ),
             ],
             options={
@@ -217,6 +217,16 @@ class Migration(migrations.Migration):
             name="Message",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -242,16 +252,6 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="messages",
                         to="sessions_app.conversation",
-                    ),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
                     ),
                 ),
             ],

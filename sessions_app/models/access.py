@@ -12,6 +12,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from memory_site.core.db.ids import make_random_id
+
 #: A token is KEY_PREFIX, the id of the key, an underscore and 32 random bytes in URL-safe base64.
 KEY_PREFIX = "mem_"
 READ, WRITE, ADMIN = SCOPES = ("read", "write", "admin")
@@ -21,6 +23,8 @@ IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 class Namespace(models.Model):
     """The isolation boundary that an API key belongs to: no query crosses it."""
 
+    # Random, so that no two databases give out the same: a namespace can move to another one and keep its id.
+    id = models.BigIntegerField(primary_key=True, default=make_random_id, editable=False)
     name = models.CharField(max_length=255, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # The model whose vectors are searched; NULL until the first vector is stored.
@@ -79,7 +83,7 @@ class ApiKeyQuerySet(models.QuerySet):
     ) -> tuple["ApiKey", str]:
         """Create a key and return it with its token. Only the token's digest is stored, so it cannot be shown again."""
         key = ApiKey(
-            id=secrets.token_hex(4), namespace=namespace, name=name, scopes=list(scopes), expires_at=expires_at
+            id=secrets.token_hex(8), namespace=namespace, name=name, scopes=list(scopes), expires_at=expires_at
         )
         token = f"{KEY_PREFIX}{key.id}_{secrets.token_urlsafe(32)}"
         key.digest = hash_token(token)
@@ -153,7 +157,11 @@ class IdempotencyQuerySet(models.QuerySet):
 class IdempotentAnswer(models.Model):
     """The stored response to one Idempotency-Key of one API key. A retry within 24 hours gets the same response."""
 
-    api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+")
+    namespace = namespace_key()
+    id = models.BigAutoField(primary_key=True)
+    # Without a constraint: the key's table is not divided by namespace as this one is. An answer outlives its key by a
+    # day at most.
+    api_key = models.ForeignKey(ApiKey, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField()
     status = models.PositiveSmallIntegerField(null=True)
@@ -163,4 +171,6 @@ class IdempotentAnswer(models.Model):
     objects = IdempotencyQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["api_key", "key"], name="one_answer_per_idempotency_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "api_key", "key"], name="one_answer_per_idempotency_key")
+        ]

@@ -25,8 +25,8 @@ class ConversationQuerySet(models.QuerySet):
 class Conversation(models.Model):
     """A sequence of messages with a start and an end."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session_id = models.CharField(max_length=255, null=True, blank=True)
     user_id = models.CharField("user", max_length=255, null=True, blank=True)
     started_at = models.DateTimeField(db_default=Now())
@@ -80,8 +80,8 @@ class MessageQuerySet(models.QuerySet):
 class Message(models.Model):
     """One message of a conversation. `memory_id` is the memory made of it; NULL when there is none, or no longer."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="messages"
     )
@@ -100,7 +100,9 @@ class Message(models.Model):
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="message_content_is_not_blank"),
         ]
         indexes = [
-            models.Index(F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"),
+            models.Index(
+                F("namespace"), F("conversation"), F("created_at").desc(), F("id").desc(), name="message_newest"
+            ),
             models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="message_newest_of_namespace"),
             models.Index(
                 F("namespace"),
@@ -111,7 +113,7 @@ class Message(models.Model):
                 condition=Q(agent_id__isnull=False),
             ),
             # For the database trigger that sets memory_id to NULL when the memory is deleted.
-            models.Index(F("memory_id"), name="message_memory", condition=Q(memory_id__isnull=False)),
+            models.Index(F("namespace"), F("memory_id"), name="message_memory", condition=Q(memory_id__isnull=False)),
         ]
 
     def __str__(self) -> str:

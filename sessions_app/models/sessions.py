@@ -48,8 +48,8 @@ class SessionQuerySet(models.QuerySet):
 class SessionMemory(models.Model):
     """The last interactions of one session, oldest first. Only the statements of history.py add to it."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session_id = models.CharField(max_length=255)
     # [{query, answer, timestamp}], or [{sealed, timestamp}] when encrypted; times in UTC, ISO 8601.
     history = models.JSONField(default=list)
@@ -94,8 +94,8 @@ class LinkQuerySet(models.QuerySet):
 class SessionLink(models.Model):
     """A directed link between two session ids. The sessions need not exist."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     namespace = namespace_key()
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     source_session_id = models.CharField(max_length=255)
     target_session_id = models.CharField(max_length=255)
     link_type = models.CharField(max_length=32, choices=LinkType, default=LinkType.RELATED)

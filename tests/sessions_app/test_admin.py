@@ -20,7 +20,7 @@ from tests.conftest import Api
 pytestmark = pytest.mark.django_db
 NAMESPACES_URL, KEYS_URL = "/admin/sessions_app/namespace/", "/admin/sessions_app/apikey/"
 KEY_FORM = {"name": "bot", "scopes": ["read", "write"]}
-TOKEN_PATTERN = re.compile(r"mem_[0-9a-f]{8}_[\w-]{20,}")
+TOKEN_PATTERN = re.compile(r"mem_[0-9a-f]{16}_[\w-]{20,}")
 
 
 @pytest.fixture

@@ -37,16 +37,6 @@ class Migration(migrations.Migration):
             name="Erasure",
             fields=[
                 (
-                    "id",
-                    models.UUIDField(
-                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("user_digest", models.BinaryField()),
-                ("requested_by", models.CharField(max_length=255)),
-                ("erased", models.JSONField()),
-                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                (
                     "namespace",
                     models.ForeignKey(
                         db_constraint=False,
@@ -56,6 +46,16 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("user_digest", models.BinaryField()),
+                ("requested_by", models.CharField(max_length=255)),
+                ("erased", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
                 "indexes": [
@@ -70,6 +70,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="PendingRelationship",
             fields=[
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
                 (
                     "id",
                     models.UUIDField(
@@ -117,16 +127,6 @@ class Migration(migrations.Migration):
                         to="memories.memory",
                     ),
                 ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
             ],
             options={
                 "abstract": False,
@@ -172,6 +172,16 @@ class Migration(migrations.Migration):
             name="Relationship",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -213,16 +223,6 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="outgoing",
                         to="memories.memory",
-                    ),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
                     ),
                 ),
                 (
@@ -283,10 +283,6 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="UserTotal",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("user_id", models.CharField(max_length=255)),
-                ("memories", models.BigIntegerField(db_default=0)),
-                ("relationships", models.BigIntegerField(db_default=0)),
                 (
                     "namespace",
                     models.ForeignKey(
@@ -297,6 +293,10 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("user_id", models.CharField(max_length=255)),
+                ("memories", models.BigIntegerField(db_default=0)),
+                ("relationships", models.BigIntegerField(db_default=0)),
             ],
             options={
                 "indexes": [models.Index(models.F("namespace"), models.F("user_id"), name="user_total")],

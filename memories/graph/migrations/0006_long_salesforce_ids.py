@@ -18,7 +18,7 @@ SELECT gen_random_uuid(), namespace_id, owner,
        type, strength, metadata, created_at, updated_at
 FROM graph_relationship
 WHERE (from_memory_id = %(short)s OR to_memory_id = %(short)s) AND %(long)s NOT IN (from_memory_id, to_memory_id)
-ON CONFLICT (from_memory_id, to_memory_id, type) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 MOVE_PENDING_SQL = """
 UPDATE graph_pendingrelationship moved SET from_memory_id = %(long)s

@@ -19,6 +19,16 @@ class Migration(migrations.Migration):
             name="Insight",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "memory",
                     models.OneToOneField(
                         db_constraint=False,
@@ -82,16 +92,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
-                (
                     "source_memory",
                     models.ForeignKey(
                         db_constraint=False,
@@ -135,6 +135,16 @@ class Migration(migrations.Migration):
             name="ProjectDependency",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -164,16 +174,6 @@ class Migration(migrations.Migration):
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
                 ("redacted_names", models.JSONField(db_default=models.Value({}, models.JSONField()), editable=False)),
             ],
             options={
@@ -198,6 +198,16 @@ class Migration(migrations.Migration):
             name="ProjectGroup",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -219,16 +229,6 @@ class Migration(migrations.Migration):
                 (
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
                 ),
                 ("redacted_names", models.JSONField(db_default=models.Value({}, models.JSONField()), editable=False)),
             ],

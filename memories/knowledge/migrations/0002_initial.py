@@ -20,9 +20,6 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="DueCluster",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("memory_type", models.CharField(max_length=32)),
-                ("key", models.BinaryField()),
                 (
                     "namespace",
                     models.ForeignKey(
@@ -33,11 +30,24 @@ class Migration(migrations.Migration):
                         to="sessions_app.namespace",
                     ),
                 ),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("memory_type", models.CharField(max_length=32)),
+                ("key", models.BinaryField()),
             ],
         ),
         migrations.CreateModel(
             name="Cluster",
             fields=[
+                (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
                 (
                     "id",
                     models.UUIDField(
@@ -117,16 +127,6 @@ class Migration(migrations.Migration):
                         ),
                     ),
                 ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
-                ),
             ],
             options={
                 "indexes": [
@@ -187,6 +187,16 @@ class Migration(migrations.Migration):
             name="Pattern",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -222,16 +232,6 @@ class Migration(migrations.Migration):
                 (
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
                 ),
             ],
             options={
@@ -279,6 +279,16 @@ class Migration(migrations.Migration):
             name="Preference",
             fields=[
                 (
+                    "namespace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="sessions_app.namespace",
+                    ),
+                ),
+                (
                     "id",
                     models.UUIDField(
                         default=memory_site.core.db.ids.uuid7, editable=False, primary_key=True, serialize=False
@@ -296,16 +306,6 @@ class Migration(migrations.Migration):
                 (
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "namespace",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="+",
-                        to="sessions_app.namespace",
-                    ),
                 ),
             ],
             options={

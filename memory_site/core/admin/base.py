@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Paginator
 from django.db import IntegrityError, connections
-from django.db.models import AutoField, Field, QuerySet
+from django.db.models import Field, IntegerField, QuerySet
 from django.forms import Field as FormField
 from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -103,7 +103,7 @@ class BaseAdmin(ModelAdmin):
     paginator = CappedPaginator
 
     def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> FormField:
-        if isinstance(db_field.target_field, AutoField):
+        if isinstance(db_field.target_field, IntegerField):
             kwargs["form_class"] = IntegerKeyChoiceField
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 

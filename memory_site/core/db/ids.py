@@ -5,6 +5,11 @@ import time
 import uuid
 
 
+def make_random_id() -> int:
+    """Return 53 random bits. No two databases make the same, and JavaScript reads such a number of JSON exactly."""
+    return secrets.randbits(53)
+
+
 def uuid7() -> uuid.UUID:
     """Return a version 7 UUID (RFC 9562, method 3): milliseconds, their fraction in 12 bits, 62 random bits.
 

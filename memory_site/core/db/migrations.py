@@ -1,12 +1,84 @@
-"""Foreign keys whose ON DELETE PostgreSQL executes: a deletion is one statement, from whatever client."""
+"""Operations for what Django does not make: foreign keys whose ON DELETE PostgreSQL executes (a deletion is one
+statement, from whatever client), keys that begin with the namespace, and indexes that are replaced while in use."""
+
+from collections.abc import Iterable
 
 from django.db import migrations
 
 
 def foreign_key(table: str, column: str, target: str, on_delete: str = "CASCADE") -> migrations.RunSQL:
-    name = f"{table}_{column}_{on_delete.lower().replace(' ', '_')}"
+    name = name_foreign_key(table, column, on_delete)
     return migrations.RunSQL(
         f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {target} (id)"
         f" ON DELETE {on_delete}",
         f"ALTER TABLE {table} DROP CONSTRAINT {name}",
     )
+
+
+def name_foreign_key(table: str, column: str, on_delete: str) -> str:
+    return f"{table}_{column}_{on_delete.lower().replace(' ', '_')}"
+
+
+def drop_foreign_key(table: str, column: str, target: str, on_delete: str) -> migrations.RunSQL:
+    """Drop what `foreign_key` added."""
+    added = foreign_key(table, column, target, on_delete)
+    return migrations.RunSQL(added.reverse_sql, added.sql)
+
+
+def namespaced_foreign_key(table: str, column: str, target: str, on_delete: str) -> migrations.RunSQL:
+    """Add a reference to a row of the same namespace. It holds for new rows; `validate_constraint` checks the old ones.
+
+    SET NULL sets the column and keeps the namespace.
+    """
+    name = name_foreign_key(table, column, on_delete)
+    action = f"{on_delete} ({column})" if on_delete == "SET NULL" else on_delete
+    return migrations.RunSQL(
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY (namespace_id, {column})"
+        f" REFERENCES {target} (namespace_id, id) ON DELETE {action} NOT VALID",
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+    )
+
+
+def validate_constraint(table: str, name: str) -> migrations.RunSQL:
+    """Check the rows that were there before the constraint. Readers and writers go on."""
+    return migrations.RunSQL(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}", migrations.RunSQL.noop)
+
+
+def build_unique_index(table: str, name: str, columns: Iterable[str]) -> migrations.RunSQL:
+    """Build the index of a later `replace_unique`. Readers and writers go on, so the migration is not atomic."""
+    return migrations.RunSQL(
+        [
+            # For a second try: a build that was interrupted leaves an invalid index.
+            f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new",
+            f"CREATE UNIQUE INDEX CONCURRENTLY {name}_new ON {table} ({', '.join(columns)})",
+        ],
+        f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new",
+    )
+
+
+def replace_unique(table: str, name: str, kind: str, earlier: Iterable[str]) -> migrations.RunSQL:
+    """Let the index of `build_unique_index` take over from a PRIMARY KEY or UNIQUE constraint. Reads no row.
+
+    Backwards the constraint on the `earlier` columns is built anew, under a lock.
+    """
+    return migrations.RunSQL(
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {kind} USING INDEX {name}_new",
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {kind} ({', '.join(earlier)})",
+    )
+
+
+def replace_index(table: str, name: str, definition: str, earlier: str) -> migrations.RunSQL:
+    """Replace an index by one of another definition: "(columns) WHERE …". Readers and writers go on, and have either of
+    the two, so the migration is not atomic."""
+    return migrations.RunSQL(
+        rebuild_index_sql(table, name, definition, earlier=name), rebuild_index_sql(table, name, earlier, earlier=name)
+    )
+
+
+def rebuild_index_sql(table: str, name: str, definition: str, earlier: str) -> list[str]:
+    return [
+        f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new",
+        f"CREATE INDEX CONCURRENTLY {name}_new ON {table} {definition}",
+        f"DROP INDEX CONCURRENTLY IF EXISTS {earlier}",
+        f"ALTER INDEX {name}_new RENAME TO {name}",
+    ]

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from memories import tasks
@@ -98,10 +98,11 @@ def test_moving_a_memory_to_another_user_changes_two_totals(api, namespace):
     assert load_totals(namespace) == {"cy": (3, 0)}
 
 
-def test_moving_memories_to_another_namespace_changes_two_totals(namespace, elsewhere):
+def test_memories_stay_in_their_namespace_and_so_do_the_totals(namespace, elsewhere):
     create_memories(namespace, "ada", 3)
-    Memory.objects.update(namespace=elsewhere)
-    assert (load_totals(namespace), load_totals(elsewhere)) == ({}, {"ada": (3, 0)})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Memory.objects.update(namespace=elsewhere)
+    assert (load_totals(namespace), load_totals(elsewhere)) == ({"ada": (3, 0)}, {})
 
 
 def test_an_update_that_moves_no_memory_inserts_no_row(namespace):
