@@ -1,7 +1,7 @@
 """Ingestion of a folder: compare its files with the stored documents and apply the difference.
 
 Each document is written in its own transaction, so a run may be stopped at any point and started again; an unchanged
-document then costs one hash. An advisory lock, released with its connection, allows one run of a repository at a time.
+document then costs one hash. A lease allows one run of a repository at a time; each write checks it.
 """
 
 import hashlib
@@ -19,15 +19,16 @@ from django.db.models.functions import Now
 from ingestion.chunking import Chunk, split_into_chunks
 from ingestion.file_discovery import NotIngestible, SourceFile, UnreadableFile, decode_text, find_files, read_file
 from ingestion.models import Document, Ingestion, IngestionStatus
-from ingestion.repositories import name_repository_lock
+from ingestion.repositories import name_repository_lease
 from memories import tasks
 from memories.add import add_many
 from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
-from memory_site.core.db.locks import AlreadyRunning, advisory_lock
+from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.leases.leases import HeldLease, hold_lease
 
 MAX_REPORTED_SKIPS = 100
 #: Bytes: an index entry has no room for more, beside the repository's name.
@@ -50,10 +51,10 @@ REPOSITORY_BUSY = "Another run of this repository is in progress."
 def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
     """Run an ingestion to its end, yielding its row after each document.
 
-    Raises AlreadyRunning when another worker runs it or has finished it. An error of the folder (NotIngestible) is
-    stored in the row, which then has the status failed; other exceptions propagate.
+    Raises AlreadyRunning when another worker runs it, has finished it or takes it over. An error of the folder
+    (NotIngestible) is stored in the row, which then has the status failed; other exceptions propagate.
     """
-    with lock_repository(ingestion.namespace_id, ingestion.repo_id):
+    with lock_repository(ingestion.namespace_id, ingestion.repo_id) as lease:
         if not Ingestion.objects.open().filter(pk=ingestion.pk).exists():
             raise AlreadyRunning(REPOSITORY_BUSY)
         update_progress(
@@ -64,21 +65,21 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
             finished_at=None,
         )
         try:
-            yield from process_files(ingestion)
-            update_progress(ingestion, **get_counters(ingestion), status=IngestionStatus.COMPLETED, finished_at=Now())
+            yield from process_files(ingestion, lease)
+            end: dict[str, Any] = {"status": IngestionStatus.COMPLETED}
         except NotIngestible as error:
-            update_progress(
-                ingestion, **get_counters(ingestion), status=IngestionStatus.FAILED, error=str(error), finished_at=Now()
-            )
+            end = {"status": IngestionStatus.FAILED, "error": str(error)}
+        with lease.transaction():
+            update_progress(ingestion, **get_counters(ingestion), **end, finished_at=Now())
         yield ingestion
 
 
-def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[None]:
-    """Hold the repository's advisory lock inside the block. Raises AlreadyRunning when it is taken."""
-    return advisory_lock(name_repository_lock(namespace_id, repo_id), REPOSITORY_BUSY)
+def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[HeldLease]:
+    """Hold the repository's lease inside the block. Raises AlreadyRunning when another process has it."""
+    return hold_lease(name_repository_lease(namespace_id, repo_id), REPOSITORY_BUSY)
 
 
-def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:
+def process_files(ingestion: Ingestion, lease: HeldLease) -> Iterator[Ingestion]:
     """Apply the difference between the folder and the stored documents, file by file. Raises NotIngestible."""
     root, reported_at = Path(ingestion.path), time.monotonic()
     stored = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
@@ -86,16 +87,18 @@ def process_files(ingestion: Ingestion) -> Iterator[Ingestion]:
     gone = {str(path) for path in stored.values_list("path", flat=True)}
     files = prepare_run(ingestion, root)
     for file in files:
-        if process_file(ingestion, file, root, digests.get(file.path)):
+        if process_file(ingestion, lease, file, root, digests.get(file.path)):
             gone -= {path for path in gone if path.startswith(file.path)} if file.is_folder else {file.path}
         if time.monotonic() - reported_at > PROGRESS_INTERVAL_SECONDS:
-            update_progress(ingestion, **get_counters(ingestion))
+            with lease.transaction():
+                update_progress(ingestion, **get_counters(ingestion))
             reported_at = time.monotonic()
         yield ingestion
     # An unmounted disk looks like an empty folder: delete nothing.
     if all(file.is_folder or file.refusal for file in files):
         raise NotIngestible(NO_DOCUMENTS_FOUND)
-    ingestion.documents_deleted = stored.filter(path__in=gone).delete()[0]
+    with lease.transaction():
+        ingestion.documents_deleted = stored.filter(path__in=gone).delete()[0]
 
 
 def prepare_run(ingestion: Ingestion, root: Path) -> list[SourceFile]:
@@ -109,14 +112,16 @@ def prepare_run(ingestion: Ingestion, root: Path) -> list[SourceFile]:
     return files
 
 
-def process_file(ingestion: Ingestion, file: SourceFile, root: Path, stored_digest: bytes | None) -> bool:
+def process_file(
+    ingestion: Ingestion, lease: HeldLease, file: SourceFile, root: Path, stored_digest: bytes | None
+) -> bool:
     """Store the file if it has changed, or record why it was skipped. Return whether its stored document stays."""
     ingestion.documents_done += 1
     try:
         content = read_file(file, root)
         digest = hashlib.sha256(content).digest()
         if digest != stored_digest:
-            ingestion.chunks += save_file(ingestion, file, content, digest)
+            ingestion.chunks += save_file(ingestion, lease, file, content, digest)
             ingestion.documents_changed += 1
     except NotIngestible as error:
         ingestion.documents_skipped += 1
@@ -131,7 +136,7 @@ def escape_path(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def save_file(ingestion: Ingestion, file: SourceFile, content: bytes, digest: bytes) -> int:
+def save_file(ingestion: Ingestion, lease: HeldLease, file: SourceFile, content: bytes, digest: bytes) -> int:
     """Store a file's document and chunks. Return the number of chunks. Raises NotIngestible."""
     if escape_path(file.path) != file.path:
         raise NotIngestible("Its name is not UTF-8.")
@@ -139,17 +144,19 @@ def save_file(ingestion: Ingestion, file: SourceFile, content: bytes, digest: by
         raise NotIngestible(f"Its path is longer than {MAX_PATH_BYTES:,} bytes.")
     chunks = split_into_chunks(decode_text(content), file.path.rpartition(".")[2].lower())
     identity = {"namespace_id": ingestion.namespace_id, "repo_id": ingestion.repo_id, "path": file.path}
-    return save_document(identity, {"digest": digest, "size": len(content)}, chunks)[1]
+    return save_document(identity, {"digest": digest, "size": len(content)}, chunks, lease)[1]
 
 
 @retry_on_deadlock
-def save_document(identity: Mapping[str, Any], fields: Mapping[str, Any], chunks: Sequence[Chunk]) -> tuple[UUID, int]:
+def save_document(
+    identity: Mapping[str, Any], fields: Mapping[str, Any], chunks: Sequence[Chunk], lease: HeldLease | None = None
+) -> tuple[UUID, int]:
     """Store a document and its chunks in one transaction; unchanged chunks keep their vectors.
 
-    Return the document's id and the number of its distinct chunks.
+    Return the document's id and the number of its distinct chunks. Raises LeaseLost if the lease is another's.
     """
     distinct = {chunk.content: chunk for chunk in reversed(chunks)}  # of a repeated text the first position is stored
-    with transaction.atomic():
+    with lease.transaction() if lease else transaction.atomic():
         document, _ = Document.objects.update_or_create(
             **identity, defaults={**fields, "chunk_count": len(distinct), "updated_at": Now()}
         )

@@ -1,13 +1,14 @@
 """Re-embed a namespace: store vectors of another model beside the active ones, then switch searches to them.
 
-Every batch is committed by itself, so a run may be stopped at any point and continued: no vector is made twice.
+Every batch is committed by itself, so a run may be stopped at any point and continued: no vector is made twice. A lease
+allows one run of a namespace at a time. What a second one must not repeat checks it in its transaction.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Length, Now
 
@@ -21,8 +22,9 @@ from memories.embeddings import (
     get_embedder_for_model,
 )
 from memories.models import Embedding, Memory, MemoryQuerySet, Reembedding
-from memory_site.core.db.locks import AlreadyRunning, advisory_lock
+from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
+from memory_site.core.leases.leases import HeldLease, hold_lease
 from sessions_app.models import Namespace
 
 MAX_BATCH_MEMORIES, MAX_BATCH_CHARACTERS = 256, 50_000
@@ -74,11 +76,11 @@ def cancel_runs(namespace: Namespace, runs: QuerySet) -> int:
 
     Raises AlreadyRunning while a process executes a run of the namespace.
     """
-    with advisory_lock(format_lock_name(namespace.pk)):
+    with hold_lease(name_lease(namespace.pk)) as lease, lease.transaction():
         return runs.update(error=CANCELLED, finished_at=Now())
 
 
-def format_lock_name(namespace_id: int) -> str:
+def name_lease(namespace_id: int) -> str:
     return f"reembedding {namespace_id}"
 
 
@@ -87,19 +89,20 @@ def run_reembedding(reembedding: Reembedding) -> Iterator[Reembedding]:
 
     Raises AlreadyRunning, and EmbedderUnavailable: then the run stays open.
     """
-    with advisory_lock(format_lock_name(reembedding.namespace_id)):
+    with hold_lease(name_lease(reembedding.namespace_id)) as lease:
         reembedding.refresh_from_db()
         if reembedding.finished_at is not None:
             raise AlreadyRunning
         if reembedding.switched_at is None:
-            yield from make_vectors(reembedding)
-            switch_model(reembedding)
-        yield from delete_old_vectors(reembedding)
-        update_progress(reembedding, finished_at=Now())
+            yield from make_vectors(reembedding, lease)
+            switch_model(reembedding, lease)
+        yield from delete_old_vectors(reembedding, lease)
+        with lease.transaction():
+            update_progress(reembedding, finished_at=Now())
         yield reembedding
 
 
-def make_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
+def make_vectors(reembedding: Reembedding, lease: HeldLease) -> Iterator[Reembedding]:
     """Embed what lacks a vector, repeatedly, until one pass had so little to do that a worker can do the rest after the
     switch."""
     made = MAX_BATCH_MEMORIES + 1
@@ -108,7 +111,7 @@ def make_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
         before = total - select_missing(reembedding).count()
         update_progress(reembedding, memories_total=total, memories_done=before, memories_refused=0, error="")
         yield reembedding
-        for _ in embed_missing(reembedding):
+        for _ in embed_missing(reembedding, lease):
             yield reembedding
         made = reembedding.memories_done - before
 
@@ -120,16 +123,18 @@ def select_missing(reembedding: Reembedding) -> MemoryQuerySet:
     return Memory.objects.in_namespace(reembedding.namespace_id).filter(~current).newest_first()
 
 
-def embed_missing(reembedding: Reembedding) -> Iterator[None]:
+def embed_missing(reembedding: Reembedding, lease: HeldLease) -> Iterator[None]:
     """Embed the missing memories once, with no transaction open while the embedder works. Yield after each batch.
 
-    Raises EmbedderUnavailable.
+    Raises EmbedderUnavailable, and LeaseLost.
     """
     embedder, older = get_embedder_for_model(reembedding.model), Q()
     rows = select_missing(reembedding).annotate(characters=Length("content"))
     rows = rows.only("content", "content_hash", "created_at")
     while batch := take_within_budget(list(rows.filter(older)[:MAX_BATCH_MEMORIES]), MAX_BATCH_CHARACTERS):
-        store_outcomes(reembedding, batch, embedder.embed_each([memory.content for memory in batch]))
+        outcomes = embedder.embed_each([memory.content for memory in batch])
+        lease.check()
+        store_outcomes(reembedding, batch, outcomes)
         last = batch[-1]
         older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, pk__lt=last.pk)
         yield
@@ -152,11 +157,11 @@ def store_outcomes(reembedding: Reembedding, batch: Sequence[Memory], outcomes: 
         raise outage
 
 
-def switch_model(reembedding: Reembedding) -> None:
+def switch_model(reembedding: Reembedding, lease: HeldLease) -> None:
     """Make the new model the active one. The lock of the namespace row waits for transactions that store vectors; later
     ones see the new model."""
     parameters: dict[str, Any] = {"namespace": reembedding.namespace_id, "model": reembedding.model}
-    with transaction.atomic(), connection.cursor() as cursor:
+    with lease.transaction(), connection.cursor() as cursor:
         namespace = Namespace.objects.select_for_update().filter(pk=reembedding.namespace_id)
         list(namespace)
         cursor.execute(DEQUEUE_EMBEDDED_SQL, parameters)
@@ -165,12 +170,17 @@ def switch_model(reembedding: Reembedding) -> None:
         update_progress(reembedding, switched_at=Now())
 
 
-def delete_old_vectors(reembedding: Reembedding) -> Iterator[Reembedding]:
+def delete_old_vectors(reembedding: Reembedding, lease: HeldLease) -> Iterator[Reembedding]:
     """Delete the vectors of other models, in batches, when no search uses them any more."""
     time.sleep(CUTOVER_GRACE_SECONDS)
-    while delete_inactive_vectors(reembedding.namespace_id, reembedding.model):
-        update_progress(reembedding)
+    while delete_a_batch(reembedding, lease):
         yield reembedding
+
+
+def delete_a_batch(reembedding: Reembedding, lease: HeldLease) -> int:
+    with lease.transaction():
+        update_progress(reembedding)
+        return delete_inactive_vectors(reembedding.namespace_id, reembedding.model)
 
 
 def delete_inactive_vectors(namespace_id: int, active_model: str) -> int:

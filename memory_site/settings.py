@@ -349,6 +349,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django_celery_beat",
     "ninja",
+    "memory_site.core.leases",
     "sessions_app",
     "memories",
     "memories.graph",

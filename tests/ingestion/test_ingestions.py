@@ -18,6 +18,7 @@ from ingestion.tasks import GIVEN_UP_ERROR, MAX_INGESTION_ATTEMPTS, UNEXPECTED_E
 from memories import tasks
 from memories.models import DueEmbedding, Embedding, Memory
 from memory_site.core.db.locks import AlreadyRunning
+from memory_site.core.leases.models import Lease
 from sessions_app.models import Namespace
 from tests.ingestion.conftest import snapshot_repository
 from tests.ingestion.folders import LIST_SCRIPT, create_checkout, run_unprivileged, unlistable, write_files
@@ -330,6 +331,20 @@ def test_the_lock_is_released_with_its_connection(namespace, site):
     run_at_once([half])
     assert run_refused(row) == ""
     assert Ingestion.objects.get().status == IngestionStatus.COMPLETED
+
+
+def test_a_run_that_stood_still_writes_nothing_after_another_has_taken_over(namespace, site):
+    write_files(site, FILES)
+    states = run_ingestion(create_pending(namespace, site))
+    list(islice(states, 3))
+    documents = Document.objects.count()
+    Lease.objects.update(expires_at=F("expires_at") - timedelta(hours=1))
+    with lock_repository(namespace.pk, "site"):
+        with pytest.raises(AlreadyRunning):
+            next(states)
+        assert Document.objects.count() == documents
+        assert Ingestion.objects.get().status == IngestionStatus.IN_PROGRESS
+        assert Lease.objects.count() == 1
 
 
 @pytest.mark.parametrize("documents", [1, 7, 14])

@@ -1,18 +1,20 @@
 """Changing the embedding model: searches use the old vectors until the new ones are complete."""
 
 import json
-from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db.models import F
 
 from memories import reembedding, tasks
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.reembedding import ModelAlreadyActive, get_or_start_run, run_reembedding, switch_model
 from memory_site.core.caches import Cache, clear_all_caches
-from memory_site.core.db.locks import AlreadyRunning, advisory_lock
+from memory_site.core.db.locks import AlreadyRunning
+from memory_site.core.leases.leases import hold_lease
+from memory_site.core.leases.models import Lease
 from sessions_app import auth
 from tests.embedders import POISON
 
@@ -48,18 +50,6 @@ def configured(settings):
         return get_embedder()
 
     return configure
-
-
-@contextmanager
-def lock_held_elsewhere(name: str):
-    """Hold the lock in another connection."""
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
-        yield
-    finally:
-        other.close()
 
 
 def load_models(ids=None) -> set[str]:
@@ -217,7 +207,8 @@ def test_memory_embedded_across_the_switch_stays_due(api, namespace, stored_ids,
     DueEmbedding.objects.claim(memory.namespace_id, 10, 1_000, tasks.LEASE)
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
-    switch_model(row)
+    with hold_lease("a test") as lease:
+        switch_model(row, lease)
     assert write_old_vector(memory) == 0
     assert DueEmbedding.objects.filter(memory=memory).exists()
     assert tasks.embed_due() == 5
@@ -307,12 +298,25 @@ def test_one_run_per_namespace_at_a_time(namespace, stored_ids, configured):
     configured()
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
-    with lock_held_elsewhere(f"reembedding {namespace.pk}"):
+    with hold_lease(f"reembedding {namespace.pk}"):
         with pytest.raises(AlreadyRunning):
             list(run_reembedding(row))
         with pytest.raises(AlreadyRunning):
             get_or_start_run(namespace, "a third model")
     assert get_or_start_run(namespace, NEW_MODEL) == row
+
+
+def test_a_run_that_stood_still_changes_nothing_after_another_has_taken_over(namespace, stored_ids, configured):
+    configured()
+    namespace.refresh_from_db()
+    states = run_reembedding(get_or_start_run(namespace, NEW_MODEL))
+    next(states)
+    Lease.objects.update(expires_at=F("expires_at") - timedelta(hours=1))
+    with hold_lease(f"reembedding {namespace.pk}"):
+        with pytest.raises(AlreadyRunning):
+            list(states)
+        assert load_models() == {OLD_MODEL}
+        assert Reembedding.objects.get().switched_at is None
 
 
 def test_run_to_another_model_is_cancelled(namespace, stored_ids, configured):
@@ -424,10 +428,3 @@ def test_embedding_status_shows_an_open_run(capsys, stored_ids, namespace, confi
     states.close()
     assert rows["model newer"] == (1, "re-embedding: 1 of 4; active when complete")
     assert rows["model hashing-1"] == (4, "active: used by searches")
-
-
-def test_advisory_lock_is_exclusive_and_ends_with_the_block():
-    with advisory_lock("a test"):
-        pass
-    with advisory_lock("a test"):
-        pass

@@ -1,6 +1,5 @@
 """Deleted vectors leave the index of the vectors."""
 
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from memories import tasks, vacuum
 from memories.models import Memory
 from memories.vacuum import VectorRows, count_vector_rows, list_leftover_indexes
-from memory_site.core.db.locks import TRY_LOCK_SQL
+from memory_site.core.leases.leases import hold_lease
 from memory_site.operations.check_runner import check_components
 from memory_site.operations.health import HealthStatus
 from tests.memories.test_search import add_vectors, build_unit_vector
@@ -41,18 +40,6 @@ def count_rows() -> tuple[int, int]:
     flush_statistics()
     rows = count_vector_rows()
     return rows.live, rows.dead
-
-
-@contextmanager
-def lock_elsewhere():
-    """Hold the lock of the vacuum in another connection."""
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute(TRY_LOCK_SQL, ["vacuum of memories_embedding"])
-        yield
-    finally:
-        other.close()
 
 
 # What the task does
@@ -105,7 +92,7 @@ def test_only_one_process_vacuums(api, table):
     add_vectors(api, 60)
     Memory.objects.all().delete()
     flush_statistics()
-    with lock_elsewhere():
+    with hold_lease("vacuum of memories_embedding"):
         assert not tasks.vacuum_due()
         with pytest.raises(CommandError, match="Another process rebuilds the index"):
             call_command("vacuum_vectors")

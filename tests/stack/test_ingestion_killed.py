@@ -59,6 +59,7 @@ def test_a_run_ends_as_if_its_worker_had_not_been_killed(shaken, measured):
     half = get_ingestion(shaken, disturbed)
     assert half["status"] == "in_progress"
     shaken.rows(EXPIRE_HEARTBEAT_SQL)
+    shaken.rows("UPDATE leases_lease SET expires_at = now() RETURNING name")
     undisturbed = start_ingestion(shaken, folder, "undisturbed")  # which wakes the worker
     done = back + wait_until(lambda: is_done(shaken, disturbed), 60, "the run is taken up and completed")
     measured(f"from a worker killed in the middle of {FILE_COUNT} documents to the run's end, silence left out", done)

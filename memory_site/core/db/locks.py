@@ -1,15 +1,13 @@
-"""Advisory locks of the database, by name. A session's lock ends with its connection, a transaction's with that.
+"""Advisory locks of the database, by name, which end with their transaction. Across transactions there are leases.
 
-All names share one key space (`hashtextextended`), so a lock's name says what it is about: "ingestion 7 repository".
+All names share one key space (`hashtextextended`), so a lock's name says what it is about: "first credentials".
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 
-TRY_LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-UNLOCK_SQL = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 LOCK_TRANSACTION_SQL = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 TRY_LOCK_TRANSACTION_SQL = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 # One statement: it runs before each write of an insight.
@@ -30,21 +28,6 @@ class AlreadyRunning(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
-
-
-@contextmanager
-def advisory_lock(name: str, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock inside the block, across transactions. Raises AlreadyRunning(busy) at once if another session holds
-    it."""
-    with connection.cursor() as cursor:
-        cursor.execute(TRY_LOCK_SQL, [name])
-        if not cursor.fetchone()[0]:
-            raise AlreadyRunning(busy)
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a dead connection holds nothing
-            cursor.execute(UNLOCK_SQL, [name])
 
 
 def advisory_xact_lock(name: str, max_wait_seconds: float | None = None) -> None:
