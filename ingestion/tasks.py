@@ -12,6 +12,7 @@ from ingestion.pipeline import run_ingestion
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.wakeup import TaskTrigger
+from sessions_app.namespaces import find_namespaces, for_each_namespace
 
 log = logging.getLogger(__name__)
 MAX_INGESTION_ATTEMPTS = 5
@@ -30,12 +31,16 @@ def ingest_due() -> int:
     if not INGESTION_SLOT.acquire(blocking=False):
         return 0
     try:
-        return sum(process_ingestion(ingestion) for ingestion in Ingestion.objects.due())
+        return for_each_namespace(process_due_ingestions, find_namespaces(Ingestion.objects.due()))
     finally:
         INGESTION_SLOT.release()
 
 
 ingestion_trigger = TaskTrigger(ingest_due)
+
+
+def process_due_ingestions(namespace_id: int) -> int:
+    return sum(map(process_ingestion, Ingestion.objects.due().filter(namespace_id=namespace_id)))
 
 
 def process_ingestion(ingestion: Ingestion) -> bool:

@@ -1,6 +1,8 @@
 """Background tasks: embed queued memories, delete expired ones, run re-embeddings, vacuum."""
 
 import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
 from threading import BoundedSemaphore, Event
 
 from celery import shared_task
@@ -9,18 +11,19 @@ from django.db.models import Q, QuerySet
 
 from memories.embedding_worker import LEASE, QueueRun
 from memories.embeddings import EmbedderUnavailable, get_embedder
+from memories.expiry import delete_expired_memories
 from memories.models import Memory, Reembedding
 from memories.reembedding import run_reembedding
 from memories.vacuum import count_vector_rows, list_leftover_indexes, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.wakeup import TaskTrigger
+from sessions_app.namespaces import Failures, find_namespaces, for_each_namespace
 
 log = logging.getLogger(__name__)
 # With two slots, one stores vectors while the other embeds: 0.95 of the model's own speed. With one slot 0.87.
 WORKER_SLOTS = BoundedSemaphore(2)
 REEMBEDDING_SLOT = BoundedSemaphore(1)
 work_requested = Event()
-DELETE_BATCH_SIZE = 1_000
 
 
 @shared_task
@@ -60,20 +63,10 @@ def enqueue_on_start(**_: object) -> None:
         task.apply_async(retry=False, expires=LEASE.total_seconds())
 
 
-def find_expired(namespace_id: int | None = None) -> QuerySet:
-    expired = Memory.objects.expired()
-    return expired if namespace_id is None else expired.filter(namespace=namespace_id)
-
-
 @shared_task
-def delete_expired(namespace_id: int | None = None) -> int:
-    """Delete expired memories (None: of all namespaces) in batches. Return how many. Readers never see them, so nothing
-    waits for this."""
-    total, expired = 0, find_expired(namespace_id)
-    # The outer condition checks again after the row is locked: its expiry may have been extended meanwhile.
-    while deleted := expired.filter(pk__in=expired.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]:
-        total += deleted
-    return total
+def delete_expired() -> int:
+    """Delete expired memories. Return how many. Readers never see them, so nothing waits for this."""
+    return for_each_namespace(delete_expired_memories, find_namespaces(Memory.objects.expired()))
 
 
 @shared_task
@@ -100,7 +93,7 @@ def reembed_due() -> int:
     if not REEMBEDDING_SLOT.acquire(blocking=False):
         return 0
     try:
-        return sum(reembed(reembedding) for reembedding in select_open_reembeddings())
+        return reembed_in_turns(select_open_reembeddings())
     finally:
         REEMBEDDING_SLOT.release()
 
@@ -114,13 +107,31 @@ def select_open_reembeddings() -> QuerySet:
 reembedding_trigger = TaskTrigger(reembed_due)
 
 
-def reembed(reembedding: Reembedding) -> bool:
-    """Run a re-embedding. Return whether it finished; an unavailable embedder leaves it open, to be continued."""
+def reembed_in_turns(runs: Iterable[Reembedding]) -> int:
+    """Run re-embeddings, one batch of each in turn. Return how many finished.
+
+    Raises NamespacesFailed at the end if some failed.
+    """
+    failures, finished = Failures("Re-embedding"), 0
+    turns = deque((run, run_reembedding(run)) for run in runs)
+    while turns:
+        run, steps = turns.popleft()
+        with failures.expected(run.namespace_id):
+            if advance(run, steps):
+                turns.append((run, steps))
+            finished += run.finished_at is not None
+    failures.raise_if_any()
+    return finished
+
+
+def advance(run: Reembedding, steps: Iterator[Reembedding]) -> bool:
+    """Do the next step. Return whether there is another; an unavailable embedder leaves the run open, to be
+    continued."""
     try:
-        for _ in run_reembedding(reembedding):
-            pass
+        next(steps)
     except (AlreadyRunning, EmbedderUnavailable) as error:
-        log.info("Re-embedding of namespace %d is not finished: %s", reembedding.namespace_id, error)
+        log.info("Re-embedding of namespace %d is not finished: %s", run.namespace_id, error)
         return False
-    embedding_trigger.notify_on_commit()
-    return True
+    if run.finished_at is not None:
+        embedding_trigger.notify_on_commit()
+    return run.finished_at is None

@@ -1,7 +1,7 @@
 """Background work namespace by namespace: one that is stuck, or whose part of the database is away, stops no other."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import DatabaseError, connection
@@ -40,32 +40,31 @@ class Failures:
             raise NamespacesFailed(f"{self.work} failed in {', '.join(sorted(self.names.values()))}; see the log.")
 
 
-def for_each_namespace(work: Callable[[int], int], having: QuerySet | None = None) -> int:
-    """Do the work for each namespace by its id; with `having` only for those that have such rows. Return the sum.
+def for_each_namespace(work: Callable[[int], int], namespaces: Iterable[int]) -> int:
+    """Do the work for each namespace, which it gets by its id. Return the sum of its results.
 
     Raises NamespacesFailed at the end if the work raised in some; OperationalError at once if the database is away.
     """
-    failures, total = Failures(getattr(work, "__name__", str(work))), 0
-    for namespace_id in list_namespaces() if having is None else find_namespaces(having):
+    failures, total = Failures(getattr(work, "func", work).__name__), 0
+    for namespace_id in namespaces:
         with failures.expected(namespace_id):
             total += work(namespace_id)
     failures.raise_if_any()
     return total
 
 
-def list_namespaces() -> list[int]:
-    return list(Namespace.objects.order_by("pk").values_list("pk", flat=True))
-
-
 def find_namespaces(rows: QuerySet) -> list[int]:
-    """Return the namespaces of the rows. One statement looks into all of them, so that idle ones cost nothing; where a
-    part of the database is away, it fails, and each namespace is looked into by itself."""
+    """Return the ids of the namespaces that have such rows.
+
+    One statement looks into all of them, so that a thousand idle ones cost nothing. Where a part of the database is
+    away, it fails: then all namespaces are returned, and each is looked into by itself.
+    """
     try:
         return list(rows.order_by("namespace_id").values_list("namespace_id", flat=True).distinct())
     except DatabaseError as error:
         reconnect()
         log.warning("Not every namespace can be looked into: %s", error)
-        return list_namespaces()
+        return list(Namespace.objects.order_by("pk").values_list("pk", flat=True))
 
 
 def reconnect() -> None:

@@ -1,10 +1,14 @@
 """Background clean-up of expired sessions and idempotency keys."""
 
+from functools import partial
+
 from celery import shared_task
 
+from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import IdempotentAnswer, SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
+from sessions_app.namespaces import find_namespaces, for_each_namespace
 
 DELETE_BATCH_SIZE = 1_000
 
@@ -22,8 +26,15 @@ def delete_outdated_sessions(namespace_id: int | None = None, max_age_hours: flo
     Deletes in batches. Readers never see expired sessions, so nothing waits for this. Safe to run twice, in parallel,
     or late.
     """
-    total, outdated = 0, find_outdated_sessions(namespace_id, max_age_hours)
-    while deleted := delete_batch(outdated):
+    outdated = find_outdated_sessions(namespace_id, max_age_hours)
+    if namespace_id is not None:
+        return delete_sessions(namespace_id, outdated)
+    return for_each_namespace(partial(delete_sessions, outdated=outdated), find_namespaces(outdated))
+
+
+def delete_sessions(namespace_id: int, outdated: SessionQuerySet) -> int:
+    total, own = 0, outdated.filter(namespace_id=namespace_id)
+    while deleted := delete_batch(own):
         total += deleted
     return total
 
@@ -37,4 +48,5 @@ def find_outdated_sessions(namespace_id: int | None, max_age_hours: float | None
 def delete_batch(outdated: SessionQuerySet) -> int:
     # The condition is repeated outside the subquery, where PostgreSQL checks it again for a row it had to wait for: a
     # session that was renewed meanwhile stays.
-    return outdated.filter(pk__in=outdated.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]
+    with bounded_transaction():
+        return outdated.filter(pk__in=outdated.values("pk")[:DELETE_BATCH_SIZE]).delete()[0]

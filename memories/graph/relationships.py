@@ -113,16 +113,16 @@ ON CONFLICT (namespace_id, from_memory_id, entity_system, entity_id, type, rever
 # Grouped by user, so that locked rows of one user do not delay the others.
 SELECT_MISSED_ENTITIES_SQL = """
 WITH missed AS (
-    SELECT pending.namespace_id, pending.owner, (
+    SELECT pending.owner, (
         SELECT entity.id FROM memories_memory entity
-        WHERE entity.namespace_id = pending.namespace_id
+        WHERE entity.namespace_id = %(namespace)s
           AND (entity.user_id = pending.owner OR (pending.owner = '' AND entity.user_id IS NULL))
           AND entity.entity_system = pending.entity_system AND entity.entity_id = pending.entity_id
           AND (entity.expires_at IS NULL OR entity.expires_at > statement_timestamp())
     ) AS entity
-    FROM graph_pendingrelationship pending
+    FROM graph_pendingrelationship pending WHERE pending.namespace_id = %(namespace)s
 )
-SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY namespace_id, owner
+SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY owner
 """
 RESOLVE_PENDING_SQL = "SELECT graph_resolve_pending(%s)"
 MAX_LOCK_WAIT_SECONDS = 1
@@ -196,13 +196,14 @@ def execute_for_rows(
             cursor.execute(sql, {"namespace": namespace_id, "owner": owner, "rows": to_json(rows).decode()})
 
 
-def resolve_missed() -> int:
-    """Resolve pending relationships whose entity exists: two concurrent transactions do not see each other's rows.
+def resolve_missed(namespace_id: int) -> int:
+    """Resolve a namespace's pending relationships whose entity exists: concurrent transactions do not see each other's
+    rows.
 
     Return for how many users. Locked rows of a user are left for the next call.
     """
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_MISSED_ENTITIES_SQL)
+        cursor.execute(SELECT_MISSED_ENTITIES_SQL, {"namespace": namespace_id})
         return sum(resolve_pending(entities) for (entities,) in cursor.fetchall())
 
 

@@ -22,9 +22,10 @@ from memories.insights.storage import (
     upsert_from_memories,
 )
 from memories.memory_types import MemoryType
-from memories.models import Memory
+from memories.models import Memory, MemoryQuerySet
 from memories.schemas import MemoryIn
 from memories.storage import insert_memories
+from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.errors import InvalidField
 from sessions_app.models import Conversation
 
@@ -201,19 +202,24 @@ def sync_insight_row(memory: Memory) -> None:
         build_insight(memory.namespace_id, memory.pk, memory, draft_from_memory(memory), text).save(force_insert=True)
 
 
+def select_orphans() -> MemoryQuerySet:
+    """Select the memories of type `insight` that lack the insight's row."""
+    return Memory.objects.filter(memory_type=MemoryType.INSIGHT, insight=None)
+
+
 def backfill_insights(namespace_id: int) -> int:
     """Insert the missing rows of memories of type `insight`, which come from imports or old releases; return how many.
 
     A memory that says the same as another insight gets none.
     """
-    orphans = Memory.objects.filter(namespace_id=namespace_id, memory_type=MemoryType.INSIGHT, insight=None)
+    orphans = select_orphans().filter(namespace_id=namespace_id)
     rows = [
         build_insight(namespace_id, memory.pk, memory, draft_from_memory(memory), fingerprint_memory(memory))
         for memory in orphans.only("content", "repo_id", "confidence", "entity_id").order_by("pk")
     ]
     if not rows:
         return 0
-    with transaction.atomic():
+    with bounded_transaction():
         lock_namespace_insights(namespace_id)
         Insight.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
         return Insight.objects.filter(pk__in=[each.pk for each in rows]).count()

@@ -26,21 +26,24 @@ def get_unseen_insights() -> InsightQuerySet:
     return get_prunable_insights().filter(memory__last_seen_at__lt=Now() - DEFAULT_PRUNE_AGE)
 
 
-def prune(rows: InsightQuerySet) -> int:
-    """Delete the insights in batches of PRUNE_BATCH_SIZE; return how many. Locked rows are skipped: the next run will
-    see them."""
+def prune(namespace_id: int, rows: InsightQuerySet) -> int:
+    """Delete those of the insights that belong to the namespace, in batches of PRUNE_BATCH_SIZE; return how many.
+
+    Locked rows are skipped: the next run will see them.
+    """
     total = 0
-    while deleted := prune_batch(rows):
+    while deleted := prune_batch(namespace_id, rows):
         total += deleted
     return total
 
 
 @transaction.atomic
-def prune_batch(rows: InsightQuerySet) -> int:
+def prune_batch(namespace_id: int, rows: InsightQuerySet) -> int:
     """Delete the memories of one batch; the insights are deleted by cascade. Return how many.
 
     Both rows are locked first, so that a concurrent use or change is not lost.
     """
-    locked = rows.select_related("memory").only("memory__id").select_for_update(skip_locked=True, of=("self", "memory"))
+    own = rows.filter(namespace_id=namespace_id).select_related("memory").only("memory__id")
+    locked = own.select_for_update(skip_locked=True, of=("self", "memory"))
     keys = [each.pk for each in locked.order_by("pk")[:PRUNE_BATCH_SIZE]]
-    return Memory.objects.filter(pk__in=keys).delete()[0] if keys else 0
+    return Memory.objects.filter(namespace_id=namespace_id, pk__in=keys).delete()[0] if keys else 0

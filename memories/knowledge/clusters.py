@@ -9,17 +9,21 @@ from django.db.models.functions import Now
 
 from memories.knowledge.models import Cluster, TagsKey, build_cluster_name
 from memories.knowledge.schemas.clusters import ClusterIn, TaggedClusterOut
+from memory_site.core.db.locks import bounded_transaction
+from memory_site.core.db.retry import retry_on_deadlock
 
 EMPTY_CLUSTER_BATCH_SIZE = 1_000
 CLUSTER_COLUMNS = tuple(TaggedClusterOut.model_fields)
 CREATE_DUE_CLUSTERS_SQL = """
-WITH due AS (DELETE FROM knowledge_duecluster RETURNING namespace_id, memory_type, key)
+WITH due AS (
+    DELETE FROM knowledge_duecluster WHERE namespace_id = %(namespace)s RETURNING namespace_id, memory_type, key
+)
 SELECT count(*) FROM (
     SELECT knowledge_ensure_cluster(due.namespace_id, due.memory_type, member.tags)
     FROM (SELECT DISTINCT namespace_id, memory_type, key FROM due) due
     CROSS JOIN LATERAL (
         SELECT tags FROM memories_memory memory
-        WHERE memory.namespace_id = due.namespace_id AND memory.memory_type = due.memory_type
+        WHERE memory.namespace_id = %(namespace)s AND memory.memory_type = due.memory_type
           AND knowledge_tags_key(memory.tags) = due.key AND cardinality(memory.tags) > 0
         LIMIT 1
     ) member
@@ -30,9 +34,9 @@ SELECT count(*) FROM (
 REMOVE_EMPTY_CLUSTERS_SQL = f"""
 SELECT count(*) FILTER (WHERE knowledge_drop_empty_cluster(namespace_id, memory_type, key)) FROM (
     SELECT namespace_id, memory_type, key FROM knowledge_cluster cluster
-    WHERE NOT is_explicit AND NOT EXISTS (
+    WHERE namespace_id = %(namespace)s AND NOT is_explicit AND NOT EXISTS (
         SELECT FROM memories_memory memory
-        WHERE memory.namespace_id = cluster.namespace_id AND memory.memory_type = cluster.memory_type
+        WHERE memory.namespace_id = %(namespace)s AND memory.memory_type = cluster.memory_type
           AND knowledge_tags_key(memory.tags) = cluster.key AND cardinality(memory.tags) > 0
         OFFSET 0
     )
@@ -61,25 +65,26 @@ def upsert_cluster(namespace_id: int, payload: ClusterIn) -> tuple[UUID, bool]:
     return cluster.pk, created
 
 
-def create_due_clusters() -> int:
-    """Create the clusters that are due and have memories. Return how many were checked.
+def create_due_clusters(namespace_id: int) -> int:
+    """Create a namespace's clusters that are due and have memories. Return how many were checked.
 
     A cluster that another transaction is creating at the moment stays due.
     """
-    return fetch_count(CREATE_DUE_CLUSTERS_SQL)
+    return fetch_count(CREATE_DUE_CLUSTERS_SQL, namespace_id)
 
 
-def remove_empty_clusters() -> int:
-    """Delete clusters without memories that no caller has named or described. Return their number."""
+def remove_empty_clusters(namespace_id: int) -> int:
+    """Delete a namespace's clusters without memories that no caller has named or described. Return their number."""
     total = 0
-    while removed := fetch_count(REMOVE_EMPTY_CLUSTERS_SQL):
+    while removed := fetch_count(REMOVE_EMPTY_CLUSTERS_SQL, namespace_id):
         total += removed
     return total
 
 
-def fetch_count(sql: str) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
+@retry_on_deadlock
+def fetch_count(sql: str, namespace_id: int) -> int:
+    with bounded_transaction(), connection.cursor() as cursor:
+        cursor.execute(sql, {"namespace": namespace_id})
         [count] = cursor.fetchall()[0]
         return count
 

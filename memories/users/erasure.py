@@ -149,7 +149,7 @@ def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
         if erased:
             record_erasure(namespace_id, user_id, requested_by, erased)
     if erased:
-        compact_totals()  # deletes the rows of the user's totals, which add up to zero now
+        compact_totals(namespace_id)  # deletes the rows of the user's totals, which add up to zero now
     return erased
 
 

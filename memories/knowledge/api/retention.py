@@ -24,7 +24,7 @@ def forget_what_is_outdated(request: ApiRequest, payload: ForgetOutdatedIn):
     memories = Memory.objects.in_namespace(request.auth.namespace_id)
     if payload.dry_run:
         return json_response({"matched": memories.outdated().count(), "deleted": 0})
-    deleted = forget_outdated(memories)
+    deleted = forget_outdated(request.auth.namespace_id)
     return json_response({"matched": deleted, "deleted": deleted})
 
 

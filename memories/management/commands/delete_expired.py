@@ -2,7 +2,9 @@
 
 from argparse import ArgumentParser
 
-from memories.tasks import delete_expired, find_expired
+from memories.expiry import delete_expired_memories
+from memories.models import Memory
+from memories.tasks import delete_expired
 from sessions_app.commands import MemoryCommand, get_namespace
 
 
@@ -14,8 +16,10 @@ class Command(MemoryCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count, delete nothing")
 
     def handle(self, *, namespace: str | None, dry_run: bool, **options: object) -> None:
-        namespace_id = None if namespace is None else get_namespace(namespace).pk
+        owner = None if namespace is None else get_namespace(namespace)
         if dry_run:
-            self.stdout.write(f"{find_expired(namespace_id).count():,} memories would be deleted.")
+            rows = Memory.objects.all() if owner is None else Memory.objects.filter(namespace=owner)
+            self.stdout.write(f"{rows.expired().count():,} memories would be deleted.")
         else:
-            self.stdout.write(f"{delete_expired(namespace_id):,} memories were deleted.")
+            deleted = delete_expired() if owner is None else delete_expired_memories(owner.pk)
+            self.stdout.write(f"{deleted:,} memories were deleted.")

@@ -283,11 +283,11 @@ def test_a_removal_and_an_addition_between_two_requests_are_visible(api, namespa
 
 def test_compacting_the_totals_hides_no_change(api, namespace):
     memories = create_graph(namespace, STAR_PAIRS)
-    compact_totals()
+    compact_totals(namespace.pk)
     get_graph(api)
     create_relationship(memories["leaf 0"], memories["leaf 1"])
     Relationship.objects.filter(to_memory=memories["leaf 9"]).delete()
-    compact_totals()
+    compact_totals(namespace.pk)
     assert UserTotal.objects.count() == 1
     assert get_graph(api)["bridge_total"] == 7
 

@@ -95,7 +95,7 @@ def test_relationships_that_wait_for_a_short_id_find_the_long_one(namespace):
         ("note", LONG_ID),
     }
     create_memory(namespace, "Acme", LONG_ID)
-    resolve_missed()
+    resolve_missed(namespace.pk)
     assert set(Relationship.objects.values_list("from_memory__content", "to_memory__content")) == {
         ("deal", "Acme"),
         ("note", "Acme"),

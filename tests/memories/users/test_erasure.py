@@ -222,12 +222,12 @@ def test_a_user_id_may_contain_a_slash(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_totals_are_right_after_a_concurrent_compaction(api):
+def test_totals_are_right_after_a_concurrent_compaction(api, namespace):
     """The erasure waits for the running compaction; memories stored meanwhile are counted."""
     for number in range(6):
         api.add(f"note {number}", user_id=ERASED_USER)
     with transaction.atomic():
-        compact_totals()
+        compact_totals(namespace.pk)
         erasing = start_in_thread(lambda: erase_user(api))
         time.sleep(0.3)
     assert erasing().status_code == 200

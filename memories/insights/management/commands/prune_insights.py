@@ -1,11 +1,13 @@
 """`manage.py prune_insights`: delete insights that are old, of low quality and never used."""
 
 from argparse import ArgumentParser
+from functools import partial
 
 from django.core.management.base import CommandError
 
 from memories.insights.retention import DEFAULT_MIN_QUALITY, get_prunable_insights, prune
 from sessions_app.commands import EXIT_USAGE_ERROR, MemoryCommand, get_namespace, parse_age
+from sessions_app.namespaces import find_namespaces, for_each_namespace
 
 
 class Command(MemoryCommand):
@@ -29,8 +31,10 @@ class Command(MemoryCommand):
     ) -> None:
         if not 0 <= min_quality <= 1:
             raise CommandError("--min-quality must lie between 0 and 1.", returncode=EXIT_USAGE_ERROR)
-        selection = (None if namespace is None else get_namespace(namespace).pk, parse_age(older_than), min_quality)
+        owner = None if namespace is None else get_namespace(namespace).pk
+        rows = get_prunable_insights(owner, parse_age(older_than), min_quality)
         if dry_run:
-            self.stdout.write(f"{get_prunable_insights(*selection).count():,} insights would be deleted.")
+            self.stdout.write(f"{rows.count():,} insights would be deleted.")
         else:
-            self.stdout.write(f"{prune(get_prunable_insights(*selection)):,} insights were deleted.")
+            deleted = for_each_namespace(partial(prune, rows=rows), find_namespaces(rows))
+            self.stdout.write(f"{deleted:,} insights were deleted.")

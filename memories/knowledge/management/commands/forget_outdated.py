@@ -9,6 +9,7 @@ from memories.knowledge.retention import forget_outdated
 from memories.models import LAST_USED, Memory, MemoryQuerySet
 from sessions_app.commands import EXIT_USAGE_ERROR, FORMATS, MemoryCommand, get_namespace
 from sessions_app.models import Namespace
+from sessions_app.namespaces import for_each_namespace
 
 LISTED_COLUMNS = ("id", "namespace", "tonight", "last used", "importance", "content")
 
@@ -33,13 +34,13 @@ class Command(MemoryCommand):
         if nightly is not None:
             self.switch_nightly(namespace, nightly == "on")
             return
-        rows = Memory.objects.all()
-        if namespace is not None:
-            rows = rows.filter(namespace=get_namespace(namespace))
+        namespaces = Namespace.objects.all() if namespace is None else [get_namespace(namespace)]
         if dry_run:
+            rows = Memory.objects.alive().filter(namespace__in=namespaces)
             self.list_outdated(rows.outdated(), max(limit, 0), format)
         else:
-            self.stdout.write(f"{forget_outdated(rows)} memories were forgotten.")
+            total = for_each_namespace(forget_outdated, [each.pk for each in namespaces])
+            self.stdout.write(f"{total} memories were forgotten.")
 
     def switch_nightly(self, namespace: str | None, on: bool) -> None:
         if namespace is None:
