@@ -16,7 +16,13 @@ DELETE_BATCH_SIZE = 1_000
 @shared_task
 def delete_old_idempotency_keys() -> int:
     """Delete answers older than 24 hours. Safe to run twice, in parallel, or late."""
-    return IdempotentAnswer.objects.expired().delete()[0]
+    return for_each_namespace(delete_old_answers, find_namespaces(IdempotentAnswer.objects.expired()))
+
+
+@retry_on_deadlock
+def delete_old_answers(namespace_id: int) -> int:
+    with bounded_transaction():
+        return IdempotentAnswer.objects.filter(namespace_id=namespace_id).expired().delete()[0]
 
 
 @shared_task
