@@ -5,7 +5,7 @@ import re
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
@@ -33,6 +33,7 @@ from memories.retrieval.api.task_decay import router as forgetting
 from memories.tool_results.api import router as tool_results
 from memories.users.api import router as users
 from memory_site import api_glossary
+from memory_site.core.db.cluster import is_node_away
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
@@ -56,6 +57,7 @@ PROGRAM_LIMIT_CLASS = "54"
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
+INTERNAL_ERROR = Problem(500, "Something went wrong here; the log knows more.")
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer {KEY_PREFIX}…`. Errors are problem documents
@@ -124,6 +126,7 @@ PROBLEM_BY_ERROR = {
         Problem(422, NOT_STORABLE) if exceeds_program_limit(error) else DATABASE_UNAVAILABLE
     ),
     InterfaceError: lambda error: DATABASE_UNAVAILABLE,
+    InternalError: lambda error: DATABASE_UNAVAILABLE if is_node_away(error) else INTERNAL_ERROR,
     Problem: lambda error: error,
 }
 
@@ -174,11 +177,10 @@ def format_field_path(location: tuple) -> str:
 
 def handle_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     kind = next((kind for kind in type(error).__mro__ if kind in PROBLEM_BY_ERROR), None)
-    if kind is None:
+    problem = INTERNAL_ERROR if kind is None else PROBLEM_BY_ERROR[kind](error)
+    if problem is INTERNAL_ERROR:
         log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
-        return problem_response(request, Problem(500, "Something went wrong here; the log knows more."))
-    problem = PROBLEM_BY_ERROR[kind](error)
-    if problem.status >= 500:
+    elif problem.status >= 500:
         log.warning("Request %s: %s: %s", getattr(request, "id", ""), type(error).__name__, problem.detail)
     return problem_response(request, problem)
 

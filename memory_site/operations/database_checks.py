@@ -1,4 +1,4 @@
-"""Health checks of the way to the database: the settings of its connections."""
+"""Health checks of the way to the database: the settings of its connections, and the nodes of a cluster."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
+from memory_site.core.db.cluster import Node, is_citus, list_nodes
 from memory_site.core.db.server_settings import POOLER_ADVICE, find_wrong_settings, is_pooled
 from memory_site.operations.check_results import CheckResult, HealthStatus
 
@@ -32,6 +33,19 @@ def check_web_parameters() -> CheckResult:
             if wrong := describe_wrong_settings(web, settings.WEB_SERVER_SETTINGS):
                 return HealthStatus.DEGRADED, f"In the web server: {wrong}"
     return HealthStatus.HEALTHY, f"All {len(settings.SERVER_SETTINGS)} are in force."
+
+
+def check_nodes() -> CheckResult:
+    """Check that every node of a Citus cluster answers. One that does not takes only its namespaces away."""
+    nodes = list_nodes() if is_citus() else []
+    away = [node for node in nodes if not node.answers]
+    if away:
+        return HealthStatus.DEGRADED, f"{'; '.join(map(describe_away, away))}. The others go on."
+    return HealthStatus.HEALTHY, f"{len(nodes)} answer." if nodes else "One server."
+
+
+def describe_away(node: Node) -> str:
+    return f"{node.address} does not answer, {node.namespaces} namespaces are on it"
 
 
 def describe_wrong_settings(connection: BaseDatabaseWrapper, wanted: Mapping[str, str]) -> str:

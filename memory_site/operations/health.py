@@ -24,7 +24,7 @@ from memories.languages import sample_languages
 from memories.models import Memory
 from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
 from memory_site.operations.check_results import CheckResult, Component, HealthStatus
-from memory_site.operations.database_checks import check_parameters
+from memory_site.operations.database_checks import check_nodes, check_parameters
 from memory_site.operations.models import Heartbeat
 from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
@@ -200,6 +200,7 @@ CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "parameters": (check_parameters, HealthStatus.DEGRADED, "python manage.py migrate"),
     "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
     "migrations": (check_migrations, HealthStatus.UNHEALTHY, "python manage.py migrate"),
+    "nodes": (check_nodes, HealthStatus.DEGRADED, "start the node again"),
     "broker": (check_broker, HealthStatus.DEGRADED, START_COMMAND),
     "worker": (check_worker, HealthStatus.DEGRADED, START_COMMAND),
     "beat": (check_beat, HealthStatus.DEGRADED, START_COMMAND),
@@ -211,7 +212,7 @@ CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "histories": (check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (check_disk, HealthStatus.DEGRADED, "free some space"),
 }
-READINESS_CHECKS = ("database", "pgvector", "migrations")
+READINESS_CHECKS = ("database", "pgvector", "migrations", "nodes")
 
 
 def run_check(name: str) -> Component:

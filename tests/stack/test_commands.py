@@ -19,6 +19,7 @@ DOCTOR_CHECKS = {
     "vectors",
     "languages",
     "parameters",
+    "nodes",
 }
 
 

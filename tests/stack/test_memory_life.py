@@ -13,6 +13,8 @@ HEALTH_CHECKS = {
     "disk",
     "vectors",
     "languages",
+    "parameters",
+    "nodes",
 }
 
 
