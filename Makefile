@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench growth questions pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench growth peers questions pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,16 @@ SIZES ?= 10000,100000,1000000
 growth: $(VENV)/dev.done  ## the same at three sizes up to a million, about an hour; SIZES=10000,100000 for a short run
 	$(BIN)/python -m tests.benchmarks.growth --rows $(SIZES)
 
+# Each peer is installed into an environment of its own, which the product never sees.
+peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes
+	$(BIN)/python -m tests.benchmarks.peers
+
+.cache/peers/%.done: tests/benchmarks/peers/%.txt
+	@echo "Installing what $< names into .cache/peers/$*, about a minute…"
+	@$(BIN)/python -m venv .cache/peers/$*
+	@.cache/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 questions: $(VENV)/dev.done  ## retrieval quality on questions about Django's source, about ten minutes
 	$(BIN)/python -m tests.benchmarks.questions
 
@@ -71,11 +81,13 @@ $(VENV)/%.done: requirements-%.txt | $(BIN)/python
 	@touch $@
 
 # Exact versions with hashes and without addresses, for every supported Python.
+PEERS := libraries hindsight
 pins:  ## renew requirements*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded pyproject.toml -o requirements-embedded.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded --extra dev pyproject.toml -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt --extra docs pyproject.toml -o requirements-docs.txt
+	for peer in $(PEERS); do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate tests/benchmarks/peers/$$peer.in -o tests/benchmarks/peers/$$peer.txt; done
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .cache site

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tests.benchmarks.growth.report import build_operation_table, build_recall_table
 from tests.benchmarks.growth.turns import measure_operations, measure_recalls, open_sizes
+from tests.benchmarks.processes import ProcessEnded
 
 DIRECTORY = Path(__file__).resolve().parents[3] / ".cache" / "growth"
 
@@ -41,3 +42,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit("Stopped. Run it again to continue.")
+    except ProcessEnded:
+        sys.exit("The process of one size ended; its error stands above.")

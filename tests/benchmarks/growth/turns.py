@@ -1,8 +1,5 @@
 """The processes of all sizes, and requests that they answer in turns."""
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.benchmarks.arms import WARM_UP_ROUNDS
+from tests.benchmarks.processes import AnsweringProcess
 
 #: Rounds of one size before it is the next one's turn.
 TURN_ROUNDS = 10
@@ -22,33 +20,16 @@ errors = Console(stderr=True)
 
 
 class Size:
-    """The process of one size. Its rows are loaded when `operations` is known."""
+    """The process of one size; it is ready when its rows are loaded."""
 
     def __init__(self, rows: int, directory: Path) -> None:
+        command = [sys.executable, "-m", "tests.benchmarks.growth.size", str(rows)]
         self.rows = rows
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.growth.size", str(rows)],
-            env=os.environ | {"DATA_DIR": str(directory.resolve() / str(rows))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.operations: list[str] = self.read()["operations"]
+        self.process = AnsweringProcess(command, {"DATA_DIR": str(directory.resolve() / str(rows))})
+        self.operations: list[str] = self.process.ready["operations"]
 
     def ask(self, **request: Any) -> Any:
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def read(self) -> Any:
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"The process of {self.rows:,} rows ended; its error stands above.")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(120)
+        return self.process.ask(**request)
 
 
 @contextmanager
@@ -57,7 +38,7 @@ def open_sizes(sizes: Iterable[int], directory: Path) -> Iterator[list[Size]]:
         opened = []
         for rows in sizes:
             opened.append(Size(rows, directory))
-            stack.callback(opened[-1].close)
+            stack.callback(opened[-1].process.close)
         yield opened
 
 
