@@ -136,6 +136,9 @@ class Environment(BaseSettings):
 
     #: Number of web server processes. Each loads the embedding model when its first query needs it.
     web_workers: int = Field(1, ge=1, le=64)
+    #: Seconds for which a request may be expected to wait while others are served. One that would wait longer gets 503
+    #: with `Retry-After` before its body is read.
+    web_max_wait: float = Field(5, gt=0, le=60)
     #: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     log_level: str = "INFO"
 
@@ -513,7 +516,12 @@ INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
-WEB_THREADS = 4 * env.pg_pool_size  # more threads than connections: a slow client occupies a thread, not a connection
+# Admission (memory_site/core/http/overload.py): a request that is served has a connection, so none waits for one.
+WEB_MAX_WAIT = env.web_max_wait
+WEB_PLACES = env.pg_pool_size
+WEB_SEATS = 512
+# More threads than seats: those who are refused need one too, for a moment.
+WEB_THREADS = 2 * WEB_SEATS
 
 LOGGING = {
     "version": 1,

@@ -9,6 +9,14 @@ for name, value in {"STATEMENT_TIMEOUT": "10", "PG_POOL": "1"}.items():
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402  (the settings read the variables above)
 
-from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
+django_application = get_wsgi_application()
 
-application = keep_raw_path(get_wsgi_application())
+from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
+from memory_site.core.http.overload import AdmissionLayer, admission  # noqa: E402
+from sessions_app.auth import find_known_namespace  # noqa: E402  (its models need the application)
+
+application = AdmissionLayer(
+    keep_raw_path(django_application),
+    admission,
+    lambda environ: find_known_namespace(environ.get("HTTP_AUTHORIZATION", "")),
+)

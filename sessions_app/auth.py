@@ -11,6 +11,8 @@ from sessions_app.models import KEY_PREFIX, ApiKey, Caller, hash_token
 AUTH_CACHE_SECONDS = 0.5
 MAX_CACHED_TOKENS = 10_000
 caller_cache: Cache[bytes, Caller] = Cache(MAX_CACHED_TOKENS, AUTH_CACHE_SECONDS)
+#: A key never changes its namespace, so this may be remembered; it says nothing about whether the key is still valid.
+namespace_cache: Cache[bytes, int] = Cache(MAX_CACHED_TOKENS)
 
 
 def find_caller(token: str) -> Caller | None:
@@ -19,7 +21,14 @@ def find_caller(token: str) -> Caller | None:
     caller = caller_cache.get(key)
     if caller is None and (caller := ApiKey.objects.authenticate(token)) is not None:
         caller_cache.set(key, caller)
+        namespace_cache.set(key, caller.namespace_id)
     return caller
+
+
+def find_known_namespace(authorization: str) -> int | None:
+    """Return the namespace of a key that was valid in this process before, or None. Never query the database."""
+    scheme, _, token = authorization.partition(" ")
+    return namespace_cache.get(hash_token(token)) if scheme.lower() == "bearer" else None
 
 
 class ApiRequest(HttpRequest):

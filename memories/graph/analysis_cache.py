@@ -12,6 +12,7 @@ from django.db import connection
 from memories.graph.analysis import AnalysisResult, GraphState, build_analysis, fetch_connections, fetch_state
 from memory_site.core.caches import Cache
 from memory_site.core.errors import Busy
+from memory_site.core.http.overload import step_aside
 
 MAX_CACHED_ANALYSES = 100
 #: With more relationships than this, the result for a graph that has changed is served until it is so many seconds old.
@@ -20,8 +21,8 @@ BUSY_MESSAGE = "Too many graphs are being analysed. Ask again in a few seconds."
 #: One analysis at a time in a process: it is CPU-bound Python, which a second thread would only slow down.
 COMPUTATION = Lock()
 MAX_WAIT_SECONDS = 5
-#: A quarter of the web server's threads may compute or wait for it, so that the others serve other requests.
-WAITING_SLOTS = BoundedSemaphore(settings.WEB_THREADS // 4)
+#: Requests that may compute or wait for it: each occupies a thread.
+WAITING_SLOTS = BoundedSemaphore(settings.WEB_PLACES)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def wait_for_turn() -> Iterator[None]:
         raise Busy(BUSY_MESSAGE)
     try:
         release_connection()
-        if not COMPUTATION.acquire(timeout=MAX_WAIT_SECONDS):
+        with step_aside():
+            acquired = COMPUTATION.acquire(timeout=MAX_WAIT_SECONDS)
+        if not acquired:
             raise Busy(BUSY_MESSAGE)
         try:
             yield

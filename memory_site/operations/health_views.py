@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from memory_site.core.http.overload import admission
 from memory_site.core.http.problems import Problem, problem_response
 from memory_site.operations.check_runner import check_components
 from memory_site.operations.health import READINESS_CHECKS, Component, HealthStatus, worst_status
@@ -35,11 +36,18 @@ def get_readiness(request: HttpRequest) -> HttpResponse:
 @require_safe
 def get_health(request: HttpRequest) -> HttpResponse:
     """List every component with its status; needs an API key."""
-    components = check_components()
+    components = [*check_components(), describe_load()]
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if components[0].status < HealthStatus.UNHEALTHY and not (scheme.lower() == "bearer" and find_caller(token)):
         return problem_response(request, UNAUTHENTICATED)
     return health_response(components, details=components[0].status < HealthStatus.UNHEALTHY)
+
+
+def describe_load() -> Component:
+    """Describe the load of this web process. A refused request is an answer, so it is not a fault of the site."""
+    load = admission.load
+    message = f"{load.served} served now, {load.waiting} wait; {load.refused:,} refused since this process started."
+    return Component("requests", HealthStatus.HEALTHY, message)
 
 
 def health_response(components: list[Component], *, details: bool) -> HttpResponse:

@@ -15,6 +15,7 @@ HEALTH_CHECKS = {
     "languages",
     "parameters",
     "nodes",
+    "requests",
 }
 
 

@@ -28,6 +28,11 @@ def to_problem_response(request: HttpRequest, response: HttpResponse) -> HttpRes
     return problem_response(request, Problem(response.status_code, detail, headers=headers))
 
 
+def pick_request_id(offered: str) -> str:
+    """Return the client's own id of the request, or a new one."""
+    return offered if REQUEST_ID_PATTERN.fullmatch(offered) else str(uuid.uuid4())
+
+
 class RequestMiddleware:
     """Give every request an id and turn errors into problem documents."""
 
@@ -35,8 +40,7 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        offered = request.headers.get("X-Request-ID", "")
-        request_id = offered if REQUEST_ID_PATTERN.fullmatch(offered) else str(uuid.uuid4())
+        request_id = pick_request_id(request.headers.get("X-Request-ID", ""))
         request.id = request_id  # type: ignore[attr-defined]  # ApiRequest declares it
         response = self.get_response(request)
         if not request.path.startswith(HTML_PATH_PREFIXES):

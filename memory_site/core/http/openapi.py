@@ -7,8 +7,8 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 
 from memory_site.core.http.openapi_examples import ExampleBuilder
+from memory_site.core.http.problems import PROBLEM_MEDIA_TYPE
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
 JSON_MEDIA_TYPE = "application/json"
 IDEMPOTENCY_PARAMETER = {
     "in": "header",

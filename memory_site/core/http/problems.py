@@ -7,6 +7,7 @@ from ninja import Schema
 from pydantic import Field
 from pydantic_core import to_json
 
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 #: Of one request: a body may have a hundred thousand wrong fields.
 MAX_REPORTED_ERRORS = 100
 
@@ -25,22 +26,26 @@ def invalid_field(field: str, message: str) -> Problem:
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    return HttpResponse(
+        build_problem_document(problem, request.path, getattr(request, "id", "")),
+        status=problem.status,
+        headers=problem.headers,
+        content_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+def build_problem_document(problem: Problem, path: str, request_id: str) -> bytes:
     document = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": request.path,
-        "request_id": getattr(request, "id", ""),
+        "instance": path,
+        "request_id": request_id,
     }
     if problem.errors:
         document["errors"] = problem.errors
-    return HttpResponse(
-        to_json(document, inf_nan_mode="null"),
-        status=problem.status,
-        headers=problem.headers,
-        content_type="application/problem+json",
-    )
+    return to_json(document, inf_nan_mode="null")
 
 
 class FieldError(Schema):
