@@ -5,6 +5,7 @@ document then costs one hash. A lease allows one run of a repository at a time; 
 """
 
 import hashlib
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -45,6 +46,9 @@ COUNTER_FIELDS = (
 PROGRESS_INTERVAL_SECONDS = 0.3
 NO_DOCUMENTS_FOUND = "The folder contains no document that can be ingested."
 FOLDER_OUTSIDE_ROOTS = "The folder lies outside INGESTION_ROOTS."
+FOLDER_NOT_ON_THIS_MACHINE = (
+    "The machine of the worker, {host}, has no such folder: mount it on every machine that runs a worker."
+)
 REPOSITORY_BUSY = "Another run of this repository is in progress."
 
 
@@ -107,6 +111,8 @@ def prepare_run(ingestion: Ingestion, root: Path) -> list[SourceFile]:
     update_progress(ingestion, **counters | {"documents_total": None, "skipped": [], "error": ""})
     if not ingestion.is_allowed:
         raise NotIngestible(FOLDER_OUTSIDE_ROOTS)
+    if ingestion.within_roots and not root.exists():  # the web server has seen it
+        raise NotIngestible(FOLDER_NOT_ON_THIS_MACHINE.format(host=socket.gethostname()))
     files = find_files(root, tuple(ingestion.suffixes), ingestion.exclude)
     update_progress(ingestion, documents_total=len(files))
     return files

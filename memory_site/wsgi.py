@@ -13,6 +13,7 @@ django_application = get_wsgi_application()
 
 from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
 from memory_site.core.http.overload import AdmissionLayer, admission  # noqa: E402
+from memory_site.operations.heartbeats import start_web_heartbeat  # noqa: E402
 from sessions_app.auth import find_known_namespace  # noqa: E402  (its models need the application)
 
 application = AdmissionLayer(
@@ -20,3 +21,5 @@ application = AdmissionLayer(
     admission,
     lambda environ: find_known_namespace(environ.get("HTTP_AUTHORIZATION", "")),
 )
+
+start_web_heartbeat()

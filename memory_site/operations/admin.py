@@ -28,7 +28,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from memory_site.core.admin.base import BaseAdmin, ReadOnlyAdmin
 from memory_site.core.admin.formatting import format_datetime
-from memory_site.operations.models import Heartbeat
+from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
@@ -125,10 +125,15 @@ class CrontabAdmin(ScheduleAdmin):
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(ReadOnlyAdmin):
-    """The last sign of life of worker and beat."""
+    """The last sign of life of each web process and worker, and of beat."""
 
-    list_display = ("name", "seen")
+    list_display = ("name", "state", "seen", "connections")
+    list_filter = ("kind",)
     ordering = ("name",)
+
+    @display(description="state", label={"alive": "success", "missing": "danger"})
+    def state(self, heartbeat: Heartbeat) -> str:
+        return "alive" if timezone.now() - heartbeat.seen_at < MAX_HEARTBEAT_AGE else "missing"
 
     @display(description="last seen")
     def seen(self, heartbeat: Heartbeat) -> str:

@@ -1,4 +1,4 @@
-"""Health checks of the way to the database: the settings of its connections, and the nodes of a cluster."""
+"""Health checks of the way to the database: settings and number of its connections, and the nodes of a cluster."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,13 +6,22 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Sum
 from django.db.utils import ConnectionHandler
 
 from memory_site.core.db.cluster import Node, is_citus, list_nodes
 from memory_site.core.db.server_settings import POOLER_ADVICE, find_wrong_settings, is_pooled
 from memory_site.operations.check_results import CheckResult, HealthStatus
+from memory_site.operations.models import Heartbeat
 
 WEB_ROLE_ADVICE = "a role of its own for the web server, see docs/scaling/several-machines.md"
+#: Connections for beat, commands and an administrator, besides those of web servers and workers.
+SPARE_CONNECTIONS = 5
+# PostgreSQL before 16 has no reserved_connections.
+SELECT_CAPACITY_SQL = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+     - coalesce(current_setting('reserved_connections', true), '0')::int
+"""
 
 
 def check_parameters() -> CheckResult:
@@ -61,3 +70,16 @@ def connect_as_web_server() -> Iterator[BaseDatabaseWrapper]:
         yield web
     finally:
         web.close()
+
+
+def check_connections() -> CheckResult:
+    """Check that PostgreSQL has a connection for each that the live processes of all machines may open."""
+    alive = Heartbeat.objects.alive()
+    needed = SPARE_CONNECTIONS + (alive.aggregate(sum=Sum("connections"))["sum"] or 0)
+    if settings.DATABASE_POOLER:
+        return HealthStatus.HEALTHY, f"{alive.count()} processes may open {needed} to the pooler, which bounds its own."
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_CAPACITY_SQL)
+        [capacity] = cursor.fetchone()
+    status = HealthStatus.HEALTHY if needed <= capacity else HealthStatus.DEGRADED
+    return status, f"{alive.count()} processes may open {needed}; PostgreSQL has {capacity}."

@@ -24,13 +24,12 @@ from memories.languages import sample_languages
 from memories.models import Memory
 from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
 from memory_site.operations.check_results import CheckResult, Component, HealthStatus
-from memory_site.operations.database_checks import check_nodes, check_parameters
-from memory_site.operations.models import Heartbeat
+from memory_site.operations.database_checks import check_connections, check_nodes, check_parameters
+from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat, ProcessKind
 from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Namespace, SessionMemory
 
-MAX_HEARTBEAT_AGE = timedelta(seconds=40)  # two beats and a half
 #: 0.8.2 fixes an overflow in parallel index builds, 0.8.3 and 0.8.4 fix corruption by vacuum.
 MIN_PGVECTOR_VERSION = (0, 8, 4)
 MIN_FREE_DISK_SHARE = 0.05
@@ -42,6 +41,7 @@ MIN_FOREIGN_TEXTS, MIN_FOREIGN_SHARE = 10, 0.2
 
 
 START_COMMAND = "make run"
+CONNECTIONS_ADVICE = "lower PG_POOL_SIZE or WEB_WORKERS, raise max_connections, or put PgBouncer between"
 
 
 def check_database() -> CheckResult:
@@ -102,19 +102,32 @@ def get_broker_client() -> redis.Redis:
 
 
 def check_worker() -> CheckResult:
-    return check_heartbeat("worker")
+    """Check that every worker is there that has not stopped on purpose, on whatever machine."""
+    workers = list(Heartbeat.objects.filter(kind=ProcessKind.WORKER).with_age())
+    missing = [worker for worker in workers if worker.age > MAX_HEARTBEAT_AGE]
+    if len(missing) == len(workers):
+        return check_heartbeat(ProcessKind.WORKER)
+    if missing:
+        names = ", ".join(f"{worker.name} ({format_age(worker.age)})" for worker in missing[:MAX_SAMPLED_ROWS])
+        return HealthStatus.DEGRADED, f"{len(missing)} of {len(workers)} workers are missing: {names}."
+    count = f"{len(workers)} workers; the last one was seen" if len(workers) > 1 else "Last seen"
+    return HealthStatus.HEALTHY, f"{count} {format_age(workers[-1].age)}."
 
 
 def check_beat() -> CheckResult:
-    return check_heartbeat("beat")
+    return check_heartbeat(ProcessKind.BEAT)
 
 
-def check_heartbeat(name: str) -> CheckResult:
-    age = Heartbeat.objects.age(name)
-    if age is None:
-        return HealthStatus.DEGRADED, "Never seen."
-    seconds = f"{max(age.total_seconds(), 0):.0f} s ago"
-    return (HealthStatus.HEALTHY if age < MAX_HEARTBEAT_AGE else HealthStatus.DEGRADED), f"Last seen {seconds}."
+def check_heartbeat(kind: ProcessKind) -> CheckResult:
+    latest = Heartbeat.objects.filter(kind=kind).with_age().first()
+    if latest is None:
+        return HealthStatus.DEGRADED, "Never seen, or stopped."
+    status = HealthStatus.HEALTHY if latest.age < MAX_HEARTBEAT_AGE else HealthStatus.DEGRADED
+    return status, f"Last seen {format_age(latest.age)}."
+
+
+def format_age(age: timedelta) -> str:
+    return f"{max(age.total_seconds(), 0):.0f} s ago"
 
 
 def check_embedder() -> CheckResult:
@@ -198,6 +211,7 @@ def check_disk() -> CheckResult:
 CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "database": (check_database, HealthStatus.UNHEALTHY, START_COMMAND),
     "parameters": (check_parameters, HealthStatus.DEGRADED, "python manage.py migrate"),
+    "connections": (check_connections, HealthStatus.DEGRADED, CONNECTIONS_ADVICE),
     "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
     "migrations": (check_migrations, HealthStatus.UNHEALTHY, "python manage.py migrate"),
     "nodes": (check_nodes, HealthStatus.DEGRADED, "start the node again"),

@@ -1,24 +1,63 @@
-"""The schedules of periodic tasks: created once from the settings, then the operator's.
+"""The schedules of periodic tasks: created once from the settings, then the operator's. Of several beats one schedules.
 
 A schedule that a later release adds is created at its first start; one that a release removes is deleted. Everything
 else of a row (enabled, interval or crontab, arguments, expiry) and its deletion are left to the console.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from django.db import transaction
+from django.db import Error, close_old_connections, transaction
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from memory_site.core.db.locks import advisory_xact_lock
+from memory_site.core.leases.leases import HeldLease, take_lease
 from memory_site.operations.models import SeededSchedule
+
+#: Seconds between two attempts of a beat that stands by. The lease lasts thirty.
+STANDBY_INTERVAL_SECONDS = 5.0
 
 #: An entry of settings.CELERY_BEAT_SCHEDULE.
 Entry = Mapping[str, Any]
 
 
 class SeedingScheduler(DatabaseScheduler):
-    """Beat's scheduler. Its base class would set every schedule of the settings again at each start."""
+    """Beat's scheduler. Its base class would set every schedule of the settings again at each start.
+
+    Any number of beats may run: the one that holds the lease schedules, the others stand by.
+    """
+
+    _lease: HeldLease | None = None
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """Send one task that is due, if this beat schedules. Return the seconds until the next tick."""
+        return super().tick(*args, **options) if self.is_leading() else STANDBY_INTERVAL_SECONDS
+
+    def is_leading(self) -> bool:
+        """Renew the lease, or take it. Return whether this beat has it now."""
+        close_old_connections()
+        try:
+            if self._lease is None or not self._lease.renew():
+                self._lease = take_lease("beat")
+                self.forget_schedule()
+            return self._lease is not None
+        except Error:  # the database is away; no task could do anything
+            return False
+
+    def forget_schedule(self) -> None:
+        """Have the schedule read again: another beat was at work since."""
+        self._dirty.clear()
+        self._initial_read, self._heap = True, None
+
+    def close(self) -> None:
+        """Let another beat take over at once."""
+        super().close()
+        if self._lease is not None:
+            with suppress(Error):
+                self._lease.release()
+            self._lease = None
 
     def setup_schedule(self) -> None:
         seed_schedules(self.app.conf.beat_schedule)
@@ -27,6 +66,7 @@ class SeedingScheduler(DatabaseScheduler):
 @transaction.atomic
 def seed_schedules(entries: Mapping[str, Entry]) -> None:
     """Create the schedules that were not created before, and delete those that are no longer in the settings."""
+    advisory_xact_lock("schedules")
     seeded = set(SeededSchedule.objects.values_list("name", flat=True))
     delete_schedules(seeded - entries.keys())
     for name, entry in entries.items():

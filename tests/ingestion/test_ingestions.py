@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from django.db import connections
@@ -13,7 +14,14 @@ from django.db.models import F
 from ingestion import pipeline
 from ingestion.file_discovery import SourceFile
 from ingestion.models import Document, Ingestion, IngestionStatus
-from ingestion.pipeline import FOLDER_OUTSIDE_ROOTS, MAX_PATH_BYTES, NO_DOCUMENTS_FOUND, lock_repository, run_ingestion
+from ingestion.pipeline import (
+    FOLDER_NOT_ON_THIS_MACHINE,
+    FOLDER_OUTSIDE_ROOTS,
+    MAX_PATH_BYTES,
+    NO_DOCUMENTS_FOUND,
+    lock_repository,
+    run_ingestion,
+)
 from ingestion.tasks import GIVEN_UP_ERROR, MAX_INGESTION_ATTEMPTS, UNEXPECTED_ERROR, ingest_due
 from memories import tasks
 from memories.models import DueEmbedding, Embedding, Memory
@@ -269,7 +277,7 @@ def test_a_root_with_only_an_unlistable_folder_deletes_nothing(site, ingest, wit
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("gone", "There is no such folder."),
+        ("gone", FOLDER_NOT_ON_THIS_MACHINE.format(host=gethostname())),
         ("file.md", "This is not a folder."),
         ("empty", "The folder contains no document that can be ingested."),
     ],

@@ -20,6 +20,7 @@ DOCTOR_CHECKS = {
     "languages",
     "parameters",
     "nodes",
+    "connections",
 }
 
 

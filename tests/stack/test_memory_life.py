@@ -16,6 +16,7 @@ HEALTH_CHECKS = {
     "parameters",
     "nodes",
     "requests",
+    "connections",
 }
 
 

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from django.db import DatabaseError, Error, InterfaceError, connection, transaction
 
 from memory_site.core.db.locks import AlreadyRunning
-from memory_site.core.leases.process import get_process_name, has_ended, identify_process
+from memory_site.core.leases.process import format_process_name, has_ended, identify_process
 
 LEASE_SECONDS, RENEWAL_INTERVAL_SECONDS = 30.0, 5.0
 
@@ -85,7 +85,7 @@ def take_lease(name: str) -> HeldLease | None:
     """Take a lease for LEASE_SECONDS, and at once. Return None if another holder has it."""
     lease = HeldLease(name, uuid4())
     parameters: dict[str, Any] = {"name": name, "token": lease.token, "seconds": LEASE_SECONDS}
-    parameters |= {"holder": get_process_name(), "process": identify_process()}
+    parameters |= {"holder": format_process_name(), "process": identify_process()}
     with connection.cursor() as cursor:
         cursor.execute(TAKE_SQL, parameters)
         is_taken = cursor.fetchone() is not None

@@ -11,9 +11,9 @@ STATE_FIELD, START_FIELD = 0, 19
 ENDED_STATES = "ZX"
 
 
-def get_process_name() -> str:
-    """Return a name for people: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def format_process_name(pid: int | None = None) -> str:
+    """Return a name for people: host and process id, by default this process's."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"
 
 
 def identify_process() -> str:

@@ -1,13 +1,17 @@
 """Periodic tasks: their schedules are created once, then they are the operator's."""
 
+from datetime import timedelta
+
 import pytest
 from celery.schedules import crontab
 from django.conf import settings
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from memory_site.celery import app
+from memory_site.core.leases.models import Lease
 from memory_site.operations.models import SeededSchedule
-from memory_site.operations.schedules import SeedingScheduler, seed_schedules
+from memory_site.operations.schedules import STANDBY_INTERVAL_SECONDS, SeedingScheduler, seed_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)  # beat commits and closes connections
 NAME = "delete expired memories"
@@ -18,6 +22,7 @@ def start_beat() -> SeedingScheduler:
     beat = app.Beat()
     scheduler = beat.Service(app, scheduler_cls=beat.scheduler_cls).get_scheduler()
     assert isinstance(scheduler, SeedingScheduler)
+    scheduler._finalize.cancel()  # it would write to the database at the end of the tests
     return scheduler
 
 
@@ -85,3 +90,50 @@ def test_a_store_of_before_keeps_what_its_operator_changed():
     PeriodicTask.objects.filter(name=NAME).update(enabled=False)
     assert NAME not in start_beat().schedule
     assert SeededSchedule.objects.count() == len(settings.CELERY_BEAT_SCHEDULE)
+
+
+# Several beats
+
+#: Those that run whatever the hour is, and not again during a test.
+HOURLY = {name for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if entry["schedule"] == 3600}
+
+
+def make_due() -> None:
+    PeriodicTask.objects.update(last_run_at=timezone.now() - timedelta(days=40))
+
+
+def send_due(scheduler: SeedingScheduler, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the names of the hourly tasks that a beat sends."""
+    sent = set()
+    monkeypatch.setattr(scheduler, "apply_entry", lambda entry, producer=None: sent.add(entry.name))
+    for _ in range(2 * len(settings.CELERY_BEAT_SCHEDULE)):
+        scheduler.tick()
+    return sent & HOURLY
+
+
+def test_of_several_beats_one_sends_tasks(monkeypatch):
+    first, second = start_beat(), start_beat()
+    make_due()
+    assert send_due(first, monkeypatch) == HOURLY
+    assert send_due(second, monkeypatch) == set()
+    assert second.tick() == STANDBY_INTERVAL_SECONDS
+
+
+def test_another_beat_takes_over_at_once_when_one_stops_and_repeats_nothing(monkeypatch):
+    first, second = start_beat(), start_beat()
+    make_due()
+    send_due(first, monkeypatch)
+    assert send_due(second, monkeypatch) == set()
+    first.close()  # which stores when each task ran
+    assert send_due(second, monkeypatch) == set()
+    assert second.is_leading()
+
+
+def test_another_beat_takes_over_when_one_is_silent_and_that_one_sends_nothing_more(monkeypatch):
+    first, second = start_beat(), start_beat()
+    send_due(first, monkeypatch)
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    make_due()
+    assert send_due(second, monkeypatch) == HOURLY
+    make_due()
+    assert send_due(first, monkeypatch) == set()

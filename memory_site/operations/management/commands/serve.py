@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import psutil
@@ -13,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import NotSupportedError, OperationalError, connection
 
+from memory_site.core.leases.process import format_process_name
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectoryError
 from memory_site.embedded.listen_address import Address
@@ -20,6 +22,7 @@ from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import Child
 from memory_site.embedded.services import launch_servers
 from memory_site.embedded.supervisor import Supervisor
+from memory_site.operations.models import Heartbeat, ProcessKind
 from sessions_app.bootstrap import create_first_credentials
 from sessions_app.commands import get_first_line
 
@@ -27,6 +30,8 @@ EXIT_USAGE_ERROR = 2
 #: Seconds in which the web server must answer, and deaths of one program after which `serve` gives up.
 READY_TIMEOUT_SECONDS = 120
 MAX_PROGRAM_DEATHS = 3
+NOTED_INTERVAL_SECONDS = 0.3
+NO_WEB_EMBEDDED = "--no-web needs DATABASE_URL and REDIS_URL: without them all parts run on one machine."
 #: Clients that one web process accepts at once; as many again wait in the kernel's queue. Granian raises its limit of
 #: open files itself.
 MAX_CONNECTIONS = 2048
@@ -41,17 +46,24 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-        parser.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
+        parts = parser.add_mutually_exclusive_group()
+        parts.add_argument("--no-worker", action="store_true", help="run neither worker nor scheduler")
+        parts.add_argument(
+            "--no-web", action="store_true", help="run worker and scheduler only; another machine has the web server"
+        )
         parser.add_argument(
             "--no-first-key", action="store_true", help="leave creating the first API key to a later run"
         )
 
-    def handle(self, *, host: str, port: int, no_worker: bool, no_first_key: bool, **_: object) -> None:
-        address = Address(host, port)
-        self.create_first_key = not no_first_key
+    def handle(self, *, host: str, port: int, no_worker: bool, no_web: bool, no_first_key: bool, **_: object) -> None:
+        address = None if no_web else Address(host, port)
+        if no_web and settings.EMBEDDED:
+            raise CommandError(NO_WEB_EMBEDDED, returncode=EXIT_USAGE_ERROR)
+        self.create_first_key = not no_first_key and not no_web
         try:
-            with settings.HOME.lock(address.url) if settings.EMBEDDED else nullcontext():
-                check_port(address)
+            with settings.HOME.lock(address.url) if address and settings.EMBEDDED else nullcontext():
+                if address:
+                    check_port(address)
                 with Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
         except DataDirectoryError as error:
@@ -61,7 +73,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stdout.write("stopped")
 
-    def _serve(self, supervisor: Supervisor, address: Address, no_worker: bool) -> None:
+    def _serve(self, supervisor: Supervisor, address: Address | None, no_worker: bool) -> None:
         if settings.EMBEDDED:
             self._report("Starting PostgreSQL and Valkey")
             start_servers(supervisor)
@@ -73,11 +85,23 @@ class Command(BaseCommand):
         self._report(f"Starting {', '.join(program.name for program in programs)}")
         for program in programs:
             supervisor.add_program(program)
+        if address:
+            self._wait_for_web(supervisor, address)
+        else:
+            self._wait_for_worker(supervisor, programs[-1])
+        self.stdout.write(f"ready in {time.time() - psutil.Process().create_time():.1f} s")
+        self.stdout.flush()
+        supervisor.watch()
+
+    def _wait_for_web(self, supervisor: Supervisor, address: Address) -> None:
         self._report("Loading the API and the console")
         self.check()
-        wait_until_live(supervisor, address)
+        wait_until_live(supervisor, lambda: address.answers("/health/live", pick_allowed_host()))
         self._print_addresses(address)
-        supervisor.watch()
+
+    def _wait_for_worker(self, supervisor: Supervisor, worker: Child) -> None:
+        wait_until_live(supervisor, lambda: is_noted(worker))
+        self.stdout.write(f"  Worker {format_process_name(worker.pid)}")
 
     def _report(self, step: str) -> None:
         self.stderr.write(f"{step} …", lambda text: text)
@@ -99,8 +123,6 @@ class Command(BaseCommand):
         if settings.EMBEDDED:
             self.stdout.write(f"  Data   {settings.HOME.path}")
             self.stdout.write(f"  Logs   {settings.HOME.logs}")
-        self.stdout.write(f"ready in {time.time() - psutil.Process().create_time():.1f} s")
-        self.stdout.flush()
 
 
 def check_port(address: Address) -> None:
@@ -119,16 +141,17 @@ def start_servers(supervisor: Supervisor) -> None:
     launch_servers(broker, postgres)
 
 
-def build_programs(address: Address, no_worker: bool) -> list[Child]:
-    """Return the programs in the order in which they are stopped: the web server first, the worker last."""
-    web = build_program("web", signal.SIGTERM, *build_granian_arguments(address))
-    if no_worker:
-        return [web]
-    return [
-        web,
+def build_programs(address: Address | None, no_worker: bool) -> list[Child]:
+    """Return the programs in the order in which they are stopped: the web server first, the worker last.
+
+    Without an address there is no web server.
+    """
+    web = [build_program("web", signal.SIGTERM, *build_granian_arguments(address))] if address else []
+    background = [
         build_program("beat", signal.SIGKILL, *BEAT_ARGUMENTS),
         build_program("worker", signal.SIGKILL, *WORKER_ARGUMENTS),
     ]
+    return web if no_worker else [*web, *background]
 
 
 def build_program(name: str, death_signal: signal.Signals, *arguments: str) -> Child:
@@ -162,18 +185,29 @@ def build_granian_arguments(address: Address) -> tuple[str, ...]:
     )
 
 
-def wait_until_live(supervisor: Supervisor, address: Address) -> None:
-    """Wait for the web server. Raises CommandError if a program keeps dying or no answer comes in time."""
+def wait_until_live(supervisor: Supervisor, answers: Callable[[], bool]) -> None:
+    """Wait for the web server, or else the worker. Raises CommandError if a program keeps dying or takes too long."""
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
 
     def live() -> bool:
         if supervisor.count_deaths() >= MAX_PROGRAM_DEATHS:
             raise CommandError("A program of the site does not stay up: its last lines are above.")
         if time.monotonic() > deadline:
-            raise CommandError(f"The web server did not answer within {READY_TIMEOUT_SECONDS} seconds: see its log.")
-        return address.answers("/health/live", pick_allowed_host())
+            raise CommandError(f"The site was not ready within {READY_TIMEOUT_SECONDS} seconds: see the logs.")
+        return answers()
 
     supervisor.watch(until=live)
+
+
+def is_noted(worker: Child) -> bool:
+    """Return whether the worker has noted its first heartbeat. Waits a moment, because it is called in a loop."""
+    time.sleep(NOTED_INTERVAL_SECONDS)
+    try:
+        return Heartbeat.objects.filter(name=f"{ProcessKind.WORKER} {format_process_name(worker.pid)}").exists()
+    except OperationalError:
+        return False
+    finally:
+        connection.close()
 
 
 def pick_allowed_host() -> str:
