@@ -35,6 +35,7 @@ from memories.users.api import router as users
 from memory_site import api_glossary
 from memory_site.core.db.cluster import is_node_away
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
+from memory_site.core.http.consistency import route_reads
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
 from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid_field, problem_response
@@ -76,6 +77,7 @@ api = DescribedAPI(
     urls_namespace="api",
 )
 api.add_decorator(validate_request, mode="view")
+api.add_decorator(route_reads, mode="view")
 # Before routers whose path parameters would match these addresses.
 api.add_router("", recall)
 api.add_router("", forgetting)

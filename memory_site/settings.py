@@ -4,6 +4,7 @@ Invalid values raise one `SettingsError` that lists all of them; a blank value m
 """
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SPLITTERS = {
     "semantic": "ingestion.splitters.semantic.split_into_pieces",
     "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
 }
+CONSISTENCIES = ("strong", "eventual")
 #: Connections available to the web server, of the 60 that the embedded PostgreSQL allows.
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
@@ -65,6 +67,14 @@ class Environment(BaseSettings):
     memory_pg_user: str = "memory"
     #: Database password.
     memory_pg_password: str = ""
+    #: Addresses of hot standbys that may be read, separated by commas. A comma inside an address separates its hosts: a
+    #: new address begins with `postgresql://`. See docs/scaling/replicas.md.
+    database_replica_urls: str = ""
+    #: Seconds that the data of a replica may be old. One that is further behind is not read.
+    database_replica_max_lag: float = Field(5, ge=1, le=3600)
+    #: What a request without `X-Consistency` gets: `strong` reads the primary, `eventual` lets searches, lists, context
+    #: and pages of the console read a replica.
+    default_consistency: str = "strong"
     #: Share database connections among the threads of a process. The web server switches this on for itself. Commands
     #: and workers open their own connections, so that they notice a dead database at once.
     pg_pool: bool = False
@@ -188,15 +198,25 @@ class Environment(BaseSettings):
             raise ValueError("must be transaction, or empty when nothing stands between the site and PostgreSQL")
         return value
 
+    @field_validator("default_consistency")
+    @classmethod
+    def check_default_consistency(cls, value: str) -> str:
+        if value not in CONSISTENCIES:
+            raise ValueError(f"must be one of {', '.join(CONSISTENCIES)}")
+        return value
+
     @field_validator("database_url", "web_database_url")
     @classmethod
     def check_database_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("postgres://", "postgresql://")):
-            raise ValueError("must start with postgresql://")
-        try:
-            conninfo_to_dict(value or "")
-        except Exception as error:  # psycopg raises ProgrammingError for an unreadable address
-            raise ValueError("is not a PostgreSQL address") from error
+        if value is not None:
+            require_database_url(value)
+        return value
+
+    @field_validator("database_replica_urls")
+    @classmethod
+    def check_database_replica_urls(cls, value: str) -> str:
+        for url in split_database_urls(value):
+            require_database_url(url)
         return value
 
     @field_validator("redis_url")
@@ -215,6 +235,8 @@ class Environment(BaseSettings):
                 raise ValueError(f"{names} must be set when a PostgreSQL server is named")
         elif self.web_database_url or self.database_pooler:
             raise ValueError("WEB_DATABASE_URL and DATABASE_POOLER need DATABASE_URL or MEMORY_PG_HOST")
+        elif self.database_replica_urls:
+            raise ValueError("DATABASE_REPLICA_URLS needs DATABASE_URL: the embedded PostgreSQL has no replicas")
         elif self.web_workers * self.pg_pool_size > EMBEDDED_CONNECTIONS:
             raise ValueError(f"WEB_WORKERS times PG_POOL_SIZE may be {EMBEDDED_CONNECTIONS} at most in embedded mode")
         return self
@@ -226,6 +248,23 @@ class Environment(BaseSettings):
 
 def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def require_database_url(text: str) -> None:
+    """Raise ValueError if this is not one address of PostgreSQL."""
+    if not text.startswith(("postgres://", "postgresql://")):
+        raise ValueError("must start with postgresql://")
+    if len(split_database_urls(text)) > 1:
+        raise ValueError("is more than one address: name further hosts behind a comma inside it")
+    try:
+        conninfo_to_dict(text)
+    except Exception as error:  # psycopg raises ProgrammingError for an unreadable address
+        raise ValueError("is not a PostgreSQL address") from error
+
+
+def split_database_urls(text: str) -> list[str]:
+    """Split at the commas before a new address; those inside an address separate its hosts."""
+    return [url.strip() for url in re.split(r",\s*(?=postgres(?:ql)?://)", text) if url.strip()]
 
 
 def read_environment() -> Environment:
@@ -270,6 +309,7 @@ def build_database_settings() -> dict:
 
 
 def parse_database_url(url: str) -> dict:
+    """Return an address as Django's settings; every part that Django does not know is an option of libpq."""
     parts = conninfo_to_dict(url)
     known = {"HOST": "host", "PORT": "port", "NAME": "dbname", "USER": "user", "PASSWORD": "password"}
     named = {ours: parts.pop(theirs, "") for ours, theirs in known.items()}
@@ -307,6 +347,8 @@ SERVER_SETTINGS = build_server_settings(env.statement_timeout, WEB_LOCK_TIMEOUT 
 STARTUP_OPTIONS = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
 # The default reconnect_timeout doubles its pause for up to five minutes, which would double the length of an outage.
 POOL = {"min_size": 1, "max_size": env.pg_pool_size, "timeout": env.pg_pool_timeout, "reconnect_timeout": 2}
+#: Seconds that a request waits for a connection to a replica, before it uses the primary.
+MAX_REPLICA_POOL_TIMEOUT = 2
 DATABASE_POOLER = env.database_pooler
 
 
@@ -328,7 +370,22 @@ def build_connection_settings(database: dict) -> dict:
     }
 
 
-DATABASES = {"default": build_connection_settings(build_database_settings())}
+def build_replica_settings(url: str) -> dict:
+    """Return Django's settings of a replica. No check before each request: one that fails is repeated on the primary,
+    and a frozen server would never answer the check. No request waits long for a connection either."""
+    settings = build_connection_settings(parse_database_url(url))
+    if env.pg_pool:
+        settings["OPTIONS"]["pool"] = POOL | {"timeout": min(env.pg_pool_timeout, MAX_REPLICA_POOL_TIMEOUT)}
+    return settings | {"CONN_HEALTH_CHECKS": False, "TEST": {"MIRROR": "default"}}
+
+
+REPLICAS = {
+    f"replica_{number}": build_replica_settings(url)
+    for number, url in enumerate(split_database_urls(env.database_replica_urls), 1)
+}
+DATABASES = {"default": build_connection_settings(build_database_settings()), **REPLICAS}
+DATABASE_REPLICA_MAX_LAG = env.database_replica_max_lag
+DEFAULT_CONSISTENCY = env.default_consistency
 #: The web server's own way to the database, with which `migrate` stores its settings; None: it has none.
 WEB_DATABASE = build_connection_settings(parse_database_url(env.web_database_url)) if env.web_database_url else None
 
@@ -373,6 +430,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "memory_site.api_keys.ApiKeyMiddleware",
     "memory_site.core.http.middleware.AddressMiddleware",
+    "memory_site.core.admin.replica_reads.ReplicaReadsMiddleware",
 ]
 TEMPLATES = [
     {

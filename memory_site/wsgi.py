@@ -11,6 +11,7 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402  (the settings r
 
 django_application = get_wsgi_application()
 
+from memory_site.core.db.replicas import replicas  # noqa: E402
 from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
 from memory_site.core.http.overload import AdmissionLayer, admission  # noqa: E402
 from memory_site.operations.heartbeats import start_web_heartbeat  # noqa: E402
@@ -23,3 +24,4 @@ application = AdmissionLayer(
 )
 
 start_web_heartbeat()
+replicas.start()

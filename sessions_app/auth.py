@@ -1,9 +1,12 @@
 """Bearer authentication: `request.auth` is the caller, and each operation names the scope it needs."""
 
+from contextlib import nullcontext
+
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from memory_site.core.caches import Cache
+from memory_site.core.db.replicas import replicas
 from memory_site.core.http.problems import Problem
 from sessions_app.models import KEY_PREFIX, ApiKey, Caller, hash_token
 
@@ -19,10 +22,17 @@ def find_caller(token: str) -> Caller | None:
     """Return the caller whose key this token is, or None. Query the database at most twice a second per token."""
     key = hash_token(token)
     caller = caller_cache.get(key)
-    if caller is None and (caller := ApiKey.objects.authenticate(token)) is not None:
+    if caller is None and (caller := look_up_caller(token)) is not None:
         caller_cache.set(key, caller)
         namespace_cache.set(key, caller.namespace_id)
     return caller
+
+
+def look_up_caller(token: str) -> Caller | None:
+    """Ask the primary; while it is away, ask a replica, so that reads of replicas go on."""
+    source = replicas.choose() if replicas.is_primary_away else None
+    with source.replica.serving() if source else nullcontext():
+        return ApiKey.objects.authenticate(token)
 
 
 def find_known_namespace(authorization: str) -> int | None:

@@ -26,6 +26,7 @@ from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_inde
 from memory_site.operations.check_results import CheckResult, Component, HealthStatus
 from memory_site.operations.database_checks import check_connections, check_nodes, check_parameters
 from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat, ProcessKind
+from memory_site.operations.replica_checks import check_replicas
 from sessions_app.commands import get_first_line
 from sessions_app.encryption import HistoryUnreadable, Interaction, decrypt
 from sessions_app.models import Namespace, SessionMemory
@@ -226,7 +227,10 @@ CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
     "histories": (check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "disk": (check_disk, HealthStatus.DEGRADED, "free some space"),
 }
-READINESS_CHECKS = ("database", "pgvector", "migrations", "nodes")
+READINESS_CHECKS: tuple[str, ...] = ("database", "pgvector", "migrations", "nodes")
+if settings.REPLICAS:
+    CHECKS["replicas"] = (check_replicas, HealthStatus.DEGRADED, "see docs/scaling/replicas.md")
+    READINESS_CHECKS += ("replicas",)
 
 
 def run_check(name: str) -> Component:

@@ -55,7 +55,7 @@ END $$;
 """
 
 # Return the newest interactions of a session, or NULL when there is none. Expired interactions are removed as well as
-# left out; that does not renew the session.
+# left out, which does not renew the session; a replica only leaves them out.
 FETCH_CONTEXT_SQL = """
 CREATE FUNCTION sessions_fetch_context(
     space bigint, session text, default_ttl double precision, most integer, wanted integer
@@ -68,7 +68,7 @@ BEGIN
     FROM sessions_app_sessionmemory
     WHERE namespace_id = space AND session_id = session
       AND updated_at > now() - coalesce(ttl_hours, default_ttl) * interval '1 hour';
-    IF kept -> 0 ->> 'timestamp' COLLATE "C" <= sessions_format_timestamp(oldest) THEN
+    IF kept -> 0 ->> 'timestamp' COLLATE "C" <= sessions_format_timestamp(oldest) AND NOT pg_is_in_recovery() THEN
         PERFORM sessions_prune_history(space, session, oldest, most);
     END IF;
     RETURN sessions_trim_history(kept, oldest, least(wanted, most));

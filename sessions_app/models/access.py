@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -139,9 +139,13 @@ class ApiKey(models.Model):
         return f"{KEY_PREFIX}{self.id}_…"
 
     def record_use(self) -> None:
-        """Store the time of the last use, at most once a minute so that not every read becomes a write."""
+        """Store the time of the last use, at most once a minute so that not every read becomes a write.
+
+        A replica stores nothing.
+        """
         now = timezone.now()
-        if self.last_used_at is None or now - self.last_used_at > timedelta(minutes=1):
+        is_due = self.last_used_at is None or now - self.last_used_at > timedelta(minutes=1)
+        if is_due and connection.alias == DEFAULT_DB_ALIAS:
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
     def revoke(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
+from memory_site.core.http.consistency import EVENTUAL, HEADER, STRONG, TOKEN_HEADER, TOKEN_PATTERN, replica_reads
 from memory_site.core.http.openapi_examples import ExampleBuilder
 from memory_site.core.http.problems import PROBLEM_MEDIA_TYPE
 
@@ -17,6 +18,26 @@ IDEMPOTENCY_PARAMETER = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "A retry with the same key and body gets the same response, for 24 hours.",
 }
+#: For the operations that read, and for all others.
+CONSISTENCY_SCHEMA = {"in": "header", "name": HEADER, "required": False, "schema": {"enum": [STRONG, EVENTUAL]}}
+READ_PARAMETERS = [
+    CONSISTENCY_SCHEMA
+    | {
+        "description": "`eventual` permits an answer from a replica, whose data may be seconds old; the answer's "
+        "`X-Consistency` says how old at most, as in `eventual; server=replica_1; lag=0.31`."
+    },
+    {
+        "in": "header",
+        "name": TOKEN_HEADER,
+        "required": False,
+        "schema": {"type": "string", "pattern": f"^{TOKEN_PATTERN.pattern}$"},
+        "description": "From the answer to a write: only a replica that has this write is read.",
+    },
+]
+WRITE_PARAMETERS = [
+    CONSISTENCY_SCHEMA
+    | {"description": "Where replicas are read, the answer to `eventual` has an `X-Consistency-Token` for later reads."}
+]
 
 
 class DescribedAPI(NinjaAPI):
@@ -50,9 +71,16 @@ class DescribedAPI(NinjaAPI):
             set_problem_media_type(operation["responses"])
             describe_parameters(operation.setdefault("parameters", []), self.parameters)
             add_examples(operation["responses"], builder)
+            operation["parameters"] += get_consistency_parameters(operation["operationId"], operation["parameters"])
             if method == "post" and IDEMPOTENCY_PARAMETER not in operation["parameters"]:
                 operation["parameters"].append(IDEMPOTENCY_PARAMETER)
         return schema
+
+
+def get_consistency_parameters(operation_id: str, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those that are missing: the document of an operation may be a part of the last one."""
+    parameters = READ_PARAMETERS if operation_id in replica_reads else WRITE_PARAMETERS
+    return [parameter for parameter in parameters if parameter not in known]
 
 
 def iterate_operations(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

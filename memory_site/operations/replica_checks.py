@@ -1,0 +1,22 @@
+"""The health check of the replicas. Without any of them the site is slower, not ill."""
+
+import math
+
+from memory_site.core.db.replicas import ReplicaState, replicas
+from memory_site.operations.check_results import CheckResult, HealthStatus
+
+#: Seconds that a command waits for the first answers: it has just begun to ask.
+FIRST_ANSWER_SECONDS = 2.0
+
+
+def check_replicas() -> CheckResult:
+    """Check which replicas are read: those that answer, are standbys of the primary and are fresh enough."""
+    states = replicas.wait_for_states(FIRST_ANSWER_SECONDS)
+    healthy = not any(state.reason for state in states)
+    return (HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED), " ".join(map(describe_replica, states))
+
+
+def describe_replica(state: ReplicaState) -> str:
+    behind = f"{state.lag:.1f} s behind at most" if math.isfinite(state.lag) else ""
+    left_out = f"not read, because it {state.reason}" if state.reason else ""
+    return f"{state.replica.alias}: {', '.join(filter(None, (behind, left_out)))}."

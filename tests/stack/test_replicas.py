@@ -1,0 +1,335 @@
+"""A site with a streaming replica that lags, freezes, dies and is promoted, and a primary that is replaced by it.
+
+Eight clients write and read all the while: what was acknowledged is found by its writer at once, wherever they read.
+"""
+
+import re
+import threading
+import time
+import uuid
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar
+from types import SimpleNamespace
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+import pytest
+
+from tests.stack.cluster import Cluster, frozen, kill
+from tests.stack.stack import Stack, create_short_directory, run_manage, wait_until
+from tests.wire import SAMPLE_ID, list_operations
+
+CLIENTS, PAUSE_SECONDS, MAX_LAG_SECONDS = 8, 0.05, 2
+#: Seconds until a replica that cannot be read is left out, and the longest that any answer may take.
+LEFT_OUT_SECONDS, MAX_ANSWER_SECONDS, FAILOVER_SECONDS = 2, 5, 10
+EVENTUAL = re.compile(r"eventual; server=replica_1; lag=([0-9.]+)")
+
+
+@dataclass
+class Answer:
+    status: int
+    asked_at: float
+    took: float
+    lag: float | None  # None: from the primary
+    headers: dict = field(repr=False)
+    body: dict | None = field(repr=False, default=None)
+
+
+class Clients:
+    """They store memories and look for them. `faults`: what no client may meet, in words."""
+
+    def __init__(self, stack):
+        self.stack, self.over = stack, threading.Event()
+        self.journal, self.faults, self.answers = {}, [], []
+        self.last_from_replica = 0.0
+
+    def run(self, number):
+        while not self.over.is_set():
+            content = f"Client {number} wrote {uuid.uuid4()}."
+            stored = self.ask("POST", "/memories", {"content": content}, X_Consistency="eventual")
+            if stored.status == 201:
+                self.journal[stored.body["id"]] = content
+                self.read_back(stored)
+            time.sleep(PAUSE_SECONDS)
+
+    def read_back(self, stored):
+        memory, stored_at = f"/memories/{stored.body['id']}", stored.asked_at + stored.took
+        self.require(self.ask("GET", memory), "a read from the primary misses its own write")
+        token = stored.headers.get("X-Consistency-Token")
+        if token:
+            found = self.ask("GET", memory, X_Consistency="eventual", X_Consistency_Token=token)
+            self.require(found, "a read with a token misses its own write")
+        found = self.ask("GET", memory, X_Consistency="eventual")
+        if found.lag is None or stored_at < found.asked_at - found.lag:
+            self.require(found, "a replica is staler than it says")
+        self.require(self.ask("POST", "/memories/search", {"query": "wrote"}, X_Consistency="eventual"), "no search")
+
+    def require(self, answer, fault):
+        if answer.status not in (200, 503):
+            self.faults.append((fault, answer))
+
+    def ask(self, method, path, body=None, **headers):
+        asked_at = time.monotonic()
+        response = self.stack.call(method, path, body, **headers)
+        answer = Answer(response.status, asked_at, time.monotonic() - asked_at, read_lag(response), response.headers)
+        answer.body = response.json() if response.data else None
+        if answer.status >= 500 and not (answer.status == 503 and "Retry-After" in answer.headers):
+            self.faults.append(("an error that is no 503", answer))
+        if answer.lag is not None:
+            self.last_from_replica = time.monotonic()
+        self.answers.append(answer)
+        return answer
+
+    def wait_for_replica(self):
+        """Wait until a replica is read, from now on."""
+        since = time.monotonic()
+        return wait_until(lambda: self.last_from_replica > since, 30, "the replica is read")
+
+    def wait_for_primary(self):
+        """Wait until no replica has been read for a while; seconds until the last one was, from now on."""
+        since = time.monotonic()
+        wait_until(lambda: time.monotonic() - max(since, self.last_from_replica) > 2, 30, "no replica is read")
+        return max(self.last_from_replica - since, 0.0)
+
+
+def read_lag(response):
+    found = EVENTUAL.fullmatch(response.headers.get("X-Consistency", ""))
+    return float(found[1]) if found else None
+
+
+@contextmanager
+def running(clients):
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(clients.run, number) for number in range(CLIENTS)]
+        try:
+            yield
+        finally:
+            clients.over.set()
+    for client in running:
+        client.result()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with create_short_directory() as directory:
+        cluster = Cluster(directory)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def site(cluster):
+    """A request waits two seconds for a connection, and lists read the replica unasked."""
+    bounds = {"PG_POOL_TIMEOUT": "2", "DATABASE_REPLICA_MAX_LAG": str(MAX_LAG_SECONDS), "EMBEDDER": "hashing"}
+    bounds["DEFAULT_CONSISTENCY"] = "eventual"
+    with create_short_directory() as directory:
+        stack = Stack(directory, **cluster.environment, **bounds)
+        left = ()
+        try:
+            yield stack.start()
+        finally:
+            left = stack.stop() if stack.process else ()
+        assert not left
+
+
+def log_in(site):
+    """What a browser does, in the console: cookies are kept as long as they last."""
+    jar = CookieJar()
+    opener = build_opener(HTTPCookieProcessor(jar))
+
+    def browse(method, path, form=None):
+        token = next((cookie.value for cookie in jar if cookie.name == "csrftoken"), "")
+        data = None if form is None else urlencode(form | {"csrfmiddlewaretoken": token}).encode()
+        with opener.open(Request(site.url + path, data, method=method), timeout=60) as answer:
+            return SimpleNamespace(status=answer.status, headers=answer.headers)
+
+    browse("GET", "/admin/login/")
+    browse("POST", "/admin/login/", {"username": "admin", "password": site.password})
+    return browse
+
+
+def find_part(site, name):
+    parts = site.page("/health", site.key).json()["components"]
+    return next(SimpleNamespace(**part) for part in parts if part["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def sources(site):
+    """What answers each operation that reads, when it is asked for nothing that exists, by the name of the operation.
+
+    The first question begins the watch.
+    """
+    wait_until(lambda: read_lag(site.call("GET", "/memories", X_Consistency="eventual")) is not None, 20, "it is read")
+    reading = [operation for operation in list_operations() if operation.reads]
+    ids = defaultdict(lambda: SAMPLE_ID)
+    return {
+        str(each): site.call(each.method, each.url(ids), each.example(), X_Consistency="eventual") for each in reading
+    }
+
+
+@pytest.fixture(scope="module")
+def storm(cluster, site, sources, measured):
+    """Every fault in turn; `left_out` has the seconds for which the replica was read after each."""
+    clients, left_out = Clients(site), {}
+    with running(clients):
+        measured("from the first request to a read from the replica", clients.wait_for_replica())
+        time.sleep(1)
+        cluster.execute(cluster.standby, "SELECT pg_wal_replay_pause()")
+        left_out["lags"] = clients.wait_for_primary() - MAX_LAG_SECONDS
+        cluster.execute(cluster.standby, "SELECT pg_wal_replay_resume()")
+        measured("from the end of a lag to a read from the replica", clients.wait_for_replica())
+        with frozen(cluster.standby):
+            left_out["is frozen"] = clients.wait_for_primary()
+        measured("from the end of a freeze to a read from the replica", clients.wait_for_replica())
+        kill(cluster.standby)
+        left_out["is killed"] = clients.wait_for_primary()
+        cluster.standby.start()
+        measured("from the restart of a killed replica to a read from it", clients.wait_for_replica())
+        cluster.promote()
+        left_out["is promoted"] = clients.wait_for_primary()
+    for fault, seconds in left_out.items():
+        measured(f"a replica that {fault} was read", max(seconds, 0))
+    measured(f"the longest of {len(clients.answers)} answers", max(answer.took for answer in clients.answers))
+    clients.left_out = left_out
+    return clients
+
+
+def test_every_operation_that_reads_is_answered_by_the_replica(sources):
+    """Also if it finds nothing; none of them writes, which a replica refuses."""
+    assert len(sources) > 40
+    elsewhere = {name: answer.headers.get("X-Consistency") for name, answer in sources.items() if not read_lag(answer)}
+    assert elsewhere == {}
+    assert {name: answer.status for name, answer in sources.items() if answer.status not in (200, 404)} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "answered_by"),
+    [
+        ("/memories", {}, "replica"),
+        ("/sessions/none/context", {}, "replica"),
+        ("/memories", {"X_Consistency": "strong"}, "strong"),
+        (f"/memories/{SAMPLE_ID}", {}, None),
+        (f"/memories/{SAMPLE_ID}", {"X_Consistency": "eventual"}, "replica"),
+        ("/memories", {"X_Consistency_Token": "FFFFFFFF/0"}, None),
+        ("/search", {"Idempotency_Key": "a"}, None),
+    ],
+)
+def test_lists_read_the_replica_by_default_and_single_objects_the_primary(site, sources, path, headers, answered_by):
+    method, body = ("POST", {"query": "tea"}) if path == "/search" else ("GET", None)
+    answer = site.call(method, path, body, **headers)
+    said = "replica" if read_lag(answer) is not None else answer.headers.get("X-Consistency")
+    assert said == answered_by
+
+
+def test_a_context_with_expired_interactions_is_read_from_the_replica(site, sources, cluster):
+    """It has something to remove, which only the primary can."""
+    said = {"query": "Tea?", "answer": "Yes."}
+    old = said | {"timestamp": (datetime.now(UTC) - timedelta(seconds=4)).isoformat()}
+    added = {"interactions": [old, said], "ttl_hours": 5 / 3600}
+    token = site.call("POST", "/sessions/brief/interactions", added, X_Consistency="eventual").headers[
+        "X-Consistency-Token"
+    ]
+    time.sleep(2)
+
+    def ask():
+        return site.call("GET", "/sessions/brief/context", X_Consistency="eventual", X_Consistency_Token=token)
+
+    wait_until(lambda: read_lag(ask()) is not None, 5, "the replica has the session")
+    assert len(ask().json()["interactions"]) == 1
+    assert cluster.execute(cluster.primary, "SELECT jsonb_array_length(history) FROM sessions_app_sessionmemory") == [
+        (2,)
+    ]
+
+
+def test_pages_of_the_console_read_the_replica_until_something_is_changed(site, sources):
+    browser = log_in(site)
+    wait_until(lambda: browser("GET", "/admin/memories/memory/").headers.get("X-Consistency"), 10, "it reads a replica")
+    assert browser("GET", "/admin/").status == 200
+    browser("POST", "/admin/memories/memory/", {})
+    assert "X-Consistency" not in browser("GET", "/admin/memories/memory/").headers
+
+
+def test_the_replica_answers_the_reads_that_may_be_stale(storm):
+    sources = Counter("replica" if answer.lag is not None else "primary" for answer in storm.answers)
+    assert min(sources.values()) > 50, sources
+
+
+def test_a_replica_that_cannot_be_read_is_left_out(storm):
+    assert {fault: seconds for fault, seconds in storm.left_out.items() if seconds > LEFT_OUT_SECONDS} == {}
+
+
+def test_no_client_misses_its_own_write_or_gets_an_error(storm):
+    assert storm.faults == []
+    assert [answer for answer in storm.answers if answer.status == 503] == []
+
+
+def test_no_answer_takes_long(storm):
+    assert max(answer.took for answer in storm.answers) < MAX_ANSWER_SECONDS
+
+
+def test_nothing_that_was_acknowledged_is_lost(storm, cluster):
+    stored = dict(cluster.execute(cluster.primary, "SELECT id::text, content FROM memories_memory"))
+    assert storm.journal.items() <= stored.items()
+    assert len(storm.journal) > 50
+
+
+def test_health_tells_that_a_promoted_server_is_no_replica(storm, site):
+    part = find_part(site, "replicas")
+    assert part.status == "degraded"
+    assert part.message == "replica_1: not read, because it is not a standby, or was promoted."
+    ready = site.page("/health/ready")
+    assert (ready.status, ready.json()) == (200, {"status": "degraded"})
+
+
+@pytest.fixture(scope="module")
+def failover(storm, cluster, site, measured):
+    """The primary is stopped while clients write, and the standby takes its place; what they meet, and seconds."""
+    cluster.copy_anew()
+    clients = Clients(site)
+    with running(clients):
+        clients.wait_for_replica()
+        clients.healthy = find_part(site, "replicas")
+        cluster.primary.stop()
+        stopped_at, acknowledged = time.monotonic(), len(clients.journal)
+        time.sleep(1)
+        clients.read_in_outage = [clients.ask("GET", "/memories", X_Consistency="eventual") for _ in range(3)]
+        cluster.promote()
+        wait_until(lambda: len(clients.journal) > acknowledged + CLIENTS, 60, "the promoted server is written to")
+        clients.writing_after = time.monotonic() - stopped_at
+        time.sleep(1)
+    measured("from a stopped primary to writes in the promoted standby", clients.writing_after)
+    clients.embedded_after = wait_until(lambda: site.backlog == 0, 60, "the worker embeds what was stored")
+    measured("until the worker had embedded what was stored", clients.embedded_after)
+    return clients
+
+
+def test_health_tells_how_far_a_replica_is_behind(failover):
+    assert failover.healthy.status == "healthy"
+    assert re.fullmatch(r"replica_1: [0-9.]+ s behind at most\.", failover.healthy.message)
+
+
+def test_the_replica_is_read_while_there_is_no_primary(failover):
+    assert [(answer.status, answer.lag is not None) for answer in failover.read_in_outage] == [(200, True)] * 3
+
+
+def test_the_site_goes_on_with_the_promoted_standby(failover):
+    assert failover.writing_after < FAILOVER_SECONDS
+    assert failover.faults == []
+
+
+def test_nothing_is_lost_with_a_primary_that_was_stopped(failover, cluster):
+    stored = dict(cluster.execute(cluster.standby, "SELECT id::text, content FROM memories_memory"))
+    assert failover.journal.items() <= stored.items()
+
+
+def test_commands_find_the_promoted_standby(failover, cluster, site):
+    result = run_manage("recent", "--limit", "1", **site.environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Client" in result.stdout
