@@ -1,8 +1,8 @@
 """Every trigger of the database: what it keeps true, and why that is not application code.
 
-The SQL stands in migration 0004_triggers. This list is what a reader looks at first: tests/memories/test_triggers.py
-compares it with a migrated database in both directions, and with docs/architecture/triggers.md. After a change, print
-the tables of that page with `python -m memories.triggers`.
+The SQL stands in migrations 0004_triggers and 0011_triggers_by_namespace. This list is what a reader looks at first:
+tests/memories/test_triggers.py compares it with a migrated database in both directions, and with
+docs/architecture/triggers.md. After a change, print the tables of that page with `python -m memories.triggers`.
 """
 
 from dataclasses import dataclass
@@ -58,14 +58,14 @@ TRIGGERS = (
         "graph_resolve_changed_entity", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="The same for a memory that becomes the entity that is waited for.",
         reason="As for inserted entities.",
-        columns=("namespace_id", "user_id", "entity_system", "entity_id"),
+        columns=("user_id", "entity_system", "entity_id"),
         condition="it names an entity, and owner or entity changed",
     ),
     Trigger(
         "knowledge_recluster_changed_memory", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="The cluster of the new tags exists, and that of the old ones does not outlive its last memory.",
         reason="As for inserted memories.",
-        columns=("namespace_id", "memory_type", "tags"),
+        columns=("memory_type", "tags"),
         condition="they changed",
     ),
     Trigger(
@@ -78,15 +78,15 @@ TRIGGERS = (
     Trigger(
         "memories_sync_embedding_labels", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="A vector's labels and expiry equal those of its memory.",
-        reason="Vector searches filter by the copies alone, so a missed copy would show a row to the wrong namespace.",
-        columns=("namespace_id", "user_id", "memory_type", "repo_id", "expires_at"),
+        reason="Vector searches filter by the copies alone, so a missed copy would show a row to the wrong user.",
+        columns=("user_id", "memory_type", "repo_id", "expires_at"),
         condition="they changed",
     ),
     Trigger(
         "users_count_moved_memory", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="A memory that gets another owner counts for the new one and no longer for the old one.",
         reason="As for inserted memories.",
-        columns=("namespace_id", "user_id"),
+        columns=("user_id",),
         condition="the owner changed",
     ),
     Trigger(
@@ -113,7 +113,7 @@ TRIGGERS = (
         "users_count_moved_relationship", RELATIONSHIP, "AFTER", "UPDATE", "ROW",
         keeps="A relationship that gets another owner counts for the new one and no longer for the old one.",
         reason="As for inserted relationships.",
-        columns=("namespace_id", "owner"),
+        columns=("owner",),
         condition="the owner changed",
     ),
     Trigger(

@@ -124,7 +124,7 @@ WITH missed AS (
 )
 SELECT array_agg(DISTINCT entity) FROM missed WHERE entity IS NOT NULL GROUP BY owner
 """
-RESOLVE_PENDING_SQL = "SELECT graph_resolve_pending(%s)"
+RESOLVE_PENDING_SQL = "SELECT graph_resolve_pending(%s, %s)"
 MAX_LOCK_WAIT_SECONDS = 1
 LOCK_ERRORS = (LockNotAvailable, DeadlockDetected)
 
@@ -204,15 +204,18 @@ def resolve_missed(namespace_id: int) -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(SELECT_MISSED_ENTITIES_SQL, {"namespace": namespace_id})
-        return sum(resolve_pending(entities) for (entities,) in cursor.fetchall())
+        return sum(resolve_pending(namespace_id, entities) for (entities,) in cursor.fetchall())
 
 
-def resolve_pending(entities: list[UUID]) -> bool:
-    """Resolve the relationships to these entities. Return False when the rows stay locked for MAX_LOCK_WAIT_SECONDS."""
+def resolve_pending(namespace_id: int, entities: list[UUID]) -> bool:
+    """Resolve the relationships to these entities of a namespace.
+
+    Return False when the rows stay locked for MAX_LOCK_WAIT_SECONDS.
+    """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             set_lock_timeout(MAX_LOCK_WAIT_SECONDS)
-            cursor.execute(RESOLVE_PENDING_SQL, [entities])
+            cursor.execute(RESOLVE_PENDING_SQL, [namespace_id, entities])
     except OperationalError as error:
         if not isinstance(error.__cause__, LOCK_ERRORS):
             raise

@@ -14,8 +14,8 @@ MAX_DISTANCE = 6
 SELECT_RELATED_SQL = f"""
 SELECT {qualify_out_columns("memory")}, near.distance, near.path_type, near.strength
 FROM memories_memory start
-CROSS JOIN LATERAL graph_related(start.id, %(max_distance)s, %(limit)s) near
-JOIN memories_memory memory ON memory.id = near.id
+CROSS JOIN LATERAL graph_related(start.namespace_id, start.id, %(max_distance)s, %(limit)s) near
+JOIN memories_memory memory ON memory.namespace_id = start.namespace_id AND memory.id = near.id
 WHERE start.namespace_id = %(namespace)s AND start.id = %(start)s
   AND (start.expires_at IS NULL OR start.expires_at > statement_timestamp())
 ORDER BY near.distance, near.strength DESC, near.id DESC

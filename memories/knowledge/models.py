@@ -132,7 +132,7 @@ class Cluster(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["namespace", "key", "memory_type"], name="cluster_is_kept_once"),
+            models.UniqueConstraint(fields=["namespace", "memory_type", "key"], name="cluster_is_kept_once"),
             models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="cluster_type_is_known"),
             models.CheckConstraint(condition=Q(tags__len__range=(1, 256)), name="cluster_has_tags"),
             models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="cluster_confidence_is_0_to_1"),

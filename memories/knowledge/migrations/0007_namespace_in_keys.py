@@ -13,13 +13,13 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                build_unique_index(TABLE, NAME, ("namespace_id", "key", "memory_type")),
+                build_unique_index(TABLE, NAME, ("namespace_id", "memory_type", "key")),
                 replace_unique(TABLE, NAME, "UNIQUE", ("key", "namespace_id", "memory_type")),
             ],
             state_operations=[
                 migrations.RemoveConstraint("cluster", NAME),
                 migrations.AddConstraint(
-                    "cluster", models.UniqueConstraint(fields=("namespace", "key", "memory_type"), name=NAME)
+                    "cluster", models.UniqueConstraint(fields=("namespace", "memory_type", "key"), name=NAME)
                 ),
             ],
         ),

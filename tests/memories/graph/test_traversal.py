@@ -174,7 +174,7 @@ def test_ten_thousand_memories_behind_hubs_of_a_thousand_are_found_in_time(api, 
         assert took < 0.3
     with connection.cursor() as cursor:
         started = time.perf_counter()
-        cursor.execute("SELECT id, distance FROM graph_related(%s, 6, 20000)", [rows[1].pk])
+        cursor.execute("SELECT id, distance FROM graph_related(%s, %s, 6, 20000)", [rows[1].namespace_id, rows[1].pk])
         steps = dict(cursor.fetchall())
         took = time.perf_counter() - started
     place = {row.pk: number for number, row in enumerate(rows)}
