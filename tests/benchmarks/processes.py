@@ -18,7 +18,11 @@ class AnsweringProcess:
         self.process = subprocess.Popen(
             command, env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.ready = self.read()
+        try:
+            self.ready = self.read()
+        except BaseException:
+            self.process.terminate()
+            raise
 
     def ask(self, **request: Any) -> Any:
         self.process.stdin.write(json.dumps(request) + "\n")

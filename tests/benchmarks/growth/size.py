@@ -4,10 +4,12 @@ It answers each line of stdin, a JSON object, with a line of JSON on stdout.
 """
 
 import os
+import signal
 import sys
 
 import django
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command says what an interruption means
 os.environ["DJANGO_SETTINGS_MODULE"] = "memory_site.settings"
 django.setup()
 
