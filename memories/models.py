@@ -313,11 +313,11 @@ dequeued AS (
     WHERE due.namespace_id = %(namespace)s AND due.memory_id = fresh.id AND fresh.is_active
 )
 INSERT INTO memories_embedding
-    (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector)
-SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector
+    (memory_id, namespace_id, user_id, memory_type, repo_id, expires_at, model, content_hash, vector, created_at)
+SELECT id, namespace_id, user_id, memory_type, repo_id, expires_at, %(model)s, content_hash, vector, now()
 FROM fresh JOIN made USING (id)
 ON CONFLICT (namespace_id, memory_id, model) DO UPDATE SET
-    content_hash = excluded.content_hash, vector = excluded.vector, created_at = now()
+    content_hash = excluded.content_hash, vector = excluded.vector, created_at = excluded.created_at
 """
 
 

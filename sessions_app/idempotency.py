@@ -20,9 +20,11 @@ ANSWER_TABLE = "sessions_app_idempotentanswer"
 FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
 # Inserts the key, or takes over an expired answer. Returns no row when a fresh answer exists.
 CLAIM_KEY_SQL = f"""
-INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint) VALUES (%s, %s, %s, %s)
-ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, created_at = now()
-WHERE NOT {FRESH_CONDITION}
+INSERT INTO {ANSWER_TABLE} AS stored (namespace_id, api_key_id, key, fingerprint, created_at)
+VALUES (%s, %s, %s, %s, now())
+ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE
+SET fingerprint = excluded.fingerprint, created_at = excluded.created_at
+WHERE excluded.created_at - stored.created_at >= interval '24 hours'
 RETURNING id
 """
 SELECT_ANSWER_SQL = (
@@ -30,9 +32,11 @@ SELECT_ANSWER_SQL = (
     f" WHERE namespace_id = %s AND api_key_id = %s AND key = %s AND {FRESH_CONDITION}"
 )
 UPSERT_ANSWER_SQL = f"""
-INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint, status, body) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint, status, body, created_at)
+VALUES (%s, %s, %s, %s, %s, %s, now())
 ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE
-SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = now()
+SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+    created_at = excluded.created_at
 """
 
 

@@ -17,9 +17,14 @@ from memory_site.core.db.server_settings import build_statements
 from memory_site.operations.distribution.definitions import NAMESPACE_COLUMN, read_foreign_keys
 
 REFERENCE_TABLE = "sessions_app_namespace"
-#: Stored with the role on every node, besides the settings of every site. Triggers are made and run on the shards. A
-#: node that does not answer is given up after three seconds.
-CLUSTER_SETTINGS = {"citus.enable_unsafe_triggers": "on", "citus.node_connection_timeout": "3000"}
+#: Stored with the role on every node, besides the settings of every site. Triggers are made and run on the shards.
+#: Functions that a statement calls on a shard read tables too: of the same namespace, and so on the same node. A node
+#: that does not answer is given up after three seconds.
+CLUSTER_SETTINGS = {
+    "citus.enable_unsafe_triggers": "on",
+    "citus.allow_nested_distributed_execution": "on",
+    "citus.node_connection_timeout": "3000",
+}
 # In one transaction, what was done on one node may not be seen by parallel connections to another.
 SESSION_SQL = """
 SET LOCAL statement_timeout = 0;
