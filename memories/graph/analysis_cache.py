@@ -27,11 +27,12 @@ WAITING_SLOTS = BoundedSemaphore(settings.WEB_PLACES)
 
 @dataclass(frozen=True)
 class CachedAnalysis:
-    """`read_at` is a moment before the graph was read, in seconds of the monotonic clock."""
+    """`read_at` is a moment before the graph was read, in seconds of the monotonic clock; `server` is where."""
 
     state: GraphState
     result: AnalysisResult
     read_at: float
+    server: str
 
 
 #: Namespace id and user id.
@@ -54,8 +55,8 @@ def find_cached(owner: GraphOwner, state: GraphState) -> AnalysisResult | None:
     if (cached := analysis_cache.get(owner)) is None:
         return None
     is_large = state.relationships > LARGE_GRAPH_RELATIONSHIPS
-    is_recent = is_large and monotonic() - cached.read_at < LARGE_GRAPH_CACHE_SECONDS
-    return cached.result if is_recent or cached.state == state else None
+    is_recent = monotonic() - cached.read_at < LARGE_GRAPH_CACHE_SECONDS and cached.server == connection.alias
+    return cached.result if (is_large and is_recent) or cached.state == state else None
 
 
 def compute_once(owner: GraphOwner) -> AnalysisResult:
@@ -67,7 +68,7 @@ def compute_once(owner: GraphOwner) -> AnalysisResult:
         connections = fetch_connections(*owner)
         release_connection()
         result = build_analysis(state, connections)
-        analysis_cache.set(owner, CachedAnalysis(state, result, read_at))
+        analysis_cache.set(owner, CachedAnalysis(state, result, read_at, connection.alias))
         return result
 
 

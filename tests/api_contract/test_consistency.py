@@ -4,6 +4,7 @@ Replicas are read in tests/stack/test_replicas.py.
 """
 
 import pytest
+from django.db import connection, transaction
 
 from memories.models import Memory
 from tests.wire import is_problem, list_operations, load_openapi
@@ -44,6 +45,19 @@ def test_without_replicas_the_primary_answers(api, asked):
 
 def test_answer_says_nothing_to_who_does_not_ask(api):
     assert "X-Consistency" not in api.get("/memories")
+
+
+@pytest.mark.parametrize("operation", [each for each in list_operations() if each.reads], ids=str)
+def test_operation_that_reads_changes_and_locks_nothing(made, ids, operation):
+    """As on a replica, which refuses both."""
+    caller = made[0]
+    assert caller.get("/summary").status_code == 200  # notes the use of the key
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL transaction_read_only = on")
+        response = caller.call(operation.method, operation.url(ids), operation.example())
+        transaction.set_rollback(True)
+    assert response.status_code == 200, response.content
 
 
 def test_operations_that_read_document_that_a_replica_may_answer():

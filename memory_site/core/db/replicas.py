@@ -4,6 +4,7 @@ Inside `Replica.serving()` the thread's connection "default" is the replica's, s
 follow without a word. Another thread, and every line outside the block, has the primary.
 """
 
+import logging
 import os
 import socket
 import time
@@ -14,12 +15,13 @@ from itertools import count
 from threading import Lock, Thread
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg_pool import PoolTimeout
 
 from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Watch, find_moment
 
+log = logging.getLogger(__name__)
 #: SQLSTATE class 57P: the server shuts down or has just been started. Without a state the driver raised the error.
 SHUTDOWN_STATES = "57P"
 #: The moment of data that cannot be told.
@@ -51,8 +53,9 @@ class Replica:
                 del self._serving[own]
             own.close()
 
-    def note_failure(self, error: DatabaseError) -> None:
+    def note_failure(self, error: Error) -> None:
         """Leave the replica out until it answers again, if the error says that it does not."""
+        log.warning("%s failed, the primary answers: %s", self.alias, type(error.__cause__ or error).__name__)
         state = getattr(error.__cause__, "sqlstate", None)
         is_busy = isinstance(error.__cause__, PoolTimeout) and self._count_connections() > 0
         if not is_busy and (state is None or state.startswith(SHUTDOWN_STATES)):
@@ -71,7 +74,7 @@ class Replica:
 
     def _renew_pool(self) -> None:
         """Leave the pool of before the server went away: its connections are dead, and what it still tries is over."""
-        connections[self.alias].close_pool()
+        connections[self.alias].close_pool()  # type: ignore[attr-defined]  # of PostgreSQL's backend
 
 
 def shut_down(connection: BaseDatabaseWrapper) -> None:

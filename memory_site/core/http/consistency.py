@@ -53,7 +53,7 @@ class Consistency:
 
 def route_reads(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Decorate an operation's run: read the headers, choose the server, and say in the answer which one it was."""
-    operation: Operation = inspect.unwrap(run).__self__  # type: ignore[attr-defined]  # a method below its decorators
+    operation: Operation = inspect.unwrap(run).__self__  # a method, below its decorators
     reads, by_default = has_read_scope(operation), not names_one_object(operation)
     if reads:
         replica_reads.add(operation.view_func.__name__)

@@ -1,0 +1,54 @@
+"""How old the data of a replica are follows from positions in the log, without any clock of a server."""
+
+import time
+
+import pytest
+
+from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Reading, Watch, find_moment
+
+
+def watch_with(*readings, connected=True):
+    """A watch that has read these positions, the newest first, so many seconds ago."""
+    watch = Watch("default", history_seconds=60)
+    watch.history.extend(Reading(time.monotonic() - ago, position, False, 1) for ago, position in readings)
+    watch._connected = connected
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("position", "seconds"),
+    [
+        (300, 0.1),  # it has all that the primary had when it was asked last
+        (250, 0.4),
+        (200, 0.4),
+        (100, 0.7),
+        (99, float("inf")),  # it has not even what is remembered
+    ],
+)
+def test_a_server_has_the_data_of_the_last_moment_whose_position_it_has_reached(position, seconds):
+    primary = watch_with((0.1, 300), (0.4, 200), (0.7, 100))
+    assert time.monotonic() - find_moment(position, primary) == pytest.approx(seconds, abs=0.05)
+
+
+def test_an_idle_primary_is_no_lag():
+    primary = watch_with((0.1, 300), (60, 300), (3600, 300))
+    assert time.monotonic() - find_moment(300, primary) < 0.2
+
+
+def test_positions_of_a_former_primary_do_not_count():
+    primary = watch_with((0.1, 300))
+    primary.history[0] = Reading(time.monotonic(), 300, is_standby=True, system=1)
+    assert find_moment(300, primary) == float("-inf")
+
+
+def test_nothing_is_known_of_a_server_that_does_not_answer():
+    old = PROBE_SECONDS + ANSWER_SECONDS + 0.1
+    assert watch_with((0.1, 300)).reading.position == 300
+    assert watch_with((old, 300)).reading is None
+    assert watch_with((old, 300)).is_silent
+    assert watch_with((0.1, 300), connected=False).reading is None
+    assert watch_with(connected=False).reading is None
+
+
+def test_a_server_is_left_out_within_two_seconds():
+    assert PROBE_SECONDS + ANSWER_SECONDS <= 1.5
