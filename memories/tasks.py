@@ -14,7 +14,7 @@ from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.expiry import delete_expired_memories
 from memories.models import Memory, Reembedding
 from memories.reembedding import run_reembedding
-from memories.vacuum import count_vector_rows, list_leftover_indexes, vacuum_vectors
+from memories.vacuum import list_parts, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.wakeup import TaskTrigger
 from sessions_app.namespaces import Failures, find_namespaces, for_each_namespace
@@ -75,15 +75,14 @@ def vacuum_due() -> bool:
 
     Looks at the table, not at who deleted: a request, a task, an aborted import. Safe to run twice, or in parallel.
     """
-    rows = count_vector_rows()
-    if rows.recently_vacuumed or not (rows.need_vacuum or list_leftover_indexes()):
-        return False
+    due = [part for part in list_parts() if part.is_due]
     try:
-        vacuum_vectors()
+        rows = vacuum_vectors(due) if due else None
     except AlreadyRunning:
         return False
-    log.info("Rebuilt the index of the vectors: %d rows of %d were dead.", rows.dead, rows.live + rows.dead)
-    return True
+    if rows is not None:
+        log.info("Rebuilt the index of the vectors: %d rows of %d were dead.", rows.dead, rows.live + rows.dead)
+    return rows is not None
 
 
 @shared_task

@@ -22,7 +22,7 @@ from redis.retry import Retry
 from memories.embeddings import get_embedder
 from memories.languages import sample_languages
 from memories.models import Memory
-from memories.vacuum import MIN_DEAD_ROWS, count_vector_rows, list_leftover_indexes
+from memories.vacuum import MIN_DEAD_ROWS, Part, count_vector_rows, list_parts
 from memory_site.operations.check_results import CheckResult, Component, HealthStatus
 from memory_site.operations.database_checks import check_connections, check_nodes, check_parameters
 from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat, ProcessKind
@@ -172,13 +172,17 @@ def check_languages() -> CheckResult:
 
 def check_vectors() -> CheckResult:
     """Check that deleted vectors were removed from the index: among many of them searches fall back to a full scan."""
-    rows = count_vector_rows()
-    deleted = f"{rows.dead:,} of {rows.live + rows.dead:,} vectors are deleted"
-    if rows.dead >= MIN_DEAD_ROWS and rows.dead_share > MAX_DEAD_SHARE:
-        return HealthStatus.DEGRADED, f"{deleted}, but not removed."
-    if list_leftover_indexes():
+    parts = list_parts()
+    if full := [part for part in parts if part.rows.dead >= MIN_DEAD_ROWS and part.rows.dead_share > MAX_DEAD_SHARE]:
+        return HealthStatus.DEGRADED, f"{describe_deleted(full)}, but not removed."
+    if any(part.list_leftover_indexes() for part in parts):
         return HealthStatus.DEGRADED, "A rebuild of the index was interrupted and left an invalid index."
-    return HealthStatus.HEALTHY, f"{deleted}."
+    return HealthStatus.HEALTHY, f"{describe_deleted(parts)}."
+
+
+def describe_deleted(parts: Sequence[Part]) -> str:
+    rows = count_vector_rows(parts)
+    return f"{rows.dead:,} of {rows.live + rows.dead:,} vectors are deleted"
 
 
 def check_histories() -> CheckResult:

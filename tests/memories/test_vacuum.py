@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 
 from memories import tasks, vacuum
 from memories.models import Memory
-from memories.vacuum import VectorRows, count_vector_rows, list_leftover_indexes
+from memories.vacuum import VectorRows, count_vector_rows, list_parts
 from memory_site.core.leases.leases import hold_lease
 from memory_site.operations.check_runner import check_components
 from memory_site.operations.health import HealthStatus
@@ -36,9 +36,13 @@ def flush_statistics() -> None:
         cursor.execute("SELECT pg_stat_force_next_flush()")
 
 
+def list_leftover_indexes() -> list[str]:
+    return [name for part in list_parts() for name in part.list_leftover_indexes()]
+
+
 def count_rows() -> tuple[int, int]:
     flush_statistics()
-    rows = count_vector_rows()
+    rows = count_vector_rows(list_parts())
     return rows.live, rows.dead
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from memories.vacuum import vacuum_vectors
+from memories.vacuum import list_parts, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from sessions_app.commands import EXIT_FAILED, MemoryCommand
 
@@ -17,7 +17,7 @@ class Command(MemoryCommand):
 
     def handle(self, **_: Any) -> None:
         try:
-            rows = vacuum_vectors()
+            rows = vacuum_vectors(list_parts())
         except AlreadyRunning as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
         self.stdout.write(f"Rebuilt; {rows.dead:,} of {rows.live + rows.dead:,} rows were dead.")
