@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
@@ -28,6 +29,8 @@ class LongCommand(MemoryCommand):
     """
 
     item_name = "items"
+    #: What the end of the message after Ctrl+C says.
+    interruption_advice = "Run it again to continue."
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.done = self.total = 0
@@ -36,9 +39,8 @@ class LongCommand(MemoryCommand):
         try:
             return super().execute(*args, **options)
         except KeyboardInterrupt:
-            raise CommandError(
-                f"Stopped: {self.progress_text}. Run it again to continue.", returncode=EXIT_INTERRUPTED
-            ) from None
+            message = f"Stopped: {self.progress_text}. {self.interruption_advice}"
+            raise CommandError(message, returncode=EXIT_INTERRUPTED) from None
 
     @property
     def progress_text(self) -> str:
@@ -52,14 +54,24 @@ class LongCommand(MemoryCommand):
 
     def track_progress(self, items: Iterator[Item], total: int) -> Iterator[Item]:
         """Yield each item; it counts as done when the next one is requested."""
+        with self.show_progress(total):
+            for item in items:
+                yield item
+                self.advance(1)
+
+    def advance(self, items: int) -> None:
+        self.done += items
+        if self.bar is not None:
+            self.bar.advance(self.task, items)
+
+    @contextmanager
+    def show_progress(self, total: int) -> Iterator[None]:
+        """Show a bar while `advance` is called in the block."""
         self.total, started = total, time.monotonic()
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.messages, disable=not sys.stderr.isatty()) as self.bar:
             self.task = self.bar.add_task(self.item_name, total=total)
-            for item in items:
-                yield item
-                self.done += 1
-                self.bar.advance(self.task)
+            yield
             self.set_total(self.done)  # some items may have disappeared meanwhile
         if not sys.stderr.isatty():
             self.messages.print(f"{self.progress_text}, in {time.monotonic() - started:.1f} s.")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from django.db import OperationalError, connection, transaction
 
+from memory_site.core.db.cluster import list_distributed_tables
 from memory_site.operations.distribution.definitions import (
     NAMESPACE_COLUMN,
     Index,
@@ -43,6 +44,10 @@ WHERE indrelid = %(table)s::regclass AND indisunique AND NOT EXISTS (
     WHERE attrelid = indrelid AND attname = %(column)s AND attnum = ANY (indkey[0:indnkeyatts - 1])
 )
 """
+SELECT_SIZE_SQL = """
+SELECT pg_size_pretty(sum(pg_total_relation_size(oid))) FROM pg_class
+WHERE oid = %(table)s::regclass OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %(table)s::regclass)
+"""
 SELECT_PRIVILEGES_SQL = """
 SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE')
 FROM pg_class WHERE oid = %(table)s::regclass
@@ -64,6 +69,12 @@ def count_partitions(table: str) -> int:
     return fetch("SELECT count(*) FROM pg_inherits WHERE inhparent = %(table)s::regclass", table=table)[0][0]
 
 
+def describe_size(table: str) -> str:
+    """Return rows and size of a table and its partitions, with indexes: "1,234 rows, 5 MB"."""
+    rows = fetch(f"SELECT count(*) FROM {table}")[0][0]
+    return f"{rows:,} rows, {fetch(SELECT_SIZE_SQL, table=table)[0][0]}"
+
+
 def find_obstacles(tables: Iterable[str]) -> list[str]:
     """Return why the tables cannot be partitioned by this role, one sentence each."""
     return [obstacle for table in tables for obstacle in find_obstacles_of_table(table)]
@@ -74,6 +85,8 @@ def find_obstacles_of_table(table: str) -> Iterator[str]:
         yield f"The role of DATABASE_URL does not own {table}, or may not create tables beside it."
     for (index,) in fetch(SELECT_UNKEYED_SQL, table=table, column=NAMESPACE_COLUMN):
         yield f"{index} on {table} is unique without {NAMESPACE_COLUMN}."
+    if table in list_distributed_tables():
+        yield f"{table} is distributed by Citus, which has no partitions of its own."
     for (feature,) in fetch(SELECT_UNSUPPORTED_SQL, table=table):
         yield f"{table} has {feature}, which would be lost."
 

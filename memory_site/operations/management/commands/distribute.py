@@ -1,4 +1,4 @@
-"""`manage.py distribute`: divide the tables by namespace."""
+"""`manage.py distribute`: divide the tables by namespace, over the nodes of Citus or into partitions."""
 
 from argparse import ArgumentParser
 
@@ -16,21 +16,43 @@ from memory_site.operations.distribution.distribute import (
     list_tables_to_distribute,
     store_cluster_settings,
 )
-from sessions_app.commands import EXIT_CHECK_FAILED
+from memory_site.operations.distribution.partitions import (
+    MAX_PARTITIONS,
+    CannotPartition,
+    count_partitions,
+    describe_size,
+    find_obstacles,
+    partition_tables,
+)
+from memory_site.operations.distribution.tables import LARGE_TABLES
+from memory_site.operations.health import count_missing_migrations
+from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_USAGE_ERROR, NOT_MIGRATED
 from sessions_app.long_commands import LongCommand
+from sessions_app.models import Namespace
+
+OUT_OF_RANGE = f"--partitions must be 0, for plain tables, or from 2 to {MAX_PARTITIONS}."
 
 
 class Command(LongCommand):
     help = (
-        "Distribute the tables by namespace over the nodes of a Citus cluster. Stop the site first. A run that is "
-        "interrupted changes nothing; a run after an upgrade distributes what the release added."
+        "Distribute the tables by namespace over the nodes of a Citus cluster; a run after an upgrade distributes what "
+        "the release added. With --partitions divide memories, vectors and the embedding queue of one server instead. "
+        "Stop the site first. A run that is interrupted changes nothing."
     )
     item_name = "tables"
+    interruption_advice = "Nothing was changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--check", action="store_true", help="only say what stands in the way; change nothing")
+        parser.add_argument(
+            "--partitions", type=int, metavar="N", help="into how many partitions; 0 makes plain tables again"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say what --partitions would do")
 
-    def handle(self, *, check: bool, **options: object) -> None:
+    def handle(self, *, check: bool, partitions: int | None, dry_run: bool, **options: object) -> None:
+        if partitions is not None:
+            self.partition(partitions, dry_run or check)
+            return
         if obstacles := find_cluster_obstacles():
             raise CommandError("\n".join(obstacles), returncode=EXIT_CHECK_FAILED)
         if check:
@@ -57,3 +79,44 @@ class Command(LongCommand):
         for node in list_nodes():
             if node.has_shards:
                 self.stdout.write(f"{node.address}: {node.namespaces} namespaces")
+
+    def partition(self, partitions: int, dry_run: bool) -> None:
+        if partitions not in (0, *range(2, MAX_PARTITIONS + 1)):
+            raise CommandError(OUT_OF_RANGE, returncode=EXIT_USAGE_ERROR)
+        if count_missing_migrations():
+            raise CommandError(NOT_MIGRATED, returncode=EXIT_CHECK_FAILED)
+        tables = [table for table in LARGE_TABLES if count_partitions(table) != partitions]
+        if not tables:
+            self.stdout.write(f"Nothing to do: {describe(partitions)} already.")
+            return
+        try:
+            self.rebuild(tables, partitions, dry_run)
+        except CannotPartition as error:
+            raise CommandError(f"{error}\nNothing was changed.", returncode=EXIT_CHECK_FAILED) from None
+
+    def rebuild(self, tables: list[str], partitions: int, dry_run: bool) -> None:
+        if obstacles := find_obstacles(tables):
+            raise CannotPartition("\n".join(obstacles))
+        if dry_run:
+            self.report_partitions(tables, partitions)
+            return
+        self.item_name = "units of work"
+        with setup_lock(), transaction.atomic():
+            steps = partition_tables(tables, partitions)
+            _, total = next(steps)
+            with self.show_progress(total):
+                for done, _ in steps:
+                    self.advance(done - self.done)
+        self.stdout.write(f"Done: {describe(partitions)}.")
+
+    def report_partitions(self, tables: list[str], partitions: int) -> None:
+        for table in tables:
+            change = f"from {count_partitions(table) or 'no'} to {partitions or 'no'} partitions"
+            self.stdout.write(f"{table} ({describe_size(table)}): {change}")
+        if partitions:
+            self.stdout.write(f"{Namespace.objects.count():,} namespaces share the partitions; each is in one of them.")
+        self.stdout.write("Free space for a second copy of these tables is needed. Nothing was changed.")
+
+
+def describe(partitions: int) -> str:
+    return f"the tables have {partitions} partitions each" if partitions else "the tables are not partitioned"
