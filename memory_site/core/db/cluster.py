@@ -76,6 +76,12 @@ def list_nodes() -> list[Node]:
     ]
 
 
+def find_first_namespace() -> int | None:
+    """Return the id of the namespace whose name comes first."""
+    rows = fetch("SELECT id FROM sessions_app_namespace ORDER BY name LIMIT 1")
+    return rows[0][0] if rows else None
+
+
 def run_everywhere(command: str) -> dict[str, str]:
     """Run a statement on every node, the coordinator too. Return each node's answer. Raises NodeFailed."""
     rows = fetch(RUN_EVERYWHERE_SQL, command=command)
