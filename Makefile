@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench growth peers questions pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench overload growth peers questions pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(VENV)/dev.done  ## measure against raw SQL; ROWS=100000 for the large r
 SIZES ?= 10000,100000,1000000
 growth: $(VENV)/dev.done  ## the same at three sizes up to a million, about an hour; SIZES=10000,100000 for a short run
 	$(BIN)/python -m tests.benchmarks.growth --rows $(SIZES)
+
+overload: $(VENV)/dev.done  ## a thousand clients at once, and what another namespace notices, about six minutes
+	$(BIN)/python -m tests.benchmarks.overload
 
 # Each peer is installed into an environment of its own, which the product never sees.
 peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes

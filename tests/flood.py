@@ -15,7 +15,9 @@ MakeRequest = Callable[[int], bytes]
 
 @dataclass
 class Answers:
-    """What clients got: how often each status, seconds until each answer, and errors that are no answers."""
+    """What clients got: how often each status, seconds until each answer, and errors that are no answers.
+
+    `served_at` and `until`, the end, are moments of the monotonic clock."""
 
     statuses: Counter = field(default_factory=Counter)
     served_seconds: list[float] = field(default_factory=list)
@@ -23,6 +25,8 @@ class Answers:
     retry_after: list[int] = field(default_factory=list)
     errors: Counter = field(default_factory=Counter)
     connections: int = 0
+    until: float = 0.0
+    served_at: list[float] = field(default_factory=list)
 
 
 def build_request(method: str, path: str, token: str, body: object = None) -> bytes:
@@ -39,8 +43,8 @@ def run_flood(port: int, clients: Iterable[MakeRequest], seconds: float, *, obed
     answers = Answers()
 
     async def run() -> None:
-        until = time.monotonic() + seconds
-        await asyncio.gather(*(run_client(port, make, until, answers, obedient) for make in clients))
+        answers.until = time.monotonic() + seconds
+        await asyncio.gather(*(run_client(port, make, answers, obedient) for make in clients))
 
     asyncio.run(run())
     return answers
@@ -51,8 +55,8 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def run_client(port: int, make: MakeRequest, until: float, answers: Answers, obedient: bool) -> None:
-    streams, turn = None, 0
+async def run_client(port: int, make: MakeRequest, answers: Answers, obedient: bool) -> None:
+    streams, turn, until = None, 0, answers.until
     while time.monotonic() < until:
         try:
             streams = streams or await connect(port, answers)
@@ -87,6 +91,7 @@ async def exchange(
     answers.statuses[status] += 1
     if status != 503:
         answers.served_seconds.append(seconds)
+        answers.served_at.append(started + seconds)
         return None
     answers.refused_seconds.append(seconds)
     answers.retry_after.append(int(headers["retry-after"]))

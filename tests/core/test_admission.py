@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_site.core.http.admission import MAX_RETRY_AFTER_SECONDS, Admission, Load, Refused
+from memory_site.core.http.admission import MAX_RETRY_AFTER_SECONDS, SHARING_SECONDS, Admission, Load, Refused
 
 
 class Clock:
@@ -72,16 +72,36 @@ def test_lanes_that_always_wait_get_the_same_time_of_service(lanes, places):
 
 def test_a_flood_leaves_places_and_seats_for_newcomers():
     admission = Admission(places=8, seats=512, max_wait=1000)
+    admission.leave(queue_up(admission, "newcomer"))
     refused = 0
     for _ in range(1000):
         try:
             queue_up(admission, "flood")
         except Refused:
             refused += 1
-    assert admission.load == Load(served=6, waiting=384 - 6, refused=refused)
+    assert admission.load == Load(served=4, waiting=384 - 4, refused=refused)
     assert refused == 1000 - 384
     assert queue_up(admission, "newcomer").is_served
     assert queue_up(admission, "another").is_served
+
+
+def test_a_lane_that_is_alone_gets_every_place_and_leaves_half_when_another_comes():
+    clock = Clock()
+    admission = Admission(places=8, seats=512, max_wait=1000, clock=clock)
+    admission.leave(queue_up(admission, "busy"))
+    clock.now += SHARING_SECONDS
+    busy = [queue_up(admission, "busy") for _ in range(20)]
+    assert admission.load.served == 8
+    newcomer = queue_up(admission, "newcomer")
+    assert not newcomer.is_served
+    admission.leave(busy[0])
+    assert newcomer.is_served
+    for visit in busy[1:8]:
+        admission.leave(visit)
+    assert [visit.is_served for visit in busy[8:]].count(True) == 4
+    clock.now += SHARING_SECONDS
+    admission.leave(newcomer)
+    assert admission.load.served == 8
 
 
 def test_a_single_lane_finds_a_place_whatever_their_number():
@@ -95,12 +115,12 @@ def test_a_request_that_would_wait_too_long_is_refused_at_once():
     admission = Admission(places=4, seats=512, max_wait=5, clock=clock)
     first = queue_up(admission, "busy")
     clock.now += 1.0
-    admission.leave(first)  # so a request takes a second, and three at once take a third each
+    admission.leave(first)  # so a request takes a second, and four at once take a quarter each
     with pytest.raises(Refused):
         for _ in range(100):
             queue_up(admission, "busy")
-    assert admission.load.waiting == pytest.approx(5 * 3, abs=1)
-    assert queue_up(admission, "other").is_served
+    assert admission.load.waiting == pytest.approx(5 * 4, abs=1)
+    queue_up(admission, "other")
 
 
 def test_the_refused_are_asked_to_come_back_one_after_the_other():

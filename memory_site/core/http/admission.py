@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import cast
 
-#: A lane may hold so many times what it leaves free: alone it gets three quarters, so a newcomer always finds some.
-GREED = 3
+#: A lane may hold so many times the seats that it leaves free: alone it gets three quarters.
+SEATS_PER_FREE_SEAT = 3
+#: A busy lane leaves as many places free as it holds, if another lane was there in so many seconds: requests that are
+#: served at once slow each other down. Alone it may have every place.
+SHARING_SECONDS = 10
 #: Expected waits are means: the longest real wait, after which a request is refused that was admitted.
 PATIENCE = 2
 #: Weight of the latest request in the mean time of service.
@@ -79,6 +82,8 @@ class Admission:
         self._lanes: dict[Hashable, Lane] = {}
         self._served = self._seated = self._refused = 0
         self._mean_seconds = self._virtual_time = 0.0
+        self._latest_key: Hashable = None
+        self._shared_at = -math.inf
 
     @property
     def load(self) -> Load:
@@ -88,6 +93,7 @@ class Admission:
     def enter(self, key: Hashable, seats: int = 1) -> Visit:
         """Take seats. Raises Refused when none are free for this lane, or when its turn would come too late."""
         with self._mutex:
+            self._note_sharing(key)
             lane = self._lanes.get(key) or Lane(key, self._virtual_time)
             wait = self._estimate_wait(lane)
             if wait > self.max_wait or not self._has_seats(lane, seats):
@@ -130,6 +136,11 @@ class Admission:
                 self._remove(visit)
                 self._fill_places()
 
+    def _note_sharing(self, key: Hashable) -> None:
+        if self._latest_key not in (None, key):
+            self._shared_at = self._clock()
+        self._latest_key = key
+
     def _estimate_wait(self, lane: Lane) -> float:
         """Seconds until a newcomer's turn: before it, each lane is served once for each request that waits in this."""
         turns = sum(min(other.waiting, lane.waiting) for other in self._lanes.values())
@@ -137,7 +148,7 @@ class Admission:
 
     def _has_seats(self, lane: Lane, seats: int) -> bool:
         free = self.seats - self._seated
-        return seats <= free and lane.seats < GREED * free
+        return seats <= free and lane.seats < SEATS_PER_FREE_SEAT * free
 
     def _refuse(self, lane: Lane, wait: float) -> Refused:
         """Spread the return of the refused over the time in which this lane's seats become free."""
@@ -160,7 +171,8 @@ class Admission:
             self._serve(lane.queue.popleft())
 
     def _pick_lane(self) -> Lane | None:
-        allowed = GREED * (self.places - self._served)
+        is_shared = self._clock() - self._shared_at < SHARING_SECONDS
+        allowed = self.places - self._served if is_shared else self.places
         ready = (lane for lane in self._lanes.values() if lane.queue and lane.served < allowed)
         return min(ready, key=lambda lane: lane.virtual_time, default=None)
 
