@@ -1,9 +1,12 @@
 """The tables that are divided by namespace, in a fresh database: their keys, columns and references."""
 
+import re
+
 import pytest
 from django.db import connection
 
 from memory_site.core.db.divided import list_divided_models, list_divided_tables, list_key_columns
+from memory_site.core.db.ids import uuid7
 
 pytestmark = pytest.mark.django_db
 DIVIDED_TABLES = list_divided_tables()
@@ -60,3 +63,41 @@ def test_references_between_divided_tables_begin_with_the_namespace():
     references = fetch_rows(SELECT_REFERENCES_SQL, DIVIDED_TABLES, DIVIDED_TABLES)
     assert len(references) == 12
     assert [name for name, columns, is_valid in references if columns[0] != "namespace_id" or not is_valid] == []
+
+
+SELECT_REFERENCED_KEYS_SQL = """
+SELECT DISTINCT confrelid::regclass::text, conindid::regclass::text, ARRAY(
+    SELECT format('%%I = $%%s', attname, place) FROM unnest(confkey) WITH ORDINALITY AS key (number, place)
+    JOIN pg_attribute ON attrelid = confrelid AND attnum = number ORDER BY place
+)
+FROM pg_constraint WHERE contype = 'f' AND confrelid::regclass::text = ANY(%s) AND cardinality(confkey) = 2
+"""
+
+
+def test_the_plan_of_a_reference_that_is_made_while_tables_are_empty_uses_the_key():
+    """Of equally cheap indexes the planner takes the newest. A new index that begins with the namespace is one of
+    them: then rebuild the primary key after it, or plans cached by a new installation read a whole namespace."""
+    execute_sql = connection.cursor().execute
+    execute_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    execute_sql("SET LOCAL enable_seqscan = off")
+    keys = fetch_rows(SELECT_REFERENCED_KEYS_SQL, DIVIDED_TABLES)
+    assert len(keys) == 3
+    for table, index, conditions in keys:
+        execute_sql(f"PREPARE reference AS SELECT 1 FROM ONLY {table} WHERE {' AND '.join(conditions)} FOR KEY SHARE")
+        plan = fetch_rows(f"EXPLAIN EXECUTE reference (1, '{uuid7()}')")
+        assert f"using {index} " in "".join(line for (line,) in plan)
+        execute_sql("DEALLOCATE reference")
+
+
+def test_a_cluster_is_looked_up_by_its_key_whenever_the_plan_was_made():
+    ((body, settings),) = fetch_rows("SELECT prosrc, proconfig FROM pg_proc WHERE proname = 'knowledge_ensure_cluster'")
+    lookup = re.search(r"PERFORM (FROM knowledge_cluster .*? ORDER BY key);", body, re.DOTALL)[1]
+    for number, name in enumerate(("space", "kind", "wanted"), start=1):
+        lookup = re.sub(rf"\b{name}\b", f"${number}", lookup)
+    execute_sql = connection.cursor().execute
+    for setting in settings:
+        execute_sql(f"SET LOCAL {setting}")
+    execute_sql(f"PREPARE wanted (bigint, text, bytea) AS SELECT {lookup}")
+    plan = fetch_rows("EXPLAIN EXECUTE wanted (1, 'agent', '')")
+    execute_sql("DEALLOCATE wanted")
+    assert "using cluster_is_kept_once " in "".join(line for (line,) in plan)

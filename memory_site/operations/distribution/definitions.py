@@ -42,7 +42,9 @@ SELECT_CHECKS_SQL = """
 SELECT format('CONSTRAINT %%I %%s', conname, pg_get_constraintdef(oid))
 FROM pg_constraint WHERE conrelid = %(table)s::regclass AND contype = 'c' ORDER BY conname
 """
-# The part of an index's definition from USING on is the same for the table and for each partition.
+# The part of an index's definition from USING on is the same for the table and for each partition. The primary key comes
+# after the others that a look-up by key might use: of equally cheap indexes, as in an empty table, the planner takes the
+# newest.
 SELECT_INDEXES_SQL = """
 SELECT relname, amname, indisunique,
        substr(pg_get_indexdef(indexrelid), strpos(pg_get_indexdef(indexrelid), ' USING ' || amname) + 1),
@@ -52,7 +54,7 @@ JOIN pg_class ON pg_class.oid = indexrelid
 JOIN pg_am ON pg_am.oid = relam
 LEFT JOIN pg_constraint ON conindid = indexrelid AND conrelid = indrelid AND contype IN ('p', 'u', 'x')
 WHERE indrelid = %(table)s::regclass AND (indisvalid OR relkind = 'I')
-ORDER BY amname = 'hnsw', relname
+ORDER BY amname = 'hnsw', indisprimary, relname
 """
 SELECT_TRIGGERS_SQL = """
 SELECT quote_ident(tgname), pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
