@@ -54,8 +54,9 @@ class Environment(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", env_ignore_empty=True, extra="ignore")
 
-    #: PostgreSQL address, such as `postgresql://user:password@host/database`. When neither this nor `MEMORY_PG_HOST` is
-    #: set, the site runs in embedded mode and starts its own PostgreSQL and broker.
+    #: PostgreSQL address, such as `postgresql://user:password@host/database`. With several hosts the site follows a
+    #: failover: `postgresql://user:password@host1,host2/database?target_session_attrs=read-write`. When neither this
+    #: nor `MEMORY_PG_HOST` is set, the site runs in embedded mode and starts its own PostgreSQL and broker.
     database_url: str | None = None
     #: PostgreSQL host, an alternative to `DATABASE_URL`. Ignored when `DATABASE_URL` is set, like the four below.
     memory_pg_host: str | None = None

@@ -21,7 +21,9 @@ def start_worker_heartbeat(**_: object) -> None:
 
 def start_web_heartbeat() -> None:
     """Note the heartbeats of a web process, which say how many connections it may open."""
-    start_thread(ProcessKind.WEB, settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"])
+    pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+    watching = 1 if settings.REPLICAS else 0  # the connection that compares the primary with its replicas
+    start_thread(ProcessKind.WEB, pool["max_size"] + watching)
 
 
 def stop_heartbeat(**_: object) -> None:

@@ -60,10 +60,11 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of a site that finds the primary wherever it is, and reads the standby."""
+        """Variables of a site that finds the primary wherever it is, and reads the standby under two names."""
+        replica = self.build_url(self.standby)
         return {
             "DATABASE_URL": self.build_url(self.primary, self.standby, target_session_attrs="read-write"),
-            "DATABASE_REPLICA_URLS": self.build_url(self.standby),
+            "DATABASE_REPLICA_URLS": f"{replica},{replica}",
             "REDIS_URL": self.primary.home.broker_url,
             "SECRET_KEY": "not a secret: the key of a site that a test has started",
             "HTTPS": "false",

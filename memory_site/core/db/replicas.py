@@ -62,7 +62,7 @@ class Replica:
             self.watch.forget()
 
     def _count_connections(self) -> int:
-        pool = connections[self.alias].pool
+        pool = connections[self.alias].pool  # type: ignore[attr-defined]  # of PostgreSQL's backend
         return pool.get_stats()["pool_size"] if pool else 0
 
     def interrupt(self) -> None:
