@@ -107,8 +107,12 @@ ORDER BY pg_class.oid
 SELECT_FUNCTIONS_SQL = """
 SELECT DISTINCT objid::regprocedure::text, pg_get_functiondef(objid)
 FROM pg_depend
-WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_class'::regclass
-  AND refobjid = ANY (%(tables)s::regclass[]::oid[])
+WHERE classid = 'pg_proc'::regclass AND (refclassid, refobjid) IN (
+    SELECT 'pg_class'::regclass::oid, unnest(%(tables)s::regclass[]::oid[])
+    UNION ALL
+    SELECT 'pg_type'::regclass::oid, unnest(ARRAY[pg_type.oid, typarray])
+    FROM pg_class JOIN pg_type ON pg_type.oid = reltype WHERE pg_class.oid = ANY (%(tables)s::regclass[]::oid[])
+)
 """
 
 
@@ -194,7 +198,7 @@ def read_views(tables: Sequence[str]) -> list[View]:
 
 
 def read_functions(tables: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (signature, definition) of every function that depends on the tables."""
+    """Return (signature, definition) of every function that depends on the tables or on the types of their rows."""
     return fetch(SELECT_FUNCTIONS_SQL, tables=list(tables))
 
 

@@ -52,6 +52,8 @@ CREATE UNIQUE INDEX depths_key ON depths (namespace_id);
 CREATE VIEW deep AS SELECT * FROM depths WHERE deepest > 10;
 CREATE FUNCTION count_harbours(space bigint) RETURNS bigint LANGUAGE sql STABLE
 BEGIN ATOMIC SELECT count(*) FROM harbour WHERE namespace_id = space; END;
+CREATE FUNCTION list_harbours(space bigint) RETURNS SETOF harbour LANGUAGE plpgsql STABLE AS $$
+BEGIN RETURN QUERY SELECT * FROM harbour WHERE namespace_id = space; END $$;
 
 INSERT INTO harbour (namespace_id, name, tags, vector, depth)
 SELECT n % 7, 'harbour ' || n, ARRAY['t' || n % 3], ('[1,' || n || ',0]')::halfvec, 5 + n
@@ -173,6 +175,7 @@ def test_functions_and_views_read_the_new_table(divided):
     execute("DELETE FROM harbour WHERE namespace_id = 3")
     execute("REFRESH MATERIALIZED VIEW CONCURRENTLY depths")
     assert fetch("SELECT count_harbours(3), count_harbours(2) > 0, (SELECT count(*) FROM deep)") == [(0, True, 6)]
+    assert fetch("SELECT count(*) = count_harbours(2) FROM list_harbours(2)") == [(True,)]
 
 
 def test_the_work_adds_up(tables):
