@@ -11,6 +11,7 @@ from ingestion.allowed_paths import is_within_roots
 from memories.models import Memory
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel
 from sessions_app.models import namespace_key
 
 #: A run without a heartbeat for this long has lost its worker.
@@ -21,21 +22,24 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def in_namespace(self, namespace_id: int) -> "DocumentQuerySet":
         return self.filter(namespace_id=namespace_id)
 
-    def with_chunks(self) -> "DocumentQuerySet":
-        """Annotate `chunks`, the number of live chunks. Chunks are memories, which are also deleted on their own."""
-        return self.annotate(chunks=count_live_chunks())
+    def with_chunks(self, namespace_id: int | None) -> "DocumentQuerySet":
+        """Annotate `chunks`, the number of live chunks. Chunks are memories, which are also deleted on their own.
+        `namespace_id` is the namespace that the documents were selected of, if it was one."""
+        return self.annotate(chunks=count_live_chunks(namespace_id))
 
-    def with_all_chunks(self) -> "DocumentQuerySet":
+    def with_all_chunks(self, namespace_id: int) -> "DocumentQuerySet":
         """Select the documents of which no chunk was deleted. Of any other, a run reads the file again."""
-        return self.alias(chunks=count_live_chunks()).filter(chunks=F("chunk_count"))
+        return self.alias(chunks=count_live_chunks(namespace_id)).filter(chunks=F("chunk_count"))
 
 
-def count_live_chunks() -> Coalesce:
-    chunks = Memory.objects.alive().filter(document_id=OuterRef("pk")).order_by().values("document_id")
+def count_live_chunks(namespace_id: int | None) -> Coalesce:
+    namespace = OuterRef("namespace") if namespace_id is None else namespace_id
+    memories = Memory.objects.alive().filter(namespace=namespace, document_id=OuterRef("pk"))
+    chunks = memories.order_by().values("document_id")
     return Coalesce(Subquery(chunks.values(number=Count("pk"))), 0)
 
 
-class Document(models.Model):
+class Document(NamespacedModel):
     """A text that is stored in chunks: a file of a repository, identified by its path, or a text posted to the API.
 
     The chunks are memories of type rag; deleting the document deletes them.
@@ -98,7 +102,7 @@ class IngestionQuerySet(models.QuerySet["Ingestion"]):
         ).order_by("created_at")
 
 
-class Ingestion(models.Model):
+class Ingestion(NamespacedModel):
     """One run over a repository. The row is also the queue entry: an open run without a heartbeat is restarted."""
 
     namespace = namespace_key()
@@ -166,7 +170,7 @@ class WorkflowExecutionQuerySet(models.QuerySet["WorkflowExecution"]):
         return self.filter(namespace_id=namespace_id)
 
 
-class WorkflowExecution(models.Model):
+class WorkflowExecution(NamespacedModel):
     """One run of a workflow, as reported by the system that ran it. `memory` is null once its memory is deleted."""
 
     namespace = namespace_key()
@@ -183,7 +187,7 @@ class WorkflowExecution(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_seconds = duration_field("started_at", "finished_at")
     # The foreign key is created in a migration: PostgreSQL sets it to null when the memory is deleted.
-    memory = models.ForeignKey(
+    memory = NamespacedForeignKey(
         "memories.Memory", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False,
         related_name="+",
     )  # fmt: skip

@@ -59,7 +59,7 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
     (NotIngestible) is stored in the row, which then has the status failed; other exceptions propagate.
     """
     with lock_repository(ingestion.namespace_id, ingestion.repo_id) as lease:
-        if not Ingestion.objects.open().filter(pk=ingestion.pk).exists():
+        if not Ingestion.objects.open().filter(namespace_id=ingestion.namespace_id, pk=ingestion.pk).exists():
             raise AlreadyRunning(REPOSITORY_BUSY)
         update_progress(
             ingestion,
@@ -87,7 +87,10 @@ def process_files(ingestion: Ingestion, lease: HeldLease) -> Iterator[Ingestion]
     """Apply the difference between the folder and the stored documents, file by file. Raises NotIngestible."""
     root, reported_at = Path(ingestion.path), time.monotonic()
     stored = Document.objects.filter(namespace_id=ingestion.namespace_id, repo_id=ingestion.repo_id, path__isnull=False)
-    digests = {str(path): bytes(digest) for path, digest in stored.with_all_chunks().values_list("path", "digest")}
+    digests = {
+        str(path): bytes(digest)
+        for path, digest in stored.with_all_chunks(ingestion.namespace_id).values_list("path", "digest")
+    }
     gone = {str(path) for path in stored.values_list("path", flat=True)}
     files = prepare_run(ingestion, root)
     for file in files:
@@ -168,7 +171,7 @@ def save_document(
         )
         memories = [build_chunk_memory(document, chunk) for chunk in distinct.values()]
         ids, _ = add_many(document.namespace_id, memories, document_id=document.pk) if memories else ([], 0)
-        Memory.objects.filter(document_id=document.pk).exclude(pk__in=ids).delete()
+        Memory.objects.filter(namespace_id=document.namespace_id, document_id=document.pk).exclude(pk__in=ids).delete()
     tasks.embedding_trigger.notify_on_commit()
     return document.pk, len(distinct)
 

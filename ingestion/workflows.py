@@ -51,9 +51,12 @@ repository AS (
     SELECT namespace_id, repo_id, count(*) AS documents, sum(chunks)::bigint AS chunks
     FROM ingestion_document document CROSS JOIN LATERAL (
         SELECT count(*) AS chunks FROM memories_memory chunk
-        WHERE chunk.document_id = document.id AND (chunk.expires_at IS NULL OR chunk.expires_at > now())
+        WHERE (%(namespace)s::bigint IS NULL OR chunk.namespace_id = %(namespace)s::bigint)
+            AND chunk.namespace_id = document.namespace_id AND chunk.document_id = document.id
+            AND (chunk.expires_at IS NULL OR chunk.expires_at > now())
     ) stored
-    WHERE (namespace_id, repo_id) IN (SELECT namespace_id, repo_id FROM execution_group)
+    WHERE (%(namespace)s::bigint IS NULL OR namespace_id = %(namespace)s::bigint)
+        AND (namespace_id, repo_id) IN (SELECT namespace_id, repo_id FROM execution_group)
     GROUP BY namespace_id, repo_id
 )
 SELECT execution_group.*, coalesce(documents, 0) AS documents, coalesce(chunks, 0) AS chunks
@@ -76,14 +79,16 @@ def create_execution(namespace_id: int, workflow_id: str, payload: ExecutionIn) 
     return execution
 
 
-def patch_execution(rows: WorkflowExecutionQuerySet, payload: ExecutionPatch) -> bool:
-    """Update an execution and its memory, if that still exists. Return False when there is no such execution.
+def patch_execution(namespace_id: int, rows: WorkflowExecutionQuerySet, payload: ExecutionPatch) -> bool:
+    """Update the one execution that `rows` selects in the namespace, and its memory, if that still exists. Return False
+    when there is no such execution.
 
     Raises Conflict for a status change that goes back, and InvalidField for inconsistent times.
     """
     with transaction.atomic():
         # The memory is locked first, in the same order as by a DELETE, whose trigger then updates the execution.
-        memory = Memory.objects.alive().filter(pk__in=rows.values("memory_id")).select_for_update().first()
+        memories = Memory.objects.in_namespace(namespace_id).filter(pk__in=rows.values("memory_id"))
+        memory = memories.select_for_update().first()
         execution = rows.select_for_update().first()
         if execution is None:
             return False

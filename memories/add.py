@@ -26,7 +26,7 @@ def add_one(namespace_id: int, memory: MemoryIn, active_model: str | None = None
 @transaction.atomic
 def add_with_insights(namespace_id: int, memory: MemoryIn, active_model: str | None) -> tuple[dict[str, Any], bool]:
     added = insert_with_insights(namespace_id, [memory], active_model)
-    row = Memory.objects.filter(pk=added.ids[0]).values(*OUT_COLUMNS).get()
+    row = Memory.objects.filter(namespace_id=namespace_id, pk=added.ids[0]).values(*OUT_COLUMNS).get()
     return row | {"insights": added.insights}, added.created == 1
 
 

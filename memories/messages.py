@@ -15,6 +15,7 @@ from memories.schemas import MemoryIn
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.locks import advisory_xact_lock
 from sessions_app.models import Conversation, Message
+from sessions_app.models.conversations import MessageQuerySet
 from sessions_app.schemas.conversations import MessageIn, SessionMessageIn
 
 # Shorter messages, such as "Yes, please.", mean nothing outside their conversation.
@@ -117,14 +118,14 @@ def start_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID:
 
 
 @transaction.atomic
-def remove_conversation(conversations: QuerySet, *, forget: bool) -> bool:
+def remove_conversation(conversations: QuerySet[Conversation], *, forget: bool) -> bool:
     """Delete the one conversation that is selected; the database deletes its messages. `forget` also deletes the
     memories made of them. Return False when there is none."""
     conversation = conversations.select_for_update().first()
     if conversation is None:
         return False
     if forget:
-        forget_memories(Message.objects.filter(conversation=conversation))
+        forget_memories(conversation.namespace_id, list_messages_of(conversation))
     conversation.delete()
     return True
 
@@ -136,17 +137,23 @@ def remove_last_message(conversations: QuerySet, *, forget: bool) -> Message | N
     conversation = conversations.select_for_update().first()
     if conversation is None:
         return None
-    message = Message.objects.filter(conversation=conversation).order_by("-created_at", "-id").first()
+    message = list_messages_of(conversation).order_by("-created_at", "-id").first()
     if message is not None:
-        rows = Message.objects.filter(pk=message.pk)
         if forget:
-            forget_memories(rows)
-        rows.delete()
-        Conversation.objects.filter(pk=conversation.pk).update(message_count=F("message_count") - 1)
+            forget_memories(message.namespace_id, list_messages_of(conversation).filter(pk=message.pk))
+        message.delete()
+        conversation.message_count = F("message_count") - 1
+        conversation.save(update_fields=["message_count"])
     return message
 
 
-def forget_memories(messages: QuerySet) -> None:
+def list_messages_of(conversation: Conversation) -> MessageQuerySet:
+    return Message.objects.in_namespace(conversation.namespace_id).filter(conversation=conversation)
+
+
+def forget_memories(namespace_id: int, messages: MessageQuerySet) -> None:
     """Delete the memories made of these messages, except those that other messages were remembered as too."""
-    others = Message.objects.filter(memory_id=OuterRef("pk")).exclude(pk__in=messages.values("pk"))
-    Memory.objects.filter(~Exists(others), pk__in=messages.exclude(memory_id=None).values("memory_id")).delete()
+    others = Message.objects.in_namespace(namespace_id).filter(memory_id=OuterRef("pk"))
+    others = others.exclude(pk__in=messages.values("pk"))
+    remembered = messages.exclude(memory_id=None).values("memory_id")
+    Memory.objects.filter(~Exists(others), namespace_id=namespace_id, pk__in=remembered).delete()

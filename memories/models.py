@@ -22,6 +22,7 @@ from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
 from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import Namespace, namespace_key
 
@@ -109,7 +110,7 @@ class MemoryQuerySet(models.QuerySet):
         return self.filter(expires_at__lte=Now())
 
 
-class Memory(models.Model):
+class Memory(NamespacedModel):
     """A stored text with its labels. The row is wide and changes; its vector is in Embedding."""
 
     namespace = models.ForeignKey(
@@ -268,7 +269,7 @@ class Memory(models.Model):
         return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
 
 
-class DueEmbedding(models.Model):
+class DueEmbedding(NamespacedModel):
     """A memory that waits to be embedded. Triggers insert the row for new content (memories/triggers.py); storing the
     vector deletes it.
 
@@ -276,7 +277,9 @@ class DueEmbedding(models.Model):
     """
 
     namespace = namespace_key()
-    memory = models.OneToOneField(Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due")
+    memory = NamespacedOneToOneField(
+        Memory, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="due"
+    )
     due_at = models.DateTimeField()
     attempts = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")
@@ -354,7 +357,7 @@ class EmbeddingQuerySet(models.QuerySet):
             return cursor.rowcount
 
 
-class Embedding(models.Model):
+class Embedding(NamespacedModel):
     """The vector of one memory by one model, derived from its content. During a re-embedding a memory has two.
 
     The labels and the expiry repeat the memory's, so that one owner's vectors can be scanned without reading the wide
@@ -363,7 +366,7 @@ class Embedding(models.Model):
 
     pk = models.CompositePrimaryKey("namespace_id", "memory_id", "model")
     namespace = namespace_key()
-    memory = models.ForeignKey(
+    memory = NamespacedForeignKey(
         Memory, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="embeddings"
     )
     user_id = label_field("user")
@@ -390,7 +393,25 @@ class Embedding(models.Model):
         return f"{self.model} vector"
 
 
-class Reembedding(models.Model):
+class NamespaceSize(NamespacedModel):
+    """How many memories a namespace had when they were last counted (memories/namespace_sizes.py).
+
+    Searches choose by it between the exact scan and the index. The planner's own estimates would not do: a partitioned
+    or distributed table has none as a whole.
+    """
+
+    namespace = models.OneToOneField(
+        Namespace, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="+"
+    )
+    memories = models.PositiveIntegerField()
+    # The namespace's own and those of all others whose vectors are in the same index.
+    memories_in_index = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.memories} memories"
+
+
+class Reembedding(NamespacedModel):
     """A run that embeds a namespace with another model. Searches use the old vectors until `switched_at`; then those
     are deleted."""
 

@@ -282,10 +282,17 @@ OUT_COLUMNS = (
 )  # fmt: skip
 
 
-def qualify_out_columns(memory: str) -> str:
-    """Return OUT_COLUMNS for a SQL statement in which the memory has this alias."""
+def qualify_out_columns(memory: str, namespace: str = "%(namespace)s") -> str:
+    """Return OUT_COLUMNS for a SQL statement in which the memory has this alias. `namespace` is SQL for its namespace:
+    a parameter, unless the statement reads several."""
     own = ", ".join(f"{memory}.{column}" for column in OUT_COLUMNS[:-1])
-    return f"{own}, (SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = {memory}.id)"
+    return f"{own}, {due_at_sql(memory, namespace)}"
+
+
+def due_at_sql(memory: str, namespace: str = "%(namespace)s") -> str:
+    """Return the expression for `due__due_at`: NULL for a memory that is embedded."""
+    due = f"due.namespace_id = {namespace} AND due.memory_id = {memory}.id"
+    return f"(SELECT due.due_at FROM memories_dueembedding due WHERE {due})"
 
 
 TIMESTAMP_COLUMNS = ("created_at", "updated_at", "expires_at", "last_accessed_at", "last_updated")
@@ -298,7 +305,7 @@ def format_timestamp_sql(column: str) -> str:
 
 def build_out_members_sql(memory: str) -> str:
     """Return MemoryOut as columns of a SQL statement, for responses with so many memories that PostgreSQL builds the
-    JSON: in Python a thousand cost twice what reading them does."""
+    JSON: in Python a thousand cost twice what reading them does. The statement has a parameter `namespace`."""
     plain = [
         f"{memory}.{name}"
         for name in OUT_COLUMNS[:-1]
@@ -307,7 +314,7 @@ def build_out_members_sql(memory: str) -> str:
     timestamps = [f"{format_timestamp_sql(f'{memory}.{name}')} AS {name}" for name in TIMESTAMP_COLUMNS]
     parts = ", ".join(f"'{part}', {memory}.entity_{part}" for part in ("system", "id", "type", "name"))
     entity = f"CASE WHEN {memory}.entity_id IS NOT NULL THEN json_build_object({parts}) END AS entity"
-    embedded = f"NOT EXISTS (SELECT FROM memories_dueembedding due WHERE due.memory_id = {memory}.id) AS embedded"
+    embedded = f"{due_at_sql(memory)} IS NULL AS embedded"
     return ", ".join([*plain, *timestamps, entity, embedded])
 
 

@@ -9,6 +9,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.db.models import Q, QuerySet
 
+from memories import namespace_sizes
 from memories.embedding_worker import LEASE, QueueRun
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.expiry import delete_expired_memories
@@ -67,6 +68,12 @@ def enqueue_on_start(**_: object) -> None:
 def delete_expired() -> int:
     """Delete expired memories. Return how many. Readers never see them, so nothing waits for this."""
     return for_each_namespace(delete_expired_memories, find_namespaces(Memory.objects.expired()))
+
+
+@shared_task
+def measure_namespaces() -> int:
+    """Count the memories of each namespace, for searches. Return how many namespaces changed."""
+    return namespace_sizes.measure_namespaces()
 
 
 @shared_task

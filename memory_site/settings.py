@@ -516,6 +516,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 900,
         "options": {"expire_seconds": 900},
     },
+    "measure namespaces": {
+        "task": "memories.tasks.measure_namespaces",
+        "schedule": 600,
+        "options": {"expire_seconds": 600},
+    },
     "resolve pending relationships": {
         "task": "memories.graph.tasks.join_waiting",
         "schedule": 60,

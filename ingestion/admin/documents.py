@@ -51,7 +51,7 @@ class DocumentAdmin(IngestionBaseAdmin):
     delete_selected_confirmation_template = "admin/ingestion/document/delete_selected_confirmation.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).with_chunks()
+        return super().get_queryset(request).with_chunks(None)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DocumentList]:
         return DocumentList

@@ -64,7 +64,8 @@ def list_documents(
     cursor: str | None = None,
 ):
     """List documents, newest first: the files of repositories, and posted texts."""
-    rows = Document.objects.in_namespace(request.auth.namespace_id).with_chunks()
+    namespace_id = request.auth.namespace_id
+    rows = Document.objects.in_namespace(namespace_id).with_chunks(namespace_id)
     rows = rows if repo_id is None else rows.filter(repo_id=repo_id)
     return json_response(paginate(rows, DOCUMENT_COLUMNS, limit, cursor, dict))
 
@@ -77,8 +78,9 @@ def get_document(request: ApiRequest, document_id: UUID):
 
 def fetch_document(request: ApiRequest, document_id: UUID) -> dict[str, Any]:
     """Return the fields of DocumentOut. Raises Problem 404."""
-    rows = Document.objects.in_namespace(request.auth.namespace_id).filter(pk=document_id)
-    row = rows.with_chunks().values(*DOCUMENT_COLUMNS).first()
+    namespace_id = request.auth.namespace_id
+    rows = Document.objects.in_namespace(namespace_id).filter(pk=document_id)
+    row = rows.with_chunks(namespace_id).values(*DOCUMENT_COLUMNS).first()
     if row is None:
         raise Problem(404, "There is no such document.")
     return row

@@ -21,9 +21,10 @@ BY_REPO_ID = Keyset(("repo_id",), parse_text)
 @router.get("/repositories", auth=read_access, response={200: RepositoryPage, **PROBLEMS})
 def list_repositories(request: ApiRequest, limit: int = Query(20, ge=1, le=100), cursor: str | None = None):
     """List the repositories by id, with their numbers of documents and chunks."""
-    documents = Document.objects.in_namespace(request.auth.namespace_id).exclude(repo_id=None)
+    namespace_id = request.auth.namespace_id
+    documents = Document.objects.in_namespace(namespace_id).exclude(repo_id=None)
     totals = {"documents": Count("pk"), "chunks": Sum("chunks"), "last_change": Max("updated_at")}
-    rows = documents.with_chunks().values("repo_id").annotate(**totals)
+    rows = documents.with_chunks(namespace_id).values("repo_id").annotate(**totals)
     return json_response(paginate_by(BY_REPO_ID, rows, limit, cursor, dict))
 
 

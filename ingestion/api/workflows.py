@@ -80,6 +80,7 @@ def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
 def update_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
     """Update an execution: its status goes from pending to running to completed or failed, and never back (409). Its
     memory, if it still exists, is updated too."""
-    if not patch_execution(get_execution_queryset(request, workflow_id, execution_id), payload):
+    rows = get_execution_queryset(request, workflow_id, execution_id)
+    if not patch_execution(request.auth.namespace_id, rows, payload):
         raise execution_not_found()
     return get_execution(request, workflow_id, execution_id)

@@ -42,7 +42,7 @@ from ingestion.session_buddy.schema import (
 from ingestion.session_buddy.times import format_local_datetime, parse_local_datetime
 from memories.insights.minhash import digest, normalise_text
 from memories.insights.models import Insight, InsightCollection
-from memories.models import Embedding, Memory
+from memories.models import Embedding
 from sessions_app.models import Namespace
 
 EXPORT_BATCH_SIZE = 500
@@ -120,7 +120,7 @@ class SessionBuddyExport:
         self.written_ids: dict[str, set[str]] = {}
 
     def get_insights(self) -> QuerySet[Insight]:
-        return Insight.objects.filter(memory__in=Memory.objects.in_namespace(self.namespace.pk))
+        return Insight.objects.in_namespace(self.namespace.pk)
 
     def run(self) -> Iterator[None]:
         """Export the insights, yielding once for each one. Each batch is a transaction of the file."""

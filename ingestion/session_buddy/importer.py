@@ -32,10 +32,10 @@ UPDATE insights_insight insight SET
     last_used_at = greatest(insight.last_used_at, given.last_used_at)
 FROM (
     SELECT memory_id, max(usage_count) AS usage_count, max(last_used_at) AS last_used_at
-    FROM jsonb_to_recordset(%s::jsonb) AS row(memory_id uuid, usage_count integer, last_used_at timestamptz)
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS row(memory_id uuid, usage_count integer, last_used_at timestamptz)
     GROUP BY memory_id
 ) given
-WHERE insight.memory_id = given.memory_id AND (
+WHERE insight.namespace_id = %(namespace)s AND insight.memory_id = given.memory_id AND (
     insight.usage_count < given.usage_count
     OR coalesce(insight.last_used_at < given.last_used_at, given.last_used_at IS NOT NULL)
 )"""
@@ -166,7 +166,7 @@ def store_batch(
     """
     with transaction.atomic():
         insights, memories = store_insights(namespace_id, drafts), store_memories(namespace_id, memories_in)
-        merge_usage(insights[0], drafts)
+        merge_usage(namespace_id, insights[0], drafts)
         transaction.set_rollback(dry_run)
     return insights, memories
 
@@ -174,7 +174,7 @@ def store_batch(
 def store_insights(namespace_id: int, drafts: Sequence[InsightDraft]) -> StoreResult:
     """Store the insights whose text is not stored yet."""
     digests = [digest(normalise_text(draft.content)) for draft in drafts]
-    existing = Insight.objects.filter(memory__in=Memory.objects.in_namespace(namespace_id))
+    existing = Insight.objects.filter(namespace=namespace_id, memory__in=Memory.objects.in_namespace(namespace_id))
     known = map_ids_by_digest(existing.filter(digest__in=digests).values_list("digest", "pk"))
     unknown = [n for n, each in enumerate(digests) if each not in known]
     saved = dict(zip(unknown, save_insights(namespace_id, [drafts[n] for n in unknown]), strict=True))
@@ -204,7 +204,7 @@ def map_ids_by_digest(rows: Iterable[tuple[bytes | memoryview, UUID]]) -> dict[b
     return {bytes(each): pk for each, pk in rows}
 
 
-def merge_usage(ids: Sequence[UUID], drafts: Sequence[InsightDraft]) -> None:
+def merge_usage(namespace_id: int, ids: Sequence[UUID], drafts: Sequence[InsightDraft]) -> None:
     """Raise the use count and the last use of stored insights to those of the drafts."""
     usage = [
         {"memory_id": pk, "usage_count": each.usage_count, "last_used_at": each.last_used_at}
@@ -213,4 +213,5 @@ def merge_usage(ids: Sequence[UUID], drafts: Sequence[InsightDraft]) -> None:
     ]
     if usage:
         with connection.cursor() as cursor:
-            cursor.execute(MERGE_INSIGHT_USAGE_SQL, [to_json(usage).decode()])
+            parameters: dict[str, Any] = {"namespace": namespace_id, "rows": to_json(usage).decode()}
+            cursor.execute(MERGE_INSIGHT_USAGE_SQL, parameters)

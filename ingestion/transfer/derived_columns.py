@@ -16,7 +16,8 @@ from memories.projects.storage import map_redacted_names
 NEVER_INSIGHT, NO_LONGER_INSIGHT = "never", "no longer"
 SELECT_MEMORIES_BY_OLD_ID_SQL = f"""
 SELECT ids.old, ids.is_new, memory.memory_type, memory.id, memory.content, memory.entity_id
-FROM exchange_ids ids JOIN {Memory._meta.db_table} memory ON memory.id = ids.new
+FROM exchange_ids ids JOIN {Memory._meta.db_table} memory
+    ON memory.namespace_id = %s AND memory.id = ids.new
 WHERE ids.kind = 'memory' AND ids.old = ANY(%s)
 """
 
@@ -32,13 +33,13 @@ def derive_line_columns(kind: str, line: Any) -> dict[str, Any]:
     return {}
 
 
-def fetch_insight_columns(ids: Sequence[UUID]) -> dict[UUID, dict[str, Any] | str]:
+def fetch_insight_columns(namespace_id: int, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any] | str]:
     """Return the columns that identify an insight, computed from the stored text, by the memory's id in the file.
 
     The value is NEVER_INSIGHT for an imported memory of another type, and NO_LONGER_INSIGHT for an existing one.
     """
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_MEMORIES_BY_OLD_ID_SQL, [list(ids)])
+        cursor.execute(SELECT_MEMORIES_BY_OLD_ID_SQL, [namespace_id, list(ids)])
         rows = cursor.fetchall()
     return {
         old: derive_insight_columns(*memory)

@@ -27,7 +27,7 @@ LEFT JOIN LATERAL (
     FROM {Embedding._meta.db_table} embedding
     JOIN {RECORD_TYPES["memory"].table} memory ON memory.id = embedding.memory_id
         AND memory.content_hash = embedding.content_hash
-    WHERE embedding.memory_id = row.id
+    WHERE embedding.namespace_id = %s AND memory.namespace_id = %s AND embedding.memory_id = row.id
 ) of_memory ON true"""
 
 
@@ -44,7 +44,7 @@ def export_namespace(namespace: Namespace, user_id: str | None) -> Generator[byt
         "user": user_id,
     }
     header |= {"embedding_model": namespace.embedding_model, "created_at": datetime.now(UTC).isoformat()}
-    sql, parameters = build_export_statement(select_rows(namespace.pk, user_id))
+    sql, parameters = build_export_statement(namespace.pk, select_rows(namespace.pk, user_id))
     with transaction.atomic(), connection.cursor() as plain, connection.chunked_cursor() as cursor:
         plain.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the reader of a pipe may be slow
         cursor.execute(sql, parameters)
@@ -55,7 +55,7 @@ def export_namespace(namespace: Namespace, user_id: str | None) -> Generator[byt
                 )
 
 
-def build_export_statement(rows: Mapping[str, models.QuerySet]) -> SqlStatement:
+def build_export_statement(namespace_id: int, rows: Mapping[str, models.QuerySet]) -> SqlStatement:
     """Build the statement whose rows are (kind, columns as JSON, model names, vectors).
 
     The first row has the number of rows of each kind instead of columns.
@@ -64,8 +64,13 @@ def build_export_statement(rows: Mapping[str, models.QuerySet]) -> SqlStatement:
     counts = ", ".join(f"'{name}', (SELECT count(*) FROM ({sql}) rows)" for name, (sql, _) in selected.items())
     header = f"SELECT '{HEADER_KIND}' AS kind, json_build_object({counts})::text AS row, NULL::text[], NULL::bytea[]"
     parts = [f"({build_lines_sql(name, sql)})" for name, (sql, _) in selected.items()]
-    parameters = [parameter for _, part_parameters in selected.values() for parameter in part_parameters]
-    return " UNION ALL ".join([header, *parts]), parameters * 2
+    counted = [parameter for _, part_parameters in selected.values() for parameter in part_parameters]
+    listed = [
+        parameter
+        for name, (_, part_parameters) in selected.items()
+        for parameter in (*part_parameters, *([namespace_id] * 2 if name == "memory" else []))
+    ]
+    return " UNION ALL ".join([header, *parts]), counted + listed
 
 
 def build_columns_sql(kind: RecordType, rows: Mapping[str, models.QuerySet]) -> SqlStatement:

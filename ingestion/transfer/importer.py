@@ -52,6 +52,8 @@ WHERE identity IS NOT NULL
 ON CONFLICT DO NOTHING
 """
 CREATE_VECTORS_TABLE_SQL = "CREATE TEMPORARY TABLE exchange_vectors (memory uuid, model text, vector halfvec)"
+# The ids of a file that rows of other namespaces have: the only question that is asked of all of them.
+SELECT_TAKEN_IDS_SQL = "SELECT {key} FROM {table} WHERE {key} = ANY(%s) AND namespace_id <> %s"
 # The statement is a chain of CTEs:
 #   line      a JSON line with the defaults, the new ids of its references and the namespace; `missing` names a
 #             reference to no earlier line; `spare_id` is the id for a row whose own id belongs to another namespace
@@ -76,13 +78,12 @@ record AS (
 ),
 matched AS (
     SELECT record.*,
-           CASE WHEN same_id.namespace_id = %(namespace)s THEN same_id.{key}
-                WHEN same_spare_id.namespace_id = %(namespace)s THEN same_spare_id.{key}
-                ELSE same_identity.id END AS existing_id,
-           CASE WHEN same_id.{key} IS NULL THEN record.{key} ELSE spare_id END AS new_id
+           coalesce(same_id.{key}, same_spare_id.{key}, same_identity.id) AS existing_id,
+           CASE WHEN record.{key} = ANY(%(taken_ids)s::uuid[]) THEN spare_id ELSE record.{key} END AS new_id
     FROM record
-    LEFT JOIN {table} same_id ON same_id.{key} = record.{key}
-    LEFT JOIN {table} same_spare_id ON same_spare_id.{key} = record.spare_id
+    LEFT JOIN {table} same_id ON same_id.namespace_id = %(namespace)s AND same_id.{key} = record.{key}
+    LEFT JOIN {table} same_spare_id
+        ON same_spare_id.namespace_id = %(namespace)s AND same_spare_id.{key} = record.spare_id
     LEFT JOIN exchange_existing same_identity ON same_identity.kind = %(kind)s AND same_identity.key = record.identity
     WHERE missing IS NULL
 ),
@@ -110,10 +111,11 @@ WITH new_vector AS (
     SELECT memory.id AS memory_id, model, vector, {SHARED_COLUMNS}
     FROM exchange_vectors imported
     JOIN exchange_ids ids ON ids.kind = 'memory' AND ids.old = imported.memory AND ids.is_new
-    JOIN {Memory._meta.db_table} memory ON memory.id = ids.new
+    JOIN {Memory._meta.db_table} memory ON memory.namespace_id = %(namespace)s AND memory.id = ids.new
 ),
 no_longer_due AS (
-    DELETE FROM {DueEmbedding._meta.db_table} due USING new_vector WHERE due.memory_id = new_vector.memory_id
+    DELETE FROM {DueEmbedding._meta.db_table} due USING new_vector
+    WHERE due.namespace_id = %(namespace)s AND due.memory_id = new_vector.memory_id
 )
 INSERT INTO {Embedding._meta.db_table} (memory_id, model, vector, {SHARED_COLUMNS})
 SELECT memory_id, model, vector, {SHARED_COLUMNS} FROM new_vector
@@ -122,7 +124,8 @@ UPDATE_METADATA_IDS_SQL = f"""
 UPDATE {Memory._meta.db_table} memory
 SET metadata = metadata || jsonb_build_object(%(key)s::text, target.new)
 FROM exchange_ids imported, exchange_ids target
-WHERE imported.kind = 'memory' AND imported.is_new AND memory.id = imported.new
+WHERE imported.kind = 'memory' AND imported.is_new
+    AND memory.namespace_id = %(namespace)s AND memory.id = imported.new
     AND target.kind = %(kind)s AND target.new <> target.old AND target.old::text = memory.metadata ->> %(key)s
 """
 #: Classes of SQLSTATE that a row can cause: data exception, integrity constraint violation, program limit exceeded,
@@ -181,7 +184,7 @@ class NamespaceImport:
             errors: list[tuple[int, str]] = []
             self.seen[group[0].kind] += len(group)
             if group[0].kind == "insight":
-                group, errors = add_insight_columns(group)
+                group, errors = add_insight_columns(self.namespace_id, group)
             if errors := sorted(errors + (self.insert_or_report(group) if group else [])):
                 return errors  # later lines may refer to a wrong one
         return []
@@ -207,11 +210,18 @@ class NamespaceImport:
             "spare_ids": [derive_copy_id(line.id, self.namespace_id) for line in lines],
         }
         with transaction.atomic(), connection.cursor() as cursor:
+            parameters["taken_ids"] = self.fetch_taken_ids(cursor, kind, lines)
             cursor.execute(build_insert_sql(kind, columns), parameters)
             *missing, (_, inserted) = cursor.fetchall()
             self.insert_vectors(cursor, lines)
         self.new[kind.name] += int(inserted)
         return [(lines[place - 1].number, describe_missing_reference(kind, column)) for place, column in missing]
+
+    def fetch_taken_ids(self, cursor: Any, kind: RecordType, lines: Sequence[ParsedLine]) -> list[UUID]:
+        """Return the lines' ids that rows of other namespaces have: an id names one row, whatever its namespace."""
+        sql = SELECT_TAKEN_IDS_SQL.format(**build_sql_names(kind))
+        cursor.execute(sql, [[line.id for line in lines], self.namespace_id])
+        return [pk for (pk,) in cursor.fetchall()]
 
     def insert_vectors(self, cursor: Any, lines: Sequence[ParsedLine]) -> None:
         """Insert the vectors of new memories, and take these off the embedding queue.
@@ -227,7 +237,7 @@ class NamespaceImport:
             into.set_types(["uuid", "text", "bytea"])
             for row in rows:
                 into.write_row(row)
-        cursor.execute(INSERT_VECTORS_SQL)
+        cursor.execute(INSERT_VECTORS_SQL, {"namespace": self.namespace_id})
         cursor.execute("TRUNCATE exchange_vectors")
 
     def finish(self) -> None:
@@ -242,7 +252,8 @@ class NamespaceImport:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE exchange_ids")
             for key, kind in METADATA_REFERENCES.items():
-                cursor.execute(UPDATE_METADATA_IDS_SQL, {"key": key, "kind": kind})
+                parameters: dict[str, Any] = {"namespace": self.namespace_id, "key": key, "kind": kind}
+                cursor.execute(UPDATE_METADATA_IDS_SQL, parameters)
             cursor.execute("DROP TABLE exchange_ids, exchange_existing, exchange_vectors")
         if self.model is not None and self.has_vectors:
             self.confirm_model(self.model)
@@ -343,12 +354,14 @@ def derive_copy_id(id: UUID, namespace_id: int) -> UUID:
     return UUID(int=id.int >> 64 << 64 | variant_and_rest)
 
 
-def add_insight_columns(lines: Sequence[ParsedLine]) -> tuple[list[ParsedLine], list[tuple[int, str]]]:
+def add_insight_columns(
+    namespace_id: int, lines: Sequence[ParsedLine]
+) -> tuple[list[ParsedLine], list[tuple[int, str]]]:
     """Add the computed columns to insights. Return the lines, and (line number, reason) of the wrong ones.
 
     A line whose memory existed and is no longer an insight is left out.
     """
-    columns = fetch_insight_columns([line.id for line in lines])
+    columns = fetch_insight_columns(namespace_id, [line.id for line in lines])
     kept = [
         replace(line, text=merge_columns(line.text, own))
         for line in lines

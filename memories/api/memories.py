@@ -186,7 +186,7 @@ def update_memory(request: ApiRequest, memory_id: UUID, payload: MemoryPatch):
         memory = get_memory_queryset(request, memory_id)
         if edit_memory(request.auth.namespace_id, memory, **payload.columns(only_given=True)) is None:
             raise memory_not_found()
-        row = Memory.objects.filter(pk=memory_id).values(*OUT_COLUMNS).get()
+        row = Memory.objects.filter(namespace_id=request.auth.namespace_id, pk=memory_id).values(*OUT_COLUMNS).get()
     tasks.embedding_trigger.notify_on_commit()
     return json_response(to_memory_out(row))
 

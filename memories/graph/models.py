@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from memories.models import Memory
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel
 from sessions_app.models import namespace_key
 
 #: The two foreign keys of a relationship.
@@ -27,9 +28,9 @@ class RelationshipType(models.TextChoices):
     ANSWERS = "answers"
 
 
-def memory_foreign_key(related_name: str) -> models.ForeignKey:
+def memory_foreign_key(related_name: str) -> NamespacedForeignKey:
     """Return a key that PostgreSQL checks with namespace and owner (0002_foreign_keys): both ends have the same."""
-    return models.ForeignKey(
+    return NamespacedForeignKey(
         "memories.Memory", models.DO_NOTHING, db_constraint=False, db_index=False, related_name=related_name
     )
 
@@ -57,7 +58,7 @@ class RelationshipQuerySet(BaseRelationshipQuerySet):
         return self.filter(from_memory__in=keys, to_memory__in=keys)
 
 
-class BaseRelationship(models.Model):
+class BaseRelationship(NamespacedModel):
     """The columns that a relationship has whether or not both its ends exist."""
 
     namespace = namespace_key()
@@ -132,9 +133,11 @@ class PendingRelationship(BaseRelationship):
         return f"{self.from_memory_id} {self.type} {self.entity_system} {self.entity_id}"
 
 
-def is_expired(memory: str = "") -> Q:
-    """Select rows of an outer row's user whose memory, the one at this path, has expired and is not deleted yet."""
-    labels = {"namespace": OuterRef("namespace"), "user_id": OuterRef("user_id"), "expires_at__lte": Now()}
+def is_expired(namespace_id: int | None, memory: str = "") -> Q:
+    """Select rows of an outer row's user whose memory, the one at this path, has expired and is not deleted yet.
+    `namespace_id` is the namespace of all outer rows, if they have one."""
+    namespace = OuterRef("namespace") if namespace_id is None else namespace_id
+    labels = {"namespace": namespace, "user_id": OuterRef("user_id"), "expires_at__lte": Now()}
     return Q(**{f"{memory}{name}": value for name, value in labels.items()})
 
 
@@ -144,22 +147,23 @@ def count_rows(rows: models.QuerySet) -> Subquery:
 
 
 class UserTotalQuerySet(models.QuerySet):
-    def sum_by_user(self, *labels: str) -> "UserTotalQuerySet":
+    def sum_by_user(self, *labels: str, namespace_id: int | None) -> "UserTotalQuerySet":
         """Return {*labels, user_id, memory_total, relationship_total} of the users who have memories or relationships.
 
-        What has expired is subtracted; it is in the sums until it is deleted.
+        What has expired is subtracted; it is in the sums until it is deleted. `namespace_id` is the namespace that the
+        totals were selected of, if it was one.
         """
-        expired = count_rows(Memory.objects.filter(is_expired()))
+        expired = count_rows(Memory.objects.filter(is_expired(namespace_id)))
         # Of relationships with two expired ends, the second query leaves out what the first one counts.
-        ended = count_rows(Relationship.objects.filter(is_expired("from_memory__"))) + count_rows(
-            Relationship.objects.filter(is_expired("to_memory__"), not_expired("from_memory"))
+        ended = count_rows(Relationship.objects.filter(is_expired(namespace_id, "from_memory__"))) + count_rows(
+            Relationship.objects.filter(is_expired(namespace_id, "to_memory__"), not_expired("from_memory"))
         )
         totals = {"memory_total": Sum("memories") - expired, "relationship_total": Sum("relationships") - ended}
         sums = self.order_by(*labels, "user_id").values(*labels, "user_id").annotate(**totals)
         return sums.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
 
 
-class UserTotal(models.Model):
+class UserTotal(NamespacedModel):
     """A change of the number of a user's memories and relationships, inserted by triggers; the sum is the total.
 
     Rows are only inserted, so that two writers for one user never wait for each other; `compact_totals` sums them up.
@@ -178,7 +182,7 @@ class UserTotal(models.Model):
         indexes = [models.Index(F("namespace"), F("user_id"), name="user_total")]
 
 
-class UserStatistics(models.Model):
+class UserStatistics(NamespacedModel):
     """Statistics of a user at the last refresh: a materialized view (0004_user_statistics) without expired memories."""
 
     pk = models.CompositePrimaryKey("namespace_id", "user_id")
@@ -197,7 +201,7 @@ class UserStatistics(models.Model):
         managed = False
 
 
-class Erasure(models.Model):
+class Erasure(NamespacedModel):
     """The audit line of an erased user: when, by whom, how many rows, and a digest in place of the user id."""
 
     namespace = namespace_key()

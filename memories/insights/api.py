@@ -167,6 +167,8 @@ def get_insight(request: ApiRequest, insight_id: UUID):
 @write_operation
 def delete_insight(request: ApiRequest, insight_id: UUID):
     """Delete an insight with its memory, its vector and every reference to it."""
-    if not get_insight_memories(request.auth.namespace_id).filter(pk=insight_id).delete()[0]:
+    namespace_id = request.auth.namespace_id
+    found = get_insight_memories(namespace_id).filter(pk=insight_id)
+    if not Memory.objects.filter(namespace_id=namespace_id, pk__in=found.values("pk")).delete()[0]:
         raise insight_not_found()
     return HttpResponse(status=204)

@@ -186,7 +186,7 @@ def sync_after_update(memory: Memory, changed: Collection[str]) -> None:
     if memory.memory_type == MemoryType.INSIGHT:
         sync_insight_row(memory)
     elif "memory_type" in changed:
-        Insight.objects.filter(pk=memory.pk).delete()
+        Insight.objects.filter(namespace_id=memory.namespace_id, pk=memory.pk).delete()
     if is_extraction_source(memory) and (texts := parse_insights(memory.content)):
         conversations = resolve_conversations(memory.namespace_id, [memory.metadata])
         conversation_id = conversations.get(str(memory.metadata.get("conversation_id")))
@@ -198,7 +198,8 @@ def sync_after_update(memory: Memory, changed: Collection[str]) -> None:
 def sync_insight_row(memory: Memory) -> None:
     """Update the fingerprint of a memory's insight row, or insert the row."""
     text = fingerprint_memory(memory)
-    if not Insight.objects.filter(pk=memory.pk).update(digest=text.digest, bands=text.bands):
+    rows = Insight.objects.filter(namespace_id=memory.namespace_id, pk=memory.pk)
+    if not rows.update(digest=text.digest, bands=text.bands):
         build_insight(memory.namespace_id, memory.pk, memory, draft_from_memory(memory), text).save(force_insert=True)
 
 
@@ -222,4 +223,4 @@ def backfill_insights(namespace_id: int) -> int:
     with bounded_transaction():
         lock_namespace_insights(namespace_id)
         Insight.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-        return Insight.objects.filter(pk__in=[each.pk for each in rows]).count()
+        return Insight.objects.filter(namespace_id=namespace_id, pk__in=[each.pk for each in rows]).count()

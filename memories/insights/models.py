@@ -11,6 +11,7 @@ from django.db.models.lookups import Exact
 
 from memories.models import PRESERVED_TAGS
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
 from sessions_app.models import namespace_key
 
 
@@ -56,13 +57,13 @@ class InsightQuerySet(models.QuerySet):
         return old.exclude(Q(memory__tags__overlap=PRESERVED_TAGS) | Q(memory__metadata__contains={"important": True}))
 
 
-class Insight(models.Model):
+class Insight(NamespacedModel):
     """The columns that a memory of type `insight` has besides those of Memory."""
 
     namespace = namespace_key()
     # Foreign keys of the database (migration 0002_foreign_keys): deleting the memory deletes its insight, and sets
     # source_memory and conversation of others to NULL.
-    memory = models.OneToOneField(
+    memory = NamespacedOneToOneField(
         "memories.Memory", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="insight"
     )
     collection = models.CharField(max_length=16, choices=InsightCollection, default=InsightCollection.PROJECT)
@@ -72,10 +73,10 @@ class Insight(models.Model):
     quality = models.FloatField()
     usage_count = models.PositiveIntegerField(db_default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
-    source_memory = models.ForeignKey(
+    source_memory = NamespacedForeignKey(
         "memories.Memory", models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="insights"
     )
-    conversation = models.ForeignKey(
+    conversation = NamespacedForeignKey(
         "sessions_app.Conversation",
         models.DO_NOTHING,
         null=True,
@@ -122,7 +123,7 @@ class ProjectQuerySet(models.QuerySet):
         return self.filter(namespace_id=namespace_id)
 
 
-class ProjectGroup(models.Model):
+class ProjectGroup(NamespacedModel):
     """A named set of projects; each member sees the memories and insights of the others."""
 
     namespace = namespace_key()
@@ -149,7 +150,7 @@ class ProjectGroup(models.Model):
         return self.name
 
 
-class ProjectDependency(models.Model):
+class ProjectDependency(NamespacedModel):
     """One project depends on another in one way; each sees the memories and insights of the other."""
 
     namespace = namespace_key()

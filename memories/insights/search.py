@@ -21,6 +21,10 @@ INSIGHT_HIT_COLUMNS = {
     for column in INSIGHT_OUT_COLUMNS.values()
     if column.startswith("insight__")
 }
+#: The insight of a hit, to be joined.
+INSIGHT_OF_MEMORY_SQL = (
+    "insights_insight insight ON insight.namespace_id = memory.namespace_id AND insight.memory_id = memory.id"
+)
 # The least similarity applies to hits found by words too, except those without a vector to compare.
 MIN_SIMILARITY_SQL = (
     "(%(min_similarity)s::float8 IS NULL OR hits.similarity IS NULL OR hits.similarity >= %(min_similarity)s)"
@@ -73,10 +77,10 @@ def find_insights(namespace_id: int, payload: InsightSearchIn, search: TimedSear
             .values(*INSIGHT_OUT_COLUMNS.values())[: payload.limit]
         )
         insights = [insight_out(row) for row in rows]
-        seen_memories.add({"memory": insight} for insight in insights)
+        seen_memories.add(namespace_id, [{"memory": insight} for insight in insights])
         return [build_hit(each, score=1.0, similarity=None, text_rank=None, found_by=[]) for each in insights]
     ranking = Ranking(
-        joins="JOIN insights_insight insight ON insight.memory_id = memory.id",
+        joins=f"JOIN {INSIGHT_OF_MEMORY_SQL}",
         condition=MIN_SIMILARITY_SQL,
         columns=INSIGHT_HIT_COLUMNS,
         parameters={"min_similarity": payload.min_similarity},

@@ -20,7 +20,8 @@ def build_statistics_sql(condition: str) -> str:
 WITH live AS MATERIALIZED (
     SELECT insight.insight_type, insight.collection, insight.projects, insight.quality, insight.usage_count,
            memory.confidence, width_bucket(insight.quality, %(boundaries)s::float8[]) AS tenth
-    FROM insights_insight insight JOIN memories_memory memory ON memory.id = insight.memory_id
+    FROM insights_insight insight JOIN memories_memory memory
+        ON memory.namespace_id = insight.namespace_id AND memory.id = insight.memory_id
     WHERE {condition} AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
 ),
 types AS (SELECT insight_type AS name, {COUNT_BY_LEVEL_SQL} FROM live GROUP BY 1),

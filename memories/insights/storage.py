@@ -48,22 +48,22 @@ SET confidence = greatest(memory.confidence, input.confidence), metadata = memor
     tags = (memory.tags || {build_new_elements_sql("memory", "tags")})[:{MAX_TAGS_PER_INSIGHT}]
 FROM (
     SELECT id, input.* FROM memories_memory stored
-    JOIN jsonb_to_recordset(%s::jsonb) AS input(
+    JOIN jsonb_to_recordset(%(rows)s::jsonb) AS input(
         memory_id uuid, confidence float8, tags varchar[], metadata jsonb, expires_at timestamptz
-    ) ON input.memory_id = id
+    ) ON stored.namespace_id = %(namespace)s AND input.memory_id = id
     WHERE input.confidence > stored.confidence OR NOT stored.tags @> input.tags OR NOT stored.metadata @> input.metadata
        OR stored.expires_at < coalesce(input.expires_at, 'infinity')
     ORDER BY id FOR NO KEY UPDATE OF stored
 ) input
-WHERE memory.id = input.id
+WHERE memory.namespace_id = %(namespace)s AND memory.id = input.id
 """
 MERGE_INSIGHTS_SQL = f"""
 UPDATE insights_insight insight
 SET quality = greatest(insight.quality, input.quality),
     projects = (insight.projects || {build_new_elements_sql("insight", "projects")})[:{MAX_PROJECTS_PER_INSIGHT}],
     topics = (insight.topics || {build_new_elements_sql("insight", "topics")})[:{MAX_TOPICS_PER_INSIGHT}]
-FROM jsonb_to_recordset(%s::jsonb) AS input(memory_id uuid, projects varchar[], topics varchar[], quality float8)
-WHERE insight.memory_id = input.memory_id
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS input(memory_id uuid, projects varchar[], topics varchar[], quality float8)
+WHERE insight.namespace_id = %(namespace)s AND insight.memory_id = input.memory_id
     AND NOT (insight.projects @> input.projects AND insight.topics @> input.topics
              AND insight.quality >= coalesce(input.quality, 0))
 """
@@ -167,7 +167,7 @@ def upsert_from_memories(
     exact = [each.memory for each in inputs if each.is_exact_duplicate] if merge_exact else []
     if exact:
         insert_memories(namespace_id, exact, serving)
-    merge_insights([each for each in inputs if each.duplicate or each.repeats])
+    merge_insights(namespace_id, [each for each in inputs if each.duplicate or each.repeats])
     return [(each.memory_id, each.is_new) for each in inputs]
 
 
@@ -233,7 +233,7 @@ def build_insight(
     )
 
 
-def merge_insights(inputs: Sequence[InsightInput]) -> None:
+def merge_insights(namespace_id: int, inputs: Sequence[InsightInput]) -> None:
     """Merge inputs into the stored rows: unite projects, topics, tags and metadata, and take the greater confidence and
     quality and the later expiry. A field that an input leaves out changes nothing."""
     rows: dict[UUID, dict[str, Any]] = {}
@@ -242,9 +242,10 @@ def merge_insights(inputs: Sequence[InsightInput]) -> None:
         rows[each.memory_id] = combine_merge_rows(rows[each.memory_id], row) if each.memory_id in rows else row
     if not rows:
         return
+    parameters: dict[str, Any] = {"namespace": namespace_id, "rows": to_json(list(rows.values())).decode()}
     with connection.cursor() as cursor:
         for statement in (MERGE_MEMORIES_SQL, MERGE_INSIGHTS_SQL):
-            cursor.execute(statement, [to_json(list(rows.values())).decode()])
+            cursor.execute(statement, parameters)
 
 
 def build_merge_row(each: InsightInput) -> dict[str, Any]:

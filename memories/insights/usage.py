@@ -6,10 +6,9 @@ from uuid import UUID
 from django.db import connection
 
 from memories.insights.schemas import INSIGHT_OUT_COLUMNS, insight_out_from_values
+from memories.schemas import due_at_sql
 
-COLUMN_EXPRESSIONS = {
-    "due__due_at": "(SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = memory.id)"
-}
+COLUMN_EXPRESSIONS = {"due__due_at": due_at_sql("memory")}
 RETURNED_COLUMNS_SQL = ", ".join(
     COLUMN_EXPRESSIONS.get(column)
     or (f"insight.{column.removeprefix('insight__')}" if column.startswith("insight__") else f"memory.{column}")
@@ -20,7 +19,8 @@ RECORD_INSIGHT_USE_SQL = f"""
 UPDATE insights_insight insight
 SET usage_count = least(usage_count::bigint + 1, 2147483647)::integer, last_used_at = statement_timestamp()
 FROM memories_memory memory
-WHERE memory.id = %(memory)s AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
+WHERE memory.namespace_id = %(namespace)s AND memory.id = %(memory)s
+    AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
     AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
 RETURNING {RETURNED_COLUMNS_SQL}
 """

@@ -101,7 +101,7 @@ def fetch_clusters(namespace_id: int, query: str, user_id: str | None) -> list[d
     condition = EVERY_MEMBER
     if user_id is not None:
         condition = build_user_or_shared_filter(user_id)
-        rows = rows.with_any_member(condition)
-    rows = rows.with_importance(condition).with_members(condition)
+        rows = rows.with_any_member(namespace_id, condition)
+    rows = rows.with_importance(namespace_id, condition).with_members(namespace_id, condition)
     top = rows.order_by(F("importance_score").desc(), "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]
     return [to_cluster_out(row) for row in top]

@@ -13,6 +13,7 @@ from django.db.models.lookups import GreaterThan, LessThanOrEqual
 
 from memories.models import MEMORY_TYPE_CHOICES, MEMORY_TYPE_IS_KNOWN, NEWEST_FIRST, Memory, MemoryQuerySet
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedModel
 from sessions_app.models import namespace_key
 
 #: importance = min(5, 0.1 * members + (1.0 if changed within seven days else 0.5))
@@ -55,29 +56,31 @@ def count_up_to(memories: MemoryQuerySet, limit: int) -> Func:
 EVERY_MEMBER = Q()
 
 
-def get_cluster_members(condition: Q = EVERY_MEMBER) -> MemoryQuerySet:
-    """Return the subquery of a cluster's members that meet the condition."""
-    members = get_members_queryset(OuterRef("namespace_id"), OuterRef("memory_type"), OuterRef("key"))
-    return members.filter(condition)
+def get_cluster_members(namespace_id: int | None, condition: Q = EVERY_MEMBER) -> MemoryQuerySet:
+    """Return the subquery of a cluster's members that meet the condition. `namespace_id` is that of all clusters; with
+    None each has its own."""
+    namespace = OuterRef("namespace_id") if namespace_id is None else namespace_id
+    return get_members_queryset(namespace, OuterRef("memory_type"), OuterRef("key")).filter(condition)
 
 
 class ClusterQuerySet(models.QuerySet["Cluster"]):
-    """Clusters. Where a method takes a condition, only memories that meet it count as members."""
+    """Clusters. Where a method takes a condition, only memories that meet it count as members; `namespace_id` is the
+    namespace that the clusters were selected of, if it was one."""
 
-    def with_any_member(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
-        return self.filter(GreaterThan(count_up_to(get_cluster_members(condition), 1), 0))
+    def with_any_member(self, namespace_id: int | None, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+        return self.filter(GreaterThan(count_up_to(get_cluster_members(namespace_id, condition), 1), 0))
 
     def in_namespace(self, namespace_id: int) -> "ClusterQuerySet":
         """Return a namespace's clusters, without those whose members have all expired and that have no description.
 
         Every operation of a caller starts here.
         """
-        has_member = GreaterThan(count_up_to(get_cluster_members(), 1), 0)
+        has_member = GreaterThan(count_up_to(get_cluster_members(namespace_id), 1), 0)
         return self.filter(Q(is_explicit=True) | Q(has_member), namespace_id=namespace_id)
 
-    def with_importance(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+    def with_importance(self, namespace_id: int | None, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
         """Annotate `importance_score`, 0.5 to 5. A new member counts as a change of the cluster."""
-        members, since = get_cluster_members(condition), Now() - RECENT_CHANGE_PERIOD
+        members, since = get_cluster_members(namespace_id, condition), Now() - RECENT_CHANGE_PERIOD
         has_new_member = GreaterThan(count_up_to(members.filter(created_at__gte=since), 1), 0)
         change_weight = Case(
             When(Q(updated_at__gte=since) | Q(has_new_member), then=CHANGED_CLUSTER_WEIGHT),
@@ -86,9 +89,9 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
         weight = Cast(count_up_to(members, MAX_WEIGHED_MEMBERS), models.FloatField()) * MEMBER_WEIGHT + change_weight
         return self.annotate(importance_score=Least(weight, MAX_CLUSTER_IMPORTANCE, output_field=models.FloatField()))
 
-    def with_members(self, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
+    def with_members(self, namespace_id: int | None, condition: Q = EVERY_MEMBER) -> "ClusterQuerySet":
         """Annotate `member_count` and `members`, the ids of the newest 20."""
-        members = get_cluster_members(condition)
+        members = get_cluster_members(namespace_id, condition)
         count = members.order_by().values(all=Value(1)).annotate(count=Count("*")).values("count")
         newest = members.newest_first().values("pk")[:MAX_LISTED_MEMBERS]
         return self.annotate(member_count=Coalesce(Subquery(count), 0), members=ArraySubquery(newest))
@@ -98,7 +101,7 @@ class ClusterQuerySet(models.QuerySet["Cluster"]):
         return self.filter(words__overlap=Func(Value(query), function="knowledge_lexemes"))
 
 
-class Cluster(models.Model):
+class Cluster(NamespacedModel):
     """The memories of one type that have the same set of tags. The members are never stored.
 
     A trigger inserts the row with the first such memory, and deletes it with the last one unless a caller has named or
@@ -154,7 +157,7 @@ def build_cluster_name(memory_type: str, tags: list[str]) -> str:
     return name if len(name) <= 255 else f"{name[:254]}…"
 
 
-class DueCluster(models.Model):
+class DueCluster(NamespacedModel):
     """A cluster whose row may be missing because two concurrent transactions did not see each other's memories.
 
     A periodic task creates it within a minute. Writers only insert here, so they never wait for each other.
@@ -177,7 +180,7 @@ class KnowledgeQuerySet(models.QuerySet[Any]):
         return self.filter(namespace_id=namespace_id)
 
 
-class Pattern(models.Model):
+class Pattern(NamespacedModel):
     """A recurring behaviour of one user, or one of no particular user (`user_id` is null)."""
 
     namespace = namespace_key()
@@ -221,7 +224,7 @@ class Pattern(models.Model):
         return self.key
 
 
-class Preference(models.Model):
+class Preference(NamespacedModel):
     """A user's preference: a JSON value under a key."""
 
     namespace = namespace_key()

@@ -34,7 +34,8 @@ def share_stored_insight(
     locked until the transaction ends, so that concurrent shares of the same insight add up.
     """
     memory = Memory.objects.in_namespace(namespace_id).select_for_update().filter(pk=memory_id).first()
-    insight = None if memory is None else Insight.objects.select_for_update().filter(pk=memory_id).first()
+    insights = Insight.objects.filter(namespace_id=namespace_id, pk=memory_id).select_for_update()
+    insight = None if memory is None else insights.first()
     if memory is None or insight is None:
         raise NotFound("There is no such insight.")
     redacted = [redact_project_name(name) for name in targets]

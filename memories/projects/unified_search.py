@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+from memories.insights.search import INSIGHT_OF_MEMORY_SQL
 from memories.projects.visibility import build_project_ranking
 from memories.search.query import Ranking
 
 #: Weight of hits that the project does not see: one must score 1 / 0.7 times higher to rank before the project's own.
 OTHER_PROJECT_WEIGHT = 0.7
 DEFAULT_RANKING = Ranking(
-    joins="LEFT JOIN insights_insight insight ON insight.memory_id = memory.id",
+    joins=f"LEFT JOIN {INSIGHT_OF_MEMORY_SQL}",
     columns={
         "project": "coalesce(memory.repo_id, insight.projects[1])",
         "relation": "NULL::text",

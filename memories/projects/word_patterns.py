@@ -15,7 +15,8 @@ MAX_COMMON_WORDS, MAX_PROJECTS_PER_WORD = 10, 10
 SELECT_PROJECT_PATTERNS_SQL = f"""
 WITH recent AS MATERIALIZED (
     SELECT memory.id, memory.created_at, owner.project, insight.memory_id IS NOT NULL AS is_insight
-    FROM memories_memory memory LEFT JOIN insights_insight insight ON insight.memory_id = memory.id
+    FROM memories_memory memory
+    LEFT JOIN insights_insight insight ON insight.namespace_id = memory.namespace_id AND insight.memory_id = memory.id
     CROSS JOIN LATERAL (SELECT DISTINCT unnest(insight.projects || memory.repo_id) AS project) owner
     WHERE memory.namespace_id = %(namespace)s AND owner.project IS NOT NULL
       AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
@@ -32,7 +33,8 @@ newest AS (
     FROM (
         SELECT id, project, row_number() OVER (PARTITION BY project ORDER BY created_at DESC, id DESC) AS recency
         FROM recent WHERE project IN (SELECT project FROM active)
-    ) latest JOIN memories_memory USING (id) WHERE recency <= {MAX_MEMORIES_PER_PROJECT}
+    ) latest JOIN memories_memory memory ON memory.namespace_id = %(namespace)s AND memory.id = latest.id
+    WHERE recency <= {MAX_MEMORIES_PER_PROJECT}
 ),
 words AS MATERIALIZED (
     SELECT word, project, count(*) AS occurrences

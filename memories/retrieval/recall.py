@@ -26,14 +26,16 @@ RECALL_RANKING = Ranking(
 COUNT_ACCESS_SQL = """
 UPDATE memories_memory AS memory
 SET access_count = access_count + 1, last_accessed_at = statement_timestamp()
-FROM (SELECT id FROM memories_memory WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE) AS accessed,
-     (SELECT set_config('synchronous_commit', 'off', true)) AS asynchronous
-WHERE memory.id = accessed.id
+FROM (
+    SELECT id FROM memories_memory WHERE namespace_id = %(namespace)s AND id = ANY(%(memories)s)
+    ORDER BY id FOR NO KEY UPDATE
+) AS accessed, (SELECT set_config('synchronous_commit', 'off', true)) AS asynchronous
+WHERE memory.namespace_id = %(namespace)s AND memory.id = accessed.id
 """
 
 
-def count_access(memories: Sequence[UUID]) -> None:
+def count_access(namespace_id: int, memories: Sequence[UUID]) -> None:
     """Count one access on each memory. One statement."""
     if memories:
         with connection.cursor() as cursor:
-            cursor.execute(COUNT_ACCESS_SQL, [list(memories)])
+            cursor.execute(COUNT_ACCESS_SQL, {"namespace": namespace_id, "memories": list(memories)})

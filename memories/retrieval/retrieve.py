@@ -156,7 +156,7 @@ def retrieve(
     in the query, and one more for ids.
     """
     named, only_ids = find_named_entities(namespace_id, filters, query)
-    seen_memories.add(named)
+    seen_memories.add(namespace_id, named)
     if only_ids:
         return named[:limit]
     named_ids = [hit["memory"]["id"] for hit in named]

@@ -29,4 +29,5 @@ def finish_task(namespace_id: int, user_id: str, session_id: str | None, workflo
     )
     with transaction.atomic(savepoint=False):
         locked = served.order_by("pk").select_for_update(no_key=True).values("pk")
-        return Memory.objects.filter(pk__in=locked).update(base_relevance=F("base_relevance") * TASK_DECAY_FACTOR)
+        tasks_own = Memory.objects.filter(namespace_id=namespace_id, pk__in=locked)
+        return tasks_own.update(base_relevance=F("base_relevance") * TASK_DECAY_FACTOR)

@@ -9,7 +9,7 @@ Its CTEs, in order. `words`: only in a search with a query; `vector`: only in on
 | CTE          | columns                                                     | when                | in         |
 | ------------ | ----------------------------------------------------------- | ------------------- | ---------- |
 | scope        | id, search_vector                                           | always              | words      |
-| crossover    | reltuples, rows                                             | size unknown        | scope_size |
+| crossover    | known, rows                                                 | size unknown        | scope_size |
 | scope_ids    | id                                                          | size unknown or few | scope_size |
 | size         | rows, few                                                   | always, one row     | scope_size |
 | vectors      | id, vector                                                  | vector              | vectors    |
@@ -29,8 +29,9 @@ Its CTEs, in order. `words`: only in a search with a query; `vector`: only in on
 | text_ranks   | id, text_rank, name                                         | words               | words      |
 | hits         | id, score, similarity, text_rank, by_meaning; words: lead   | always              | fusion     |
 
-The SQL of a Ranking is evaluated over `hits JOIN memories_memory memory USING (id)` and the ranking's own joins. It may
-use these names, and no others:
+The SQL of a Ranking is evaluated over `hits JOIN memories_memory memory` by id and namespace, and the ranking's own
+joins, each of which names the namespace. It may use these names, the parameter `namespace` of one that is not of all
+namespaces, and no others:
 
 | name         | what                                               | used by                                    |
 | ------------ | -------------------------------------------------- | ------------------------------------------ |

@@ -19,6 +19,7 @@ from memories.search.query import (
     EXTRA_COLUMN_COUNT,
     NEAREST_COUNT_INDEX,
     PLAIN_RANKING,
+    SEARCHED_NAMESPACE_SQL,
     UNGROUPED_COUNT_INDEX,
     Ranking,
     Scope,
@@ -30,7 +31,7 @@ from memories.search.statement import build_statement
 from memories.seen import seen_memories
 from memories.storage import row_to_dict
 
-HIT_COLUMNS = qualify_out_columns("memory")
+HIT_COLUMNS = qualify_out_columns("memory", SEARCHED_NAMESPACE_SQL.format("memory"))
 
 
 def find_memories(
@@ -55,7 +56,7 @@ def find_memories(
     if index_fell_short or (too_few_distinct and rows[0][UNGROUPED_COUNT_INDEX] >= search.depth):
         rows = execute(scope, replace(search, deep=too_few_distinct), size, exact=True)
     hits = [to_hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
-    seen_memories.add(hits)
+    seen_memories.add(namespace_id, hits)
     return hits
 
 
@@ -121,6 +122,7 @@ def compile_scope(namespace_id: int | None, kind: type[Filters], filters_json: s
         memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
     labels = filters and filters.labels()
     return Scope(
+        namespace_id=namespace_id,
         memories=compile_query(memories.matching(filters).values_list("pk", "search_vector", "content")),
         vectors=compile_query(vectors.matching(labels).values_list("memory_id", "vector")),
         complete=filters == labels,

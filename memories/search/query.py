@@ -18,6 +18,8 @@ Sql = tuple[str, Sequence[Any]]
 
 # Candidates that text search and vector search propose each, at least. Twice as many changed no measured figure.
 MIN_DEPTH = 50
+#: SQL for the namespace of a row of this alias: the parameter, or where all namespaces are searched (null) its own.
+SEARCHED_NAMESPACE_SQL = "coalesce(%(namespace)s::bigint, {0}.namespace_id)"
 # The statement returns at least one row, with a null id if nothing was found: it always returns the scope's size.
 # The last columns of a row: score, similarity, text_rank, by_meaning, nearest_count, rows (of the scope), few.
 EXTRA_COLUMN_COUNT, NEAREST_COUNT_INDEX = 7, -3
@@ -31,11 +33,12 @@ DEEP_SEARCH_DEPTH = 20_000
 class Scope:
     """The rows that a search may see, as compiled SQL; `model` is the one whose vectors they are.
 
-    memories: (id, search_vector, content) of the memories that match every filter. vectors: (id, vector) of the
-    embeddings that match the filters on columns which the embedding table repeats; `complete` when those are all
-    filters, so that the wide memory rows need not be read.
+    namespace_id: None searches all. memories: (id, search_vector, content) of the memories that match every filter.
+    vectors: (id, vector) of the embeddings that match the filters on columns which the embedding table repeats;
+    `complete` when those are all filters, so that the wide memory rows need not be read.
     """
 
+    namespace_id: int | None
     memories: Sql
     vectors: Sql
     complete: bool

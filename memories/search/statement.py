@@ -6,7 +6,7 @@ from pgvector import HalfVector
 
 from memories.embeddings.known_models import find_known_model
 from memories.search import fusion, vectors, words
-from memories.search.query import Ranking, Scope, Search, Sql
+from memories.search.query import SEARCHED_NAMESPACE_SQL, Ranking, Scope, Search, Sql
 from memories.search.scope_size import COUNTED_SIZE_CTES, KNOWN_SIZE_CTE, ScopeSize
 
 SELECT_HITS_SQL = """
@@ -14,7 +14,7 @@ SELECT {columns}, {score} AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
        hits.text_rank, hits.by_meaning, {nearest_count} AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id)
+    hits JOIN memories_memory memory ON memory.namespace_id = {namespace} AND memory.id = hits.id
     {joins}) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
     AND {condition}"""
 ORDER_BY_SCORE_SQL = """
@@ -49,6 +49,7 @@ def build_statement(
     ctes += words.build_word_ctes(query.text, size.rows if size else None) if query else []
     ctes += fusion.build_hit_ctes(by_words=search.query is not None, by_meaning=search.vector is not None)
     parameters |= {
+        "namespace": scope.namespace_id,
         "query": query and query.text,
         "names": query and query.names,
         "required": query and query.required,
@@ -66,6 +67,7 @@ def build_statement(
         columns=build_select_list(columns, ranking),
         nearest_count="(SELECT count(*) FROM nearest)" if search.vector is not None else "0",
         score=ranking.score,
+        namespace=SEARCHED_NAMESPACE_SQL.format("memory"),
         joins=ranking.joins,
         condition=ranking.condition,
     )

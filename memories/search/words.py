@@ -12,6 +12,7 @@ The LIMITs bound the cost: however common its words, a query reads a few thousan
 
 import re
 
+from memories.search.query import SEARCHED_NAMESPACE_SQL
 from memories.search.query_words import QueryWords
 
 SCOPE_CTE = """
@@ -178,7 +179,10 @@ TEXT_RANK_CTES = f"""
 open_matches AS MATERIALIZED (
     SELECT candidates.id, min(length(search_vector)) AS words,
            sum(idf * ts_rank('{{1,1,1,1}}', search_vector, node)) AS weight, sum(idf) AS presence
-    FROM candidates JOIN memories_memory USING (id) JOIN node_weights ON open AND search_vector @@ node
+    FROM candidates
+    JOIN memories_memory memory
+        ON memory.namespace_id = {SEARCHED_NAMESPACE_SQL.format("memory")} AND memory.id = candidates.id
+    JOIN node_weights ON open AND search_vector @@ node
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (

@@ -130,7 +130,8 @@ def store_tool_result(namespace_id: int, payload: ToolResultIn) -> dict[str, Any
         produced = [NewRelationship(ids[0], pk, RelationshipType.PRODUCES) for pk in entity_ids.values()]
         upsert_relationships(namespace_id, owner, [*produced, *build_relationships(found, entity_ids)])
         insert_pending(namespace_id, owner, build_pending_relationships(found, entity_ids))
-        rows = {row["id"]: to_memory_out(row) for row in Memory.objects.filter(pk__in=ids).values(*OUT_COLUMNS)}
+        stored = Memory.objects.filter(namespace_id=namespace_id, pk__in=ids).values(*OUT_COLUMNS)
+        rows = {row["id"]: to_memory_out(row) for row in stored}
     return {"memory": rows[ids[0]], "entities": [rows[pk] for pk in ids[1:]], "truncated": truncated}
 
 

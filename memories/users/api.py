@@ -29,7 +29,8 @@ def list_users(
     cursor: str | None = None,
 ):
     """List the users with memories, by user id, with their current totals; with `user_id`, only this one."""
-    rows = UserTotal.objects.filter(namespace=request.auth.namespace_id).sum_by_user()
+    namespace_id = request.auth.namespace_id
+    rows = UserTotal.objects.filter(namespace=namespace_id).sum_by_user(namespace_id=namespace_id)
     rows = rows if user_id is None else rows.filter(user_id=user_id)
     return json_response(paginate_by(BY_USER_ID, rows, limit, cursor, total_out))
 

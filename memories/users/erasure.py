@@ -54,7 +54,9 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "relationships": Relationship.objects.filter(**owned),
         "pending_relationships": PendingRelationship.objects.filter(**owned),
         "vectors": Embedding.objects.filter(**mine),
-        "messages": Message.objects.filter(conversation__in=Conversation.objects.filter(**mine)),
+        "messages": Message.objects.filter(
+            namespace=namespace_id, conversation__in=Conversation.objects.filter(**mine)
+        ),
         **{get_kind(model): filter_by_memories(model, mine) for model in list_memory_detail_models()},
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
@@ -89,7 +91,8 @@ def is_memory_detail(model: type[Model]) -> bool:
 
 
 def filter_by_memories(model: type[Model], mine: dict[str, Any]) -> QuerySet:
-    return model._base_manager.filter(pk__in=Memory.objects.filter(**mine).values("pk"))
+    ids = Memory.objects.filter(**mine).values("pk")
+    return model._base_manager.filter(namespace=mine["namespace_id"], pk__in=ids)
 
 
 def get_field_names(model: type[Model]) -> set[str]:

@@ -58,7 +58,8 @@ def refresh_statistics_view() -> bool:
 
 def get_totals(namespace_id: int, user_id: str) -> dict[str, Any] | None:
     """Return {user_id, memories, relationships}, or None for a user without memories."""
-    row = UserTotal.objects.filter(namespace=namespace_id, user_id=user_id).sum_by_user().first()
+    rows = UserTotal.objects.filter(namespace=namespace_id, user_id=user_id)
+    row = rows.sum_by_user(namespace_id=namespace_id).first()
     return row and total_out(row)
 
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from memory_site.core.db.ids import make_random_id
+from memory_site.core.db.namespaced import NamespacedModel
 
 #: A token is KEY_PREFIX, the id of the key, an underscore and 32 random bytes in URL-safe base64.
 KEY_PREFIX = "mem_"
@@ -158,7 +159,7 @@ class IdempotencyQuerySet(models.QuerySet):
         return self.filter(created_at__lt=Now() - IDEMPOTENCY_LIFETIME)
 
 
-class IdempotentAnswer(models.Model):
+class IdempotentAnswer(NamespacedModel):
     """The stored response to one Idempotency-Key of one API key. A retry within 24 hours gets the same response."""
 
     namespace = namespace_key()

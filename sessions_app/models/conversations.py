@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel
 from sessions_app.models.access import namespace_key
 
 
@@ -22,7 +23,7 @@ class ConversationQuerySet(models.QuerySet):
         return self.filter(namespace_id=namespace_id)
 
 
-class Conversation(models.Model):
+class Conversation(NamespacedModel):
     """A sequence of messages with a start and an end."""
 
     namespace = namespace_key()
@@ -77,12 +78,12 @@ class MessageQuerySet(models.QuerySet):
         return self.filter(namespace_id=namespace_id)
 
 
-class Message(models.Model):
+class Message(NamespacedModel):
     """One message of a conversation. `memory_id` is the memory made of it; NULL when there is none, or no longer."""
 
     namespace = namespace_key()
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    conversation = models.ForeignKey(
+    conversation = NamespacedForeignKey(
         Conversation, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="messages"
     )
     role = models.CharField(max_length=16, choices=Role)

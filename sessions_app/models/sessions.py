@@ -9,6 +9,7 @@ from django.db.models import ExpressionWrapper, F, Func, Q, Value
 from django.db.models.functions import Coalesce, Now
 
 from memory_site.core.db.ids import uuid7
+from memory_site.core.db.namespaced import NamespacedModel
 from sessions_app.models.access import namespace_key
 
 #: The longest time to live of a session: a hundred years, which a PostgreSQL interval can hold.
@@ -45,7 +46,7 @@ class SessionQuerySet(models.QuerySet):
         return self.filter(updated_at__lte=Now() - timedelta(hours=max_age_hours))
 
 
-class SessionMemory(models.Model):
+class SessionMemory(NamespacedModel):
     """The last interactions of one session, oldest first. Only the statements of history.py add to it."""
 
     namespace = namespace_key()
@@ -91,7 +92,7 @@ class LinkQuerySet(models.QuerySet):
         return self.filter(namespace_id=namespace_id)
 
 
-class SessionLink(models.Model):
+class SessionLink(NamespacedModel):
     """A directed link between two session ids. The sessions need not exist."""
 
     namespace = namespace_key()

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from memories.memory_types import MemoryType
 from memories.models import DIMENSIONS, DueEmbedding, Embedding
+from memories.namespace_sizes import measure_namespaces
 from memory_site.core.db.ids import uuid7
 from sessions_app.models import Namespace
 
@@ -98,6 +99,7 @@ def load(namespace: Namespace, data: Synthetic, model: str) -> None:
     print(f"index built in {time.perf_counter() - started:.0f} s", flush=True)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE memories_memory, memories_embedding, memories_dueembedding")
+    measure_namespaces()
 
 
 MEMORY_COLUMNS = {

@@ -31,7 +31,7 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
         return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, scope_sizes.items()[0][1])
 
     def recall(wanted: Search) -> None:
-        count_access([hit["memory"]["id"] for hit in find_memories(pk, None, wanted)])
+        count_access(pk, [hit["memory"]["id"] for hit in find_memories(pk, None, wanted)])
 
     def search_of_user_sql(wanted: Search) -> Sql:
         return build_statement(build_scope(pk, of_user, model), wanted, HIT_COLUMNS, None)

@@ -9,6 +9,7 @@ from pgvector import HalfVector
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
 from memories.memory_types import MemoryType
 from memories.models import DueEmbedding, Memory
+from memories.namespace_sizes import measure_namespaces
 from memories.projects.unified_search import add_source, build_unified_ranking
 from memories.projects.visibility import VisibleToProjectFilters, build_project_ranking
 from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
@@ -57,6 +58,7 @@ def insert_insights(namespace: Namespace, data: Synthetic, model: str) -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE memories_memory, memories_embedding, insights_insight, insights_projectgroup")
+    measure_namespaces()
 
 
 def compute_digest(memory: Memory) -> bytes:

@@ -14,13 +14,12 @@ record AS (
 ),
 matched AS (
     SELECT record.*,
-           CASE WHEN same_id.namespace_id = %(namespace)s THEN same_id.id
-                WHEN same_spare_id.namespace_id = %(namespace)s THEN same_spare_id.id
-                ELSE same_identity.id END AS existing_id,
-           CASE WHEN same_id.id IS NULL THEN record.id ELSE spare_id END AS new_id
+           coalesce(same_id.id, same_spare_id.id, same_identity.id) AS existing_id,
+           CASE WHEN record.id = ANY(%(taken_ids)s::uuid[]) THEN spare_id ELSE record.id END AS new_id
     FROM record
-    LEFT JOIN sessions_app_message same_id ON same_id.id = record.id
-    LEFT JOIN sessions_app_message same_spare_id ON same_spare_id.id = record.spare_id
+    LEFT JOIN sessions_app_message same_id ON same_id.namespace_id = %(namespace)s AND same_id.id = record.id
+    LEFT JOIN sessions_app_message same_spare_id
+        ON same_spare_id.namespace_id = %(namespace)s AND same_spare_id.id = record.spare_id
     LEFT JOIN exchange_existing same_identity ON same_identity.kind = %(kind)s AND same_identity.key = record.identity
     WHERE missing IS NULL
 ),

@@ -2,12 +2,13 @@ WITH scope (id, search_vector) AS NOT MATERIALIZED (
     SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s)) AS given (id, words, content)
 ),
 crossover AS MATERIALIZED (
-    SELECT reltuples, least(greatest(5000, reltuples / 20), 20000)::int AS rows
-    FROM pg_class WHERE oid = 'memories_memory'::regclass
+    SELECT coalesce(sum(memories), 0) AS known,
+           least(greatest(5000, max(memories_in_index) / 20), 20000) AS rows
+    FROM memories_namespacesize stored WHERE stored.namespace_id = coalesce(%(namespace)s::bigint, stored.namespace_id)
 ),
 scope_ids AS MATERIALIZED (SELECT id FROM scope LIMIT (SELECT rows + 1 FROM crossover)),
 size AS MATERIALIZED (
-    SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.reltuples) END::float8 AS rows, n <= c.rows AS few
+    SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.known) END::float8 AS rows, n <= c.rows AS few
     FROM crossover c, (SELECT count(*) AS n FROM scope_ids) counted
 ),
 vectors (id, vector) AS NOT MATERIALIZED (SELECT "memories_embedding"."memory_id" AS "memory_id", "memories_embedding"."vector" AS "vector" FROM "memories_embedding" WHERE ("memories_embedding"."model" = %(v0)s AND ("memories_embedding"."expires_at" IS NULL OR "memories_embedding"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_embedding"."namespace_id" = %(v1)s AND "memories_embedding"."user_id" = %(v2)s)),
@@ -110,7 +111,10 @@ candidates AS MATERIALIZED (SELECT id FROM top_matches UNION SELECT id FROM near
 open_matches AS MATERIALIZED (
     SELECT candidates.id, min(length(search_vector)) AS words,
            sum(idf * ts_rank('{1,1,1,1}', search_vector, node)) AS weight, sum(idf) AS presence
-    FROM candidates JOIN memories_memory USING (id) JOIN node_weights ON open AND search_vector @@ node
+    FROM candidates
+    JOIN memories_memory memory
+        ON memory.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND memory.id = candidates.id
+    JOIN node_weights ON open AND search_vector @@ node
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
@@ -136,11 +140,11 @@ hits AS MATERIALIZED (
         ) v ON true
     ) compared
 )
-SELECT memory.id, memory.content, memory.summary, memory.data, memory.metadata, memory.memory_type, memory.source_system, memory.user_id, memory.agent_id, memory.workflow_id, memory.repo_id, memory.session_id, memory.importance, memory.confidence, memory.tags, memory.entity_system, memory.entity_id, memory.entity_type, memory.entity_name, memory.created_at, memory.updated_at, memory.expires_at, memory.last_accessed_at, memory.access_count, memory.base_relevance, memory.update_count, memory.last_updated, (SELECT due.due_at FROM memories_dueembedding due WHERE due.memory_id = memory.id), hits.score AS score,
+SELECT memory.id, memory.content, memory.summary, memory.data, memory.metadata, memory.memory_type, memory.source_system, memory.user_id, memory.agent_id, memory.workflow_id, memory.repo_id, memory.session_id, memory.importance, memory.confidence, memory.tags, memory.entity_system, memory.entity_id, memory.entity_type, memory.entity_name, memory.created_at, memory.updated_at, memory.expires_at, memory.last_accessed_at, memory.access_count, memory.base_relevance, memory.update_count, memory.last_updated, (SELECT due.due_at FROM memories_dueembedding due WHERE due.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND due.memory_id = memory.id), hits.score AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
        hits.text_rank, hits.by_meaning, (SELECT count(*) FROM nearest) AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id)
+    hits JOIN memories_memory memory ON memory.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND memory.id = hits.id
     ) ON (%(threshold)s::float8 IS NULL OR hits.text_rank IS NOT NULL OR hits.similarity >= %(threshold)s)
     AND true
 ORDER BY score DESC NULLS LAST, hits.similarity DESC NULLS LAST, id LIMIT %(limit)s

@@ -24,6 +24,7 @@ def test_hybrid_search_statement_matches_its_snapshot():
     assert parameters | {"vector": None} == {
         **{"m0": 1, "m1": "ada", "v0": "hashing-1", "v1": 1, "v2": "ada"},
         **{
+            "namespace": 1,
             "query": "harbour cats",
             "names": "",
             "required": None,

@@ -122,8 +122,10 @@ def list_pending_relationships(namespace_id: int, memory_id: UUID) -> list[dict[
 @write_operation
 def delete_relationship(request: ApiRequest, relationship_id: UUID):
     """Delete a relationship, also a pending one. The memories stay as they are."""
+    namespace_id = request.auth.namespace_id
     for kind in (Relationship, PendingRelationship):
-        if kind.objects.in_namespace(request.auth.namespace_id).filter(pk=relationship_id).delete()[0]:
+        found = kind.objects.in_namespace(namespace_id).filter(pk=relationship_id)
+        if kind.objects.filter(namespace=namespace_id, pk__in=found.values("pk")).delete()[0]:
             return HttpResponse(status=204)
     raise Problem(404, "There is no such relationship.")
 

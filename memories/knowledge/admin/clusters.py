@@ -43,7 +43,9 @@ class ClusterForm(SchemaForm):
 class ClusterList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Defer wide columns, and count members only for the rows of the page."""
-        self.queryset = self.queryset.with_importance().with_members().defer("words", "key", "description", "topics")
+        self.queryset = (
+            self.queryset.with_importance(None).with_members(None).defer("words", "key", "description", "topics")
+        )
         super().get_results(request)
 
 
@@ -70,14 +72,14 @@ class ClusterAdmin(SchemaAdmin):
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
         """Leave out clusters whose members have all expired, unless they are named or described."""
         rows = Cluster.objects.select_related("namespace")
-        return rows.filter(Q(is_explicit=True) | Exists(get_cluster_members()))
+        return rows.filter(Q(is_explicit=True) | Exists(get_cluster_members(None)))
 
     def get_object(self, request: HttpRequest, *args: Any) -> Cluster | None:
         """Return the cluster with the annotations that its page shows."""
         cluster = super().get_object(request, *args)
         if cluster is None:
             return None
-        return self.get_queryset(request).with_importance().with_members().filter(pk=cluster.pk).first()
+        return self.get_queryset(request).with_importance(None).with_members(None).filter(pk=cluster.pk).first()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ClusterList]:
         return ClusterList

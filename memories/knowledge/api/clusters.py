@@ -31,9 +31,16 @@ def cluster_not_found() -> Problem:
     return Problem(404, "There is no such cluster.")
 
 
+def add_members(request: ApiRequest, rows: ClusterQuerySet) -> ClusterQuerySet:
+    """Annotate what depends on the members: importance, their number, and the newest."""
+    namespace_id = request.auth.namespace_id
+    return rows.with_importance(namespace_id).with_members(namespace_id)
+
+
 def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
     """Return the fields of TaggedClusterOut. Raises Problem 404."""
-    row = get_cluster_queryset(request, cluster_id).with_importance().with_members().values(*CLUSTER_COLUMNS).first()
+    rows = add_members(request, get_cluster_queryset(request, cluster_id))
+    row = rows.values(*CLUSTER_COLUMNS).first()
     if row is None:
         raise cluster_not_found()
     return to_cluster_out(row)
@@ -62,9 +69,7 @@ def list_clusters(
         rows = rows.filter(memory_type=memory_type)
     if tag is not None:
         rows = rows.filter(tags__contains=[tag])
-    return json_response(
-        paginate(rows.with_importance().with_members(), CLUSTER_COLUMNS, limit, cursor, to_cluster_out)
-    )
+    return json_response(paginate(add_members(request, rows), CLUSTER_COLUMNS, limit, cursor, to_cluster_out))
 
 
 @router.get("/clusters/{cluster_id}", auth=read_access, response={200: TaggedClusterOut, **PROBLEMS})
@@ -78,10 +83,11 @@ def list_members(
     request: ApiRequest, cluster_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
 ):
     """List the memories of a cluster, newest first."""
-    identity = get_cluster_queryset(request, cluster_id).values_list("namespace_id", "memory_type", "key").first()
+    identity = get_cluster_queryset(request, cluster_id).values_list("memory_type", "key").first()
     if identity is None:
         raise cluster_not_found()
-    return json_response(paginate(get_members_queryset(*identity), OUT_COLUMNS, limit, cursor, to_memory_out))
+    members = get_members_queryset(request.auth.namespace_id, *identity)
+    return json_response(paginate(members, OUT_COLUMNS, limit, cursor, to_memory_out))
 
 
 @router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})

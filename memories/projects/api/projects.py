@@ -56,7 +56,8 @@ def upsert_group(request: ApiRequest, name: str, values: dict[str, Any]) -> Http
     values |= {"redacted_names": map_redacted_names(values["projects"])}
     with transaction.atomic():  # the row cannot be deleted before it is read
         pk, created = upsert_project_record(ProjectGroup, request.auth.namespace_id, {"name": name}, values)
-        return json_response(ProjectGroup.objects.values(*PROJECT_GROUP_COLUMNS).get(pk=pk), 201 if created else 200)
+        rows = ProjectGroup.objects.in_namespace(request.auth.namespace_id).values(*PROJECT_GROUP_COLUMNS)
+        return json_response(rows.get(pk=pk), 201 if created else 200)
 
 
 @router.post("/projects/groups", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
@@ -99,9 +100,8 @@ def add_dependency(request: ApiRequest, payload: DependencyIn):
     values |= {"redacted_names": map_redacted_names([payload.source_project, payload.target_project])}
     with transaction.atomic():
         pk, created = upsert_project_record(ProjectDependency, request.auth.namespace_id, key, values)
-        return json_response(
-            ProjectDependency.objects.values(*PROJECT_DEPENDENCY_COLUMNS).get(pk=pk), 201 if created else 200
-        )
+        rows = ProjectDependency.objects.in_namespace(request.auth.namespace_id).values(*PROJECT_DEPENDENCY_COLUMNS)
+        return json_response(rows.get(pk=pk), 201 if created else 200)
 
 
 @router.get("/projects/dependencies", auth=read_access, response={200: DependencyPage, **PROBLEMS})
@@ -167,10 +167,11 @@ def search_projects(request: ApiRequest, payload: ProjectSearchIn):
 def share_insight(request: ApiRequest, payload: Body[ShareIn]):
     """Share an insight with other projects: one by its id, or a text, which is stored or merged into the same insight.
     Projects that saw it before still do."""
+    namespace_id = request.auth.namespace_id
     with transaction.atomic():
-        memory_id = apply_share(request.auth.namespace_id, payload)
-        memory = to_memory_out(Memory.objects.values(*OUT_COLUMNS).get(pk=memory_id))
-        projects = Insight.objects.values_list("projects", flat=True).get(pk=memory_id)
+        memory_id = apply_share(namespace_id, payload)
+        memory = to_memory_out(Memory.objects.values(*OUT_COLUMNS).get(namespace=namespace_id, pk=memory_id))
+        projects = Insight.objects.values_list("projects", flat=True).get(namespace=namespace_id, pk=memory_id)
     tasks.embedding_trigger.notify_on_commit()
     return json_response({"memory": memory, "projects": projects}, 201)
 

@@ -25,7 +25,7 @@ from sessions_app.write_operations import write_operation
 router = Router(tags=["recall"])
 # One statement counts and reads, so that the count in the answer is exact under concurrent recalls.
 COUNT_ACCESS_RETURNING_SQL = f"""{COUNT_ACCESS_SQL}
-AND memory.namespace_id = %s AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
 RETURNING {qualify_out_columns("memory")}
 """
 
@@ -39,18 +39,21 @@ def recall_memories(request: ApiRequest, payload: SearchIn):
 
 @write_operation
 def search_and_count_access(request: ApiRequest, payload: SearchIn, search: TimedSearch):
+    namespace_id = request.auth.namespace_id
     hits = search.find(
-        request.auth.namespace_id,
+        namespace_id,
         payload.filters,
         threshold=payload.threshold,
         ranking=RECALL_RANKING,
         explain=payload.explain,
     )
-    return count_access_and_respond(hits, search.started, mode=payload.mode, degraded=search.degraded)
+    return count_access_and_respond(namespace_id, hits, search.started, mode=payload.mode, degraded=search.degraded)
 
 
-def count_access_and_respond(hits: list[dict[str, Any]], started: float, **fields: Any) -> HttpResponse:
-    count_access([hit["memory"]["id"] for hit in hits])
+def count_access_and_respond(
+    namespace_id: int, hits: list[dict[str, Any]], started: float, **fields: Any
+) -> HttpResponse:
+    count_access(namespace_id, [hit["memory"]["id"] for hit in hits])
     return json_response({"results": hits, "took_ms": elapsed_ms(started)} | fields)
 
 
@@ -59,7 +62,7 @@ def count_access_and_respond(hits: list[dict[str, Any]], started: float, **field
 def recall_memory(request: ApiRequest, memory_id: UUID):
     """Return one memory and count an access on it. `GET` does not count."""
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ACCESS_RETURNING_SQL, [[memory_id], request.auth.namespace_id])
+        cursor.execute(COUNT_ACCESS_RETURNING_SQL, {"namespace": request.auth.namespace_id, "memories": [memory_id]})
         row = cursor.fetchone()
     if row is None:
         raise memory_not_found()
@@ -87,4 +90,4 @@ def retrieve_and_count_access(
     hits = retrieve(
         caller.namespace_id, filters, payload.query, vector, floor, caller.embedding_model, payload.near, payload.limit
     )
-    return count_access_and_respond(hits, started, degraded=degraded)
+    return count_access_and_respond(caller.namespace_id, hits, started, degraded=degraded)

@@ -99,7 +99,7 @@ def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
     """Return {namespace_id, user_id, memory_total, relationship_total} of the users with memories."""
     rows = UserTotal.objects.filter(namespace=namespace) if namespace else UserTotal.objects.all()
     rows = rows.filter(user_id__startswith=text) if text else rows
-    return rows.sum_by_user("namespace_id").filter(memory_total__gt=0)
+    return rows.sum_by_user("namespace_id", namespace_id=None).filter(memory_total__gt=0)
 
 
 def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from django.db.models import Model
 from django.db.models.functions import Now
 
 
-def update_progress(run: Model, **values: Any) -> None:
-    """Set the values on the object and in its row, and note the time as the last sign of work."""
+def update_progress(run: Any, **values: Any) -> None:
+    """Set the values on the object, one with a namespace, and in its row; note the time as the last sign of work."""
     for name, value in values.items():
         setattr(run, name, value)
-    type(run)._base_manager.filter(pk=run.pk).update(**values, last_heartbeat_at=Now())
+    rows = type(run)._base_manager.filter(namespace=run.namespace_id, pk=run.pk)
+    rows.update(**values, last_heartbeat_at=Now())

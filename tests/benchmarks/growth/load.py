@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from memories.models import DueEmbedding, Embedding, Memory
+from memories.namespace_sizes import measure_namespaces
 from memory_site.core.db.ids import uuid7
 from sessions_app.long_commands import RateColumn
 from sessions_app.models import Namespace
@@ -57,6 +58,7 @@ def load(rows: int, model: str) -> Namespace:
     if parts:
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
+        measure_namespaces()
     return namespace
 
 

@@ -186,13 +186,13 @@ def test_a_memory_is_marked_at_most_once_a_day(api, old):
     memory = Memory.objects.get(content="found lately")
     this_morning = datetime.now(UTC) - timedelta(hours=23)
     Memory.objects.filter(pk=memory.pk).update(last_seen_at=this_morning)
-    mark_seen([memory.pk])
+    mark_seen(memory.namespace_id, [memory.pk])
     assert Memory.objects.get(pk=memory.pk).last_seen_at == this_morning
 
 
 def test_a_flush_that_fails_is_only_logged(api, old, monkeypatch, caplog):
     api.search("plain", mode="text")
-    monkeypatch.setattr(seen, "MARK_SEEN_SQL", "SELECT this_function_is_missing(%s)")
+    monkeypatch.setattr(seen, "MARK_SEEN_SQL", "SELECT this_function_is_missing(%(namespace)s)")
     with transaction.atomic():
         seen_memories.flush()
         transaction.set_rollback(True)
@@ -200,20 +200,20 @@ def test_a_flush_that_fails_is_only_logged(api, old, monkeypatch, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_flush_waits_for_no_lock(api):
+def test_a_flush_waits_for_no_lock(api, namespace):
     locked, free = (api.add(f"Berth {n} of the harbour.", importance=2)["id"] for n in range(2))
     Memory.objects.update(**LONG_UNSEEN)
     with transaction.atomic():
         Memory.objects.select_for_update().get(pk=locked)
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(mark_and_close, [UUID(locked), UUID(free)]).result(timeout=5)
+            pool.submit(mark_and_close, namespace.pk, [UUID(locked), UUID(free)]).result(timeout=5)
     assert Memory.objects.get(pk=free).last_seen_at > LONG_AGO
     assert Memory.objects.get(pk=locked).last_seen_at == LONG_AGO
 
 
-def mark_and_close(ids: list[UUID]) -> None:
+def mark_and_close(namespace_id: int, ids: list[UUID]) -> None:
     try:
-        mark_seen(ids)
+        mark_seen(namespace_id, ids)
     finally:
         connection.close()
 

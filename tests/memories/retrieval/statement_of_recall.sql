@@ -2,12 +2,13 @@ WITH scope (id, search_vector) AS NOT MATERIALIZED (
     SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words, content)
 ),
 crossover AS MATERIALIZED (
-    SELECT reltuples, least(greatest(5000, reltuples / 20), 20000)::int AS rows
-    FROM pg_class WHERE oid = 'memories_memory'::regclass
+    SELECT coalesce(sum(memories), 0) AS known,
+           least(greatest(5000, max(memories_in_index) / 20), 20000) AS rows
+    FROM memories_namespacesize stored WHERE stored.namespace_id = coalesce(%(namespace)s::bigint, stored.namespace_id)
 ),
 scope_ids AS MATERIALIZED (SELECT id FROM scope LIMIT (SELECT rows + 1 FROM crossover)),
 size AS MATERIALIZED (
-    SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.reltuples) END::float8 AS rows, n <= c.rows AS few
+    SELECT CASE WHEN n <= c.rows THEN n ELSE greatest(n, c.known) END::float8 AS rows, n <= c.rows AS few
     FROM crossover c, (SELECT count(*) AS n FROM scope_ids) counted
 ),
 vectors (id, vector) AS NOT MATERIALIZED (SELECT "memories_embedding"."memory_id" AS "memory_id", "memories_embedding"."vector" AS "vector" FROM "memories_embedding" WHERE ("memories_embedding"."model" = %(v0)s AND ("memories_embedding"."expires_at" IS NULL OR "memories_embedding"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_embedding"."namespace_id" = %(v1)s AND "memories_embedding"."user_id" = %(v2)s)),
@@ -114,7 +115,10 @@ candidates AS MATERIALIZED (SELECT id FROM top_matches UNION SELECT id FROM near
 open_matches AS MATERIALIZED (
     SELECT candidates.id, min(length(search_vector)) AS words,
            sum(idf * ts_rank('{1,1,1,1}', search_vector, node)) AS weight, sum(idf) AS presence
-    FROM candidates JOIN memories_memory USING (id) JOIN node_weights ON open AND search_vector @@ node
+    FROM candidates
+    JOIN memories_memory memory
+        ON memory.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND memory.id = candidates.id
+    JOIN node_weights ON open AND search_vector @@ node
     GROUP BY candidates.id
 ),
 text_ranks AS MATERIALIZED (
@@ -147,7 +151,7 @@ SELECT memory.*, present.relevance, hits.score * sqrt(present.relevance)
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
        hits.text_rank, hits.by_meaning, (SELECT count(*) FROM nearest) AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (
-    hits JOIN memories_memory memory USING (id)
+    hits JOIN memories_memory memory ON memory.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND memory.id = hits.id
     CROSS JOIN LATERAL (SELECT least(greatest(
     greatest(memory.base_relevance, 1e-9)
     * 0.5::float8 ^ least(greatest(extract(epoch FROM statement_timestamp() - coalesce(memory.last_updated, memory.created_at)), 0)::float8 / 3600 / CASE memory.memory_type WHEN 'agent' THEN '12'::float8 WHEN 'rag' THEN 'inf'::float8 WHEN 'workflow' THEN '12'::float8 WHEN 'insight' THEN 'inf'::float8 WHEN 'project' THEN 'inf'::float8 WHEN 'conversation' THEN '12'::float8 WHEN 'business_fact' THEN 'inf'::float8 WHEN 'strategic_insight' THEN 'inf'::float8 WHEN 'user_preference' THEN 'inf'::float8 WHEN 'process_knowledge' THEN 'inf'::float8 WHEN 'market_intelligence' THEN 'inf'::float8 WHEN 'technical_knowledge' THEN 'inf'::float8 WHEN 'relationship' THEN 'inf'::float8 WHEN 'search_result' THEN '6'::float8 WHEN 'user_selection' THEN '36'::float8 WHEN 'tool_output' THEN '8'::float8 WHEN 'domain_entity' THEN '48'::float8 WHEN 'completed_action' THEN '24'::float8 WHEN 'conversation_fact' THEN '24'::float8 WHEN 'temporary_state' THEN '3'::float8 END, 60)

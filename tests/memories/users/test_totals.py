@@ -37,7 +37,7 @@ def create_chain(rows: list[Memory]) -> list[Relationship]:
 
 
 def load_totals(namespace: Namespace) -> dict[str, tuple[int, int]]:
-    rows = UserTotal.objects.filter(namespace=namespace).sum_by_user()
+    rows = UserTotal.objects.filter(namespace=namespace).sum_by_user(namespace_id=namespace.pk)
     return {row["user_id"]: (row["memory_total"], row["relationship_total"]) for row in rows}
 
 
@@ -163,7 +163,9 @@ def test_totals_agree_with_the_summary_and_the_console(api, namespace):
 def test_expired_memories_are_subtracted_by_an_index(namespace):
     create_memories(namespace, "ada", 300)
     execute_sql("ANALYZE memories_memory")
-    query = str(UserTotal.objects.filter(namespace=namespace, user_id="ada").sum_by_user().explain())
+    query = str(
+        UserTotal.objects.filter(namespace=namespace, user_id="ada").sum_by_user(namespace_id=namespace.pk).explain()
+    )
     assert "memory_expiring_of_user" in query
 
 

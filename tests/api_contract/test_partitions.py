@@ -1,0 +1,97 @@
+"""No operation of the API touches more than one partition of a table: its statements name the namespace."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+from django.test import override_settings
+
+from memories.models import Memory
+from memories.seen import seen_memories
+from sessions_app.models import SCOPES, ApiKey, Namespace
+from tests.api_contract.conftest import create_folder, create_rows
+from tests.conftest import Api
+from tests.partitioned import divide_tables, name_partition, observe
+from tests.wire import build_raw_body, build_sample, iter_fields, list_operations
+
+pytestmark = pytest.mark.django_db
+#: Operations that need no more than the row of the namespace, which every part of a database has.
+ON_NO_PARTITION = {"PUT /memories/forget-outdated"}
+
+
+@pytest.fixture(scope="module")
+def lives(module_transaction, tmp_path_factory) -> list[tuple[Namespace, Api, dict[str, str]]]:
+    """Two namespaces full of rows, in different partitions: each with its caller and the ids of its rows."""
+    divide_tables()
+    root = tmp_path_factory.mktemp("root")
+    folder = create_folder(root)
+    with override_settings(INGESTION_ROOTS=[str(root)]):
+        return [create_life(namespace, folder) for namespace in create_namespaces()]
+
+
+def create_namespaces() -> list[Namespace]:
+    found: dict[str, Namespace] = {}
+    while len(found) < 2:
+        namespace = Namespace.objects.create(name=f"namespace {Namespace.objects.count()}")
+        found.setdefault(name_partition(namespace.pk), namespace)
+    return list(found.values())
+
+
+def create_life(namespace: Namespace, folder) -> tuple[Namespace, Api, dict[str, str]]:
+    api = Api(ApiKey.objects.issue(namespace, scopes=SCOPES)[1])
+    return namespace, api, create_rows(api, folder)
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, list[str]]:
+    return {}
+
+
+def iter_requests(operation, ids: dict[str, str]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the example of an operation, and then one request for each parameter and each field of its body."""
+    url, body = operation.url(ids), operation.example()
+    example = None if body is None else json.dumps(body).encode()
+    yield url, example
+    for name, schema in operation.query.items():
+        if name not in operation.required_query:
+            yield f"{url}{'&' if '?' in url else '?'}{name}={build_sample(schema)}", example
+    for place, schema in iter_fields(operation.body or {}):
+        yield url, build_raw_body(operation, place, json.dumps(build_sample(schema)))
+
+
+@pytest.mark.parametrize("operation", list_operations(), ids=str)
+def test_operation_touches_one_partition(lives, db, plans, operation):
+    namespace, api, ids = lives[0]
+    own = name_partition(namespace.pk)
+    for number, (url, body) in enumerate(iter_requests(operation, ids)):
+        with transaction.atomic(), observe(plans) as touched:
+            response = api.raw(operation.method, url, body, **{"Idempotency-Key": f"{number}"})
+            seen_memories.flush()
+            transaction.set_rollback(True)
+        assert response.status_code < 500, response.content
+        assert number or response.status_code < 300, response.content
+        assert touched.crossing == {}, "\n".join(touched.crossing)
+        assert touched.list_tables_elsewhere(namespace.pk) == set(), (url, body)
+        assert number or (own in touched.partitions) == (str(operation) not in ON_NO_PARTITION)
+
+
+def test_a_statement_without_a_namespace_is_noticed(lives, db):
+    namespace, _, ids = lives[0]
+    with observe({}) as touched:
+        assert Memory.objects.get(pk=ids["memory_id"]).namespace == namespace
+    assert list(touched.crossing.values()) == [["memories_memory"]]
+    assert touched.list_tables_elsewhere(namespace.pk) == {"memories_memory"}
+
+
+def test_a_statement_inside_a_function_is_noticed(lives, db):
+    namespace, _, ids = lives[0]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.find(wanted uuid) RETURNS bigint LANGUAGE plpgsql AS $$"
+            " BEGIN RETURN (SELECT namespace_id FROM memories_memory WHERE id = wanted); END $$"
+        )
+        with observe({}) as touched:
+            cursor.execute("SELECT pg_temp.find(%s)", [ids["memory_id"]])
+    assert touched.crossing == {}
+    assert touched.list_tables_elsewhere(namespace.pk) == {"memories_memory"}
