@@ -77,7 +77,8 @@ def _belongs_to(process: psutil.Process, directory: str) -> bool:
 class Stack:
     """One `manage.py serve` on a data directory of its own."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+        self.arguments = arguments
         self.data = directory / "data"
         self.environment = environment | {"DATA_DIR": str(self.data)}
         self.port = find_free_port()
@@ -98,7 +99,7 @@ class Stack:
     def start(self) -> Self:
         """Run until it prints that it is ready; store the key and the password if it prints them."""
         with self.output.open("w") as output, self.errors.open("w") as errors:
-            argv = [sys.executable, str(MANAGE), "serve", "--port", str(self.port)]
+            argv = [sys.executable, str(MANAGE), "serve", *(self.arguments or ("--port", str(self.port)))]
             env = build_environment(**self.environment)
             self.process = subprocess.Popen(argv, env=env, cwd="/", stdout=output, stderr=errors)
         try:

@@ -53,7 +53,7 @@ def take_lock(keeper: BaseDatabaseWrapper) -> bool:
         cursor.execute("BEGIN")
         cursor.execute(TRY_LOCK_TRANSACTION_SQL, [NAME])
         is_taken = cursor.fetchone()[0]
-        cursor.execute(SPEAK_SQL)
+        cursor.execute(SPEAK_SQL if is_taken else "ROLLBACK")
         return is_taken
 
 
