@@ -31,6 +31,8 @@ from sessions_app.models import SCOPES, ApiKey, Namespace
 #: Folders, and the markers of their tests, that start processes of their own.
 WAITING = ("stack", "embedded")
 STACK = "tests/stack/"
+#: Files there that start other sites than the shared ones.
+OWN_SITES = {f"{STACK}test_replicas.py"}
 #: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -53,11 +55,12 @@ def get_file_order(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
 
 
 class Scheduling(LoadFileScheduling):
-    """A worker takes one file after the other, and all of tests/stack, whose two sites start once then."""
+    """A worker takes one file after the other, and all of tests/stack, whose two sites start once then; not a file that
+    uses neither of them."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return STACK if file.startswith(STACK) else file
+        return STACK if file.startswith(STACK) and file not in OWN_SITES else file
 
 
 @pytest.hookimpl(optionalhook=True)

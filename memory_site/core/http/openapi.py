@@ -19,7 +19,12 @@ IDEMPOTENCY_PARAMETER = {
     "description": "A retry with the same key and body gets the same response, for 24 hours.",
 }
 #: For the operations that read, and for all others.
-CONSISTENCY_SCHEMA = {"in": "header", "name": HEADER, "required": False, "schema": {"enum": [STRONG, EVENTUAL]}}
+CONSISTENCY_SCHEMA = {
+    "in": "header",
+    "name": HEADER,
+    "required": False,
+    "schema": {"type": "string", "enum": [STRONG, EVENTUAL]},
+}
 READ_PARAMETERS = [
     CONSISTENCY_SCHEMA
     | {
