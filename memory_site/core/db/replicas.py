@@ -24,7 +24,7 @@ from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Watch
 log = logging.getLogger(__name__)
 #: SQLSTATE class 57P: the server shuts down or has just been started. Without a state the driver raised the error.
 SHUTDOWN_STATES = "57P"
-#: The moment of data that cannot be told.
+#: The moment of the data of a server of which nothing is known.
 UNKNOWN = float("-inf")
 
 
