@@ -22,7 +22,7 @@ from tests.stack.stack import Stack, create_short_directory, run_manage, wait_un
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=NOT_INSTALLED)
 
 WEB_PASSWORD = "sesame"
-CLIENTS, ROUNDS = 8, 6
+CLIENTS, ROUNDS, LETTERS = 8, 6, "abcdefgh"
 FILE_COUNT = 120
 COUNT_CONNECTIONS_SQL = "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('memory', 'memory_web')"
 SILENCE_SQL = "UPDATE operations_heartbeat SET seen_at = seen_at - interval '41 s' WHERE name LIKE '%:{}' RETURNING 1"
@@ -165,12 +165,13 @@ def live(machine: Machine, number: int) -> list[str]:
     """Use the API as one client; return the ids of the memories that must be there at the end."""
     kept = []
     for turn in range(ROUNDS):
-        words = f"Line{turn}of{number} was written into the log of the harbour."
+        ship = "Zq" + LETTERS[number] * 3 + LETTERS[turn] * 3  # a word of no other memory
+        words = f"The {ship} was written into the log of the harbour."
         pk = machine.add(words, agent_id="life", user_id=f"user {number}")["id"]
         gone = machine.add(f"{words} Forget it.", agent_id="life")["id"]
         assert machine.call("PATCH", f"/memories/{pk}", {"tags": ["log"]}).status == 200
         assert machine.call("DELETE", f"/memories/{gone}").status == 204
-        assert pk in [hit["memory"]["id"] for hit in machine.search(words, limit=3)["results"]]
+        assert pk in [hit["memory"]["id"] for hit in machine.search(ship, mode="text")["results"]]
         answer = machine.call("POST", f"/sessions/client-{number}/interactions", {"query": words, "answer": "Noted."})
         assert answer.json()["history_length"] == turn + 1
         context = machine.call("GET", f"/sessions/client-{number}/context?limit=1").json()["interactions"]
@@ -215,6 +216,35 @@ def run_at_once(site: Site, arguments: list[str], **environment: str) -> list[tu
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda _: site.run(*arguments, **environment), range(2)))
     return [(result.returncode, result.stdout + result.stderr) for result in results]
+
+
+#: In one process, which is cheaper. What they need of a session must end with a transaction.
+COMMANDS = """
+from django.core.management import call_command
+from memories.vacuum import list_parts, vacuum_vectors
+call_command("export_memories", "{file}", "--namespace", "default")
+call_command("create_api_key", "--namespace", "copied")
+for _ in range(2):
+    call_command("import_memories", "{file}", "--namespace", "copied")
+print(vacuum_vectors(list_parts()))
+call_command("refresh_statistics")
+"""
+
+
+def test_long_commands_need_nothing_of_a_session(site):
+    result = site.run("shell", "--no-imports", "-c", COMMANDS.format(file=site.directory / "memories.jsonl"))
+    assert result.returncode == 0, result.stderr
+    assert "VectorRows" in result.stdout
+    counts = site.rows(COUNT_MEMORIES_SQL)
+    assert counts[0] == counts[1]
+    with psycopg.connect(site.environment["WEB_DATABASE_URL"]) as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("10s",)
+
+
+COUNT_MEMORIES_SQL = """
+SELECT count(*) FROM memories_memory m JOIN sessions_app_namespace n ON n.id = m.namespace_id
+WHERE n.name IN ('default', 'copied') GROUP BY n.name
+"""
 
 
 def find_leader(site: Site) -> int | None:
