@@ -56,7 +56,7 @@ DELETE_PENDING_SQL = "DELETE FROM graph_pendingrelationship WHERE entity_system 
 
 
 def complete_ids(apps, schema_editor) -> None:
-    memories = apps.get_model("memories", "Memory")._base_manager
+    memories = apps.get_model("memories", "Memory")._base_manager.using(schema_editor.connection.alias)
     columns = ("pk", "namespace_id", "user_id", "entity_id")
     for pk, namespace, user, short in memories.filter(**SHORT_ID).values_list(*columns).iterator():
         same = {"namespace": namespace, "user_id": user, "entity_system": SALESFORCE, "entity_id": add_checksum(short)}
@@ -77,7 +77,8 @@ def merge(connection, short, long) -> None:
 
 def complete_pending_ids(apps, schema_editor) -> None:
     """Complete ids that relationships wait for. `resolve_missed` relates those whose entity is stored, in a minute."""
-    pending = apps.get_model("graph", "PendingRelationship")._base_manager.filter(**SHORT_ID)
+    pending = apps.get_model("graph", "PendingRelationship")._base_manager.using(schema_editor.connection.alias)
+    pending = pending.filter(**SHORT_ID)
     with schema_editor.connection.cursor() as cursor:
         for short in pending.values_list("entity_id", flat=True).distinct():
             for sql in (RENAME_PENDING_SQL, DELETE_PENDING_SQL):

@@ -42,9 +42,9 @@ SELECT_CHECKS_SQL = """
 SELECT format('CONSTRAINT %%I %%s', conname, pg_get_constraintdef(oid))
 FROM pg_constraint WHERE conrelid = %(table)s::regclass AND contype = 'c' ORDER BY conname
 """
-# The part of an index's definition from USING on is the same for the table and for each partition. The primary key comes
-# after the others that a look-up by key might use: of equally cheap indexes, as in an empty table, the planner takes the
-# newest.
+# The part of an index's definition from USING on is the same for the table and for each partition. The primary key
+# comes after the others that a look-up by key might use: of equally cheap indexes, as in an empty table, the planner
+# takes the newest.
 SELECT_INDEXES_SQL = """
 SELECT relname, amname, indisunique,
        substr(pg_get_indexdef(indexrelid), strpos(pg_get_indexdef(indexrelid), ' USING ' || amname) + 1),

@@ -1,0 +1,103 @@
+"""A store of the release before the keys began with the namespace, full of rows, becomes what a new installation is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from memory_site.core.db.divided import list_divided_tables
+
+FILL_SQL = (Path(__file__).parent / "earlier_store.sql").read_text().replace("{rows}", "200")
+EARLIER = [
+    ("graph", "0006_long_salesforce_ids"),
+    ("ingestion", "0004_exclude_patterns"),
+    ("insights", "0003_functions"),
+    ("knowledge", "0006_words_of_every_script"),
+    ("memories", "0008_words_of_every_script"),
+    ("sessions_app", "0007_forgets_outdated_help"),
+]
+APPS = [app for app, _ in EARLIER]
+# What pg_dump would say of the public schema, apart from the order of columns.
+SELECT_SCHEMA_SQL = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'function', proname, pg_get_functiondef(pg_proc.oid) FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+UNION ALL SELECT attrelid::regclass::text, attname,
+                 concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated)
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'm') AND attnum > 0 AND NOT attisdropped
+"""
+
+FUNCTIONS = "function"
+Schema = set[tuple[str, str, str]]
+
+
+@pytest.fixture
+def store(django_db_setup, django_db_blocker) -> Iterator[BaseDatabaseWrapper]:
+    """A connection to a database of its own, which no transaction surrounds."""
+    options = connection.settings_dict["OPTIONS"] | {"pool": False}
+    name = f"{connection.settings_dict['NAME']}_earlier"
+    with django_db_blocker.unblock():
+        execute_elsewhere(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+        connections.databases["earlier"] = connection.settings_dict | {"NAME": name, "OPTIONS": options}
+        try:
+            yield connections["earlier"]
+        finally:
+            connections["earlier"].close()
+            del connections["earlier"], connections.databases["earlier"]
+            execute_elsewhere(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute_elsewhere(*statements: str) -> None:
+    with connection._nodb_cursor() as cursor:
+        for sql in statements:
+            cursor.execute(sql)
+
+
+def migrate(store: BaseDatabaseWrapper, targets: list[tuple[str, str]]) -> None:
+    MigrationExecutor(store).migrate(targets)
+
+
+def read_schema(of: BaseDatabaseWrapper) -> Schema:
+    with of.cursor() as cursor:
+        cursor.execute(SELECT_SCHEMA_SQL)
+        return {row for row in cursor.fetchall() if row[0].startswith((FUNCTIONS, *APPS))}
+
+
+def count_rows(store: BaseDatabaseWrapper) -> dict[str, int]:
+    with store.cursor() as cursor:
+        counts = {}
+        for table in list_divided_tables():
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            counts[table] = cursor.fetchone()[0]
+        return counts
+
+
+def find_latest() -> list[tuple[str, str]]:
+    return [leaf for leaf in MigrationExecutor(connection).loader.graph.leaf_nodes() if leaf[0] in APPS]
+
+
+def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back(store):
+    migrate(store, EARLIER)
+    with store.cursor() as cursor:
+        cursor.execute(FILL_SQL)
+    earlier, rows = read_schema(store), count_rows(store)
+    assert min(rows.values()) > 0
+
+    migrate(store, find_latest())
+    assert read_schema(store) == read_schema(connection)
+    assert count_rows(store) == rows
+    with store.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM sessions_app_idempotentanswer WHERE api_key_id <> 'key' || namespace_id")
+        assert cursor.fetchone() == (0,)
+
+    migrate(store, EARLIER)
+    assert read_schema(store) == earlier
+    assert count_rows(store) == rows
