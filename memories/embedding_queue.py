@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
 
-from django.db import models, transaction
+from django.db import connection, models
 from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 
@@ -14,6 +16,50 @@ from memory_site.core.db.retry import retry_on_deadlock
 MAX_BATCHED_ATTEMPTS = 2
 MAX_EMBEDDING_ATTEMPTS = 5
 QUARANTINE_PERIOD = timedelta(days=1)
+
+# One statement, because a thousand namespaces with a few texts each are claimed from one by one.
+CLAIM_SQL = """
+WITH candidates AS MATERIALIZED (
+    SELECT due.memory_id, due.attempts, due.characters, due.due_at
+    FROM memories_dueembedding due
+    JOIN memories_memory memory ON memory.namespace_id = %(namespace)s AND memory.id = due.memory_id
+    WHERE due.namespace_id = %(namespace)s AND due.due_at <= statement_timestamp()
+      AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+      AND (%(memory)s::uuid IS NULL OR due.memory_id = %(memory)s::uuid)
+    ORDER BY due.due_at LIMIT %(limit)s FOR UPDATE OF due SKIP LOCKED
+),
+numbered AS (SELECT *, row_number() OVER (ORDER BY due_at, memory_id) AS place FROM candidates),
+eligible AS (
+    SELECT memory_id, place, sum(characters) OVER (ORDER BY place) AS total FROM numbered
+    WHERE CASE WHEN %(suspects)s AND (SELECT attempts FROM numbered WHERE place = 1) >= %(suspected)s THEN place = 1
+               ELSE attempts < %(suspected)s END
+),
+claimed AS (
+    UPDATE memories_dueembedding due
+    SET due_at = statement_timestamp() + %(lease)s, attempts = due.attempts + 1
+    FROM eligible
+    WHERE due.namespace_id = %(namespace)s AND due.memory_id = eligible.memory_id
+      AND (eligible.total <= %(characters)s OR eligible.place = (SELECT min(place) FROM eligible))
+    RETURNING due.memory_id, due.attempts - 1 AS attempts, eligible.place
+)
+SELECT memory.id, memory.content, memory.content_hash, namespace.embedding_model, claimed.attempts,
+       (SELECT count(*) FROM candidates)
+FROM claimed
+JOIN memories_memory memory ON memory.namespace_id = %(namespace)s AND memory.id = claimed.memory_id
+JOIN sessions_app_namespace namespace ON namespace.id = %(namespace)s
+ORDER BY claimed.place
+"""
+
+
+class ClaimedText(NamedTuple):
+    """The content of a claimed memory, its namespace's active model, and its attempts before this one."""
+
+    namespace_id: int
+    pk: UUID
+    content: str
+    content_hash: bytes
+    model: str | None
+    attempts: int
 
 
 class DueQuerySet(models.QuerySet):
@@ -34,23 +80,6 @@ class DueQuerySet(models.QuerySet):
         return [(pk, model) for pk, model, _ in namespaces.annotate(oldest=Min("due_at")).order_by("oldest")]
 
     @retry_on_deadlock
-    def claim(
-        self, namespace_id: int, limit: int, characters: int, lease: timedelta, *, suspects: bool = True
-    ) -> tuple[list, bool]:
-        """Claim the oldest due rows of a namespace: at most `limit` rows and `characters` of text, but at least one
-        row. A row that reached MAX_BATCHED_ATTEMPTS is claimed alone, or without `suspects` not at all.
-
-        Return the rows, and whether more may be due. Those of a crashed worker are due again when the lease ends.
-        """
-        with transaction.atomic():
-            due = self.in_namespace(namespace_id).due().order_by("due_at")
-            candidates = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
-            rows = take_within_budget(select_batchable(candidates, suspects), characters)
-            claimed = type(self)(self.model).in_namespace(namespace_id).filter(pk__in=[row.pk for row in rows])
-            claimed.update(due_at=Now() + lease, attempts=F("attempts") + 1)
-        return rows, len(candidates) == limit or len(rows) < len(candidates)
-
-    @retry_on_deadlock
     def release(self, *, after: timedelta = timedelta()) -> int:
         """Undo a claim after an outage: the attempt does not count. Return how many rows were claimed."""
         return self.filter(attempts__gt=0).update(due_at=Now() + after, attempts=F("attempts") - 1)
@@ -66,11 +95,28 @@ class DueQuerySet(models.QuerySet):
         return self.update(due_at=Now() + QUARANTINE_PERIOD, error=error[:1000], attempts=MAX_BATCHED_ATTEMPTS)
 
 
-def select_batchable(rows: Sequence, suspects: bool = True) -> list:
-    """Return the first row alone if it may not be in a batch, else all rows that may. Without `suspects` only those."""
-    if suspects and rows and rows[0].attempts >= MAX_BATCHED_ATTEMPTS:
-        return [rows[0]]
-    return [row for row in rows if row.attempts < MAX_BATCHED_ATTEMPTS]
+@retry_on_deadlock
+def claim_texts(
+    namespace_id: int,
+    limit: int,
+    characters: int,
+    lease: timedelta,
+    *,
+    suspects: bool = True,
+    memory_id: UUID | None = None,
+) -> tuple[list[ClaimedText], bool]:
+    """Claim the oldest due texts of a namespace, or one memory's: at most `limit` rows and `characters`, but at least
+    one row. A row that reached MAX_BATCHED_ATTEMPTS is claimed alone, or without `suspects` not at all.
+
+    Return them, and whether more may be due. Those of a crashed worker are due again when the lease ends.
+    """
+    parameters = {"namespace": namespace_id, "memory": memory_id, "limit": limit, "characters": characters}
+    parameters |= {"lease": lease, "suspects": suspects, "suspected": MAX_BATCHED_ATTEMPTS}
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM_SQL, parameters)
+        rows = cursor.fetchall()
+    candidates = rows[0][-1] if rows else 0
+    return [ClaimedText(namespace_id, *row[:-1]) for row in rows], candidates == limit or len(rows) < candidates
 
 
 def take_within_budget(rows: Sequence, characters: int) -> list:

@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
+from typing import TypeGuard
 from uuid import UUID
 
 from django.conf import settings
 from django.db import OperationalError
-from django.db.models import F
 from django.utils import timezone
 
 from memories.active_model import set_initial_model
-from memories.embedding_queue import MAX_BATCHED_ATTEMPTS, MAX_EMBEDDING_ATTEMPTS, DueQuerySet
+from memories.embedding_queue import (
+    MAX_BATCHED_ATTEMPTS,
+    MAX_EMBEDDING_ATTEMPTS,
+    ClaimedText,
+    DueQuerySet,
+    claim_texts,
+)
 from memories.embeddings import (
     BatchFailed,
     EmbedderUnavailable,
@@ -40,18 +46,21 @@ MAX_CLAIMED_CHARACTERS = 25_000
 OUTAGE_PAUSE = timedelta(seconds=20)
 #: A namespace that begins to wait during a run has its turn after so long and one batch.
 LOOK_INTERVAL_SECONDS = 1.0
-#: A memory with its namespace's active model as `model`, and what the embedder made of it.
-Embedded = tuple[Memory, Outcome | Exception]
+#: A text, and what the embedder made of it.
+Embedded = tuple[ClaimedText, Outcome | Exception]
 
 
 @dataclass
 class Claim:
-    """Claimed memories of one namespace, to embed together with others or `alone`. `more` may be due there."""
+    """Claimed texts of one namespace. `more` may be due there."""
 
-    memories: Sequence[Memory]
-    found: bool
+    texts: Sequence[ClaimedText]
     more: bool
-    alone: bool
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it may not be embedded together with others."""
+        return any(text.attempts >= MAX_BATCHED_ATTEMPTS for text in self.texts)
 
 
 @dataclass
@@ -91,35 +100,37 @@ class QueueRun:
         rows, characters = MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS
         for _ in range(len(self.turns)):
             claim = self.claim_next(rows, characters, suspects=not batch)
-            batch += [claim] if claim.found else []
-            rows -= len(claim.memories)
-            characters -= sum(len(memory.content) for memory in claim.memories)
-            if claim.alone or rows <= 0 or characters <= 0:
+            batch += [claim] if claim.texts else []
+            rows -= len(claim.texts)
+            characters -= sum(len(text.content) for text in claim.texts)
+            if claim.is_alone or rows <= 0 or characters <= 0:
                 break
         return batch
 
     def claim_next(self, rows: int, characters: int, suspects: bool) -> Claim:
         """Claim memories of the namespace whose turn it is. It has another turn if more is due there."""
-        claim, (namespace_id, model) = NOTHING, self.turns.popleft()
+        claim, (namespace_id, model) = Claim([], more=False), self.turns.popleft()
         if not self.is_resting(namespace_id) and not self.is_resting(model):
             with self.guard(namespace_id):
-                claim = claim_memories(DueEmbedding.objects.alive(), namespace_id, rows, characters, suspects)
+                claim = Claim(*claim_texts(namespace_id, rows, characters, LEASE, suspects=suspects))
         if claim.more:
             self.turns.append((namespace_id, model))
         return claim
 
     def embed_batch(self, batch: Sequence[Claim]) -> int:
         """Embed all memories of the same model together, with no transaction open. Return how many are stored."""
-        groups: dict[str | None, list[Memory]] = defaultdict(list)
-        for memory in [memory for claim in batch for memory in claim.memories]:
-            groups[memory.model].append(memory)
-        return sum(self.embed_group(model, memories) for model, memories in groups.items())
+        groups: dict[str | None, list[ClaimedText]] = defaultdict(list)
+        for claim in batch:
+            with self.guard(claim.texts[0].namespace_id):
+                for text in quarantine_hopeless(claim.texts):
+                    groups[text.model].append(text)
+        return sum(self.embed_group(model, texts) for model, texts in groups.items())
 
-    def embed_group(self, model: str | None, memories: Sequence[Memory]) -> int:
-        outcomes = embed_texts(model, [memory.content for memory in memories])
-        owned = [list(own) for _, own in groupby(zip(memories, outcomes, strict=True), key=get_namespace_id)]
+    def embed_group(self, model: str | None, texts: Sequence[ClaimedText]) -> int:
+        outcomes = embed_texts(model, [text.content for text in texts])
+        owned = [list(own) for _, own in groupby(zip(texts, outcomes, strict=True), key=get_namespace_id)]
         if len(owned) > 1 and any(map(is_unforeseen, outcomes)):
-            return sum(self.embed_group(model, [memory for memory, _ in own]) for own in owned)
+            return sum(self.embed_group(model, [text for text, _ in own]) for own in owned)
         if any(map(is_outage, outcomes)):
             self.rest(model)
         return sum(self.store(own) for own in owned)
@@ -145,25 +156,14 @@ class QueueRun:
         return self.resting.get(namespace_or_model, 0) > time.monotonic()
 
 
-NOTHING = Claim([], found=False, more=False, alone=False)
-
-
-def claim_memories(due: DueQuerySet, namespace_id: int, rows: int, characters: int, suspects: bool = True) -> Claim:
-    """Claim due rows of a namespace and read their memories, with the namespace's active model as `model`.
-
-    Rows whose attempts are used up are quarantined.
-    """
-    claimed, more = due.claim(namespace_id, rows, characters, LEASE, suspects=suspects)
-    hopeless = [row.pk for row in claimed if row.attempts >= MAX_EMBEDDING_ATTEMPTS]
+def quarantine_hopeless(texts: Sequence[ClaimedText]) -> Sequence[ClaimedText]:
+    """Quarantine those texts of a namespace whose attempts are used up, and return the others."""
+    hopeless = [text for text in texts if text.attempts >= MAX_EMBEDDING_ATTEMPTS]
     if hopeless:
-        DueEmbedding.objects.in_namespace(namespace_id).filter(pk__in=hopeless).quarantine(
+        get_due_rows(hopeless).quarantine(
             f"Given up after {MAX_EMBEDDING_ATTEMPTS} attempts: the text ends its worker or makes the embedder fail."
         )
-    keys = [row.pk for row in claimed if row.attempts < MAX_EMBEDDING_ATTEMPTS]
-    memories = Memory.objects.filter(namespace_id=namespace_id, pk__in=keys)
-    memories = memories.annotate(model=F("namespace__embedding_model")).only("content", "content_hash", "namespace_id")
-    alone = any(row.attempts >= MAX_BATCHED_ATTEMPTS for row in claimed)
-    return Claim(list(memories), bool(claimed), more, alone)
+    return [text for text in texts if text not in hopeless]
 
 
 def embed_texts(model: str | None, texts: Sequence[str]) -> Sequence[Outcome | Exception]:
@@ -182,54 +182,60 @@ def is_outage(outcome: Outcome | Exception) -> bool:
     return isinstance(outcome, EmbedderUnavailable) and not isinstance(outcome, BatchFailed)
 
 
-def is_unforeseen(outcome: Outcome | Exception) -> bool:
+def is_unforeseen(outcome: Outcome | Exception) -> TypeGuard[Exception]:
     return isinstance(outcome, Exception) and not isinstance(outcome, EmbeddingError)
 
 
 def store_outcomes(pairs: Sequence[Embedded]) -> int:
-    """Store the vectors of memories of one namespace and one model, and put off those without. Return how many vectors
-    were stored.
+    """Store the vectors of texts of one namespace, and put off those without. Return how many vectors were stored.
 
     Raises what the embedder should not have raised: that counts as an attempt. Raises OperationalError if rows stay
     locked, which does not.
     """
-    if unforeseen := [outcome for _, outcome in pairs if is_unforeseen(outcome)]:
-        raise unforeseen[0]
+    for _, outcome in pairs:
+        if is_unforeseen(outcome):
+            raise outcome
     try:
-        return save_outcomes(pairs)
+        put_off([pair for pair in pairs if isinstance(pair[1], EmbeddingError)])
+        return store_vectors([pair for pair in pairs if not isinstance(pair[1], EmbeddingError)])
     except OperationalError:
-        get_due_rows(pairs).release(after=OUTAGE_PAUSE)
+        get_due_rows([text for text, _ in pairs]).release(after=OUTAGE_PAUSE)
         raise
 
 
 @retry_on_deadlock
-def save_outcomes(pairs: Sequence[Embedded]) -> int:
-    made = [(m.pk, bytes(m.content_hash), vector) for m, vector in pairs if not isinstance(vector, EmbeddingError)]
+def put_off(pairs: Sequence[Embedded]) -> None:
+    """Quarantine refused texts, and postpone others: one that may have made the embedder fail keeps its attempt, an
+    outage counts none."""
+    if not pairs:
+        return
     with bounded_transaction():
-        stored = store_vectors(pairs[0][0], made) if made else 0
-        for memory, outcome in pairs:
+        for text, outcome in pairs:
             if isinstance(outcome, TextRefused):
-                same = get_due_rows([(memory, outcome)]).filter(memory__content_hash=memory.content_hash)
-                same.quarantine(str(outcome))
-        # A text that may have made the embedder fail keeps its attempt; an outage counts no attempt.
-        if suspects := [pair for pair in pairs if isinstance(pair[1], BatchFailed)]:
+                get_due_rows([text]).filter(memory__content_hash=text.content_hash).quarantine(str(outcome))
+        if suspects := [text for text, outcome in pairs if isinstance(outcome, BatchFailed)]:
             get_due_rows(suspects).postpone(OUTAGE_PAUSE)
-        if unembedded := [pair for pair in pairs if is_outage(pair[1])]:
+        if unembedded := [text for text, outcome in pairs if is_outage(outcome)]:
             get_due_rows(unembedded).release(after=OUTAGE_PAUSE)
             log.warning("The embedder is unavailable; %d memories wait for it.", len(unembedded))
-    return stored
 
 
-def store_vectors(owner: Memory, made: Sequence[tuple]) -> int:
-    """Store vectors of memories with the namespace and the model of `owner`."""
-    if (model := owner.model) is None:
-        set_initial_model([owner.namespace_id], model := get_embedder().model)
-    return Embedding.objects.write(owner.namespace_id, model, made)
+def store_vectors(pairs: Sequence[Embedded]) -> int:
+    if not pairs:
+        return 0
+    namespace_id, model = get_namespace_id(pairs[0]), pairs[0][0].model
+    if model is None:
+        model = get_embedder().model
+        with bounded_transaction():
+            set_initial_model([namespace_id], model)
+    return Embedding.objects.write(
+        namespace_id, model, [(text.pk, text.content_hash, vector) for text, vector in pairs]
+    )
 
 
-def get_due_rows(pairs: Sequence[Embedded]) -> DueQuerySet:
-    rows = DueEmbedding.objects.in_namespace(get_namespace_id(pairs[0]))
-    return rows.filter(pk__in=[memory.pk for memory, _ in pairs])
+def get_due_rows(texts: Sequence[ClaimedText]) -> DueQuerySet:
+    rows = DueEmbedding.objects.in_namespace(texts[0].namespace_id)
+    return rows.filter(pk__in=[text.pk for text in texts])
 
 
 def embed_now(namespace_id: int, pk: UUID, patience: float) -> bool:
@@ -240,8 +246,9 @@ def embed_now(namespace_id: int, pk: UUID, patience: float) -> bool:
     until = time.monotonic() + patience
     row = DueEmbedding.objects.in_namespace(namespace_id).filter(pk=pk)
     while time.monotonic() < until:
-        for memory in claim_memories(row, namespace_id, 1, 1).memories:
-            store_outcomes([(memory, embed_texts(memory.model, [memory.content])[0])])
+        texts, _ = claim_texts(namespace_id, 1, 1, LEASE, memory_id=pk)
+        for text in quarantine_hopeless(texts):
+            store_outcomes([(text, embed_texts(text.model, [text.content])[0])])
         state = row.values_list("due_at", "attempts", "error").first()
         if state is None:
             return Memory.objects.filter(namespace_id=namespace_id, pk=pk).exists()

@@ -20,6 +20,7 @@ from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS, Vector
 from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters
+from memory_site.core.db import locks
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
@@ -303,6 +304,9 @@ fresh AS (
            coalesce(namespace.embedding_model, %(model)s) = %(model)s AS is_active
     FROM memories_memory memory JOIN made ON memory.id = made.id AND memory.content_hash = made.content_hash
     JOIN sessions_app_namespace namespace ON namespace.id = memory.namespace_id
+    CROSS JOIN (
+        SELECT CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(wait)s, true) END
+    ) bounded
     WHERE memory.namespace_id = %(namespace)s AND (
         coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
             SELECT FROM memories_reembedding run
@@ -345,11 +349,13 @@ class EmbeddingQuerySet(models.QuerySet):
         """Store vectors (memory id, content hash, unit vector) of a namespace's memories and, if the model is active
         there, delete the memories' rows of the queue, in one statement. Return how many vectors were stored.
 
+        Waits for a locked row as `bounded_transaction` does, without one: it is the statement of each small namespace.
         A vector whose hash no longer matches is skipped: the memory was edited or deleted while its old content was
         embedded.
         """
         rows = ", ".join(f"(%(id{n})s::uuid, %(hash{n})s::bytea, %(vector{n})s::halfvec)" for n in range(len(made)))
-        parameters: dict[str, Any] = {"namespace": namespace_id, "model": model}
+        wait = locks.format_timeout(locks.MAX_BACKGROUND_WAIT_SECONDS)
+        parameters: dict[str, Any] = {"namespace": namespace_id, "model": model, "wait": wait}
         for n, (pk, digest, vector) in enumerate(made):
             parameters |= {f"id{n}": pk, f"hash{n}": digest, f"vector{n}": HalfVector(vector)}
         with connection.cursor() as cursor:

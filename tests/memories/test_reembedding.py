@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from memories import reembedding, tasks
+from memories.embedding_queue import claim_texts
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.reembedding import ModelAlreadyActive, get_or_start_run, run_reembedding, switch_model
@@ -204,7 +205,7 @@ def test_memory_embedded_across_the_switch_stays_due(api, namespace, stored_ids,
     """A worker has claimed a memory and embeds it with the old model while the switch happens."""
     configured()
     memory = Memory.objects.get(pk=api.add("caught")["id"])
-    DueEmbedding.objects.claim(memory.namespace_id, 10, 1_000, tasks.LEASE)
+    claim_texts(memory.namespace_id, 10, 1_000, tasks.LEASE)
     namespace.refresh_from_db()
     row = get_or_start_run(namespace, NEW_MODEL)
     with hold_lease("a test") as lease:

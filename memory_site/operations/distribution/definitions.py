@@ -173,17 +173,21 @@ class Table:
 
 
 def read_table(name: str) -> Table:
-    head = fetch(SELECT_TABLE_SQL, table=name)[0]
+    quoted, owner, has_grants, comment, partitions, storage = fetch(SELECT_TABLE_SQL, table=name)[0]
     return Table(
-        *head[:5],
-        storage=head[5] or [],
+        quoted,
+        owner,
+        has_grants,
+        comment,
+        partitions,
+        storage=storage or [],
         columns=[Column(*row) for row in fetch(SELECT_COLUMNS_SQL, table=name, column=NAMESPACE_COLUMN)],
         checks=fetch_texts(SELECT_CHECKS_SQL, name),
         indexes=[Index(*row) for row in fetch(SELECT_INDEXES_SQL, table=name)],
         triggers=fetch(SELECT_TRIGGERS_SQL, table=name),
         statistics=fetch_texts(SELECT_STATISTICS_SQL, name),
         grants=fetch_texts(SELECT_GRANTS_SQL, name),
-        rows=fetch(f"SELECT count(*) FROM {head[0]}")[0][0],
+        rows=fetch(f"SELECT count(*) FROM {quoted}")[0][0],
     )
 
 
@@ -194,7 +198,8 @@ def read_foreign_keys(tables: Sequence[str]) -> list[tuple[str, str, str]]:
 
 def read_views(tables: Sequence[str]) -> list[View]:
     """Return the views that read the tables, each after those it reads."""
-    return [View(*row, fetch_texts(SELECT_GRANTS_SQL, row[0])) for row in fetch(SELECT_VIEWS_SQL, tables=list(tables))]
+    rows = fetch(SELECT_VIEWS_SQL, tables=list(tables))
+    return [View(*row, fetch_texts(SELECT_GRANTS_SQL, row[0])) for row in rows]  # type: ignore[call-arg]
 
 
 def read_functions(tables: Sequence[str]) -> list[tuple[str, str]]:
