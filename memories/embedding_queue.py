@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, models
@@ -110,7 +110,12 @@ def claim_texts(
 
     Return them, and whether more may be due. Those of a crashed worker are due again when the lease ends.
     """
-    parameters = {"namespace": namespace_id, "memory": memory_id, "limit": limit, "characters": characters}
+    parameters: dict[str, Any] = {
+        "namespace": namespace_id,
+        "memory": memory_id,
+        "limit": limit,
+        "characters": characters,
+    }
     parameters |= {"lease": lease, "suspects": suspects, "suspected": MAX_BATCHED_ATTEMPTS}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM_SQL, parameters)
