@@ -259,7 +259,9 @@ class Memory(NamespacedModel):
                 name="memory_expiring_of_user",
                 condition=Q(expires_at__isnull=False, user_id__isnull=False),
             ),
-            models.Index(F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)),
+            models.Index(
+                F("namespace"), F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)
+            ),
             # Without fastupdate: no search has to scan a pending list of new entries.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
             GinIndex(F("tags"), name="memory_tags", fastupdate=False),
