@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Func, OuterRef, Q, Subquery, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from memories.models import Memory
@@ -136,7 +137,8 @@ class PendingRelationship(BaseRelationship):
 def is_expired(namespace_id: int | None, memory: str = "") -> Q:
     """Select rows of an outer row's user whose memory, the one at this path, has expired and is not deleted yet.
     `namespace_id` is the namespace of all outer rows, if they have one."""
-    namespace = OuterRef("namespace") if namespace_id is None else namespace_id
+    # A literal: with parameters PostgreSQL takes equal subqueries for different ones, and plans each of them twice.
+    namespace = OuterRef("namespace") if namespace_id is None else RawSQL(f"{namespace_id:d}", ())  # noqa: S611
     labels = {"namespace": namespace, "user_id": OuterRef("user_id"), "expires_at__lte": Now()}
     return Q(**{f"{memory}{name}": value for name, value in labels.items()})
 

@@ -1,9 +1,13 @@
 """No operation of the API touches more than one partition of a table: its statements name the namespace."""
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import override_settings
 
@@ -18,6 +22,31 @@ from tests.wire import build_raw_body, build_sample, iter_fields, list_operation
 pytestmark = pytest.mark.django_db
 #: Operations that need no more than the row of the namespace, which every part of a database has.
 ON_NO_PARTITION = {"PUT /memories/forget-outdated"}
+#: Commands that are given a namespace. `{}` are ids of its rows, and a file.
+COMMANDS = [
+    ("check_recall", "--queries", "2"),
+    ("cleanup_sessions", "--max-age-hours", "1"),
+    ("counts", "--by", "user"),
+    ("delete_expired",),
+    ("embedding_status",),
+    ("entities",),
+    ("export_memories", "{file}"),
+    ("export_memories", "{file}", "--user", "our-user"),
+    ("forget", "--everything", "--dry-run"),
+    ("forget", "--older-than", "1d", "--dry-run"),
+    ("forget", "--user", "our-user", "--dry-run"),
+    ("forget_outdated", "--dry-run"),
+    ("import_memories", "{file}"),
+    ("prune_insights",),
+    ("recent",),
+    ("remember", "Ada prefers tea."),
+    ("search", "kumquat"),
+    ("show", "{memory_id}"),
+    ("summaries", "kumquat"),
+    ("workflow_report",),
+]
+#: What they may ask of all namespaces, as patterns of statements: which ids of a file rows of other namespaces have.
+ASKED_OF_ALL = {"import_memories": r"SELECT (\w+) FROM \w+ WHERE \1 = ANY\(%s\) AND namespace_id <> %s"}
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +124,17 @@ def test_a_statement_inside_a_function_is_noticed(lives, db):
             cursor.execute("SELECT pg_temp.find(%s)", [ids["memory_id"]])
     assert touched.crossing == {}
     assert touched.list_tables_elsewhere(namespace.pk) == {"memories_memory"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_for_one_namespace_touches_one_partition(lives, db, plans, tmp_path, command):
+    namespace, _, ids = lives[0]
+    name, *arguments = [each.format(file=tmp_path / "export.jsonl", **ids) for each in command]
+    if name == "import_memories":
+        call_command("export_memories", *arguments, "--namespace", namespace.name, stdout=StringIO())
+    with observe(plans) as touched, suppress(SystemExit):
+        call_command(name, *arguments, "--namespace", namespace.name, stdout=StringIO())
+    asked = {bool(re.fullmatch(ASKED_OF_ALL.get(name, ""), sql)) for sql in touched.crossing}
+    assert asked == ({True} if name in ASKED_OF_ALL else set()), "\n".join(touched.crossing)
+    assert name_partition(namespace.pk) in touched.partitions
+    assert name in ASKED_OF_ALL or not touched.list_tables_elsewhere(namespace.pk)
