@@ -47,9 +47,10 @@ def fetch(sql: str, parameters: Any = None) -> list[tuple]:
 
 @dataclass
 class Touched:
-    """What the statements of a block touch. `crossing` are those whose plan has several partitions of a table, by their
-    text; `partitions` are the endings of those that were read or written, with the tables."""
+    """What the `statements` of a block touch. `crossing` are those whose plan has several partitions of a table, by
+    their text; `partitions` are the endings of those that were read or written, with the tables."""
 
+    statements: list[str] = field(default_factory=list)
     crossing: dict[str, list[str]] = field(default_factory=dict)
     partitions: dict[str, set[str]] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ def explain_new(
     many: bool,
     context: dict[str, Any],
 ) -> Any:
+    touched.statements.append(sql)
     if sql.split(None, 1)[0].upper() in PLANNED:
         if sql not in plans:
             plans[sql] = list_crossed_tables(sql, parameters)

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from memories.models import Memory
 from memories.seen import seen_memories
+from memory_site.core.db.divided import list_divided_tables
 from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.api_contract.conftest import create_folder, create_rows
 from tests.conftest import Api
@@ -22,6 +23,13 @@ from tests.wire import build_raw_body, build_sample, iter_fields, list_operation
 pytestmark = pytest.mark.django_db
 #: Operations that need no more than the row of the namespace, which every part of a database has.
 ON_NO_PARTITION = {"PUT /memories/forget-outdated"}
+# Distributed tables (Citus) refuse functions that are not IMMUTABLE behind ON CONFLICT, and a clock that moves within a
+# statement in an UPDATE.
+FORBIDDEN_CLOCK = re.compile(
+    r"ON CONFLICT(?:(?!RETURNING).)*?(?:\bnow\(\)|_timestamp\b(?=\()|CURRENT_TIMESTAMP)"
+    r"|\bUPDATE\b(?:(?!RETURNING).)*?clock_timestamp\(",
+    re.DOTALL | re.IGNORECASE,
+)
 #: Commands that are given a namespace. `{}` are ids of its rows, and a file.
 COMMANDS = [
     ("check_recall", "--queries", "2"),
@@ -101,8 +109,14 @@ def test_operation_touches_one_partition(lives, db, plans, operation):
         assert response.status_code < 500, response.content
         assert number or response.status_code < 300, response.content
         assert touched.crossing == {}, "\n".join(touched.crossing)
+        assert list(filter(reads_forbidden_clock, touched.statements)) == []
         assert touched.list_tables_elsewhere(namespace.pk) == set(), (url, body)
         assert number or (own in touched.partitions) == (str(operation) not in ON_NO_PARTITION)
+
+
+def reads_forbidden_clock(sql: str) -> bool:
+    """Return whether a statement on a divided table does; other tables stay on one node."""
+    return bool(FORBIDDEN_CLOCK.search(sql)) and any(table in sql for table in list_divided_tables())
 
 
 def test_a_statement_without_a_namespace_is_noticed(lives, db):
@@ -138,3 +152,18 @@ def test_a_command_for_one_namespace_touches_one_partition(lives, db, plans, tmp
     assert asked == ({True} if name in ASKED_OF_ALL else set()), "\n".join(touched.crossing)
     assert name_partition(namespace.pk) in touched.partitions
     assert name in ASKED_OF_ALL or not touched.list_tables_elsewhere(namespace.pk)
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_refused"),
+    [
+        ("INSERT INTO {} VALUES (now()) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING now()", False),
+        ("INSERT INTO {} VALUES (1) ON CONFLICT (a) DO UPDATE SET b = now()", True),
+        ("INSERT INTO {} AS t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1 WHERE t.c > statement_timestamp()", True),
+        ("UPDATE {} SET a = STATEMENT_TIMESTAMP() WHERE b = 1", False),
+        ("UPDATE {} SET a = greatest(a, clock_timestamp())", True),
+    ],
+)
+def test_clocks_that_distributed_tables_refuse_are_noticed(statement, is_refused):
+    assert reads_forbidden_clock(statement.format("memories_memory")) == is_refused
+    assert not reads_forbidden_clock(statement.format("operations_heartbeat"))
