@@ -36,6 +36,7 @@ from memories.embeddings import (
 from memories.models import DueEmbedding, Embedding, Memory
 from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.overload import step_aside
 from sessions_app.namespaces import Failures
 
 log = logging.getLogger(__name__)
@@ -256,5 +257,6 @@ def embed_now(namespace_id: int, pk: UUID, patience: float) -> bool:
         # Not due and without an attempt: released after an outage.
         if error or (attempts == 0 and due_at > timezone.now()):
             return False
-        time.sleep(0.05)
+        with step_aside():
+            time.sleep(0.05)
     return False

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 
 from memory_site.core.http.admission import Admission, Refused, Visit
 from memory_site.core.http.middleware import HTML_PATH_PREFIXES, pick_request_id
@@ -35,10 +36,15 @@ _current = threading.local()
 
 
 def step_aside() -> AbstractContextManager[None]:
-    """Let other requests have this thread's place inside the block: for a wait that needs neither a processor nor a
-    connection. Without a request it does nothing."""
+    """Let other requests have this thread's place and connections inside the block, for a wait that needs none. Without
+    a request, and inside a transaction, it does nothing."""
     visit = getattr(_current, "visit", None)
-    return visit[0].step_aside(visit[1]) if visit else nullcontext()
+    opened = connections.all(initialized_only=True)
+    if visit is None or any(connection.in_atomic_block for connection in opened):
+        return nullcontext()
+    for connection in opened:
+        connection.close()  # returns it to the pool
+    return visit[0].step_aside(visit[1])
 
 
 class AdmissionLayer:
