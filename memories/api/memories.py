@@ -16,6 +16,7 @@ from memories.embedding_worker import embed_now
 from memories.expiry import purge_expired_memories
 from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
+from memories.reads import fetch_memory, fetch_memory_page, select_memory
 from memories.schemas import (
     OUT_COLUMNS,
     AddedOut,
@@ -34,7 +35,6 @@ from memories.schemas import (
 from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
 from memory_site.core.http.fields import JsonObject, Tags
-from memory_site.core.http.pagination import paginate
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
@@ -83,8 +83,7 @@ class FilterParameters(Filters):
 
 
 def get_memory_queryset(request: ApiRequest, memory_id: UUID) -> MemoryQuerySet:
-    """Select the caller's live memory with this id: the only place where an id of a request selects a row."""
-    return Memory.objects.in_namespace(request.auth.namespace_id).filter(pk=memory_id)
+    return select_memory(request.auth.namespace_id, memory_id)
 
 
 def memory_not_found() -> Problem:
@@ -136,8 +135,7 @@ def list_memories(
     cursor: str | None = None,
 ):
     """List memories, newest first."""
-    rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(filters)
-    return json_response(paginate(rows, OUT_COLUMNS, limit, cursor, to_memory_out))
+    return json_response(fetch_memory_page(request.auth.namespace_id, filters, limit, cursor))
 
 
 @router.post("/memories/delete", auth=write_access, response={200: DeleteOut, **PROBLEMS})
@@ -172,10 +170,10 @@ def search_memories(request: ApiRequest, payload: SearchIn):
 @router.get("/memories/{memory_id}", auth=read_access, response={200: MemoryOut, **PROBLEMS})
 def get_memory(request: ApiRequest, memory_id: UUID):
     """Get a memory."""
-    row = get_memory_queryset(request, memory_id).values(*OUT_COLUMNS).first()
-    if row is None:
+    memory = fetch_memory(request.auth.namespace_id, memory_id)
+    if memory is None:
         raise memory_not_found()
-    return json_response(to_memory_out(row))
+    return json_response(memory)
 
 
 @router.patch("/memories/{memory_id}", auth=write_access, response={200: MemoryOut, **PROBLEMS})

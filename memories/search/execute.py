@@ -7,9 +7,6 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from psycopg.types.datetime import TimestamptzLoader
-
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, qualify_out_columns, to_memory_out
@@ -30,6 +27,7 @@ from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
 from memories.seen import seen_memories
 from memories.storage import row_to_dict
+from memory_site.core.db.prepared import fetch_rows
 
 HIT_COLUMNS = qualify_out_columns("memory", SEARCHED_NAMESPACE_SQL.format("memory"))
 
@@ -144,11 +142,7 @@ def compile_query(rows: Any) -> tuple[str, Sequence[Any]]:
 
 
 def execute(scope: Scope, search: Search, size: ScopeSize | None, *, exact: bool = False) -> list[tuple]:
-    with connection.cursor() as cursor:
-        # Django reads times in Python, 9 µs each; connections are in UTC, so the driver's own way gives the same.
-        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        cursor.execute(*build_statement(scope, search, HIT_COLUMNS, size, exact=exact))
-        return cursor.fetchall()
+    return fetch_rows(*build_statement(scope, search, HIT_COLUMNS, size, exact=exact))
 
 
 def to_hit(row: tuple, columns: Collection[str], explain: bool) -> dict[str, Any]:

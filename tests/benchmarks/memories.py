@@ -6,14 +6,14 @@ from pydantic_core import to_json
 
 from memories.add import add_one
 from memories.models import Memory
-from memories.schemas import OUT_COLUMNS, MemoryIn, to_memory_out
+from memories.reads import fetch_memory, fetch_memory_page
+from memories.schemas import OUT_COLUMNS, MemoryIn
 from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
 from memories.storage import UPSERT_ONE_SQL, make_draft
-from memory_site.core.http.pagination import paginate
 from memory_site.core.http.responses import json_response
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
@@ -70,14 +70,14 @@ def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -
             "get",
             prepare=lambda number, arm: ids[number % len(ids)],
             sql=lambda key: one(key)[:1].query.sql_with_params(),
-            service=lambda key: to_memory_out(one(key).first()),
+            service=lambda key: json_response(fetch_memory(pk, key)),
             request=lambda key: ("GET", f"/memories/{key}", None),
         ),
         Operation(
             "list 20",
             prepare=lambda number, arm: None,
             sql=lambda _: mine.newest_first().values(*OUT_COLUMNS)[:21].query.sql_with_params(),
-            service=lambda _: json_response(paginate(mine.matching(Filters()), OUT_COLUMNS, 20, None, to_memory_out)),
+            service=lambda _: json_response(fetch_memory_page(pk, Filters(), 20, None)),
             request=lambda _: ("GET", "/memories", None),
         ),
         searching("vector search 20", hybrid=False),

@@ -77,7 +77,8 @@ class Flood:
         self.port, self.keys, self.seconds, self._processes = port, keys, seconds, processes
 
     def send(self, clients: int, *, obedient: bool = True) -> Answers:
-        return self._processes.submit(send, self.port, self.keys[0], clients, self.seconds, obedient).result()
+        seconds = SETTLE_SECONDS + self.seconds
+        return self._processes.submit(send, self.port, self.keys[0], clients, seconds, obedient).result()
 
     def send_beside(self, crowd: int, obedient: bool, neighbours: int) -> Answers:
         """Return what the neighbour's clients get while the crowd sends."""
@@ -145,8 +146,10 @@ def measure_neighbour(flood: Flood, clients: int, rounds: int) -> Table:
 
 
 def find_rate(rounds: list[Answers], seconds: float) -> float:
-    """Return the requests served in a second. The last answers of a crowd come after the end and do not count."""
-    return statistics.median(sum(moment <= each.until for moment in each.served_at) / seconds for each in rounds)
+    """Return the requests served in a second, once the crowd is there and until it ends."""
+    return statistics.median(
+        sum(each.until - seconds < moment <= each.until for moment in each.served_at) / seconds for each in rounds
+    )
 
 
 def find_served(rounds: list[Answers], share: float) -> float:

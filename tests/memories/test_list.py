@@ -9,9 +9,12 @@ from django.db import connection
 from django.utils import timezone
 
 from memories.models import Memory
+from memories.reads import fetch_memory, fetch_memory_page, prepare_page
+from memories.schemas import OUT_COLUMNS, to_memory_out
 from memories.search.filters import Filters
 from memory_site.core.db.ids import uuid7
-from memory_site.core.http.pagination import BY_CREATED_AT, build_keyset_filter
+from memory_site.core.http.pagination import BY_CREATED_AT, build_keyset_filter, paginate
+from memory_site.core.http.responses import json_response
 from tests.wire import is_problem, list_blamed_fields
 
 pytestmark = pytest.mark.django_db
@@ -333,3 +336,36 @@ def test_every_filter_of_the_body_is_a_query_parameter_too(api):
     schema = json.loads(api.client.get("/api/v1/openapi.json").content)
     parameters = {each["name"] for each in schema["paths"]["/api/v1/memories"]["get"]["parameters"]}
     assert parameters == set(Filters.model_fields) | {"limit", "cursor"}
+
+
+@pytest.mark.parametrize("filters", [{}, {"user_id": "ada"}, {"any_tags": ["a", "b"], "metadata": {"n": 1e16}}])
+def test_pages_are_those_of_the_orm_byte_for_byte(api, namespace, filters):
+    """The statement is the ORM's, compiled once; these are its rows as the ORM itself reads them."""
+    for number in range(7):
+        more = {"entity": {"system": "crm", "id": str(number)}} if number % 3 == 0 else {}
+        moment = f"2026-01-0{number + 1}T00:00:00{'.000120' if number % 2 else ''}Z"
+        values = {"metadata": {"n": 1e16, "text": "é\n"}, "tags": ["a"], "user_id": "ada", "created_at": moment}
+        api.add(f"memory {number}", confidence=number / 10, **values, **more)
+    rows = Memory.objects.in_namespace(namespace.pk).matching(Filters(**filters))
+    cursors: list[str | None] = [None]
+    for cursor in cursors:
+        ours = fetch_memory_page(namespace.pk, Filters(**filters), 3, cursor)
+        assert (
+            json_response(ours).content == json_response(paginate(rows, OUT_COLUMNS, 3, cursor, to_memory_out)).content
+        )
+        cursors += {ours["next"], ours["previous"]} - {None, *cursors}
+    assert len(cursors) > 3
+    memory = ours["results"][0]
+    assert json_response(fetch_memory(namespace.pk, memory["id"])).content == json_response(memory).content
+
+
+def test_a_page_is_compiled_once_for_all_namespaces_and_positions(api, outsider):
+    for client in (api, outsider):
+        for number in range(5):
+            client.add(f"memory {number}")
+    prepare_page.cache_clear()
+    for client in (api, outsider):
+        page = client.get("/memories?limit=2").json()
+        while page["next"]:
+            page = client.get(f"/memories?limit=2&cursor={page['next']}").json()
+    assert prepare_page.cache_info().misses == 2

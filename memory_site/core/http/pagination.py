@@ -69,11 +69,31 @@ def paginate_by(
     keyset: Keyset, rows: QuerySet, limit: int, cursor: str | None, shape: Callable[[dict], dict]
 ) -> dict[str, Any]:
     """Return one page of `rows`, dictionaries with the fields of the keyset. Raises Problem 422 for a bad cursor."""
-    direction, position = decode_cursor(cursor, keyset) if cursor else (AFTER, None)
+
+    def fetch(direction: str, position: Position | None) -> list[dict]:
+        return list(select_page(keyset, rows, limit, direction, position))
+
+    return build_page(keyset, limit, cursor, shape, fetch)
+
+
+def select_page(keyset: Keyset, rows: QuerySet, limit: int, direction: str, position: Position | None) -> QuerySet:
+    """Select the rows behind the position, or from the start, in this direction, and one more than `limit`."""
     descending = keyset.descending == (direction == AFTER)
     if position is not None:
         rows = rows.filter(build_keyset_filter(keyset.fields, position, descending))
-    found = list(rows.order_by(*(f"-{field}" if descending else field for field in keyset.fields))[: limit + 1])
+    return rows.order_by(*(f"-{field}" if descending else field for field in keyset.fields))[: limit + 1]
+
+
+def build_page(
+    keyset: Keyset,
+    limit: int,
+    cursor: str | None,
+    shape: Callable[[dict], dict],
+    fetch: Callable[[str, Position | None], list[dict]],
+) -> dict[str, Any]:
+    """Return one page of the rows that `fetch` returns for a direction and a position, as those of `select_page`."""
+    direction, position = decode_cursor(cursor, keyset) if cursor else (AFTER, None)
+    found = fetch(direction, position)
     more, found = len(found) > limit, found[:limit]
     if direction == BEFORE:
         found.reverse()
