@@ -29,8 +29,7 @@ def fetch_memory_page(namespace_id: int, filters: Filters, limit: int, cursor: s
     filters_json = filters.model_dump_json(exclude_none=True)
 
     def fetch(direction: str, position: Position | None) -> list[dict[str, Any]]:
-        # mypy: a class of pydantic models is hashable, though its instances are not.
-        query = prepare_page(type(filters), filters_json, limit, direction, position is None)  # type: ignore[arg-type]
+        query = prepare_page(type(filters), filters_json, limit, direction, position is None)
         values = dict(zip(("moment", "memory_id"), position or (), strict=False))
         return [row_to_dict(row) for row in query.fetch(namespace_id=namespace_id, **values)]
 

@@ -22,7 +22,7 @@ def test_a_prepared_query_finds_what_its_queryset_finds(api, outsider):
 
 def test_other_parameters_of_the_statement_stay(api):
     api.add("kept", importance=1)
-    api.add("other", importance=7)
+    api.add("other", importance=4)
     query = PreparedQuery(
         lambda pk: Memory.objects.filter(importance=1, access_count=0).exclude(pk=pk).values_list("content"), pk=UUID
     )

@@ -50,7 +50,7 @@ def find_blank(value: Any, blanks: dict[str, Any]) -> Blank | None:
     return None
 
 
-def fetch_rows(sql: str, parameters: Sequence[Any]) -> list[tuple]:
+def fetch_rows(sql: str, parameters: Sequence[Any] | dict[str, Any]) -> list[tuple]:
     """Return the rows of a statement as the driver reads them.
 
     Django reads times in Python, 9 µs each; connections are in UTC, so the driver's own way gives the same.
