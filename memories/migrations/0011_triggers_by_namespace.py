@@ -14,8 +14,8 @@ TRIGGERS = import_module("memories.migrations.0004_triggers")
 MEMORIES, RELATIONSHIPS = TRIGGERS.MEMORIES, TRIGGERS.RELATIONSHIPS
 EARLIER_RESOLVE_PENDING_SQL = import_module("memories.graph.migrations.0007_namespace_in_keys").RESOLVE_PENDING_SQL
 
-# The check that the memory exists is planned once too, and no longer for each row: a thousand memories are stored in a
-# seventh less time. While the table is empty, all plans seem equally cheap; then the planner takes the newest index, which
+# The check that the memory exists is planned once too, and no longer for each row: a hundred memories are stored in an
+# eighth less time. While the table is empty, all plans seem equally cheap; then the planner takes the newest index, which
 # is that of the primary key (tests/core/test_divided_tables.py).
 QUEUE_INSERTED_SQL = """
 CREATE OR REPLACE FUNCTION memories_queue_inserted() RETURNS trigger LANGUAGE plpgsql

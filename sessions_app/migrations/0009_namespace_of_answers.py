@@ -5,6 +5,8 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+from memory_site.core.db.migrations import foreign_key
+
 COLUMNS = "api_key_id, key, fingerprint, status, body, created_at"
 SAVE_SQL = f"CREATE TEMPORARY TABLE saved_answers AS SELECT {COLUMNS} FROM sessions_app_idempotentanswer"
 RESTORE_SQL = f"""
@@ -63,4 +65,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL([RESTORE_SQL, DROP_SAVED_SQL], SAVE_SQL),
+        foreign_key("sessions_app_idempotentanswer", "namespace_id", "sessions_app_namespace"),
     ]

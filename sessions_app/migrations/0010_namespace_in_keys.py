@@ -1,16 +1,15 @@
-"""The namespace of stored answers is deleted with them, and indexes for foreign keys begin with it."""
+"""Indexes for the foreign keys of messages begin with the namespace."""
 
 from django.db import migrations, models
 from django.db.models import F, Q
 
-from memory_site.core.db.migrations import foreign_key, replace_index
+from memory_site.core.db.migrations import replace_index
 
 
 class Migration(migrations.Migration):
     atomic = False  # for CONCURRENTLY
     dependencies = [("sessions_app", "0009_namespace_of_answers")]
     operations = [
-        foreign_key("sessions_app_idempotentanswer", "namespace_id", "sessions_app_namespace"),
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 replace_index(

@@ -7,8 +7,19 @@ from django.db import migrations
 
 
 def foreign_key(table: str, column: str, target: str, on_delete: str = "CASCADE") -> migrations.RunSQL:
+    return migrations.RunSQL(*foreign_key_sql(table, column, target, on_delete))
+
+
+def drop_foreign_key(table: str, column: str, target: str, on_delete: str) -> migrations.RunSQL:
+    """Drop what `foreign_key` added."""
+    add, drop = foreign_key_sql(table, column, target, on_delete)
+    return migrations.RunSQL(drop, add)
+
+
+def foreign_key_sql(table: str, column: str, target: str, on_delete: str) -> tuple[str, str]:
+    """Return the statements that add and drop the constraint."""
     name = name_foreign_key(table, column, on_delete)
-    return migrations.RunSQL(
+    return (
         f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {target} (id)"
         f" ON DELETE {on_delete}",
         f"ALTER TABLE {table} DROP CONSTRAINT {name}",
@@ -17,12 +28,6 @@ def foreign_key(table: str, column: str, target: str, on_delete: str = "CASCADE"
 
 def name_foreign_key(table: str, column: str, on_delete: str) -> str:
     return f"{table}_{column}_{on_delete.lower().replace(' ', '_')}"
-
-
-def drop_foreign_key(table: str, column: str, target: str, on_delete: str) -> migrations.RunSQL:
-    """Drop what `foreign_key` added."""
-    added = foreign_key(table, column, target, on_delete)
-    return migrations.RunSQL(added.reverse_sql, added.sql)
 
 
 def namespaced_foreign_key(table: str, column: str, target: str, on_delete: str) -> migrations.RunSQL:
@@ -70,15 +75,13 @@ def replace_unique(table: str, name: str, kind: str, earlier: Iterable[str]) -> 
 def replace_index(table: str, name: str, definition: str, earlier: str) -> migrations.RunSQL:
     """Replace an index by one of another definition: "(columns) WHERE …". Readers and writers go on, and have either of
     the two, so the migration is not atomic."""
-    return migrations.RunSQL(
-        rebuild_index_sql(table, name, definition, earlier=name), rebuild_index_sql(table, name, earlier, earlier=name)
-    )
+    return migrations.RunSQL(rebuild_index_sql(table, name, definition), rebuild_index_sql(table, name, earlier))
 
 
-def rebuild_index_sql(table: str, name: str, definition: str, earlier: str) -> list[str]:
-    return [
+def rebuild_index_sql(table: str, name: str, definition: str) -> tuple[str, ...]:
+    return (
         f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new",
         f"CREATE INDEX CONCURRENTLY {name}_new ON {table} {definition}",
-        f"DROP INDEX CONCURRENTLY IF EXISTS {earlier}",
+        f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
         f"ALTER INDEX {name}_new RENAME TO {name}",
-    ]
+    )
