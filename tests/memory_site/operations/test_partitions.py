@@ -4,7 +4,12 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from memory_site.operations.distribution.definitions import fetch, read_foreign_keys, read_table, read_views
-from memory_site.operations.distribution.partitions import CannotPartition, count_partitions, partition_tables
+from memory_site.operations.distribution.partitions import (
+    CannotPartition,
+    count_partitions,
+    find_obstacles,
+    partition_tables,
+)
 
 pytestmark = pytest.mark.django_db
 #: Two tables with one of each thing that a table of ours may have.
@@ -202,3 +207,10 @@ def test_what_would_be_lost_is_refused(tables):
         transaction.atomic(),
     ):
         rebuild(tables, PARTITIONS)
+
+
+def test_a_role_that_may_not_create_tables_is_refused(tables):
+    execute("REVOKE CREATE ON SCHEMA public FROM pg_database_owner")
+    assert find_obstacles(["ship"]) == [
+        "The role of DATABASE_URL does not own ship, or may not create tables beside it."
+    ]
