@@ -113,14 +113,33 @@ def test_a_single_lane_finds_a_place_whatever_their_number():
 def test_a_request_that_would_wait_too_long_is_refused_at_once():
     clock = Clock()
     admission = Admission(places=4, seats=512, max_wait=5, clock=clock)
-    first = queue_up(admission, "busy")
-    clock.now += 1.0
-    admission.leave(first)  # so a request takes a second, and four at once take a quarter each
+    admission._mean_seconds = 1.0  # and four at once take a quarter each
     with pytest.raises(Refused):
         for _ in range(100):
             queue_up(admission, "busy")
     assert admission.load.waiting == pytest.approx(5 * 4, abs=1)
     queue_up(admission, "other")
+
+
+def test_one_slow_request_does_not_make_the_next_ones_wait_or_be_refused():
+    """The first search of a process loads the embedding model."""
+    clock = Clock()
+    admission = Admission(places=4, seats=512, max_wait=5, clock=clock)
+    slow = queue_up(admission, "busy")
+    clock.now += 30.0
+    admission.leave(slow)
+    for _ in range(300):
+        queue_up(admission, "busy")
+
+
+def test_the_estimate_follows_when_requests_become_slow():
+    clock = Clock()
+    admission = Admission(places=4, seats=512, max_wait=5, clock=clock)
+    for _ in range(200):
+        slow = queue_up(admission, "busy")
+        clock.now += 2.0
+        admission.leave(slow)
+    assert admission._mean_seconds == pytest.approx(2.0, rel=0.2)
 
 
 def test_the_refused_are_asked_to_come_back_one_after_the_other():

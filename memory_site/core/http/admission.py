@@ -20,8 +20,9 @@ SEATS_PER_FREE_SEAT = 3
 SHARING_SECONDS = 10
 #: Expected waits are means: the longest real wait, after which a request is refused that was admitted.
 PATIENCE = 2
-#: Weight of the latest request in the mean time of service.
-NEWEST_WEIGHT = 0.02
+#: The mean time of service before any request, and the weight of the latest one. A request counts as a few means at
+#: most: the one that loads the embedding model takes seconds and says nothing about the next.
+FIRST_MEAN_SECONDS, NEWEST_WEIGHT, MOST_MEANS = 0.02, 0.02, 4
 MAX_RETRY_AFTER_SECONDS = 10
 
 
@@ -81,7 +82,7 @@ class Admission:
         self._mutex = Lock()
         self._lanes: dict[Hashable, Lane] = {}
         self._served = self._seated = self._refused = 0
-        self._mean_seconds = self._virtual_time = 0.0
+        self._mean_seconds, self._virtual_time = FIRST_MEAN_SECONDS, 0.0
         self._latest_key: Hashable = None
         self._shared_at = -math.inf
 
@@ -212,4 +213,4 @@ class Admission:
         lane.virtual_time = min(lane.virtual_time + seconds - visit.charged, self._virtual_time + self.max_wait)
         lane.served -= 1
         self._served -= 1
-        self._mean_seconds += NEWEST_WEIGHT * (seconds - self._mean_seconds) if self._mean_seconds else seconds
+        self._mean_seconds += NEWEST_WEIGHT * (min(seconds, MOST_MEANS * self._mean_seconds) - self._mean_seconds)
