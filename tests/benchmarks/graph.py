@@ -12,11 +12,11 @@ from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
 from memories.search.floor import Floor
 from memories.search.query import PLAIN_RANKING, Ranking, Search
-from memories.search.scope_size import scope_sizes
 from memories.search.statement import build_statement
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic
+from tests.benchmarks.memories import fetch_known_size
 
 
 def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
@@ -28,7 +28,7 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
         return Search(data.query(number % data.rows), vectors[number % 1000].tolist(), model, 20, ranking=ranking)
 
     def search_sql(wanted: Search) -> Sql:
-        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, scope_sizes.items()[0][1])
+        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, fetch_known_size(pk, wanted, model))
 
     def recall(wanted: Search) -> None:
         count_access(pk, [hit["memory"]["id"] for hit in find_memories(pk, None, wanted)])

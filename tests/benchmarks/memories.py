@@ -11,13 +11,23 @@ from memories.schemas import OUT_COLUMNS, MemoryIn
 from memories.search.execute import HIT_COLUMNS, build_scope, find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
-from memories.search.scope_size import scope_sizes
+from memories.search.scope_size import ScopeSize, scope_sizes
 from memories.search.statement import build_statement
 from memories.storage import UPSERT_ONE_SQL, make_draft
 from memory_site.core.http.responses import json_response
 from sessions_app.models import Namespace
 from tests.benchmarks.arms import Operation, Sql
 from tests.benchmarks.data import Synthetic
+
+
+def fetch_known_size(namespace_id: int, search: Search, model: str) -> ScopeSize:
+    """Return the size of the whole namespace that a service call remembers; it makes one when it has forgotten."""
+    scope = build_scope(namespace_id, None, model)
+    for (memories, parameters, _), size in scope_sizes.items():
+        if (memories, parameters) == (scope.memories[0], repr(scope.memories[1])):
+            return size
+    find_memories(namespace_id, None, search)
+    return fetch_known_size(namespace_id, search, model)
 
 
 def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -> list[Operation]:
@@ -39,8 +49,7 @@ def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -
         return Search(query, vectors[number % 1000].tolist(), model, 20)
 
     def search_sql(wanted: Search) -> Sql:
-        size = scope_sizes.items()[0][1]  # known from the service's turn, which came first
-        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, size)
+        return build_statement(build_scope(pk, None, model), wanted, HIT_COLUMNS, fetch_known_size(pk, wanted, model))
 
     def search_body(wanted: Search) -> dict:
         mode = {"query": wanted.query, "mode": "hybrid"} if wanted.query else {"mode": "vector"}
