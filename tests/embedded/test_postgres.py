@@ -55,6 +55,21 @@ def test_the_server_is_durable_and_private(made, connect):
         assert dict(found.fetchall()) == expected
 
 
+def test_buffers_grow_with_the_data_up_to_a_quarter_of_the_memory(made, connect, monkeypatch):
+    monkeypatch.setattr(postgres, "read_memory_size", lambda: 8 * 1024 * postgres.MB)
+    large = made.path / "postgres" / "base" / "large"
+    buffers = []
+    for megabytes in (0, 900, 9_000):
+        with large.open("wb") as file:
+            file.truncate(megabytes * postgres.MB)  # a hole: it takes no space
+        with Postgres(made), connect(made) as connection:
+            buffers.append(connection.execute("SELECT pg_size_bytes(current_setting('shared_buffers'))").fetchone()[0])
+    large.unlink()
+    assert buffers[0] == 512 * postgres.MB
+    assert 900 * postgres.MB <= buffers[1] < 1_000 * postgres.MB
+    assert buffers[2] == 2_048 * postgres.MB
+
+
 def test_case_mapping_covers_unicode(made, connect):
     with Postgres(made), connect(made) as connection:
         assert connection.execute("SELECT lower('ÄÉЖ'), 'Ж' ~ '^\\w$'").fetchone() == ("äéж", True)
