@@ -13,7 +13,7 @@ from typing import TypeGuard
 from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
 from memories.active_model import set_initial_model
@@ -37,7 +37,8 @@ from memories.models import DueEmbedding, Embedding, Memory
 from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.overload import step_aside
-from sessions_app.namespaces import Failures
+from sessions_app.models import Namespace
+from sessions_app.namespaces import Failures, reconnect
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)
@@ -90,7 +91,7 @@ class QueueRun:
         if time.monotonic() < self.next_look:
             return
         known = {namespace_id for namespace_id, _ in self.turns}
-        waiting = [turn for turn in DueEmbedding.objects.list_waiting() if turn[0] not in known]
+        waiting = [turn for turn in list_waiting() if turn[0] not in known]
         self.turns.extendleft(reversed(waiting))
         self.next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
 
@@ -155,6 +156,17 @@ class QueueRun:
 
     def is_resting(self, namespace_or_model: int | str | None) -> bool:
         return self.resting.get(namespace_or_model, 0) > time.monotonic()
+
+
+def list_waiting() -> list[tuple[int, str | None]]:
+    """Return (namespace id, its active model) of the namespaces to look into: those with due rows, or all where a part
+    of the database is away."""
+    try:
+        return DueEmbedding.objects.list_waiting()
+    except DatabaseError as error:
+        reconnect()
+        log.warning("Not every namespace can be looked into: %s", error)
+        return list(Namespace.objects.order_by("pk").values_list("pk", "embedding_model"))
 
 
 def quarantine_hopeless(texts: Sequence[ClaimedText]) -> Sequence[ClaimedText]:

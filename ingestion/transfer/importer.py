@@ -122,7 +122,7 @@ SELECT memory_id, model, vector, {SHARED_COLUMNS} FROM new_vector
 """
 UPDATE_METADATA_IDS_SQL = f"""
 UPDATE {Memory._meta.db_table} memory
-SET metadata = metadata || jsonb_build_object(%(key)s::text, target.new)
+SET metadata = jsonb_set(metadata, ARRAY[%(key)s::text], ('"' || target.new::text || '"')::jsonb)
 FROM exchange_ids imported, exchange_ids target
 WHERE imported.kind = 'memory' AND imported.is_new
     AND memory.namespace_id = %(namespace)s AND memory.id = imported.new

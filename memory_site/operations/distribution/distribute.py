@@ -1,20 +1,20 @@
 """Distribute the tables by namespace over the nodes of a Citus cluster.
 
-The order matters: a reference table that has foreign keys would make every table a local one of Citus. So the foreign
-keys go first and come back last, all in one transaction: a run that ends early changes nothing. A later run distributes
-the tables and functions that a release added.
+The order matters. A reference table that has foreign keys would make every table a local one of Citus, and triggers
+would fire for each row that is copied. So both go first and come back last, all in one transaction: a run that ends
+early changes nothing. A later run distributes the tables and functions that a release added.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.db import connection, transaction
+from django.db import connection
 
 from memory_site.core.db.cluster import PLACED_TABLE, fetch, list_distributed_tables
 from memory_site.core.db.divided import list_divided_tables
 from memory_site.core.db.server_settings import build_statements
-from memory_site.operations.distribution.definitions import NAMESPACE_COLUMN, read_foreign_keys
+from memory_site.operations.distribution.definitions import NAMESPACE_COLUMN, SELECT_TRIGGERS_SQL, read_foreign_keys
 
 REFERENCE_TABLE = "sessions_app_namespace"
 #: Stored with the role on every node, besides the settings of every site. Triggers are made and run on the shards.
@@ -23,6 +23,7 @@ REFERENCE_TABLE = "sessions_app_namespace"
 CLUSTER_SETTINGS = {
     "citus.enable_unsafe_triggers": "on",
     "citus.allow_nested_distributed_execution": "on",
+    "citus.multi_shard_modify_mode": "sequential",
     "citus.node_connection_timeout": "3000",
 }
 # In one transaction, what was done on one node may not be seen by parallel connections to another.
@@ -110,13 +111,19 @@ def distribute_tables(tables: list[str]) -> Iterator[str]:
     """
     execute(SESSION_SQL)
     keys = [ForeignKey(*row) for row in read_foreign_keys([*tables, REFERENCE_TABLE])] if tables else []
+    triggers = [(table, *row[:2]) for table in tables for row in fetch(SELECT_TRIGGERS_SQL, table=table)]
     execute(*(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in keys))
+    execute(*(f"DROP TRIGGER {name} ON {table}" for table, name, _ in triggers))
     make_reference_table()
     for table in tables:
         colocate = "" if table == PLACED_TABLE else f", colocate_with => '{PLACED_TABLE}'"
-        execute(f"SELECT create_distributed_table('{table}', '{NAMESPACE_COLUMN}'{colocate})")
+        execute(
+            f"SELECT create_distributed_table('{table}', '{NAMESPACE_COLUMN}'{colocate})",
+            f"SELECT truncate_local_data_after_distributing_table('{table}')",  # the coordinator's copy of the rows
+        )
         yield table
     distribute_functions()
+    execute(*(definition for *_, definition in triggers))
     replace_set_null([key for key in keys if key.sets_null])
     execute(*(f"ALTER TABLE {k.table} ADD CONSTRAINT {k.name} {k.definition}" for k in keys if not k.sets_null))
 
@@ -143,15 +150,6 @@ def replace_set_null(keys: list[ForeignKey]) -> None:
         updates = "\n        ".join(SET_NULL_UPDATE_SQL.format(table=k.table, column=k.column) for k in referring)
         execute(SET_NULL_SQL.format(name=name, updates=updates))
         execute(f"SELECT create_distributed_function('{name}()')", CREATE_TRIGGER_SQL.format(name=name, table=target))
-
-
-def free_coordinator(tables: Iterable[str]) -> None:
-    """Delete the copies of the rows that the coordinator still has."""
-    for table in tables:
-        with transaction.atomic():
-            execute(
-                "SET LOCAL statement_timeout = 0", f"SELECT truncate_local_data_after_distributing_table('{table}')"
-            )
 
 
 def execute(*statements: str) -> None:

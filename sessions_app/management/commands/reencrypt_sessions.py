@@ -38,31 +38,32 @@ class Command(LongCommand):
         if not plain and not settings.SESSION_ENCRYPTION_KEYS:
             raise CommandError(NO_KEYS, returncode=EXIT_USAGE_ERROR)
         counts: Counter[str] = Counter()
-        sessions = SessionMemory.objects.order_by("pk").values_list("pk", flat=True)
-        for pk in self.track_progress(sessions.iterator(), sessions.count()):
-            counts[self.reencrypt_session(pk, plain, dry_run)] += 1
+        sessions = SessionMemory.objects.order_by("pk").values_list("namespace_id", "pk")
+        for namespace_id, pk in self.track_progress(sessions.iterator(), sessions.count()):
+            counts[self.reencrypt_session(namespace_id, pk, plain, dry_run)] += 1
         done = f"{'would be ' if dry_run else ''}{'decrypted' if plain else 'encrypted'}"
         unchanged, skipped = counts["unchanged"], counts["unreadable"]
         self.stdout.write(f"{counts['changed']:,} sessions {done}, {unchanged:,} were already, {skipped:,} skipped.")
         if skipped:
             raise CommandError(f"{skipped:,} sessions cannot be decrypted with any key.", returncode=EXIT_FAILED)
 
-    def reencrypt_session(self, pk: UUID, plain: bool, dry_run: bool) -> str:
+    def reencrypt_session(self, namespace_id: int, pk: UUID, plain: bool, dry_run: bool) -> str:
         """Return whether the session was `changed`, was `unchanged`, or is `unreadable` and left as it is."""
+        rows = SessionMemory.objects.filter(namespace_id=namespace_id, pk=pk)
         with transaction.atomic():
-            session = SessionMemory.objects.select_for_update().filter(pk=pk).first()
+            session = rows.select_for_update().first()
             if session is None:  # cleared meanwhile
                 return "unchanged"
             try:
                 history = [reencrypt_interaction(stored, plain) for stored in session.history]
             except HistoryUnreadable as error:
-                namespace = Namespace.objects.get(pk=session.namespace_id)
+                namespace = Namespace.objects.get(pk=namespace_id)
                 self.messages.print(f"{session.session_id!r} in the namespace {namespace.name!r}: {error}")
                 return "unreadable"
             if history == session.history:
                 return "unchanged"
             if not dry_run:
-                SessionMemory.objects.filter(pk=pk).update(history=history)  # updated_at stays: this is not a renewal
+                rows.update(history=history)  # updated_at stays: this is not a renewal
             return "changed"
 
 

@@ -12,7 +12,6 @@ from memory_site.operations.distribution.cluster_checks import find_cluster_obst
 from memory_site.operations.distribution.distribute import (
     count_rows,
     distribute_tables,
-    free_coordinator,
     list_tables_to_distribute,
     store_cluster_settings,
 )
@@ -72,7 +71,6 @@ class Command(LongCommand):
             tables = list_tables_to_distribute()
             for _ in self.track_progress(distribute_tables(tables), len(tables)):
                 pass
-        free_coordinator(tables)
         self.report_nodes()
 
     def report_nodes(self) -> None:
