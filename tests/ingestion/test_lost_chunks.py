@@ -117,5 +117,5 @@ def test_a_posted_text_whose_chunks_were_deleted_is_stored_again(api):
 def test_a_run_asks_for_lost_chunks_once(namespace, site, ingest, django_assert_max_num_queries):
     write_files(site, {f"{number}.md": f"tea {number}" for number in range(40)})
     ingest()
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         assert ingest().documents_done == 40
