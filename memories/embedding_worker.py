@@ -96,8 +96,17 @@ class QueueRun:
         self.next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
 
     def claim_batch(self) -> list[Claim]:
-        """Claim from one namespace after the other until the batch is full, but from none twice."""
+        """Claim a batch. No namespace begins two in a row if another waits: those after the first get what it leaves,
+        and none of their suspects."""
         self.look()
+        first = self.turns[0] if self.turns else None
+        batch = self.fill_batch()
+        if self.turns and self.turns[0] == first:
+            self.turns.rotate(-1)
+        return batch
+
+    def fill_batch(self) -> list[Claim]:
+        """Claim from one namespace after the other until the batch is full, but from none twice."""
         batch: list[Claim] = []
         rows, characters = MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS
         for _ in range(len(self.turns)):

@@ -72,6 +72,16 @@ def test_a_short_queue_does_not_wait_behind_a_long_one(namespace, elsewhere, mon
     assert (count_vectors(namespace), count_vectors(elsewhere)) == (17, 3)
 
 
+def test_namespaces_begin_batches_in_turns_so_that_none_gets_only_what_another_leaves(
+    namespace, elsewhere, monkeypatch
+):
+    monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_CHARACTERS", 100)
+    store(namespace, *[f"{number:030}" for number in range(40)], waiting=timedelta(hours=1))
+    store(elsewhere, *[f"{number:05}" for number in range(40)])
+    list(islice(QueueRun().embed_batches(), 4))
+    assert (count_vectors(namespace), count_vectors(elsewhere)) == (7, 40)
+
+
 def test_who_begins_to_wait_during_a_run_has_the_next_turn(namespace, elsewhere, monkeypatch):
     monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 10)
     monkeypatch.setattr(embedding_worker, "LOOK_INTERVAL_SECONDS", 0)
