@@ -1,9 +1,12 @@
 """Operations for what Django does not make: foreign keys whose ON DELETE PostgreSQL executes (a deletion is one
 statement, from whatever client), keys that begin with the namespace, and indexes that are replaced while in use."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from django.db import migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def foreign_key(table: str, column: str, target: str, on_delete: str = "CASCADE") -> migrations.RunSQL:
@@ -72,10 +75,40 @@ def replace_unique(table: str, name: str, kind: str, earlier: Iterable[str]) -> 
     )
 
 
-def replace_index(table: str, name: str, definition: str, earlier: str) -> migrations.RunSQL:
+class ConcurrentSQL(migrations.RunSQL):
+    """Statements with CONCURRENTLY for a table. Where `distribute --partitions` has divided it PostgreSQL has no such
+    statements: they are executed without it, and writers wait."""
+
+    def __init__(self, table: str, sql: tuple[str, ...], reverse_sql: tuple[str, ...]) -> None:
+        super().__init__(sql, reverse_sql)
+        self.table = table
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        with self.adapt(schema_editor.connection):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        with self.adapt(schema_editor.connection):
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def adapt(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        return connection.execute_wrapper(execute_at_once) if is_partitioned(connection, self.table) else nullcontext()
+
+
+def execute_at_once(execute: Callable, sql: str, *others: Any) -> Any:
+    return execute(sql.replace(" CONCURRENTLY", ""), *others)
+
+
+def is_partitioned(connection: BaseDatabaseWrapper, table: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass", [table])
+        return cursor.fetchone()[0]
+
+
+def replace_index(table: str, name: str, definition: str, earlier: str) -> ConcurrentSQL:
     """Replace an index by one of another definition: "(columns) WHERE …". Readers and writers go on, and have either of
     the two, so the migration is not atomic."""
-    return migrations.RunSQL(rebuild_index_sql(table, name, definition), rebuild_index_sql(table, name, earlier))
+    return ConcurrentSQL(table, rebuild_index_sql(table, name, definition), rebuild_index_sql(table, name, earlier))
 
 
 def rebuild_index_sql(table: str, name: str, definition: str) -> tuple[str, ...]:
