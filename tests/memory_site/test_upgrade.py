@@ -7,6 +7,7 @@ import pytest
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from memory_site.core.db.divided import list_divided_tables
 
@@ -103,3 +104,14 @@ def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back
     migrate(store, EARLIER)
     assert read_schema(store) == earlier
     assert count_rows(store, tables) == rows
+
+
+def test_a_migration_that_was_killed_before_it_was_noted_runs_again(store):
+    migrate(store, EARLIER)
+    for migration, _ in MigrationExecutor(store).migration_plan(find_latest()):
+        target = (migration.app_label, migration.name)
+        migrate(store, [target])
+        if not migration.atomic:
+            MigrationRecorder(store).record_unapplied(*target)
+            migrate(store, [target])
+    assert read_schema(store) == read_schema(connection)
