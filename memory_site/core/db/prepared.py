@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from psycopg.types.datetime import TimestamptzLoader
 
-#: Values that stand for others while a statement is compiled: nobody can foresee them, so no other value equals one.
+#: Values that stand for others while a statement is compiled: they are random, so no other value equals one.
 BLANKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: number,
     UUID: lambda number: UUID(int=number),

@@ -18,7 +18,7 @@ from memory_site.core.leases.process import format_process_name, has_ended, iden
 
 LEASE_SECONDS, RENEWAL_INTERVAL_SECONDS = 30.0, 5.0
 
-# Waits for nobody: a lease whose holder is writing is skipped, expired or not.
+# Never waits: a lease whose holder is writing is skipped, expired or not.
 TAKE_SQL = """
 WITH taken AS (
     UPDATE leases_lease
