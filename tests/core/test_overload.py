@@ -120,6 +120,21 @@ def test_the_body_of_a_stranger_is_left_to_the_application(environ, taken):
     assert site.taken_when_served == taken
 
 
+def test_others_are_served_while_the_application_reads_the_body_of_a_stranger():
+    site = Site(places=1)
+
+    class Slow:
+        def read(self, *size):
+            self.load = site.admission.load
+            return site.call(namespace=1, body=b"another")[2]
+
+    slow = Slow()
+    slow.taken = 0
+    assert site.call(**{"wsgi.input": slow, "original": slow, "CONTENT_LENGTH": "10"})[2] == b"another"
+    assert slow.load == Load(served=0, waiting=1, refused=0)
+    assert site.admission.load == Load(served=0, waiting=0, refused=0)
+
+
 @pytest.mark.parametrize("length", [str(LONGEST + 1), "-1", "many", "²", "9" * 30])
 def test_a_body_that_is_too_long_or_of_unknown_length_is_left_to_the_application(length):
     site = Site()

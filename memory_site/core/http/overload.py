@@ -92,11 +92,28 @@ def admit(admission: Admission, lane: Hashable, environ: Environ) -> Visit:
     try:
         if length:
             environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(length))
+        else:
+            environ["wsgi.input"] = UnreadBody(environ["wsgi.input"])
         admission.wait_for_turn(visit)
     except BaseException:
         admission.leave(visit)
         raise
     return visit
+
+
+class UnreadBody:
+    """A body that the application reads: a stranger's. Others have the place while a slow client sends it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, *size: int) -> bytes:
+        with step_aside():
+            return self._stream.read(*size)
+
+    def readline(self, *size: int) -> bytes:
+        with step_aside():
+            return self._stream.readline(*size)
 
 
 class ServedResponse:
