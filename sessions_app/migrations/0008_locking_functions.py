@@ -82,7 +82,9 @@ DECLARE
 BEGIN
     SELECT sessions_trim_history(history, oldest, most) INTO kept FROM sessions_app_sessionmemory
     WHERE namespace_id = space AND session_id = session FOR NO KEY UPDATE;
-    UPDATE sessions_app_sessionmemory SET history = kept WHERE namespace_id = space AND session_id = session;
+    IF FOUND THEN  -- else the session was deleted meanwhile
+        UPDATE sessions_app_sessionmemory SET history = kept WHERE namespace_id = space AND session_id = session;
+    END IF;
 END $$;
 """
 
