@@ -20,7 +20,6 @@ from sessions_app.models import Namespace
 
 FORMATS = ("table", "json", "jsonl")
 EXIT_FAILED, EXIT_USAGE_ERROR, EXIT_CHECK_FAILED = 1, 2, 3
-MAX_CELL_LENGTH = 100
 AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 NOT_MIGRATED = (
     "The database is not migrated to this release. Run `python manage.py migrate`; `serve` does it on its own."
@@ -36,6 +35,8 @@ class MemoryCommand(BaseCommand):
     requires_migrations_checks = False
     # They would import the API and the console, which takes longer than most commands; `check` and `serve` run them.
     requires_system_checks = []
+    #: Of a table's cell; None shows all of it.
+    max_cell_length: int | None = 100
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         with ensure_services_for_command():
@@ -71,7 +72,7 @@ class MemoryCommand(BaseCommand):
         for name in rows[0]:
             table.add_column(name, no_wrap=name == "id")  # part of an id is of no use
         for row in rows:
-            table.add_row(*[format_cell(value) for value in row.values()])
+            table.add_row(*[format_cell(value, self.max_cell_length) for value in row.values()])
         # Piped output is not cut to the width of a terminal.
         width = None if sys.stdout.isatty() else 10_000
         console = Console(file=cast(IO[str], self.stdout), width=width, highlight=False, markup=False)
@@ -106,9 +107,9 @@ def format_validation_error(error: ValidationError) -> str:
     return "; ".join(f"{field}: {message}" if field else message for field, message in errors)
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: Any, max_length: int | None) -> str:
     text = " ".join(("" if value is None else str(value)).split())
-    return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
+    return text if max_length is None or len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def get_first_line(error: Exception) -> str:

@@ -41,7 +41,13 @@ MAX_SAMPLED_ROWS = 20
 MIN_FOREIGN_TEXTS, MIN_FOREIGN_SHARE = 10, 0.2
 
 
-START_COMMAND = "make run"
+#: In embedded mode `serve` runs everything; otherwise each machine has a part, and the servers are not the site's own.
+START_COMMAND = "make run" if settings.EMBEDDED else "python manage.py serve"
+START_WORKER = START_COMMAND if settings.EMBEDDED else "python manage.py serve --no-web"
+FIND_DATABASE, FIND_BROKER = (
+    START_COMMAND if settings.EMBEDDED else f"start the server, or correct {name}"
+    for name in ("DATABASE_URL", "REDIS_URL")
+)
 CONNECTIONS_ADVICE = "lower PG_POOL_SIZE or WEB_WORKERS, raise max_connections, or put PgBouncer between"
 
 
@@ -214,15 +220,15 @@ def check_disk() -> CheckResult:
 
 # The check, the status when it raises, and the command that fixes it.
 CHECKS: dict[str, tuple[Callable[[], CheckResult], HealthStatus, str]] = {
-    "database": (check_database, HealthStatus.UNHEALTHY, START_COMMAND),
+    "database": (check_database, HealthStatus.UNHEALTHY, FIND_DATABASE),
     "parameters": (check_parameters, HealthStatus.DEGRADED, "python manage.py migrate"),
     "connections": (check_connections, HealthStatus.DEGRADED, CONNECTIONS_ADVICE),
     "pgvector": (check_pgvector, HealthStatus.UNHEALTHY, "ALTER EXTENSION vector UPDATE"),
     "migrations": (check_migrations, HealthStatus.UNHEALTHY, "python manage.py migrate"),
     "nodes": (check_nodes, HealthStatus.DEGRADED, "start the node again"),
-    "broker": (check_broker, HealthStatus.DEGRADED, START_COMMAND),
-    "worker": (check_worker, HealthStatus.DEGRADED, START_COMMAND),
-    "beat": (check_beat, HealthStatus.DEGRADED, START_COMMAND),
+    "broker": (check_broker, HealthStatus.DEGRADED, FIND_BROKER),
+    "worker": (check_worker, HealthStatus.DEGRADED, START_WORKER),
+    "beat": (check_beat, HealthStatus.DEGRADED, START_WORKER),
     "embedder": (check_embedder, HealthStatus.DEGRADED, "see EMBEDDER in .env.example"),
     "embedding": (check_embedding_backlog, HealthStatus.DEGRADED, "python manage.py embedding_status"),
     "models": (check_embedding_models, HealthStatus.DEGRADED, "python manage.py reembed"),

@@ -10,9 +10,12 @@ FIRST_ANSWER_SECONDS = 2.0
 
 
 def check_replicas() -> CheckResult:
-    """Check which replicas are read: those that answer, are standbys of the primary and are fresh enough."""
+    """Check which replicas are read: those that answer, are standbys of the primary and are fresh enough.
+
+    One of the addresses may be that of the primary, as long as another one is read.
+    """
     states = replicas.wait_for_states(FIRST_ANSWER_SECONDS)
-    healthy = not any(state.reason for state in states)
+    healthy = any(not state.reason for state in states) and not any(state.is_faulty for state in states)
     return (HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED), " ".join(map(describe_replica, states))
 
 

@@ -1,16 +1,23 @@
 """How old the data of a replica are follows from positions in the log, without any clock of a server."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from memory_site.core.db.replicas import Replica, Replicas
 from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Reading, Watch, find_moment
+from memory_site.operations import replica_checks
+from memory_site.operations.check_results import HealthStatus
+from memory_site.operations.replica_checks import check_replicas
+
+STARTED = datetime(2026, 11, 30, tzinfo=UTC)
 
 
 def watch_with(*readings, connected=True):
     """A watch that has read these positions, the newest first, so many seconds ago."""
     watch = Watch("default", history_seconds=60)
-    watch.history.extend(Reading(time.monotonic() - ago, position, False, 1) for ago, position in readings)
+    watch.history.extend(Reading(time.monotonic() - ago, position, False, 1, STARTED) for ago, position in readings)
     watch._connected = connected
     return watch
 
@@ -37,7 +44,7 @@ def test_an_idle_primary_is_no_lag():
 
 def test_positions_of_a_former_primary_do_not_count():
     primary = watch_with((0.1, 300))
-    primary.history[0] = Reading(time.monotonic(), 300, is_standby=True, system=1)
+    primary.history[0] = Reading(time.monotonic(), 300, is_standby=True, system=1, started=STARTED)
     assert find_moment(300, primary) == float("-inf")
 
 
@@ -52,3 +59,38 @@ def test_nothing_is_known_of_a_server_that_does_not_answer():
 
 def test_a_server_is_left_out_within_two_seconds():
     assert PROBE_SECONDS + ANSWER_SECONDS <= 1.5
+
+
+def replicas_with(monkeypatch, *servers):
+    """The primary, and replicas of which each is (whether it is a standby, how many hours later it was started)."""
+    watched = Replicas()
+    watched.primary = watch_with((0.1, 300))
+    watched.all = [Replica(f"replica_{number}") for number, _ in enumerate(servers, start=1)]
+    for replica, (is_standby, hours) in zip(watched.all, servers, strict=True):
+        replica.watch = watch_with((0.1, 300))
+        replica.watch.history[0] = Reading(time.monotonic(), 300, is_standby, 1, STARTED + timedelta(hours=hours))
+    monkeypatch.setattr(replica_checks, "replicas", watched)
+    monkeypatch.setattr(replica_checks, "FIRST_ANSWER_SECONDS", 0)
+    monkeypatch.setattr(watched, "start", lambda: None)
+    return watched
+
+
+def test_an_address_of_the_primary_is_not_read_and_is_no_fault(monkeypatch):
+    watched = replicas_with(monkeypatch, (False, 0), (True, 1))
+    assert watched.choose().replica.alias == "replica_2"
+    status, message = check_replicas()
+    assert status == HealthStatus.HEALTHY
+    assert message.startswith("replica_1: not read, because it is the primary. replica_2: 0.")
+
+
+def test_it_is_a_fault_that_every_address_is_the_primarys(monkeypatch):
+    watched = replicas_with(monkeypatch, (False, 0))
+    assert watched.choose() is None
+    assert check_replicas()[0] == HealthStatus.DEGRADED
+
+
+def test_another_server_that_was_promoted_is_a_fault_beside_one_that_is_read(monkeypatch):
+    replicas_with(monkeypatch, (False, 1), (True, 2))
+    status, message = check_replicas()
+    assert status == HealthStatus.DEGRADED
+    assert message.startswith("replica_1: not read, because it is not a standby, or was promoted.")

@@ -53,6 +53,14 @@ def test_command_does_not_wait_for_an_unneeded_broker(stack):
         assert run_beside(stack, "counts").returncode == 0
 
 
+def test_doctor_advises_to_start_servers_that_are_not_the_sites_own():
+    table = run_manage("doctor", **UNREACHABLE_SERVICES).stdout
+    assert "start the server, or correct DATABASE_URL" in table
+    assert "start the server, or correct REDIS_URL" in table
+    assert "make run" not in table
+    assert "…" not in table
+
+
 @pytest.mark.parametrize(("command", "code"), [("health", 3), ("doctor", 3), ("recent", 1), ("counts", 1)])
 def test_unreachable_database_is_one_sentence(command, code):
     result = run_manage(command, **UNREACHABLE_SERVICES)

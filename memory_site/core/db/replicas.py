@@ -24,6 +24,8 @@ from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Watch
 log = logging.getLogger(__name__)
 #: SQLSTATE class 57P: the server shuts down or has just been started. Without a state the driver raised the error.
 SHUTDOWN_STATES = "57P"
+#: The reason for which an address that the primary itself has is not read. That is as it should be after a failover.
+IS_PRIMARY = "is the primary"
 #: The moment of the data of a server of which nothing is known.
 UNKNOWN = float("-inf")
 
@@ -98,6 +100,11 @@ class ReplicaState:
         """Seconds that its data are old at most."""
         return time.monotonic() - self.as_of
 
+    @property
+    def is_faulty(self) -> bool:
+        """Whether something is wrong. With the address of the primary nothing is."""
+        return self.reason not in ("", IS_PRIMARY)
+
 
 class Replicas:
     """All replicas of this process, and the primary that they are compared with. Watched from the first use on."""
@@ -140,10 +147,10 @@ class Replicas:
         return [self._inspect(replica, position) for replica in self.all]
 
     def wait_for_states(self, seconds: float) -> list[ReplicaState]:
-        """Return the state of each replica as soon as all may be read, or after so many seconds if one may not."""
+        """Return the state of each replica as soon as none is faulty, or after so many seconds if one is."""
         self.start()
         deadline = time.monotonic() + seconds
-        while any(state.reason for state in self.inspect()) and time.monotonic() < deadline:
+        while any(state.is_faulty for state in self.inspect()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.inspect()
 
@@ -152,7 +159,8 @@ class Replicas:
         if reading is None:
             return ReplicaState(replica, UNKNOWN, f"does not answer: {replica.watch.error}")
         if not reading.is_standby:
-            return ReplicaState(replica, UNKNOWN, "is not a standby, or was promoted")
+            is_primary = primary is not None and primary.is_same_server(reading)
+            return ReplicaState(replica, UNKNOWN, IS_PRIMARY if is_primary else "is not a standby, or was promoted")
         if primary is None or primary.system != reading.system:
             return ReplicaState(replica, UNKNOWN, "is not known to be a standby of the primary")
         state = ReplicaState(replica, find_moment(reading.position, self.primary))

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Thread
 
 import psycopg
@@ -19,7 +20,7 @@ PROBE_SECONDS, ANSWER_SECONDS = 0.25, 1.25
 CONNECT_SECONDS = 2
 POSITION_SQL = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
-       pg_is_in_recovery(), system_identifier
+       pg_is_in_recovery(), system_identifier, pg_postmaster_start_time()
 FROM pg_control_system()
 """
 
@@ -28,12 +29,17 @@ FROM pg_control_system()
 class Reading:
     """What a server said. `at`: a moment before it was asked, by the monotonic clock. `position`: bytes of WAL that it
     has written or, as a standby, replayed. `system`: the same for a primary and its standbys, and for no other server.
+    `started`: when the server was started; two addresses of one server give the same.
     """
 
     at: float
     position: int
     is_standby: bool
     system: int
+    started: datetime
+
+    def is_same_server(self, other: "Reading") -> bool:
+        return (self.system, self.started) == (other.system, other.started)
 
 
 class Watch:
@@ -45,7 +51,7 @@ class Watch:
     def __init__(self, alias: str, history_seconds: float, on_connect: Callable[[], object] = lambda: None) -> None:
         self.alias, self.on_connect = alias, on_connect
         self.history: deque[Reading] = deque(maxlen=int(history_seconds / PROBE_SECONDS) + 2)
-        self.error = "It was not asked yet."
+        self.error = "it was not asked yet"
         self._connected = False
 
     def start(self) -> None:
@@ -96,8 +102,8 @@ def connect(alias: str) -> psycopg.Connection:
 
 def ask_position(connection: psycopg.Connection) -> Reading:
     at = time.monotonic()
-    position, is_standby, system = connection.execute(POSITION_SQL).fetchone()  # type: ignore[misc]  # one row
-    return Reading(at, int(position or 0), is_standby, system)
+    position, *server = connection.execute(POSITION_SQL).fetchone()  # type: ignore[misc]  # one row
+    return Reading(at, int(position or 0), *server)
 
 
 def find_moment(position: int, primary: Watch) -> float:

@@ -8,6 +8,7 @@ from memory_site.core.db.cluster import is_distributed
 from memory_site.operations.database_checks import check_nodes
 from memory_site.operations.distribution.distribute import ForeignKey
 from memory_site.operations.health import HealthStatus
+from memory_site.operations.management.commands import distribute
 from sessions_app.commands import EXIT_CHECK_FAILED
 from tests.wire import is_problem
 
@@ -27,6 +28,16 @@ def test_without_citus_distribute_says_so_and_changes_nothing(arguments):
         call_command("distribute", *arguments)
     assert caught.value.returncode == EXIT_CHECK_FAILED
     assert not is_distributed()
+
+
+@pytest.mark.parametrize("argument", ["--check", "--dry-run"])
+def test_a_plan_distributes_nothing(argument, monkeypatch):
+    done = []
+    monkeypatch.setattr(distribute, "find_cluster_obstacles", list)
+    monkeypatch.setattr(distribute.Command, "report_plan", lambda self: done.append("plan"))
+    monkeypatch.setattr(distribute.Command, "distribute", lambda self: done.append("distribute"))
+    call_command("distribute", argument)
+    assert done == ["plan"]
 
 
 def test_without_citus_health_knows_one_server():

@@ -143,7 +143,7 @@ def test_a_number_out_of_range_is_refused(site):
 
 def test_a_dry_run_says_what_would_be_done(site, capsys):
     out = distribute("--partitions", "4", "--dry-run", capsys=capsys)
-    assert "memories_memory (510 rows, " in out and "from no to 4 partitions" in out
+    assert "memories_memory (510 rows, " in out and "a plain table would become 4 partitions" in out
     assert "5 namespaces share the partitions" in out
     assert count_partitions("memories_memory") == 0
 

@@ -46,15 +46,18 @@ class Command(LongCommand):
         parser.add_argument(
             "--partitions", type=int, metavar="N", help="into how many partitions; 0 makes plain tables again"
         )
-        parser.add_argument("--dry-run", action="store_true", help="only say what --partitions would do")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done; like --check")
 
     def handle(self, *, check: bool, partitions: int | None, dry_run: bool, **options: object) -> None:
         if partitions is not None:
             self.partition(partitions, dry_run or check)
-            return
+        else:
+            self.divide_among_nodes(dry_run or check)
+
+    def divide_among_nodes(self, dry_run: bool) -> None:
         if obstacles := find_cluster_obstacles():
             raise CommandError("\n".join(obstacles), returncode=EXIT_CHECK_FAILED)
-        if check:
+        if dry_run:
             self.report_plan()
         else:
             self.distribute()
@@ -109,8 +112,8 @@ class Command(LongCommand):
 
     def report_partitions(self, tables: list[str], partitions: int) -> None:
         for table in tables:
-            change = f"from {count_partitions(table) or 'no'} to {partitions or 'no'} partitions"
-            self.stdout.write(f"{table} ({describe_size(table)}): {change}")
+            before, after = describe_table(count_partitions(table)), describe_table(partitions)
+            self.stdout.write(f"{table} ({describe_size(table)}): {before} would become {after}")
         if partitions:
             self.stdout.write(f"{Namespace.objects.count():,} namespaces share the partitions; each is in one of them.")
         self.stdout.write("Free space for a second copy of these tables is needed. Nothing was changed.")
@@ -118,3 +121,7 @@ class Command(LongCommand):
 
 def describe(partitions: int) -> str:
     return f"the tables have {partitions} partitions each" if partitions else "the tables are not partitioned"
+
+
+def describe_table(partitions: int) -> str:
+    return f"{partitions} partitions" if partitions else "a plain table"
