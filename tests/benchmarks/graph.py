@@ -66,8 +66,8 @@ def build_graph_operations(namespace: Namespace, data: Synthetic, model: str) ->
         Operation(
             "count 20 accesses",
             prepare=lambda number, arm: list(Memory.objects.order_by("?").values_list("pk", flat=True)[:20]),
-            sql=lambda ids: (f"{COUNT_ACCESS_SQL} RETURNING memory.id", [ids]),
-            service=count_access,
+            sql=lambda ids: (f"{COUNT_ACCESS_SQL} RETURNING memory.id", {"namespace": pk, "memories": ids}),
+            service=lambda ids: count_access(pk, ids),
             request=lambda ids: ("POST", "/memories/recall", {"query": "harbour", "mode": "text", "limit": 20}),
         ),
         Operation(

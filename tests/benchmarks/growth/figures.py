@@ -15,6 +15,7 @@ from django.db import connection
 from psycopg.types.string import TextLoader
 
 from memories.embeddings import get_embedder
+from memories.namespace_sizes import measure_namespaces
 from memory_site.embedded.running_site import ensure_services_for_command
 from sessions_app.models import ApiKey, Namespace, SessionMemory
 from tests.benchmarks.arms import Operation, connection_parameters, run_round
@@ -52,6 +53,7 @@ def prepare_rows(rows: int, model: str) -> Namespace:
         namespace = load(rows, model)
         if not SessionMemory.objects.filter(namespace=namespace).exists():
             insert_sessions(namespace)
+        measure_namespaces()  # as the scheduler does
         connection.close()
     return namespace
 
