@@ -43,7 +43,7 @@ class Peer:
             "HINDSIGHT_API_EMBEDDINGS_OPENAI_DIMENSIONS": str(rows.dimensions),
             "HINDSIGHT_API_RERANKER_PROVIDER": "rrf",
             # The nearest are asked for, however far: of the other peers too.
-            "HINDSIGHT_API_SEMANTIC_MIN_SIMILARITY": "-1",
+            "HINDSIGHT_API_SEMANTIC_MIN_SIMILARITY": "0",
         }
         program = Path(sys.executable).with_name("hindsight-api")
         self.server = subprocess.Popen([str(program)], env=os.environ | variables, stdout=sys.stderr)
