@@ -192,7 +192,7 @@ def embed_texts(model: str | None, texts: Sequence[str]) -> Sequence[Outcome | E
     """Return a vector or an error for each text; the same one for all if the embedder raised it."""
     try:
         return get_embedder_for_model(model).embed_each(texts)
-    except Exception as error:  # of what no embedder is expected to raise, each namespace is told in its turn
+    except Exception as error:  # an unexpected error is reported for each namespace in its turn
         return [error] * len(texts)
 
 

@@ -22,8 +22,8 @@ from rich.table import Table
 from tests.flood import Answers, MakeRequest, build_request, run_flood
 
 SETTLE_SECONDS = 2.0
-#: What `measure_neighbour` compares: name, clients of the flood, and whether they come back when they are told to.
-FLOODS = (("nobody", 0, True), ("the flood", 1000, True), ("a rude flood", 1000, False))
+#: What `measure_neighbour` compares: name, clients of the flood, and whether they wait for Retry-After.
+FLOODS = (("alone", 0, True), ("the flood", 1000, True), ("a rude flood", 1000, False))
 GROWING_COLUMNS = ("clients", "served/s", "of the best", "refused/s", "p50 ms", "p95 ms", "refused p95 ms", "errors")
 NEIGHBOUR_COLUMNS = ("beside", "p50 ms", "p95 ms", "p95 of alone", "refused", "errors")
 EXPECTED_STATUSES = (200, 201, 503)
@@ -137,7 +137,7 @@ def measure_neighbour(flood: Flood, clients: int, rounds: int) -> Table:
         for name, crowd, obedient in FLOODS:
             measured[name].append(flood.send_beside(crowd, obedient, clients))
     table = Table(*NEIGHBOUR_COLUMNS, title=f"{clients} clients of another namespace; medians of {rounds} rounds")
-    alone = find_served(measured["nobody"], 0.95)
+    alone = find_served(measured["alone"], 0.95)
     for name, answers in measured.items():
         p95, refused = find_served(answers, 0.95), sum(each.statuses[503] for each in answers)
         figures = (f"{find_served(answers, 0.5):.0f}", f"{p95:.0f}", f"{p95 / alone:.2f}")

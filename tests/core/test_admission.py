@@ -215,7 +215,7 @@ STEPS = st.lists(
 @given(STEPS, st.integers(1, 9), st.integers(1, 40))
 @settings(max_examples=200, deadline=None)
 def test_no_place_and_no_seat_is_lost(steps, places, seats):
-    """Whatever comes and goes: the limits hold, a free place has nobody waiting for it who may take it, and in the end
+    """Whatever comes and goes: the limits hold, a free place has no waiting request that may take it, and in the end
     all places and seats are free."""
     clock = Clock()
     admission = Admission(places, seats, max_wait=5, clock=clock)

@@ -215,7 +215,7 @@ def test_health_checks_have_a_bound_of_their_own(monkeypatch):
 @pytest.mark.parametrize("lane", [1, STRANGERS, CONSOLE])
 def test_a_flood_of_one_kind_does_not_shut_out_the_others(lane):
     site = Site(places=4, seats=16)
-    for key in ("first", "second"):  # whoever is alone gets every place
+    for key in ("first", "second"):  # a lane that is alone gets every place
         site.admission.leave(site.admission.enter(key))
     site.fill(lane)
     for path, environ in (("/api/v1/x", {"namespace": 1}), ("/admin/", {}), ("/static/x.css", {}), ("/api/v1/x", {})):

@@ -14,7 +14,7 @@ from memory_site.embedded.postgres import Postgres
 
 
 class QuickPostgres(Postgres):
-    """A server that survives every death but that of the machine, and starts without writing all its files anew."""
+    """A server that survives every death but that of the machine, and starts without writing all its files again."""
 
     def _settings(self) -> list[str]:
         return [*super()._settings(), "-c", "fsync=off"]

@@ -67,7 +67,7 @@ def build_unique_index(table: str, name: str, columns: Iterable[str]) -> migrati
 def replace_unique(table: str, name: str, kind: str, earlier: Iterable[str]) -> migrations.RunSQL:
     """Let the index of `build_unique_index` take over from a PRIMARY KEY or UNIQUE constraint. Reads no row.
 
-    Backwards the constraint on the `earlier` columns is built anew, under a lock.
+    Backwards the constraint on the `earlier` columns is built again, under a lock.
     """
     return migrations.RunSQL(
         f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {kind} USING INDEX {name}_new",
