@@ -438,8 +438,8 @@ def test_scope_size_is_cached(api, everything_is_large, takes):
         with takes(1) as captured:
             api.search(None, vector=build_unit_vector(1))
         texts.append(captured.captured_queries[0]["sql"])
-    assert "pg_class" in texts[0]
-    assert "pg_class" not in texts[1]
+    assert "memories_namespacesize" in texts[0]
+    assert "memories_namespacesize" not in texts[1]
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,9 @@ def test_totals_agree_with_the_summary_and_the_console(api, namespace):
 
 
 def test_expired_memories_are_subtracted_by_an_index(namespace):
-    create_memories(namespace, "ada", 300)
+    for user in ("ada", "ben", "cleo"):
+        create_memories(namespace, user, 300)
+    Memory.objects.update(expires_at=timezone.now())
     execute_sql("ANALYZE memories_memory")
     query = str(
         UserTotal.objects.filter(namespace=namespace, user_id="ada").sum_by_user(namespace_id=namespace.pk).explain()
