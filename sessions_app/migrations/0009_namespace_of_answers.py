@@ -1,5 +1,5 @@
 """Stored answers have their API key's namespace, as their first column: the table, which holds those of one day, is made
-anew."""
+again."""
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
