@@ -13,7 +13,7 @@ from typing import TypeGuard
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError
+from django.db import OperationalError
 from django.utils import timezone
 
 from memories.active_model import set_initial_model
@@ -38,7 +38,7 @@ from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.overload import step_aside
 from sessions_app.models import Namespace
-from sessions_app.namespaces import Failures, reconnect
+from sessions_app.namespaces import Failures, look_into_all
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.EMBEDDING_LEASE)
@@ -170,12 +170,10 @@ class QueueRun:
 def list_waiting() -> list[tuple[int, str | None]]:
     """Return (namespace id, its active model) of the namespaces to look into: those with due rows, or all where a part
     of the database is away."""
-    try:
-        return DueEmbedding.objects.list_waiting()
-    except DatabaseError as error:
-        reconnect()
-        log.warning("Not every namespace can be looked into: %s", error)
-        return list(Namespace.objects.order_by("pk").values_list("pk", "embedding_model"))
+    return look_into_all(
+        DueEmbedding.objects.list_waiting,
+        lambda: list(Namespace.objects.order_by("pk").values_list("pk", "embedding_model")),
+    )
 
 
 def quarantine_hopeless(texts: Sequence[ClaimedText]) -> Sequence[ClaimedText]:

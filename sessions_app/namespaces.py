@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.db import DatabaseError, connection
 from django.db.models import QuerySet
@@ -10,6 +11,7 @@ from django.db.models import QuerySet
 from sessions_app.models import Namespace
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 
 class NamespacesFailed(Exception):
@@ -59,12 +61,20 @@ def find_namespaces(rows: QuerySet) -> list[int]:
     One statement looks into all of them, so that a thousand idle ones cost nothing. Where a part of the database is
     away, it fails: then all namespaces are returned, and each is looked into by itself.
     """
+    return look_into_all(
+        lambda: list(rows.order_by("namespace_id").values_list("namespace_id", flat=True).distinct()),
+        lambda: list(Namespace.objects.order_by("pk").values_list("pk", flat=True)),
+    )
+
+
+def look_into_all(look: Callable[[], list[Found]], list_all: Callable[[], list[Found]]) -> list[Found]:
+    """Return what one statement finds in all namespaces, or all of them where a part of the database is away."""
     try:
-        return list(rows.order_by("namespace_id").values_list("namespace_id", flat=True).distinct())
+        return look()
     except DatabaseError as error:
         reconnect()
         log.warning("Not every namespace can be looked into: %s", error)
-        return list(Namespace.objects.order_by("pk").values_list("pk", flat=True))
+        return list_all()
 
 
 def reconnect() -> None:
