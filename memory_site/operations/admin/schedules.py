@@ -1,17 +1,12 @@
-"""The console's pages of users, groups, scheduled tasks and heartbeats."""
+"""The console's pages of scheduled tasks."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
-from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
-from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django_celery_beat import admin as beat
 from django_celery_beat.models import (
     ClockedSchedule,
@@ -23,29 +18,13 @@ from django_celery_beat.models import (
 from kombu.exceptions import OperationalError
 from unfold.admin import TabularInline
 from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from memory_site.core.admin.base import BaseAdmin, ReadOnlyAdmin
+from memory_site.core.admin.base import BaseAdmin
 from memory_site.core.admin.formatting import format_datetime
-from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat
 
-for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
-
-
-@admin.register(User)
-class UserAdmin(PlainUserAdmin, BaseAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    compressed_fields = False  # the choice of permissions needs the page's full width
-    list_filter = ()
-
-
-@admin.register(Group)
-class GroupAdmin(PlainGroupAdmin, BaseAdmin):
-    compressed_fields = False
 
 
 class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
@@ -121,21 +100,3 @@ class CrontabAdmin(ScheduleAdmin):
     list_display = ("__str__", "human_readable")
     readonly_fields = ("human_readable",)
     fields = ("human_readable", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
-
-
-@admin.register(Heartbeat)
-class HeartbeatAdmin(ReadOnlyAdmin):
-    """The last sign of life of each web process and worker, and of beat."""
-
-    list_display = ("name", "state", "seen", "connections")
-    list_filter = ("kind",)
-    ordering = ("name",)
-
-    @display(description="state", label={"alive": "success", "missing": "danger"})
-    def state(self, heartbeat: Heartbeat) -> str:
-        return "alive" if timezone.now() - heartbeat.seen_at < MAX_HEARTBEAT_AGE else "missing"
-
-    @display(description="last seen")
-    def seen(self, heartbeat: Heartbeat) -> str:
-        seconds = (timezone.now() - heartbeat.seen_at).total_seconds()
-        return f"{seconds:.0f} s ago" if seconds < 120 else f"{timesince(heartbeat.seen_at)} ago"

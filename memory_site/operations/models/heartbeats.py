@@ -1,4 +1,4 @@
-"""Heartbeats of the processes, and which schedules were created."""
+"""Heartbeats of the processes."""
 
 from datetime import timedelta
 
@@ -61,15 +61,6 @@ class Heartbeat(models.Model):
     age: timedelta  # by `with_age`
 
     objects = HeartbeatQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class SeededSchedule(models.Model):
-    """The name of a periodic task's schedule that was created from the settings, whether it still exists or not."""
-
-    name = models.CharField(primary_key=True, max_length=200)
 
     def __str__(self) -> str:
         return self.name

@@ -1,0 +1,6 @@
+"""Console pages of users and groups, scheduled tasks and heartbeats."""
+
+from memory_site.operations.admin.heartbeats import HeartbeatAdmin as HeartbeatAdmin
+from memory_site.operations.admin.schedules import PeriodicTaskAdmin as PeriodicTaskAdmin
+from memory_site.operations.admin.users import GroupAdmin as GroupAdmin
+from memory_site.operations.admin.users import UserAdmin as UserAdmin

@@ -1,0 +1,27 @@
+"""The console's page of heartbeats."""
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.timesince import timesince
+from unfold.decorators import display
+
+from memory_site.core.admin.base import ReadOnlyAdmin
+from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnlyAdmin):
+    """The last sign of life of each web process and worker, and of beat."""
+
+    list_display = ("name", "state", "seen", "connections")
+    list_filter = ("kind",)
+    ordering = ("name",)
+
+    @display(description="state", label={"alive": "success", "missing": "danger"})
+    def state(self, heartbeat: Heartbeat) -> str:
+        return "alive" if timezone.now() - heartbeat.seen_at < MAX_HEARTBEAT_AGE else "missing"
+
+    @display(description="last seen")
+    def seen(self, heartbeat: Heartbeat) -> str:
+        seconds = (timezone.now() - heartbeat.seen_at).total_seconds()
+        return f"{seconds:.0f} s ago" if seconds < 120 else f"{timesince(heartbeat.seen_at)} ago"

@@ -1,0 +1,26 @@
+"""The console's pages of users and groups."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
+from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
+from django.contrib.auth.models import Group, User
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from memory_site.core.admin.base import BaseAdmin
+
+for model in (User, Group):
+    admin.site.unregister(model)
+
+
+@admin.register(User)
+class UserAdmin(PlainUserAdmin, BaseAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    compressed_fields = False  # the choice of permissions needs the page's full width
+    list_filter = ()
+
+
+@admin.register(Group)
+class GroupAdmin(PlainGroupAdmin, BaseAdmin):
+    compressed_fields = False

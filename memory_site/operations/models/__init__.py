@@ -1,0 +1,6 @@
+"""What the operations of a site keep in the database: heartbeats, and which schedules were created."""
+
+from memory_site.operations.models.heartbeats import MAX_HEARTBEAT_AGE as MAX_HEARTBEAT_AGE
+from memory_site.operations.models.heartbeats import Heartbeat as Heartbeat
+from memory_site.operations.models.heartbeats import ProcessKind as ProcessKind
+from memory_site.operations.models.schedules import SeededSchedule as SeededSchedule
