@@ -5,7 +5,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from memory_site.api import api
-from memory_site.operations import health_views
+from memory_site.operations.health import views as health_views
 
 DOCS_REDIRECT = RedirectView.as_view(pattern_name="api:openapi-view")
 

@@ -7,9 +7,9 @@ import pytest
 
 from memory_site.core.db.replicas import Replica, Replicas
 from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Reading, Watch, find_moment
-from memory_site.operations import replica_checks
-from memory_site.operations.check_results import HealthStatus
-from memory_site.operations.replica_checks import check_replicas
+from memory_site.operations.health import replicas as replica_checks
+from memory_site.operations.health.replicas import check_replicas
+from memory_site.operations.health.results import HealthStatus
 
 STARTED = datetime(2026, 11, 30, tzinfo=UTC)
 

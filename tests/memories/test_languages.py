@@ -4,7 +4,8 @@ import pytest
 
 from memories.languages import Languages, is_foreign, sample_languages
 from memories.models import Memory
-from memory_site.operations.health import HealthStatus, check_languages
+from memory_site.operations.health.embedding import check_languages
+from memory_site.operations.health.results import HealthStatus
 from tests.memories.facts import FACTS, QUESTIONS
 
 GERMAN = "Die Sitzung beginnt um neun, und der Raum im dritten Stock ist nicht geheizt ({number})."

@@ -11,8 +11,8 @@ from memories import tasks, vacuum
 from memories.models import Memory
 from memories.vacuum import VectorRows, count_vector_rows, list_parts
 from memory_site.core.leases.leases import hold_lease
-from memory_site.operations.check_runner import check_components
-from memory_site.operations.health import HealthStatus
+from memory_site.operations.health.results import HealthStatus
+from memory_site.operations.health.runner import check_components
 from tests.memories.test_search import add_vectors, build_unit_vector
 
 
@@ -138,7 +138,7 @@ def get_component():
 
 
 def test_doctor_names_the_command(api, table, monkeypatch):
-    monkeypatch.setattr("memory_site.operations.health.MIN_DEAD_ROWS", 20)
+    monkeypatch.setattr("memory_site.operations.health.embedding.MIN_DEAD_ROWS", 20)
     add_vectors(api, 60)
     assert get_component().status == HealthStatus.HEALTHY
     Memory.objects.filter(pk__in=Memory.objects.values("pk")[:30]).delete()

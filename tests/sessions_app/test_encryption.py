@@ -3,7 +3,8 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from memory_site.operations.health import HealthStatus, check_histories
+from memory_site.operations.health.results import HealthStatus
+from memory_site.operations.health.sessions import check_histories
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 

@@ -12,7 +12,7 @@ from memory_site.core.db.cluster import (
 )
 from memory_site.core.db.divided import list_divided_tables
 from memory_site.operations.distribution.partitions import count_partitions, find_obstacles_of_table
-from memory_site.operations.health import count_missing_migrations
+from memory_site.operations.health.migrations import count_missing_migrations
 
 #: The oldest version that the tables were distributed with.
 MIN_CITUS_VERSION = (14, 0)

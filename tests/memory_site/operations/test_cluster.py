@@ -5,9 +5,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from memory_site.core.db.cluster import is_distributed
-from memory_site.operations.database_checks import check_nodes
 from memory_site.operations.distribution.distribute import ForeignKey
-from memory_site.operations.health import HealthStatus
+from memory_site.operations.health.database import check_nodes
+from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.management.commands import distribute
 from sessions_app.commands import EXIT_CHECK_FAILED
 from tests.wire import is_problem

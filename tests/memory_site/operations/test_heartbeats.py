@@ -6,8 +6,9 @@ import pytest
 from django.db.models.functions import Now
 
 from memory_site.core.leases.process import identify_process
-from memory_site.operations.database_checks import SPARE_CONNECTIONS, check_connections
-from memory_site.operations.health import HealthStatus, check_beat, check_worker
+from memory_site.operations.health.database import SPARE_CONNECTIONS, check_connections
+from memory_site.operations.health.processes import check_beat, check_worker
+from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db

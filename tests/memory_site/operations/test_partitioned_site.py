@@ -29,7 +29,8 @@ from memory_site.operations.distribution import partitions
 from memory_site.operations.distribution.definitions import fetch, read_table
 from memory_site.operations.distribution.partitions import count_partitions, partition_tables
 from memory_site.operations.distribution.tables import LARGE_TABLES
-from memory_site.operations.health import CHECKS, HealthStatus
+from memory_site.operations.health.checks import CHECKS
+from memory_site.operations.health.results import HealthStatus
 from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.conftest import Api, empty_tables
 
@@ -233,7 +234,7 @@ def test_no_later_migration_builds_an_index_concurrently():
 
 def test_the_database_is_healthy(divided):
     for name in ("database", "pgvector", "migrations", "vectors", "embedding", "models", "languages"):
-        status, message = CHECKS[name][0]()
+        status, message = CHECKS[name].run()
         assert status == HealthStatus.HEALTHY, message
 
 

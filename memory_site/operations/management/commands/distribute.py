@@ -24,7 +24,7 @@ from memory_site.operations.distribution.partitions import (
     partition_tables,
 )
 from memory_site.operations.distribution.tables import LARGE_TABLES
-from memory_site.operations.health import count_missing_migrations
+from memory_site.operations.health.migrations import count_missing_migrations
 from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_USAGE_ERROR, NOT_MIGRATED
 from sessions_app.long_commands import LongCommand
 from sessions_app.models import Namespace

@@ -8,8 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from memory_site.embedded.running_site import ensure_services_for_command
-from memory_site.operations.check_runner import check_components_in_processes
-from memory_site.operations.health import Component, HealthStatus
+from memory_site.operations.health.results import Component, HealthStatus
+from memory_site.operations.health.runner import check_components_in_processes
 from memory_site.operations.unknown_settings import find_unknown_settings
 from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from memory_site.operations.check_runner import check_components_in_processes
-from memory_site.operations.health import HealthStatus, worst_status
+from memory_site.operations.health.results import HealthStatus, worst_status
+from memory_site.operations.health.runner import check_components_in_processes
 from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 

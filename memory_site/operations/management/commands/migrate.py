@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memory_site.core.db.server_settings import SettingsNotStored, renew_pooled_connections, store_settings
 from memory_site.core.db.setup_lock import setup_lock
-from memory_site.operations.database_checks import connect_as_web_server
+from memory_site.operations.health.database import connect_as_web_server
 from sessions_app.commands import get_first_line
 
 WAITING = "Another process prepares the database; waiting for it …"

@@ -3,8 +3,9 @@
 import pytest
 from django.db import connection
 
-from memory_site.operations.database_checks import WEB_ROLE_ADVICE
-from memory_site.operations.health import HealthStatus, run_check
+from memory_site.operations.health.database import WEB_ROLE_ADVICE
+from memory_site.operations.health.results import HealthStatus
+from memory_site.operations.health.runner import run_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def check(monkeypatch):
     """Run the check; unlike health, leave the connection open."""
-    monkeypatch.setattr("memory_site.operations.health.connections.close_all", lambda: None)
+    monkeypatch.setattr("memory_site.operations.health.runner.connections.close_all", lambda: None)
     return lambda: run_check("parameters")
 
 

@@ -3,7 +3,7 @@
 import math
 
 from memory_site.core.db.replicas import ReplicaState, replicas
-from memory_site.operations.check_results import CheckResult, HealthStatus
+from memory_site.operations.health.results import CheckResult, HealthStatus
 
 #: Seconds that a command waits for the first answers: it has just begun to ask.
 FIRST_ANSWER_SECONDS = 2.0

@@ -1,5 +1,6 @@
-"""Health checks of the way to the database: settings and number of its connections, and the nodes of a cluster."""
+"""Health checks of the database: versions, settings and number of its connections, and the nodes of a cluster."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,9 +12,12 @@ from django.db.utils import ConnectionHandler
 
 from memory_site.core.db.cluster import Node, is_citus, list_nodes
 from memory_site.core.db.server_settings import POOLER_ADVICE, find_wrong_settings, is_pooled
-from memory_site.operations.check_results import CheckResult, HealthStatus
+from memory_site.operations.health.results import CheckResult, HealthStatus
 from memory_site.operations.models import Heartbeat
 
+#: 0.8.2 fixes an overflow in parallel index builds, 0.8.3 and 0.8.4 fix corruption by vacuum.
+MIN_PGVECTOR_VERSION = (0, 8, 4)
+CONNECTIONS_ADVICE = "lower PG_POOL_SIZE or WEB_WORKERS, raise max_connections, or put PgBouncer between"
 WEB_ROLE_ADVICE = "a role of its own for the web server, see docs/scaling/several-machines.md"
 #: Connections for beat, commands and an administrator, besides those of web servers and workers.
 SPARE_CONNECTIONS = 5
@@ -22,6 +26,23 @@ SELECT_CAPACITY_SQL = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
      - coalesce(current_setting('reserved_connections', true), '0')::int
 """
+
+
+def check_database() -> CheckResult:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        return HealthStatus.HEALTHY, f"PostgreSQL {cursor.fetchone()[0]}"
+
+
+def check_pgvector() -> CheckResult:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        row = cursor.fetchone()
+    if row is None:
+        return HealthStatus.UNHEALTHY, "The extension vector is not installed."
+    if tuple(int(part) for part in re.findall(r"\d+", row[0])[:3]) < MIN_PGVECTOR_VERSION:
+        return HealthStatus.UNHEALTHY, f"pgvector {row[0]} has known faults: 0.8.4 is needed."
+    return HealthStatus.HEALTHY, f"pgvector {row[0]}"
 
 
 def check_parameters() -> CheckResult:

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from memory_site.operations import check_runner, health
-from memory_site.operations.check_runner import check_components, check_components_in_processes
-from memory_site.operations.health import CHECKS, HealthStatus
+from memory_site.operations.health import migrations, runner
+from memory_site.operations.health.checks import CHECKS, Check
+from memory_site.operations.health.results import HealthStatus
+from memory_site.operations.health.runner import check_components, check_components_in_processes
 from tests.embedders import MISHAPS
 from tests.stack.stack import run_manage
 
@@ -59,8 +60,8 @@ def late(monkeypatch):
         over.wait()
         return HealthStatus.HEALTHY, "At last."
 
-    monkeypatch.setitem(CHECKS, "late", (wait, HealthStatus.UNHEALTHY, "wait"))
-    monkeypatch.setattr(check_runner, "CHECK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setitem(CHECKS, "late", Check(wait, HealthStatus.UNHEALTHY, "wait"))
+    monkeypatch.setattr(runner, "CHECK_TIMEOUT_SECONDS", 0.2)
     yield threads
     over.set()
     for thread in threads:
@@ -77,8 +78,8 @@ def test_a_late_check_is_degraded_and_not_started_again(late):
 
 def test_a_check_runs_again_when_it_has_come_back(late, monkeypatch):
     check_components(("late",))
-    monkeypatch.setitem(CHECKS, "late", (lambda: (HealthStatus.HEALTHY, "Back."), HealthStatus.UNHEALTHY, ""))
-    monkeypatch.setitem(check_runner._late_threads, "late", threading.Thread())  # one that has ended
+    monkeypatch.setitem(CHECKS, "late", Check(lambda: (HealthStatus.HEALTHY, "Back."), HealthStatus.UNHEALTHY, ""))
+    monkeypatch.setitem(runner._late_threads, "late", threading.Thread())  # one that has ended
     assert check_components(("late",))[0].message == "Back."
 
 
@@ -90,13 +91,13 @@ def test_a_late_database_is_unhealthy(late, monkeypatch):
 @forks
 def test_processes_are_gone_afterwards(late, monkeypatch):
     pids = []
-    start = check_runner.start_process
-    monkeypatch.setattr(check_runner, "start_process", lambda name: pids.append(start(name)) or pids[-1])
+    start = runner.start_process
+    monkeypatch.setattr(runner, "start_process", lambda name: pids.append(start(name)) or pids[-1])
     check_components_in_processes(("late", "disk"))
     assert len(pids) == 2
     for check in pids:
         with pytest.raises(ChildProcessError):
-            check_runner.is_reaped(check.pid)
+            runner.is_reaped(check.pid)
 
 
 @forks
@@ -104,7 +105,7 @@ def test_an_error_of_a_check_is_its_result(monkeypatch):
     def fail():
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setitem(CHECKS, "failing", (fail, HealthStatus.DEGRADED, "mend it"))
+    monkeypatch.setitem(CHECKS, "failing", Check(fail, HealthStatus.DEGRADED, "mend it"))
     for run in (check_components, check_components_in_processes):
         (component,) = run(("failing",))
         assert (component.status, component.message, component.mend) == (
@@ -117,21 +118,21 @@ def test_an_error_of_a_check_is_its_result(monkeypatch):
 @forks
 def test_a_healthy_check_may_advise(monkeypatch):
     advice = (HealthStatus.HEALTHY, "It works.", "try another model")
-    monkeypatch.setitem(CHECKS, "advising", (lambda: advice, HealthStatus.DEGRADED, "mend it"))
+    monkeypatch.setitem(CHECKS, "advising", Check(lambda: advice, HealthStatus.DEGRADED, "mend it"))
     for run in (check_components, check_components_in_processes):
         (component,) = run(("advising",))
         assert (component.status, component.message, component.mend) == advice
 
 
 def test_missing_migrations_are_counted(db):
-    assert health.count_missing_migrations() == 0
+    assert migrations.count_missing_migrations() == 0
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'ingestion'")
-    assert health.count_missing_migrations() == len(
-        [name for label, name in health.list_migration_files() if label == "ingestion"]
+    assert migrations.count_missing_migrations() == len(
+        [name for label, name in migrations.list_migration_files() if label == "ingestion"]
     )
 
 
 def test_migration_files_are_those_that_django_finds():
     loader = MigrationLoader(None)
-    assert set(health.list_migration_files()) == set(loader.disk_migrations)
+    assert set(migrations.list_migration_files()) == set(loader.disk_migrations)

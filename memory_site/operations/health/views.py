@@ -8,8 +8,9 @@ from django.views.decorators.http import require_safe
 
 from memory_site.core.http.overload import admission
 from memory_site.core.http.problems import Problem, problem_response
-from memory_site.operations.check_runner import check_components
-from memory_site.operations.health import READINESS_CHECKS, Component, HealthStatus, worst_status
+from memory_site.operations.health.checks import READINESS_CHECKS
+from memory_site.operations.health.results import Component, HealthStatus, worst_status
+from memory_site.operations.health.runner import check_components
 from sessions_app.auth import find_caller
 from sessions_app.models import KEY_PREFIX
 

@@ -1,8 +1,12 @@
 """What a health check returns."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
+
+#: Rows that a check looks at, or names, at most.
+MAX_SAMPLED_ROWS = 20
 
 
 class HealthStatus(IntEnum):
@@ -27,3 +31,7 @@ class Component:
 
 #: Status and message, and advice in place of the check's usual command: also a healthy component can do better.
 CheckResult = tuple[HealthStatus, str] | tuple[HealthStatus, str, str]
+
+
+def worst_status(components: Iterable[Component]) -> HealthStatus:
+    return max((component.status for component in components), default=HealthStatus.HEALTHY)
