@@ -1,5 +1,8 @@
-"""What the operations of a site keep in the database: heartbeats, and which schedules were created."""
+"""What the operations of a site keep in the database: backups, heartbeats, and which schedules were created."""
 
+from memory_site.operations.models.backups import Backup as Backup
+from memory_site.operations.models.backups import BackupState as BackupState
+from memory_site.operations.models.backups import OffsiteState as OffsiteState
 from memory_site.operations.models.heartbeats import MAX_HEARTBEAT_AGE as MAX_HEARTBEAT_AGE
 from memory_site.operations.models.heartbeats import Heartbeat as Heartbeat
 from memory_site.operations.models.heartbeats import ProcessKind as ProcessKind

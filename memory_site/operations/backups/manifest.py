@@ -1,0 +1,139 @@
+"""The manifest beside a backup's file: what the file must contain, signed with a key of the site.
+
+It is a JSON object whose last entry, `signature`, is the HMAC-SHA256 in hex of all bytes before it. So every flipped
+bit and every cut is found, also one that would change nothing of what the JSON means. Format 1:
+
+    format        1
+    name          of the backup, such as memory-2026-11-30T020000Z
+    file          name of the file beside the manifest
+    size, sha256  of the file: bytes, hex
+    product, postgresql, pgvector, pg_dump    versions
+    database      {name, encoding, provider, collate, ctype, locale}
+    started_at, written_at    ISO 8601; the snapshot is of `started_at`
+    migrations    [[app, name], …] that were applied
+    tables        {"schema.table": {rows, hash}}; see `contents` for the recipe of the hash
+    sequences     {"schema.sequence": last value}; the file may have later ones
+    objects       {kind: count} of indexes, constraints, triggers, functions, views
+    hash_probe    the hash of a fixed text: another PostgreSQL may compute other hashes
+    encryption    null or {key_id}
+    verification  null or {state, at, seconds, restore_seconds, message}
+    pinned        whether rotation keeps it
+    signed_by     id of the key that signed it
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem
+
+FORMAT = 1
+SIGNATURE = re.compile(rb'\A(?P<body>.*),\n "signature": "(?P<signature>[0-9a-f]{64})"\n}\n\Z', re.DOTALL)
+#: A manifest of a hundred tables has 20 KB. What is larger is none.
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+
+Manifest = dict[str, Any]
+
+
+def derive_signing_key() -> bytes:
+    """Return the key that signs manifests: HKDF-SHA256 (RFC 5869) of SECRET_KEY with a label of its own."""
+    derivation = HKDF(SHA256(), 32, salt=None, info=b"memory-site backup manifest")
+    return derivation.derive(settings.SECRET_KEY.encode())
+
+
+def identify_signing_key() -> str:
+    """Return 16 hex digits that tell this site's signing key from another one's, without showing anything of it."""
+    return hmac.digest(derive_signing_key(), b"key id", "sha256").hex()[:16]
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Sign a manifest and put it in the place of an earlier one, in one step that survives a crash."""
+    signed = manifest | {"signed_by": identify_signing_key()}
+    write_durably(path, sign(json.dumps(signed, indent=1).encode()))
+
+
+def sign(document: bytes) -> bytes:
+    """Append the signature to a JSON object that is indented by one."""
+    body = document.removesuffix(b"\n}")
+    signature = hmac.digest(derive_signing_key(), body, hashlib.sha256).hex()
+    return b'%s,\n "signature": "%s"\n}\n' % (body, signature.encode())
+
+
+def read_manifest(path: Path, *, trust_foreign: bool = False) -> Manifest:
+    """Return a manifest whose signature is right. Raises ManifestProblem.
+
+    `trust_foreign` accepts one that was signed with another SECRET_KEY, which nothing protects.
+    """
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MAX_MANIFEST_BYTES else b""
+    except OSError as error:
+        raise ManifestProblem(f"{path.name} cannot be read: {error.strerror}.") from None
+    return parse_manifest(data, path.name, trust_foreign=trust_foreign)
+
+
+def parse_manifest(data: bytes, name: str, *, trust_foreign: bool = False) -> Manifest:
+    """Return the manifest in the bytes of the file `name`. Raises ManifestProblem."""
+    match = SIGNATURE.match(data)
+    if match is None:
+        raise ManifestProblem(f"{name} is no manifest of a backup, or is damaged: it does not end with a signature.")
+    expected = hmac.digest(derive_signing_key(), match["body"], hashlib.sha256).hex()
+    is_right = hmac.compare_digest(expected, match["signature"].decode())
+    manifest = parse_body(match["body"], name)
+    if not is_right:
+        check_signer(manifest, name, trust_foreign)
+    return manifest
+
+
+def parse_body(body: bytes, name: str) -> Manifest:
+    try:
+        manifest = json.loads(body + b"\n}")
+    except ValueError:
+        raise ManifestProblem(f"{name} is damaged: it is no JSON.") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        raise ManifestProblem(f"{name} is damaged: it names no format.")
+    if manifest["format"] > FORMAT:
+        raise ManifestProblem(f"{name} has format {manifest['format']}, and this release knows {FORMAT}: update it.")
+    return manifest
+
+
+def check_signer(manifest: Manifest, name: str, trust_foreign: bool) -> None:
+    """Raise the problem of a wrong signature: of another site, or changed after it was signed."""
+    if manifest.get("signed_by") == identify_signing_key():
+        raise ManifestProblem(f"{name} was changed after it was written: its signature is wrong.")
+    if not trust_foreign:
+        raise ForeignManifest(
+            f"{name} was signed with another SECRET_KEY, or is damaged: use the SECRET_KEY of the site that made it."
+        )
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file, mode 0600, so that after a crash it is there completely or not at all."""
+    draft = path.with_name(f"{path.name}.partial")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    publish(draft, path)
+
+
+def publish(draft: Path, path: Path) -> None:
+    """Give a synced file its name, and sync the directory."""
+    draft.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
