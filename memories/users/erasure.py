@@ -1,7 +1,8 @@
 """Erase a user: everything that a namespace stores about the user, with an audit line that does not name the user.
 
 Every model with a namespace and a `user_id` is included, so that a table that is added later is not forgotten. Texts of
-other users that mention the user id stay, as do backups until they are rotated.
+other users that mention the user id stay, as do backups until they are rotated; a backup that is restored is erased
+again, by the ledger of `memory_site.operations.erasures`.
 """
 
 import hashlib
@@ -19,7 +20,15 @@ from memories.graph.models import Erasure, PendingRelationship, Relationship, Us
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.users.statistics import compact_totals
 from memory_site.core.db.retry import retry_on_deadlock
-from sessions_app.models import ApiKey, Conversation, IdempotentAnswer, Message, SessionLink, SessionMemory
+from sessions_app.models import (
+    ApiKey,
+    Conversation,
+    ErasedNamespace,
+    IdempotentAnswer,
+    Message,
+    SessionLink,
+    SessionMemory,
+)
 
 #: Triggers and refreshes derive these rows from the deleted ones.
 DERIVED_MODELS = (UserTotal, UserStatistics)
@@ -67,6 +76,17 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "console_log": find_log_entries(rows),
     }
     return references | rows
+
+
+def find_user_ids(namespace_id: int) -> set[str]:
+    """Return the users that any row of a namespace belongs to."""
+    mine = {"namespace_id": namespace_id}
+    columns = [
+        *((model, "user_id") for model in (Memory, Embedding, Conversation, UserTotal, *list_user_models())),
+        *((model, "owner") for model in (Relationship, PendingRelationship)),
+    ]
+    queries = [model._base_manager.filter(**mine).order_by().values_list(name).distinct() for model, name in columns]
+    return {user_id for (user_id,) in queries[0].union(*queries[1:]) if user_id}
 
 
 def list_user_models() -> list[type[Model]]:
@@ -178,10 +198,11 @@ def delete_rows(tables: RowsByKind) -> dict[str, int]:
 
 @retry_on_deadlock
 def erase_namespace(namespace_id: int) -> None:
-    """Delete the rows of a namespace in one transaction."""
+    """Delete the rows of a namespace in one transaction, and note it."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(NO_STATEMENT_TIMEOUT)
         delete_rows(collect_namespace_rows(namespace_id))
+        ErasedNamespace.objects.create(erased_id=namespace_id, deleted=False)
 
 
 def raw_delete(rows: QuerySet) -> int:

@@ -12,5 +12,6 @@ from sessions_app.models.access import hash_token as hash_token
 from sessions_app.models.access import namespace_key as namespace_key
 from sessions_app.models.conversations import Conversation as Conversation
 from sessions_app.models.conversations import Message as Message
+from sessions_app.models.erasures import ErasedNamespace as ErasedNamespace
 from sessions_app.models.sessions import SessionLink as SessionLink
 from sessions_app.models.sessions import SessionMemory as SessionMemory
