@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, models
 from django.db.models import F, Min, Q
 from django.db.models.functions import Now
@@ -70,6 +71,12 @@ class DueQuerySet(models.QuerySet):
 
     def due(self) -> "DueQuerySet":
         return self.filter(due_at__lte=Now())
+
+    def claimed(self) -> "DueQuerySet":
+        """Keep those that a worker embeds now, or tries again in a moment."""
+        return self.filter(
+            attempts__gt=0, due_at__gt=Now(), due_at__lte=Now() + timedelta(seconds=settings.EMBEDDING_LEASE)
+        )
 
     def in_namespace(self, namespace_id: int) -> "DueQuerySet":
         return self.filter(namespace_id=namespace_id)

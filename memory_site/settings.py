@@ -506,6 +506,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15,
         "options": {"expire_seconds": 15},
     },
+    "measure free space": {
+        "task": "memory_site.operations.tasks.measure_disks",
+        "schedule": 900,
+        "options": {"expire_seconds": 900},
+    },
     "delete old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
     "delete outdated sessions": {
         "task": "sessions_app.tasks.delete_outdated_sessions",

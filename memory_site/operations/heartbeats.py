@@ -19,6 +19,11 @@ def start_worker_heartbeat(**_: object) -> None:
     start_thread(ProcessKind.WORKER, WORKER_CONNECTIONS)
 
 
+def start_beat_heartbeat(**_: object) -> None:
+    """Note the heartbeats of a beat, standing by or not: how long it has run, and its clock."""
+    start_thread(ProcessKind.BEAT, 0)  # its connection is one of SPARE_CONNECTIONS
+
+
 def start_web_heartbeat() -> None:
     """Note the heartbeats of a web process, which say how many connections it may open."""
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]

@@ -14,6 +14,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from memory_site.core.db.locks import advisory_xact_lock
 from memory_site.core.leases.leases import HeldLease, take_lease
+from memory_site.operations.heartbeats import stop_heartbeat
 from memory_site.operations.models import SeededSchedule
 
 #: Seconds between two attempts of a beat that stands by. The lease lasts thirty.
@@ -54,6 +55,7 @@ class SeedingScheduler(DatabaseScheduler):
     def close(self) -> None:
         """Let another beat take over at once."""
         super().close()
+        stop_heartbeat()
         if self._lease is not None:
             with suppress(Error):
                 self._lease.release()

@@ -1,13 +1,23 @@
-"""Heartbeats of worker and beat."""
+"""Heartbeats of worker and beat, outcomes of scheduled tasks, samples of the free space."""
 
 from celery import shared_task
-from celery.signals import beat_init, worker_ready, worker_shutting_down
+from celery.signals import beat_init, task_failure, task_success, worker_ready, worker_shutting_down
 
-from memory_site.operations.heartbeats import HEARTBEAT_INTERVAL_SECONDS, start_worker_heartbeat, stop_heartbeat
+from memory_site.operations.disks import take_samples
+from memory_site.operations.heartbeats import (
+    HEARTBEAT_INTERVAL_SECONDS,
+    start_beat_heartbeat,
+    start_worker_heartbeat,
+    stop_heartbeat,
+)
 from memory_site.operations.models import Heartbeat
+from memory_site.operations.schedule_outcomes import note_failure, note_success
 
 worker_ready.connect(start_worker_heartbeat)
 worker_shutting_down.connect(stop_heartbeat)
+beat_init.connect(start_beat_heartbeat)
+task_success.connect(note_success)
+task_failure.connect(note_failure)
 
 
 @shared_task
@@ -15,6 +25,12 @@ def note_beat() -> None:
     """Note a heartbeat of beat. Beat sends it and a worker runs it, so it shows that beat, broker and worker work."""
     Heartbeat.objects.note_beat()
     Heartbeat.objects.forget_old()
+
+
+@shared_task
+def measure_disks() -> None:
+    """Store a sample of the free space of this worker's machine, for the forecast of `disk`."""
+    take_samples()
 
 
 @beat_init.connect

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from memory_site.operations.health.advice import FIND_BROKER, FIND_DATABASE, START_COMMAND, START_WORKER
+from memory_site.operations.health.clocks import check_clocks
 from memory_site.operations.health.database import (
     CONNECTIONS_ADVICE,
     check_connections,
@@ -22,11 +23,15 @@ from memory_site.operations.health.embedding import (
     check_languages,
     check_vectors,
 )
+from memory_site.operations.health.integrity import check_integrity
 from memory_site.operations.health.migrations import check_migrations
 from memory_site.operations.health.processes import check_beat, check_broker, check_worker
 from memory_site.operations.health.replicas import check_replicas
 from memory_site.operations.health.results import CheckResult, HealthStatus
+from memory_site.operations.health.schedules import check_schedules
 from memory_site.operations.health.sessions import check_histories
+from memory_site.operations.health.versions import check_versions
+from memory_site.operations.health.wal import check_wal
 
 
 class Check(NamedTuple):
@@ -53,7 +58,12 @@ CHECKS: dict[str, Check] = {
     "languages": Check(check_languages, HealthStatus.DEGRADED, START_COMMAND),
     "vectors": Check(check_vectors, HealthStatus.DEGRADED, "python manage.py vacuum_vectors"),
     "histories": Check(check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
-    "disk": Check(check_disk, HealthStatus.DEGRADED, "free some space"),
+    "schedules": Check(check_schedules, HealthStatus.DEGRADED, START_WORKER),
+    "clocks": Check(check_clocks, HealthStatus.DEGRADED, "timedatectl set-ntp true, on that machine"),
+    "versions": Check(check_versions, HealthStatus.HEALTHY, ""),
+    "integrity": Check(check_integrity, HealthStatus.DEGRADED, "vacuumdb --all --freeze"),
+    "wal": Check(check_wal, HealthStatus.DEGRADED, "see the log of PostgreSQL"),
+    "disk": Check(check_disk, HealthStatus.DEGRADED, "df -h"),
 }
 READINESS_CHECKS: tuple[str, ...] = ("database", "pgvector", "migrations", "nodes")
 if settings.REPLICAS:

@@ -1,19 +1,64 @@
-"""The health check of the disk."""
+"""The health check of the file systems that the site writes to."""
 
-import shutil
-from pathlib import Path
+import math
 
 from django.conf import settings
 
+from memory_site.operations.disks import FileSystem, forecast_days, measure_file_systems
 from memory_site.operations.health.results import CheckResult, HealthStatus
 
-MIN_FREE_DISK_SHARE = 0.05
+#: Little is a share that is also few bytes: 5 % of ten terabytes is no reason to wake somebody.
+MIN_FREE_SHARE, MIN_FREE_BYTES = 0.05, 20 * 2**30
+#: Four segments of WAL. With less, PostgreSQL stops at the next checkpoint or sort.
+FULL_BYTES = 64 * 2**20
+#: Days ahead that are a fault, and that are worth a word.
+FULL_SOON_DAYS, FULL_LATER_DAYS = 7.0, 90.0
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def check_disk() -> CheckResult:
-    place = settings.HOME.path if settings.EMBEDDED else Path(settings.BASE_DIR)
-    usage = shutil.disk_usage(place)
-    free = f"{usage.free / 2**30:.1f} GiB free"
-    return (
-        HealthStatus.HEALTHY if usage.free / usage.total > MIN_FREE_DISK_SHARE else HealthStatus.DEGRADED
-    ), f"{free}."
+    """Check that every file system has space, now and in a week at the present rate."""
+    systems = measure_file_systems()
+    statuses, messages = zip(*map(check_file_system, systems), strict=True)
+    worst = max(statuses)
+    return worst, " ".join(messages), mend(systems[statuses.index(worst)]) if worst else ""
+
+
+def check_file_system(system: FileSystem) -> tuple[HealthStatus, str]:
+    days = forecast_days(system)
+    forecast = describe_forecast(days)
+    where = f" at {system.path} ({system.names})"
+    space = f"{format_bytes(system.free)} of {format_bytes(system.total)} free{where}"
+    if system.read_only:
+        return HealthStatus.UNHEALTHY, f"Read-only{where}."
+    if system.free < FULL_BYTES and is_little(system):
+        return HealthStatus.UNHEALTHY, f"Full: {space}."
+    if system.free_inodes < MIN_FREE_SHARE:
+        return HealthStatus.DEGRADED, f"{system.free_inodes:.1%} of the inodes are free{where}."
+    little = is_little(system) or (days is not None and days < FULL_SOON_DAYS)
+    return HealthStatus.DEGRADED if little else HealthStatus.HEALTHY, f"{space}{forecast}."
+
+
+def is_little(system: FileSystem) -> bool:
+    return system.free < min(MIN_FREE_SHARE * system.total, MIN_FREE_BYTES)
+
+
+def describe_forecast(days: float | None) -> str:
+    if days is None or days > FULL_LATER_DAYS:
+        return ""
+    return f", full in about {math.ceil(days)} day{'s' if days > 1 else ''} at the present rate"
+
+
+def mend(system: FileSystem) -> str:
+    """Return what frees space: what the site may delete first, then what only the operator knows."""
+    if system.read_only:
+        return f"mount -o remount,rw {system.path}"
+    du = f"du -xh {system.path} | sort -h | tail -n 20"
+    if settings.EMBEDDED and "data" in system.places:
+        return f"enlarge the disk, or move DATA_DIR; {du}"
+    return f"enlarge the disk, or delete what is not needed; {du}"
+
+
+def format_bytes(number: float) -> str:
+    power = min(int(math.log(max(number, 1), 1024)), len(UNITS) - 1)
+    return f"{number / 1024**power:.{0 if power < 2 else 1}f} {UNITS[power]}"

@@ -1,14 +1,21 @@
 """Health checks of the embedder and of the vectors."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db.models import Min
+from django.db.models.functions import Now
 
 from memories.embeddings import get_embedder
 from memories.languages import sample_languages
-from memories.models import Memory
+from memories.models import DueEmbedding, Memory
 from memories.vacuum import MIN_DEAD_ROWS, Part, count_vector_rows, list_parts
+from memory_site.operations.health.advice import START_WORKER
 from memory_site.operations.health.results import MAX_SAMPLED_ROWS, CheckResult, HealthStatus
 from sessions_app.models import Namespace
 
+#: A text that is due is claimed within seconds, unless others are before it.
+MAX_DUE_AGE = timedelta(minutes=5)
 #: Of all rows with a vector. The worker vacuums long before.
 MAX_DEAD_SHARE = 0.2
 #: Texts in other languages than English from which another model is recommended.
@@ -21,10 +28,21 @@ def check_embedder() -> CheckResult:
 
 
 def check_embedding_backlog() -> CheckResult:
+    """Check that the embedder refuses no text, and that those that are due are worked on: a live worker may not do it.
+
+    Of a long queue the oldest may wait for hours; then some are always claimed.
+    """
     refused, waiting = Memory.objects.refused().count(), Memory.objects.waiting().count()
+    due = DueEmbedding.objects.alive()
+    age = due.due().aggregate(age=Now() - Min("due_at"))["age"] or timedelta()
+    message = f"{waiting:,} memories wait for their vector"
+    if age > MAX_DUE_AGE:
+        message += f", the oldest for {age.total_seconds() / 60:,.0f} minutes"
     if refused:
-        return HealthStatus.DEGRADED, f"{waiting} memories wait for their vector; the embedder refuses {refused}."
-    return HealthStatus.HEALTHY, f"{waiting} memories wait for their vector."
+        return HealthStatus.DEGRADED, f"{message}; the embedder refuses {refused:,}."
+    if age > MAX_DUE_AGE and not due.claimed().exists():
+        return HealthStatus.DEGRADED, f"{message}, and no worker works on them.", START_WORKER
+    return HealthStatus.HEALTHY, f"{message}."
 
 
 def check_embedding_models() -> CheckResult:

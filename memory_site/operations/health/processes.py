@@ -1,9 +1,12 @@
 """Health checks of the broker and of the processes of all machines."""
 
+import re
 from datetime import timedelta
+from typing import NamedTuple
 
 import redis
 from django.conf import settings
+from django.db.models import QuerySet
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -11,10 +14,29 @@ from memory_site.operations.health.results import MAX_SAMPLED_ROWS, CheckResult,
 from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat, ProcessKind
 
 
+class Broker(NamedTuple):
+    """Valkey or Redis, and its version."""
+
+    name: str
+    version: tuple[int, ...]
+
+
 def check_broker() -> CheckResult:
+    broker = read_broker()
+    return HealthStatus.HEALTHY, f"Answers ({broker.name} {'.'.join(map(str, broker.version))})."
+
+
+def read_broker() -> Broker:
+    """Ask for the version. Valkey calls itself Redis 7.2.4 too, for clients that look."""
     with get_broker_client() as client:
-        version = client.info("server")["redis_version"]
-    return HealthStatus.HEALTHY, f"Answers (version {version})."
+        info = client.info("server")
+    valkey = info.get("valkey_version")
+    return Broker("Valkey" if valkey else "Redis", parse_version(valkey or info["redis_version"]))
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the numbers at the beginning of the first three parts."""
+    return tuple(int(match[0]) for part in text.split(".")[:3] if (match := re.match(r"\d+", part)))
 
 
 def get_broker_client() -> redis.Redis:
@@ -28,7 +50,7 @@ def check_worker() -> CheckResult:
     workers = list(Heartbeat.objects.filter(kind=ProcessKind.WORKER).with_age())
     missing = [worker for worker in workers if worker.age > MAX_HEARTBEAT_AGE]
     if len(missing) == len(workers):
-        return check_heartbeat(ProcessKind.WORKER)
+        return describe_latest(Heartbeat.objects.filter(kind=ProcessKind.WORKER))
     if missing:
         names = ", ".join(f"{worker.name} ({format_age(worker.age)})" for worker in missing[:MAX_SAMPLED_ROWS])
         return HealthStatus.DEGRADED, f"{len(missing)} of {len(workers)} workers are missing: {names}."
@@ -37,11 +59,12 @@ def check_worker() -> CheckResult:
 
 
 def check_beat() -> CheckResult:
-    return check_heartbeat(ProcessKind.BEAT)
+    """Check the heartbeat that beat sends and a worker notes; those of the processes only say that they run."""
+    return describe_latest(Heartbeat.objects.filter(name=ProcessKind.BEAT))
 
 
-def check_heartbeat(kind: ProcessKind) -> CheckResult:
-    latest = Heartbeat.objects.filter(kind=kind).with_age().first()
+def describe_latest(heartbeats: QuerySet[Heartbeat]) -> CheckResult:
+    latest = heartbeats.with_age().first()
     if latest is None:
         return HealthStatus.DEGRADED, "Never seen, or stopped."
     status = HealthStatus.HEALTHY if latest.age < MAX_HEARTBEAT_AGE else HealthStatus.DEGRADED

@@ -1,9 +1,11 @@
-"""What the operations of a site keep in the database: backups, heartbeats, and which schedules were created."""
+"""What the operations of a site keep in the database: backups, heartbeats, schedules and how they end, free space."""
 
 from memory_site.operations.models.backups import Backup as Backup
 from memory_site.operations.models.backups import BackupState as BackupState
 from memory_site.operations.models.backups import OffsiteState as OffsiteState
+from memory_site.operations.models.disks import DiskSample as DiskSample
 from memory_site.operations.models.heartbeats import MAX_HEARTBEAT_AGE as MAX_HEARTBEAT_AGE
 from memory_site.operations.models.heartbeats import Heartbeat as Heartbeat
 from memory_site.operations.models.heartbeats import ProcessKind as ProcessKind
+from memory_site.operations.models.schedules import ScheduleOutcome as ScheduleOutcome
 from memory_site.operations.models.schedules import SeededSchedule as SeededSchedule

@@ -1,8 +1,9 @@
 """Heartbeats of the processes."""
 
+import time
 from datetime import timedelta
 
-from django.db import models
+from django.db import connection, models
 from django.db.models.functions import Now
 
 from memory_site.core.leases.process import format_process_name, has_ended, identify_process
@@ -21,12 +22,14 @@ class ProcessKind(models.TextChoices):
 
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     def note(self, kind: str, connections: int = 0) -> None:
-        """Note that this process is alive. `connections` is how many of the database it may open."""
+        """Note that this process is alive, and its clock. `connections` is how many of the database it may open."""
         values = {"kind": kind, "process": identify_process(), "connections": connections, "seen_at": Now()}
-        self.update_or_create(name=f"{kind} {format_process_name()}", defaults=values)
+        values["clock_offset"] = measure_clock_offset()
+        name = f"{kind} {format_process_name()}"
+        self.update_or_create(name=name, defaults=values, create_defaults=values | {"started_at": Now()})
 
     def note_beat(self) -> None:
-        """Note that beat is alive: of several, one schedules."""
+        """Note that beat, broker and worker work together: of several beats, one schedules."""
         self.update_or_create(name=ProcessKind.BEAT, defaults={"kind": ProcessKind.BEAT, "seen_at": Now()})
 
     def remove_own(self, kind: str) -> None:
@@ -58,9 +61,25 @@ class Heartbeat(models.Model):
     process = models.TextField(default="", help_text="What identifies it among those of all machines.")
     connections = models.PositiveIntegerField(default=0, help_text="Connections to the database that it may open.")
     seen_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, help_text="The first heartbeat of this process.")
+    clock_offset = models.FloatField(default=0, help_text="Seconds by which its clock is ahead of the database's.")
     age: timedelta  # by `with_age`
 
     objects = HeartbeatQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name
+
+
+def measure_clock_offset() -> float:
+    """Return the seconds by which this process's clock is ahead of the database's, 0 if the round trip explains it."""
+    before = time.time()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        [theirs] = cursor.fetchone()
+    return bound_offset(before - theirs, time.time() - theirs)
+
+
+def bound_offset(least: float, most: float) -> float:
+    """Return what is closest to zero between the bounds: a slow answer is no wrong clock."""
+    return max(least, min(most, 0.0))

@@ -70,8 +70,8 @@ def late(monkeypatch):
 
 def test_a_late_check_is_degraded_and_not_started_again(late):
     for _ in range(3):
-        disk, waiting = check_components(("disk", "late"))
-        assert (disk.status, waiting.status) == (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
+        embedder, waiting = check_components(("embedder", "late"))
+        assert (embedder.status, waiting.status) == (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
         assert waiting.message == "No answer within 0 s."
     assert len(late) == 1
 
@@ -93,7 +93,7 @@ def test_processes_are_gone_afterwards(late, monkeypatch):
     pids = []
     start = runner.start_process
     monkeypatch.setattr(runner, "start_process", lambda name: pids.append(start(name)) or pids[-1])
-    check_components_in_processes(("late", "disk"))
+    check_components_in_processes(("late", "embedder"))
     assert len(pids) == 2
     for check in pids:
         with pytest.raises(ChildProcessError):
