@@ -24,6 +24,7 @@ SECTIONS = {
     "embedder": "Embeddings",
     "memory_ttl_hours": "Sessions",
     "ingestion_roots": "Ingestion",
+    "performance_retention_days": "Retention",
     "web_workers": "Processes and logging",
 }
 TABLE_HEAD = "| variable | type | default | meaning |\n| --- | --- | --- | --- |\n"

@@ -1,6 +1,7 @@
-"""Background task that runs the ingestions requested through the API."""
+"""Background tasks: run the ingestions requested through the API, delete old measurements."""
 
 import logging
+from functools import partial
 from threading import BoundedSemaphore
 
 from celery import shared_task
@@ -8,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models.functions import Now
 
 from ingestion.models import Ingestion, IngestionStatus
+from ingestion.performance.retention import delete_measurements, find_old_measurements
 from ingestion.pipeline import run_ingestion
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
@@ -59,3 +61,11 @@ def process_ingestion(ingestion: Ingestion) -> bool:
         log.exception("The ingestion %s failed", ingestion.pk)
         update_progress(ingestion, status=IngestionStatus.FAILED, error=UNEXPECTED_ERROR, finished_at=Now())
     return True
+
+
+@shared_task
+def delete_old_measurements() -> int:
+    """Delete measurements of performance that are older than PERFORMANCE_RETENTION_DAYS. Return how many. Safe to run
+    twice, in parallel, or late."""
+    old = find_old_measurements()
+    return for_each_namespace(partial(delete_measurements, rows=old), find_namespaces(old))

@@ -12,6 +12,7 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from ingestion.api.documents import router as knowledge
 from ingestion.api.ingestions import router as ingestions
+from ingestion.api.performance import router as performance
 from ingestion.api.repositories import router as repositories
 from ingestion.api.workflows import router as workflows
 from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
@@ -91,6 +92,7 @@ api.add_router("", ingestions)
 api.add_router("", repositories)
 api.add_router("", knowledge)
 api.add_router("", workflows)
+api.add_router("", performance)
 api.add_router("", tool_results)
 api.add_router("", insights)
 api.add_router("", projects)

@@ -43,6 +43,7 @@ SIDEBAR = {
         ("Documents", "description", "ingestion_document", "ingestion.view_document"),
         ("Workflow runs", "account_tree", "ingestion_workflowexecution", "ingestion.view_workflowexecution"),
         ("Workflow report", "summarize", "ingestion_workflowreport", "ingestion.view_workflowexecution"),
+        ("Performance", "speed", "ingestion_performancemetric", "ingestion.view_performancemetric"),
     ],
     "Conversation": [
         ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),

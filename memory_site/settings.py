@@ -145,6 +145,9 @@ class Environment(BaseSettings):
     #: (SentenceSplitter; needs the package `llama-index-core`).
     splitter: str = "semantic"
 
+    #: Days after which measurements posted to `/performance` are deleted.
+    performance_retention_days: int = Field(90, ge=1, le=36_500)
+
     #: Number of web server processes. Each loads the embedding model when its first query needs it.
     web_workers: int = Field(1, ge=1, le=64)
     #: Seconds for which a request may be expected to wait while others are served. One that would wait longer gets 503
@@ -547,6 +550,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "insert missing insight rows": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
+    "delete old measurements": {
+        "task": "ingestion.tasks.delete_old_measurements",
+        "schedule": crontab(hour="3", minute="50"),
+    },
     "vacuum vectors after deletions": {
         "task": "memories.tasks.vacuum_due",
         "schedule": 60,
@@ -584,6 +591,7 @@ MEMORY_TTL_HOURS = env.memory_ttl_hours
 MEMORY_MAX_CONTEXT_LENGTH = env.memory_max_context_length
 INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
+PERFORMANCE_RETENTION_DAYS = env.performance_retention_days
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
 WEB_WORKERS = env.web_workers
 # Admission (memory_site/core/http/overload.py): a request that is served has a connection, so none waits for one.

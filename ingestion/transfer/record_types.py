@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
-from ingestion.models import Document, WorkflowExecution
+from ingestion.models import Document, PerformanceMetric, WorkflowExecution
 from memories.graph.models import PendingRelationship, Relationship
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
 from memories.knowledge.models import Cluster, Pattern, Preference
@@ -117,6 +117,7 @@ RECORD_TYPES = {
         RecordType("session_link", SessionLink, identity=SESSION_LINK_IDENTITY_SQL),
         RecordType("message", Message, {"conversation_id": "conversation", "memory_id": "memory"}),
         RecordType("workflow_execution", WorkflowExecution, {"memory_id": "memory"}),
+        RecordType("performance_metric", PerformanceMetric),
         RecordType("relationship", Relationship, RELATIONSHIP_REFERENCES, RELATIONSHIP_IDENTITY_SQL),
         RecordType(
             "pending_relationship", PendingRelationship, {"from_memory_id": "memory"}, PENDING_RELATIONSHIP_IDENTITY_SQL
@@ -140,7 +141,7 @@ def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.Quer
     rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in RECORD_TYPES.items()}
     rows["cluster"] = rows["cluster"].filter(is_explicit=True)  # the others are created with their memories
     if user_id is not None:
-        for name in ("document", "cluster", "project_group", "project_dependency"):
+        for name in ("document", "cluster", "project_group", "project_dependency", "performance_metric"):
             rows[name] = rows[name].none()
         for name in ("memory", "conversation", "workflow_execution", "pattern", "preference"):
             rows[name] = rows[name].filter(user_id=user_id)

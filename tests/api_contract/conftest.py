@@ -106,6 +106,9 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     }
     execution |= dict.fromkeys(("summary", "user_id", "agent_id"), SECRET_WORD)
     execution |= {"status": "pending", "started_at": "2019-01-01T00:00:00Z"}
+    figures = {"health_status": "healthy", "latency_ms": 1, "error_count": 1, SECRET_WORD: SECRET_WORD}
+    measurement = {"component": SECRET_WORD, "metric_type": "adapter_health", "metrics": figures}
+    api.post("/performance", {"measurements": [measurement, measurement | {"metrics": {"latency_ms": 9}}] * 3})
     return {
         "repo_id": "of-the-caller",
         "workflow_id": "our-workflow",

@@ -79,6 +79,9 @@ def make_something_of_every_kind(api: Api, namespace: Namespace) -> None:
         api.post(f"/conversations/{talk['id']}/end")
         run = {"adapter": "prefect", "user_id": user, "repositories": ["site"], "result": {"pages": 3}}
         assert api.post("/workflows/nightly/executions", run).status_code == 201
+    figures = {"health_status": "healthy", "latency_ms": 1.5, "queue": {"ä": [1, None]}}
+    measurement = {"component": "prefect", "metric_type": "adapter_health", "metrics": figures}
+    assert api.post("/performance", measurement).status_code == 201
     said = {"content": f"Anchors hold best in clay. {LONG_MESSAGE}", "projects": ["site", "quay"], "user_id": "bob"}
     insight = api.post("/insights", said | {"source_memory_id": plain["id"], "conversation_id": talk["id"]}).json()
     assert api.post(f"/insights/{insight['id']}/use").status_code == 200

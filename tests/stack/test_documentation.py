@@ -15,9 +15,8 @@ from django.conf import settings
 
 from tests.stack.stack import Stack, run_manage
 
-GUIDE = [
-    f"docs/api/{page}.md" for page in ("index", "memories", "sessions", "documents", "users", "insights", "projects")
-]
+PAGES = ("index", "memories", "sessions", "documents", "performance", "users", "insights", "projects")
+GUIDE = [f"docs/api/{page}.md" for page in PAGES]
 GUIDES = {"README": ["README.md"], "getting started": ["docs/getting-started.md"], "API guide": GUIDE}
 #: A block of commands, and the block that shows what they answer.
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$(?:\n+\1```json\n(.*?)^\1```$)?", re.MULTILINE | re.DOTALL)
