@@ -34,6 +34,8 @@ class ApiKeyMiddleware:
 
 
 def authenticate(request: HttpRequest) -> None:
-    """Raise AuthenticationError for a request without a valid key."""
-    if not any_access(request):
+    """Raise AuthenticationError for a request without a valid key. A line of the log names the key of any other."""
+    caller = any_access(request)
+    if not caller:
         raise AuthenticationError
+    request.auth = caller  # type: ignore[attr-defined]  # ApiRequest declares it

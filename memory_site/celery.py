@@ -7,6 +7,8 @@ import sys
 
 from celery import Celery
 
+import memory_site.core.logs.tasks  # noqa: F401  (connects to Celery's signals)
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 
 app = Celery("memory_site")

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from memory_site.core.logs.setup import FORMATS, build_logging
 from memory_site.embedded.data_dir import DataDirectory
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -155,6 +156,9 @@ class Environment(BaseSettings):
     web_max_wait: float = Field(5, gt=0, le=60)
     #: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     log_level: str = "INFO"
+    #: `text` for people, or `json`: one JSON object a line, and a line for each finished request and task. See
+    #: docs/operations/logs-and-traces.md.
+    log_format: str = "text"
 
     @field_validator("embedder")
     @classmethod
@@ -178,6 +182,13 @@ class Environment(BaseSettings):
         if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
+
+    @field_validator("log_format")
+    @classmethod
+    def check_log_format(cls, value: str) -> str:
+        if value.lower() not in FORMATS:
+            raise ValueError(f"must be {' or '.join(FORMATS)}")
+        return value.lower()
 
     @field_validator("ingestion_roots")
     @classmethod
@@ -424,6 +435,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "memory_site.core.http.middleware.RequestMiddleware",
+    "memory_site.core.logs.requests.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -601,15 +613,9 @@ WEB_SEATS = 512
 # More threads than seats: those who are refused need one too, for a moment.
 WEB_THREADS = 2 * WEB_SEATS
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.log_level},
-    # Client errors are returned to the client, not logged.
-    "loggers": {"django.request": {"level": "ERROR"}},
-}
+LOG_LEVEL, LOG_FORMAT = env.log_level, env.log_format
+LOGGING_CONFIG = "memory_site.core.logs.setup.configure"
+LOGGING = build_logging(LOG_LEVEL, LOG_FORMAT)
 
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {

@@ -9,6 +9,9 @@ for name, value in {"STATEMENT_TIMEOUT": "10", "PG_POOL": "1"}.items():
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402  (the settings read the variables above)
 
+from memory_site.core.logs.context import WEB, set_process_kind  # noqa: E402
+
+set_process_kind(WEB)
 django_application = get_wsgi_application()
 
 from memory_site.core.db.replicas import replicas  # noqa: E402

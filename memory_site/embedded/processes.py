@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -19,7 +20,8 @@ from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError, Own
 
 logger = logging.getLogger(__name__)
 
-MAX_LOG_BYTES = 10 * 1024 * 1024
+#: A log and its predecessors `.1` (the latest) to `.4`: 50 MB at most for each program.
+MAX_LOG_BYTES, KEPT_LOGS = 10 * 1024 * 1024, 4
 #: Recovery after a crash replays up to a few gigabytes of log.
 START_TIMEOUT_SECONDS = 600
 REPORT_INTERVAL_SECONDS = 5
@@ -195,13 +197,20 @@ class Child:
         return []
 
     def rotate_log(self) -> None:
-        """Move a log that has become too long aside. The program goes on: it appends to what is now empty."""
+        """Copy a log that has become too long to `.1`, after the earlier copies moved up by one, and empty it.
+
+        No program has to open it again, and several may write to it, because each line is appended to what is there.
+        What is written between the end of the copy and the cut is lost: a few lines of 10 MB, as with logrotate's
+        copytruncate.
+        """
         if self.log is None or not self.log.exists() or self.log.stat().st_size <= MAX_LOG_BYTES:
             return
-        old = self.log.with_name(f"{self.log.name}.1")
-        old.unlink(missing_ok=True)
+        old, *older = [self.log.with_name(f"{self.log.name}.{number}") for number in range(1, KEPT_LOGS + 1)]
+        for newer, path in reversed(list(pairwise([old, *older]))):
+            with suppress(FileNotFoundError):
+                newer.replace(path)
         with _open_private(self.log, os.O_RDWR) as log, _open_private(old, os.O_WRONLY | os.O_CREAT) as copy:
-            shutil.copyfileobj(log, copy)
+            _copy_whole_lines(log, copy)
             log.truncate(0)
         self._log_start = 0
 
@@ -214,6 +223,16 @@ class Child:
         with _open_private(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as log:
             self._log_start = log.seek(0, os.SEEK_END)
             yield log
+
+
+def _copy_whole_lines(log: IO[bytes], copy: IO[bytes]) -> None:
+    """Copy to the end of a file that grows; a line of which the end is still being written is waited for a moment."""
+    for _ in range(100):
+        shutil.copyfileobj(log, copy)
+        position = log.tell()
+        log.seek(max(position - 1, 0))
+        if log.read(1) in (b"\n", b""):
+            return
 
 
 def _open_private(path: Path, flags: int) -> IO[bytes]:

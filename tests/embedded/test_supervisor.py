@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from memory_site.embedded.processes import MAX_LOG_BYTES, Child
+from memory_site.embedded import processes
+from memory_site.embedded.processes import KEPT_LOGS, MAX_LOG_BYTES, Child
 from memory_site.embedded.supervisor import Supervisor, WatchedChild
 from tests.embedded.waiting import is_gone, kill_process, wait_for
 
@@ -188,6 +189,42 @@ def test_long_log_is_rotated_while_the_child_writes(directory):
     stand_in.launch()
     assert wait_for(lambda: stand_in.last_lines() == ["again"])
     stand_in.stop()
+
+
+def test_so_many_old_logs_are_kept(directory, monkeypatch):
+    monkeypatch.setattr(processes, "MAX_LOG_BYTES", 10)
+    stand_in = build_child(directory, "")
+    for number in range(KEPT_LOGS + 2):
+        (directory / "log").write_text(f"{number}" * 11)
+        stand_in.rotate_log()
+    kept = {path.name: path.read_text()[0] for path in directory.glob("log.*")}
+    assert kept == {f"log.{age}": f"{KEPT_LOGS + 2 - age}" for age in range(1, KEPT_LOGS + 1)}
+
+
+WRITES_LINES_SCRIPT = """
+import os, time
+for number in range(3000):
+    os.write(1, f'{os.getpid()} {number}\\n'.encode())
+    time.sleep(0.0001)
+"""
+
+
+def test_several_processes_write_a_log_that_is_rotated(directory, monkeypatch):
+    """Whole lines, none twice, and few are lost: the log is cut fifteen times here, and every 10 MB otherwise."""
+    monkeypatch.setattr(processes, "MAX_LOG_BYTES", 6_000)
+    monkeypatch.setattr(processes, "KEPT_LOGS", 50)
+    writers = [build_child(directory, WRITES_LINES_SCRIPT) for _ in range(3)]
+    for writer in writers:
+        writer.launch()
+    while any(writer.running for writer in writers):
+        writers[0].rotate_log()
+        time.sleep(0.005)
+    files = list(directory.glob("log*"))
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    assert len(files) > 5
+    assert len(lines) == len(set(lines))
+    assert {len(line.split()) for line in lines} == {2}
+    assert 8_500 < len(lines) <= 9_000
 
 
 def test_link_in_place_of_a_log_is_not_followed(directory):

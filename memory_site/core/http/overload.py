@@ -13,6 +13,7 @@ from django.db import connections
 from memory_site.core.http.admission import Admission, Refused, Visit
 from memory_site.core.http.middleware import HTML_PATH_PREFIXES, pick_request_id
 from memory_site.core.http.problems import PROBLEM_MEDIA_TYPE, Problem, build_problem_document
+from memory_site.core.logs.requests import log_refused
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -136,6 +137,7 @@ class ServedResponse:
 def refuse(environ: Environ, start_response: StartResponse, retry_after: int) -> Iterator[bytes]:
     """Answer 503 with a problem document."""
     request_id = pick_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    log_refused(environ.get("REQUEST_METHOD", ""), request_id)
     document = build_problem_document(OVERLOADED, environ["PATH_INFO"], request_id)
     headers = {
         "Content-Type": PROBLEM_MEDIA_TYPE,

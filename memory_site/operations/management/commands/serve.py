@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import NotSupportedError, OperationalError, connection
 
 from memory_site.core.leases.process import format_process_name
+from memory_site.core.logs.setup import JSON, get_higher_level
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectoryError
 from memory_site.embedded.listen_address import Address
@@ -148,8 +149,8 @@ def build_programs(address: Address | None, no_worker: bool) -> list[Child]:
     """
     web = [build_program("web", signal.SIGTERM, *build_granian_arguments(address))] if address else []
     background = [
-        build_program("beat", signal.SIGKILL, *BEAT_ARGUMENTS),
-        build_program("worker", signal.SIGKILL, *WORKER_ARGUMENTS),
+        build_program("beat", signal.SIGKILL, *CELERY_ARGUMENTS, *BEAT_ARGUMENTS),
+        build_program("worker", signal.SIGKILL, *CELERY_ARGUMENTS, *WORKER_ARGUMENTS),
     ]
     return web if no_worker else [*web, *background]
 
@@ -166,12 +167,11 @@ def build_program(name: str, death_signal: signal.Signals, *arguments: str) -> C
     return Child(name, [sys.executable, "-m", *arguments], log=log, env=env, death_signal=death_signal)
 
 
-CELERY_ARGUMENTS = ("celery", "-A", "memory_site")
-WORKER_ARGUMENTS = (
-    *(*CELERY_ARGUMENTS, "worker", "--loglevel", "WARNING"),
-    *("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip"),
-)
-BEAT_ARGUMENTS = (*CELERY_ARGUMENTS, "beat", "--loglevel", "WARNING", "--pidfile=")
+#: Quiet: a banner is no line of a log.
+CELERY_ARGUMENTS = ("celery", "-A", "memory_site", "--quiet")
+WORKER_ARGUMENTS = ("worker", "--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip")
+BEAT_ARGUMENTS = ("beat", "--pidfile=")
+GRANIAN_JSON_LOG = settings.BASE_DIR / "memory_site/core/logs/granian.json"
 
 
 def build_granian_arguments(address: Address) -> tuple[str, ...]:
@@ -181,7 +181,9 @@ def build_granian_arguments(address: Address) -> tuple[str, ...]:
         *("--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)),
         *("--backlog", str(MAX_CONNECTIONS), "--backpressure", str(MAX_CONNECTIONS)),
         *("--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "4"),
-        *("--log-level", "warning", "memory_site.wsgi:application"),
+        *("--log-level", get_higher_level(settings.LOG_LEVEL, "WARNING").lower()),
+        *(("--log-config", str(GRANIAN_JSON_LOG)) if settings.LOG_FORMAT == JSON else ()),
+        "memory_site.wsgi:application",
     )
 
 
