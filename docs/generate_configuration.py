@@ -25,6 +25,7 @@ SECTIONS = {
     "memory_ttl_hours": "Sessions",
     "ingestion_roots": "Ingestion",
     "performance_retention_days": "Retention",
+    "backup_dir": "Backups",
     "web_workers": "Processes and logging",
 }
 TABLE_HEAD = "| variable | type | default | meaning |\n| --- | --- | --- | --- |\n"
@@ -45,13 +46,14 @@ FOOT = """
 
 `docker-compose.yml` passes every variable above to the containers, except `DATA_DIR` and the `MEMORY_PG_` group, which
 have no meaning there. It sets `DATABASE_URL` and `REDIS_URL` itself, and `EMBEDDER` to `ollama` unless you choose
-another. Four variables exist for Compose alone:
+another, and `BACKUP_DIR` to a volume. Five variables exist for Compose alone:
 
 | variable | default | meaning |
 | --- | --- | --- |
 | `POSTGRES_PASSWORD` | required | Password of the database container. |
 | `PORT` | `8000` | Port published on the host. |
 | `INGESTION_FOLDER` | empty volume | Host directory mounted read-only at `/ingest`. Needs `INGESTION_ROOTS=/ingest`. |
+| `BACKUP_FOLDER` | a volume | Host directory for the backups, owned by the image's user (uid 999), mode 0700. |
 | `OLLAMA_MODEL` | `nomic-embed-text` | Also names the model that the `model` container downloads. |
 """
 

@@ -3,6 +3,7 @@
 Invalid values raise one `SettingsError` that lists all of them; a blank value means the default.
 """
 
+import base64
 import os
 import re
 from importlib.util import find_spec
@@ -32,6 +33,7 @@ SPLITTERS = {
     "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
 }
 CONSISTENCIES = ("strong", "eventual")
+BACKUP_KEY_BYTES = 32
 #: Connections available to the web server, of the 60 that the embedded PostgreSQL allows.
 EMBEDDED_CONNECTIONS = 45
 DEFAULT_MODELS = {
@@ -149,6 +151,22 @@ class Environment(BaseSettings):
     #: Days after which measurements posted to `/performance` are deleted.
     performance_retention_days: int = Field(90, ge=1, le=36_500)
 
+    #: Directory of the backups, readable by nobody else. A relative path starts at the project directory. Default:
+    #: `backups` inside `DATA_DIR` in embedded mode; otherwise there are no backups without it.
+    backup_dir: Path | None = None
+    #: Address of the same database for backups and restores: a direct connection where `DATABASE_URL` names a pooler,
+    #: and a role that may read every row and create databases. Default: `DATABASE_URL`.
+    backup_database_url: str | None = None
+    #: Keys, separated by commas, that encrypt backups: 32 bytes each in base64. The first key encrypts, every key
+    #: decrypts. Empty means no encryption.
+    backup_encryption_key: str = ""
+    #: Days for which every backup is kept.
+    backup_retention_days: int = Field(30, ge=1, le=3650)
+    #: Calendar weeks for which one verified backup each is kept.
+    backup_retention_weeks: int = Field(8, ge=0, le=520)
+    #: Calendar months for which one verified backup each is kept.
+    backup_retention_months: int = Field(12, ge=0, le=120)
+
     #: Number of web server processes. Each loads the embedding model when its first query needs it.
     web_workers: int = Field(1, ge=1, le=64)
     #: Seconds for which a request may be expected to wait while others are served. One that would wait longer gets 503
@@ -220,7 +238,14 @@ class Environment(BaseSettings):
             raise ValueError(f"must be one of {', '.join(CONSISTENCIES)}")
         return value
 
-    @field_validator("database_url", "web_database_url")
+    @field_validator("backup_encryption_key")
+    @classmethod
+    def check_backup_encryption_key(cls, value: str) -> str:
+        if any(len(decode_base64(key)) != BACKUP_KEY_BYTES for key in split_list(value)):
+            raise ValueError("must be keys of 32 bytes each in base64, separated by commas")
+        return value
+
+    @field_validator("database_url", "web_database_url", "backup_database_url")
     @classmethod
     def check_database_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -263,6 +288,14 @@ class Environment(BaseSettings):
 
 def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode either alphabet of base64; empty if it is none."""
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except ValueError:
+        return b""
 
 
 def require_database_url(text: str) -> None:
@@ -403,6 +436,9 @@ DATABASE_REPLICA_MAX_LAG = env.database_replica_max_lag
 DEFAULT_CONSISTENCY = env.default_consistency
 #: The web server's own way to the database, with which `migrate` stores its settings; None: it has none.
 WEB_DATABASE = build_connection_settings(parse_database_url(env.web_database_url)) if env.web_database_url else None
+
+#: Django's settings of the connection of backups, without the site's own options; None: the site's.
+BACKUP_DATABASE = parse_database_url(env.backup_database_url) if env.backup_database_url else None
 
 #: The oldest server that the tests were run on. The tables need it: UNIQUE NULLS NOT DISTINCT.
 MIN_POSTGRESQL_VERSION = (15,)
@@ -605,6 +641,12 @@ INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
 PERFORMANCE_RETENTION_DAYS = env.performance_retention_days
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
+#: None: there is no place for backups.
+BACKUP_DIR = BASE_DIR / env.backup_dir if env.backup_dir else HOME.path / "backups" if EMBEDDED else None
+BACKUP_ENCRYPTION_KEYS = [decode_base64(key) for key in split_list(env.backup_encryption_key)]
+BACKUP_RETENTION_DAYS = env.backup_retention_days
+BACKUP_RETENTION_WEEKS = env.backup_retention_weeks
+BACKUP_RETENTION_MONTHS = env.backup_retention_months
 WEB_WORKERS = env.web_workers
 # Admission (memory_site/core/http/overload.py): a request that is served has a connection, so none waits for one.
 WEB_MAX_WAIT = env.web_max_wait

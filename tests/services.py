@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Short: a Unix socket's path has little room.
 SERVICES_DIRECTORY = Path(tempfile.mkdtemp(prefix="memory-site-tests-"))
-for name in ("DATABASE_URL", "MEMORY_PG_HOST", "REDIS_URL", "EMBEDDING_MODEL", "EMBEDDING_MODEL_DIR"):
+for name in ("DATABASE_URL", "MEMORY_PG_HOST", "REDIS_URL", "EMBEDDING_MODEL", "EMBEDDING_MODEL_DIR", "BACKUP_DIR"):
     os.environ.pop(name, None)
 os.environ |= {"DATA_DIR": str(SERVICES_DIRECTORY / "data"), "EMBEDDER": "hashing", "DEBUG": "false"}
 

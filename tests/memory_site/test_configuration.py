@@ -22,8 +22,9 @@ SET_BY_COMPOSE = {
     "REDIS_URL": "redis://valkey:6379/0",
     "OLLAMA_BASE_URL": "${OLLAMA_BASE_URL:-http://ollama:11434}",
     "EMBEDDER": "${EMBEDDER:-ollama}",
+    "BACKUP_DIR": "/backups",
 }
-COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PORT", "INGESTION_FOLDER"}
+COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PORT", "INGESTION_FOLDER", "BACKUP_FOLDER"}
 
 
 def example_lines() -> dict[str, str]:
@@ -53,9 +54,10 @@ def test_compose_pulls_the_default_model():
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_compose_mounts_a_volume_for_ingestion(service):
-    assert COMPOSE["services"][service]["volumes"] == ["${INGESTION_FOLDER:-ingestion}:/ingest:ro"]
-    assert "ingestion" in COMPOSE["volumes"]
+def test_compose_mounts_volumes_for_ingestion_and_backups(service):
+    mounts = ["${INGESTION_FOLDER:-ingestion}:/ingest:ro", "${BACKUP_FOLDER:-backups}:/backups"]
+    assert COMPOSE["services"][service]["volumes"] == mounts
+    assert {"ingestion", "backups"} <= set(COMPOSE["volumes"])
 
 
 def test_the_example_names_every_variable():

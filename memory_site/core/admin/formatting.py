@@ -18,6 +18,7 @@ PROGRESS_BAR_HTML = (
 )
 TWO_LINES_HTML = '<span class="memory-beginning" title="{}">{}</span>'
 DURATION_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 JSON_STYLES = {"light": "default", "dark": "github-dark"}
 
 
@@ -40,6 +41,14 @@ def format_duration(seconds: float) -> str:
         parts.append((number, unit))
     first = next((index for index, (number, _) in enumerate(parts) if number), len(parts) - 1)
     return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
+
+
+def format_size(number: float) -> str:
+    """Return a number of bytes in its largest unit: "1.5 MiB"."""
+    unit = 0
+    while abs(number) >= 1024 and unit < len(SIZE_UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return f"{number:.0f} {SIZE_UNITS[unit]}" if unit == 0 else f"{number:.1f} {SIZE_UNITS[unit]}"
 
 
 def format_datetime(value: datetime | None) -> SafeString | None:

@@ -10,7 +10,7 @@ bit and every cut is found, also one that would change nothing of what the JSON 
     product, postgresql, pgvector, pg_dump    versions
     database      {name, encoding, provider, collate, ctype, locale}
     started_at, written_at    ISO 8601; the snapshot is of `started_at`
-    migrations    [[app, name], …] that were applied
+    migrations    ["app.name", …] that were applied
     tables        {"schema.table": {rows, hash}}; see `contents` for the recipe of the hash
     sequences     {"schema.sequence": last value}; the file may have later ones
     objects       {kind: count} of indexes, constraints, triggers, functions, views

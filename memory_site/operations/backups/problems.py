@@ -5,7 +5,19 @@ class BackupProblem(Exception):
     """A backup cannot be made, read, verified or restored. The message says why, and names the file."""
 
 
-class ManifestProblem(BackupProblem):
+class UnknownBackup(BackupProblem):
+    """There is no backup of that name."""
+
+
+class BackupsNotConfigured(BackupProblem):
+    """There is no directory for backups."""
+
+
+class DamagedBackup(BackupProblem):
+    """The backup itself is wrong: its file, its manifest, or what a restore makes of them."""
+
+
+class ManifestProblem(DamagedBackup):
     """A manifest is damaged, unsigned or of a newer release."""
 
 

@@ -1,0 +1,43 @@
+"""The base class of the commands about backups."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from memory_site.core.db.locks import AlreadyRunning
+from memory_site.operations.backups.problems import BackupProblem, UnknownBackup
+from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR
+from sessions_app.long_commands import LongCommand
+
+PERCENT = 100
+
+
+class BackupCommand(LongCommand):
+    """A command that shows its progress in percent and ends with one sentence when something is wrong."""
+
+    item_name = "percent"
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except UnknownBackup as error:
+            raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from None
+        except (BackupProblem, AlreadyRunning) as error:
+            raise CommandError(str(error), returncode=EXIT_FAILED) from None
+
+    @contextmanager
+    def follow_progress(self) -> Iterator[None]:
+        """Show a bar while `note_progress` is called in the block."""
+        self.done = 0
+        with self.show_progress(PERCENT):
+            yield
+            self.advance(PERCENT - self.done)
+
+    def note_progress(self, share: float, what: str) -> None:
+        percent = int(share * PERCENT)
+        if self.bar is not None:
+            self.bar.update(self.task, description=what)
+        if percent > self.done:
+            self.advance(percent - self.done)

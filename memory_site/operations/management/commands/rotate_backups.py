@@ -1,0 +1,36 @@
+"""`manage.py rotate_backups`: delete old backups, and pin those that stay."""
+
+from argparse import ArgumentParser
+
+from memory_site.core.admin.formatting import format_size
+from memory_site.operations.backups.commands import BackupCommand
+from memory_site.operations.backups.pins import set_pinned
+from memory_site.operations.backups.rotate import get_retention, rotate_backups
+
+
+class Command(BackupCommand):
+    help = (
+        "Delete backups older than BACKUP_RETENTION_DAYS, except a verified one of each of the last weeks and months. "
+        "The newest verified backup and pinned ones always stay."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+        choice = parser.add_mutually_exclusive_group()
+        choice.add_argument("--pin", metavar="NAME", help="keep this backup whatever its age; delete nothing")
+        choice.add_argument("--unpin", metavar="NAME", help="let it be deleted in its time; delete nothing")
+
+    def handle(self, *, dry_run: bool, pin: str | None, unpin: str | None, **options: object) -> None:
+        if name := pin or unpin:
+            row = set_pinned(name, pin is not None)
+            self.stdout.write(f"{row.name} is {'pinned' if row.pinned else 'no longer pinned'}.")
+            return
+        deleted = rotate_backups(dry_run=dry_run)
+        for stored in deleted:
+            self.stdout.write(f"{stored.name}  {stored.state}  {format_size(stored.size_bytes or 0)}")
+        retention = get_retention()
+        done = "would be deleted" if dry_run else "were deleted"
+        self.stderr.write(
+            f"{len(deleted)} backups {done}. Kept are {retention.days} days, {retention.weeks} weeks, "
+            f"{retention.months} months."
+        )

@@ -1,0 +1,51 @@
+"""`manage.py verify_backup`: restore backups into a scratch database and compare every row."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
+
+from memory_site.core.admin.formatting import format_duration
+from memory_site.operations.backups.commands import BackupCommand
+from memory_site.operations.backups.folder import FOREIGN, LATEST, StoredBackup, find_stored, list_stored
+from memory_site.operations.backups.problems import UnknownBackup
+from memory_site.operations.backups.verify import verify_backup
+from sessions_app.commands import EXIT_CHECK_FAILED
+
+
+class Command(BackupCommand):
+    help = (
+        "Verify a backup: signature, SHA-256, restore into a scratch database, counts and hashes of all rows, "
+        "constraints, indexes, sampled searches. Exit code 3 if one is bad."
+    )
+    interruption_advice = "The state of the backup is what it was."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", nargs="?", default=LATEST, help="default: the latest")
+        parser.add_argument("--all", action="store_true", help="verify every backup of this site")
+        parser.add_argument("--jobs", type=int, metavar="N", help="processes that restore (default: one per processor)")
+
+    def handle(self, *, name: str, jobs: int | None, **options: object) -> None:
+        chosen = self.choose_all() if options["all"] else [find_stored(name)]
+        results = [self.verify(stored, jobs) for stored in chosen]
+        if any(not stored.is_verified for stored in results):
+            raise CommandError("A backup is bad.", returncode=EXIT_CHECK_FAILED)
+
+    def choose_all(self) -> list[StoredBackup]:
+        stored = [each for each in list_stored() if each.state != FOREIGN]
+        if not stored:
+            raise UnknownBackup("There is no backup; `backup` makes one.")
+        return stored
+
+    def verify(self, stored: StoredBackup, jobs: int | None) -> StoredBackup:
+        with self.follow_progress():
+            verified = verify_backup(stored, jobs=jobs, on_progress=self.note_progress)
+        self.stdout.write(f"{verified.name}: {describe(verified)}")
+        return verified
+
+
+def describe(stored: StoredBackup) -> str:
+    if not stored.is_verified:
+        return f"bad. {stored.message}"
+    rows = sum(table["rows"] for table in stored.manifest["tables"].values())
+    seconds = format_duration(stored.verification["restore_seconds"])
+    return f"verified. {rows:,} rows of {len(stored.manifest['tables'])} tables are equal; restored in {seconds}."
