@@ -35,6 +35,7 @@ from memories.tool_results.api import router as tool_results
 from memories.users.api import router as users
 from memory_site import api_glossary
 from memory_site.core.db.cluster import is_node_away
+from memory_site.core.db.damage import DAMAGED, is_damaged
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.consistency import route_reads
 from memory_site.core.http.openapi import DescribedAPI
@@ -59,6 +60,7 @@ PROGRAM_LIMIT_CLASS = "54"
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
+DAMAGED_DATA = Problem(500, DAMAGED)
 INTERNAL_ERROR = Problem(500, "Something went wrong here; the log knows more.")
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
@@ -130,9 +132,15 @@ PROBLEM_BY_ERROR = {
         Problem(422, NOT_STORABLE) if exceeds_program_limit(error) else DATABASE_UNAVAILABLE
     ),
     InterfaceError: lambda error: DATABASE_UNAVAILABLE,
-    InternalError: lambda error: DATABASE_UNAVAILABLE if is_node_away(error) else INTERNAL_ERROR,
+    InternalError: lambda error: map_internal_error(error),
     Problem: lambda error: error,
 }
+
+
+def map_internal_error(error: InternalError) -> Problem:
+    if is_damaged(error):
+        return DAMAGED_DATA
+    return DATABASE_UNAVAILABLE if is_node_away(error) else INTERNAL_ERROR
 
 
 def map_integrity_error(error: IntegrityError) -> Problem:
@@ -184,6 +192,8 @@ def handle_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     problem = INTERNAL_ERROR if kind is None else PROBLEM_BY_ERROR[kind](error)
     if problem is INTERNAL_ERROR:
         log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
+    elif problem is DAMAGED_DATA:
+        log.error("Request %s met a damaged page: %s", getattr(request, "id", ""), error)
     elif problem.status >= 500:
         log.warning("Request %s: %s: %s", getattr(request, "id", ""), type(error).__name__, problem.detail)
     return problem_response(request, problem)

@@ -79,6 +79,7 @@ SIDEBAR = {
             "django_celery_beat.view_crontabschedule",
         ),
         ("Heartbeats", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
+        ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
     ],
 }
 

@@ -602,6 +602,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingestion.tasks.delete_old_measurements",
         "schedule": crontab(hour="3", minute="50"),
     },
+    "maintain the database": {
+        "task": "memory_site.operations.tasks.maintain_database",
+        "schedule": crontab(hour="5", minute="0", day_of_week="sunday"),
+    },
     "vacuum vectors after deletions": {
         "task": "memories.tasks.vacuum_due",
         "schedule": 60,

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import NotSupportedError, OperationalError, ProgrammingError
+from django.db import InternalError, NotSupportedError, OperationalError, ProgrammingError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from memory_site.core.db.damage import DAMAGED, is_damaged
 from memory_site.core.db.server_settings import POOLER_ADVICE, REFUSED_OPTIONS
 from memory_site.embedded.running_site import ensure_services_for_command
 from sessions_app.bootstrap import DEFAULT_NAMESPACE
@@ -46,6 +47,10 @@ class MemoryCommand(BaseCommand):
                 raise CommandError(f"The database does not answer: {get_first_line(error)}") from error
             except NotSupportedError as error:  # it is older than MIN_POSTGRESQL_VERSION
                 raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
+            except InternalError as error:
+                if is_damaged(error):
+                    raise CommandError(f"{DAMAGED} ({get_first_line(error)})") from error
+                raise
             except ProgrammingError as error:
                 if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
                     raise CommandError(NOT_MIGRATED) from error

@@ -1,8 +1,11 @@
-"""Heartbeats of worker and beat, outcomes of scheduled tasks, samples of the free space."""
+"""Heartbeats of worker and beat, outcomes of scheduled tasks, samples of the free space, the weekly maintenance."""
+
+import logging
 
 from celery import shared_task
 from celery.signals import beat_init, task_failure, task_success, worker_ready, worker_shutting_down
 
+from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.disks import take_samples
 from memory_site.operations.heartbeats import (
     HEARTBEAT_INTERVAL_SECONDS,
@@ -10,8 +13,11 @@ from memory_site.operations.heartbeats import (
     start_worker_heartbeat,
     stop_heartbeat,
 )
+from memory_site.operations.maintenance.run import MaintenanceRefused, run_maintenance
 from memory_site.operations.models import Heartbeat
 from memory_site.operations.schedule_outcomes import note_failure, note_success
+
+log = logging.getLogger(__name__)
 
 worker_ready.connect(start_worker_heartbeat)
 worker_shutting_down.connect(stop_heartbeat)
@@ -37,3 +43,19 @@ def measure_disks() -> None:
 def announce_beat(**kwargs: object) -> None:
     """Send a heartbeat at once: the schedule of a new installation starts with a full period of waiting."""
     note_beat.apply_async(retry=False, expires=HEARTBEAT_INTERVAL_SECONDS)
+
+
+@shared_task
+def maintain_database() -> int | None:
+    """Do what is due in the database and store a report. Return the health score; None if another process does it.
+
+    Safe to run twice, in parallel, or late.
+    """
+    try:
+        *_, (_, _, report) = run_maintenance()
+    except (AlreadyRunning, MaintenanceRefused) as error:
+        log.info("No maintenance: %s", error)
+        return None
+    if report.problems:
+        log.warning("Maintenance left %d problems: python manage.py maintain names them.", len(report.problems))
+    return report.score

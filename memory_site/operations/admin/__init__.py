@@ -1,6 +1,7 @@
-"""Console pages of users and groups, scheduled tasks and heartbeats."""
+"""Console pages of users and groups, scheduled tasks, heartbeats and maintenance."""
 
 from memory_site.operations.admin.heartbeats import HeartbeatAdmin as HeartbeatAdmin
+from memory_site.operations.admin.maintenance import MaintenanceReportAdmin as MaintenanceReportAdmin
 from memory_site.operations.admin.schedules import PeriodicTaskAdmin as PeriodicTaskAdmin
 from memory_site.operations.admin.users import GroupAdmin as GroupAdmin
 from memory_site.operations.admin.users import UserAdmin as UserAdmin

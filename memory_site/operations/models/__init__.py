@@ -1,4 +1,5 @@
-"""What the operations of a site keep in the database: backups, heartbeats, schedules and how they end, free space."""
+"""What the operations of a site keep in the database: backups, heartbeats, schedules and how they end, free space,
+reports of maintenance."""
 
 from memory_site.operations.models.backups import Backup as Backup
 from memory_site.operations.models.backups import BackupState as BackupState
@@ -7,5 +8,6 @@ from memory_site.operations.models.disks import DiskSample as DiskSample
 from memory_site.operations.models.heartbeats import MAX_HEARTBEAT_AGE as MAX_HEARTBEAT_AGE
 from memory_site.operations.models.heartbeats import Heartbeat as Heartbeat
 from memory_site.operations.models.heartbeats import ProcessKind as ProcessKind
+from memory_site.operations.models.maintenance import MaintenanceReport as MaintenanceReport
 from memory_site.operations.models.schedules import ScheduleOutcome as ScheduleOutcome
 from memory_site.operations.models.schedules import SeededSchedule as SeededSchedule
