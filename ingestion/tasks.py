@@ -13,6 +13,7 @@ from ingestion.performance.retention import delete_measurements, find_old_measur
 from ingestion.pipeline import run_ingestion
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
+from memory_site.core.disk_space import is_disk_low
 from memory_site.core.wakeup import TaskTrigger
 from sessions_app.namespaces import find_namespaces, for_each_namespace
 
@@ -30,7 +31,7 @@ def ingest_due() -> int:
 
     Safe to run twice, in parallel, or late: the row is the queue, and a run in progress is skipped.
     """
-    if not INGESTION_SLOT.acquire(blocking=False):
+    if is_disk_low() or not INGESTION_SLOT.acquire(blocking=False):
         return 0
     try:
         return for_each_namespace(process_due_ingestions, find_namespaces(Ingestion.objects.due()))

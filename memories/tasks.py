@@ -17,6 +17,7 @@ from memories.models import Memory, Reembedding
 from memories.reembedding import run_reembedding
 from memories.vacuum import list_parts, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
+from memory_site.core.disk_space import is_disk_low
 from memory_site.core.wakeup import TaskTrigger
 from sessions_app.namespaces import Failures, find_namespaces, for_each_namespace
 
@@ -47,8 +48,12 @@ def embed_due() -> int:
 
 def embed_until_done() -> int:
     total = 0
+    if is_disk_low():  # vectors are larger than their texts, which are stored already
+        return total
     for number, stored in enumerate(QueueRun().embed_batches()):
         total += stored
+        if is_disk_low():
+            break
         if number == 1:  # so much is due that another task helps
             embedding_trigger.notify_on_commit()
     return total

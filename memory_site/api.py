@@ -44,6 +44,7 @@ from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid
 from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
+from sessions_app.auth import DISK_FULL
 from sessions_app.encryption import HistoryUnreadable
 from sessions_app.models import KEY_PREFIX
 
@@ -56,6 +57,7 @@ PLAIN_MESSAGES = {
 }
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 PROGRAM_LIMIT_CLASS = "54"
+DISK_FULL_STATE = "53100"
 # A memory cannot move to another user while a row of these tables refers to it.
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
 RETRY_HEADERS = {"Retry-After": "5"}
@@ -128,9 +130,7 @@ PROBLEM_BY_ERROR = {
     EmbedderUnavailable: lambda error: Problem(
         503, "The embedder is away; searching by words works.", headers=RETRY_HEADERS
     ),
-    OperationalError: lambda error: (
-        Problem(422, NOT_STORABLE) if exceeds_program_limit(error) else DATABASE_UNAVAILABLE
-    ),
+    OperationalError: lambda error: map_operational_error(error),
     InterfaceError: lambda error: DATABASE_UNAVAILABLE,
     InternalError: lambda error: map_internal_error(error),
     Problem: lambda error: error,
@@ -153,8 +153,11 @@ def map_integrity_error(error: IntegrityError) -> Problem:
             return Problem(422, NOT_STORABLE)
 
 
-def exceeds_program_limit(error: OperationalError) -> bool:
-    return (getattr(error.__cause__, "sqlstate", None) or "").startswith(PROGRAM_LIMIT_CLASS)
+def map_operational_error(error: OperationalError) -> Problem:
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    if state == DISK_FULL_STATE:
+        return DISK_FULL
+    return Problem(422, NOT_STORABLE) if state.startswith(PROGRAM_LIMIT_CLASS) else DATABASE_UNAVAILABLE
 
 
 def unwrap_http_error(error: HttpError) -> Problem:

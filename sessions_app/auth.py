@@ -7,6 +7,7 @@ from ninja.security import HttpBearer
 
 from memory_site.core.caches import Cache
 from memory_site.core.db.replicas import replicas
+from memory_site.core.disk_space import DISK_FULL_DETAIL, is_disk_low
 from memory_site.core.http.problems import Problem
 from sessions_app.models import KEY_PREFIX, ApiKey, Caller, hash_token
 
@@ -16,6 +17,7 @@ MAX_CACHED_TOKENS = 10_000
 caller_cache: Cache[bytes, Caller] = Cache(MAX_CACHED_TOKENS, AUTH_CACHE_SECONDS)
 #: A key never changes its namespace, so this may be remembered; it says nothing about whether the key is still valid.
 namespace_cache: Cache[bytes, int] = Cache(MAX_CACHED_TOKENS)
+DISK_FULL = Problem(503, DISK_FULL_DETAIL, headers={"Retry-After": "60"})
 
 
 def find_caller(token: str) -> Caller | None:
@@ -58,18 +60,22 @@ class ApiKeyAuth(HttpBearer):
 
 
 class Requires(ApiKeyAuth):
-    """Bearer authentication of callers whose key has the scope."""
+    """Bearer authentication of callers whose key has the scope. What `stores` is refused while the disk is full."""
 
-    def __init__(self, scope: str):
+    def __init__(self, scope: str, *, stores: bool = False):
         super().__init__()
-        self.scope = scope
+        self.scope, self.stores = scope, stores
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         caller = super().authenticate(request, token)
         if caller and not caller.has_scope(self.scope):
             raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
+        if caller and self.stores and request.method != "DELETE" and is_disk_low():
+            raise DISK_FULL
         return caller
 
 
 any_access = ApiKeyAuth()
-read_access, write_access = Requires("read"), Requires("write")
+read_access, write_access = Requires("read"), Requires("write", stores=True)
+#: For operations that delete by `POST`.
+delete_access = Requires("write")

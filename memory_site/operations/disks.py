@@ -13,6 +13,7 @@ from statistics import median
 from django.conf import settings
 from django.db import Error
 
+from memory_site.embedded.reserve import Reserve
 from memory_site.operations.models import DiskSample
 from memory_site.operations.models.disks import FreePoint
 
@@ -76,7 +77,12 @@ def measure(path: Path) -> FileSystem:
 
 
 def take_samples() -> None:
-    """Store a sample of every file system of this machine, and delete old ones."""
+    """Store a sample of every file system of this machine, and delete old ones.
+
+    In embedded mode the space for PostgreSQL's recovery is reserved again after a full disk.
+    """
+    if settings.EMBEDDED:
+        Reserve(settings.HOME.path).adjust()
     if not _measuring.acquire(blocking=False):
         return
     try:

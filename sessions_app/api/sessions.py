@@ -10,7 +10,7 @@ from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app import history
 from sessions_app.analytics import compute_analytics
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, delete_access, read_access, write_access
 from sessions_app.models import SessionMemory
 from sessions_app.models.sessions import SessionQuerySet
 from sessions_app.schemas.sessions import (
@@ -61,7 +61,7 @@ def session_analytics(request: ApiRequest):
     return json_response(analytics)
 
 
-@router.post("/sessions/cleanup", auth=write_access, response={200: CleanupOut, **PROBLEMS})
+@router.post("/sessions/cleanup", auth=delete_access, response={200: CleanupOut, **PROBLEMS})
 @write_operation
 def cleanup_sessions(request: ApiRequest, payload: CleanupIn | None = None):
     """Delete expired sessions. Reads do not depend on this: they never show expired sessions. `max_age_hours` applies

@@ -8,14 +8,14 @@ from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, DeleteOut, to_memory_out
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, delete_access, read_access, write_access
 from sessions_app.models import Namespace
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
 
 
-@router.post("/memories/forget-outdated", auth=write_access, response={200: DeleteOut, **PROBLEMS})
+@router.post("/memories/forget-outdated", auth=delete_access, response={200: DeleteOut, **PROBLEMS})
 @write_operation
 def forget_what_is_outdated(request: ApiRequest, payload: ForgetOutdatedIn):
     """Delete memories of LOW importance or less that were used less than three times, and neither stored, changed,

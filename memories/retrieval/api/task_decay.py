@@ -11,13 +11,13 @@ from memories.schemas import DeleteOut
 from memories.search.filters import Filters
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, write_access
+from sessions_app.auth import ApiRequest, delete_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["users"])
 
 
-@router.post("/users/{path:user_id}/forget", auth=write_access, response={200: DeleteOut, **PROBLEMS})
+@router.post("/users/{path:user_id}/forget", auth=delete_access, response={200: DeleteOut, **PROBLEMS})
 @write_operation
 def forget_memories(request: ApiRequest, user_id: Label, payload: ForgetIn):
     """Delete a user's memories that have not been stored or updated for so long. Memories tagged `preserve` or

@@ -4,13 +4,12 @@ import math
 
 from django.conf import settings
 
+from memory_site.core.disk_space import RESERVED_BYTES
 from memory_site.operations.disks import FileSystem, forecast_days, measure_file_systems
 from memory_site.operations.health.results import CheckResult, HealthStatus
 
 #: Little is a share that is also few bytes: 5 % of ten terabytes is no reason to wake somebody.
 MIN_FREE_SHARE, MIN_FREE_BYTES = 0.05, 20 * 2**30
-#: Four segments of WAL. With less, PostgreSQL stops at the next checkpoint or sort.
-FULL_BYTES = 64 * 2**20
 #: Days ahead that are a fault, and that are worth a word.
 FULL_SOON_DAYS, FULL_LATER_DAYS = 7.0, 90.0
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -31,7 +30,7 @@ def check_file_system(system: FileSystem) -> tuple[HealthStatus, str]:
     space = f"{format_bytes(system.free)} of {format_bytes(system.total)} free{where}"
     if system.read_only:
         return HealthStatus.UNHEALTHY, f"Read-only{where}."
-    if system.free < FULL_BYTES and is_little(system):
+    if system.free < RESERVED_BYTES and ("data" in system.places or is_little(system)):
         return HealthStatus.UNHEALTHY, f"Full: {space}."
     if system.free_inodes < MIN_FREE_SHARE:
         return HealthStatus.DEGRADED, f"{system.free_inodes:.1%} of the inodes are free{where}."

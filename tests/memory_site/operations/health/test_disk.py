@@ -73,7 +73,7 @@ def test_a_short_time_gives_no_forecast(system):
         (60 * GB, 10_000 * GB, HealthStatus.HEALTHY),
         (10 * GB, 10_000 * GB, HealthStatus.DEGRADED),
         (30 * 2**20, 100 * GB, HealthStatus.UNHEALTHY),
-        (30 * 2**20, 100 * 2**20, HealthStatus.HEALTHY),
+        (300 * 2**20, 1_000 * 2**20, HealthStatus.HEALTHY),
     ],
 )
 def test_little_is_a_small_share_and_few_bytes(system, free, total, status):
