@@ -1,10 +1,13 @@
 """The searches that feed agents leave out what has nothing in common with the query."""
 
 import pytest
+from django.test import override_settings
 
 from memories import tasks
 from memories.search.floor import find_script
 from memory_site.core.caches import clear_all_caches
+from sessions_app.models import SCOPES, ApiKey, Namespace
+from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db
 ONNX = {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "all-MiniLM-L6-v2-int8", "OPTIONS": {}}
@@ -24,16 +27,25 @@ EVERY_FLOORED = pytest.mark.parametrize(("path", "hits", "kind"), FLOORED, ids=[
 NONSENSE = ("how tall is the Eiffel tower?", "velvet thunder umbrella", "recipe for pizza dough", "zorgon blarft")
 
 
-@pytest.fixture
-def three(api, settings):
+@pytest.fixture(scope="module")
+def stored_facts(module_transaction) -> Api:
     """Three unrelated facts in each place that is searched, embedded by the real model."""
+    api = Api(ApiKey.objects.issue(Namespace.objects.create(name="facts"), scopes=SCOPES)[1])
+    with override_settings(EMBEDDINGS={"default": ONNX}):
+        clear_all_caches()
+        for fact in FACTS:
+            api.add(fact, memory_type="rag", repo_id="office")
+            api.post("/insights", {"content": fact, "projects": ["office"]})
+        tasks.embed_due()
+    clear_all_caches()
+    return api
+
+
+@pytest.fixture
+def three(stored_facts, db, settings) -> Api:
     settings.EMBEDDINGS = {"default": ONNX}
     clear_all_caches()
-    for fact in FACTS:
-        api.add(fact, memory_type="rag", repo_id="office")
-        api.post("/insights", {"content": fact, "projects": ["office"]})
-    tasks.embed_due()
-    return api
+    return stored_facts
 
 
 def ask(api, path: str, query: str, **fields: object) -> dict:

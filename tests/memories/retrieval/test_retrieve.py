@@ -4,10 +4,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from django.conf import settings as project
+from django.test import override_settings
 
 from memories import tasks
 from memories.models import Memory
 from memory_site.core.caches import clear_all_caches
+from sessions_app.models import SCOPES, ApiKey, Namespace
+from tests.conftest import Api
 from tests.memories.retrieval.business import CASE, DEAL, build_lookalikes, build_target
 from tests.wire import fingerprint_tables, is_problem, run_at_once
 
@@ -38,15 +42,29 @@ def add_memory(api, content: str, **fields: object) -> str:
     return api.add(content, **{"user_id": "ada", **fields})["id"]
 
 
-@pytest.fixture(params=["hashing", "onnx"])
-def business(request, api, settings):
-    """Store the two targets among five hundred look-alikes, embedded by the test model and by the real one."""
-    if request.param == "onnx":
-        settings.EMBEDDINGS = {"default": ONNX_SETTINGS}
-        clear_all_caches()
+#: The test model and the real one.
+MODELS = {"hashing": project.EMBEDDINGS, "onnx": {"default": ONNX_SETTINGS}}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def stored_business(request, module_transaction) -> tuple[str, Api]:
+    """Store the two targets among five hundred look-alikes, once for each model. Return the model's name too."""
+    namespace = Namespace.objects.create(name=f"business in {request.param}")
+    api = Api(ApiKey.objects.issue(namespace, scopes=SCOPES)[1])
     every = [*build_lookalikes(), build_target(DEAL), build_target(CASE)]
-    assert api.post("/memories/bulk", {"memories": every}).status_code == 201
-    tasks.embed_due()
+    with override_settings(EMBEDDINGS=MODELS[request.param]):
+        clear_all_caches()
+        assert api.post("/memories/bulk", {"memories": every}).status_code == 201
+        tasks.embed_due()
+    clear_all_caches()
+    return request.param, api
+
+
+@pytest.fixture
+def business(stored_business, db, settings) -> Api:
+    model, api = stored_business
+    settings.EMBEDDINGS = MODELS[model]
+    clear_all_caches()
     return api
 
 
