@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from memories import namespace_sizes
 from memories.embedding_worker import LEASE, QueueRun
 from memories.embeddings import EmbedderUnavailable, get_embedder
-from memories.expiry import delete_expired_memories
+from memories.expiry import check_clocks, delete_expired_memories
 from memories.models import Memory, Reembedding
 from memories.reembedding import run_reembedding
 from memories.vacuum import list_parts, vacuum_vectors
@@ -71,8 +71,14 @@ def enqueue_on_start(**_: object) -> None:
 
 @shared_task
 def delete_expired() -> int:
-    """Delete expired memories. Return how many. Readers never see them, so nothing waits for this."""
-    return for_each_namespace(delete_expired_memories, find_namespaces(Memory.objects.expired()))
+    """Delete expired memories. Return how many. Readers never see them, so nothing waits for this.
+
+    Raises ClocksDiffer.
+    """
+    namespaces = find_namespaces(Memory.objects.expired())
+    if namespaces:
+        check_clocks()
+    return for_each_namespace(delete_expired_memories, namespaces)
 
 
 @shared_task

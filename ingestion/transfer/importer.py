@@ -26,7 +26,7 @@ from ingestion.transfer.derived_columns import (
     fetch_insight_columns,
 )
 from ingestion.transfer.line_schemas import ExportHeader, build_line_schema
-from ingestion.transfer.record_types import METADATA_REFERENCES, RECORD_TYPES, RecordType
+from ingestion.transfer.record_types import JSON_REFERENCES, RECORD_TYPES, RecordType
 from memories import active_model
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
@@ -120,13 +120,13 @@ no_longer_due AS (
 INSERT INTO {Embedding._meta.db_table} (memory_id, model, vector, {SHARED_COLUMNS})
 SELECT memory_id, model, vector, {SHARED_COLUMNS} FROM new_vector
 """
-UPDATE_METADATA_IDS_SQL = f"""
-UPDATE {Memory._meta.db_table} memory
-SET metadata = jsonb_set(metadata, ARRAY[%(key)s::text], ('"' || target.new::text || '"')::jsonb)
+UPDATE_JSON_IDS_SQL = """
+UPDATE {table} changed
+SET {column} = jsonb_set({column}, ARRAY[%(key)s::text], ('"' || target.new::text || '"')::jsonb)
 FROM exchange_ids imported, exchange_ids target
-WHERE imported.kind = 'memory' AND imported.is_new
-    AND memory.namespace_id = %(namespace)s AND memory.id = imported.new
-    AND target.kind = %(kind)s AND target.new <> target.old AND target.old::text = memory.metadata ->> %(key)s
+WHERE imported.kind = %(kind)s AND imported.is_new
+    AND changed.namespace_id = %(namespace)s AND changed.id = imported.new
+    AND target.kind = %(target)s AND target.new <> target.old AND target.old::text = changed.{column} ->> %(key)s
 """
 #: Classes of SQLSTATE that a row can cause: data exception, integrity constraint violation, program limit exceeded,
 #: and an exception raised by a trigger.
@@ -241,7 +241,7 @@ class NamespaceImport:
         cursor.execute("TRUNCATE exchange_vectors")
 
     def finish(self) -> None:
-        """Update changed ids in metadata. Raises TruncatedExport or ModelChangedDuringImport."""
+        """Update changed ids in JSON columns. Raises TruncatedExport or ModelChangedDuringImport."""
         if self.seen != self.expected:
             differences = [
                 f"{self.expected[kind]:,} lines of the kind {kind}, it has {self.seen[kind]:,}"
@@ -251,9 +251,9 @@ class NamespaceImport:
             raise TruncatedExport(f"The file is incomplete. Its header announces {'; '.join(differences)}.")
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE exchange_ids")
-            for key, kind in METADATA_REFERENCES.items():
-                parameters: dict[str, Any] = {"namespace": self.namespace_id, "key": key, "kind": kind}
-                cursor.execute(UPDATE_METADATA_IDS_SQL, parameters)
+            for kind, column, key, target in JSON_REFERENCES:
+                sql = UPDATE_JSON_IDS_SQL.format(table=RECORD_TYPES[kind].table, column=column)
+                cursor.execute(sql, {"namespace": self.namespace_id, "key": key, "kind": kind, "target": target})
             cursor.execute("DROP TABLE exchange_ids, exchange_existing, exchange_vectors")
         if self.model is not None and self.has_vectors:
             self.confirm_model(self.model)

@@ -124,13 +124,15 @@ RECORD_TYPES = {
         ),
     )
 }
-#: Ids in a memory's metadata, by key, with the kind that they refer to. An API client may have written anything there.
-METADATA_REFERENCES = {
-    "document_id": "document",
-    "conversation_id": "conversation",
-    "message_id": "message",
-    "execution_id": "workflow_execution",
-}
+#: Ids in a JSON column: kind of the row, column, key, and the kind that they refer to. An API client may have written
+#: anything there.
+JSON_REFERENCES = (
+    ("memory", "metadata", "document_id", "document"),
+    ("memory", "metadata", "conversation_id", "conversation"),
+    ("memory", "metadata", "message_id", "message"),
+    ("memory", "metadata", "execution_id", "workflow_execution"),
+    ("performance_metric", "metrics", "execution_id", "workflow_execution"),
+)
 
 
 def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:

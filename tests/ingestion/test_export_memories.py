@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from ingestion.management.commands.import_memories import parse_json_line
-from ingestion.models import Document, WorkflowExecution
+from ingestion.models import Document, PerformanceMetric, WorkflowExecution
 from ingestion.transfer import importer
 from ingestion.transfer.record_types import RECORD_TYPES
 from memories import active_model, tasks
@@ -78,7 +78,10 @@ def make_something_of_every_kind(api: Api, namespace: Namespace) -> None:
             assert api.post(f"/conversations/{talk['id']}/messages", said).status_code == 201
         api.post(f"/conversations/{talk['id']}/end")
         run = {"adapter": "prefect", "user_id": user, "repositories": ["site"], "result": {"pages": 3}}
-        assert api.post("/workflows/nightly/executions", run).status_code == 201
+        execution = api.post("/workflows/nightly/executions", run).json()
+    memory_of_a_run = {"execution_id": execution["id"], "memory_mb": 90}
+    used = {"component": "workflow_nightly", "metric_type": "workflow_execution", "metrics": memory_of_a_run}
+    assert api.post("/performance", used).status_code == 201
     figures = {"health_status": "healthy", "latency_ms": 1.5, "queue": {"ä": [1, None]}}
     measurement = {"component": "prefect", "metric_type": "adapter_health", "metrics": figures}
     assert api.post("/performance", measurement).status_code == 201
@@ -301,6 +304,8 @@ def test_references_of_an_import_point_to_the_copies(ours, elsewhere, exported, 
         assert Conversation.objects.get(pk=memory.metadata["conversation_id"], **mine).pk == message.conversation_id
     for run in WorkflowExecution.objects.filter(**mine):
         assert Memory.objects.get(pk=run.memory_id, **mine).metadata["execution_id"] == str(run.pk)
+    [measured] = PerformanceMetric.objects.filter(metric_type="workflow_execution", **mine)
+    assert WorkflowExecution.objects.filter(pk=measured.metrics["execution_id"], **mine).exists()
     assert Relationship.objects.filter(**mine).count() == 2
 
 
@@ -777,7 +782,7 @@ def test_an_interrupted_import_stores_nothing(ours, elsewhere, exported, bring, 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ingestion.transfer.importer.UPDATE_METADATA_IDS_SQL", None)
+    monkeypatch.setattr("ingestion.transfer.importer.UPDATE_JSON_IDS_SQL", None)
     monkeypatch.setattr(importer.NamespaceImport, "finish", interrupted)
     monkeypatch.setattr("ingestion.transfer.exporter.decrypt_history", interrupted)
     with pytest.raises(CommandError) as error:

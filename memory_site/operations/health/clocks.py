@@ -1,8 +1,8 @@
 """The health check of the clocks: of every process, of whatever machine, against the database's."""
 
+from memory_site.core.db.clocks import measure_clock_offset
 from memory_site.operations.health.results import MAX_SAMPLED_ROWS, CheckResult, HealthStatus
 from memory_site.operations.models import Heartbeat
-from memory_site.operations.models.heartbeats import measure_clock_offset
 
 #: A message of a frequent task expires after 15 seconds, by the clocks of two machines.
 MAX_OFFSET_SECONDS = 5.0

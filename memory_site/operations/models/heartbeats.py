@@ -1,11 +1,11 @@
 """Heartbeats of the processes."""
 
-import time
 from datetime import timedelta
 
-from django.db import connection, models
+from django.db import models
 from django.db.models.functions import Now
 
+from memory_site.core.db.clocks import measure_clock_offset
 from memory_site.core.leases.process import format_process_name, has_ended, identify_process
 
 #: Two beats and a half. A process that is silent for longer is missing.
@@ -69,17 +69,3 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-def measure_clock_offset() -> float:
-    """Return the seconds by which this process's clock is ahead of the database's, 0 if the round trip explains it."""
-    before = time.time()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        [theirs] = cursor.fetchone()
-    return bound_offset(before - theirs, time.time() - theirs)
-
-
-def bound_offset(least: float, most: float) -> float:
-    """Return what is closest to zero between the bounds: a slow answer is no wrong clock."""
-    return max(least, min(most, 0.0))

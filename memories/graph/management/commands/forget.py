@@ -1,6 +1,5 @@
 """`manage.py forget`: delete memories by user, type or age, everything about a user, or a whole namespace."""
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +12,18 @@ from memories.models import Memory
 from memories.users import statistics
 from memories.users.erasure import collect_namespace_rows, collect_user_rows, count_rows, erase, erase_namespace
 from sessions_app.commands import (
-    EXIT_FAILED,
     EXIT_USAGE_ERROR,
     MemoryCommand,
     add_namespace_argument,
     get_namespace,
     parse_age,
 )
+from sessions_app.confirmation import add_confirmation_argument, confirm_deletion
 
 NOTHING_SELECTED_MESSAGE = (
     "Select what to delete: --user, --type, --older-than (they combine), --memories or --everything."
 )
 EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories cannot be combined with other options."
-NOT_INTERACTIVE_MESSAGE = "There is no terminal to ask on. Use --yes-delete {:,}."
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Command(MemoryCommand):
         parser.add_argument("--memories", action="store_true", help="all memories of the namespace")
         parser.add_argument("--everything", action="store_true", help="all rows of the namespace except its API keys")
         parser.add_argument("--dry-run", action="store_true", help="only count")
-        parser.add_argument("--yes-delete", type=int, metavar="N", help="do not ask; delete if exactly N rows match")
+        add_confirmation_argument(parser)
 
     def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **options: Any) -> None:
         owner = get_namespace(namespace)
@@ -66,7 +64,7 @@ class Command(MemoryCommand):
         elif dry_run:
             self.stdout.write(f"{plan.total:,} rows would be deleted.")
         else:
-            confirm_deletion(owner.name, plan.total, yes_delete)
+            confirm_deletion(f"the namespace's name, {owner.name}", owner.name, plan.total, yes_delete)
             plan.execute()
             statistics.refresh_statistics_view()
             self.stdout.write("Deleted.")
@@ -90,24 +88,3 @@ def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
     rows = rows.filter(memory_type=kind) if kind else rows
     rows = rows.stale(parse_age(age)) if age else rows
     return DeletionPlan(count_rows({"memories": rows}), rows.delete)
-
-
-def confirm_deletion(name: str, total: int, yes_delete: int | None) -> None:
-    """Ask on the terminal, or compare with --yes-delete. Raises CommandError unless the deletion is confirmed."""
-    if yes_delete is None and not sys.stdin.isatty():
-        raise CommandError(NOT_INTERACTIVE_MESSAGE.format(total), returncode=EXIT_USAGE_ERROR)
-    if (
-        yes_delete is None
-        and prompt_user(f"Type the namespace's name, {name}, to delete these {total:,} rows: ") != name
-    ):
-        raise CommandError("Nothing was deleted.", returncode=EXIT_FAILED)
-    if yes_delete not in (None, total):
-        raise CommandError(f"{total:,} rows match, not {yes_delete:,}. Nothing was deleted.", returncode=EXIT_FAILED)
-
-
-def prompt_user(question: str) -> str:
-    """Return the answer; an empty string at the end of the input."""
-    try:
-        return input(question)
-    except (EOFError, KeyboardInterrupt):
-        return ""

@@ -2,9 +2,10 @@
 
 import pytest
 
+from memory_site.core.db import clocks
 from memory_site.operations.health.clocks import check_clocks
 from memory_site.operations.health.results import HealthStatus
-from memory_site.operations.models import Heartbeat, heartbeats
+from memory_site.operations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
 
@@ -13,13 +14,13 @@ pytestmark = pytest.mark.django_db
     ("least", "most", "offset"), [(-0.1, 0.2, 0), (3, 3.5, 3), (-9, -8, -8), (-4, 900, 0)], ids=str
 )
 def test_what_the_round_trip_explains_is_no_offset(least, most, offset):
-    assert heartbeats.bound_offset(least, most) == offset
+    assert clocks.bound_offset(least, most) == offset
 
 
 def test_a_process_notes_its_clock(monkeypatch):
     shift = 600
-    clock = heartbeats.time.time
-    monkeypatch.setattr("memory_site.operations.models.heartbeats.time.time", lambda: clock() + shift)
+    clock = clocks.time.time
+    monkeypatch.setattr("memory_site.core.db.clocks.time.time", lambda: clock() + shift)
     Heartbeat.objects.note("worker")
     monkeypatch.undo()
     name = Heartbeat.objects.get().name
