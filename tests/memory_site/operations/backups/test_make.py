@@ -1,0 +1,178 @@
+"""A backup is there completely, or nothing of it counts."""
+
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import quote
+
+import psutil
+import pytest
+from django.conf import settings as site
+from django.db import connection
+
+from memory_site.core.db.locks import AlreadyRunning
+from memory_site.core.leases.leases import hold_lease
+from memory_site.operations.backups import make, programs
+from memory_site.operations.backups.database import connect
+from memory_site.operations.backups.folder import find_stored, list_stored
+from memory_site.operations.backups.make import LEASE, make_backup
+from memory_site.operations.backups.problems import BackupProblem, BackupsNotConfigured, UnknownBackup
+from memory_site.operations.backups.rows import INTERRUPTED, is_interrupted, list_backups, sync_rows
+from memory_site.operations.models import Backup
+from tests.stack.stack import build_environment, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# Kills itself when so much is done; beyond 1 between the file's name and the manifest.
+KILLED_SCRIPT = """
+import os, signal, sys
+import django
+django.setup()
+from memory_site.operations.backups import make
+moment = float(sys.argv[1])
+end = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+if moment > 1:
+    make.write_manifest = end
+make.make_backup(on_progress=lambda share, what: share >= moment and end())
+"""
+
+
+def kill_backup(moment: float, **environment: str) -> None:
+    """Make a backup of the test's database in another process, which is killed at that moment."""
+    ours = connection.settings_dict
+    address = f"{quote(ours['USER'])}:{quote(ours['PASSWORD'])}@/{ours['NAME']}?host={quote(ours['HOST'], safe='')}"
+    environment |= {"DATABASE_URL": f"postgresql://{address}", "REDIS_URL": site.CELERY_BROKER_URL}
+    environment |= {"SECRET_KEY": site.SECRET_KEY, "BACKUP_DIR": str(site.BACKUP_DIR)}
+    environment |= {"DJANGO_SETTINGS_MODULE": "memory_site.settings"}
+    argv = [sys.executable, "-c", KILLED_SCRIPT, str(moment)]
+    result = subprocess.run(
+        argv, env=build_environment(**environment), cwd=site.BASE_DIR, capture_output=True, text=True
+    )
+    assert result.returncode == -signal.SIGKILL, result.stderr
+
+
+def find_pg_dumps() -> list[psutil.Process]:
+    found = [each for each in psutil.process_iter(["cmdline"]) if str(site.BACKUP_DIR) in str(each.info["cmdline"])]
+    return [each for each in found if "pg_dump" in each.info["cmdline"][0]]
+
+
+@pytest.mark.parametrize(("moment", "left"), [(0.0, ".partial"), (0.9, ".partial"), (2.0, ".dump")])
+def test_of_a_killed_backup_nothing_counts_and_the_next_one_cleans_up(folder, moment, left):
+    kill_backup(moment)
+    assert [path.suffix for path in folder.iterdir()] == [left]
+    wait_until(lambda: not find_pg_dumps(), 5, "pg_dump has ended with its parent")
+    row = Backup.objects.get()
+    assert (row.state, is_interrupted(row)) == ("running", True)
+    assert list_stored() == []
+    assert [(each["state"], each["message"]) for each in list_backups(folder)] == [("bad", INTERRUPTED)]
+    with pytest.raises(UnknownBackup):
+        find_stored("latest")
+
+    (folder / "of-the-operator.dump").write_text("stays")
+    stored = make_backup()
+    assert {path.name for path in folder.iterdir()} == {
+        "of-the-operator.dump",
+        stored.path.name,
+        stored.manifest_path.name,
+    }
+    assert stored.state == "written"
+    assert sorted(Backup.objects.values_list("state", "message")) == [("bad", INTERRUPTED), ("written", "")]
+
+
+def test_of_two_at_once_the_second_says_so(folder):
+    with hold_lease(LEASE), pytest.raises(AlreadyRunning, match="Another process makes, verifies or rotates backups"):
+        make_backup()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_failed_and_an_interrupted_backup_leave_no_file(folder, monkeypatch):
+    def stop(share: float, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_backup(on_progress=stop)
+    monkeypatch.setattr(make, "COMPRESSION_LEVEL", 77)
+    with pytest.raises(BackupProblem, match="pg_dump failed: .*compression"):
+        make_backup()
+    assert list(folder.iterdir()) == []
+    assert {row.state for row in Backup.objects.all()} == {"bad"}
+    assert find_pg_dumps() == []
+
+
+def test_a_lease_that_was_lost_publishes_nothing(folder, monkeypatch):
+    def lose(share: float, what: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE leases_lease SET token = gen_random_uuid() WHERE name = %s", [LEASE])
+
+    with pytest.raises(AlreadyRunning):
+        make_backup(on_progress=lose)
+    assert list(folder.iterdir()) == []
+
+
+def test_rows_stored_meanwhile_are_in_neither_the_file_nor_the_counts(folder, django_user_model, monkeypatch):
+    def store(share: float, what: str) -> None:
+        django_user_model.objects.create(username=f"{time.monotonic_ns()}")
+
+    stored = make_backup(on_progress=store)
+    assert django_user_model.objects.count() > 1
+    assert stored.manifest["tables"]["public.auth_user"] == {"rows": 0, "hash": "0"}
+    program = programs.find_program("pg_restore", 18)
+    argv = [program, "--data-only", "--table=auth_user", "--file=-", str(stored.path)]
+    rows = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert "COPY public.auth_user" in rows and "pbkdf2" not in rows and rows.count("\n\\.\n") == 1
+    assert rows.partition("FROM stdin;\n")[2].startswith("\\.")
+
+
+def test_the_files_are_for_the_owner_alone(folder):
+    folder.rmdir()
+    stored = make_backup(pinned=True)
+    modes = {path.stat().st_mode & 0o777 for path in (stored.path, stored.manifest_path)}
+    assert (folder.stat().st_mode & 0o777, modes, stored.pinned) == (0o700, {0o600}, True)
+
+
+def test_a_wiped_database_reads_its_backups_again_from_the_folder(folder):
+    stored = make_backup()
+    Backup.objects.all().delete()
+    sync_rows(folder)
+    row = Backup.objects.get()
+    assert (row.name, row.state, row.size_bytes) == (stored.name, "written", stored.size_bytes)
+    assert row.manifest["tables"]["public.auth_user"]["rows"] == 0
+    stored.delete()
+    sync_rows(folder)
+    assert not Backup.objects.exists()
+
+
+def test_without_a_directory_there_is_one_sentence(settings):
+    settings.BACKUP_DIR = None
+    with pytest.raises(BackupsNotConfigured, match="name one in BACKUP_DIR"):
+        make_backup()
+
+
+def test_a_directory_that_cannot_be_made_is_said(settings, tmp_path):
+    (tmp_path / "file").touch()
+    settings.BACKUP_DIR = tmp_path / "file" / "backups"
+    with pytest.raises(BackupProblem, match="cannot be used for backups: Not a directory"):
+        make_backup()
+
+
+def test_a_pooler_needs_a_direct_address(folder, settings):
+    settings.DATABASE_POOLER = "transaction"
+    with pytest.raises(BackupProblem, match="name the PostgreSQL server in BACKUP_DATABASE_URL"):
+        make_backup()
+
+
+def test_programs_older_than_the_server_are_said(monkeypatch):
+    assert programs.read_version(programs.find_program("pg_dump", 18)) >= 18
+    with pytest.raises(BackupProblem, match="is older than the server: install the client programs of PostgreSQL 99"):
+        programs.find_program("pg_dump", 99)
+    monkeypatch.setattr(programs, "list_candidates", lambda name: [])
+    with pytest.raises(BackupProblem, match="pg_dump was not found: install the client programs of PostgreSQL 18"):
+        programs.find_program("pg_dump", 18)
+
+
+def test_the_snapshot_outlives_the_time_limits_of_the_site():
+    limits = {"idle_in_transaction_session_timeout": "300ms", "statement_timeout": "300ms"}
+    with connect(**limits) as opened, opened.transaction():
+        make.prepare_session(opened, parallel=False)
+        time.sleep(0.5)
+        assert opened.execute("SELECT pg_sleep(0.5), 1").fetchone()[1] == 1
