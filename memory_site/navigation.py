@@ -78,6 +78,7 @@ SIDEBAR = {
             "django_celery_beat_crontabschedule",
             "django_celery_beat.view_crontabschedule",
         ),
+        ("Backups", "backup", "operations_backup", "operations.view_backup"),
         ("Heartbeats", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
         ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
     ],

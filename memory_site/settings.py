@@ -602,6 +602,14 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingestion.tasks.delete_old_measurements",
         "schedule": crontab(hour="3", minute="50"),
     },
+    "make a backup": {
+        "task": "memory_site.operations.backups.tasks.make_nightly_backup",
+        "schedule": crontab(hour="2", minute="0"),
+    },
+    "rotate backups": {
+        "task": "memory_site.operations.backups.tasks.rotate_old_backups",
+        "schedule": crontab(hour="3", minute="0"),
+    },
     "maintain the database": {
         "task": "memory_site.operations.tasks.maintain_database",
         "schedule": crontab(hour="5", minute="0", day_of_week="sunday"),

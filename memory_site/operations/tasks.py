@@ -6,6 +6,9 @@ from celery import shared_task
 from celery.signals import beat_init, task_failure, task_success, worker_ready, worker_shutting_down
 
 from memory_site.core.db.locks import AlreadyRunning
+from memory_site.operations.backups.tasks import make_nightly_backup as make_nightly_backup
+from memory_site.operations.backups.tasks import rotate_old_backups as rotate_old_backups
+from memory_site.operations.backups.tasks import verify_chosen_backup as verify_chosen_backup
 from memory_site.operations.disks import take_samples
 from memory_site.operations.heartbeats import (
     HEARTBEAT_INTERVAL_SECONDS,

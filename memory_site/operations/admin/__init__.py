@@ -1,5 +1,6 @@
-"""Console pages of users and groups, scheduled tasks, heartbeats and maintenance."""
+"""Console pages of users and groups, scheduled tasks, heartbeats, backups and maintenance."""
 
+from memory_site.operations.admin.backups import BackupAdmin as BackupAdmin
 from memory_site.operations.admin.heartbeats import HeartbeatAdmin as HeartbeatAdmin
 from memory_site.operations.admin.maintenance import MaintenanceReportAdmin as MaintenanceReportAdmin
 from memory_site.operations.admin.schedules import PeriodicTaskAdmin as PeriodicTaskAdmin

@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg import pq, sql
 
 from memory_site.core.db.cluster import is_citus
-from memory_site.operations.backups.problems import BackupProblem
+from memory_site.operations.backups.problems import BackupProblem, BackupsNotSupported
 
 APPLICATION_NAME = "memory-site backups"
 #: Of PostgreSQL (NAMEDATALEN - 1), in bytes.
@@ -77,9 +77,9 @@ def build_environment(database: str | None = None, **settings_of_server: str) ->
 
 
 def require_single_server() -> None:
-    """Raise BackupProblem where a dump would not be of one moment."""
+    """Raise BackupsNotSupported where a dump would not be of one moment."""
     if is_citus():
-        raise BackupProblem(CITUS)
+        raise BackupsNotSupported(CITUS)
 
 
 def get_server_version(opened: psycopg.Connection[Any]) -> int:

@@ -13,6 +13,10 @@ class BackupsNotConfigured(BackupProblem):
     """There is no directory for backups."""
 
 
+class BackupsNotSupported(BackupProblem):
+    """This kind of database is backed up by other means."""
+
+
 class DamagedBackup(BackupProblem):
     """The backup itself is wrong: its file, its manifest, or what a restore makes of them."""
 
