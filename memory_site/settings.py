@@ -614,6 +614,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "memory_site.operations.tasks.maintain_database",
         "schedule": crontab(hour="5", minute="0", day_of_week="sunday"),
     },
+    "make due base backups": {
+        "task": "memory_site.operations.pitr.tasks.take_due_base",
+        "schedule": 600,
+        "options": {"expire_seconds": 600},
+    },
+    "drill recovery to a moment": {
+        "task": "memory_site.operations.pitr.tasks.drill_recovery",
+        "schedule": crontab(hour="5", minute="30", day_of_week="sunday"),
+    },
     "vacuum vectors after deletions": {
         "task": "memories.tasks.vacuum_due",
         "schedule": 60,

@@ -4,6 +4,7 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Any, cast
 
@@ -39,8 +40,12 @@ class MemoryCommand(BaseCommand):
     #: Of a table's cell; None shows all of it.
     max_cell_length: int | None = 100
 
+    def provide_services(self) -> AbstractContextManager[None]:
+        """Return what surrounds the command. One that works without a database starts nothing."""
+        return ensure_services_for_command()
+
     def execute(self, *args: Any, **options: Any) -> str | None:
-        with ensure_services_for_command():
+        with self.provide_services():
             try:
                 return super().execute(*args, **options)
             except OperationalError as error:

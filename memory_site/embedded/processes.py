@@ -69,7 +69,7 @@ def choose_run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_s
     if owner is None or _can_read(owner, paths):
         return RunAs(owner=owner)
     prefix = _build_setpriv_command(owner, death_signal)
-    if shutil.which("setpriv") is None or not _succeeds([*prefix, "test", "-r", str(paths[-1])]):
+    if shutil.which("setpriv") is None or not succeeds([*prefix, "test", "-r", str(paths[-1])]):
         barred = next(path for path in paths if not _can_read(owner, [path]))
         raise UnreadablePath(path=barred, name=name)
     return RunAs(prefix=prefix)
@@ -77,7 +77,7 @@ def choose_run_as(owner: Owner | None, name: str, paths: Sequence[Path], death_s
 
 def _can_read(owner: Owner, paths: Sequence[Path]) -> bool:
     script = 'for path; do test -r "$path" || exit 1; done'
-    return _succeeds(["/bin/sh", "-c", script, "sh", *map(str, paths)], owner)
+    return succeeds(["/bin/sh", "-c", script, "sh", *map(str, paths)], owner)
 
 
 def _build_setpriv_command(owner: Owner, death_signal: signal.Signals) -> tuple[str, ...]:
@@ -90,7 +90,8 @@ def _build_setpriv_command(owner: Owner, death_signal: signal.Signals) -> tuple[
     )
 
 
-def _succeeds(argv: Sequence[str], owner: Owner | None = None) -> bool:
+def succeeds(argv: Sequence[str], owner: Owner | None = None) -> bool:
+    """Return whether a program ends with 0, as another user if one is given."""
     result = subprocess.run(  # noqa: S603  (programs named above)
         argv, cwd="/", capture_output=True, check=False, **RunAs(owner=owner).credentials
     )

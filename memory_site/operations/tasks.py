@@ -18,6 +18,8 @@ from memory_site.operations.heartbeats import (
 )
 from memory_site.operations.maintenance.run import MaintenanceRefused, run_maintenance
 from memory_site.operations.models import Heartbeat
+from memory_site.operations.pitr.tasks import drill_recovery as drill_recovery
+from memory_site.operations.pitr.tasks import take_due_base as take_due_base
 from memory_site.operations.schedule_outcomes import note_failure, note_success
 
 log = logging.getLogger(__name__)

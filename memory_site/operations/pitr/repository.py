@@ -1,0 +1,121 @@
+"""The archive on disk: `wal/` with the files of the log, `base/` with base backups and a signed manifest of each."""
+
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from memory_site.embedded.wal_archive.program import STORED_NAME, DamagedFile, find_stored, unpack
+from memory_site.operations.backups.manifest import read_manifest
+from memory_site.operations.backups.problems import ManifestProblem
+from memory_site.operations.pitr.segments import Segment, parse_lsn
+from memory_site.operations.pitr.timelines import Branch, parse_history
+
+SYSTEM_FILE = "system_identifier"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base backup: a copy of the data directory that becomes consistent at the position `stop`."""
+
+    name: str
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def timeline(self) -> int:
+        return self.manifest["timeline"]
+
+    @property
+    def start(self) -> int:
+        return parse_lsn(self.manifest["start_lsn"])
+
+    @property
+    def stop(self) -> int:
+        return parse_lsn(self.manifest["stop_lsn"])
+
+    @property
+    def written_at(self) -> datetime:
+        """From this time on the base can be recovered to."""
+        return datetime.fromisoformat(self.manifest["written_at"])
+
+    @property
+    def first_segment(self) -> Segment:
+        return Segment.at(self.timeline, self.start)
+
+    @property
+    def first_needed_segment(self) -> Segment:
+        """The base holds the log up to its end; from that segment on the archive has to."""
+        return Segment.at(self.timeline, self.stop)
+
+
+class Repository:
+    """The archive of a database in a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.wal, self.bases = self.path / "wal", self.path / "base"
+
+    @property
+    def system_identifier(self) -> str | None:
+        """The database that it belongs to; None: nothing was archived yet."""
+        try:
+            return (self.path / SYSTEM_FILE).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def list_stored(self) -> dict[str, Path]:
+        """Return the path of each archived file of the log by its name. Empty if there is no archive."""
+        return {
+            match["name"]: self.wal / match.string for match in map(STORED_NAME.fullmatch, self._list_wal()) if match
+        }
+
+    def list_uploading(self) -> set[str]:
+        """Return the names of the files that are being archived, or were when something ended."""
+        return {name.split("-")[0] for name in self._list_wal() if name.endswith(".partial")}
+
+    def _list_wal(self) -> Iterable[str]:
+        try:
+            return os.listdir(self.wal)
+        except FileNotFoundError:
+            return []
+
+    def list_bases(self) -> list[Base]:
+        """Return the base backups whose manifest can be read, oldest first."""
+        return [found for found in map(self._read_base, self._list_manifests()) if isinstance(found, Base)]
+
+    def list_unreadable_bases(self) -> list[str]:
+        """Return a sentence for each base backup whose manifest cannot be read."""
+        return [found for found in map(self._read_base, self._list_manifests()) if isinstance(found, str)]
+
+    def _list_manifests(self) -> list[Path]:
+        return sorted(self.bases.glob("*.json"))
+
+    def _read_base(self, path: Path) -> Base | str:
+        try:
+            return Base(path.stem, path.with_suffix(""), read_manifest(path, trust_foreign=True))
+        except ManifestProblem as error:
+            return str(error)
+
+    def read_history(self, timeline: int, *others: Path) -> list[Branch]:
+        """Return the branches that lead to a timeline, from the archive or a directory of the log."""
+        name = f"{timeline:08X}.history"
+        for stored in find_stored(self.wal, name) if self.wal.is_dir() else []:
+            try:
+                return parse_history(unpack(stored).decode(), timeline)
+            except DamagedFile:
+                continue
+        for directory in others:
+            if (directory / name).is_file():
+                return parse_history((directory / name).read_text(), timeline)
+        return [Branch(timeline, None)]
+
+
+def read_finished_at(stored: Path) -> datetime:
+    """Return when PostgreSQL wrote the last of an archived file: the time in the header of gzip (RFC 1952)."""
+    with stored.open("rb") as file:
+        (seconds,) = struct.unpack("<4xI", file.read(8))
+    return datetime.fromtimestamp(seconds, UTC)

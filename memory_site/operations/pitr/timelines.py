@@ -1,0 +1,75 @@
+"""Timelines: after each recovery PostgreSQL writes its log under a new number, and a history says where it branched.
+
+A time belongs to the timeline on which the site ran then. PostgreSQL's histories name positions, not times, so each
+recovery that took the place of the site's database notes when it did, in a file of the archive.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from memory_site.embedded.wal_archive.program import write_durably
+from memory_site.operations.pitr.segments import parse_lsn
+
+ERAS_FILE = "timelines.json"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The part of a timeline that belongs to a history: up to `end`, or without an end for the last one."""
+
+    timeline: int
+    end: int | None
+
+
+def parse_history(text: str, timeline: int) -> list[Branch]:
+    """Return the branches that lead to a timeline, oldest first. `text` is its history file."""
+    branches = []
+    for line in text.splitlines():
+        words = line.split()
+        if words and words[0].isdigit():
+            branches.append(Branch(int(words[0]), parse_lsn(words[1])))
+    return [*branches, Branch(timeline, None)]
+
+
+@dataclass(frozen=True)
+class Era:
+    """The time in which the site ran on a timeline; None: without an end."""
+
+    timeline: int
+    since: datetime
+    until: datetime | None
+
+
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def read_eras(archive: Path, current_timeline: int) -> list[Era]:
+    """Return the eras of the site, oldest first, without gaps."""
+    starts = [(each["timeline"], datetime.fromisoformat(each["since"])) for each in read_noted(archive)]
+    if not starts or starts[0][1] > BEGINNING:
+        first = starts[0] if starts else None
+        starts.insert(0, (get_first_timeline(archive, current_timeline) if first else current_timeline, BEGINNING))
+    ends = [since for _, since in starts[1:]]
+    return [Era(timeline, since, until) for (timeline, since), until in zip(starts, [*ends, None], strict=True)]
+
+
+def get_first_timeline(archive: Path, default: int) -> int:
+    """Return the timeline before the first noted recovery."""
+    noted = read_noted(archive)
+    return noted[0]["parent"] if noted else default
+
+
+def read_noted(archive: Path) -> Sequence[dict]:
+    try:
+        return json.loads((archive / ERAS_FILE).read_text())
+    except FileNotFoundError:
+        return []
+
+
+def note_era(archive: Path, timeline: int, parent: int, since: datetime) -> None:
+    """Note that from now on the site runs on a timeline that branched off `parent`."""
+    noted = [*read_noted(archive), {"timeline": timeline, "parent": parent, "since": since.isoformat()}]
+    write_durably(archive / ERAS_FILE, json.dumps(noted, indent=1).encode())
