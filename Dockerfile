@@ -14,8 +14,8 @@ COPY memories memories
 COPY sessions_app sessions_app
 COPY ingestion ingestion
 COPY templates templates
-# A new volume at /backups gets the owner and mode of this directory.
-RUN useradd --system --no-create-home --uid 999 memory && install -d -m 0700 -o memory -g memory /backups
+# New volumes at /backups and /metrics get the owner and mode of these directories.
+RUN useradd --system --no-create-home --uid 999 memory && install -d -m 0700 -o memory -g memory /backups /metrics
 USER memory
 EXPOSE 8000
 CMD ["python", "manage.py", "serve", "--host", "0.0.0.0", "--no-worker"]

@@ -8,7 +8,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.leases.leases import HeldLease, hold_lease
+from memory_site.core.metrics.counters import ingestion_runs
 
 MAX_REPORTED_SKIPS = 100
 #: Bytes: an index entry has no room for more, beside the repository's name.
@@ -69,13 +70,27 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
             finished_at=None,
         )
         try:
-            yield from process_files(ingestion, lease)
+            with count_interrupted():
+                yield from process_files(ingestion, lease)
             end: dict[str, Any] = {"status": IngestionStatus.COMPLETED}
         except NotIngestible as error:
             end = {"status": IngestionStatus.FAILED, "error": str(error)}
         with lease.transaction():
             update_progress(ingestion, **get_counters(ingestion), **end, finished_at=Now())
+        ingestion_runs.labels(end["status"].value).inc()
         yield ingestion
+
+
+@contextmanager
+def count_interrupted() -> Iterator[None]:
+    """Count a run that ends without a result, to be continued: its caller stopped it, or an error of the site."""
+    try:
+        yield
+    except NotIngestible:
+        raise
+    except BaseException:
+        ingestion_runs.labels("interrupted").inc()
+        raise
 
 
 def lock_repository(namespace_id: int, repo_id: str) -> AbstractContextManager[HeldLease]:

@@ -3,7 +3,7 @@ failures of its embedder."""
 
 import logging
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ from memories.models import DueEmbedding, Embedding, Memory
 from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.overload import step_aside
+from memory_site.core.metrics.counters import embedding_seconds, embedding_texts, measure
 from sessions_app.models import Namespace
 from sessions_app.namespaces import Failures, look_into_all
 
@@ -189,9 +190,22 @@ def quarantine_hopeless(texts: Sequence[ClaimedText]) -> Sequence[ClaimedText]:
 def embed_texts(model: str | None, texts: Sequence[str]) -> Sequence[Outcome | Exception]:
     """Return a vector or an error for each text; the same one for all if the embedder raised it."""
     try:
-        return get_embedder_for_model(model).embed_each(texts)
+        with measure(embedding_seconds):
+            outcomes: Sequence[Outcome | Exception] = get_embedder_for_model(model).embed_each(texts)
     except Exception as error:  # an unexpected error is reported for each namespace in its turn
-        return [error] * len(texts)
+        outcomes = [error] * len(texts)
+    for name, number in Counter(map(describe_outcome, outcomes)).items():
+        embedding_texts.labels(name).inc(number)
+    return outcomes
+
+
+def describe_outcome(outcome: Outcome | Exception) -> str:
+    """Return what became of a text, for the metrics. `failed`: the embedder failed at it, and may not another time."""
+    if is_outage(outcome):
+        return "unavailable"
+    if isinstance(outcome, Exception):
+        return "refused" if isinstance(outcome, TextRefused) else "failed"
+    return "embedded"
 
 
 def get_namespace_id(pair: Embedded) -> int:

@@ -287,6 +287,7 @@ class DueEmbedding(NamespacedModel):
     attempts = models.SmallIntegerField(db_default=0)
     error = models.TextField(db_default="")
     characters = models.IntegerField()
+    queued_at = models.DateTimeField(db_default=Now())
 
     objects = DueQuerySet.as_manager()
 

@@ -23,6 +23,7 @@ from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
+from memory_site.core.metrics.counters import count_stored
 from sessions_app.models.conversations import Role
 
 # One JSON parameter carries any number of rows. The types are those of the table's columns.
@@ -177,6 +178,7 @@ def insert_memory(namespace_id: int, memory: MemoryIn, active_model: str | None 
     is_new = row["id"] == draft.columns["id"]
     if is_new or changed or draft.vector is not None:  # the queue's row may be that of before the statement
         row["due__due_at"] = row["updated_at"] if draft.vector is None else None
+    count_stored(is_new, not is_new)
     return row, is_new
 
 
@@ -190,8 +192,9 @@ def insert_memories(
         for batch in split_into_batches(drafts):
             ids |= insert_batch(namespace_id, batch)
         write_vectors(namespace_id, [(ids[draft.identity], draft) for draft in drafts], active_model)
-    proposed = {draft.columns["id"] for draft in drafts}
-    return [ids[draft.identity] for draft in drafts], proposed & set(ids.values())
+    new = {draft.columns["id"] for draft in drafts} & set(ids.values())
+    count_stored(len(new), len(drafts) - len(new))
+    return [ids[draft.identity] for draft in drafts], new
 
 
 def insert_batch(namespace_id: int, drafts: list[Draft]) -> dict[Identity, UUID]:

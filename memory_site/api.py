@@ -41,6 +41,7 @@ from memory_site.core.http.consistency import route_reads
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
 from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid_field, problem_response
+from memory_site.core.http.request_metrics import name_operation
 from sessions_app.api.conversations import router as conversations
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
@@ -83,6 +84,7 @@ api = DescribedAPI(
 )
 api.add_decorator(validate_request, mode="view")
 api.add_decorator(route_reads, mode="view")
+api.add_decorator(name_operation, mode="view")
 # Before routers whose path parameters would match these addresses.
 api.add_router("", recall)
 api.add_router("", forgetting)

@@ -172,6 +172,11 @@ class Environment(BaseSettings):
     #: Seconds for which a request may be expected to wait while others are served. One that would wait longer gets 503
     #: with `Retry-After` before its body is read.
     web_max_wait: float = Field(5, gt=0, le=60)
+    #: Directory in which the processes of this machine count for `/metrics`. Default: `metrics` in `DATA_DIR` in
+    #: embedded mode, else a temporary directory of each `serve`. Containers that share a volume share their counters.
+    prometheus_multiproc_dir: Path | None = None
+    #: Port on which a worker shows what the processes of its machine count, where no web server runs. 0: none.
+    metrics_port: int = Field(0, ge=0, le=65535)
     #: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     log_level: str = "INFO"
     #: `text` for people, or `json`: one JSON object a line, and a line for each finished request and task. See
@@ -514,7 +519,8 @@ APPEND_SLASH = True
 
 HTTPS = env.https if env.https is not None else not EMBEDDED
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # health probes use plain HTTP inside the network
+# Health probes and Prometheus use plain HTTP inside the network.
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -668,6 +674,9 @@ BACKUP_ENCRYPTION_KEYS = [decode_base64(key) for key in split_list(env.backup_en
 BACKUP_RETENTION_DAYS = env.backup_retention_days
 BACKUP_RETENTION_WEEKS = env.backup_retention_weeks
 BACKUP_RETENTION_MONTHS = env.backup_retention_months
+#: Where processes count. One that `serve` did not start counts there if it exists, and otherwise for itself alone.
+METRICS_DIRECTORY = env.prometheus_multiproc_dir or (HOME.path / "metrics" if EMBEDDED else None)
+METRICS_PORT = env.metrics_port
 WEB_WORKERS = env.web_workers
 # Admission (memory_site/core/http/overload.py): a request that is served has a connection, so none waits for one.
 WEB_MAX_WAIT = env.web_max_wait

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from memory_site.api import api
 from memory_site.operations.health import views as health_views
+from memory_site.operations.metrics import views as metrics_views
 
 DOCS_REDIRECT = RedirectView.as_view(pattern_name="api:openapi-view")
 
@@ -17,5 +18,6 @@ urlpatterns = [
     path("health/live", health_views.get_liveness),
     path("health/ready", health_views.get_readiness),
     path("health", health_views.get_health),
+    path("metrics", metrics_views.get_metrics),
     path("admin/", admin.site.urls),
 ]

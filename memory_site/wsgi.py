@@ -18,6 +18,7 @@ from memory_site.core.db.replicas import replicas  # noqa: E402
 from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
 from memory_site.core.http.overload import AdmissionLayer, admission  # noqa: E402
 from memory_site.operations.heartbeats import start_web_heartbeat  # noqa: E402
+from memory_site.operations.metrics.sampler import start_web_sampler  # noqa: E402
 from sessions_app.auth import find_known_namespace  # noqa: E402  (its models need the application)
 
 application = AdmissionLayer(
@@ -27,4 +28,5 @@ application = AdmissionLayer(
 )
 
 start_web_heartbeat()
+start_web_sampler()
 replicas.start()

@@ -28,6 +28,7 @@ from memories.search.statement import build_statement
 from memories.seen import seen_memories
 from memories.storage import row_to_dict
 from memory_site.core.db.prepared import fetch_rows
+from memory_site.core.metrics.counters import count_failed_search, count_search
 
 HIT_COLUMNS = qualify_out_columns("memory", SEARCHED_NAMESPACE_SQL.format("memory"))
 
@@ -68,7 +69,8 @@ class TimedSearch:
     def __init__(self, payload: SearchRequest, model: str | None) -> None:
         self.started = time.perf_counter()
         self.payload, self.model = payload, model
-        self.vector, self.degraded = resolve_search_vector(payload, model)
+        with count_failed_search(payload.mode):
+            self.vector, self.degraded = resolve_search_vector(payload, model)
         self.floor: Floor | None = None
 
     def above(self, level: float | None) -> "TimedSearch":
@@ -91,7 +93,10 @@ class TimedSearch:
         if self.floor is not None:
             ranking = self.floor.apply(ranking, by_words=query is not None)
         search = Search(query, self.vector, self.model, self.payload.limit, threshold, ranking, operators=operators)
-        return find_memories(namespace_id, filters, search, explain=explain)
+        with count_failed_search(self.payload.mode):
+            hits = find_memories(namespace_id, filters, search, explain=explain)
+        count_search(self.payload.mode, len(hits), degraded=self.degraded)
+        return hits
 
     def report(self) -> dict[str, Any]:
         """Return what an answer says of the search itself."""

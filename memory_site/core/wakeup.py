@@ -12,6 +12,8 @@ from collections.abc import Callable
 from celery import Task
 from django.db import transaction
 
+from memory_site.core.metrics.counters import task_messages
+
 log = logging.getLogger(__name__)
 MIN_INTERVAL_SECONDS = 0.1
 # A message that was not read in time is worthless: the next one says the same.
@@ -62,6 +64,7 @@ class TaskTrigger:
         try:
             self.task.apply_async(retry=False, expires=MESSAGE_EXPIRY_SECONDS, ignore_result=True)
         except Exception as error:  # whatever the broker's client raises: the work is only delayed
+            task_messages.labels("failed").inc()
             log.warning("The broker did not take a message: %s", type(error).__name__)
 
     def notify(self) -> None:

@@ -17,6 +17,8 @@ from memory_site.operations.heartbeats import (
     stop_heartbeat,
 )
 from memory_site.operations.maintenance.run import MaintenanceRefused, run_maintenance
+from memory_site.operations.metrics.exporter import start_exporter
+from memory_site.operations.metrics.sampler import start_beat_sampler, start_worker_sampler
 from memory_site.operations.models import Heartbeat
 from memory_site.operations.pitr.tasks import drill_recovery as drill_recovery
 from memory_site.operations.pitr.tasks import take_due_base as take_due_base
@@ -25,6 +27,9 @@ from memory_site.operations.schedule_outcomes import note_failure, note_success
 log = logging.getLogger(__name__)
 
 worker_ready.connect(start_worker_heartbeat)
+worker_ready.connect(start_exporter)
+worker_ready.connect(start_worker_sampler)
+beat_init.connect(start_beat_sampler)
 worker_shutting_down.connect(stop_heartbeat)
 beat_init.connect(start_beat_heartbeat)
 task_success.connect(note_success)

@@ -23,6 +23,7 @@ SET_BY_COMPOSE = {
     "OLLAMA_BASE_URL": "${OLLAMA_BASE_URL:-http://ollama:11434}",
     "EMBEDDER": "${EMBEDDER:-ollama}",
     "BACKUP_DIR": "/backups",
+    "PROMETHEUS_MULTIPROC_DIR": "/metrics",
 }
 COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PORT", "INGESTION_FOLDER", "BACKUP_FOLDER"}
 
@@ -54,10 +55,11 @@ def test_compose_pulls_the_default_model():
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_compose_mounts_volumes_for_ingestion_and_backups(service):
-    mounts = ["${INGESTION_FOLDER:-ingestion}:/ingest:ro", "${BACKUP_FOLDER:-backups}:/backups"]
+def test_compose_mounts_volumes_that_all_services_share(service):
+    """For folders to ingest, for backups, and for what each process counts."""
+    mounts = ["${INGESTION_FOLDER:-ingestion}:/ingest:ro", "${BACKUP_FOLDER:-backups}:/backups", "metrics:/metrics"]
     assert COMPOSE["services"][service]["volumes"] == mounts
-    assert {"ingestion", "backups"} <= set(COMPOSE["volumes"])
+    assert {"ingestion", "backups", "metrics"} <= set(COMPOSE["volumes"])
 
 
 def test_the_example_names_every_variable():

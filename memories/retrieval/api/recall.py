@@ -19,6 +19,7 @@ from memories.search.floor import Floor, build_floor
 from memories.storage import row_to_dict
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
+from memory_site.core.metrics.counters import count_search
 from sessions_app.auth import ApiRequest, write_access
 from sessions_app.write_operations import write_operation
 
@@ -90,4 +91,5 @@ def retrieve_and_count_access(
     hits = retrieve(
         caller.namespace_id, filters, payload.query, vector, floor, caller.embedding_model, payload.near, payload.limit
     )
+    count_search("relevance", len(hits), degraded=degraded)
     return count_access_and_respond(caller.namespace_id, hits, started, degraded=degraded)

@@ -1,6 +1,7 @@
 """The middleware that gives each request an id, turns errors into problem documents and refuses wrong addresses."""
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,11 +11,10 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, HttpResponse
 
 from memory_site.core.http.problems import Problem, problem_response
+from memory_site.core.http.request_metrics import HTML_PATH_PREFIXES, count_answer
 
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 PRESERVED_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
-# HTML pages keep their HTML errors; every other client is a program.
-HTML_PATH_PREFIXES = ("/admin/", "/static/")
 
 
 def to_problem_response(request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -34,12 +34,13 @@ def pick_request_id(offered: str) -> str:
 
 
 class RequestMiddleware:
-    """Give every request an id and turn errors into problem documents."""
+    """Give every request an id, turn errors into problem documents, and count the answers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
         request_id = pick_request_id(request.headers.get("X-Request-ID", ""))
         request.id = request_id  # type: ignore[attr-defined]  # ApiRequest declares it
         response = self.get_response(request)
@@ -48,6 +49,7 @@ class RequestMiddleware:
                 response = to_problem_response(request, response)
             response.setdefault("Cache-Control", "no-store")
         response["X-Request-ID"] = request_id
+        count_answer(request, response, started)
         return response
 
 

@@ -1,6 +1,7 @@
 """The WSGI layer in front of Django that admits requests, or answers 503 before it reads their bodies."""
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -11,9 +12,11 @@ from django.conf import settings
 from django.db import connections
 
 from memory_site.core.http.admission import Admission, Refused, Visit
-from memory_site.core.http.middleware import HTML_PATH_PREFIXES, pick_request_id
+from memory_site.core.http.middleware import pick_request_id
 from memory_site.core.http.problems import PROBLEM_MEDIA_TYPE, Problem, build_problem_document
+from memory_site.core.http.request_metrics import HTML_PATH_PREFIXES, STARTED
 from memory_site.core.logs.requests import log_refused
+from memory_site.core.metrics.counters import requests_refused
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -21,13 +24,15 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 #: The lanes of those who have no namespace yet: pages for people, and keys that this process has not seen.
 CONSOLE, STRANGERS = "console", "strangers"
-LIVENESS_PATH, HEALTH_PATH_PREFIX = "/health/live", "/health"
+LIVENESS_PATH = "/health/live"
+#: For these there are places of their own: what observes the site is answered when it is overloaded.
+OBSERVERS_PATHS = ("/health", "/metrics")
 #: Seats that the longest body takes. Seats bound the memory of bodies as well as the number of threads.
 SEATS_OF_LONGEST_BODY = 16
 READ_BYTES = 65_536
 OVERLOADED = Problem(503, "The server has more requests than it can serve.")
 
-#: Of this process, for every request but health checks, which have places of their own.
+#: Of this process, for every request but those of observers.
 admission = Admission(settings.WEB_PLACES, settings.WEB_SEATS, settings.WEB_MAX_WAIT)
 health_admission = Admission(places=4, seats=64, max_wait=settings.WEB_MAX_WAIT)
 
@@ -58,13 +63,15 @@ class AdmissionLayer:
         self.application, self.admission, self.find_namespace = application, admission, find_namespace
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
+        path, environ[STARTED] = environ["PATH_INFO"], time.perf_counter()
         if path == LIVENESS_PATH:
             return self.application(environ, start_response)
-        admission = health_admission if path.startswith(HEALTH_PATH_PREFIX) else self.admission
+        admission = health_admission if path.startswith(OBSERVERS_PATHS) else self.admission
+        lane = self._pick_lane(environ)
         try:
-            visit = admit(admission, self._pick_lane(environ), environ)
+            visit = admit(admission, lane, environ)
         except Refused as refused:
+            requests_refused.labels(name_sender(path, lane)).inc()
             return refuse(environ, start_response, refused.retry_after)
         _current.visit = admission, visit
         try:
@@ -80,6 +87,13 @@ class AdmissionLayer:
             return CONSOLE
         namespace = self.find_namespace(environ)
         return STRANGERS if namespace is None else namespace
+
+
+def name_sender(path: str, lane: Hashable) -> str:
+    """Return who sent a request, for the metrics: not which namespace it was."""
+    if path.startswith(OBSERVERS_PATHS):
+        return "health"
+    return str(lane) if lane in (CONSOLE, STRANGERS) else "key"
 
 
 def admit(admission: Admission, lane: Hashable, environ: Environ) -> Visit:

@@ -5,8 +5,8 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import psutil
 from django.conf import settings
@@ -23,6 +23,7 @@ from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import Child
 from memory_site.embedded.services import launch_servers
 from memory_site.embedded.supervisor import Supervisor
+from memory_site.operations.metrics.shared_directory import share_directory
 from memory_site.operations.models import Heartbeat, ProcessKind
 from sessions_app.bootstrap import create_first_credentials
 from sessions_app.commands import get_first_line
@@ -65,7 +66,7 @@ class Command(BaseCommand):
             with settings.HOME.lock(address.url) if address and settings.EMBEDDED else nullcontext():
                 if address:
                     check_port(address)
-                with Supervisor() as supervisor:
+                with self._share_metrics(), Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
         except DataDirectoryError as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from error
@@ -73,6 +74,16 @@ class Command(BaseCommand):
             raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
         except KeyboardInterrupt:
             self.stdout.write("stopped")
+
+    @contextmanager
+    def _share_metrics(self) -> Iterator[None]:
+        """Have the programs count in one directory inside the block, or each for itself if there is none."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(share_directory())
+            except OSError as error:
+                self.stderr.write(f"/metrics will show each web process by itself: {error}")
+            yield
 
     def _serve(self, supervisor: Supervisor, address: Address | None, no_worker: bool) -> None:
         if settings.EMBEDDED:
