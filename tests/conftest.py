@@ -32,7 +32,7 @@ from sessions_app.models import SCOPES, ApiKey, Namespace
 WAITING = ("stack", "embedded")
 STACK = "tests/stack/"
 #: Files there that start other sites than the shared ones.
-OWN_SITES = {f"{STACK}test_{name}.py" for name in ("replicas", "several_machines", "logs_and_traces")}
+OWN_SITES = {f"{STACK}test_{name}.py" for name in ("metrics", "replicas", "several_machines", "logs_and_traces")}
 #: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
