@@ -558,6 +558,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expire_seconds": 60},
     },
     "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expire_seconds": 60}},
+    "append erasures to the ledger": {
+        "task": "memory_site.operations.tasks.append_erasures",
+        "schedule": 60,
+        "options": {"expire_seconds": 60},
+    },
     "record the beat's heartbeat": {
         "task": "memory_site.operations.tasks.note_beat",
         "schedule": 15,

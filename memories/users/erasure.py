@@ -81,10 +81,9 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
 def find_user_ids(namespace_id: int) -> set[str]:
     """Return the users that any row of a namespace belongs to."""
     mine = {"namespace_id": namespace_id}
-    columns = [
-        *((model, "user_id") for model in (Memory, Embedding, Conversation, UserTotal, *list_user_models())),
-        *((model, "owner") for model in (Relationship, PendingRelationship)),
-    ]
+    with_user: list[type[Model]] = [Memory, Embedding, Conversation, UserTotal, *list_user_models()]
+    with_owner: list[type[Model]] = [Relationship, PendingRelationship]
+    columns = [*((model, "user_id") for model in with_user), *((model, "owner") for model in with_owner)]
     queries = [model._base_manager.filter(**mine).order_by().values_list(name).distinct() for model, name in columns]
     return {user_id for (user_id,) in queries[0].union(*queries[1:]) if user_id}
 

@@ -16,8 +16,10 @@ class OperationsConfig(AppConfig):
 
     def ready(self) -> None:
         from memory_site.operations import checks  # noqa: F401, PLC0415  (registers them; reads the settings)
+        from memory_site.operations.erasures.carry import connect_signals  # noqa: PLC0415  (needs the models)
         from memory_site.operations.metrics import tasks  # noqa: F401, PLC0415  (counts by Celery's signals)
 
+        connect_signals()
         # Django compares it with the server's at the first connection of every process.
         DatabaseFeatures.minimum_database_version = settings.MIN_POSTGRESQL_VERSION
 

@@ -1,4 +1,4 @@
-"""Heartbeats of worker and beat, outcomes of scheduled tasks, samples of the free space, the weekly maintenance."""
+"""Heartbeats of worker and beat, outcomes of scheduled tasks, free space, maintenance, the ledger of erasures."""
 
 import logging
 
@@ -10,6 +10,7 @@ from memory_site.operations.backups.tasks import make_nightly_backup as make_nig
 from memory_site.operations.backups.tasks import rotate_old_backups as rotate_old_backups
 from memory_site.operations.backups.tasks import verify_chosen_backup as verify_chosen_backup
 from memory_site.operations.disks import take_samples
+from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.heartbeats import (
     HEARTBEAT_INTERVAL_SECONDS,
     start_beat_heartbeat,
@@ -47,6 +48,15 @@ def note_beat() -> None:
 def measure_disks() -> None:
     """Store a sample of the free space of this worker's machine, for the forecast of `disk`."""
     take_samples()
+
+
+@shared_task
+def append_erasures() -> int:
+    """Append to the ledger beside the backups what it lacks, if this worker has a BACKUP_DIR. Return how many entries.
+
+    The web server does it at once where it can. Safe to run twice, in parallel, or late.
+    """
+    return carry_erasures()
 
 
 @beat_init.connect

@@ -1,7 +1,7 @@
 """Connections to the database as backups need them: direct, without the site's time limits, to any database by name."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ from memory_site.operations.backups.problems import BackupProblem, BackupsNotSup
 APPLICATION_NAME = "memory-site backups"
 #: Of PostgreSQL (NAMEDATALEN - 1), in bytes.
 MAX_NAME_BYTES = 63
+MAINTENANCE_DATABASES = ("postgres", "template1")
 ENVIRONMENT_NAMES = {info.keyword.decode(): (info.envvar or b"").decode() for info in pq.Conninfo.get_defaults()}
 DJANGO_NAMES = {"HOST": "host", "PORT": "port", "NAME": "dbname", "USER": "user", "PASSWORD": "password"}
 # A database made from template0 has no extension. An ordinary role creates one only where its author trusts it.
@@ -69,6 +70,19 @@ def connect(database: str | None = None, **settings_of_server: str) -> Iterator[
         yield opened
 
 
+@contextmanager
+def connect_to_server() -> Iterator[psycopg.Connection[Any]]:
+    """Connect to a database that every server has: the site's may be missing. Raises BackupProblem."""
+    with ExitStack() as stack:
+        for name in MAINTENANCE_DATABASES:
+            with suppress(BackupProblem):
+                opened = stack.enter_context(connect(name))
+                break
+        else:
+            opened = stack.enter_context(connect())
+        yield opened
+
+
 def build_environment(database: str | None = None, **settings_of_server: str) -> dict[str, str]:
     """Return the variables by which PostgreSQL's programs find a database: no password is in an argument."""
     found = {ENVIRONMENT_NAMES[name]: value for name, value in get_parameters(database).items()}
@@ -96,7 +110,7 @@ def describe_database(opened: psycopg.Connection[Any]) -> dict[str, Any]:
 
 def create_database(name: str, described: Mapping[str, Any]) -> None:
     """Create an empty database with encoding and locale of another one. Raises BackupProblem."""
-    with connect() as opened:
+    with connect_to_server() as opened:
         require_right_to_create(opened)
         try:
             opened.execute(build_create_statement(opened, name, described))
@@ -132,13 +146,13 @@ def build_create_statement(opened: psycopg.Connection[Any], name: str, described
 
 def drop_database(name: str) -> None:
     """Drop a database if it exists, and end its connections."""
-    with connect() as opened:
+    with connect_to_server() as opened:
         opened.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def list_databases(prefix: str) -> list[str]:
     """Return the names of the server's databases that begin so."""
-    with connect() as opened:
+    with connect_to_server() as opened:
         rows = opened.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", [prefix])
         return [name for (name,) in rows.fetchall()]
 

@@ -45,6 +45,7 @@ from memory_site.operations.backups.manifest import FORMAT, Manifest, publish, w
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.programs import RunningProgram, find_program, read_version, run_program
 from memory_site.operations.backups.rows import RowProgress, clean_up, mark_interrupted, store_row
+from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.models import Backup
 
 LEASE = "backups"
@@ -68,7 +69,9 @@ def make_backup(*, pinned: bool = False, on_progress: OnProgress = lambda share,
     require_single_server()
     with hold_lease(LEASE, BUSY) as lease:
         clean_up(directory)
-        return Making(directory, lease, on_progress).run(pinned=pinned)
+        stored = Making(directory, lease, on_progress).run(pinned=pinned)
+        carry_erasures()  # those of before it had no folder to go to
+        return stored
 
 
 class Making:

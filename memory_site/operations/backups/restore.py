@@ -13,6 +13,7 @@ from psycopg import sql
 from memory_site.operations.backups.database import (
     build_environment,
     connect,
+    connect_to_server,
     create_database,
     drop_database,
     get_server_version,
@@ -46,7 +47,7 @@ def restore_into(
     started = time.monotonic()
     create_database(database, backup.manifest["database"])
     try:
-        with connect() as opened:
+        with connect_to_server() as opened:
             program = find_program("pg_restore", get_server_version(opened))
         restoring = Restoring(program, database, backup, gentle=gentle, on_share=on_share)
         restoring.run(1 if gentle or backup.encrypted else jobs or min(os.cpu_count() or 1, MAX_JOBS))
@@ -116,7 +117,7 @@ class Restoring:
 
     def feed(self, running: RunningProgram) -> None:
         """Decrypt into the program's input. Nothing of it is on a disk in plain text."""
-        with connect() as watching, suppress(BrokenPipeError):  # `finish` says why the program ended
+        with connect_to_server() as watching, suppress(BrokenPipeError):  # `finish` says why the program ended
             noted = time.monotonic()
             for piece in decrypt_file(self.backup.path):
                 running.process.stdin.write(piece)  # type: ignore[union-attr]
@@ -128,7 +129,7 @@ class Restoring:
         running.finish()
 
     def wait(self, running: RunningProgram) -> None:
-        with connect() as watching:
+        with connect_to_server() as watching:
             self.watch(running, watching)
         running.finish()
 

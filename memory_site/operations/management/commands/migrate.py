@@ -9,22 +9,40 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memory_site.core.db.server_settings import SettingsNotStored, renew_pooled_connections, store_settings
 from memory_site.core.db.setup_lock import setup_lock
+from memory_site.operations.erasures.carry import replay_ledger
+from memory_site.operations.erasures.ledger import LedgerProblem
 from memory_site.operations.health.database import connect_as_web_server
+from memory_site.operations.health.migrations import count_missing_migrations
 from sessions_app.commands import get_first_line
 
 WAITING = "Another process prepares the database; waiting for it …"
 
 
 class Command(PlainCommand):
+    #: Whether it repeats the erasures that the ledger has and the database has not; a restore does it itself.
+    erases_again = True
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["plan"] or options["check_unapplied"]:
             super().handle(*args, **options)
             return
         with setup_lock(lambda: self.report(WAITING)):
             super().handle(*args, **options)
+            if self.erases_again:
+                self.erase_again()
             self.store_settings(connection, settings.SERVER_SETTINGS)
             if settings.WEB_DATABASE:
                 self.store_web_settings()
+
+    def erase_again(self) -> None:
+        """Erase what an earlier state of the database has brought back, however it was brought back."""
+        if count_missing_migrations():  # only a part was migrated
+            return
+        try:
+            if erased := replay_ledger():
+                self.report(f"Erased again, as the ledger of erasures says: {erased:,} erasures.")
+        except LedgerProblem as error:
+            self.report(str(error))
 
     def report(self, text: str) -> None:
         self.stderr.write(text, lambda text: text)

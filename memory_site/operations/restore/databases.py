@@ -1,0 +1,95 @@
+"""The databases of a restore: the draft that it fills, and those that a restore has replaced."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, connections
+from psycopg import sql
+
+from memory_site.operations.backups.database import MAX_NAME_BYTES, connect_to_server, drop_database, get_database_name
+
+DRAFT_SUFFIX, KEPT_INFIX = "_restoring", "_before_"
+TIME_FORMAT = "%Y%m%d_%H%M%S"
+#: Comments by which these databases are told from others of such a name.
+DRAFT_COMMENT, KEPT_COMMENT = "Memory Site: a restore fills it.", "Memory Site: replaced by the restore of {}."
+LIST_SQL = """
+SELECT datname, pg_database_size(oid), shobj_description(oid, 'pg_database') FROM pg_database
+WHERE starts_with(datname, %s) ORDER BY datname
+"""
+EXISTS_SQL = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)"
+
+
+@dataclass(frozen=True)
+class KeptDatabase:
+    """A database that a restore has replaced. It stays until an operator drops it."""
+
+    name: str
+    size_bytes: int
+
+
+def name_draft(live: str) -> str:
+    return cut(live, len(DRAFT_SUFFIX)) + DRAFT_SUFFIX
+
+
+def name_kept(live: str, at: datetime) -> str:
+    ending = f"{KEPT_INFIX}{at.strftime(TIME_FORMAT)}"
+    return cut(live, len(ending)) + ending
+
+
+def cut(name: str, room: int) -> str:
+    """Return the beginning of a name that leaves so much room of a PostgreSQL name."""
+    return name.encode()[: MAX_NAME_BYTES - room].decode(errors="ignore")
+
+
+def exists(name: str) -> bool:
+    with connect_to_server() as opened:
+        row = opened.execute(EXISTS_SQL, [name]).fetchone()
+    return bool(row and row[0])
+
+
+def list_kept() -> list[KeptDatabase]:
+    """Return the databases that restores of this site have replaced, oldest first."""
+    prefix = f"{get_database_name()[:20]}"
+    with connect_to_server() as opened:
+        rows = opened.execute(LIST_SQL, [prefix]).fetchall()
+    return [KeptDatabase(name, size) for name, size, comment in rows if is_kept(name, comment)]
+
+
+def is_kept(name: str, comment: str | None) -> bool:
+    return KEPT_INFIX in name and (comment or "").startswith(KEPT_COMMENT.partition("{")[0])
+
+
+def drop_draft(live: str) -> bool:
+    """Drop what a killed restore left. Return whether there was something. A database that is not ours stays."""
+    name = name_draft(live)
+    with connect_to_server() as opened:
+        rows = opened.execute(LIST_SQL, [name]).fetchall()
+    is_ours = any(found == name and comment in (None, DRAFT_COMMENT) for found, _, comment in rows)
+    if is_ours:
+        drop_database(name)
+    return is_ours
+
+
+def comment_on(opened: psycopg.Connection[Any], name: str, comment: str | None) -> None:
+    opened.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+
+
+@contextmanager
+def site_database(name: str) -> Iterator[None]:
+    """Have this thread's code work on another database of the site's server inside the block."""
+    outer = connections["default"]
+    inner = outer.copy()
+    inner.settings_dict |= {"NAME": name, "OPTIONS": {**outer.settings_dict["OPTIONS"], "pool": False}}
+    connections["default"] = inner
+    ContentType.objects.clear_cache()
+    try:
+        yield
+    finally:
+        connection.close()
+        connections["default"] = outer
+        ContentType.objects.clear_cache()
