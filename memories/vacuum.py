@@ -43,7 +43,13 @@ WHERE indrelid = %s::regclass AND NOT indisvalid AND relname ~ %s
 """
 # A parallel build needs shared memory, of which a container has little, and every core. Behind a pooler they would be
 # those of another session; there the role has no time limits.
-LIMITS = {"statement_timeout": "0", "lock_timeout": "0", "max_parallel_maintenance_workers": "0"}
+LIMITS = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "max_parallel_maintenance_workers": "0",
+    # A server goes on with the build of a client that was killed, for as long as it takes.
+    "client_connection_check_interval": "2000",
+}
 SETTINGS: dict[str, str] = {} if settings.DATABASE_POOLER else LIMITS
 
 

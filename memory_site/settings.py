@@ -90,6 +90,9 @@ class Environment(BaseSettings):
     #: Seconds one SQL statement may take in a command or worker; 0 means no limit. The web server sets 10 for itself
     #: unless its process environment says otherwise.
     statement_timeout: float = Field(0, ge=0, le=3600)
+    #: Candidates of a search by the index of the vectors, pgvector's `hnsw.ef_search`: a higher value finds more and
+    #: takes longer. `tune_index` measures which one a store needs.
+    hnsw_ef_search: int = Field(200, ge=1, le=1000)
     #: `transaction` when PgBouncer or another pooler in transaction mode stands between the site and PostgreSQL. The
     #: site then sends no settings when it connects: `migrate` and `serve` store them with the database role.
     database_pooler: str | None = None
@@ -378,7 +381,7 @@ def build_server_settings(statement_timeout: float, lock_timeout: float) -> dict
     """
     return {
         "hnsw.iterative_scan": "relaxed_order",
-        "hnsw.ef_search": "200",
+        "hnsw.ef_search": f"{env.hnsw_ef_search}",
         "hnsw.max_scan_tuples": "200000",
         "hnsw.scan_mem_multiplier": "8",
         "plan_cache_mode": "force_custom_plan",

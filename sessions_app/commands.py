@@ -3,7 +3,7 @@
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Any, cast
@@ -71,7 +71,7 @@ class MemoryCommand(BaseCommand):
         else:
             self.print_table(list(rows))
 
-    def print_table(self, rows: list[Mapping[str, Any]]) -> None:
+    def print_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             self.stderr.write("Nothing.")
             return

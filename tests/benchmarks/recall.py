@@ -5,11 +5,11 @@ from statistics import mean, median
 
 from rich.table import Table
 
-from memories.management.commands.check_recall import compute_share
 from memories.models import Memory
 from memories.search.execute import find_memories, find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.query import Search
+from memories.search.recall import compute_share
 from memories.search.scope_size import scope_sizes
 from sessions_app.models import Namespace
 from tests.benchmarks.data import METADATA_SHARES, Synthetic

@@ -1,7 +1,6 @@
 """`manage.py check_recall`: measure the recall of the nearest-neighbour index."""
 
 from argparse import ArgumentParser
-from collections.abc import Collection, Iterable
 from statistics import mean
 from typing import Any
 
@@ -9,12 +8,9 @@ from django.core.management.base import CommandError
 
 from memories.embeddings import get_embedder
 from memories.models import Embedding
-from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
+from memories.search.recall import MIN_RECALL, measure_recall
 from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_USAGE_ERROR, ListingCommand, get_namespace
-
-MIN_RECALL = 0.99
-SIMILARITY_TOLERANCE = 1e-3  # of the cosine: the precision of half-precision vectors
 
 
 class Command(ListingCommand):
@@ -42,16 +38,3 @@ class Command(ListingCommand):
         self.print_rows([found], format)
         if found["mean"] < MIN_RECALL:
             raise CommandError(f"Recall is below {MIN_RECALL}.", returncode=EXIT_CHECK_FAILED)
-
-
-def measure_recall(namespace_id: int, filters: Filters, vector: list[float], model: str, limit: int) -> float:
-    """Return the share of the exact result that the index finds; rows as near as the last one count too."""
-    exact = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=True)
-    found = find_nearest_ids(namespace_id, filters, vector, model, limit, exact=False)
-    return compute_share(found.values(), exact.values())
-
-
-def compute_share(found: Iterable[float], exact: Collection[float]) -> float:
-    """Return how many similarities found are no lower than the last exact one, as a share of the exact ones."""
-    last = min(exact, default=0.0) - SIMILARITY_TOLERANCE
-    return sum(similarity >= last for similarity in found) / len(exact) if exact else 1.0

@@ -42,7 +42,7 @@ class Step:
     kind: str
     object: str
     message: str
-    run: Callable[[], object]
+    run: Callable[[], Any]
     table: str = ""
 
     def as_dict(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import numpy as np
 from django.conf import settings
 from django.db import connection
 
-from memories.management.commands.check_recall import compute_share
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
+from memories.search.recall import compute_share
 from memories.search.scope_size import scope_sizes
 from tests.benchmarks.data import METADATA_SHARES
 
