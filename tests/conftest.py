@@ -30,7 +30,7 @@ from sessions_app.models import SCOPES, ApiKey, Namespace
 
 #: Folders, and the markers of their tests, that start processes of their own.
 WAITING = ("stack", "embedded")
-STACK = "tests/stack/"
+STACK, CLUSTER = "tests/stack/", "tests/memory_site/operations/pitr/"
 #: Files there that start other sites than the shared ones.
 OWN_SITES = {f"{STACK}test_{name}.py" for name in ("metrics", "replicas", "several_machines", "logs_and_traces")}
 #: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
@@ -56,11 +56,12 @@ def get_file_order(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
 
 class Scheduling(LoadFileScheduling):
     """A worker takes one file after the other, and all of tests/stack, whose two sites start once then; not a file that
-    uses neither of them."""
+    uses neither of them. Nor do files that share a cluster go to several workers."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return STACK if file.startswith(STACK) and file not in OWN_SITES else file
+        shared = [folder for folder in (STACK, CLUSTER) if file.startswith(folder) and file not in OWN_SITES]
+        return shared[0] if shared else file
 
 
 @pytest.hookimpl(optionalhook=True)

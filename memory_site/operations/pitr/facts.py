@@ -122,10 +122,10 @@ def explain_due_base(usable: list[Base], current: Segment, lost: int) -> str | N
     """Return why a base backup is due, or None."""
     if not usable:
         return "there is none that recovery could begin with"
+    if lost:
+        return f"the log behind the last one has a gap ({lost} lost)"
     if usable[-1].timeline != current.timeline:
         return f"the server has written timeline {current.timeline} since the last one"
-    if lost:
-        return f"{lost} segments of the log behind the last one are lost"
     age = datetime.now(UTC) - usable[-1].written_at
     return f"the last one is {age.days} days old" if age >= BASE_INTERVAL else None
 

@@ -15,3 +15,7 @@ class NotRecoverable(PitrProblem):
 
 class RecoveryFailed(PitrProblem):
     """PostgreSQL did not come to the asked time. The message says how far it came."""
+
+
+class LogEnded(RecoveryFailed):
+    """The log has no transaction after the asked time, so PostgreSQL cannot know whether it is whole."""

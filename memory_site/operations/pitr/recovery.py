@@ -17,7 +17,7 @@ from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres, find_bin_directory
 from memory_site.operations.pitr.base_backup import require_space
 from memory_site.operations.pitr.base_check import check_base
-from memory_site.operations.pitr.problems import NotRecoverable, RecoveryFailed
+from memory_site.operations.pitr.problems import LogEnded, NotRecoverable, RecoveryFailed
 from memory_site.operations.pitr.recovery_server import (
     RECOVERY_PORT,
     RecoveryServer,
@@ -109,7 +109,7 @@ class Recovery:
                 server = RecoveryServer(self.home, data, plan.target, durable=durable)
                 try:
                     server.launch()
-                    server.wait_until_recovered(advance)
+                    wait_until_recovered(server, plan, advance)
                     yield self._describe(plan, time.monotonic() - started)
                 finally:
                     server.stop()
@@ -131,6 +131,17 @@ class Recovery:
                 connection, "SELECT pg_last_xact_replay_timestamp(), pg_walfile_name(pg_current_wal_lsn())"
             )
         return Recovered(plan.window.base.name, last, int(name[:8], 16), seconds)
+
+
+def wait_until_recovered(server: RecoveryServer, plan: Plan, advance: Callable[[int], None]) -> None:
+    """Wait until the plan's time is reached, or the end of a timeline that the site left later: it wrote no more."""
+    try:
+        server.wait_until_recovered(advance)
+    except LogEnded:
+        if plan.window.timeline == plan.current_timeline:
+            raise
+        server.go_on_to_the_end()
+        server.wait_until_recovered(advance)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import find_bin_directory
 from memory_site.embedded.processes import Server, choose_run_as
 from memory_site.embedded.wal_archive.settings import PROGRAM, PYTHON, build_restore_command
-from memory_site.operations.pitr.problems import RecoveryFailed
+from memory_site.operations.pitr.problems import LogEnded, RecoveryFailed
 from memory_site.operations.pitr.server import connect_superuser, fetch_row
 
 #: The site's server has 5432 in the same directory of sockets.
@@ -26,6 +26,7 @@ SETTINGS_FILE, HBA_FILE = "recovery-settings.json", "recovery-hba.conf"
 #: Whoever reaches the socket, in a directory of mode 0700, may read the data's files as well.
 HBA = "local all all trust\n"
 RESTORED_LINE, STOPPING_LINE = "restored log file", "recovery stopping"
+ENDED_LINE = "recovery ended before configured recovery target was reached"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class RecoveryServer(Server):
             log.seek(self._log_start)
             return log.read().decode(errors="replace").splitlines()
 
+    def go_on_to_the_end(self) -> None:
+        """Start again without a time: recovery goes on where it stood, to the end of the timeline."""
+        self.target = replace(self.target, time=None)
+        self.launch()
+
     def wait_until_recovered(self, advance: Callable[[int], None]) -> None:
         """Wait until the target is reached; `advance` gets the segments as they are replayed.
 
@@ -115,7 +121,7 @@ class RecoveryServer(Server):
         replayed, moved_at = 0, time.monotonic()
         while not self.ready:
             if not self.running:
-                raise RecoveryFailed(self.explain())
+                raise self.explain()
             if time.monotonic() - moved_at > STALL_SECONDS:
                 raise RecoveryFailed(f"Recovery stands still: {self._last_log_line()} (its log: {self.log})")
             lines = sum(RESTORED_LINE in line for line in self.read_log())
@@ -129,16 +135,18 @@ class RecoveryServer(Server):
         with connect_superuser(self.home, RECOVERY_PORT) as connection:
             in_recovery = fetch_row(connection, "SELECT pg_is_in_recovery()")[0]
         if in_recovery or (self.target.time and not any(STOPPING_LINE in line for line in self.read_log())):
-            raise RecoveryFailed(self.explain())
+            raise self.explain()
 
-    def explain(self) -> str:
+    def explain(self) -> RecoveryFailed:
         """Say why recovery ended and how far it came, in PostgreSQL's words."""
         lines = self.read_log()
         came = [line.rsplit("at log time ", 1)[1] for line in lines if "last completed transaction was at" in line]
         how_far = f" It came to {came[-1]}." if came else ""
+        if any(ENDED_LINE in line for line in lines):
+            return LogEnded(f"The log ends before the asked time.{how_far} `--to latest` recovers what there is.")
         reasons = [line for line in lines if "FATAL" in line or "WAL archive:" in line]
         reason = (reasons or [self._last_log_line()])[0]
-        return f"The asked time was not reached: {shorten(reason)}.{how_far} Its log: {self.log}"
+        return RecoveryFailed(f"The asked time was not reached: {shorten(reason)}.{how_far} Its log: {self.log}")
 
 
 def shorten(line: str) -> str:

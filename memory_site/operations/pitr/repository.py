@@ -84,21 +84,22 @@ class Repository:
             return []
 
     def list_bases(self) -> list[Base]:
-        """Return the base backups whose manifest can be read, oldest first."""
-        return [found for found in map(self._read_base, self._list_manifests()) if isinstance(found, Base)]
+        """Return the base backups whose manifest can be read, oldest first; also those of a site whose SECRET_KEY is
+        lost."""
+        return [base for base in map(self._read_base, self._list_manifests()) if base]
 
     def list_unreadable_bases(self) -> list[str]:
-        """Return a sentence for each base backup whose manifest cannot be read."""
-        return [found for found in map(self._read_base, self._list_manifests()) if isinstance(found, str)]
+        """Return a sentence for each manifest that is damaged, or signed with another SECRET_KEY: one cannot tell."""
+        return [sentence for path in self._list_manifests() if (sentence := explain_unreadable(path))]
 
     def _list_manifests(self) -> list[Path]:
         return sorted(self.bases.glob("*.json"))
 
-    def _read_base(self, path: Path) -> Base | str:
+    def _read_base(self, path: Path) -> Base | None:
         try:
             return Base(path.stem, path.with_suffix(""), read_manifest(path, trust_foreign=True))
-        except ManifestProblem as error:
-            return str(error)
+        except ManifestProblem:
+            return None
 
     def read_history(self, timeline: int, *others: Path) -> list[Branch]:
         """Return the branches that lead to a timeline, from the archive or a directory of the log."""
@@ -112,6 +113,14 @@ class Repository:
             if (directory / name).is_file():
                 return parse_history((directory / name).read_text(), timeline)
         return [Branch(timeline, None)]
+
+
+def explain_unreadable(path: Path) -> str | None:
+    try:
+        read_manifest(path)
+    except ManifestProblem as error:
+        return str(error)
+    return None
 
 
 def read_finished_at(stored: Path) -> datetime:

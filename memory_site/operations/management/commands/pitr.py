@@ -124,11 +124,17 @@ class Command(LongCommand):
             self.report("Restarting PostgreSQL; requests get 503 for a moment")
             restart_served_database(self.home)
         with ensure_services_for_command():  # a server of this command starts again with the stored settings
+            self.require_archiving()
             arrival = force_segment(self.home, Repository(Path(stored.archive)))
             self.stdout.write(
                 f"The log is archived in {stored.archive} ({arrival.segment} took {arrival.seconds:.1f} s)."
             )
             self.make_base(stored)
+
+    def require_archiving(self) -> None:
+        with connect_superuser(self.home) as connection:
+            if not is_archiving(connection):
+                raise PitrProblem("Another command uses the database: repeat this when it has ended.")
 
     def store_settings(self, connection: psycopg.Connection, options: dict[str, Any]) -> ArchiveSettings:
         system_identifier = read_position(connection).system_identifier

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from memory_site.operations.pitr.archive_check import force_segment
 from memory_site.operations.pitr.base_backup import take_base
 from memory_site.operations.pitr.enabling import prepare_archive
 from memory_site.operations.pitr.recovery import Recovery
+from memory_site.operations.pitr.recovery_server import RecoveryServer
 from memory_site.operations.pitr.repository import Base, Repository
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.server import connect_superuser, read_position
@@ -70,27 +72,35 @@ class Cluster:
         return self.recovery.plan(time, self.archive_now())
 
 
-@pytest.fixture(scope="module")
-def quick_disk() -> Iterator[None]:
-    """No waiting for the disk: nothing here is about power failures."""
-    settings, run = Postgres._settings, Postgres._run
+@contextmanager
+def without_waiting_for_the_disk() -> Iterator[None]:
+    """Nothing here is about power failures."""
+    settings, run, recovery = Postgres._settings, Postgres._run, RecoveryServer._settings
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Postgres, "_settings", lambda self: [*settings(self), "--fsync=off", "--full_page_writes=off"])
         patch.setattr(
             Postgres, "_run", lambda self, name, *words, **more: run(self, name, *NO_SYNC[name], *words, **more)
         )
+        patch.setattr(RecoveryServer, "_settings", lambda self: [*recovery(self), "--fsync=off"])
         patch.setattr(base_backup, "BACKUP_OPTIONS", (*base_backup.BACKUP_OPTIONS, "--no-sync"))
         yield
 
 
-@pytest.fixture(scope="module")
-def cluster(quick_disk: None) -> Iterator[Cluster]:
-    """A running cluster with a base backup."""
+@pytest.fixture(scope="module", autouse=True)
+def quick_disk() -> Iterator[None]:
+    with without_waiting_for_the_disk():
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running cluster with a base backup, for all files: each has tables of its own."""
     directory = Path(tempfile.mkdtemp(prefix="pitr-"))
     cluster = Cluster(directory)
-    cluster.create()
-    cluster.server.start()
-    cluster.base = cluster.take_base()
+    with without_waiting_for_the_disk():
+        cluster.create()
+        cluster.server.start()
+        cluster.base = cluster.take_base()
     yield cluster
     cluster.server.kill()  # an orderly stop would archive first
     shutil.rmtree(directory)
