@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench overload growth peers questions pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench overload growth peers questions backups pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ growth: $(VENV)/dev.done  ## the same at three sizes up to a million, about an h
 
 overload: $(VENV)/dev.done  ## a thousand clients at once, and what another namespace notices, about six minutes
 	$(BIN)/python -m tests.benchmarks.overload
+
+BACKED_UP ?= 100000
+backups: $(VENV)/dev.done  ## searches during a backup, and its cost beside pg_dump and pg_restore; BACKED_UP=20000 for a short run
+	$(BIN)/python -m tests.benchmarks.backups --rows $(BACKED_UP)
 
 # Each peer is installed into an environment of its own, which the product never sees.
 peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes

@@ -40,27 +40,20 @@ OFFSITE_COLOURS = {"copied": "success", "failed": "danger"}
 class BackupAdmin(ReadOnlyAdmin):
     """Only what was verified counts as a backup; the page shows the manifest of each."""
 
-    list_display = ("name", "state_shown", "age", "size", "verified", "restore", "pinned", "offsite", "doing")
+    list_display = ("name", "state_shown", "age", "size", "verified", "restore", "pin_shown", "offsite", "note")
     list_display_links = ("name",)
     list_filter = ("state", "pinned")
     actions = ("verify", "pin", "unpin")
     fields = (
-        ("name", "state_shown", "doing"),
+        ("name", "state_shown", "note"),
         ("started", "verified", "restore"),
-        ("size", "rows", "encrypted"),
-        ("pinned", "offsite"),
+        ("size", "rows", "encrypted_with"),
+        ("pin_shown", "offsite"),
         "manifest_shown",
     )
     readonly_fields = (
-        "state_shown",
-        "doing",
-        "started",
-        "verified",
-        "restore",
-        "size",
-        "rows",
-        "offsite",
-        "manifest_shown",
+        *("state_shown", "note", "started", "verified", "restore"),
+        *("size", "rows", "encrypted_with", "pin_shown", "offsite", "manifest_shown"),
     )
     compressed_fields = False
 
@@ -100,7 +93,12 @@ class BackupAdmin(ReadOnlyAdmin):
 
     @display(description="age")
     def age(self, backup: Backup) -> str:
-        return format_duration((timezone.now() - backup.started_at).total_seconds())
+        """Show the largest unit alone: "3 d"."""
+        return " ".join(format_duration((timezone.now() - backup.started_at).total_seconds()).split()[:2])
+
+    @display(description="pinned", label={"pinned": "info"})
+    def pin_shown(self, backup: Backup) -> str | None:
+        return "pinned" if backup.pinned else None
 
     @display(description="snapshot of")
     def started(self, backup: Backup) -> SafeString | None:
@@ -127,8 +125,12 @@ class BackupAdmin(ReadOnlyAdmin):
     def offsite(self, backup: Backup) -> str | None:
         return None if backup.offsite_state == "none" else backup.offsite_state
 
-    @display(description="doing")
-    def doing(self, backup: Backup) -> SafeString | str:
+    @display(description="encrypted", empty_value="no")
+    def encrypted_with(self, backup: Backup) -> str | None:
+        return f"with the key {backup.manifest['encryption']['key_id']}" if backup.encrypted else None
+
+    @display(description="progress or reason")
+    def note(self, backup: Backup) -> SafeString | str:
         if backup.progress < 1 and backup.message and is_working():
             return render_progress_bar(backup.message, "in_progress", round(100 * backup.progress))
         return backup.message if backup.state == BackupState.BAD else ""
