@@ -36,10 +36,10 @@ def read_backup_facts() -> BackupFacts:
     return BackupFacts(
         is_configured=settings.BACKUP_DIR is not None,
         is_supported=not is_citus(),
-        latest_started_at=written and written.started_at,
-        latest_verified_started_at=verified and verified.started_at,
-        last_verification_at=proven and proven.verified_at,
-        restore_seconds=proven and proven.restore_seconds,
+        latest_started_at=written.started_at if written else None,
+        latest_verified_started_at=verified.started_at if verified else None,
+        last_verification_at=proven.verified_at if proven else None,
+        restore_seconds=proven.restore_seconds if proven else None,
         bad=list_bad(verified),
         is_working=is_working(),
     )

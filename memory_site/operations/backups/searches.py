@@ -52,7 +52,7 @@ def check_nearest(opened: psycopg.Connection[Any]) -> Iterator[str]:
 def find_nearest(opened: psycopg.Connection[Any], vector: str, choose_plan: str) -> list[float]:
     """Return the inner products of the nearest vectors, the greatest first."""
     with opened.transaction():
-        opened.execute(choose_plan)  # type: ignore[call-overload]
+        opened.execute(choose_plan)
         return [value for (value,) in opened.execute(NEAREST_SQL, [vector, vector, NEIGHBOURS]).fetchall()]
 
 
