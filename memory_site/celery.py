@@ -11,7 +11,7 @@ import memory_site.core.logs.tasks  # noqa: F401  (connects to Celery's signals)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 
-app = Celery("memory_site")
+app = Celery("memory_site", task_cls="memory_site.core.releases.tasks:WatchedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -469,6 +469,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "ninja",
     "memory_site.core.leases",
+    "memory_site.core.releases",
     "sessions_app",
     "memories",
     "memories.graph",
@@ -479,6 +480,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "memory_site.core.http.middleware.RequestMiddleware",
+    "memory_site.core.releases.middleware.ReleaseMiddleware",
     "memory_site.core.logs.requests.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

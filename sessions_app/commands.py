@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from memory_site.core.db.damage import DAMAGED, is_damaged
 from memory_site.core.db.server_settings import POOLER_ADVICE, REFUSED_OPTIONS
+from memory_site.core.releases.compatibility import NewerDatabase, require_fitting_release
 from memory_site.embedded.running_site import ensure_services_for_command
 from sessions_app.bootstrap import DEFAULT_NAMESPACE
 from sessions_app.models import Namespace
@@ -37,6 +38,8 @@ class MemoryCommand(BaseCommand):
     requires_migrations_checks = False
     # They would import the API and the console, which takes longer than most commands; `check` and `serve` run them.
     requires_system_checks = []
+    #: Whether it uses tables that a newer release may have changed.
+    needs_fitting_release = True
     #: Of a table's cell; None shows all of it.
     max_cell_length: int | None = 100
 
@@ -47,7 +50,11 @@ class MemoryCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         with self.provide_services():
             try:
+                if self.needs_fitting_release:
+                    require_fitting_release()
                 return super().execute(*args, **options)
+            except NewerDatabase as error:
+                raise CommandError(str(error)) from error
             except OperationalError as error:
                 raise CommandError(f"The database does not answer: {get_first_line(error)}") from error
             except NotSupportedError as error:  # it is older than MIN_POSTGRESQL_VERSION

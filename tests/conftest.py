@@ -23,6 +23,7 @@ from memories.active_model import set_initial_model
 from memories.seen import SeenMemories, seen_memories
 from memory_site.core.caches import Cache, clear_all_caches
 from memory_site.core.http.middleware import keep_raw_path
+from memory_site.core.releases.models import DatabaseRelease
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
 from sessions_app import auth
@@ -135,8 +136,8 @@ def django_db_modify_db_settings() -> Iterator[None]:
 
 @cache
 def emptied_tables() -> list[str]:
-    """All but those whose rows come from the models, and not from any test."""
-    models = {Permission._meta.db_table, ContentType._meta.db_table}
+    """All but those whose rows come from the models and the migrations, and not from any test."""
+    models = {Permission._meta.db_table, ContentType._meta.db_table, DatabaseRelease._meta.db_table}
     return [table for table in connection.introspection.django_table_names(only_existing=True) if table not in models]
 
 

@@ -5,6 +5,7 @@ import threading
 from django.conf import settings
 from django.db import Error, connection
 
+from memory_site.core.releases.watch import release_watch
 from memory_site.operations.models import Heartbeat, ProcessKind
 
 HEARTBEAT_INTERVAL_SECONDS = 10
@@ -37,12 +38,14 @@ def stop_heartbeat(**_: object) -> None:
 
 
 def start_thread(kind: ProcessKind, connections: int) -> None:
+    use_database(release_watch.look)  # before the first request or task
     threading.Thread(target=run_heartbeat, args=(kind, connections), name="heartbeat", daemon=True).start()
 
 
 def run_heartbeat(kind: ProcessKind, connections: int) -> None:
     use_database(Heartbeat.objects.remove_ended)
     while not _stopping.is_set():
+        use_database(release_watch.look)
         use_database(Heartbeat.objects.note, kind, connections)
         _stopping.wait(HEARTBEAT_INTERVAL_SECONDS)
     use_database(Heartbeat.objects.remove_own, kind)

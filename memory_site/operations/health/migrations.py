@@ -10,13 +10,37 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from memory_site.core.releases.compatibility import RELEASE, find_release
 from memory_site.operations.health.results import CheckResult, HealthStatus
+
+#: Of a newer release's migrations.
+MAX_NAMED_MIGRATIONS = 3
+UPGRADE_ADVICE = "replace this release by the newer one, see docs/upgrade.md"
 
 
 def check_migrations() -> CheckResult:
+    found, unknown = find_release(), find_unknown_migrations()
+    if found is not None and found.refuses_us:
+        return HealthStatus.UNHEALTHY, found.explain(), UPGRADE_ADVICE
+    if found is not None and found.is_newer:
+        return HealthStatus.DEGRADED, found.explain(), UPGRADE_ADVICE
+    if unknown:
+        return HealthStatus.DEGRADED, describe_unknown_migrations(unknown), UPGRADE_ADVICE
     if missing := count_missing_migrations():
         return HealthStatus.UNHEALTHY, f"{missing} migrations are missing."
     return HealthStatus.HEALTHY, "All applied."
+
+
+def find_unknown_migrations() -> list[str]:
+    """Return the migrations that were applied and that this release does not have, by name."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    return sorted(f"{label}.{name}" for label, name in applied.keys() - set(list_migration_files()))
+
+
+def describe_unknown_migrations(unknown: list[str]) -> str:
+    names = ", ".join(unknown[:MAX_NAMED_MIGRATIONS])
+    more = f" and {len(unknown) - MAX_NAMED_MIGRATIONS} more" if len(unknown) > MAX_NAMED_MIGRATIONS else ""
+    return f"The database is of a newer release: it has {names}{more}, which release {RELEASE} does not know."
 
 
 def count_missing_migrations() -> int:

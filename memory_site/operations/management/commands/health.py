@@ -11,6 +11,7 @@ from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, MemoryCommand
 
 class Command(MemoryCommand):
     help = "Show the status of every component. Exit code 0 if all are healthy, 3 otherwise."
+    needs_fitting_release = False
     max_cell_length = None  # the end of a message may name what is missing
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from django.db import NotSupportedError, OperationalError, connection
 
 from memory_site.core.leases.process import format_process_name
 from memory_site.core.logs.setup import JSON, get_higher_level
+from memory_site.core.releases.compatibility import find_release
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectoryError
 from memory_site.embedded.listen_address import Address
@@ -89,8 +90,7 @@ class Command(BaseCommand):
         if settings.EMBEDDED:
             self._report("Starting PostgreSQL and Valkey")
             start_servers(supervisor)
-        self._report("Migrating the database")
-        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
+        self._migrate()
         self._print_first_run()
         connection.close()  # this process needs it no longer
         programs = build_programs(address, no_worker)
@@ -104,6 +104,16 @@ class Command(BaseCommand):
         self.stdout.write(f"ready in {time.time() - psutil.Process().create_time():.1f} s")
         self.stdout.flush()
         supervisor.watch()
+
+    def _migrate(self) -> None:
+        """Migrate the database, but not one of a newer release with which this one works: so that a machine can restart
+        in the middle of an upgrade, or go back to the earlier release."""
+        found = find_release()
+        if found is not None and found.is_newer and not found.refuses_us:
+            self._report(f"{found.explain()} It is not migrated")
+            return
+        self._report("Migrating the database")
+        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
 
     def _wait_for_web(self, supervisor: Supervisor, address: Address) -> None:
         self._report("Loading the API and the console")

@@ -1,0 +1,1 @@
+"""Which release migrated the database, and which releases may use it."""
