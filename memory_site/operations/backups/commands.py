@@ -18,6 +18,7 @@ class BackupCommand(LongCommand):
     """A command that shows its progress in percent and ends with one sentence when something is wrong."""
 
     item_name = "percent"
+    needs_fitting_release = False  # backups are the way back from a failed upgrade
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

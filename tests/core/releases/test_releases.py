@@ -68,6 +68,11 @@ def test_a_release_works_with_its_own_database():
     compatibility.require_fitting_release()
 
 
+def test_the_documented_table_is_that_of_this_release(settings):
+    text = (settings.BASE_DIR / "docs/upgrade.md").read_text()
+    assert f"| {__version__} | {compatibility.OLDEST_RELEASE} and later |" in text
+
+
 @pytest.mark.parametrize(
     ("older", "newer"), [("0.1.0", "0.1.1"), ("0.9.0", "0.10.0"), ("1.2.3", "2.0.0"), ("1.0.0", "1.0.0.1")]
 )

@@ -51,6 +51,7 @@ DEFAULT_MAX_WAITING_MB, DEFAULT_ARCHIVE_TIMEOUT, DEFAULT_KEEP_BASES = 4096, 300,
 
 class Command(LongCommand):
     help = "Recover the database of any time: base backups and an archive of the write-ahead log (embedded mode)."
+    needs_fitting_release = False  # it is a way back from a failed upgrade
     max_cell_length = None
     interruption_advice = "Nothing was changed."
 
