@@ -6,8 +6,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
     && apt-get install -y --no-install-recommends postgresql-client-18 && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+# requirements-otel.txt has what OTEL_EXPORTER_OTLP_ENDPOINT needs.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-otel.txt ./
+RUN pip install --no-cache-dir --require-hashes -r $REQUIREMENTS
 COPY manage.py ./
 COPY memory_site memory_site
 COPY memories memories

@@ -38,6 +38,7 @@ from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.overload import step_aside
 from memory_site.core.metrics.counters import embedding_seconds, embedding_texts, measure
+from memory_site.core.tracing import trace_embedding
 from sessions_app.models import Namespace
 from sessions_app.namespaces import Failures, look_into_all
 
@@ -190,7 +191,7 @@ def quarantine_hopeless(texts: Sequence[ClaimedText]) -> Sequence[ClaimedText]:
 def embed_texts(model: str | None, texts: Sequence[str]) -> Sequence[Outcome | Exception]:
     """Return a vector or an error for each text; the same one for all if the embedder raised it."""
     try:
-        with measure(embedding_seconds):
+        with trace_embedding(model, len(texts)), measure(embedding_seconds):
             outcomes: Sequence[Outcome | Exception] = get_embedder_for_model(model).embed_each(texts)
     except Exception as error:  # an unexpected error is reported for each namespace in its turn
         outcomes = [error] * len(texts)

@@ -18,6 +18,7 @@ from memories.reembedding import run_reembedding
 from memories.vacuum import list_parts, vacuum_vectors
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.disk_space import is_disk_low
+from memory_site.core.tracing import Origins, span
 from memory_site.core.wakeup import TaskTrigger
 from sessions_app.namespaces import Failures, find_namespaces, for_each_namespace
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 WORKER_SLOTS = BoundedSemaphore(2)
 REEMBEDDING_SLOT = BoundedSemaphore(1)
 work_requested = Event()
+#: The calls that a running one works for.
+origins = Origins()
 
 
 @shared_task
@@ -35,6 +38,7 @@ def embed_due() -> int:
     At most two run in one process, which leaves its other threads free. If both slots are busy, the call returns at
     once. It has already set `work_requested`, so a running call loops once more before it stops.
     """
+    origins.add_current()
     work_requested.set()
     total = 0
     while work_requested.is_set() and WORKER_SLOTS.acquire(blocking=False):
@@ -50,12 +54,13 @@ def embed_until_done() -> int:
     total = 0
     if is_disk_low():  # vectors are larger than their texts, which are stored already
         return total
-    for number, stored in enumerate(QueueRun().embed_batches()):
-        total += stored
-        if is_disk_low():
-            break
-        if number == 1:  # so much is due that another task helps
-            embedding_trigger.notify_on_commit()
+    with span("embed what is due", origins.take()):
+        for number, stored in enumerate(QueueRun().embed_batches()):
+            total += stored
+            if is_disk_low():
+                break
+            if number == 1:  # so much is due that another task helps
+                embedding_trigger.notify_on_commit()
     return total
 
 

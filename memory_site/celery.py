@@ -6,14 +6,21 @@ import os
 import sys
 
 from celery import Celery
+from celery.signals import celeryd_init
 
 import memory_site.core.logs.tasks  # noqa: F401  (connects to Celery's signals)
+from memory_site.core.tracing.setup import start_tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 
 app = Celery("memory_site", task_cls="memory_site.core.releases.tasks:WatchedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@celeryd_init.connect
+def trace_worker(**_: object) -> None:
+    start_tracing("worker")
 
 
 def skip_last_garbage_collection() -> None:

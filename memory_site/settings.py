@@ -185,6 +185,9 @@ class Environment(BaseSettings):
     #: `text` for people, or `json`: one JSON object a line, and a line for each finished request and task. See
     #: docs/operations/logs-and-traces.md.
     log_format: str = "text"
+    #: Address of an OpenTelemetry receiver that speaks OTLP over HTTP, such as `http://collector:4318`. Web server and
+    #: worker then send it traces and durations; other `OTEL_` variables apply too. Needs `memory-site[otel]`.
+    otel_exporter_otlp_endpoint: str | None = None
 
     @field_validator("embedder")
     @classmethod
@@ -198,7 +201,7 @@ class Environment(BaseSettings):
     def check_splitter(cls, value: str) -> str:
         if value not in SPLITTERS:
             raise ValueError(f"must be one of {', '.join(SPLITTERS)}")
-        if value == "llamaindex" and not (find_spec("llama_index") and find_spec("llama_index.core")):
+        if value == "llamaindex" and not is_installed("llama_index.core"):
             raise ValueError("llamaindex needs the package llama-index-core, which is not installed")
         return value
 
@@ -215,6 +218,17 @@ class Environment(BaseSettings):
         if value.lower() not in FORMATS:
             raise ValueError(f"must be {' or '.join(FORMATS)}")
         return value.lower()
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def check_otel_exporter_otlp_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        if not is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError('needs packages that are not installed: pip install "memory-site[otel]"')
+        return value
 
     @field_validator("ingestion_roots")
     @classmethod
@@ -292,6 +306,13 @@ class Environment(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database_url is None and self.memory_pg_host is None
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that would contain it
+        return False
 
 
 def split_list(text: str) -> list[str]:
@@ -480,8 +501,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "memory_site.core.http.middleware.RequestMiddleware",
-    "memory_site.core.releases.middleware.ReleaseMiddleware",
+    "memory_site.core.tracing.requests.TracingMiddleware",
     "memory_site.core.logs.requests.RequestLogMiddleware",
+    "memory_site.core.releases.middleware.ReleaseMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -698,6 +720,9 @@ WEB_THREADS = 2 * WEB_SEATS
 LOG_LEVEL, LOG_FORMAT = env.log_level, env.log_format
 LOGGING_CONFIG = "memory_site.core.logs.setup.configure"
 LOGGING = build_logging(LOG_LEVEL, LOG_FORMAT)
+TRACING = env.otel_exporter_otlp_endpoint is not None
+#: For the SDK of OpenTelemetry, which reads the environment but not .env.
+OTEL_VARIABLES = {name: value for name, value in read_variables().items() if name.startswith("OTEL_") and value}
 
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {

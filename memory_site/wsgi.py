@@ -17,6 +17,7 @@ django_application = get_wsgi_application()
 from memory_site.core.db.replicas import replicas  # noqa: E402
 from memory_site.core.http.middleware import keep_raw_path  # noqa: E402
 from memory_site.core.http.overload import AdmissionLayer, admission  # noqa: E402
+from memory_site.core.tracing.setup import start_tracing  # noqa: E402
 from memory_site.operations.heartbeats import start_web_heartbeat  # noqa: E402
 from memory_site.operations.metrics.sampler import start_web_sampler  # noqa: E402
 from sessions_app.auth import find_known_namespace  # noqa: E402  (its models need the application)
@@ -27,6 +28,7 @@ application = AdmissionLayer(
     lambda environ: find_known_namespace(environ.get("HTTP_AUTHORIZATION", "")),
 )
 
+start_tracing(WEB)
 start_web_heartbeat()
 start_web_sampler()
 replicas.start()

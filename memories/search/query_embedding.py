@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from memories.embeddings import Embedder, EmbedderUnavailable, EmbeddingError, Vector, get_embedder_for_model
 from memory_site.core.caches import Cache
+from memory_site.core.tracing import trace_embedding
 
 MAX_CACHED_VECTORS = 2_000
 # For so long after an outage searches fail at once: one of them waits for the embedder's timeout, not all.
@@ -34,7 +35,8 @@ def get_query_vector(query: str, model: str | None) -> Vector:
 def embed_query(embedder: Embedder, query: str) -> Vector:
     """Embed a query. After EmbedderUnavailable the model is not called for CIRCUIT_BREAKER_SECONDS."""
     try:
-        return embedder.embed_query(query)
+        with trace_embedding(embedder.model, 1):
+            return embedder.embed_query(query)
     except EmbedderUnavailable:
         open_circuits.set(embedder.model, True)
         raise

@@ -13,6 +13,8 @@ from celery import Task
 from django.db import transaction
 
 from memory_site.core.metrics.counters import task_messages
+from memory_site.core.tracing import Origins
+from memory_site.core.tracing.messages import publishing
 
 log = logging.getLogger(__name__)
 MIN_INTERVAL_SECONDS = 0.1
@@ -53,6 +55,7 @@ class TaskTrigger:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self._origins = Origins()
         self._sender = BackgroundCall(f"trigger {task.name}", self.notify_now, MIN_INTERVAL_SECONDS)
 
     def notify_on_commit(self) -> None:
@@ -62,11 +65,13 @@ class TaskTrigger:
     def notify_now(self) -> None:
         """Send the message now, for a process that is about to end. Wait for the broker at most two seconds."""
         try:
-            self.task.apply_async(retry=False, expires=MESSAGE_EXPIRY_SECONDS, ignore_result=True)
+            with publishing(self.task.name, self._origins.take()) as headers:
+                self.task.apply_async(retry=False, expires=MESSAGE_EXPIRY_SECONDS, ignore_result=True, headers=headers)
         except Exception as error:  # whatever the broker's client raises: the work is only delayed
             task_messages.labels("failed").inc()
             log.warning("The broker did not take a message: %s", type(error).__name__)
 
     def notify(self) -> None:
         """Have this process send a message soon, whatever the transaction does. Return at once; never fail."""
+        self._origins.add_current()
         self._sender.request()

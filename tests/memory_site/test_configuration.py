@@ -25,6 +25,11 @@ SET_BY_COMPOSE = {
     "BACKUP_DIR": "/backups",
     "PROMETHEUS_MULTIPROC_DIR": "/metrics",
 }
+#: Read by the SDK of OpenTelemetry, not by the settings.
+PASSED_TO_OPENTELEMETRY = {
+    f"OTEL_{name}"
+    for name in ("EXPORTER_OTLP_HEADERS", "SERVICE_NAME", "RESOURCE_ATTRIBUTES", "TRACES_SAMPLER", "TRACES_SAMPLER_ARG")
+}
 COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PORT", "INGESTION_FOLDER", "BACKUP_FOLDER"}
 
 
@@ -37,7 +42,7 @@ def example_lines() -> dict[str, str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_compose_passes_every_variable(service):
-    assert set(COMPOSE["services"][service]["environment"]) == set(VARIABLES) - NOT_IN_COMPOSE
+    assert set(COMPOSE["services"][service]["environment"]) == set(VARIABLES) - NOT_IN_COMPOSE | PASSED_TO_OPENTELEMETRY
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,12 +1,16 @@
-"""What a running site writes about its work: JSON lines that hold nothing of what callers sent."""
+"""What a running site writes and sends about its work: JSON lines and traces that hold nothing of what callers sent."""
 
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import memory_site
 from memory_site.embedded.data_dir import DataDirectory
+from tests.exposition import read_samples
+from tests.otlp import ReceivedSpan, Receiver, running_receiver
 from tests.stack.stack import Stack, running_stack, wait_until
 
 CONTENT, QUERY, USER, SESSION, BODY, PASSWORD, KEY, NAME = (
@@ -16,8 +20,20 @@ SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Stack]:
-    with running_stack(EMBEDDER="hashing", LOG_FORMAT="json") as stack:
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def site(receiver) -> Iterator[Stack]:
+    traced = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_METRIC_EXPORT_INTERVAL": "500",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=tests",
+    }
+    with running_stack(EMBEDDER="hashing", LOG_FORMAT="json", **traced) as stack:
         yield stack
 
 
@@ -35,14 +51,14 @@ def find_lines(site: Stack, name: str, **fields: object) -> list[dict]:
     return [line for line in read_lines(site, name) if fields.items() <= line.items()]
 
 
-def test_no_log_holds_what_callers_send(site):
+def test_no_log_and_no_trace_holds_what_callers_send(site, receiver):
     use_site_with_canaries(site)
     fail_in_the_web_server(site)
     fail_in_the_worker(site)
     log_in_wrongly(site)
     home = DataDirectory(site.data)
     secrets = [site.key, site.key.split("_")[2], site.password, *map(home.secret, ("database", "postgres", "django"))]
-    logs = read_logs(site)
+    logs = read_logs(site) | {"traces": b"".join(receiver.bodies).decode(errors="replace")}
     leaks = [
         (secret, name)
         for secret in (CONTENT, QUERY, USER, SESSION, BODY, PASSWORD, KEY, NAME, "canary", *secrets)
@@ -134,3 +150,104 @@ def test_a_request_is_one_line_with_the_callers_id(site):
 def test_probes_are_not_logged(site):
     site.page("/health/live")
     assert not find_lines(site, "web.log", route="/health/live")
+
+
+def test_one_trace_leads_from_the_request_to_the_statements_of_the_worker(site, receiver):
+    trace_id = f"{7:032x}"
+    answer = site.call("POST", "/memories", {"content": "A cup of tea."}, traceparent=f"00-{trace_id}-{9:016x}-01")
+    assert answer.status == 201
+    wait_until(lambda: find_worker_statements(receiver, trace_id), SECONDS, "the worker's statements are traced")
+    trace = receiver.trace(trace_id)
+    request, stored = follow(trace, f"{9:016x}", "POST /api/v1/memories", "WITH")
+    sent, task = follow(trace, request.span_id, "send memories.tasks.embed_due", "run memories.tasks.embed_due")
+    run, *_ = follow(trace, task.span_id, "embed what is due", "embed texts")
+    [claim] = [span for span in find_worker_statements(receiver, trace_id) if "FOR UPDATE" in query(span)]
+    assert claim.parent_id == run.span_id
+    assert [span.process for span in (request, stored, sent, task, run)] == ["web", "web", "web", "worker", "worker"]
+    assert "%(drafts)s" in query(stored)
+    assert not any(span.events or span.failed for span in trace)
+    [line] = find_lines(site, "web.log", trace_id=trace_id, event="Request finished")
+    assert line["span_id"] == request.span_id
+    assert find_lines(site, "worker.log", trace_id=trace_id, event="Task finished", span_id=task.span_id)
+
+
+def find_worker_statements(receiver: Receiver, trace_id: str) -> list[ReceivedSpan]:
+    spans = [span for span in receiver.trace(trace_id) if span.process == "worker"]
+    finished = any(span.name.startswith("run ") for span in spans)  # the last one to be sent
+    return [span for span in spans if query(span)] if finished else []
+
+
+def query(span: ReceivedSpan) -> str:
+    return span.attributes.get("db.query.text", "")
+
+
+def follow(trace: list[ReceivedSpan], parent_id: str, *names: str) -> list[ReceivedSpan]:
+    """Return the spans of these names, each the child of the one before."""
+    path: list[ReceivedSpan] = []
+    for name in names:
+        path.append(next(span for span in trace if span.name == name and span.parent_id == parent_id))
+        parent_id = path[-1].span_id
+    return path
+
+
+def test_requests_that_share_a_message_are_linked(site, receiver):
+    """Ten at once: each of them leads to the worker, as parent or by a link of a task or of what it did."""
+    traces = [f"{number:032x}" for number in range(100, 110)]
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(lambda trace: add_traced(site, trace), traces))
+
+    def led() -> bool:
+        worker = [span for span in receiver.spans if span.process == "worker"]
+        found = {span.trace_id for span in worker} | {link for span in worker for link in span.links}
+        return found >= set(traces)
+
+    wait_until(led, SECONDS, "every trace leads to the worker")
+
+
+def add_traced(site: Stack, trace_id: str) -> None:
+    body = {"content": f"One of ten cups: {trace_id}"}
+    assert site.call("POST", "/memories", body, traceparent=f"00-{trace_id}-{9:016x}-01").status == 201
+
+
+def test_a_caller_that_is_not_sampled_is_not_traced(site, receiver):
+    trace_id = f"{200:032x}"
+    assert site.call("GET", "/summary", traceparent=f"00-{trace_id}-{9:016x}-00").status == 200
+    site.call("GET", "/summary", traceparent=f"00-{201:032x}-{9:016x}-01")
+    wait_until(lambda: receiver.trace(f"{201:032x}"), SECONDS, "a later request is traced")
+    assert receiver.trace(trace_id) == []
+
+
+def test_a_failed_task_is_a_failed_span(site, receiver):
+    """The constraint of the first test."""
+    [span, *_] = [span for span in receiver.spans if span.attributes.get("db.response.status_code") == "23514"]
+    assert span.failed
+    assert any(span.failed and span.name == "run memories.tasks.embed_due" for span in receiver.spans)
+
+
+def test_spans_say_who_sent_them(site, receiver):
+    processes = {span.resource["service.instance.id"]: span.process for span in receiver.spans}
+    assert sorted(processes.values()) == ["web", "worker"]
+    resource = receiver.spans[0].resource
+    assert resource["service.name"] == "memory-site"
+    assert resource["service.version"] == memory_site.__version__
+    assert resource["deployment.environment.name"] == "tests"
+
+
+def test_durations_are_those_of_the_metrics(site, receiver):
+    name = "memory_site_request_duration_seconds"
+    counted = read_samples(site.page("/metrics", site.key).data.decode())[f'{name}_count{{operation="add_memory"}}']
+    assert counted >= 10
+    wait_until(lambda: count_added(receiver.histograms.get(name, [])) == counted, SECONDS, "all durations are sent")
+    wait_until(lambda: "memory_site_embedding_batch_duration_seconds" in receiver.histograms, SECONDS, "the worker's too")
+
+
+def count_added(points: list[tuple[dict, int]]) -> int:
+    return sum(count for labels, count in points if labels["operation"] == "add_memory")
+
+
+def test_the_last_spans_are_sent_when_the_site_stops(site, receiver):
+    """The last test: it stops the site."""
+    trace_id = f"{300:032x}"
+    site.call("GET", "/summary", traceparent=f"00-{trace_id}-{9:016x}-01")
+    site.stop()
+    assert receiver.trace(trace_id)

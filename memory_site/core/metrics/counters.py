@@ -10,6 +10,7 @@ from typing import TypeVar
 from django.db import transaction
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from memory_site.core import tracing
 from memory_site.core.metrics.values import use_own_values
 
 PREFIX = "memory_site"
@@ -19,6 +20,16 @@ SEARCH_MODES = ("hybrid", "vector", "text", "relevance")
 PROCESS_KINDS = ("web", "worker", "beat")
 #: What `operation` says of requests that are none of the API's.
 OTHER_OPERATIONS = ("console", "health", "metrics", "other")
+
+
+class MeasuredHistogram(Histogram):
+    """A histogram of which each measurement is sent by OTLP too, if that is switched on: nothing is measured twice."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        super().observe(amount, exemplar)
+        if tracing.active is not None:
+            tracing.active.record(self._name, amount, dict(zip(self._labelnames, self._labelvalues, strict=True)))
+
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
@@ -42,7 +53,7 @@ def gauge(name: str, text: str, **labels: Sequence[str]) -> Gauge:
 
 def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
     bounds[f"{PREFIX}_{name}"] = buckets
-    return Histogram(name, text, labels, namespace=PREFIX, registry=registry, buckets=buckets)
+    return MeasuredHistogram(name, text, labels, namespace=PREFIX, registry=registry, buckets=buckets)
 
 
 def begin(metric: Metric, labels: Sequence[Sequence[str]]) -> Metric:
