@@ -238,7 +238,9 @@ def test_durations_are_those_of_the_metrics(site, receiver):
     counted = read_samples(site.page("/metrics", site.key).data.decode())[f'{name}_count{{operation="add_memory"}}']
     assert counted >= 10
     wait_until(lambda: count_added(receiver.histograms.get(name, [])) == counted, SECONDS, "all durations are sent")
-    wait_until(lambda: "memory_site_embedding_batch_duration_seconds" in receiver.histograms, SECONDS, "the worker's too")
+    wait_until(
+        lambda: "memory_site_embedding_batch_duration_seconds" in receiver.histograms, SECONDS, "the worker's too"
+    )
 
 
 def count_added(points: list[tuple[dict, int]]) -> int:

@@ -114,4 +114,6 @@ def trace_embedding(model: str | None, texts: int) -> AbstractContextManager[Any
     """Trace the embedding of so many texts."""
     if active is None:
         return nullcontext()
-    return start_span(active, "embed texts", (), {"gen_ai.request.model": model or "default", "memory_site.texts": texts})
+    return start_span(
+        active, "embed texts", (), {"gen_ai.request.model": model or "default", "memory_site.texts": texts}
+    )

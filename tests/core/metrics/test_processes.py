@@ -114,7 +114,7 @@ def test_four_processes_count_while_they_are_scraped(directory, start):
 
 
 def test_a_killed_process_leaves_what_it_has_counted(directory, start):
-    done = SPAWN.Value("L", 0)
+    done = SPAWN.RawValue("L", 0)  # a lock could die with its holder
     killed = start(count_until_killed, done)
     scrapes = scrape_until(lambda: done.value > 1_000)
     os.kill(killed.pid, signal.SIGKILL)
