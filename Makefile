@@ -42,9 +42,10 @@ deploy-check: $(VENV)/dev.done
 
 check: lint types deploy-check docs test  ## everything that continuous integration runs
 
-# Fails on a dead link, on a page that would load anything from another host, and on an outdated configuration page.
+# Fails on a dead link, on a page that would load anything from another host, and on an outdated generated page.
 docs: $(VENV)/docs.done  ## build the documentation site into site/
 	$(BIN)/python docs/generate_configuration.py
+	$(BIN)/python docs/generate_metrics.py
 	rm -rf site
 	$(BIN)/zensical build --clean --strict
 	rm -f site/*.py

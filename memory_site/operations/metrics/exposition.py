@@ -9,27 +9,28 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from memory_site.core.metrics.counters import PREFIX, registry
 from memory_site.core.metrics.totals import ProcessMetrics
-from memory_site.operations.metrics import backups, database, processes, store
+from memory_site.operations.metrics import backups, database, pitr, processes, store
 from memory_site.operations.metrics.figures import COLLECTED, GAUGE, UP, Source, build_metrics, read_sources
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-#: The health checks ask other programs too, so they are not run for every scrape.
-HEALTH_SECONDS = 30.0
+#: The health checks ask other programs too, and an archive may have many files: not for every scrape.
+COSTLY_SECONDS = 30.0
 #: The first one says whether the database is up.
 SOURCES: Sequence[Source] = (
     Source("store", store.FIGURES, store.read_store),
     Source("database", database.FIGURES, database.read_database),
     Source("backups", backups.FIGURES, backups.read_backups),
     Source("heartbeats", processes.HEARTBEAT_FIGURES, processes.read_heartbeats),
-    Source("health", processes.HEALTH_FIGURES, processes.read_health, HEALTH_SECONDS),
+    Source("health", processes.HEALTH_FIGURES, processes.read_health, COSTLY_SECONDS),
+    Source("pitr", pitr.FIGURES, pitr.read_pitr, COSTLY_SECONDS),
     Source("disks", processes.DISK_FIGURES, processes.read_disks),
     *([Source("replicas", processes.REPLICA_FIGURES, processes.read_replicas, 1)] if settings.REPLICAS else ()),
 )
 #: Those of replicas as well, which this site may not have.
 ALL_FIGURES = (
-    *(UP, COLLECTED, *store.FIGURES, *database.FIGURES, *backups.FIGURES, *processes.HEARTBEAT_FIGURES),
-    *(*processes.HEALTH_FIGURES, *processes.DISK_FIGURES, *processes.REPLICA_FIGURES),
+    *(UP, COLLECTED, *store.FIGURES, *database.FIGURES, *backups.FIGURES, *pitr.FIGURES),
+    *(*processes.HEARTBEAT_FIGURES, *processes.HEALTH_FIGURES, *processes.DISK_FIGURES, *processes.REPLICA_FIGURES),
 )
 
 
