@@ -45,6 +45,7 @@ from memory_site.operations.backups.manifest import FORMAT, Manifest, publish, w
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.programs import RunningProgram, find_program, read_version, run_program
 from memory_site.operations.backups.rows import RowProgress, clean_up, mark_interrupted, store_row
+from memory_site.operations.backups.space import require_space
 from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.models import Backup
 
@@ -54,8 +55,8 @@ BUSY = "Another process makes, verifies or rotates backups; `list_backups` shows
 COMPRESSION_LEVEL = 1
 MAX_LOCK_WAIT_MS = 60_000
 POLL_SECONDS = 0.2
-#: Of the tables' bytes, before the first backup has told it.
-USUAL_COMPRESSION = 0.4
+#: Of the tables' bytes, before the first backup has told it: vectors are longer as text, and texts are compressed.
+USUAL_COMPRESSION = 1.0
 #: Of the work: the dump, and behind it the hashes.
 DUMP_SHARE = 0.85
 
@@ -129,6 +130,7 @@ class Making:
         program = find_program("pg_dump", get_server_version(opened))
         described = describe_database(opened)
         total = self.estimate_bytes(opened)
+        require_space(self.directory, total, "a backup")
         self.run_pg_dump(program, snapshot, lambda size: self.note(DUMP_SHARE * min(size / total, 1), "dumping"))
         contents = read_contents(
             opened, lambda share: self.note(DUMP_SHARE + (1 - DUMP_SHARE) * share, "counting and hashing rows")

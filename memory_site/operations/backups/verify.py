@@ -28,6 +28,7 @@ from memory_site.operations.backups.programs import ProgramFailed
 from memory_site.operations.backups.restore import restore_into
 from memory_site.operations.backups.rows import RowProgress, store_row
 from memory_site.operations.backups.searches import run_sampled_searches
+from memory_site.operations.backups.space import require_space_for_database
 from memory_site.operations.models import BackupState
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Verification:
         try:
             check_file(self.stored, self.follow(0, READ_SHARE, "reading the file"))
             self.check_key()
+            require_space_for_database(self.stored.manifest["database"]["bytes"])
             self.restore_and_compare(jobs=jobs, gentle=gentle)
         except DamagedBackup as error:
             return str(error)

@@ -1,5 +1,6 @@
 """A backup is there completely, or nothing of it counts."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from memory_site.operations.backups.folder import find_stored, list_stored
 from memory_site.operations.backups.make import LEASE, make_backup
 from memory_site.operations.backups.problems import BackupProblem, BackupsNotConfigured, UnknownBackup
 from memory_site.operations.backups.rows import INTERRUPTED, is_interrupted, list_backups, sync_rows
+from memory_site.operations.backups.space import NoSpace
 from memory_site.operations.models import Backup
 from tests.stack.stack import build_environment, wait_until
 
@@ -70,11 +72,9 @@ def test_of_a_killed_backup_nothing_counts_and_the_next_one_cleans_up(folder, mo
 
     (folder / "of-the-operator.dump").write_text("stays")
     stored = make_backup()
-    assert {path.name for path in folder.iterdir()} == {
-        "of-the-operator.dump",
-        stored.path.name,
-        stored.manifest_path.name,
-    }
+    (folder / "erasures.jsonl").unlink()  # no part of a backup
+    names = {"of-the-operator.dump", stored.path.name, stored.manifest_path.name}
+    assert {path.name for path in folder.iterdir()} == names
     assert stored.state == "written"
     assert sorted(Backup.objects.values_list("state", "message")) == [("bad", INTERRUPTED), ("written", "")]
 
@@ -153,6 +153,15 @@ def test_a_directory_that_cannot_be_made_is_said(settings, tmp_path):
     settings.BACKUP_DIR = tmp_path / "file" / "backups"
     with pytest.raises(BackupProblem, match="cannot be used for backups: Not a directory"):
         make_backup()
+
+
+def test_a_backup_leaves_the_disk_the_room_that_health_wants(folder, monkeypatch):
+    nearly_full = shutil._ntuple_diskusage(100 * 2**30, 95 * 2**30, 5 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: nearly_full)
+    with pytest.raises(NoSpace, match="There is no room for a backup in .* of 5.0 GiB that are free 5.0 GiB stay free"):
+        make_backup()
+    assert list(folder.iterdir()) == []
+    assert Backup.objects.get().message.startswith("There is no room for a backup")
 
 
 def test_a_pooler_needs_a_direct_address(folder, settings):

@@ -1,5 +1,7 @@
 """A verification restores the backup and finds what is not as it was."""
 
+import shutil
+
 import psycopg
 import pytest
 from django.db import connection
@@ -83,6 +85,15 @@ def test_a_missing_key_and_another_secret_key_say_nothing_about_the_backup(copy,
         verify_backup(read_stored(stored.directory, stored.name))
     sync_rows(stored.directory)
     assert Backup.objects.get(name=stored.name).state == "bad"  # for this site
+
+
+def test_without_room_for_a_scratch_database_nothing_is_verified(copy, monkeypatch):
+    stored = copy("plain")
+    full = shutil._ntuple_diskusage(100 * 2**30, 96 * 2**30, 4 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(CannotVerify, match="There is no room for a scratch database"):
+        verify_backup(stored)
+    assert read_stored(stored.directory, stored.name).state == "written"
 
 
 def test_while_another_process_works_with_the_backups_nothing_is_verified(copy):
