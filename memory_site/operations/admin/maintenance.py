@@ -1,9 +1,10 @@
 """The console's page of maintenance: each run with its score, what was done, and what is left to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -25,8 +26,8 @@ COLUMNS = {
 class MaintenanceReportAdmin(ReadOnlyAdmin):
     list_display = ("started", "state", "score_shown", "problem_count", "done_count", "duration", "progress_shown")
     list_display_links = ("started",)
-    fields = (("started", "duration", "state"), ("score_shown", "checked_pages", "progress_shown"))
-    readonly_fields = ("started", "duration", "state", "score_shown", "checked_pages", "progress_shown")
+    fields = (("started", "duration", "state"), ("total", "checked_pages", "progress_shown"))
+    readonly_fields = tuple(flatten(fields))
     change_form_outer_after_template = "admin/operations/maintenancereport/report.html"
     compressed_fields = False
 
@@ -54,6 +55,10 @@ class MaintenanceReportAdmin(ReadOnlyAdmin):
         level = "good" if report.score >= GOOD_SCORE else "fair" if report.score >= FAIR_SCORE else "bad"
         return level, f"{report.score} of 100"
 
+    @display(description="score")
+    def total(self, report: MaintenanceReport) -> str | None:
+        return None if report.score is None else f"{report.score} of 100"
+
     @display(description="problems")
     def problem_count(self, report: MaintenanceReport) -> int:
         return len(report.problems)
@@ -76,8 +81,13 @@ def build_tables(report: MaintenanceReport) -> Iterator[tuple[str, dict[str, Any
     """Yield title and table of what a report holds, without empty ones."""
     for title, (field, columns) in COLUMNS.items():
         if rows := getattr(report, field):
-            yield title, {"headers": list(columns), "rows": list_cells(rows, columns)}
+            yield title, {"headers": list(columns), "rows": list_cells(map(hide_advice, rows), columns)}
 
 
-def list_cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
+def hide_advice(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a part of the score without advice where it has all points."""
+    return {**row, "improve": ""} if "points" in row and row["points"] in (None, row["weight"]) else row
+
+
+def list_cells(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
     return [["–" if row[column] is None else row[column] for column in columns] for row in rows]

@@ -13,7 +13,7 @@ from memory_site.operations.maintenance.bloat import Bloat
 from memory_site.operations.maintenance.findings import MB, format_size
 from memory_site.operations.maintenance.indexes import Index
 from memory_site.operations.maintenance.server import ServerFigures
-from memory_site.operations.maintenance.tables import Table
+from memory_site.operations.maintenance.tables import MIN_DEAD_ROWS, Table
 
 #: What the score is at most while a critical part has no points.
 MAX_CRITICAL_SCORE = 40
@@ -108,14 +108,15 @@ def describe_slots(server: ServerFigures) -> str:
 
 
 def score_content(tables: Sequence[Table], bloat: Sequence[Bloat], invalid: Sequence[Index]) -> list[Part]:
-    live, dead = sum(table.live for table in tables), sum(table.dead for table in tables)
-    share = dead / max(live + dead, 1)
+    rows = sum(table.live + table.dead for table in tables)
+    dead = sum(table.dead for table in tables if table.dead >= MIN_DEAD_ROWS)
+    share = dead / max(rows, 1)
     size, wasted = sum(each.size for each in bloat), sum(each.wasted for each in bloat)
     wasted_share = wasted / size if size >= MIN_DATABASE_SIZE else 0.0
     unknown = [table.name for table in tables if table.never_analyzed and table.live]
     return [
         Part(
-            *("dead rows", 10, f"{share:.1%} of {live + dead:,}", grade(10, share, 0.05, 0.30)),
+            *("dead rows", 10, f"{share:.1%} of {rows:,}", grade(10, share, 0.05, 0.30)),
             improve="python manage.py maintain",
         ),
         Part(

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from memory_site.core.metrics.counters import PREFIX, registry
 from memory_site.core.metrics.totals import ProcessMetrics
-from memory_site.operations.metrics import backups, database, pitr, processes, store
+from memory_site.operations.metrics import backups, database, maintenance, pitr, processes, store
 from memory_site.operations.metrics.figures import COLLECTED, GAUGE, UP, Source, build_metrics, read_sources
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ SOURCES: Sequence[Source] = (
     Source("store", store.FIGURES, store.read_store),
     Source("database", database.FIGURES, database.read_database),
     Source("backups", backups.FIGURES, backups.read_backups),
+    Source("maintenance", maintenance.FIGURES, maintenance.read_maintenance),
     Source("heartbeats", processes.HEARTBEAT_FIGURES, processes.read_heartbeats),
     Source("health", processes.HEALTH_FIGURES, processes.read_health, COSTLY_SECONDS),
     Source("pitr", pitr.FIGURES, pitr.read_pitr, COSTLY_SECONDS),
@@ -29,7 +30,7 @@ SOURCES: Sequence[Source] = (
 )
 #: Those of replicas as well, which this site may not have.
 ALL_FIGURES = (
-    *(UP, COLLECTED, *store.FIGURES, *database.FIGURES, *backups.FIGURES, *pitr.FIGURES),
+    *(UP, COLLECTED, *store.FIGURES, *database.FIGURES, *backups.FIGURES, *pitr.FIGURES, *maintenance.FIGURES),
     *(*processes.HEARTBEAT_FIGURES, *processes.HEALTH_FIGURES, *processes.DISK_FIGURES, *processes.REPLICA_FIGURES),
 )
 

@@ -51,7 +51,8 @@ def test_each_figure_of_the_server_counts(change, expected):
 
 
 def test_rows_bloat_and_indexes_count():
-    assert score(tables=[replace(TABLE, live=70, dead=30)]) == 90
+    assert score(tables=[replace(TABLE, live=7000, dead=3000)]) == 90
+    assert score(tables=[replace(TABLE, live=70, dead=30)]) == 100  # too few to matter
     assert score(tables=[replace(TABLE, never_analyzed=True)]) == 99
     assert score(invalid=[INDEX]) == 90
     assert score(bloat=[Bloat("crates", False, 20 * MB, 0.7)]) == 90
