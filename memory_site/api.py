@@ -198,7 +198,8 @@ def handle_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     if problem is INTERNAL_ERROR:
         log.exception("Request %s failed", getattr(request, "id", ""), exc_info=error)
     elif problem is DAMAGED_DATA:
-        log.error("Request %s met a damaged page: %s", getattr(request, "id", ""), error)
+        # The first line names the file and the page, and never holds a row.
+        log.error("Request %s met a damaged page: %s", getattr(request, "id", ""), str(error).partition("\n")[0])
     elif problem.status >= 500:
         log.warning("Request %s: %s: %s", getattr(request, "id", ""), type(error).__name__, problem.detail)
     return problem_response(request, problem)

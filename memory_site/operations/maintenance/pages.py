@@ -46,7 +46,7 @@ WHERE found.oid = pg_filenode_relation(%(tablespace)s, %(node)s)
 COPY_SQL = (
     "COPY (SELECT * FROM ONLY {table} WHERE ctid >= '({start},0)' AND ctid < '({end},0)') TO STDOUT (FORMAT BINARY)"
 )
-RESTORE = "python manage.py restore, from the newest verified backup; see docs/operations/maintenance.md"
+RESTORE = "python manage.py restore latest --replace {database}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class DamagedPage:
     def as_finding(self) -> Finding:
         where = "A page" if self.block is None else f"Page {self.block}"
         what = "" if self.kind == "table" else f" of the {self.kind}"
-        mend = f"python manage.py maintain --reindex {self.relation}" if self.kind == "index" else RESTORE
+        restore = RESTORE.format(database=connection.settings_dict["NAME"])
+        mend = f"python manage.py maintain --reindex {self.relation}" if self.kind == "index" else restore
         message = f"{where}{what} is damaged: {self.error}"
         return Finding(Severity.PROBLEM, "damaged page", self.relation, message, mend)
 
