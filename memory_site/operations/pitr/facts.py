@@ -1,6 +1,8 @@
 """What is known of recovery to a moment, for the status command, health and metrics."""
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ import psycopg
 from django.conf import settings
 
 from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError
+from memory_site.embedded.wal_archive.program import GAPS_FILE
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.pitr.drill import read_drills
 from memory_site.operations.pitr.repository import Base, Repository
@@ -47,7 +50,8 @@ class PitrFacts:
     """The state of recovery to a moment. Without `enabled` the other facts have their defaults.
 
     `archiver` is None when the server does not answer. `report` covers the log from the oldest base backup to now,
-    `lost_since_base` counts the lost segments behind the newest one. `base_due` says why a base backup is due.
+    `lost_since_base` counts the lost segments behind the newest one. `gap_reasons` says why segments
+    were given up, by their names; `base_due` why a base backup is due.
     """
 
     enabled: bool
@@ -59,6 +63,7 @@ class PitrFacts:
     report: WalReport | None = None
     lost_since_base: int = 0
     windows: list[Window] = field(default_factory=list)
+    gap_reasons: dict[str, str] = field(default_factory=dict)
     base_due: str | None = None
     last_drill: dict[str, Any] | None = None
 
@@ -105,6 +110,7 @@ def collect(home: DataDirectory, repository: Repository) -> PitrFacts:
         report=report,
         lost_since_base=lost,
         windows=list_windows(archive, end),
+        gap_reasons=read_gap_reasons(home),
         base_due=explain_due_base(usable, end, lost),
         last_drill=next(reversed(read_drills(repository.path)), None),
     )
@@ -116,6 +122,20 @@ def ask_server(home: DataDirectory) -> tuple[Archiver | None, Segment | None]:
             return Archiver(*fetch_row(connection, ARCHIVER_SQL)), read_position(connection).segment
     except (psycopg.OperationalError, DataDirectoryError):
         return None, None
+
+
+def read_gap_reasons(home: DataDirectory) -> dict[str, str]:
+    """Return what the archive program noted when it gave segments up."""
+    try:
+        lines = (home.path / GAPS_FILE).read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    reasons = {}
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):  # a crash may have cut it
+            noted = json.loads(line)
+            reasons[noted["segment"]] = noted["reason"]
+    return reasons
 
 
 def explain_due_base(usable: list[Base], current: Segment, lost: int) -> str | None:

@@ -14,8 +14,10 @@ from django.db import connection
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.wal_archive.program import WalProblem, store
 from memory_site.operations.backups.manifest import sync_directory
-from memory_site.operations.erasures.ledger import LEDGER_NAME, LedgerProblem, read_ledger
+from memory_site.operations.erasures.carry import find_ledger
+from memory_site.operations.erasures.ledger import LedgerProblem, read_ledger
 from memory_site.operations.erasures.replay import replay
+from memory_site.operations.management.commands.migrate import Command as MigrateCommand
 from memory_site.operations.pitr.problems import PitrProblem, RecoveryFailed
 from memory_site.operations.pitr.recovery import (
     COPY_PREFIX,
@@ -78,15 +80,20 @@ def finish_database(recovery: Recovery) -> int:
     Raises RecoveryFailed.
     """
     with default_database_at(RECOVERY_PORT):
-        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
-        erasures = repeat_erasures(recovery.repository.path.parent / LEDGER_NAME)
+        migrate = MigrateCommand()
+        migrate.erases_again = False  # here a ledger that is not whole is an error
+        call_command(migrate, verbosity=0, interactive=False, skip_checks=True)
+        erasures = repeat_erasures()
     with connect_superuser(recovery.home, RECOVERY_PORT) as superuser:
         if invalid := count_invalid_indexes(superuser):
             recovery.report(f"{invalid} indexes are invalid, as they were at that time: `maintain` rebuilds them.")
     return erasures
 
 
-def repeat_erasures(path: Path) -> int:
+def repeat_erasures() -> int:
+    path = find_ledger()
+    if path is None:
+        return 0
     try:
         ledger = read_ledger(path)
         ledger.require_whole()

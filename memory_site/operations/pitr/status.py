@@ -19,7 +19,7 @@ def build_status_rows(facts: PitrFacts) -> list[Row]:
         describe_archiver(facts.archiver),
         build_row("waiting", facts.waiting_segments, f"segments; PostgreSQL's log has {facts.wal_bytes // MB:,} MB"),
         build_row("timeline", facts.timeline, ""),
-        *describe_report(facts.report),
+        *describe_report(facts.report, facts.gap_reasons),
         *(build_row("base", base.name, f"{base.manifest['size'] // MB:,} MB") for base in facts.bases),
         *describe_windows(facts),
         build_row("next base", "due" if facts.base_due else "not due", facts.base_due or ""),
@@ -42,13 +42,15 @@ def describe_archiver(archiver: Archiver | None) -> Row:
     return build_row("archiving", "on", last)
 
 
-def describe_report(report: WalReport | None) -> Iterator[Row]:
+def describe_report(report: WalReport | None, reasons: dict[str, str]) -> Iterator[Row]:
     if report is None:
         return
     for state, count in report.counts.items():
         yield build_row("log", state.value, f"{count:,} segments")
     for first, last in report.gaps:
-        yield build_row("gap", "lost", str(first) if first == last else f"{first} to {last}")
+        names = str(first) if first == last else f"{first} to {last}"
+        reason = reasons.get(first.name)
+        yield build_row("gap", "lost", f"{names}: {reason}" if reason else names)
 
 
 def describe_windows(facts: PitrFacts) -> Iterator[Row]:

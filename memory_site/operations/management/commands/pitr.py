@@ -20,8 +20,7 @@ from memory_site.embedded.running_site import ensure_services_for_command, find_
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.backups.folder import get_directory
 from memory_site.operations.backups.problems import BackupProblem
-from memory_site.operations.erasures.ledger import LEDGER_NAME, append_missing
-from memory_site.operations.erasures.recorded import list_recorded
+from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.pitr.archive_check import find_damage, force_segment, measure_archive
 from memory_site.operations.pitr.base_backup import take_base
 from memory_site.operations.pitr.drill import run_drill
@@ -251,7 +250,7 @@ class Command(LongCommand):
         try:
             with Postgres(self.home) if replace else ensure_services_for_command():
                 force_segment(self.home, recovery.repository, LAST_SEGMENT_SECONDS)
-                append_missing(recovery.repository.path.parent / LEDGER_NAME, list_recorded())
+                carry_erasures()
                 with connect_superuser(self.home) as connection:
                     return read_position(connection).segment
         except (PitrProblem, DataDirectoryError, psycopg.Error, DatabaseError) as error:

@@ -9,12 +9,16 @@ from functools import partial
 
 import pytest
 
+from memory_site.core.db.locks import AlreadyRunning
+from memory_site.operations.pitr.archive_check import find_damage
 from memory_site.operations.pitr.base_check import check_base
-from memory_site.operations.pitr.drill import run_drill
+from memory_site.operations.pitr.enabling import prepare_archive
+from memory_site.operations.pitr.exclusive import exclusive_work
 from memory_site.operations.pitr.facts import get_pitr_facts
-from memory_site.operations.pitr.problems import NotRecoverable
+from memory_site.operations.pitr.problems import NotRecoverable, PitrProblem
 from memory_site.operations.pitr.recovery_server import RECOVERY_PORT
-from memory_site.operations.pitr.repository import Base
+from memory_site.operations.pitr.repository import Base, Repository
+from memory_site.operations.pitr.tasks import drill_recovery
 
 
 def change_file(base: Base, path: str, change) -> None:
@@ -103,6 +107,38 @@ def test_each_mutation_of_a_base_backup_is_named(copied):
     assert str(check_base(copied)[0]) == "backup_manifest cannot be read: No such file or directory"
 
 
+def test_a_check_names_each_damaged_file(cluster, tmp_path):
+    """Bits in the log, in a base backup and in its signed manifest: 40 of 40 flips and 20 of 20 cuts of that one."""
+    cluster.archive_now()
+    repository = Repository(tmp_path / "archive")
+    shutil.copytree(cluster.archive, repository.path)
+    assert list(find_damage(repository)) == []
+    base, segment = repository.list_bases()[0], min(repository.list_stored().values())
+    segment.write_bytes(flip(segment.read_bytes(), 17))
+    change_file(base, "global/pg_control", partial(flip, number=20))
+    wal, control = sorted(find_damage(repository), reverse=True)
+    assert wal == f"wal/{segment.name} is damaged: its content is not what its name says"
+    assert control == f"base/{base.name}/global/pg_control is damaged: its SHA-256 is another one"
+    manifest = base.directory.with_name(f"{base.name}.json")
+    whole = manifest.read_bytes()
+    changed = [*(flip(whole, number) for number in range(40)), *(cut(whole, number) for number in range(20))]
+    for data in changed:
+        manifest.write_bytes(data)
+        (sentence,) = repository.list_unreadable_bases()
+        assert manifest.name in sentence
+
+
+def test_one_recovery_at_a_time(cluster):
+    busy = pytest.raises(AlreadyRunning, match="repeat this when it has ended")
+    with exclusive_work(cluster.home), busy, exclusive_work(cluster.home):
+        pass
+
+
+def test_an_archive_of_another_database_is_refused(cluster):
+    with pytest.raises(PitrProblem, match="is the archive of another database"):
+        prepare_archive(cluster.home, cluster.archive, "42")
+
+
 def test_a_base_backup_of_another_database_is_refused(cluster):
     foreign = replace(cluster.base, manifest=cluster.base.manifest | {"system_identifier": "42"})
     assert "not 42" in str(check_base(foreign)[0])
@@ -132,21 +168,22 @@ def not_yet_archived(cluster):
     aside.rename(latest)
 
 
-def test_a_drill_compares_every_table_while_the_site_writes(cluster):
+def test_a_drill_compares_every_table_while_the_site_writes(cluster, settings):
+    settings.HOME = cluster.home
     cluster.execute("CREATE TABLE busy (number bigserial, body text)")
     stop = threading.Event()
     writer = threading.Thread(target=write_until, args=(cluster, stop))
     writer.start()
     try:
-        result = run_drill(cluster.home, cluster.settings)
+        drill_recovery()  # as the worker does every week
     finally:
         stop.set()
         writer.join()
-    assert result.ok, result.message
-    assert result.message == "Every table is as it was at that time."
-    assert result.rows > 1000
+    result = get_pitr_facts().last_drill
+    assert result["ok"], result["message"]
+    assert result["message"] == "Every table is as it was at that time."
+    assert result["rows"] > 1000
     assert cluster.rows("SELECT to_regclass('pitr_drill.rows')") == [(None,)]
-    assert get_pitr_facts(cluster.home).last_drill["ok"]
 
 
 def write_until(cluster, stop):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from memory_site.embedded.wal_archive.program import GAPS_FILE, note_gap
 from memory_site.operations.pitr.base_backup import remove_superfluous
 from memory_site.operations.pitr.base_check import check_base
 from memory_site.operations.pitr.facts import get_pitr_facts
@@ -13,6 +14,7 @@ from memory_site.operations.pitr.recovery_server import RECOVERY_PORT
 from memory_site.operations.pitr.restore import replace_database
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.status import build_status_rows
+from memory_site.operations.pitr.tasks import take_due_base
 from memory_site.operations.pitr.wal_report import WalState
 from tests.memory_site.operations.pitr.conftest import Cluster
 
@@ -94,7 +96,8 @@ def test_a_damaged_segment_ends_a_recovery_with_an_error(revived):
         damaged.write_bytes(whole)
 
 
-def test_a_gap_is_named_no_time_behind_it_is_promised_and_a_base_backup_heals_it(revived):
+def test_a_gap_is_named_no_time_behind_it_is_promised_and_a_base_backup_heals_it(revived, settings):
+    settings.HOME = revived.home
     before = revived.execute("INSERT INTO noted VALUES (7)")
     lost = revived.archive_now()
     in_gap = revived.execute("INSERT INTO noted VALUES (8)")
@@ -102,20 +105,25 @@ def test_a_gap_is_named_no_time_behind_it_is_promised_and_a_base_backup_heals_it
     revived.repository.list_stored()[lost.name].unlink()
     (revived.home.path / "postgres" / "pg_wal" / lost.name).unlink()
     current = revived.archive_now()
+    note_gap(revived.home.path / GAPS_FILE, lost.name, "the archive was away")
     facts = get_pitr_facts(revived.home)
     assert facts.report.gaps == [(lost, lost)]
     assert facts.report.states[lost] is WalState.LOST
     assert facts.base_due == "the log behind the last one has a gap (1 lost)"
-    assert {"item": "gap", "state": "lost", "detail": lost.name} in build_status_rows(facts)
+    (row,) = [row for row in build_status_rows(facts) if row["item"] == "gap"]
+    assert row == {"item": "gap", "state": "lost", "detail": f"{lost}: the archive was away"}
     later = in_gap + timedelta(seconds=30)
     with pytest.raises(NotRecoverable, match="lies in a gap of the log"):
         revived.recovery.plan(later, current)
     with pytest.raises(NotRecoverable, match="The log has a gap behind every base backup"):
         revived.recovery.plan(None, current)
     assert revived.recovery.plan(before - timedelta(seconds=1), current).segments
-    base = revived.take_base()
-    assert get_pitr_facts(revived.home).base_due is None
-    assert revived.recovery.plan(None, revived.archive_now()).window.base.name == base.name
+    take_due_base()
+    facts = get_pitr_facts()
+    assert facts.base_due is None
+    assert revived.recovery.plan(None, revived.archive_now()).window.base.name == facts.bases[-1].name
+    take_due_base()
+    assert get_pitr_facts().bases == facts.bases  # none is due
 
 
 def test_the_last_good_base_backup_is_never_removed(revived):
