@@ -176,7 +176,7 @@ class WorkflowsOut(Schema):
     previous: str | None = None
 
 
-class DayOut(RunCounts):
+class PerformanceDayOut(RunCounts):
     day: date = Field(description="The day, in UTC.")
     measurements: int = Field(description="How many measurements of the health of adapters there are.")
     average_latency_ms: float | None = Field(description="Average latency of the measurements.")
@@ -185,7 +185,7 @@ class DayOut(RunCounts):
 
 
 class TrendsOut(Schema):
-    results: list[DayOut]
+    results: list[PerformanceDayOut]
     next: str | None = None
     previous: str | None = None
 

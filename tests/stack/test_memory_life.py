@@ -4,20 +4,12 @@ import re
 
 import pytest
 
+from memory_site.operations.health.checks import CHECKS
 from tests.stack.stack import wait_until
 
 ABSOLUTE_URL_PATTERN = re.compile(rb"""(?:https?:)?//[^\s"'<>]+""")
 ASSET_PATTERN = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
-HEALTH_CHECKS = {
-    *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
-    "disk",
-    "vectors",
-    "languages",
-    "parameters",
-    "nodes",
-    "requests",
-    "connections",
-}
+HEALTH_CHECKS = {*CHECKS, "requests"}
 
 
 def list_ids(found):

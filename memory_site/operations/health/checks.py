@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from memory_site.operations.health.advice import FIND_BROKER, FIND_DATABASE, START_COMMAND, START_WORKER
+from memory_site.operations.health.backups import MAKE, check_backups
 from memory_site.operations.health.clocks import check_clocks
 from memory_site.operations.health.database import (
     CONNECTIONS_ADVICE,
@@ -24,8 +25,10 @@ from memory_site.operations.health.embedding import (
     check_vectors,
 )
 from memory_site.operations.health.integrity import check_integrity
+from memory_site.operations.health.maintenance import MAINTAIN, check_maintenance
 from memory_site.operations.health.migrations import check_migrations
 from memory_site.operations.health.processes import check_beat, check_broker, check_worker
+from memory_site.operations.health.recovery import STATUS, check_recovery
 from memory_site.operations.health.replicas import check_replicas
 from memory_site.operations.health.results import CheckResult, HealthStatus
 from memory_site.operations.health.schedules import check_schedules
@@ -63,6 +66,9 @@ CHECKS: dict[str, Check] = {
     "versions": Check(check_versions, HealthStatus.HEALTHY, ""),
     "integrity": Check(check_integrity, HealthStatus.DEGRADED, "vacuumdb --all --freeze"),
     "wal": Check(check_wal, HealthStatus.DEGRADED, "see the log of PostgreSQL"),
+    "backups": Check(check_backups, HealthStatus.DEGRADED, MAKE),
+    "recovery": Check(check_recovery, HealthStatus.DEGRADED, STATUS),
+    "maintenance": Check(check_maintenance, HealthStatus.DEGRADED, MAINTAIN),
     "disk": Check(check_disk, HealthStatus.DEGRADED, "df -h"),
 }
 READINESS_CHECKS: tuple[str, ...] = ("database", "pgvector", "migrations", "nodes")

@@ -8,6 +8,7 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 
 from memory_site.celery import app
 from memory_site.operations import schedule_outcomes
+from memory_site.operations import tasks as tasks  # connects the signals
 from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.health.schedules import check_schedules
 from memory_site.operations.models import Heartbeat, ScheduleOutcome
