@@ -28,6 +28,9 @@ EMBEDDERS = {
     "openai": "memories.embeddings.openai.OpenAIEmbedder",
     "hashing": "memories.embeddings.hashing.HashingEmbedder",
 }
+#: Set for scratch sites, which must not learn of the real one: they read no .env.
+SCRATCH_VARIABLE = "SCRATCH_SITE"
+ENV_FILE = None if os.environ.get(SCRATCH_VARIABLE) else BASE_DIR / ".env"
 SPLITTERS = {
     "semantic": "ingestion.splitters.semantic.split_into_pieces",
     "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
@@ -55,7 +58,7 @@ class Environment(BaseSettings):
     The `#:` comment above each field becomes its text in docs/configuration.md (`make docs`).
     """
 
-    model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore")
 
     #: PostgreSQL address, such as `postgresql://user:password@host/database`. With several hosts the site follows a
     #: failover: `postgresql://user:password@host1,host2/database?target_session_attrs=read-write`. When neither this
@@ -359,7 +362,7 @@ def read_environment() -> Environment:
 
 def read_variables() -> dict[str, str | None]:
     """Return all variables of the process and of .env, settings or not."""
-    return {**dotenv_values(BASE_DIR / ".env"), **os.environ}
+    return {**(dotenv_values(ENV_FILE) if ENV_FILE else {}), **os.environ}
 
 
 env = read_environment()

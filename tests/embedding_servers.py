@@ -79,13 +79,6 @@ class EmbeddingServer(ThreadingHTTPServer):
         self.server_close()
 
 
-def find_free_port() -> int:
-    """Return a port without a listener."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def make_vector(text: str, width: int = VECTOR_WIDTH) -> list[float]:
     """A vector that depends on the text alone."""
     return np.random.default_rng(list(text.encode())).normal(size=width).tolist()

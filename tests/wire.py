@@ -7,10 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
 
 import psycopg
 from django.apps import apps
@@ -23,27 +21,10 @@ from ninja.params.models import ParamModel
 from pydantic import ValidationError
 
 from memory_site.api import api
+from memory_site.operations.selftest.operations import CHOSEN_NAMES as CHOSEN_NAMES
+from memory_site.operations.selftest.operations import ApiDocument, Operation
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id"}
-#: Operations that are not GET and change nothing all the same. One that is missing here must refuse a reader's key.
-READ_ONLY_POSTS = {
-    "/memories/search",
-    "/knowledge/query",
-    "/search",
-    "/projects/search",
-    "/insights/search",
-    "/context",
-}
-#: Path parameters that a caller chooses himself: what he has not used yet is empty, and not an error.
-CHOSEN_NAMES = {"session_id", "repo_id", "workflow_id", "user_id", "name", "key"}
-#: Addresses of chosen names that are not there all the same while nothing is known of them.
-PATHS_FOR_KNOWN_IDS = {
-    "/users/{user_id}",
-    "/users/{user_id}/graph",
-    "/repositories/{repo_id}",
-    "/preferences/{user_id}/{key}",
-    "/patterns/discover",
-}
 JSON_TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "object": dict, "null": type(None)}
 PLACEHOLDER = "the value under test"
 #: The id of a memory that is there: what a body names must exist.
@@ -51,91 +32,26 @@ SAMPLE_ID = "01980000-0000-7000-8000-000000000000"
 SAMPLES = {"date-time": "2026-01-01T00:00:00Z", "uuid": SAMPLE_ID}
 
 
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """One method of one address. `body` is the schema of its body, `query` and `path_names` its parameters,
-    `answers` the schemas of its answers by status."""
-
-    method: str
-    path: str
-    query: dict[str, dict]
-    path_names: tuple[str, ...]
-    body: dict | None
-    answers: dict[str, dict]
-    required_query: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-    @property
-    def reads(self) -> bool:
-        return self.method == "GET" or self.path in READ_ONLY_POSTS
-
-    @property
-    def is_known_only(self) -> bool:
-        return self.path in PATHS_FOR_KNOWN_IDS and self.method != "PUT"
-
-    @property
-    def names_what_must_exist(self) -> bool:
-        return (
-            not set(self.path_names) <= CHOSEN_NAMES
-            or self.method == "PATCH"
-            or self.is_known_only
-            or bool(self.required_query)
-        )
-
-    def url(self, ids: dict[str, str]) -> str:
-        """The address with ids filled in; a KeyError names a parameter the tests have no id for."""
-        query = urlencode({name: ids[name] for name in self.required_query})
-        return self.path.format(**{name: ids[name] for name in self.path_names}) + (query and f"?{query}")
-
-    def example(self) -> Any:
-        """A valid body, from the schema's own example; every schema of a body must have one."""
-        if self.body is None:
-            return None
-        first = list_alternatives(self.body)[0]
-        assert "example" in first, f"The schema of {self} shows no example body."
-        return deepcopy(first["example"])
-
-
 @cache
 def load_openapi() -> dict:
     return json.loads(json.dumps(api.get_openapi_schema(path_prefix=""), default=str))
 
 
-def resolve_reference(schema: dict) -> dict:
-    """The schema itself behind a reference or a wrapping around a single one."""
-    while True:
-        wrapped = schema.get("allOf", [])
-        if "$ref" in schema:
-            schema = load_openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        elif len(wrapped) == 1:
-            schema = wrapped[0]
-        else:
-            return schema
+@cache
+def load_document() -> ApiDocument:
+    return ApiDocument(load_openapi())
 
 
 def list_alternatives(schema: dict) -> list[dict]:
-    schema = resolve_reference(schema)
-    parts = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    return [each for part in parts for each in list_alternatives(part)] or [schema]
+    return load_document().list_alternatives(schema)
 
 
-@cache
+def resolve_reference(schema: dict) -> dict:
+    return load_document().resolve_reference(schema)
+
+
 def list_operations() -> list[Operation]:
-    found = []
-    for path, methods in load_openapi()["paths"].items():
-        for method, described in methods.items():
-            body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            parameters = described.get("parameters", [])
-            query = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
-            contents = {status: each.get("content", {}) for status, each in described["responses"].items()}
-            answers = {str(status): next(iter(each.values()))["schema"] for status, each in contents.items() if each}
-            names = tuple(each["name"] for each in parameters if each["in"] == "path")
-            required = tuple(each["name"] for each in parameters if each["in"] == "query" and each["required"])
-            content = resolve_reference(body) if body else None
-            found.append(Operation(method.upper(), path, query, names, content, answers, required))
-    return found
+    return load_document().operations
 
 
 def iter_fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:

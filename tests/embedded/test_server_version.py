@@ -5,7 +5,7 @@ import json
 import pytest
 
 from memory_site.embedded.services import ensure_services
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import run_manage
 
 REFUSAL = "PostgreSQL 99 or later is required (found 18."

@@ -19,8 +19,8 @@ from memories.embedding_queue import (
 from memories.embedding_worker import QueueRun
 from memories.embeddings import get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.embedders import POISON
-from tests.embedding_servers import find_free_port
 from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db

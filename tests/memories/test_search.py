@@ -12,8 +12,8 @@ from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
 from memories.search.similar import find_similar
+from memory_site.operations.selftest.scratch_site import find_free_port
 from sessions_app.models import Namespace
-from tests.embedding_servers import find_free_port
 from tests.wire import fingerprint_tables, is_problem
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import create_connection
 
 from memory_site.embedded.data_dir import DataDirectory
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import wait_until
 
 #: Debian's place is not on the path of ordinary users.

@@ -1,154 +1,20 @@
-"""The whole product: `manage.py serve` and everything it starts, used by HTTP."""
+"""The whole product: `manage.py serve` and everything it starts, used by HTTP, with what tests expect of it."""
 
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-import psutil
-import psycopg
-import urllib3
-
-from memory_site.embedded.data_dir import DataDirectory
-from memory_site.settings import Environment
-from tests.embedding_servers import find_free_port
-
-MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
-#: Seconds for things that are not what a test is about.
-START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
-#: What identifies a child of `serve` in its command line; the first word may be a path.
-PROCESS_MATCHERS: dict[str, Callable[[list[str]], bool]] = {
-    "web": lambda words: "granian" in words,
-    "worker": lambda words: "celery" in words and "worker" in words,
-    "beat": lambda words: "celery" in words and "beat" in words,
-    "postgres": lambda words: words[0].endswith("/postgres"),
-    "broker": lambda words: "valkey-server" in words[0],
-}
+from memory_site.operations.selftest.scratch_site import MANAGE as MANAGE
+from memory_site.operations.selftest.scratch_site import ScratchSite
+from memory_site.operations.selftest.scratch_site import build_environment as build_environment
+from memory_site.operations.selftest.scratch_site import create_short_directory as create_short_directory
+from memory_site.operations.selftest.scratch_site import find_processes as find_processes
+from memory_site.operations.selftest.scratch_site import run_manage as run_manage
+from memory_site.operations.selftest.scratch_site import wait_until as wait_until
 
 
-def build_environment(**ours: str) -> dict[str, str]:
-    """This process's environment with none of the product's variables but those given."""
-    known = {name.upper() for name in Environment.model_fields}
-    return {name: value for name, value in os.environ.items() if name not in known} | ours
-
-
-def run_manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run a management command to its end."""
-    argv = [sys.executable, str(MANAGE), *arguments]
-    env = build_environment(**environment)
-    return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS)
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float:
-    """Seconds until the condition held. AssertionError, saying `what` was waited for, when it does not in time."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
-def find_processes(directory: Path) -> list[psutil.Process]:
-    """Find processes that work in the directory, or have it in environment or command line, whatever their parent."""
-    return [process for process in psutil.process_iter() if _belongs_to(process, str(directory))]
-
-
-def _belongs_to(process: psutil.Process, directory: str) -> bool:
-    try:
-        if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        data_dir = process.environ().get("DATA_DIR", "")
-        return any(text.startswith(directory) for text in (process.cwd(), data_dir)) or directory in str(
-            process.cmdline()
-        )
-    except psutil.Error:
-        return False  # it has ended, or is another user's
-
-
-class Stack:
-    """One `manage.py serve` on a data directory of its own."""
-
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
-        self.arguments = arguments
-        self.data = directory / "data"
-        self.environment = environment | {"DATA_DIR": str(self.data)}
-        self.port = find_free_port()
-        self.output, self.errors = directory / "stdout", directory / "stderr"
-        self.process: subprocess.Popen | None = None
-        self.key = self.password = ""
-        self.http = urllib3.PoolManager(maxsize=16, retries=False)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def said(self) -> str:
-        """What `serve` has written to stdout since it was started."""
-        return self.output.read_text()
-
-    def start(self) -> Self:
-        """Run until it prints that it is ready; store the key and the password if it prints them."""
-        with self.output.open("w") as output, self.errors.open("w") as errors:
-            argv = [sys.executable, str(MANAGE), "serve", *(self.arguments or ("--port", str(self.port)))]
-            env = build_environment(**self.environment)
-            self.process = subprocess.Popen(argv, env=env, cwd="/", stdout=output, stderr=errors)
-        try:
-            wait_until(lambda: "ready in" in self.said or self.ended, START_TIMEOUT_SECONDS, "serve is ready")
-            assert not self.ended, self.errors.read_text()
-        except AssertionError:
-            self.process.kill()
-            raise
-        self.key = self._told(r"API key +(mem_\S+)") or self.key
-        self.password = self._told(r"Admin password +(\S+)") or self.password
-        return self
-
-    def _told(self, pattern: str) -> str:
-        found = re.search(pattern, self.said)
-        return found[1] if found else ""
-
-    @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def stop(self, request: signal.Signals = signal.SIGTERM) -> list[str]:
-        """Ask it to stop; the command lines of those who are left, who are then killed."""
-        self.http.clear()
-        if not self.ended:
-            self.process.send_signal(request)
-            try:
-                self.process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        left = find_processes(self.data)
-        described = [str(process) for process in left]
-        for process in left:
-            with suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile
-                process.kill()
-        return described
-
-    def call(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 60, **headers: str
-    ) -> urllib3.BaseHTTPResponse:
-        """An operation of the API, with our key. A header's underscores are hyphens."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        named = {"Authorization": f"Bearer {self.key}"} | named
-        return self.http.request(method, f"{self.url}/api/v1{path}", json=body, headers=named, timeout=timeout)
-
-    def page(self, path: str, token: str = "") -> urllib3.BaseHTTPResponse:
-        """What any address of the site shows to a visitor, or to the holder of a key."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return self.http.request("GET", self.url + path, headers=headers, timeout=60)
+class Stack(ScratchSite):
+    """One `manage.py serve`, whose answers are asserted."""
 
     def add(self, content: str, **fields: Any) -> dict:
         answer = self.call("POST", "/memories", {"content": content, **fields})
@@ -175,45 +41,6 @@ class Stack:
         health = self.page("/health", self.key).json()
         return {part["name"]: part["status"] for part in health.get("components", ())} | {"all": health["status"]}
 
-    def connect(self) -> psycopg.Connection:
-        """A connection of our own to its database."""
-        names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
-        database = DataDirectory(self.data).database
-        return psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}, autocommit=True)
-
-    def rows(self, sql: str) -> list[tuple]:
-        """What the database itself says."""
-        with self.connect() as connection:
-            return connection.execute(sql).fetchall()
-
-    def part(self, name: str) -> psutil.Process | None:
-        """The child that is the web server, the worker, beat, postgres or the broker, if it runs."""
-        for child in psutil.Process(self.process.pid).children():
-            try:
-                if child.status() != psutil.STATUS_ZOMBIE and PROCESS_MATCHERS[name](child.cmdline() or [""]):
-                    return child
-            except psutil.NoSuchProcess:
-                continue
-        return None
-
-    def kill(self, name: str, *, spare: psutil.Process | None = None) -> int:
-        """End a part and what it has started, without a word; its process id."""
-        part = self.part(name)
-        family = [part, *part.children(recursive=True)]
-        for process in family:
-            if process == spare:
-                continue
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        return part.pid
-
-    def is_back(self, name: str, killed: int) -> bool:
-        """Whether a part runs that is not the one that was killed."""
-        part = self.part(name)
-        return part is not None and part.pid != killed
-
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """A part neither answers nor ends inside the block."""
@@ -236,13 +63,3 @@ def running_stack(**environment: str) -> Iterator[Stack]:
         finally:
             left = stack.stop() if stack.process else ()
         assert not left
-
-
-@contextmanager
-def create_short_directory() -> Iterator[Path]:
-    """Short, because a Unix socket's path has little room."""
-    path = Path(tempfile.mkdtemp(prefix="stack-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 
 EXAMPLE_PATH = Path(__file__).resolve().parents[2] / "examples" / "agent.py"
 TASK = "publish the release notes"

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from tests.embedding_servers import EmbeddingServer, answer_vectors, find_free_port, hang
+from memory_site.operations.selftest.scratch_site import find_free_port
+from tests.embedding_servers import EmbeddingServer, answer_vectors, hang
 from tests.stack.stack import running_stack, wait_until
 
 #: Seconds: a search that waits for the embedder, one that knows better by now, and until vectors follow on their own.

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.exposition import read_samples
 from tests.stack.stack import Stack, run_manage, running_stack, wait_until
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from memory_site.embedded.running_site import is_live
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import Stack, wait_until
 
 EXAMPLE_PATH = Path(__file__).resolve().parents[2] / "examples" / "orchestrator.py"

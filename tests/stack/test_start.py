@@ -4,7 +4,7 @@ import re
 import socket
 from pathlib import Path
 
-from tests.embedding_servers import find_free_port
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import MANAGE, create_short_directory, find_processes, run_manage
 
 #: Seconds until it must be ready on a machine that others use too, and until nothing of it may be left.
