@@ -30,9 +30,10 @@ ORDER BY 1
 # Indexes of partitions belong to that of the table, which stands for them.
 SELECT_DUPLICATES_SQL = """
 SELECT indrelid::regclass::text, array_agg(indexrelid::regclass::text ORDER BY is_needed DESC, indexrelid),
-       bool_and(is_needed), max(pg_relation_size(indexrelid))
+       bool_and(is_needed), max(pg_relation_size(indexrelid)), bool_or(relkind = 'I')
 FROM (
-    SELECT pg_index.*, relam, relname, indisunique OR indisreplident OR pg_constraint.oid IS NOT NULL AS is_needed,
+    SELECT pg_index.*, relam, relkind, relname,
+           indisunique OR indisreplident OR pg_constraint.oid IS NOT NULL AS is_needed,
            concat_ws(' ', relam, indkey, indclass, indcollation, indoption, indpred, indexprs, indnullsnotdistinct)
                AS form
     FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -43,7 +44,7 @@ GROUP BY indrelid, form HAVING count(*) > 1
 """
 # Of a partitioned index the scans and bytes of all parts. The one that identifies rows for replication is needed.
 SELECT_UNUSED_SQL = """
-SELECT root.oid::regclass::text, sum(pg_relation_size(part.oid))
+SELECT root.oid::regclass::text, sum(pg_relation_size(part.oid)), root.relkind = 'I'
 FROM pg_index
 JOIN pg_class part ON part.oid = indexrelid AND part.relkind = 'i'
 JOIN pg_class root ON root.oid = coalesce((SELECT inhparent FROM pg_inherits WHERE inhrelid = part.oid), part.oid)
@@ -138,11 +139,12 @@ def find_index_faults(invalid: list[Index]) -> Iterator[Finding]:
 
 def find_duplicates() -> Iterator[Finding]:
     """Yield each index that equals another one of its table; none that holds a constraint."""
-    for table, names, all_needed, size in fetch(SELECT_DUPLICATES_SQL):
+    for table, names, all_needed, size, is_partitioned in fetch(SELECT_DUPLICATES_SQL):
         kept, *others = names
         for name in () if all_needed else others:
             message = f"The same as {kept} on {table}; {format_size(size)}, and every write goes to both."
-            yield Finding(Severity.ADVICE, "duplicate index", name, message, psql(f"DROP INDEX CONCURRENTLY {name}"))
+            mend = psql(build_drop(name, is_partitioned))
+            yield Finding(Severity.ADVICE, "duplicate index", name, message, mend)
 
 
 def find_unused() -> Iterator[Finding]:
@@ -153,9 +155,14 @@ def find_unused() -> Iterator[Finding]:
         yield Finding(Severity.NOTE, "unused indexes", "statistics", message, "wait; a crash or a reset starts again")
         return
     where = " Replicas have statistics of their own: look there too." if settings.REPLICAS else ""
-    for name, size in fetch(SELECT_UNUSED_SQL, min=MIN_UNUSED_SIZE):
+    for name, size, is_partitioned in fetch(SELECT_UNUSED_SQL, min=MIN_UNUSED_SIZE):
         message = f"Not used for {age.days} days; {format_size(size)}. A later release may expect it.{where}"
-        yield Finding(Severity.NOTE, "unused index", name, message, psql(f"DROP INDEX CONCURRENTLY {name}"))
+        yield Finding(Severity.NOTE, "unused index", name, message, psql(build_drop(name, is_partitioned)))
+
+
+def build_drop(name: str, is_partitioned: bool) -> str:
+    """Return the statement; PostgreSQL cannot drop the index of a partitioned table without a lock."""
+    return f"DROP INDEX {name}" if is_partitioned else f"DROP INDEX CONCURRENTLY {name}"
 
 
 def read_statistics_age() -> timedelta | None:

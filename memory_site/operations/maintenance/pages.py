@@ -15,6 +15,7 @@ import psycopg
 from django.db import connection
 
 from memory_site.operations.maintenance.findings import Finding, Severity, fetch
+from memory_site.operations.models.maintenance import DAMAGED_PAGE
 
 #: Pages that are read by one statement. After an error the half of them is read, and so on, down to the damaged one.
 PAGES_PER_STATEMENT = 2_048
@@ -46,6 +47,8 @@ WHERE found.oid = pg_filenode_relation(%(tablespace)s, %(node)s)
 COPY_SQL = (
     "COPY (SELECT * FROM ONLY {table} WHERE ctid >= '({start},0)' AND ctid < '({end},0)') TO STDOUT (FORMAT BINARY)"
 )
+#: Of another database.
+DROP = "python manage.py restore --drop DATABASE, if a restore has replaced it"
 RESTORE = "python manage.py restore latest --replace {database}"
 
 
@@ -63,9 +66,9 @@ class DamagedPage:
         where = "A page" if self.block is None else f"Page {self.block}"
         what = "" if self.kind == "table" else f" of the {self.kind}"
         restore = RESTORE.format(database=connection.settings_dict["NAME"])
-        mend = f"python manage.py maintain --reindex {self.relation}" if self.kind == "index" else restore
+        mends = {"index": f"python manage.py maintain --reindex {self.relation}", "file": DROP}
         message = f"{where}{what} is damaged: {self.error}"
-        return Finding(Severity.PROBLEM, "damaged page", self.relation, message, mend)
+        return Finding(Severity.PROBLEM, DAMAGED_PAGE, self.relation, message, mends.get(self.kind, restore))
 
 
 @dataclass(frozen=True)

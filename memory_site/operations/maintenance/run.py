@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DatabaseError
@@ -14,7 +15,7 @@ from memory_site.core.db.cluster import is_citus
 from memory_site.core.db.damage import is_damaged
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.leases.leases import hold_lease
-from memory_site.operations.maintenance.bloat import find_bloat, read_bloat
+from memory_site.operations.maintenance.bloat import Bloat, find_bloat, read_bloat
 from memory_site.operations.maintenance.findings import Finding, Severity, Step
 from memory_site.operations.maintenance.indexes import (
     Index,
@@ -26,7 +27,7 @@ from memory_site.operations.maintenance.indexes import (
 from memory_site.operations.maintenance.score import Score, compute_score
 from memory_site.operations.maintenance.server import read_server_figures
 from memory_site.operations.maintenance.slow_statements import find_slow_statements
-from memory_site.operations.maintenance.tables import find_table_faults, plan_table_steps, read_tables
+from memory_site.operations.maintenance.tables import Table, find_table_faults, plan_table_steps, read_tables
 from memory_site.operations.models import MaintenanceReport
 from sessions_app.commands import get_first_line
 
@@ -54,21 +55,27 @@ def plan_steps() -> list[Step]:
     return [*plan_table_steps(read_tables()), *plan_index_steps(read_invalid())]
 
 
-def find_faults() -> list[Finding]:
-    """Return what is left to an administrator, the worst first."""
-    tables, invalid = read_tables(), read_invalid()
-    findings = [
-        *find_table_faults(tables),
-        *find_index_faults(invalid),
-        *find_bloat(read_bloat()),
-        *find_slow_statements(),
-    ]
-    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+@dataclass(frozen=True)
+class State:
+    """The tables and indexes as they are. With pgstattuple all of them are read."""
 
+    tables: list[Table] = field(default_factory=read_tables)
+    invalid: list[Index] = field(default_factory=read_invalid)
+    bloat: list[Bloat] = field(default_factory=read_bloat)
 
-def measure_score() -> Score:
-    """Return the health score as it is now, in about a tenth of a second."""
-    return compute_score(read_server_figures(), read_tables(), read_bloat(), read_invalid())
+    def find_faults(self) -> list[Finding]:
+        """Return what is left to an administrator, the worst first."""
+        findings = [
+            *find_table_faults(self.tables),
+            *find_index_faults(self.invalid),
+            *find_bloat(self.bloat),
+            *find_slow_statements(),
+        ]
+        return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+
+    def compute_score(self) -> Score:
+        """Return the health score, with the figures of the server as they are now."""
+        return compute_score(read_server_figures(), self.tables, self.bloat, self.invalid)
 
 
 def run_maintenance() -> Iterator[tuple[int, int, MaintenanceReport]]:
@@ -125,16 +132,11 @@ def start_report(**values: Any) -> MaintenanceReport:
 
 def finish_report(report: MaintenanceReport, earlier: Iterable[dict[str, Any]] = ()) -> None:
     """Store the score, and what is found now behind what the run itself has found."""
-    score = measure_score()
-    update(
-        report,
-        message="",
-        progress=1.0,
-        score=score.total,
-        parts=[part.as_dict() for part in score.parts],
-        findings=[*earlier, *(finding.as_dict() for finding in find_faults())],
-        finished_at=timezone.now(),
-    )
+    state = State()
+    findings = [*earlier, *(finding.as_dict() for finding in state.find_faults())]
+    update(report, message="", progress=1.0, findings=findings, finished_at=timezone.now())
+    score = state.compute_score()  # which counts the damaged pages of this report
+    update(report, score=score.total, parts=[part.as_dict() for part in score.parts])
     MaintenanceReport.objects.forget_old()
 
 

@@ -6,6 +6,7 @@ A role sees the sessions of its own; with pg_monitor, those of all.
 from dataclasses import dataclass
 
 from memory_site.operations.maintenance.findings import fetch
+from memory_site.operations.models import MaintenanceReport
 
 #: Transaction ids that PostgreSQL can tell apart: half of 32 bits.
 MAX_AGE = 2**31
@@ -17,9 +18,13 @@ SELECT blks_hit, blks_read, age(datfrozenxid), mxid_age(datminmxid),
        (SELECT sum(numbackends) FROM pg_stat_database),
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
            - coalesce(current_setting('reserved_connections', true), '0')::int,
-       (SELECT sum(checksum_failures) FROM pg_stat_database WHERE datname = current_database() OR datid = 0),
-       current_setting('data_checksums')::bool
-FROM pg_stat_database stats JOIN pg_database ON pg_database.oid = datid WHERE stats.datname = current_database()
+       failed.failures, failed.latest, current_setting('data_checksums')::bool
+FROM pg_stat_database stats JOIN pg_database ON pg_database.oid = datid
+CROSS JOIN (
+    SELECT coalesce(sum(checksum_failures), 0)::int AS failures, max(checksum_last_failure) AS latest
+    FROM pg_stat_database WHERE datname = current_database() OR datid = 0
+) failed
+WHERE stats.datname = current_database()
 """
 SELECT_OLDEST_SQL = """
 SELECT coalesce(max(extract(epoch FROM now() - since)), 0)::float8 FROM (
@@ -54,7 +59,7 @@ class ServerFigures:
 
 
 def read_server_figures() -> ServerFigures:
-    hits, reads, age, multixact_age, used, available, failures, has_checksums = fetch(SELECT_DATABASE_SQL)[0]
+    hits, reads, age, multixact_age, used, available, failures, latest, has_checksums = fetch(SELECT_DATABASE_SQL)[0]
     slot_bytes, lost_slots = fetch(SELECT_SLOTS_SQL)[0]
     return ServerFigures(
         hit_ratio=hits / (hits + reads) if hits + reads >= MIN_BLOCKS else None,
@@ -63,13 +68,5 @@ def read_server_figures() -> ServerFigures:
         oldest_transaction=fetch(SELECT_OLDEST_SQL)[0][0],
         slot_bytes=slot_bytes,
         lost_slots=lost_slots,
-        checksum_failures=int(failures or 0) if has_checksums else None,
+        checksum_failures=MaintenanceReport.objects.count_damage(failures, latest) if has_checksums else None,
     )
-
-
-def read_checksum_failures() -> int | None:
-    """Return how many damaged pages this database's sessions met since statistics began; None without checksums.
-
-    A crash of the server begins statistics again.
-    """
-    return read_server_figures().checksum_failures

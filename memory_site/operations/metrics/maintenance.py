@@ -20,4 +20,4 @@ def read_maintenance() -> Iterator[Value]:
         yield SCORE.value(latest.score or 0)
         yield PROBLEMS.value(len(latest.problems))
     if checked is not None:
-        yield DAMAGED.value(sum(finding["kind"] == "damaged page" for finding in checked.problems))
+        yield DAMAGED.value(len(checked.damaged_pages))

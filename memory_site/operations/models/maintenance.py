@@ -1,9 +1,12 @@
 """Reports of maintenance."""
 
+from datetime import datetime
+
 from django.db import models
 
 #: Of the weekly ones these are two years.
 MAX_KEPT_REPORTS = 104
+DAMAGED_PAGE = "damaged page"
 
 
 class MaintenanceReportQuerySet(models.QuerySet["MaintenanceReport"]):
@@ -13,6 +16,18 @@ class MaintenanceReportQuerySet(models.QuerySet["MaintenanceReport"]):
     def latest_page_check(self) -> "MaintenanceReport | None":
         """Return the last finished report for which every page was read, or None."""
         return self.filter(checked_pages=True).exclude(finished_at=None).order_by("-started_at").first()
+
+    def count_damage(self, failures: int, latest_failure: datetime | None) -> int:
+        """Return how many damaged pages are known: of the last check of every page, or of PostgreSQL's own count.
+
+        That never goes down. Once a check after the latest failure found nothing, it is about what was mended.
+        """
+        check = self.latest_page_check()
+        if check is None or check.finished_at is None:
+            return failures
+        if check.damaged_pages:
+            return max(failures, len(check.damaged_pages))
+        return failures if latest_failure is not None and latest_failure > check.finished_at else 0
 
     def forget_old(self) -> None:
         kept = self.order_by("-started_at").values("pk")[:MAX_KEPT_REPORTS]
@@ -43,3 +58,7 @@ class MaintenanceReport(models.Model):
     @property
     def problems(self) -> list[dict]:
         return [finding for finding in self.findings if finding["severity"] == "problem"]
+
+    @property
+    def damaged_pages(self) -> list[dict]:
+        return [finding for finding in self.findings if finding["kind"] == DAMAGED_PAGE]

@@ -13,8 +13,7 @@ from memory_site.operations.maintenance.indexes import IndexRefused, find_index
 from memory_site.operations.maintenance.page_check import check_pages as read_every_page
 from memory_site.operations.maintenance.run import (
     MaintenanceRefused,
-    find_faults,
-    measure_score,
+    State,
     plan_steps,
     rebuild_index,
     refuse_citus,
@@ -98,12 +97,13 @@ class Command(LongCommand):
 
 def describe_state() -> dict[str, Any]:
     """Return the score, what a run would do, and what it would only name."""
-    score = measure_score()
+    state = State()
+    score = state.compute_score()
     return {
         "score": score.total,
         "parts": [part.as_dict() for part in score.parts],
         "due": [step.as_dict() for step in plan_steps()],
-        "findings": [finding.as_dict() for finding in find_faults()],
+        "findings": [finding.as_dict() for finding in state.find_faults()],
     }
 
 

@@ -14,7 +14,7 @@ from memory_site.core.leases.leases import hold_lease
 from memory_site.operations import tasks
 from memory_site.operations.maintenance import bloat, indexes, tables
 from memory_site.operations.maintenance.findings import execute, fetch
-from memory_site.operations.maintenance.run import LEASE, VECTORS_LEASE, find_faults, plan_steps
+from memory_site.operations.maintenance.run import LEASE, VECTORS_LEASE, State, plan_steps
 from memory_site.operations.metrics.maintenance import read_maintenance
 from memory_site.operations.models import MaintenanceReport
 from tests.console import fetch_page_text
@@ -42,7 +42,7 @@ def list_due(name: str) -> list[str]:
 
 def list_found(name: str) -> dict[str, str]:
     """Return kind and command of each finding about an object."""
-    return {finding.kind: finding.command for finding in find_faults() if finding.object == name}
+    return {finding.kind: finding.command for finding in State().find_faults() if finding.object == name}
 
 
 def maintain(*options: str) -> int:
@@ -172,7 +172,7 @@ def test_duplicates_are_named_but_none_that_holds_a_constraint(crates):
     assert list_found("crates_again") == {
         "duplicate index": 'python manage.py dbshell -- -c "DROP INDEX CONCURRENTLY crates_again"'
     }
-    assert not {"crates_key", "crates_down", "crates_some"} & {finding.object for finding in find_faults()}
+    assert not {"crates_key", "crates_down", "crates_some"} & {finding.object for finding in State().find_faults()}
 
 
 def test_unused_indexes_are_named_when_statistics_are_old_enough(crates, monkeypatch):
