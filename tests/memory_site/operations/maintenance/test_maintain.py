@@ -98,6 +98,9 @@ def test_a_partitioned_table_is_analyzed_when_a_partition_was():
         assert list_due("docks") == ["analyze"]
         maintain()
         assert list_due("docks") == []
+        execute("CREATE INDEX docks_number ON docks (n)", "CREATE INDEX docks_again ON docks (n)")
+        drop = 'python manage.py dbshell -- -c "DROP INDEX docks_again"'  # not concurrently: that has partitions
+        assert list_found("docks_again") == {"duplicate index": drop}
     finally:
         execute("DROP TABLE docks")
 

@@ -11,6 +11,8 @@ from django.core.management.base import CommandError
 from django.db import connection
 from psycopg import sql
 
+from memory_site.operations.health.integrity import check_integrity
+from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.maintenance import files
 from memory_site.operations.maintenance.findings import execute, fetch
 from memory_site.operations.models import MaintenanceReport
@@ -103,9 +105,13 @@ def test_files_of_indexes_are_compared_with_their_checksums(clone, capsys):
     code, found = check(capsys)
     mend = "python manage.py maintain --reindex crates_number"
     assert (code, found) == (3, {("crates_number", "Page 1 of the index"): mend})
+    assert check_integrity()[0] is HealthStatus.UNHEALTHY
     call_command(*mend.split()[2:])
+    assert check_integrity()[0] is HealthStatus.UNHEALTHY  # PostgreSQL counts failures, not repairs
     capsys.readouterr()
     assert check(capsys) == (0, {})
+    assert MaintenanceReport.objects.latest_page_check().score > 80
+    assert check_integrity()[0] is HealthStatus.HEALTHY
 
 
 def test_a_request_that_meets_a_damaged_page_says_so_and_names_the_command(clone, api: Api, caplog):
