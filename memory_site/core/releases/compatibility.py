@@ -80,6 +80,8 @@ def shut_out_older_releases() -> bool:
 
 
 def note_release() -> None:
-    """Note that the database has been migrated by this release."""
+    """Note that the database has been migrated by this release, unless that was noted before."""
+    if find_release() == FoundRelease(RELEASE, OLDEST_RELEASE):
+        return
     values = {"release": RELEASE, "oldest_release": OLDEST_RELEASE, "migrated_at": Now()}
     DatabaseRelease.objects.update_or_create(pk=1, defaults=values)

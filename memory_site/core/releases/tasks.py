@@ -13,6 +13,6 @@ class WatchedTask(Task):
 
     abstract = True
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         release_watch.require()
-        return super().__call__(*args, **kwargs)
+        super().before_start(task_id, args, kwargs)

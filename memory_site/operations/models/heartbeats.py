@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from memory_site.core.db.clocks import measure_clock_offset
 from memory_site.core.leases.process import format_process_name, has_ended, identify_process
+from sessions_app.key_rotation import name_first_key
 
 #: Two beats and a half. A process that is silent for longer is missing.
 MAX_HEARTBEAT_AGE = timedelta(seconds=40)
@@ -24,7 +25,7 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     def note(self, kind: str, connections: int = 0) -> None:
         """Note that this process is alive, and its clock. `connections` is how many of the database it may open."""
         values = {"kind": kind, "process": identify_process(), "connections": connections, "seen_at": Now()}
-        values["clock_offset"] = measure_clock_offset()
+        values |= {"clock_offset": measure_clock_offset(), "session_key": name_first_key()}
         name = f"{kind} {format_process_name()}"
         self.update_or_create(name=name, defaults=values, create_defaults=values | {"started_at": Now()})
 
@@ -63,6 +64,9 @@ class Heartbeat(models.Model):
     seen_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="The first heartbeat of this process.")
     clock_offset = models.FloatField(default=0, help_text="Seconds by which its clock is ahead of the database's.")
+    session_key = models.CharField(
+        max_length=8, db_default="", help_text="The name of the key with which it encrypts histories; empty for none."
+    )
     age: timedelta  # by `with_age`
 
     objects = HeartbeatQuerySet.as_manager()
