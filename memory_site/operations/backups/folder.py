@@ -114,8 +114,8 @@ def prepare_directory() -> Path:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             raise BackupProblem(f"{directory} cannot be written: give it to the user that the site runs as.")
-        if settings.EMBEDDED:
-            settings.HOME.chown_to_servers(directory)
+        if settings.EMBEDDED and directory.stat().st_uid == 0:
+            settings.HOME.chown_to_servers(directory)  # the archive of their log is in it
     except OSError as error:
         raise BackupProblem(f"{directory} cannot be used for backups: {error.strerror}.") from None
     return directory

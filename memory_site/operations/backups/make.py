@@ -41,7 +41,7 @@ from memory_site.operations.backups.folder import (
     prepare_directory,
     read_stored,
 )
-from memory_site.operations.backups.manifest import FORMAT, Manifest, publish, write_manifest
+from memory_site.operations.backups.manifest import FORMAT, Manifest, give_to_owner, publish, write_manifest
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.programs import RunningProgram, find_program, read_version, run_program
 from memory_site.operations.backups.rows import RowProgress, clean_up, mark_interrupted, store_row
@@ -178,6 +178,7 @@ class Making:
     def publish(self, manifest: Manifest) -> None:
         """Give the file its name and write the manifest, in this order: only what has a manifest counts."""
         sync_file(self.draft)
+        give_to_owner(self.draft)
         manifest |= {"size": self.draft.stat().st_size, "sha256": hash_file(self.draft)}
         manifest |= {"encryption": {"key_id": identify_key(self.key)} if self.key else None, "verification": None}
         manifest |= {"written_at": datetime.now(UTC).isoformat()}

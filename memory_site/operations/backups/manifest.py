@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
+from memory_site.embedded.data_dir import get_nobody_user
 from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem
 
 FORMAT = 1
@@ -122,7 +123,15 @@ def write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+    give_to_owner(draft)
     publish(draft, path)
+
+
+def give_to_owner(path: Path) -> None:
+    """Give what root creates in another user's folder to that user, as whom the site runs; `nobody` gets nothing."""
+    owner = path.parent.stat()
+    if os.geteuid() == 0 and owner.st_uid not in (0, get_nobody_user().uid):
+        os.lchown(path, owner.st_uid, owner.st_gid)
 
 
 def publish(draft: Path, path: Path) -> None:

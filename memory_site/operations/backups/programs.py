@@ -20,17 +20,16 @@ from memory_site.embedded.processes import NotInstalled, die_with_parent
 from memory_site.operations.backups.problems import BackupProblem
 
 LOW_PRIORITY = 10
-MAX_ERROR_LENGTH = 300
+MAX_ERROR_LENGTH, MAX_ERROR_BYTES = 300, 1024 * 1024
 #: How pg_dump and pg_restore begin a line.
 PREFIX = re.compile(r"^pg_\w+: (error|warning|detail|hint): ", re.MULTILINE)
 
 
 def find_program(name: str, server_version: int) -> str:
-    """Return the path of a program that is no older than the server's major version. Raises BackupProblem."""
+    """Return the path of the oldest program that is no older than the server's major version. Raises BackupProblem."""
     versions = {path: read_version(path) for path in list_candidates(name)}
-    for path, version in versions.items():
-        if version >= server_version:
-            return path
+    if fitting := [path for path, version in versions.items() if version >= server_version]:
+        return min(fitting, key=lambda path: versions[path])
     found = f"{name} {max(versions.values())} is older than the server" if versions else f"{name} was not found"
     raise BackupProblem(f"{found}: install the client programs of PostgreSQL {server_version} or newer.")
 
@@ -108,21 +107,23 @@ class RunningProgram:
             return True
         return False
 
-    def finish(self) -> None:
-        """Wait for its end. Raises ProgramFailed."""
+    def finish(self, harmless: str | None = None) -> None:
+        """Wait for its end. Raises ProgramFailed, unless all of its errors hold the text `harmless`."""
         if self.process.stdin is not None:
             with suppress(BrokenPipeError):
                 self.process.stdin.close()
         code = self.process.wait()
-        if code != 0:
-            raise ProgramFailed(self.name, self.read_errors() or f"exit code {code}")
+        errors = self.read_errors() if code else []
+        serious = [line for line in errors if harmless is None or harmless not in line]
+        if serious or code not in (0, int(bool(errors))):
+            raise ProgramFailed(self.name, serious[0] if serious else f"exit code {code}")
 
-    def read_errors(self) -> str:
-        """Return its first error on one line. What follows may hold the content of a row."""
+    def read_errors(self) -> list[str]:
+        """Return its errors, a line each. What follows them may hold the content of a row."""
         self._errors.seek(0)
-        lines = self._errors.read(64 * 1024).decode(errors="replace").splitlines()
+        lines = self._errors.read(MAX_ERROR_BYTES).decode(errors="replace").splitlines()
         errors = [line for line in lines if "error: " in line] or lines[-1:]
-        return PREFIX.sub("", errors[0]).strip()[:MAX_ERROR_LENGTH] if errors else ""
+        return [PREFIX.sub("", line).strip()[:MAX_ERROR_LENGTH] for line in errors]
 
 
 class ProgramFailed(BackupProblem):

@@ -20,10 +20,12 @@ from memory_site.operations.backups.database import (
 )
 from memory_site.operations.backups.encryption import decrypt_file
 from memory_site.operations.backups.folder import StoredBackup
-from memory_site.operations.backups.programs import RunningProgram, find_program, run_program
+from memory_site.operations.backups.programs import RunningProgram, find_program, read_version, run_program
 
 MAX_JOBS = 4
 POLL_SECONDS = 0.5
+#: pg_restore sets it from this version on, and an older server does not know it.
+UNKNOWN_SETTING, UNKNOWN_SETTING_VERSION = 'unrecognized configuration parameter "transaction_timeout"', 17
 LIST_EXTENSIONS_SQL = "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"
 SIZE_SQL = "SELECT pg_database_size(datname) FROM pg_database WHERE datname = %s"
 
@@ -48,8 +50,11 @@ def restore_into(
     create_database(database, backup.manifest["database"])
     try:
         with connect_to_server() as opened:
-            program = find_program("pg_restore", get_server_version(opened))
+            version = get_server_version(opened)
+        program = find_program("pg_restore", version)
         restoring = Restoring(program, database, backup, gentle=gentle, on_share=on_share)
+        if read_version(program) >= UNKNOWN_SETTING_VERSION > version:
+            restoring.harmless = UNKNOWN_SETTING
         restoring.run(1 if gentle or backup.encrypted else jobs or min(os.cpu_count() or 1, MAX_JOBS))
     except BaseException:
         with suppress(Exception):  # what went wrong first matters more
@@ -59,7 +64,9 @@ def restore_into(
 
 
 class Restoring:
-    """One run of pg_restore into an empty database."""
+    """One run of pg_restore into an empty database. It ends at the first error, but for a `harmless` one."""
+
+    harmless: str | None = None
 
     def __init__(self, program: str, database: str, backup: StoredBackup, *, gentle: bool, on_share: OnShare) -> None:
         self.program, self.database, self.backup, self.gentle = program, database, backup, gentle
@@ -68,7 +75,8 @@ class Restoring:
 
     def run(self, jobs: int) -> None:
         with self.write_list() as wanted:
-            argv = [self.program, "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
+            argv = [self.program, "--no-owner", "--no-privileges", "--no-password"]
+            argv += [] if self.harmless else ["--exit-on-error"]
             argv += [f"--dbname={self.database}", f"--use-list={wanted}"]
             if self.backup.encrypted:
                 with run_program(argv, self.build_environment(), low_priority=self.gentle, stdin=PIPE) as running:
@@ -126,12 +134,12 @@ class Restoring:
                     self.note_size(watching)
             running.process.stdin.close()  # type: ignore[union-attr]
             self.watch(running, watching)
-        running.finish()
+        running.finish(self.harmless)
 
     def wait(self, running: RunningProgram) -> None:
         with connect_to_server() as watching:
             self.watch(running, watching)
-        running.finish()
+        running.finish(self.harmless)
 
     def watch(self, running: RunningProgram, watching) -> None:
         while running.is_running(POLL_SECONDS):

@@ -1,5 +1,6 @@
 """A backup is there completely, or nothing of it counts."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,14 @@ def test_the_files_are_for_the_owner_alone(folder):
     assert (folder.stat().st_mode & 0o777, modes, stored.pinned) == (0o700, {0o600}, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_makes_belongs_to_the_user_of_the_folder(folder):
+    os.chown(folder, 4711, 4712)
+    stored = make_backup()
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in (stored.path, stored.manifest_path)}
+    assert owners == {(4711, 4712)}
+
+
 def test_a_wiped_database_reads_its_backups_again_from_the_folder(folder):
     stored = make_backup()
     Backup.objects.all().delete()
@@ -177,6 +186,36 @@ def test_programs_older_than_the_server_are_said(monkeypatch):
     monkeypatch.setattr(programs, "list_candidates", lambda name: [])
     with pytest.raises(BackupProblem, match="pg_dump was not found: install the client programs of PostgreSQL 18"):
         programs.find_program("pg_dump", 18)
+
+
+def test_errors_that_are_harmless_are_passed_over_and_no_others(tmp_path):
+    def run(script: str, harmless: str | None) -> None:
+        with programs.run_program(["/bin/sh", "-c", script], {}, low_priority=False) as running:
+            running.finish(harmless)
+
+    harmless, other = "echo 'pg_restore: error: harmless' >&2;", "echo 'pg_restore: error: serious' >&2;"
+    run(f"{harmless} {harmless} exit 1", "harmless")
+    run("echo 'pg_restore: warning: x' >&2; exit 0", None)
+    for script, allowed, reason in (
+        (f"{harmless} exit 1", None, "harmless"),
+        (f"{harmless} {other} exit 1", "harmless", "serious"),
+        (f"{harmless} exit 2", "harmless", "exit code 2"),
+        (f"{harmless} kill -9 $$", "harmless", "exit code -9"),
+        ("exit 1", "harmless", "exit code 1"),
+    ):
+        with pytest.raises(programs.ProgramFailed, match=reason):
+            run(script, allowed)
+
+
+def test_the_oldest_program_that_fits_the_server_is_chosen(monkeypatch):
+    versions = {"/new/pg_dump": 18, "/old/pg_dump": 15, "/same/pg_dump": 16}
+    monkeypatch.setattr(programs, "list_candidates", lambda name: list(versions))
+    monkeypatch.setattr(programs, "read_version", versions.__getitem__)
+    assert [programs.find_program("pg_dump", version) for version in (15, 16, 17)] == [
+        "/old/pg_dump",
+        "/same/pg_dump",
+        "/new/pg_dump",
+    ]
 
 
 def test_the_snapshot_outlives_the_time_limits_of_the_site():
