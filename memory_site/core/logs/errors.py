@@ -27,6 +27,8 @@ HARMLESS_CLASSES = frozenset({
     "redis.exceptions.RedisError",
     "sessions_app.namespaces.NamespacesFailed",
 })  # fmt: skip
+#: Where classes are defined whose texts are sentences of ours for an operator.
+HARMLESS_PACKAGE = "memory_site.operations."
 #: psycopg's errors of the connection. Theirs is the text of libpq or of a server that ends: no row was read.
 CONNECTION_ERROR = "psycopg.OperationalError"
 #: Classes of SQLSTATE: connection, resources, state of an object, operator's intervention, system.
@@ -57,7 +59,7 @@ def describe_error(error: BaseException) -> str:
 
 def is_harmless(error: BaseException) -> bool:
     names = {get_class_name(kind) for kind in type(error).__mro__}
-    if not names.isdisjoint(HARMLESS_CLASSES):
+    if not names.isdisjoint(HARMLESS_CLASSES) or any(name.startswith(HARMLESS_PACKAGE) for name in names):
         return True
     cause = error if CONNECTION_ERROR in names else error.__cause__
     return cause is not None and is_connection_error(cause) and str(cause) == str(error)

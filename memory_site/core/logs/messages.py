@@ -1,14 +1,19 @@
 """The message of a log record without what a caller sent: the same for every logger, ours or a library's."""
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from memory_site.core.logs.errors import describe_error
+from memory_site.core.logs.errors import WITHHELD, describe_error
 
 #: Celery describes tasks by words of its own, with the texts of exceptions, arguments and results among them.
 CELERY_TASK_LOGGERS = ("celery.app.trace", "celery.worker.request", "celery.worker.strategy")
 CELERY_FACTS = frozenset({"name", "id", "description", "hostname", "internal", "runtime"})
+#: What Python's warnings are logged by, and how one looks: file, line and category, then a text.
+WARNINGS_LOGGER, WARNING_PATTERN = "py.warnings", re.compile(r"(?s)(.*?:\d+: (\w+)): .*")
+#: Categories of warnings that speak of code; pydantic's and Django's others may speak of values.
+HARMLESS_WARNINGS = ("DeprecationWarning", "ImportWarning", "ResourceWarning", "SyntaxWarning")
 NO_ROUTE = "(no such address)"
 
 
@@ -16,12 +21,20 @@ def get_message(record: logging.LogRecord) -> str:
     """Return the record's message with exceptions described, Celery's own words on a task and paths left out."""
     if isinstance(record.msg, BaseException):
         return describe_error(record.msg)
+    if record.name == WARNINGS_LOGGER:
+        return clean_warning(record.getMessage())
     if not record.args:
         return str(record.msg)
     try:
         return str(record.msg) % clean_arguments(record)
     except (TypeError, ValueError, KeyError):
         return f"{record.msg} (its arguments do not fit)"
+
+
+def clean_warning(message: str) -> str:
+    """Return one of Python's warnings, without its text if that may hold data."""
+    found = WARNING_PATTERN.match(message)
+    return f"{found[1]}: {WITHHELD}" if found and not found[2].endswith(HARMLESS_WARNINGS) else message.rstrip()
 
 
 def clean_arguments(record: logging.LogRecord) -> Any:

@@ -122,7 +122,7 @@ import os, sys, threading, warnings
 os.environ.update(LOG_FORMAT="json", DJANGO_SETTINGS_MODULE="memory_site.settings")
 import django
 django.setup()
-warnings.warn("old tea")
+warnings.warn("{CANARY}")
 thread = threading.Thread(target=lambda: int("{CANARY}"))
 thread.start()
 thread.join()

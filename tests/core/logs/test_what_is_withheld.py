@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,7 @@ from pydantic_core import from_json
 
 from memories.embeddings import EmbedderUnavailable
 from memory_site.core.logs.formatters import JsonFormatter, TextFormatter
+from memory_site.operations.backups.problems import BackupProblem
 from sessions_app.models import Namespace
 
 CANARY = "canary-7f3a"
@@ -123,6 +127,7 @@ HARMLESS = {
     "No such file": lambda: Path("/nowhere").read_text(),
     "DATA_DIR is wrong": lambda: exec("raise error", {"error": ImproperlyConfigured("DATA_DIR is wrong")}),
     "has no attribute": lambda: object().nothing,
+    "Not enough room": lambda: exec("raise error", {"error": BackupProblem("Not enough room.")}),
     "cannot be reached": lambda: exec("raise error", {"error": EmbedderUnavailable("It cannot be reached.")}),
 }
 
@@ -174,6 +179,41 @@ def test_a_real_error_page_shows_no_path(lines, client, settings, monkeypatch):
     assert answer.status_code == 500
     assert CANARY not in lines.text
     assert "Internal Server Error: " in lines.text
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_a_warning_shows_its_place_and_only_of_code_its_text(formatter):
+    def describe(category: type[Warning]) -> str:
+        text = warnings.formatwarning(f"a value: {CANARY}", category, "some.py", 7, "code()")
+        return formatter().format(logging.LogRecord("py.warnings", logging.WARNING, "x.py", 1, "%s", (text,), None))
+
+    assert CANARY not in describe(UserWarning)
+    assert "some.py:7: UserWarning: (its text is withheld" in describe(UserWarning)
+    assert CANARY in describe(DeprecationWarning)
+
+
+SECRET_URLS = {
+    "DATABASE_URL": f"postgresql://memory:{CANARY}@127.0.0.1:1/memory",
+    "REDIS_URL": f"redis://:{CANARY}@127.0.0.1:1/0",
+    "SECRET_KEY": CANARY + 50 * "x",
+}
+
+
+def test_a_worker_that_reaches_nothing_shows_no_password_of_its_addresses():
+    environment = {**os.environ, **SECRET_URLS, "LOG_LEVEL": "DEBUG"}
+    argv = [sys.executable, "-m", "celery", "-A", "memory_site", "--quiet", "worker", "--pool", "threads"]
+    with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as worker:
+        said = read_until(worker, "Trying again")
+        worker.kill()
+    assert "Cannot connect" in said
+    assert CANARY not in said
+
+
+def read_until(process: subprocess.Popen, word: str) -> str:
+    said = ""
+    while word not in said and (line := process.stderr.readline()):
+        said += line
+    return said
 
 
 def test_text_has_colours_only_on_a_terminal(monkeypatch):
