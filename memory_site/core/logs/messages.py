@@ -13,7 +13,7 @@ CELERY_FACTS = frozenset({"name", "id", "description", "hostname", "internal", "
 #: What Python's warnings are logged by, and how one looks: file, line and category, then a text.
 WARNINGS_LOGGER, WARNING_PATTERN = "py.warnings", re.compile(r"(?s)(.*?:\d+: (\w+)): .*")
 #: Categories of warnings that speak of code; pydantic's and Django's others may speak of values.
-HARMLESS_WARNINGS = ("DeprecationWarning", "ImportWarning", "ResourceWarning", "SyntaxWarning")
+HARMLESS_WARNINGS = ("DeprecationWarning", "ImportWarning", "ResourceWarning", "SecurityWarning", "SyntaxWarning")
 NO_ROUTE = "(no such address)"
 
 
