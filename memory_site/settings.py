@@ -166,6 +166,10 @@ class Environment(BaseSettings):
     #: Keys, separated by commas, that encrypt backups: 32 bytes each in base64. The first key encrypts, every key
     #: decrypts. Empty means no encryption.
     backup_encryption_key: str = ""
+    #: Where a copy of each backup goes: a URL of fsspec, such as `s3://bucket/folder` (package `s3fs`),
+    #: `gs://bucket/folder` (`gcsfs`), `sftp://user@host/folder` (`paramiko`) or `file:///mnt/other-disk/backups`.
+    #: Credentials come from the usual places of these packages, such as `AWS_ACCESS_KEY_ID`.
+    backup_target: str | None = None
     #: Days for which every backup is kept.
     backup_retention_days: int = Field(30, ge=1, le=3650)
     #: Calendar weeks for which one verified backup each is kept.
@@ -261,6 +265,13 @@ class Environment(BaseSettings):
     def check_default_consistency(cls, value: str) -> str:
         if value not in CONSISTENCIES:
             raise ValueError(f"must be one of {', '.join(CONSISTENCIES)}")
+        return value
+
+    @field_validator("backup_target")
+    @classmethod
+    def check_backup_target(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", value) is None:
+            raise ValueError("must be a URL, such as s3://bucket/folder or file:///mnt/backups")
         return value
 
     @field_validator("backup_encryption_key")
@@ -589,7 +600,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expire_seconds": 60}},
     "append erasures to the ledger": {
-        "task": "memory_site.operations.tasks.append_erasures",
+        "task": "memory_site.operations.offsite.tasks.append_erasures",
         "schedule": 60,
         "options": {"expire_seconds": 60},
     },
@@ -646,6 +657,15 @@ CELERY_BEAT_SCHEDULE = {
     "make a backup": {
         "task": "memory_site.operations.backups.tasks.make_nightly_backup",
         "schedule": crontab(hour="2", minute="0"),
+    },
+    "copy backups off-site": {
+        "task": "memory_site.operations.offsite.tasks.copy_new_backups",
+        "schedule": 600,
+        "options": {"expire_seconds": 600},
+    },
+    "rotate off-site copies": {
+        "task": "memory_site.operations.offsite.tasks.rotate_old_copies",
+        "schedule": crontab(hour="3", minute="20"),
     },
     "rotate backups": {
         "task": "memory_site.operations.backups.tasks.rotate_old_backups",
@@ -705,6 +725,8 @@ PERFORMANCE_RETENTION_DAYS = env.performance_retention_days
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
 #: None: there is no place for backups.
 BACKUP_DIR = BASE_DIR / env.backup_dir if env.backup_dir else HOME.path / "backups" if EMBEDDED else None
+#: None: there are no copies elsewhere.
+BACKUP_TARGET = env.backup_target
 BACKUP_ENCRYPTION_KEYS = [decode_base64(key) for key in split_list(env.backup_encryption_key)]
 BACKUP_RETENTION_DAYS = env.backup_retention_days
 BACKUP_RETENTION_WEEKS = env.backup_retention_weeks

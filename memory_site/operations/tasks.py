@@ -10,7 +10,6 @@ from memory_site.operations.backups.tasks import make_nightly_backup as make_nig
 from memory_site.operations.backups.tasks import rotate_old_backups as rotate_old_backups
 from memory_site.operations.backups.tasks import verify_chosen_backup as verify_chosen_backup
 from memory_site.operations.disks import take_samples
-from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.heartbeats import (
     HEARTBEAT_INTERVAL_SECONDS,
     start_beat_heartbeat,
@@ -21,6 +20,9 @@ from memory_site.operations.maintenance.run import MaintenanceRefused, run_maint
 from memory_site.operations.metrics.exporter import start_exporter
 from memory_site.operations.metrics.sampler import start_beat_sampler, start_worker_sampler
 from memory_site.operations.models import Heartbeat
+from memory_site.operations.offsite.tasks import append_erasures as append_erasures
+from memory_site.operations.offsite.tasks import copy_new_backups as copy_new_backups
+from memory_site.operations.offsite.tasks import rotate_old_copies as rotate_old_copies
 from memory_site.operations.pitr.tasks import drill_recovery as drill_recovery
 from memory_site.operations.pitr.tasks import take_due_base as take_due_base
 from memory_site.operations.schedule_outcomes import note_failure, note_success
@@ -48,15 +50,6 @@ def note_beat() -> None:
 def measure_disks() -> None:
     """Store a sample of the free space of this worker's machine, for the forecast of `disk`."""
     take_samples()
-
-
-@shared_task
-def append_erasures() -> int:
-    """Append to the ledger beside the backups what it lacks, if this worker has a BACKUP_DIR. Return how many entries.
-
-    The web server does it at once where it can. Safe to run twice, in parallel, or late.
-    """
-    return carry_erasures()
 
 
 @beat_init.connect

@@ -1,7 +1,7 @@
 """The base class of the commands about backups."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -35,6 +35,19 @@ class BackupCommand(LongCommand):
         with self.show_progress(PERCENT):
             yield
             self.advance(PERCENT - self.done)
+
+    @contextmanager
+    def follow_fetching(self) -> Iterator[Callable[[float], None]]:
+        """Provide a function that shows the progress of fetching a backup, once it is called."""
+        with ExitStack() as stack:
+
+            def note(share: float) -> None:
+                if self.bar is None:
+                    stack.enter_context(self.follow_progress())
+                self.note_progress(share, "fetching the copy")
+
+            yield note
+        self.bar = None
 
     def note_progress(self, share: float, what: str) -> None:
         percent = int(share * PERCENT)

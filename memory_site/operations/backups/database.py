@@ -108,12 +108,20 @@ def describe_database(opened: psycopg.Connection[Any]) -> dict[str, Any]:
     return dict(zip(DESCRIPTION, row, strict=True)) | {"provider": PROVIDERS[row[2]]}
 
 
-def create_database(name: str, described: Mapping[str, Any]) -> None:
+def get_other_owner() -> str | None:
+    """Return the site's role where backups use another one: what a restore makes must belong to the site's."""
+    role = str(connection.settings_dict["USER"])
+    return None if get_parameters().get("user") == role else role
+
+
+def create_database(name: str, described: Mapping[str, Any], owner: str | None = None) -> None:
     """Create an empty database with encoding and locale of another one. Raises BackupProblem."""
     with connect_to_server() as opened:
         require_right_to_create(opened)
         try:
             opened.execute(build_create_statement(opened, name, described))
+            if owner is not None:
+                opened.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, owner))))
         except psycopg.Error as error:
             raise BackupProblem(f"The database {name} cannot be created: {get_reason(error)}") from None
 

@@ -39,20 +39,22 @@ def restore_into(
     *,
     jobs: int | None = None,
     gentle: bool = False,
+    owner: str | None = None,
     on_share: OnShare = lambda share: None,
 ) -> float:
     """Create a database and restore a backup into it. Return the seconds. After a failure there is no database.
 
     `jobs` is how many processes load tables and build indexes, by default one per processor, at most MAX_JOBS; an
-    encrypted backup is read as a stream, by one. `gentle` takes one, at low priority. Raises BackupProblem.
+    encrypted backup is read as a stream, by one. `gentle` takes one, at low priority. All belongs to the role `owner`,
+    by default to the one that connects. Raises BackupProblem.
     """
     started = time.monotonic()
-    create_database(database, backup.manifest["database"])
+    create_database(database, backup.manifest["database"], owner)
     try:
         with connect_to_server() as opened:
             version = get_server_version(opened)
         program = find_program("pg_restore", version)
-        restoring = Restoring(program, database, backup, gentle=gentle, on_share=on_share)
+        restoring = Restoring(program, database, backup, gentle=gentle, owner=owner, on_share=on_share)
         if read_version(program) >= UNKNOWN_SETTING_VERSION > version:
             restoring.harmless = UNKNOWN_SETTING
         restoring.run(1 if gentle or backup.encrypted else jobs or min(os.cpu_count() or 1, MAX_JOBS))
@@ -68,9 +70,11 @@ class Restoring:
 
     harmless: str | None = None
 
-    def __init__(self, program: str, database: str, backup: StoredBackup, *, gentle: bool, on_share: OnShare) -> None:
+    def __init__(
+        self, program: str, database: str, backup: StoredBackup, *, gentle: bool, owner: str | None, on_share: OnShare
+    ) -> None:
         self.program, self.database, self.backup, self.gentle = program, database, backup, gentle
-        self.on_share = on_share
+        self.owner, self.on_share = owner, on_share
         self.expected = max(backup.manifest["database"].get("bytes", 0), 1)
 
     def run(self, jobs: int) -> None:
@@ -89,6 +93,7 @@ class Restoring:
     def build_environment(self) -> dict[str, str]:
         """Return the variables of the program. No commit waits for the disk: an interrupted restore is repeated."""
         chosen = {"synchronous_commit": "off"} | ({"max_parallel_maintenance_workers": "0"} if self.gentle else {})
+        chosen |= {"role": self.owner} if self.owner else {}
         return build_environment(self.database, **chosen)
 
     @contextmanager

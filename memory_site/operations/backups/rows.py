@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
 from memory_site.core.leases.process import has_ended
@@ -66,11 +67,19 @@ def build_values(stored: StoredBackup) -> dict[str, Any]:
 
 def list_backups(directory: Path) -> list[dict[str, Any]]:
     """Return what a list shows of each backup: those of the folder, and those that are made or were interrupted."""
-    rows = {row.name: row for row in Backup.objects.all()}
+    rows = read_rows()
     stored = [describe_stored(each, rows.get(each.name)) for each in list_stored(directory)]
     names = {each["name"] for each in stored}
     unfinished = [row for row in rows.values() if row.written_at is None and row.name not in names]
     return sorted([*stored, *map(describe_unfinished, unfinished)], key=lambda each: each["started_at"], reverse=True)
+
+
+def read_rows() -> dict[str, Backup]:
+    """Return the rows by name; none where the database is missing or empty: the folder is what counts."""
+    try:
+        return {row.name: row for row in Backup.objects.all()}
+    except DatabaseError:
+        return {}
 
 
 def describe_stored(stored: StoredBackup, row: Backup | None) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
+from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.erasures.entries import DamagedLine, Entry, open_line, parse_line, seal
 
 LEDGER_NAME = "erasures.jsonl"
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class LedgerProblem(Exception):
+class LedgerProblem(BackupProblem):
     """The ledger cannot be relied on. The message is a sentence for the operator."""
 
 
@@ -44,8 +45,14 @@ class Ledger:
                 "or remove their lines to do without them."
             )
 
+    def covers(self, other: "Ledger") -> bool:
+        return not self.damaged and len(self.entries) >= len(other.entries) + len(other.damaged)
+
     def merge(self, other: "Ledger") -> None:
-        """Take what another copy of the ledger has too."""
+        """Take what another copy of the ledger has too. A copy with as many lines, all of them readable, stands for
+        the damaged ones."""
+        is_covered = other.covers(self) or self.covers(other)
+        self.damaged = {} if is_covered else self.damaged | other.damaged
         self.entries |= other.entries
         self.foreign |= other.foreign
 
@@ -84,8 +91,11 @@ def append_missing(path: Path, recorded: Iterable[Entry]) -> int:
     """Append the entries that the file lacks, and sync it. Return how many.
 
     A line that another SECRET_KEY sealed is not ours: the entry is appended again with the present key. A line that a
-    crash cut gives way to the whole one.
+    crash cut gives way to the whole one. Where nothing was erased there is no file.
     """
+    recorded = list(recorded)
+    if not recorded:
+        return 0
     with open_locked(path) as file:
         data = file.read()
         known = parse_ledger(data, str(path)).entries

@@ -15,6 +15,7 @@ from memory_site.operations.backups.database import (
     MAX_NAME_BYTES,
     connect,
     connect_to_server,
+    get_other_owner,
     get_server_version,
     require_right_to_create,
 )
@@ -31,7 +32,8 @@ SPACE_FACTOR = 1.2
 GB = 1024**3
 #: Tables of a site that has stored nothing yet: a first start fills them.
 FIRST_TABLES = {model._meta.db_table for model in (Lease, Heartbeat, ApiKey, Namespace)}
-FIRST_PREFIXES = ("django_", "auth_", "operations_")
+FIRST_PREFIXES = ("django_", "auth_", "operations_", "releases_")
+MAY_GIVE_SQL = "SELECT pg_has_role(%s, 'MEMBER')"
 OWNS_SQL = """
 SELECT pg_has_role(datdba, 'USAGE'), current_user, pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s
 """
@@ -41,7 +43,7 @@ class RestoreRefused(BackupProblem):
     """What was asked for is wrong; the message says what to ask for instead. Nothing was changed."""
 
 
-def check_target(stored: StoredBackup, live: str, into: str | None, replace: str | None) -> None:
+def check_target(live: str, into: str | None, replace: str | None) -> None:
     """Check that the command names a target that it may fill. Raises RestoreRefused."""
     if into is not None:
         check_new_name(into)
@@ -92,6 +94,16 @@ def check_backup(stored: StoredBackup) -> None:
     with connect_to_server() as opened:
         check_server(stored.manifest, stored.name, get_server_version(opened))
         require_right_to_create(opened)
+        check_owner(opened, get_other_owner())
+
+
+def check_owner(opened: psycopg.Connection[Any], owner: str | None) -> None:
+    """Check that what the role of BACKUP_DATABASE_URL restores may belong to the site's role."""
+    if owner is not None and opened.execute(MAY_GIVE_SQL, [owner]).fetchone() != (True,):
+        raise BackupProblem(
+            f'What is restored must belong to the role {owner}: GRANT "{owner}" TO "{opened.info.user}", or name the '
+            "site's role in BACKUP_DATABASE_URL."
+        )
 
 
 def check_migrations(stored: StoredBackup) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
 from psycopg import sql
@@ -17,6 +18,8 @@ DRAFT_SUFFIX, KEPT_INFIX = "_restoring", "_before_"
 TIME_FORMAT = "%Y%m%d_%H%M%S"
 #: Comments by which these databases are told from others of such a name.
 DRAFT_COMMENT, KEPT_COMMENT = "Memory Site: a restore fills it.", "Memory Site: replaced by the restore of {}."
+DROP_COMMAND = "python manage.py restore --drop {}"
+ADDRESS = ("HOST", "PORT", "USER", "PASSWORD")
 LIST_SQL = """
 SELECT datname, pg_database_size(oid), shobj_description(oid, 'pg_database') FROM pg_database
 WHERE starts_with(datname, %s) ORDER BY datname
@@ -79,12 +82,23 @@ def comment_on(opened: psycopg.Connection[Any], name: str, comment: str | None) 
     opened.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
 
 
+def build_direct_settings(site: dict[str, Any]) -> dict[str, Any]:
+    """Return what BACKUP_DATABASE_URL changes of the site's settings."""
+    options = site["OPTIONS"] | {"pool": False}
+    if settings.BACKUP_DATABASE is None:
+        return {"OPTIONS": options}
+    described = {name: value for name, value in settings.BACKUP_DATABASE.items() if name in ADDRESS}
+    role = f"{options.get('options', '')} -c role={site['USER']}"
+    return described | {"OPTIONS": options | settings.BACKUP_DATABASE["OPTIONS"] | {"options": role}}
+
+
 @contextmanager
 def site_database(name: str) -> Iterator[None]:
-    """Have this thread's code work on another database of the site's server inside the block."""
+    """Have this thread's code work on another database of the site's server inside the block, as the site's role, by a
+    direct connection."""
     outer = connections["default"]
     inner = outer.copy()
-    inner.settings_dict |= {"NAME": name, "OPTIONS": {**outer.settings_dict["OPTIONS"], "pool": False}}
+    inner.settings_dict |= {"NAME": name} | build_direct_settings(outer.settings_dict)
     connections["default"] = inner
     ContentType.objects.clear_cache()
     try:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connections
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.compare import compare_with_manifest
-from memory_site.operations.backups.database import connect_to_server
+from memory_site.operations.backups.database import connect_to_server, get_other_owner
 from memory_site.operations.backups.folder import StoredBackup, check_file
 from memory_site.operations.backups.make import OnProgress
 from memory_site.operations.backups.problems import DamagedBackup
@@ -102,7 +102,8 @@ class Restoration:
     def fill(self) -> None:
         """Restore into the draft, and compare all of it with the manifest."""
         check_file(self.stored, self.follow(0, READ_SHARE, "reading the file"))
-        restore_into(self.draft, self.stored, on_share=self.follow(READ_SHARE, RESTORED_SHARE, "restoring"))
+        restoring = self.follow(READ_SHARE, RESTORED_SHARE, "restoring")
+        restore_into(self.draft, self.stored, owner=get_other_owner(), on_share=restoring)
         with connect_to_server() as opened:
             comment_on(opened, self.draft, DRAFT_COMMENT)
         comparing = self.follow(RESTORED_SHARE, COMPARED_SHARE, "comparing rows")

@@ -12,7 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
 from memory_site.core.leases.models import Lease
-from memory_site.operations.backups.database import connect, get_reason
+from memory_site.operations.backups.database import connect, get_other_owner, get_reason
 from memory_site.operations.management.commands.migrate import Command as MigrateCommand
 from memory_site.operations.models import Heartbeat
 
@@ -59,7 +59,8 @@ def vacuum() -> None:
 
 def copy_database_settings(source: str, target: str) -> None:
     """Give a database the settings and rights of another one. What the role may not set is left out, with a warning."""
-    with connect(target) as opened:
+    owner = get_other_owner()
+    with connect(target, **({"role": owner} if owner else {})) as opened:
         opened.execute(LOAD_EXTENSION_SQL)
         for statement in [*build_settings(opened, source, target), *build_rights(opened, source, target)]:
             try:

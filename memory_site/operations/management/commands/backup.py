@@ -2,12 +2,14 @@
 
 from argparse import ArgumentParser
 
+from django.conf import settings
 from django.core.management.base import CommandError
 
 from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.make import make_backup
 from memory_site.operations.backups.verify import verify_backup
+from memory_site.operations.offsite.work import copy_due_backups
 from sessions_app.commands import EXIT_CHECK_FAILED
 
 
@@ -37,3 +39,13 @@ class Command(BackupCommand):
             self.stderr.write(f"Verified: restored in {restored}, every row compared.")
         else:
             self.stderr.write(f"It is not verified yet: python manage.py verify_backup {stored.name}")
+        self.copy()
+
+    def copy(self) -> None:
+        """Copy what BACKUP_TARGET lacks. The backup is good, whatever becomes of its copy."""
+        if settings.BACKUP_TARGET is None:
+            return
+        self.interruption_advice = "The backup is there; a worker copies it within ten minutes."
+        with self.follow_progress():
+            copied = copy_due_backups(self.note_progress)
+        self.stderr.write(f"Copied off-site: {', '.join(each.name for each in copied) or 'nothing new'}.")

@@ -1,16 +1,15 @@
 """`manage.py restore`: put a backup in the place of the site's database, or beside it."""
 
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import CommandError
 
 from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.database import drop_database, get_database_name
-from memory_site.operations.backups.folder import StoredBackup, find_stored
-from memory_site.operations.erasures.ledger import LedgerProblem
+from memory_site.operations.backups.folder import StoredBackup
 from memory_site.operations.erasures.sources import load_all_erasures, note_erasures
+from memory_site.operations.offsite.copies import find_anywhere
 from memory_site.operations.restore.checks import (
     RestoreRefused,
     check_backup,
@@ -18,11 +17,9 @@ from memory_site.operations.restore.checks import (
     check_space,
     check_target,
 )
-from memory_site.operations.restore.databases import list_kept
+from memory_site.operations.restore.databases import DROP_COMMAND, list_kept
 from memory_site.operations.restore.restoration import Restoration, Restored
-from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR
-
-DROP_COMMAND = "python manage.py restore --drop {}"
+from sessions_app.commands import EXIT_USAGE_ERROR
 
 
 class Command(BackupCommand):
@@ -39,12 +36,6 @@ class Command(BackupCommand):
         place.add_argument("--replace", metavar="DATABASE", help="the site's database, although it has rows")
         place.add_argument("--into", metavar="DATABASE", help="a new database beside the site's")
         place.add_argument("--drop", metavar="DATABASE", help="drop a database that a restore has replaced")
-
-    def execute(self, *args: Any, **options: Any) -> str | None:
-        try:
-            return super().execute(*args, **options)
-        except LedgerProblem as error:
-            raise CommandError(str(error), returncode=EXIT_FAILED) from None
 
     def handle(self, *, name: str | None, replace: str | None, into: str | None, drop: str | None, **_: object) -> None:
         if (name is None) == (drop is None):
@@ -69,8 +60,8 @@ class Command(BackupCommand):
 
     def restore(self, name: str, replace: str | None, into: str | None) -> None:
         live = get_database_name()
-        stored = find_stored(name)
-        check_target(stored, live, into, replace)
+        check_target(live, into, replace)
+        stored = self.find(name)
         check_backup(stored)
         check_space(stored)
         if into is None:
@@ -82,6 +73,11 @@ class Command(BackupCommand):
         with self.follow_progress():
             restored = restoration.run()
         self.report(stored, restored)
+
+    def find(self, name: str) -> StoredBackup:
+        """Return the backup; one that is only at BACKUP_TARGET is fetched."""
+        with self.follow_fetching() as on_share:
+            return find_anywhere(name, on_share)
 
     def report(self, stored: StoredBackup, restored: Restored) -> None:
         tables = stored.manifest["tables"]

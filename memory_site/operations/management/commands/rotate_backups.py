@@ -2,10 +2,13 @@
 
 from argparse import ArgumentParser
 
+from django.conf import settings
+
 from memory_site.core.admin.formatting import format_size
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.pins import set_pinned
 from memory_site.operations.backups.rotate import get_retention, rotate_backups
+from memory_site.operations.offsite.work import rotate_copies
 
 
 class Command(BackupCommand):
@@ -26,8 +29,11 @@ class Command(BackupCommand):
             self.stdout.write(f"{row.name} is {'pinned' if row.pinned else 'no longer pinned'}.")
             return
         deleted = rotate_backups(dry_run=dry_run)
+        copies = rotate_copies(dry_run=dry_run) if settings.BACKUP_TARGET else []
         for stored in deleted:
             self.stdout.write(f"{stored.name}  {stored.state}  {format_size(stored.size_bytes or 0)}")
+        if copies:
+            self.stdout.write(f"Off-site: {', '.join(copy.name for copy in copies)}")
         retention = get_retention()
         done = "would be deleted" if dry_run else "were deleted"
         self.stderr.write(

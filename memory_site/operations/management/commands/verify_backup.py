@@ -6,9 +6,10 @@ from django.core.management.base import CommandError
 
 from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
-from memory_site.operations.backups.folder import FOREIGN, LATEST, StoredBackup, find_stored, list_stored
+from memory_site.operations.backups.folder import FOREIGN, LATEST, StoredBackup, list_stored
 from memory_site.operations.backups.problems import UnknownBackup
 from memory_site.operations.backups.verify import verify_backup
+from memory_site.operations.offsite.copies import find_anywhere
 from sessions_app.commands import EXIT_CHECK_FAILED
 
 
@@ -25,10 +26,15 @@ class Command(BackupCommand):
         parser.add_argument("--jobs", type=int, metavar="N", help="processes that restore (default: one per processor)")
 
     def handle(self, *, name: str, jobs: int | None, **options: object) -> None:
-        chosen = self.choose_all() if options["all"] else [find_stored(name)]
+        chosen = self.choose_all() if options["all"] else [self.find(name)]
         results = [self.verify(stored, jobs) for stored in chosen]
         if any(not stored.is_verified for stored in results):
             raise CommandError("A backup is bad.", returncode=EXIT_CHECK_FAILED)
+
+    def find(self, name: str) -> StoredBackup:
+        """Return the backup; one that is only at BACKUP_TARGET is fetched."""
+        with self.follow_fetching() as on_share:
+            return find_anywhere(name, on_share)
 
     def choose_all(self) -> list[StoredBackup]:
         stored = [each for each in list_stored() if each.state != FOREIGN]

@@ -8,7 +8,7 @@ from memories.graph.models import Erasure
 from memories.models import Memory
 from memory_site.operations.erasures.carry import find_ledger
 from memory_site.operations.erasures.ledger import read_ledger
-from memory_site.operations.tasks import append_erasures
+from memory_site.operations.offsite.tasks import append_erasures
 from tests.memories.users.test_erasure import ERASED_USER, erase_user
 
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,10 @@ from tests.memories.users.test_erasure import ERASED_USER, SECRET_WORD, fill_eve
 
 LIVE = "harbour"
 #: Tables whose rows a restore changes on purpose.
-CHANGED_TABLES = {f"public.{model._meta.db_table}" for model in PASSING_MODELS} | {"public.operations_backup"}
+CHANGED_TABLES = {f"public.{model._meta.db_table}" for model in PASSING_MODELS} | {
+    "public.operations_backup",
+    "public.releases_databaserelease",
+}
 
 
 @dataclass

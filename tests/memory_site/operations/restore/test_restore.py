@@ -1,5 +1,8 @@
 """A restored database has every row of the backup, nothing that was erased since, and the place of the site's."""
 
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -124,3 +127,31 @@ def test_an_unknown_a_foreign_and_no_backup_are_refused(stored, settings):
     message, code = refuse(stored.name, replace=LIVE)
     assert ("another SECRET_KEY" in message, code) == (True, 1)
     assert list_site_databases() == [LIVE, f"{LIVE}_filled"]
+
+
+@pytest.fixture
+def backup_role(site, settings) -> Iterator[psycopg.Connection]:
+    """A role for backups beside the site's, which may not do more than a backup needs."""
+    superuser = connection.settings_dict | {"USER": "postgres", "PASSWORD": settings.HOME.secret("postgres")}
+    settings.BACKUP_DATABASE = {**superuser, "OPTIONS": {}}
+    with connect_to_server() as opened:
+        opened.execute("CREATE ROLE keeper LOGIN PASSWORD 'keeper' CREATEDB BYPASSRLS IN ROLE pg_read_all_data")
+        settings.BACKUP_DATABASE = {**superuser, "USER": "keeper", "PASSWORD": "keeper", "OPTIONS": {}}
+        yield opened
+        settings.BACKUP_DATABASE = None
+        opened.execute("DROP ROLE keeper")
+
+
+def test_what_another_role_restores_belongs_to_the_site(site, stored, backup_role, capsys):
+    message, code = refuse(stored.name, replace=LIVE)
+    assert ('GRANT "memory" TO "keeper"' in message, code) == (True, 1)
+    backup_role.execute("GRANT memory TO keeper")
+    erase_user(site)
+    restore(capsys, stored.name, replace=LIVE)
+    site.add("stored by the site's own role")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+        assert cursor.fetchall() == [("memory",)]
+        cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
+        assert cursor.fetchone() == ("memory",)
+    assert read_stored_settings(connection).items() >= {"hnsw.ef_search": "200"}.items()
