@@ -30,6 +30,7 @@ from ingestion.transfer.record_types import JSON_REFERENCES, RECORD_TYPES, Recor
 from memories import active_model
 from memories.embeddings import EmbedderUnavailable, get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
+from memory_site.core.metrics.counters import count_stored
 from sessions_app.commands import format_validation_error
 from sessions_app.encryption import encrypt
 from sessions_app.models import Namespace, SessionMemory
@@ -257,6 +258,7 @@ class NamespaceImport:
             cursor.execute("DROP TABLE exchange_ids, exchange_existing, exchange_vectors")
         if self.model is not None and self.has_vectors:
             self.confirm_model(self.model)
+        count_stored(self.new["memory"], self.seen["memory"] - self.new["memory"])
 
     def confirm_model(self, model: str) -> None:
         """Set or check the namespace's model. Raises ModelChangedDuringImport.

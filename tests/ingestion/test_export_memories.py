@@ -30,6 +30,7 @@ from memories.insights.models import Insight, ProjectGroup
 from memories.insights.redaction import redact_project_name as masked_name
 from memories.insights.storage import InsightDraft, save_insights
 from memories.models import DueEmbedding, Embedding, Memory
+from memory_site.core.metrics.counters import memories_stored
 from sessions_app.models import SCOPES, ApiKey, Conversation, Message, Namespace, SessionMemory
 from tests.conftest import Api
 
@@ -252,6 +253,16 @@ def test_a_deleted_namespace_is_restored_byte_by_byte(ours, exported, bring):
     assert exported()[1:] == lines[1:]
     assert load_everything()[:-3] == before[:-3]
     assert DueEmbedding.objects.count() == 0
+
+
+def test_imported_memories_are_counted(ours, exported, bring, django_capture_on_commit_callbacks):
+    lines = exported()
+    delete_everything()
+    created = memories_stored.labels("created")
+    before = created._value.get()
+    with django_capture_on_commit_callbacks(execute=True):
+        bring(lines)
+    assert created._value.get() - before == Memory.objects.count() > 0
 
 
 def test_the_lines_have_every_column_that_is_not_generated(ours, exported):
