@@ -178,7 +178,7 @@ def fetch_workflows(namespace_id: int, days: int, slow_seconds: float, slow: boo
 
 
 def fetch_trends(namespace_id: int, days: int, workflow_id: str | None, adapter: str | None) -> list[dict[str, Any]]:
-    """Return one row for each of the last days, today among them, the oldest first: PerformanceDayOut has the fields."""
+    """Return one row for each of the last days, today among them, oldest first: PerformanceDayOut has the fields."""
     parameters = {"days": days, "workflow": workflow_id, "adapter": adapter}
     return fetch_dicts(SELECT_TRENDS_SQL, namespace=namespace_id, **parameters)
 
