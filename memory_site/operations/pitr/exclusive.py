@@ -2,13 +2,13 @@
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.operations.pitr.recovery import COPY_PREFIX
+from memory_site.operations.pitr.recovery_server import remove_copy
 
 LOCK_FILE = "pitr.lock"
 BUSY = "A base backup, a recovery or a drill of this data directory is running: repeat this when it has ended."
@@ -24,7 +24,7 @@ def exclusive_work(home: DataDirectory) -> Iterator[None]:
         except BlockingIOError:
             raise AlreadyRunning(BUSY) from None
         for path in home.path.glob(f"{COPY_PREFIX}*"):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_copy(home, path)
         yield
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 """A server that replays the log onto a copy of a base backup, beside the site's own server, and is then asked."""
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,11 @@ class RecoveryServer(Server):
         }
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
+    def stop_leftover(self) -> None:
+        """Remove the socket's lock file too: it names a process only by its id, and a zombie counts as alive."""
+        super().stop_leftover()
+        (self.home.sockets / f".s.PGSQL.{RECOVERY_PORT}.lock").unlink(missing_ok=True)
+
     @property
     def ready(self) -> bool:
         try:
@@ -152,6 +158,12 @@ class RecoveryServer(Server):
 def shorten(line: str) -> str:
     """Return a line of the log without time, process and level."""
     return line.split("FATAL:")[-1].strip().rstrip(".")
+
+
+def remove_copy(home: DataDirectory, data: Path) -> None:
+    """Remove what an interrupted recovery left, and end its server if that is still at work."""
+    RecoveryServer(home, data, RecoveryTarget(None, 1), durable=False).stop_leftover()
+    shutil.rmtree(data, ignore_errors=True)
 
 
 @contextmanager

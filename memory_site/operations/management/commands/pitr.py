@@ -52,7 +52,6 @@ class Command(LongCommand):
     help = "Recover the database of any time: base backups and an archive of the write-ahead log (embedded mode)."
     needs_fitting_release = False  # it is a way back from a failed upgrade
     max_cell_length = None
-    interruption_advice = "Nothing was changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(
@@ -103,6 +102,7 @@ class Command(LongCommand):
             "restore": self.restore,
             "drill": self.drill,
         }
+        self.interruption_advice = "Nothing was changed." if verb == "restore" else "Run it again."
         handlers[verb](options)
 
     def report(self, text: str) -> None:
