@@ -138,7 +138,8 @@ def mark(home: DataDirectory, path: Path) -> None:
 def exchange(live: Path, recovered: Path, stamp: str) -> Path | None:
     """Give the recovered directory the place of the live one in one step. Return where the live one is now.
 
-    At no moment there is none: a start then would create an empty database.
+    So at no moment there is none: a start then would create an empty database. Systems and file systems that cannot
+    exchange names need two steps.
     """
     if not live.exists():
         recovered.rename(live)

@@ -270,6 +270,8 @@ class Command(LongCommand):
             self.stdout.write(f"{restored.erasures} erasures of later were repeated.")
         if options["target"]:
             self.stdout.write(f"It is in {options['target']}, and no server runs there.")
+        if options["replace"] and not is_enabled(self.home):
+            self.stdout.write("Nothing is archived here yet: run `manage.py pitr enable` when the site runs.")
         if restored.old_directory:
             self.stdout.write(
                 f"The database before it is kept in {restored.old_directory}: delete it when you are sure."
@@ -284,6 +286,11 @@ class Command(LongCommand):
         if not result.ok:
             raise CommandError(result.message, returncode=EXIT_CHECK_FAILED)
         self.stdout.write(result.message)
+
+
+def is_enabled(home: DataDirectory) -> bool:
+    stored = ArchiveSettings.read(home)
+    return stored is not None and stored.enabled
 
 
 def get_archive_directory() -> Path:
