@@ -9,7 +9,6 @@ from celery import Celery
 from celery.signals import celeryd_init
 
 import memory_site.core.logs.tasks  # noqa: F401  (connects to Celery's signals)
-from memory_site.core.tracing.setup import start_tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")
 
@@ -20,6 +19,8 @@ app.autodiscover_tasks()
 
 @celeryd_init.connect
 def trace_worker(**_: object) -> None:
+    from memory_site.core.tracing.setup import start_tracing  # noqa: PLC0415  (every command imports this module)
+
     start_tracing("worker")
 
 
