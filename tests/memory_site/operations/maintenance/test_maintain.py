@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from memory_site.core.leases.leases import hold_lease
 from memory_site.operations import tasks
-from memory_site.operations.maintenance import bloat, indexes, tables
+from memory_site.operations.maintenance import bloat, indexes, run, tables
 from memory_site.operations.maintenance.findings import execute, fetch
 from memory_site.operations.maintenance.run import LEASE, VECTORS_LEASE, State, plan_steps
 from memory_site.operations.metrics.maintenance import read_maintenance
@@ -228,6 +228,14 @@ def test_a_dry_run_changes_nothing_and_says_what_is_due(crates, capsys):
     assert "crates" in {step["object"] for step in state["due"]}
     assert list_due("crates") == ["analyze"]
     assert not MaintenanceReport.objects.exists()
+
+
+@pytest.mark.parametrize("command", ["maintain", "tune_index"])
+def test_a_citus_cluster_is_refused_with_what_to_use(command, monkeypatch):
+    monkeypatch.setattr(run, "is_citus", lambda: True)
+    with pytest.raises(CommandError, match="run vacuumdb and reindexdb on each node") as failure:
+        call_command(command)
+    assert failure.value.returncode == 1
 
 
 def test_only_one_process_maintains_and_an_interrupted_run_is_forgotten(crates, capsys):
