@@ -163,6 +163,7 @@ def remove_superfluous(repository: Repository, keep: int, checked: Set[str] = fr
     One that is damaged does not count, so the last good one stays. Those in `checked` were checked a moment ago.
     """
     remove_drafts(repository)
+    repository.remove_leftovers()
     bases = repository.list_bases()
     good: list[Base] = []
     for base in reversed(bases):

@@ -103,7 +103,7 @@ def collect(home: DataDirectory, repository: Repository) -> PitrFacts:
     return PitrFacts(
         enabled=True,
         archiver=archiver,
-        waiting_segments=len(archive.list_waiting()),
+        waiting_segments=len(archive.waiting),
         wal_bytes=measure_log(live_wal),
         timeline=end.timeline,
         bases=bases,

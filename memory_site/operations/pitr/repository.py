@@ -2,19 +2,27 @@
 
 import os
 import struct
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from memory_site.embedded.wal_archive.program import STORED_NAME, DamagedFile, find_stored, unpack
+from memory_site.embedded.wal_archive.program import (
+    ARCHIVE_TIMEOUT_SECONDS,
+    STORED_NAME,
+    DamagedFile,
+    find_stored,
+    unpack,
+)
 from memory_site.operations.backups.manifest import read_manifest
 from memory_site.operations.backups.problems import ManifestProblem
 from memory_site.operations.pitr.segments import Segment, parse_lsn
 from memory_site.operations.pitr.timelines import Branch, parse_history
 
 SYSTEM_FILE = "system_identifier"
+MAX_UPLOAD_SECONDS = 2 * ARCHIVE_TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,16 @@ class Repository:
         }
 
     def list_uploading(self) -> set[str]:
-        """Return the names of the files that are being archived, or were when something ended."""
-        return {name.split("-")[0] for name in self._list_wal() if name.endswith(".partial")}
+        """Return the names of the files that are being archived now, not of those that an end left in parts."""
+        drafts = [name for name in self._list_wal() if name.endswith(".partial")]
+        return {name.split("-")[0] for name in drafts if get_age_seconds(self.wal / name) < MAX_UPLOAD_SECONDS}
+
+    def remove_leftovers(self) -> None:
+        """Remove parts of files that nothing writes any more, and damaged files that were replaced."""
+        for name in self._list_wal():
+            path = self.wal / name
+            if name.endswith((".partial", ".damaged")) and get_age_seconds(path) >= MAX_UPLOAD_SECONDS:
+                path.unlink(missing_ok=True)
 
     def _list_wal(self) -> Iterable[str]:
         try:
@@ -113,6 +129,14 @@ class Repository:
             if (directory / name).is_file():
                 return parse_history((directory / name).read_text(), timeline)
         return [Branch(timeline, None)]
+
+
+def get_age_seconds(path: Path) -> float:
+    """Return the seconds since a file was written; none for one that has just got its name."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def explain_unreadable(path: Path) -> str | None:

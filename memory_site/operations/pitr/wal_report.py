@@ -15,7 +15,8 @@ from memory_site.operations.pitr.timelines import Branch
 
 
 class WalState(StrEnum):
-    """Found: archived. Delayed: PostgreSQL still has it. Uploading: a part is archived. Lost: it is nowhere."""
+    """Found: archived. Delayed: PostgreSQL keeps it until it is. Uploading: a part is archived. Lost: it was given up,
+    or is gone."""
 
     FOUND = "found"
     DELAYED = "delayed"
@@ -52,6 +53,7 @@ class WalArchive:
     def __init__(self, repository: Repository, live_wal: Path | None) -> None:
         self.repository, self.live_wal = repository, live_wal
         self.stored, self.uploading = repository.list_stored(), repository.list_uploading()
+        self.waiting = set(self.list_waiting())
         self.live = {path.name for path in live_wal.iterdir()} if live_wal and live_wal.is_dir() else set()
 
     def get_state(self, segment: Segment) -> WalState:
@@ -59,7 +61,7 @@ class WalArchive:
             return WalState.FOUND
         if segment.name in self.uploading:
             return WalState.UPLOADING
-        return WalState.DELAYED if segment.name in self.live else WalState.LOST
+        return WalState.DELAYED if segment.name in self.waiting else WalState.LOST
 
     def get_history(self, timeline: int) -> list[Branch]:
         return self.repository.read_history(timeline, *([self.live_wal] if self.live_wal else []))
@@ -67,7 +69,7 @@ class WalArchive:
     def find_end(self, timeline: int) -> Segment:
         """Return the segment behind the last one of a timeline that is archived, or waits for it. For a server that
         does not run, or a timeline that was left."""
-        names = [*self.stored, *(name.removesuffix(".ready") for name in self.list_waiting())]
+        names = [*self.stored, *self.waiting]
         numbers = [each.number for each in map(Segment.parse, names) if each and each.timeline == timeline]
         return Segment(timeline, max(numbers, default=-1) + 1)
 
@@ -77,10 +79,11 @@ class WalArchive:
         return self.find_end(max((int(name[:8], 16) for name in names if WAL_NAME.fullmatch(name)), default=1))
 
     def list_waiting(self) -> list[str]:
+        """Return the names of the files that PostgreSQL keeps because they are not archived."""
         directory = self.live_wal / "archive_status" if self.live_wal else None
         if directory is None or not directory.is_dir():
             return []
-        return [path.name for path in directory.glob("*.ready")]
+        return [path.stem for path in directory.glob("*.ready")]
 
     def report(self, base: Base, end: Segment) -> WalReport:
         """Return the state of each finished segment from a base to before `end`, along the timeline of `end`."""

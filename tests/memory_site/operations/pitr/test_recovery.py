@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -148,24 +147,12 @@ def test_a_moment_between_two_writes_comes_back(cluster):
     cluster.execute("CREATE TABLE written (number integer)")
     between = cluster.execute("INSERT INTO written VALUES (1)")
     cluster.execute("INSERT INTO written VALUES (2)")
-    with not_yet_archived(cluster) as current:
-        plan = cluster.recovery.plan(between, current)
-        with cluster.recovery.recovered_copy(plan) as recovered:
-            assert cluster.rows("SELECT number FROM written", RECOVERY_PORT) == [(1,)]
-            assert cluster.rows("SELECT pg_is_in_recovery()", RECOVERY_PORT) == [(False,)]
-            assert recovered.last_transaction_at <= between
+    with cluster.recovery.recovered_copy(cluster.plan(between)) as recovered:
+        assert cluster.rows("SELECT number FROM written", RECOVERY_PORT) == [(1,)]
+        assert cluster.rows("SELECT pg_is_in_recovery()", RECOVERY_PORT) == [(False,)]
+        assert recovered.last_transaction_at <= between
     assert cluster.rows("SELECT number FROM written ORDER BY 1") == [(1,), (2,)]
     assert not list(cluster.home.path.glob("postgres.recovering-*"))
-
-
-@contextmanager
-def not_yet_archived(cluster):
-    """The latest segment has not reached the archive; it comes from the server's own log."""
-    current = cluster.archive_now()
-    latest = max(cluster.repository.list_stored().items())[1]
-    aside = latest.rename(cluster.archive / "aside")
-    yield current
-    aside.rename(latest)
 
 
 def test_a_drill_compares_every_table_while_the_site_writes(cluster, settings):
