@@ -53,15 +53,15 @@ def run(arguments: argparse.Namespace, directory: Path) -> None:
 
 
 def measure_load(url: str, key: str, rounds: int, processes: ProcessPoolExecutor) -> Table:
-    """Searches without a backup and while one is made, for the same time each."""
+    """Searches without a backup, while one is made, and while a worker verifies it."""
     from memory_site.operations.backups.make import make_backup  # noqa: PLC0415
 
-    measured: dict[str, list[Answers]] = {"without": [], "with a backup": []}
+    measured: dict[str, list[Answers]] = {"without": [], "with a backup": [], "with a verification": []}
     texts = build_texts()
     with get_context("spawn").Manager() as manager:
         seconds = measure_seconds(make_backup)  # also warms the caches
         for _ in range(rounds):
-            for name, work in (("without", lambda: time.sleep(seconds)), ("with a backup", make_backup)):
+            for name, work in zip(measured, (lambda: time.sleep(seconds), make_backup, verify_gently), strict=True):
                 ended = manager.Event()
                 future = processes.submit(send, url, key, texts, ended)
                 time.sleep(2)  # the clients have started
@@ -161,6 +161,13 @@ def build_cost_table(plain: dict[str, list[float]], ours: dict[str, list[float]]
     for name, theirs, own in (*medians, together):
         table.add_row(name, f"{theirs:.1f}", f"{own:.1f}", f"{own / theirs:.2f}", *(sizes if name == "backup" else ()))
     return table
+
+
+def verify_gently() -> None:
+    """As the worker does at night."""
+    from memory_site.operations.backups.verify import verify_backup  # noqa: PLC0415  (needs the settings)
+
+    verify_backup(find_latest(), gentle=True)
 
 
 def find_latest():

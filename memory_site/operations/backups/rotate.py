@@ -10,6 +10,7 @@ from memory_site.core.leases.leases import hold_lease
 from memory_site.operations.backups.folder import FOREIGN, StoredBackup, list_stored, prepare_directory
 from memory_site.operations.backups.make import BUSY, LEASE
 from memory_site.operations.backups.rows import clean_up, sync_rows
+from memory_site.operations.backups.verify import drop_scratch_databases
 from memory_site.operations.models import Backup, BackupState
 
 
@@ -33,6 +34,7 @@ def rotate_backups(*, dry_run: bool = False) -> list[StoredBackup]:
         return choose_outdated(list_stored(directory), get_retention(), datetime.now(UTC))
     with hold_lease(LEASE, BUSY) as lease:
         clean_up(directory)
+        drop_scratch_databases()
         outdated = choose_outdated(list_stored(directory), get_retention(), datetime.now(UTC))
         for backup in outdated:
             lease.check()

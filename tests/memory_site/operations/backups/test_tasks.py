@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from memory_site.core.leases.leases import hold_lease
 from memory_site.operations import tasks as discovered
+from memory_site.operations.backups.database import connect, create_database, describe_database, list_databases
 from memory_site.operations.backups.facts import read_backup_facts
 from memory_site.operations.backups.make import LEASE
 from memory_site.operations.backups.rows import INTERRUPTED, store_row
@@ -19,6 +20,7 @@ from memory_site.operations.backups.tasks import (
     rotate_old_backups,
     verify_chosen_backup,
 )
+from memory_site.operations.backups.verify import get_scratch_prefix
 from memory_site.operations.models import Backup
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +30,10 @@ def test_a_night_makes_and_verifies_a_backup(folder):
     name = make_nightly_backup()
     row = Backup.objects.get()
     assert (row.name, row.state) == (name, "verified")
+    with connect() as opened:
+        create_database(f"{get_scratch_prefix()}0123abcd", describe_database(opened))  # a killed verification's
     assert rotate_old_backups() == 0
+    assert list_databases(get_scratch_prefix()) == []
     facts = read_backup_facts()
     assert facts.latest_started_at == facts.latest_verified_started_at == row.started_at
     assert (facts.last_verification_at, facts.restore_seconds) == (row.verified_at, row.restore_seconds)
