@@ -8,8 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
 
-from psycopg import sql
-
 from memory_site.operations.backups.database import (
     build_environment,
     connect,
@@ -112,21 +110,17 @@ class Restoring:
             yield Path(file.name)
 
     def read_list(self) -> list[str]:
-        """Return the lines of the dump's table of contents."""
-        argv = [self.program, "--list"]
-        encrypted = self.backup.encrypted
-        streams = {"stdout": PIPE, **({"stdin": PIPE} if encrypted else {})}
-        argv += [] if encrypted else [str(self.backup.path)]
-        with run_program(argv, {}, low_priority=self.gentle, **streams) as running:
-            if encrypted:
-                with suppress(BrokenPipeError):  # it has read enough
-                    for piece in decrypt_file(self.backup.path):
-                        running.process.stdin.write(piece)  # type: ignore[union-attr]
-                with suppress(BrokenPipeError):
-                    running.process.stdin.close()  # type: ignore[union-attr]
-            lines = running.process.stdout.read().decode().splitlines()  # type: ignore[union-attr]
-            running.finish()
-        return lines
+        """Return the lines of the dump's table of contents. Into a file: a full pipe would stop program and reader."""
+        source = [] if self.backup.encrypted else [str(self.backup.path)]
+        streams = {"stdin": PIPE} if self.backup.encrypted else {}
+        with tempfile.TemporaryFile() as lines:
+            argv = [self.program, "--list", *source]
+            with run_program(argv, {}, low_priority=self.gentle, stdout=lines, **streams) as running:
+                if self.backup.encrypted:
+                    write_beginning(self.backup.path, running)
+                running.finish()
+            lines.seek(0)
+            return lines.read().decode().splitlines()
 
     def feed(self, running: RunningProgram) -> None:
         """Decrypt into the program's input. Nothing of it is on a disk in plain text."""
@@ -155,7 +149,8 @@ class Restoring:
         self.on_share(min(row[0] / self.expected, 0.99) if row else 0)
 
 
-def analyze(database: str) -> None:
-    """Collect the planner's statistics, which a dump does not have."""
-    with connect(database) as opened:
-        opened.execute(sql.SQL("ANALYZE"))
+def write_beginning(path: Path, running: RunningProgram) -> None:
+    """Decrypt into a program's input until it has read enough."""
+    with suppress(BrokenPipeError):
+        for piece in decrypt_file(path):
+            running.process.stdin.write(piece)  # type: ignore[union-attr]
