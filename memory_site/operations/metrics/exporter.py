@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -20,16 +20,35 @@ from memory_site.operations.metrics.exposition import CONTENT_TYPE, write_metric
 
 log = logging.getLogger(__name__)
 PATH = "/metrics"
+MAX_CONNECTIONS = 8
 NOT_FOUND = Problem(404, f"There is nothing here but {PATH}.")
 NOT_ALLOWED = Problem(405, "Only GET and HEAD are possible here.", headers={"Allow": "GET, HEAD"})
 
 
 class Server(ThreadingMixIn, WSGIServer):
+    """Serves a few connections at once and closes any other: the port is no way to occupy a worker."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.places = BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.places.release()
 
 
 class SilentHandler(WSGIRequestHandler):
-    timeout = 10
+    timeout = 10  # seconds that a client may be silent
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log no line for every scrape."""
@@ -40,11 +59,16 @@ def start_exporter(**_: object) -> None:
     if not settings.METRICS_PORT:
         return
     try:
-        server = make_server("", settings.METRICS_PORT, show_metrics, Server, SilentHandler)
+        server = build_server(settings.METRICS_PORT)
     except OSError as error:
         log.warning("This worker does not serve METRICS_PORT: %s", error)
         return
     Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+def build_server(port: int) -> WSGIServer:
+    """Return a server that listens on all interfaces. Raises OSError if the port is taken."""
+    return make_server("", port, show_metrics, Server, SilentHandler)
 
 
 def show_metrics(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
