@@ -73,7 +73,7 @@ def test_of_a_killed_backup_nothing_counts_and_the_next_one_cleans_up(folder, mo
 
     (folder / "of-the-operator.dump").write_text("stays")
     stored = make_backup()
-    (folder / "erasures.jsonl").unlink()  # no part of a backup
+    (folder / "erasures.jsonl").unlink(missing_ok=True)  # no part of a backup
     names = {"of-the-operator.dump", stored.path.name, stored.manifest_path.name}
     assert {path.name for path in folder.iterdir()} == names
     assert stored.state == "written"
