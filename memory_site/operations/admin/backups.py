@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -24,7 +25,7 @@ from memory_site.operations.backups.facts import is_working
 from memory_site.operations.backups.pins import set_pinned
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.tasks import verify_chosen_backup
-from memory_site.operations.models import Backup, BackupState
+from memory_site.operations.models import Backup, BackupState, OffsiteState
 
 STATE_COLOURS = {
     "verified": "success",
@@ -48,12 +49,14 @@ class BackupAdmin(ReadOnlyAdmin):
         ("name", "state_shown", "note"),
         ("started", "verified", "restore"),
         ("size", "rows", "encrypted_with"),
-        ("pin_shown", "offsite"),
+        ("pin_shown", "offsite", "copy"),
+        "restore_command",
         "manifest_shown",
     )
     readonly_fields = (
         *("state_shown", "note", "started", "verified", "restore"),
-        *("size", "rows", "encrypted_with", "pin_shown", "offsite", "manifest_shown"),
+        *("size", "rows", "encrypted_with", "pin_shown", "offsite", "copy"),
+        *("restore_command", "manifest_shown"),
     )
     compressed_fields = False
 
@@ -120,6 +123,14 @@ class BackupAdmin(ReadOnlyAdmin):
     def rows(self, backup: Backup) -> str | None:
         tables = backup.manifest.get("tables")
         return tables and f"{format_number(sum(each['rows'] for each in tables.values()))} of {len(tables)} tables"
+
+    @display(description="copy", empty_value="")
+    def copy(self, backup: Backup) -> str | None:
+        return backup.offsite_error if backup.offsite_state == OffsiteState.FAILED else backup.offsite_url or None
+
+    @display(description="to restore it")
+    def restore_command(self, backup: Backup) -> str:
+        return f"python manage.py restore {backup.name} --replace {settings.DATABASES['default']['NAME']}"
 
     @display(description="off-site", label=OFFSITE_COLOURS)
     def offsite(self, backup: Backup) -> str | None:

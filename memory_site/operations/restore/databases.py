@@ -12,7 +12,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
 from psycopg import sql
 
-from memory_site.operations.backups.database import MAX_NAME_BYTES, connect_to_server, drop_database, get_database_name
+from memory_site.operations.backups.database import (
+    MAX_NAME_BYTES,
+    connect,
+    connect_to_server,
+    drop_database,
+    get_database_name,
+)
 
 DRAFT_SUFFIX, KEPT_INFIX = "_restoring", "_before_"
 TIME_FORMAT = "%Y%m%d_%H%M%S"
@@ -24,6 +30,7 @@ LIST_SQL = """
 SELECT datname, pg_database_size(oid), shobj_description(oid, 'pg_database') FROM pg_database
 WHERE starts_with(datname, %s) ORDER BY datname
 """
+HAS_TABLES_SQL = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))"
 EXISTS_SQL = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)"
 
 
@@ -53,6 +60,12 @@ def exists(name: str) -> bool:
     with connect_to_server() as opened:
         row = opened.execute(EXISTS_SQL, [name]).fetchone()
     return bool(row and row[0])
+
+
+def is_blank(name: str) -> bool:
+    """Return whether a database has no tables: it was just created, and is nothing to keep."""
+    with connect(name) as opened:
+        return opened.execute(HAS_TABLES_SQL).fetchone() == (False,)
 
 
 def list_kept() -> list[KeptDatabase]:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connections
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.compare import compare_with_manifest
-from memory_site.operations.backups.database import connect_to_server, get_other_owner
+from memory_site.operations.backups.database import connect_to_server, drop_database, get_other_owner
 from memory_site.operations.backups.folder import StoredBackup, check_file
 from memory_site.operations.backups.make import OnProgress
 from memory_site.operations.backups.problems import DamagedBackup
@@ -31,11 +31,19 @@ from memory_site.operations.restore.databases import (
     comment_on,
     drop_draft,
     exists,
+    is_blank,
     name_draft,
     name_kept,
     site_database,
 )
-from memory_site.operations.restore.settle import copy_database_settings, forget_processes, migrate_forward, vacuum
+from memory_site.operations.restore.settle import (
+    copy_database_settings,
+    forget_processes,
+    list_revoked,
+    migrate_forward,
+    revoke_again,
+    vacuum,
+)
 from memory_site.operations.restore.swap import Swap, give_name
 
 BUSY = "Another restore is at work. Nothing was done."
@@ -114,13 +122,21 @@ class Restoration:
         """Bring the draft to this release, and repeat the erasures in it."""
         self.on_progress(COMPARED_SHARE, "migrating and erasing again")
         self.known = {entry.id: entry for entry in self.load_erasures()}
+        revoked = self.read_revoked()
         with site_database(self.draft):
             result.migrations = migrate_forward() - len(self.stored.manifest["migrations"])
             forget_processes()
+            revoke_again(revoked)
             result.erased_again = len(replay(self.known.values()))
             sync_rows(self.stored.directory)
             vacuum()
         self.on_progress(SETTLED_SHARE, "taking its place")
+
+    def read_revoked(self) -> dict[str, datetime]:
+        if not exists(self.live):
+            return {}
+        with site_database(self.live):
+            return list_revoked()
 
     def publish(self, result: Restored) -> None:
         if self.into is None and exists(self.live):
@@ -134,11 +150,16 @@ class Restoration:
     def take_place(self, result: Restored) -> None:
         kept = name_kept(self.live, datetime.now(UTC))
         swap = Swap(self.draft, self.live, kept, KEPT_COMMENT.format(self.stored.name))
+        was_blank = is_blank(self.live)
         with site_database(self.live):
             started = time.monotonic()
             swap.run(connections["default"], self.catch_up, lambda: self.complete(result))
-            result.kept, result.swap_seconds = kept, time.monotonic() - started
+            result.swap_seconds = time.monotonic() - started
         connections["default"].close()  # it was in the database that has another name now
+        if was_blank:
+            drop_database(kept)
+        else:
+            result.kept = kept
 
     def catch_up(self) -> bool:
         """Look for erasures in the old database that came in since. Return whether there are none."""

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
@@ -15,6 +16,7 @@ from memory_site.core.leases.models import Lease
 from memory_site.operations.backups.database import connect, get_other_owner, get_reason
 from memory_site.operations.management.commands.migrate import Command as MigrateCommand
 from memory_site.operations.models import Heartbeat
+from sessions_app.models import ApiKey
 
 log = logging.getLogger(__name__)
 Connection = psycopg.Connection[Any]
@@ -48,6 +50,20 @@ def forget_processes() -> None:
     """Delete the rows that belong to processes and visitors of the dump's moment."""
     for model in PASSING_MODELS:
         model.objects.all().delete()
+
+
+def list_revoked() -> dict[str, datetime]:
+    """Return the keys of the default database that were revoked, by id; none where it has no such table."""
+    try:
+        return {key.pk: key.revoked_at for key in ApiKey.objects.all() if key.revoked_at}
+    except DatabaseError:
+        return {}
+
+
+def revoke_again(revoked: dict[str, datetime]) -> None:
+    """Revoke the keys that the backup has as valid: a restore must not open a door that was closed."""
+    for key in ApiKey.objects.filter(pk__in=revoked, revoked_at=None):
+        ApiKey.objects.filter(pk=key.pk).update(revoked_at=revoked[key.pk])
 
 
 def vacuum() -> None:

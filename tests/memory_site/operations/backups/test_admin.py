@@ -31,6 +31,15 @@ def test_the_list_and_the_page_show_state_and_manifest(console, copy):
     assert "public.memories_embedding" in page and "Save" not in page
 
 
+def test_the_page_says_how_to_restore_it_and_where_its_copy_is(console, copy):
+    row = store_row(copy("plain"))
+    Backup.objects.update(offsite_state="failed", offsite_error="s3://bucket cannot be listed: it does not answer.")
+    page = fetch_page_text(console, f"{LIST}{row.pk}/change/")
+    assert f"manage.py restore {row.name} --replace " in page and "s3://bucket cannot be listed" in page
+    Backup.objects.update(offsite_state="copied", offsite_url=f"s3://bucket/{row.name}.dump")
+    assert f"s3://bucket/{row.name}.dump" in fetch_page_text(console, f"{LIST}{row.pk}/change/")
+
+
 def test_progress_is_shown_while_a_process_works_and_a_killed_one_is_not_running(console, folder):
     Backup.objects.create(name="now", progress=0.37, message="dumping", started_at=timezone.now())
     with hold_lease(LEASE):

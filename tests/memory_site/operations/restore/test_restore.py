@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
 from memories.models import Memory
 from memory_site.core.db.server_settings import read_stored_settings
@@ -14,6 +15,7 @@ from memory_site.core.leases.models import Lease
 from memory_site.operations.backups.database import connect_to_server, drop_database
 from memory_site.operations.models import Backup
 from memory_site.operations.restore.databases import list_kept
+from sessions_app.models import ApiKey
 from tests.memories.users.test_erasure import ERASED_USER, SECRET_WORD, erase_user, find_lines
 from tests.memory_site.operations.restore.conftest import LIVE, list_site_databases, read_tables
 
@@ -155,3 +157,11 @@ def test_what_another_role_restores_belongs_to_the_site(site, stored, backup_rol
         cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
         assert cursor.fetchone() == ("memory",)
     assert read_stored_settings(connection).items() >= {"hnsw.ef_search": "200"}.items()
+
+
+def test_a_key_that_was_revoked_since_is_not_valid_again(site, stored, capsys):
+    key = ApiKey.objects.get()
+    revoked_at = timezone.now()
+    ApiKey.objects.filter(pk=key.pk).update(revoked_at=revoked_at)
+    restore(capsys, stored.name, replace=LIVE)
+    assert ApiKey.objects.get().revoked_at == revoked_at
