@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import redis
 from django.conf import settings
-from django.db.models import QuerySet
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from memory_site.operations.health.results import MAX_SAMPLED_ROWS, CheckResult, HealthStatus
 from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat, ProcessKind
+from memory_site.operations.models.heartbeats import HeartbeatQuerySet
 
 
 class Broker(NamedTuple):
@@ -63,7 +63,7 @@ def check_beat() -> CheckResult:
     return describe_latest(Heartbeat.objects.filter(name=ProcessKind.BEAT))
 
 
-def describe_latest(heartbeats: QuerySet[Heartbeat]) -> CheckResult:
+def describe_latest(heartbeats: HeartbeatQuerySet) -> CheckResult:
     latest = heartbeats.with_age().first()
     if latest is None:
         return HealthStatus.DEGRADED, "Never seen, or stopped."

@@ -56,8 +56,14 @@ def find_behind() -> Iterator[Behind]:
     if django.VERSION[:3] < DJANGO_FLOOR:
         message = f"Django {django.__version__} lacks the security fixes of {format_version(DJANGO_FLOOR)}."
         yield Behind(HealthStatus.DEGRADED, message, "pip install -r requirements.txt")
-    yield from find_behind_postgresql(connection.pg_version)
+    yield from find_behind_postgresql(read_postgresql_version())
     yield from find_behind_broker(read_broker())
+
+
+def read_postgresql_version() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int")
+        return cursor.fetchone()[0]
 
 
 def find_behind_postgresql(number: int) -> Iterator[Behind]:

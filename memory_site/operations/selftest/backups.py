@@ -145,7 +145,7 @@ class BackupTrials:
 
 
 def kill_after(seconds: float, *arguments: str, environment: dict[str, str]) -> None:
-    """Start a command and kill it and what it has started, unless it has ended."""
+    """Start a command and kill it after some seconds, unless it has ended."""
     process = subprocess.Popen(  # noqa: S603  (this program)
         [sys.executable, str(MANAGE), *arguments],
         env=build_environment(**environment),

@@ -88,7 +88,7 @@ class Intruder:
         """Put the owner's ids and labels, and words that stand beside his secret, in the place of the example's."""
         if not isinstance(body, dict):
             return body
-        names = {name: NAMED_FIELDS.get(name, name) for name in body if name not in OTHER_FIELDS}
+        names = {name: str(NAMED_FIELDS.get(name, name)) for name in body if name not in OTHER_FIELDS}
         known = {name: self.ids[ours] for name, ours in names.items() if ours in self.ids}
         filled = {name: self.fill(value) for name, value in body.items()} | known
         return filled | ({"query": KNOWN_WORDS} if "query" in body else {})
@@ -180,7 +180,7 @@ def fingerprint(site: ScratchSite) -> dict[str, tuple]:
         "WHERE namespace_id = (SELECT id FROM sessions_app_namespace WHERE name = 'owned')"
         for table in tables
     ]
-    return {table: rows for table, *rows in site.rows(" UNION ALL ".join(parts))}
+    return {table: tuple(rows) for table, *rows in site.rows(" UNION ALL ".join(parts))}
 
 
 def wait_until_quiet(site: ScratchSite) -> dict[str, tuple]:

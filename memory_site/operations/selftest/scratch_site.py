@@ -21,6 +21,7 @@ from typing import Any, Self
 import psutil
 import psycopg
 import urllib3
+from psycopg.conninfo import make_conninfo
 
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.processes import die_with_parent
@@ -138,19 +139,26 @@ class ScratchSite:
         return found[1] if found else ""
 
     @property
+    def server(self) -> subprocess.Popen:
+        """The process of `serve`. Raises SiteFailed before the start."""
+        if self.process is None:
+            raise SiteFailed("The scratch site was not started.")
+        return self.process
+
+    @property
     def ended(self) -> bool:
-        return self.process.poll() is not None
+        return self.server.poll() is not None
 
     def stop(self, request: signal.Signals = signal.SIGTERM) -> list[str]:
-        """Ask it to stop; the command lines of those who are left, who are then killed."""
+        """Ask it to stop. Return the processes that are left, which are then killed."""
         self.http.clear()
         if not self.ended:
-            self.process.send_signal(request)
+            self.server.send_signal(request)
             try:
-                self.process.wait(STOP_TIMEOUT_SECONDS)
+                self.server.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                self.server.kill()
+                self.server.wait()
         left = find_processes(self.data)
         described = [str(process) for process in left]
         for process in left:
@@ -175,7 +183,8 @@ class ScratchSite:
         """Open a connection of our own to its database."""
         names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
         database = DataDirectory(self.data).database
-        return psycopg.connect(**{theirs: database[ours] for theirs, ours in names.items()}, autocommit=True)
+        address = make_conninfo(**{theirs: database[ours] for theirs, ours in names.items()})
+        return psycopg.connect(address, autocommit=True)
 
     def rows(self, sql: str) -> list[tuple]:
         """Ask the database itself."""
@@ -184,7 +193,7 @@ class ScratchSite:
 
     def part(self, name: str) -> psutil.Process | None:
         """Find the child that is the web server, the worker, beat, postgres or the broker, if it runs."""
-        for child in psutil.Process(self.process.pid).children():
+        for child in psutil.Process(self.server.pid).children():
             try:
                 if child.status() != psutil.STATUS_ZOMBIE and PROCESS_MATCHERS[name](child.cmdline() or [""]):
                     return child
@@ -193,8 +202,10 @@ class ScratchSite:
         return None
 
     def kill(self, name: str, *, spare: psutil.Process | None = None) -> int:
-        """End a part and what it has started, without a word; its process id."""
+        """End a part and what it has started, without a word. Return its process id. Raises SiteFailed without it."""
         part = self.part(name)
+        if part is None:
+            raise SiteFailed(f"There is no {name} to kill.")
         family = [part, *part.children(recursive=True)]
         for process in family:
             if process == spare:
@@ -206,7 +217,7 @@ class ScratchSite:
         return part.pid
 
     def is_back(self, name: str, killed: int) -> bool:
-        """Whether a part runs that is not the one that was killed."""
+        """Return whether a part runs that is not the one that was killed."""
         part = self.part(name)
         return part is not None and part.pid != killed
 
