@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from memory_site.operations.health.checks import CHECKS
 from tests.stack.stack import create_short_directory, find_processes, run_manage, wait_until
 
 UNREACHABLE_SERVICES = {
@@ -12,15 +13,6 @@ UNREACHABLE_SERVICES = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "SECRET_KEY": "nowhere-" * 8,
     "PG_POOL_TIMEOUT": "2",
-}
-DOCTOR_CHECKS = {
-    *("database", "pgvector", "migrations", "broker", "worker", "beat", "embedder", "embedding", "models", "histories"),
-    "disk",
-    "vectors",
-    "languages",
-    "parameters",
-    "nodes",
-    "connections",
 }
 
 
@@ -34,7 +26,7 @@ def test_commands_succeed_beside_a_running_site(stack, command, others):
     result = run_beside(stack, command, "--format", "json")
     assert (result.returncode, result.stderr) == (0, "")
     rows = json.loads(result.stdout)
-    assert {row["name"]: row["status"] for row in rows} == dict.fromkeys(DOCTOR_CHECKS | others, "healthy")
+    assert {row["name"]: row["status"] for row in rows} == dict.fromkeys({*CHECKS, *others}, "healthy")
 
 
 def test_failing_component_is_named_with_its_fix(stack):
