@@ -18,6 +18,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import struct
@@ -32,7 +33,7 @@ SEGMENT_BYTES = 16 * MB
 #: Files of the log: a segment (also the unfinished last one of a timeline), the mark of a base backup, a history.
 WAL_NAME = re.compile(r"[0-9A-F]{8}(?:\.history|[0-9A-F]{16}(?:\.partial|\.[0-9A-F]{8}\.backup)?)")
 STORED_NAME = re.compile(rf"(?P<name>{WAL_NAME.pattern})-(?P<hash>[0-9a-f]{{64}})\.gz")
-GAPS_FILE = "pitr-gaps.jsonl"
+GAPS_FILE, STUCK_FILE = "pitr-gaps.jsonl", "pitr-stuck.pid"
 #: Level 1 takes half the time of level 6 and leaves a tenth more.
 COMPRESSION_LEVEL = 1
 #: Seconds after which an archive that does not answer counts as away.
@@ -71,7 +72,7 @@ def store_or_give_up(settings_path: Path, settings: dict[str, Any], path: str, n
     if not settings["enabled"]:
         return
     try:
-        store_in_time(settings, Path(path), name)
+        store_in_time(settings, Path(path), name, settings_path.with_name(STUCK_FILE))
     except (OSError, WalProblem) as error:
         waiting = measure_waiting()
         limit = measure_limit(settings, waiting)
@@ -82,18 +83,55 @@ def store_or_give_up(settings_path: Path, settings: dict[str, Any], path: str, n
         print(f"WAL archive: {name} is given up, recovery cannot pass it: {reason}", file=sys.stderr)
 
 
-def store_in_time(settings: dict[str, Any], path: Path, name: str) -> None:
-    signal.signal(signal.SIGALRM, raise_timeout)
-    signal.alarm(ARCHIVE_TIMEOUT_SECONDS)
+def store_in_time(settings: dict[str, Any], path: Path, name: str, stuck_file: Path) -> None:
+    """Archive in a child of its own: a network file system may hang so that no signal ends the one who waits for it.
+
+    Raises what the child found, and TimeoutError when it does not end. While it hangs no second one is started.
+    """
+    if is_stuck(stuck_file):
+        raise TimeoutError(errno.ETIMEDOUT, "an earlier attempt still waits for the archive")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os._exit(store_in_child(settings, path, name, writer))
+    os.close(writer)
+    if not select.select([reader], [], [], ARCHIVE_TIMEOUT_SECONDS)[0]:
+        os.kill(child, signal.SIGKILL)
+        stuck_file.write_text(f"{child} {read_start_time(child)}")
+        raise TimeoutError(errno.ETIMEDOUT, "the archive does not answer")
+    with os.fdopen(reader) as pipe:
+        problem = pipe.read()
+    if os.waitpid(child, 0)[1] or problem:
+        raise WalProblem(problem or "the archiving process was killed")
+
+
+def store_in_child(settings: dict[str, Any], path: Path, name: str, writer: int) -> int:
+    """Archive, and write what is wrong into the pipe. Return the exit code."""
     try:
         check_reserve(Path(settings["archive"]))
         store(Path(settings["archive"]) / "wal", path, name, settings["system_identifier"])
-    finally:
-        signal.alarm(0)
+    except BaseException as error:
+        os.write(writer, describe(error).encode())
+        return EXIT_FAILED
+    return 0
 
 
-def raise_timeout(*_: object) -> None:
-    raise TimeoutError(errno.ETIMEDOUT, "the archive does not answer")
+def is_stuck(stuck_file: Path) -> bool:
+    """Return whether the child of an earlier call, which was killed, still waits for the system."""
+    try:
+        process, started = stuck_file.read_text().split(" ")
+        os.kill(int(process), 0)
+    except (OSError, ValueError):
+        return False
+    return read_start_time(int(process)) == started
+
+
+def read_start_time(process: int) -> str:
+    """Return when a process began, which tells it from a later one of that number; empty where no /proc says so."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return ""
 
 
 def store(directory: Path, path: Path, name: str, system_identifier: str) -> Path:
@@ -249,10 +287,10 @@ def fetch(settings: dict[str, Any], name: str, path: str) -> int:
     return EXIT_FAILED
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -6,14 +6,23 @@ import os
 import shlex
 import struct
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from memory_site.embedded.wal_archive.program import MB, SEGMENT_BYTES, DamagedFile, read_checked, unpack
+from memory_site.embedded.wal_archive.program import (
+    MB,
+    SEGMENT_BYTES,
+    DamagedFile,
+    read_checked,
+    read_start_time,
+    unpack,
+)
 from memory_site.embedded.wal_archive.settings import build_command
 
+ROOT = Path(__file__).resolve().parents[4]
 NAME, SYSTEM = "000000010000000000000007", "7713917801925595564"
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -184,6 +193,31 @@ def test_what_exceeds_the_limit_is_given_up_and_noted(place):
     (gap,) = place.gaps
     assert gap["segment"] == NAME
     assert "32 MB wait, and the limit is 16 MB" in gap["reason"]
+
+
+HANG = """
+import sys, time
+from memory_site.embedded.wal_archive import program
+program.ARCHIVE_TIMEOUT_SECONDS = 0.2
+program.store = lambda *_: time.sleep(60)
+sys.exit(program.main(sys.argv[1:]))
+"""
+
+
+def test_an_archive_that_hangs_is_given_up_and_waited_for_by_one_process_only(place):
+    """As a network file system does; the hanging child here can be killed, one of the system could not."""
+    place.write()
+    place.configure(max_waiting_bytes=1)
+    argv = [sys.executable, "-c", HANG, "store", str(place.data / "pitr.json"), f"pg_wal/{NAME}", NAME]
+    hung = subprocess.run(argv, cwd=place.data, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    assert f"{NAME} is given up, recovery cannot pass it: the archive does not answer" in hung.stderr
+    (place.data / "pitr-stuck.pid").write_text(f"{os.getpid()} {read_start_time(os.getpid())}")  # it hangs still
+    again = place.store()
+    assert "an earlier attempt still waits for the archive" in again.stderr
+    assert (again.returncode, len(place.gaps), place.stored) == (0, 2, [])
+    (place.data / "pitr-stuck.pid").write_text(f"{os.getpid()} 1")  # another process has its number
+    assert place.store().returncode == 0
+    assert len(place.stored) == 1
 
 
 @only_root
