@@ -46,6 +46,7 @@ COMMANDS = [
     ("forget_outdated", "--dry-run"),
     ("import_memories", "{file}"),
     ("prune_insights",),
+    ("prune_performance",),
     ("recent",),
     ("remember", "Ada prefers tea."),
     ("search", "kumquat"),

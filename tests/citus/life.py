@@ -45,6 +45,7 @@ WHERE shardid = get_shard_id_for_distribution_column('memories_memory', %s::bigi
 #: With the options that make each do something.
 COMMANDS = (
     *(("cleanup_sessions",), ("forget_outdated",), ("prune_insights",), ("refresh_statistics",), ("delete_expired",)),
+    ("prune_performance",),
     *(("embedding_status",), ("counts",), ("summaries",), ("recent",), ("entities",), ("search", "kumquat")),
     *(
         ("remember", "The kumquat is remembered."),
