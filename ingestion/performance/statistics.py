@@ -17,23 +17,17 @@ TIME_FACTOR, MEMORY_FACTOR, MAX_ERROR_RATE = 3, 2, 0.1
 WORKFLOW_PREFIX = "workflow_"
 
 
-def number_sql(key: str) -> str:
-    """Return the SQL of a number in the metrics. An import, or another program, may have stored anything."""
-    number = f"least(greatest((metrics ->> '{key}')::numeric, 0), 1e15)::float8"
-    return f"CASE jsonb_typeof(metrics -> '{key}') WHEN 'number' THEN {number} END"
-
-
 EXECUTION_ID_SQL = "CASE WHEN metrics ->> 'execution_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'"
 PERIOD_SQL = "now() - make_interval(days => %(days)s)"
 # A measurement of a stored execution adds figures to it, and is no run of its own.
 RUNS_SQL = f"""
-run AS (
+run AS NOT MATERIALIZED (
     SELECT id, workflow_id, adapter, status, duration_seconds AS seconds, started_at AS at
     FROM ingestion_workflowexecution
     WHERE namespace_id = %(namespace)s AND started_at >= {PERIOD_SQL}
     UNION ALL
     SELECT id, regexp_replace(component, '^{WORKFLOW_PREFIX}(?=.)', ''), metrics ->> 'adapter', metrics ->> 'status',
-           {number_sql("duration_seconds")}, timestamp
+           duration_seconds, timestamp
     FROM ingestion_performancemetric metric
     WHERE namespace_id = %(namespace)s AND metric_type = '{WORKFLOW_EXECUTION}' AND timestamp >= {PERIOD_SQL}
         AND NOT EXISTS (
@@ -43,10 +37,9 @@ run AS (
         )
 )"""
 HEALTH_SQL = f"""
-health AS (
-    SELECT id, component AS adapter, metrics ->> 'health_status' AS health_status,
-           {number_sql("latency_ms")} AS latency_ms, {number_sql("memory_mb")} AS memory_mb,
-           coalesce({number_sql("error_count")}, 0)::bigint AS error_count, timestamp AS measured_at
+health AS NOT MATERIALIZED (
+    SELECT id, component AS adapter, metrics ->> 'health_status' AS health_status, latency_ms, memory_mb,
+           coalesce(error_count, 0)::bigint AS error_count, timestamp AS measured_at
     FROM ingestion_performancemetric
     WHERE namespace_id = %(namespace)s AND metric_type = '{ADAPTER_HEALTH}' AND timestamp >= {PERIOD_SQL}
 )"""
@@ -67,15 +60,20 @@ SUM_HEALTH_SQL = """
 """
 SELECT_ADAPTERS_SQL = f"""
 WITH {RUNS_SQL}, {HEALTH_SQL},
-latest AS (SELECT DISTINCT ON (adapter) * FROM health ORDER BY adapter, measured_at DESC, id DESC),
 measured AS (SELECT adapter, {SUM_HEALTH_SQL} FROM health GROUP BY adapter),
+latest AS (
+    SELECT measured.*, last.* FROM measured CROSS JOIN LATERAL (
+        SELECT health_status, latency_ms, memory_mb, error_count, measured_at FROM health
+        WHERE health.adapter = measured.adapter ORDER BY measured_at DESC, id DESC LIMIT 1
+    ) last
+),
 ran AS (SELECT adapter, {COUNT_RUNS_SQL} FROM run WHERE adapter IS NOT NULL GROUP BY adapter),
 adapters AS (
     SELECT adapter, coalesce(health_status, 'unknown') AS health_status, latency_ms, memory_mb,
            coalesce(error_count, 0) AS error_count, measured_at, coalesce(measurements, 0) AS measurements,
            average_latency_ms, average_memory_mb, coalesce(errors, 0) AS errors,
            coalesce(errors, 0) > 0 OR coalesce(failed, 0) > 0 AS is_failing, {RUN_COLUMNS_SQL}
-    FROM latest JOIN measured USING (adapter) FULL JOIN ran USING (adapter)
+    FROM latest FULL JOIN ran USING (adapter)
 )
 SELECT * FROM adapters
 WHERE %(failing)s::boolean IS NULL OR is_failing = %(failing)s::boolean
@@ -85,8 +83,7 @@ ORDER BY adapter LIMIT {MAX_ROWS}
 SELECT_PICKED_ADAPTER_SQL = f"""
 WITH latest AS (
     SELECT DISTINCT ON (component) component AS adapter, metrics ->> 'health_status' AS health_status,
-           {number_sql("latency_ms")} AS latency_ms, {number_sql("memory_mb")} AS memory_mb,
-           {number_sql("error_count")} AS error_count, timestamp AS measured_at
+           latency_ms, memory_mb, error_count, timestamp AS measured_at
     FROM ingestion_performancemetric
     WHERE namespace_id = %(namespace)s AND metric_type = '{ADAPTER_HEALTH}'
         AND timestamp >= now() - make_interval(mins => %(minutes)s)
@@ -132,11 +129,11 @@ ORDER BY day
 """
 SELECT_ANOMALIES_SQL = f"""
 WITH {RUNS_SQL}, {HEALTH_SQL},
-measured (subject, name, kind, factor, value, occurred_at, id) AS (
+measured (subject, name, kind, factor, value, occurred_at, id) AS NOT MATERIALIZED (
     SELECT 'workflow', workflow_id, 'duration', {TIME_FACTOR}, seconds, at, id FROM run
     UNION ALL
     SELECT 'workflow', regexp_replace(component, '^{WORKFLOW_PREFIX}(?=.)', ''), 'memory', {MEMORY_FACTOR},
-           {number_sql("memory_mb")}, timestamp, id
+           memory_mb, timestamp, id
     FROM ingestion_performancemetric
     WHERE namespace_id = %(namespace)s AND metric_type = '{WORKFLOW_EXECUTION}' AND timestamp >= {PERIOD_SQL}
     UNION ALL
@@ -144,7 +141,7 @@ measured (subject, name, kind, factor, value, occurred_at, id) AS (
     UNION ALL
     SELECT 'adapter', adapter, 'memory', {MEMORY_FACTOR}, memory_mb, measured_at, id FROM health
 ),
-compared AS (SELECT *, avg(value) OVER (PARTITION BY subject, name, kind) AS average FROM measured),
+averages AS (SELECT subject, name, kind, avg(value) AS average FROM measured GROUP BY subject, name, kind),
 finished AS (
     SELECT subject, name, {COUNT_RUNS_SQL}, max(at) FILTER (WHERE status = 'failed') AS last_failure
     FROM run CROSS JOIN LATERAL (VALUES ('workflow', workflow_id), ('adapter', adapter)) counted (subject, name)
@@ -152,7 +149,7 @@ finished AS (
     GROUP BY subject, name
 )
 SELECT subject, name, kind, value, average, factor * average AS "limit", occurred_at, id
-FROM compared WHERE value > factor * average
+FROM measured JOIN averages USING (subject, name, kind) WHERE value > factor * average
 UNION ALL
 SELECT subject, name, 'error_rate', failed::float8 / (completed + failed), NULL, {MAX_ERROR_RATE}, last_failure, NULL
 FROM finished WHERE failed > {MAX_ERROR_RATE} * (completed + failed)
