@@ -4,9 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from urllib.parse import quote
+import warnings
 
 import psutil
 import pytest
@@ -23,35 +22,32 @@ from memory_site.operations.backups.problems import BackupProblem, BackupsNotCon
 from memory_site.operations.backups.rows import INTERRUPTED, is_interrupted, list_backups, sync_rows
 from memory_site.operations.backups.space import NoSpace
 from memory_site.operations.models import Backup
-from tests.stack.stack import build_environment, wait_until
+from tests.stack.stack import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# Kills itself when so much is done; beyond 1 between the file's name and the manifest.
-KILLED_SCRIPT = """
-import os, signal, sys
-import django
-django.setup()
-from memory_site.operations.backups import make
-moment = float(sys.argv[1])
-end = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
-if moment > 1:
-    make.write_manifest = end
-make.make_backup(on_progress=lambda share, what: share >= moment and end())
-"""
 
 
-def kill_backup(moment: float, **environment: str) -> None:
-    """Make a backup of the test's database in another process, which is killed at that moment."""
-    ours = connection.settings_dict
-    address = f"{quote(ours['USER'])}:{quote(ours['PASSWORD'])}@/{ours['NAME']}?host={quote(ours['HOST'], safe='')}"
-    environment |= {"DATABASE_URL": f"postgresql://{address}", "REDIS_URL": site.CELERY_BROKER_URL}
-    environment |= {"SECRET_KEY": site.SECRET_KEY, "BACKUP_DIR": str(site.BACKUP_DIR)}
-    environment |= {"DJANGO_SETTINGS_MODULE": "memory_site.settings"}
-    argv = [sys.executable, "-c", KILLED_SCRIPT, str(moment)]
-    result = subprocess.run(
-        argv, env=build_environment(**environment), cwd=site.BASE_DIR, capture_output=True, text=True
-    )
-    assert result.returncode == -signal.SIGKILL, result.stderr
+def kill_backup(moment: float) -> None:
+    """Make a backup in another process, which kills itself when so much is done; beyond 1 before the manifest."""
+    connection.close()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # no thread is at work here
+        pid = os.fork()
+    if pid == 0:
+        make_and_end(moment)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def make_and_end(moment: float) -> None:
+    def end(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        if moment > 1:
+            make.write_manifest = end
+        make_backup(on_progress=lambda share, what: end() if share >= moment else None)
+    finally:
+        os._exit(1)
 
 
 def find_pg_dumps() -> list[psutil.Process]:
@@ -219,8 +215,8 @@ def test_the_oldest_program_that_fits_the_server_is_chosen(monkeypatch):
 
 
 def test_the_snapshot_outlives_the_time_limits_of_the_site():
-    limits = {"idle_in_transaction_session_timeout": "300ms", "statement_timeout": "300ms"}
+    limits = {"idle_in_transaction_session_timeout": "100ms", "statement_timeout": "100ms"}
     with connect(**limits) as opened, opened.transaction():
         make.prepare_session(opened, parallel=False)
-        time.sleep(0.5)
-        assert opened.execute("SELECT pg_sleep(0.5), 1").fetchone()[1] == 1
+        time.sleep(0.2)
+        assert opened.execute("SELECT pg_sleep(0.2), 1").fetchone()[1] == 1
