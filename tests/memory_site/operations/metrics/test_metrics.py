@@ -14,10 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingestion.models import Ingestion
 from memories.models import DueEmbedding, NamespaceSize
 from memory_site.core.metrics.counters import PREFIX, bounds, registry
-from memory_site.operations.metrics import access, figures, processes, store
+from memory_site.operations.metrics import access, figures, pitr, processes, store
 from memory_site.operations.metrics.exposition import ALL_FIGURES, SOURCES, list_metrics
 from memory_site.operations.metrics.figures import Figure, Source, read_sources
 from memory_site.operations.models import Backup, Heartbeat
+from memory_site.operations.pitr.facts import PitrFacts
+from memory_site.operations.pitr.segments import Segment
+from memory_site.operations.pitr.wal_report import WalReport, WalState
 from sessions_app import auth
 from tests.exposition import read_samples
 
@@ -326,3 +329,22 @@ def test_every_figure_belongs_to_a_source():
 
 def test_buckets_are_declared_for_every_histogram():
     assert set(bounds) == {metric.name for metric in registry.collect() if metric.type == "histogram"}
+
+
+def test_recovery_to_a_moment_shows_its_archive_and_its_drill(monkeypatch):
+    segments = [Segment.parse(f"0000000100000000000000{number:02X}") for number in (1, 2, 3)]
+    states = dict(zip(segments, (WalState.FOUND, WalState.FOUND, WalState.LOST), strict=True))
+    drill = {"at": "2026-11-30T02:00:00+00:00", "ok": False}
+    facts = PitrFacts(enabled=True, wal_bytes=7, report=WalReport(states), last_drill=drill)
+    monkeypatch.setattr(pitr, "get_pitr_facts", lambda: facts)
+    values = {(value.figure.name, *value.labels): value.value for value in pitr.read_pitr()}
+    assert values["pitr_enabled",] == 1
+    assert values["pitr_wal_bytes",] == 7
+    assert [values["pitr_wal_segments", state] for state in ("found", "delayed", "lost")] == [2, 0, 1]
+    assert values["pitr_last_drill_passed",] == values["pitr_last_base_timestamp_seconds",] == 0
+    assert values["pitr_last_drill_timestamp_seconds",] == datetime(2026, 11, 30, 2, tzinfo=UTC).timestamp()
+
+
+def test_without_it_no_alert_of_recovery_to_a_moment_has_a_figure(monkeypatch):
+    monkeypatch.setattr(pitr, "get_pitr_facts", lambda: PitrFacts(enabled=False))
+    assert list(pitr.read_pitr()) == [pitr.ENABLED.value(0)]
