@@ -25,9 +25,10 @@ CROSS JOIN LATERAL (
     SELECT lexeme FROM unnest(search_vector) ORDER BY length(lexeme) DESC, lexeme LIMIT 1
 ) word
 """
-FIND_WORD_SQL = """
-SELECT count(*) FILTER (WHERE id = %s) FROM memories_memory
-WHERE search_vector @@ quote_literal(%s)::tsquery
+# A lexeme may hold quotes and backslashes, which a tsquery takes for its own.
+LEXEME_QUERY = r"""(chr(39) || replace(replace(%s, '\', '\\'), chr(39), repeat(chr(39), 2)) || chr(39))::tsquery"""
+FIND_WORD_SQL = f"""
+SELECT count(*) FILTER (WHERE id = %s) FROM memories_memory WHERE search_vector @@ {LEXEME_QUERY}
 """
 USE_INDEX, USE_SCAN = "SET LOCAL enable_seqscan = off", "SET LOCAL enable_indexscan = off"
 

@@ -15,6 +15,7 @@ from memory_site.operations.backups.folder import hash_file, read_stored
 from memory_site.operations.backups.make import LEASE, make_backup
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.rows import sync_rows
+from memory_site.operations.backups.searches import LEXEME_QUERY
 from memory_site.operations.backups.verify import CannotVerify, get_scratch_prefix, verify_backup
 from memory_site.operations.models import Backup
 from tests.memory_site.operations.backups.conftest import KEY
@@ -143,3 +144,11 @@ def test_rows_that_a_policy_hides_cannot_be_counted(poor_role):
         prepare_session(opened, parallel=False)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             opened.execute("SELECT count(*) FROM public.memories_memory")
+
+
+@pytest.mark.parametrize("word", ["plain", "o'clock", r"c:\path", "'", "\\", r"\'", "a b", "!x | y"])
+def test_a_word_of_any_characters_is_searched_as_it_is(word):
+    with connect() as opened:
+        statement = f"SELECT array_to_tsvector(ARRAY[%s]) @@ {LEXEME_QUERY}"
+        assert opened.execute(statement, [word, word]).fetchone() == (True,)
+        assert opened.execute(statement, [f"{word}x", word]).fetchone() == (False,)
