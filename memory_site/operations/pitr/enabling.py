@@ -17,6 +17,7 @@ from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.repository import SYSTEM_FILE, Repository
 from memory_site.operations.pitr.server import connect_superuser, fetch_row
+from memory_site.operations.pitr.timelines import note_unknown_era
 
 RESTART_TIMEOUT_SECONDS = 120
 ARCHIVE_MODE_SQL = "SELECT current_setting('archive_mode')"
@@ -36,6 +37,11 @@ def prepare_archive(home: DataDirectory, archive: Path, system_identifier: str) 
     except OSError as error:
         raise PitrProblem(f"{error.filename or archive} cannot be used as archive: {error.strerror}.") from None
     require_writable(home, repository.wal)
+
+
+def continue_timeline(archive: Path, timeline: int) -> None:
+    """Note since when the site runs on its timeline, if the archive does not know it."""
+    note_unknown_era(archive, timeline, {int(name[:8], 16) for name in Repository(archive).list_stored()})
 
 
 def claim(repository: Repository, system_identifier: str) -> None:

@@ -13,6 +13,7 @@ from django.db import connection
 
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.wal_archive.program import WalProblem, store
+from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.backups.manifest import sync_directory
 from memory_site.operations.erasures.carry import find_ledger
 from memory_site.operations.erasures.ledger import LedgerProblem, read_ledger
@@ -28,6 +29,7 @@ from memory_site.operations.pitr.recovery import (
     count_invalid_indexes,
 )
 from memory_site.operations.pitr.recovery_server import RECOVERY_PORT
+from memory_site.operations.pitr.repository import Repository
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.server import connect_superuser
 from memory_site.operations.pitr.timelines import note_era
@@ -68,10 +70,19 @@ def replace_database(
     with recovery.recover(plan, copy, advance) as recovered:
         erasures = (finish or finish_database)(recovery)
     check_pages(home, copy)
-    continue_archive(home, recovery.repository.wal, copy, recovered.timeline)
+    mark_log(home, copy, recovered.timeline)
     old = exchange(home.path / "postgres", copy, stamp)
-    note_era(recovery.repository.path, recovered.timeline, plan.current_timeline, datetime.now(UTC))
+    if archives_into(home, recovery.repository):
+        archive_history(home, recovery.repository, recovered.timeline)
+        note_era(recovery.repository.path, recovered.timeline, plan.current_timeline, datetime.now(UTC))
     return Restored(recovered, erasures, old)
+
+
+def archives_into(home: DataDirectory, repository: Repository) -> bool:
+    """Return whether the archive is this data directory's own. Another machine, on which someone only tries a
+    recovery, changes nothing of it; `pitr enable` makes it the machine's own."""
+    settings = ArchiveSettings.read(home)
+    return settings is not None and settings.enabled and Path(settings.archive) == repository.path
 
 
 def finish_database(recovery: Recovery) -> int:
@@ -115,18 +126,22 @@ def default_database_at(port: int) -> Iterator[None]:
         connection.settings_dict["PORT"] = before
 
 
-def continue_archive(home: DataDirectory, archive: Path, data: Path, timeline: int) -> None:
-    """Archive the history of the new timeline, and have the server not archive the old one's segments a second time:
-    its copies may lack what the archive's have."""
+def mark_log(home: DataDirectory, data: Path, timeline: int) -> None:
+    """Have the server archive the history of the new timeline, and not the old one's segments a second time: its copies
+    may lack what the archive's have."""
     status = data / "pg_wal" / "archive_status"
     for path in (data / "pg_wal").iterdir():
         segment = Segment.parse(path.name)
         if segment and segment.timeline < timeline:
             mark(home, status / f"{path.name}.done")
-    history = data / "pg_wal" / f"{timeline:08X}.history"
-    mark(home, status / f"{history.name}.ready")
+    mark(home, status / f"{timeline:08X}.history.ready")
+
+
+def archive_history(home: DataDirectory, repository: Repository, timeline: int) -> None:
+    """Archive the history now, so that no further recovery takes the same number before the server starts."""
+    history = home.path / "postgres" / "pg_wal" / f"{timeline:08X}.history"
     with suppress(OSError, WalProblem):  # the server will archive it when it can
-        home.chown_to_servers(store(archive, history, history.name, ""))
+        home.chown_to_servers(store(repository.wal, history, history.name, ""))
 
 
 def mark(home: DataDirectory, path: Path) -> None:

@@ -5,7 +5,7 @@ recovery that took the place of the site's database notes when it did, in a file
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,17 @@ def read_noted(archive: Path) -> Sequence[dict]:
         return json.loads((archive / ERAS_FILE).read_text())
     except FileNotFoundError:
         return []
+
+
+def note_unknown_era(archive: Path, timeline: int, archived: Iterable[int]) -> None:
+    """Note a timeline that began where nothing was archived yet: on a machine that came back from the archive alone.
+
+    `archived` are the timelines of the archive.
+    """
+    noted = [each["timeline"] for each in read_noted(archive)]
+    earlier = [each for each in (*noted, *archived) if each < timeline]
+    if timeline not in noted and earlier:
+        note_era(archive, timeline, max(earlier), datetime.now(UTC))
 
 
 def note_era(archive: Path, timeline: int, parent: int, since: datetime) -> None:

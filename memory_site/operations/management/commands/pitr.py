@@ -24,7 +24,13 @@ from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.pitr.archive_check import find_damage, force_segment, measure_archive
 from memory_site.operations.pitr.base_backup import take_base
 from memory_site.operations.pitr.drill import run_drill
-from memory_site.operations.pitr.enabling import disable, is_archiving, prepare_archive, restart_served_database
+from memory_site.operations.pitr.enabling import (
+    continue_timeline,
+    disable,
+    is_archiving,
+    prepare_archive,
+    restart_served_database,
+)
 from memory_site.operations.pitr.exclusive import exclusive_work
 from memory_site.operations.pitr.facts import get_pitr_facts
 from memory_site.operations.pitr.problems import PitrProblem, UsageProblem
@@ -137,13 +143,14 @@ class Command(LongCommand):
                 raise PitrProblem("Another command uses the database: repeat this when it has ended.")
 
     def store_settings(self, connection: psycopg.Connection, options: dict[str, Any]) -> ArchiveSettings:
-        system_identifier = read_position(connection).system_identifier
+        position = read_position(connection)
         archive = get_archive_directory()
-        prepare_archive(self.home, archive, system_identifier)
+        prepare_archive(self.home, archive, position.system_identifier)
+        continue_timeline(archive, position.segment.timeline)
         stored = ArchiveSettings(
             enabled=True,
             archive=str(archive),
-            system_identifier=system_identifier,
+            system_identifier=position.system_identifier,
             max_waiting_bytes=options["max_waiting_mb"] * MB,
             max_wal_bytes=read_max_wal_bytes(connection),
             archive_timeout=options["archive_timeout"],

@@ -1,5 +1,6 @@
 """The machine is lost, and comes back from the archive; then a time takes the place of the database, and goes on."""
 
+import os
 import shutil
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ import pytest
 from memory_site.embedded.wal_archive.program import GAPS_FILE, note_gap
 from memory_site.operations.pitr.base_backup import remove_superfluous
 from memory_site.operations.pitr.base_check import check_base
+from memory_site.operations.pitr.enabling import continue_timeline
 from memory_site.operations.pitr.facts import get_pitr_facts
 from memory_site.operations.pitr.problems import NotRecoverable, RecoveryFailed
 from memory_site.operations.pitr.recovery_server import RECOVERY_PORT
@@ -15,6 +17,7 @@ from memory_site.operations.pitr.restore import replace_database
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.status import build_status_rows
 from memory_site.operations.pitr.tasks import take_due_base
+from memory_site.operations.pitr.timelines import read_eras
 from memory_site.operations.pitr.wal_report import WalState
 from tests.memory_site.operations.pitr.conftest import Cluster
 
@@ -36,6 +39,10 @@ def revived(cluster, tmp_path_factory):
     revived.home.prepare()
     restored = restore(revived, None)
     assert restored.old_directory is None
+    # One who only tried it has changed nothing of the other machine's archive.
+    assert sorted(os.listdir(revived.archive)) == sorted(os.listdir(cluster.archive))
+    assert sorted(revived.repository.list_stored()) == sorted(cluster.repository.list_stored())
+    continue_timeline(revived.archive, 2)
     revived.enable(revived.repository.system_identifier)
     revived.server.start()
     yield revived
@@ -54,6 +61,7 @@ def test_archiving_goes_on_on_the_new_timeline_and_a_base_backup_is_due(revived)
     facts = get_pitr_facts(revived.home)
     assert facts.base_due is None
     assert facts.lost_segments == 0
+    assert [era.timeline for era in read_eras(revived.archive, 2)] == [1, 2]
     assert facts.archiver.archiving and not facts.archiver.failing
 
 
