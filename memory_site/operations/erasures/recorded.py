@@ -1,7 +1,10 @@
 """The erasures that the database has recorded, each in the transaction that erased."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
+
+from django.db import ProgrammingError, transaction
+from psycopg.errors import UndefinedTable
 
 from memories.graph.models import Erasure
 from memory_site.operations.erasures.entries import Entry, Kind
@@ -9,8 +12,19 @@ from sessions_app.models import ErasedNamespace
 
 
 def list_recorded() -> list[Entry]:
-    """Return all, oldest first."""
-    return sorted([*iter_users(), *iter_namespaces()], key=lambda entry: entry.at)
+    """Return all, oldest first. A database that an earlier release migrated may have but one of the tables, or none."""
+    found = [*list_if_there(iter_users), *list_if_there(iter_namespaces)]
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def list_if_there(read: Callable[[], Iterator[Entry]]) -> list[Entry]:
+    try:
+        with transaction.atomic():
+            return list(read())
+    except ProgrammingError as error:
+        if isinstance(error.__cause__, UndefinedTable):
+            return []
+        raise
 
 
 def list_recorded_ids() -> set[UUID]:

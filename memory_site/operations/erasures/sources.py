@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from memory_site.operations.backups.folder import get_directory
 from memory_site.operations.erasures.carry import find_ledger
@@ -45,14 +44,11 @@ def read_with_copy(path: Path) -> Ledger:
 
 
 def list_of_database(name: str) -> list[Entry]:
-    """Return what a database has recorded; nothing if it is missing, or has no such tables yet."""
+    """Return what a database has recorded; nothing if it is missing."""
     if not exists(name):
         return []
     with site_database(name):
-        try:
-            return list_recorded()
-        except DatabaseError:
-            return []
+        return list_recorded()
 
 
 def note_erasures(entries: Iterable[Entry]) -> None:

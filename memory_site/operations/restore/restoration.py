@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.compare import compare_with_manifest
@@ -163,7 +163,7 @@ class Restoration:
 
     def catch_up(self) -> bool:
         """Look for erasures in the old database that came in since. Return whether there are none."""
-        missing = [entry for entry in list_erasures_of_database() if entry.id not in self.known]
+        missing = [entry for entry in list_recorded() if entry.id not in self.known]
         self.known |= {entry.id: entry for entry in missing}
         return not missing
 
@@ -175,11 +175,3 @@ class Restoration:
 
     def follow(self, first: float, last: float, what: str) -> Callable[[float], None]:
         return lambda share: self.on_progress(first + (last - first) * share, what)
-
-
-def list_erasures_of_database() -> list[Entry]:
-    """Return what the default database has recorded; nothing if it has no such tables, or not yet."""
-    try:
-        return list_recorded()
-    except DatabaseError:
-        return []

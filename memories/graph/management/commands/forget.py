@@ -10,7 +10,14 @@ from django.core.management.base import CommandError
 from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.users import statistics
-from memories.users.erasure import collect_namespace_rows, collect_user_rows, count_rows, erase, erase_namespace
+from memories.users.erasure import (
+    collect_namespace_rows,
+    collect_user_rows,
+    count_rows,
+    erase,
+    erase_namespace,
+    record_erasure,
+)
 from sessions_app.commands import (
     EXIT_USAGE_ERROR,
     MemoryCommand,
@@ -23,6 +30,8 @@ from sessions_app.confirmation import add_confirmation_argument, confirm_deletio
 NOTHING_SELECTED_MESSAGE = (
     "Select what to delete: --user, --type, --older-than (they combine), --memories or --everything."
 )
+REQUESTED_BY = "command line"
+NOTED_MESSAGE = "It is noted: what an earlier backup has of this user is erased when the backup is restored."
 EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories cannot be combined with other options."
 
 
@@ -61,6 +70,9 @@ class Command(MemoryCommand):
             self.stdout.write(f"{number:>12,}  {kind.replace('_', ' ')}")
         if not plan.total:
             self.stdout.write("There is nothing to delete.")
+            if options["user"] and not (options["type"] or options["older_than"] or dry_run):
+                record_erasure(owner.pk, options["user"], REQUESTED_BY, {})
+                self.stderr.write(NOTED_MESSAGE)
         elif dry_run:
             self.stdout.write(f"{plan.total:,} rows would be deleted.")
         else:
@@ -81,7 +93,7 @@ def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
         return DeletionPlan(count_rows(collect_namespace_rows(namespace_id)), lambda: erase_namespace(namespace_id))
     if user and not (kind or age):
         return DeletionPlan(
-            count_rows(collect_user_rows(namespace_id, user)), lambda: erase(namespace_id, user, "command line")
+            count_rows(collect_user_rows(namespace_id, user)), lambda: erase(namespace_id, user, REQUESTED_BY)
         )
     rows = Memory.objects.filter(namespace_id=namespace_id)
     rows = rows.filter(user_id=user) if user else rows

@@ -92,6 +92,19 @@ def test_an_erasure_in_a_namespace_that_the_backup_does_not_know_is_harmless(api
     assert replay(entries) == []
 
 
+def test_a_user_of_whom_nothing_is_left_can_be_kept_out_of_backups(api):
+    savepoint = transaction.savepoint()
+    api.delete(f"/memories/{api.add('once', user_id=ERASED_USER)['id']}")
+    call_command("forget", namespace="ours", user=ERASED_USER, dry_run=True)
+    assert list_recorded() == []
+    call_command("forget", namespace="ours", user=ERASED_USER)
+    entries = list_recorded()
+    transaction.savepoint_rollback(savepoint)
+    api.add("once", user_id=ERASED_USER)
+    assert replay(entries) == entries
+    assert not Memory.objects.exists()
+
+
 def test_a_single_deletion_is_no_erasure(api):
     """A backup is there to undo it."""
     api.delete(f"/memories/{api.add('once', user_id=ERASED_USER)['id']}")

@@ -13,9 +13,10 @@ from memory_site.core.db.server_settings import read_stored_settings
 from memory_site.core.leases.leases import take_lease
 from memory_site.core.leases.models import Lease
 from memory_site.operations.backups.database import connect_to_server, drop_database
+from memory_site.operations.backups.make import make_backup
 from memory_site.operations.models import Backup
 from memory_site.operations.restore.databases import list_kept
-from sessions_app.models import ApiKey
+from sessions_app.models import ApiKey, ErasedNamespace
 from tests.memories.users.test_erasure import ERASED_USER, SECRET_WORD, erase_user, find_lines
 from tests.memory_site.operations.restore.conftest import LIVE, list_site_databases, read_tables
 
@@ -165,3 +166,14 @@ def test_a_key_that_was_revoked_since_is_not_valid_again(site, stored, capsys):
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=revoked_at)
     restore(capsys, stored.name, replace=LIVE)
     assert ApiKey.objects.get().revoked_at == revoked_at
+
+
+def test_a_backup_of_an_earlier_release_is_migrated_forward(site, capsys):
+    call_command("migrate", "sessions_app", "0011", verbosity=0)
+    earlier = make_backup()
+    call_command("migrate", verbosity=0)
+    erase_user(site)
+    said = restore(capsys, earlier.name, replace=LIVE)
+    assert "It was migrated forward from" in said and "1 erasure that came after it was repeated." in said
+    assert not ErasedNamespace.objects.exists()
+    assert find_lines(ERASED_USER, SECRET_WORD) == []
