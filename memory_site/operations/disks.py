@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import Error
 
 from memory_site.embedded.reserve import Reserve
+from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.models import DiskSample
 from memory_site.operations.models.disks import FreePoint
 
@@ -49,8 +50,10 @@ def list_places() -> dict[str, Path]:
     if settings.EMBEDDED:
         home = settings.HOME
         places = {"data": home.path, "WAL": home.path / "postgres" / "pg_wal", "logs": home.logs} | places
-    if backups := getattr(settings, "BACKUP_DIR", None):
-        places["backups"] = Path(backups)
+        if (archive := ArchiveSettings.read(home)) and archive.enabled:
+            places["archive of the WAL"] = Path(archive.archive)
+    if settings.BACKUP_DIR:
+        places["backups"] = settings.BACKUP_DIR
     return places
 
 

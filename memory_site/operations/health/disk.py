@@ -54,7 +54,7 @@ def mend(system: FileSystem) -> str:
         return f"mount -o remount,rw {system.path}"
     du = f"du -xh {system.path} | sort -h | tail -n 20"
     if settings.EMBEDDED and "data" in system.places:
-        return f"enlarge the disk, or move DATA_DIR; {du}"
+        return f"python manage.py rotate_backups, or enlarge the disk; {du}"
     return f"enlarge the disk, or delete what is not needed; {du}"
 
 

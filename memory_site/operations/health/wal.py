@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 from memory_site.operations.health.results import MAX_SAMPLED_ROWS, CheckResult, HealthStatus
@@ -22,6 +23,7 @@ SELECT current_setting('archive_mode') <> 'off' AS archives, failed_count, last_
 FROM pg_stat_archiver
 """
 MAX_SLOT_BYTES = 2**30
+FIND_REASON = "python manage.py pitr status" if settings.EMBEDDED else "see archive_command and the log of PostgreSQL"
 
 
 def check_wal() -> CheckResult:
@@ -41,7 +43,7 @@ def check_archiver(archiver: dict[str, Any]) -> CheckResult:
         return HealthStatus.HEALTHY, "No slot keeps it, and it is not archived."
     if archiver["failing"]:
         found = f"Archiving of {archiver['last_failed_wal']} fails, {archiver['failed_count']:,} times so far."
-        return HealthStatus.DEGRADED, f"{found} PostgreSQL keeps all WAL until the disk is full."
+        return HealthStatus.DEGRADED, f"{found} PostgreSQL keeps all WAL until the disk is full.", FIND_REASON
     if archiver["seconds"] is None:
         return HealthStatus.HEALTHY, "Nothing was archived yet."
     return HealthStatus.HEALTHY, f"{archiver['last_archived_wal']} was archived {archiver['seconds']:,} s ago."
