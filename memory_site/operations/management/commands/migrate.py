@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as PlainCommand
-from django.db import Error, connection
+from django.db import Error, NotSupportedError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memory_site.core.db.server_settings import SettingsNotStored, renew_pooled_connections, store_settings
@@ -33,6 +33,12 @@ NOTICE_SECONDS = HEARTBEAT_INTERVAL_SECONDS + 5
 class Command(PlainCommand):
     #: Whether it repeats the erasures that the ledger has and the database has not; a restore does it itself.
     erases_again = True
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except NotSupportedError as error:  # it is older than MIN_POSTGRESQL_VERSION
+            raise CommandError(f"The database cannot be used: {get_first_line(error)}") from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["plan"] or options["check_unapplied"]:
