@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import psycopg
 from django.core.management.base import CommandError
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.problems import BackupProblem, UnknownBackup
-from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR
+from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR, get_first_line
 from sessions_app.long_commands import LongCommand
 
 PERCENT = 100
@@ -27,6 +28,12 @@ class BackupCommand(LongCommand):
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from None
         except (BackupProblem, AlreadyRunning) as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
+        except psycopg.Error as error:  # of connections that are not Django's
+            message = f"The database does not answer: {get_first_line(error)}"
+            raise CommandError(message, returncode=EXIT_FAILED) from None
+        except OSError as error:
+            message = f"{error.filename or 'The folder of backups'} cannot be used: {error.strerror}."
+            raise CommandError(message, returncode=EXIT_FAILED) from None
 
     @contextmanager
     def follow_progress(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ LATEST = "latest"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 DUMP_SUFFIX, ENCRYPTED_SUFFIX, PARTIAL_SUFFIX = ".dump", ".dump.enc", ".partial"
 READ_BYTES = 1024 * 1024
+MAX_SIZE = 1 << 62  # bytes; a column of the table of backups holds twice as much
 FOREIGN = "foreign"
 NOT_CONFIGURED = "There is no directory for backups: name one in BACKUP_DIR, best on another disk than the database's."
 
@@ -70,10 +71,10 @@ class StoredBackup:
 
     @property
     def started_at(self) -> datetime:
-        """The time of the snapshot; for a manifest that cannot be read the file's."""
+        """The time of the snapshot; for a manifest that cannot be read the file's, also that of a dangling link."""
         if "started_at" in self.manifest:
             return datetime.fromisoformat(self.manifest["started_at"])
-        return datetime.fromtimestamp(self.manifest_path.stat().st_mtime, UTC)
+        return datetime.fromtimestamp(self.manifest_path.lstat().st_mtime, UTC)
 
     @property
     def size_bytes(self) -> int | None:
@@ -122,13 +123,18 @@ def prepare_directory() -> Path:
 
 
 def list_stored(directory: Path | None = None) -> list[StoredBackup]:
-    """Return every backup of the folder, youngest first. Raises BackupProblem."""
+    """Return every backup of the folder, youngest first. Raises BackupProblem.
+
+    Files whose names no backup can have are left alone.
+    """
     directory = directory or get_directory()
     try:
         names = [path.stem for path in directory.glob("*.json")] if directory.exists() else []
+        found = [read_stored(directory, name) for name in names if NAME_PATTERN.fullmatch(name)]
+        present = [each for each in found if os.path.lexists(each.manifest_path)]  # not deleted meanwhile
+        return sorted(present, key=lambda each: each.started_at, reverse=True)
     except OSError as error:
         raise BackupProblem(f"{directory} cannot be read: {error.strerror}.") from None
-    return sorted((read_stored(directory, name) for name in names), key=lambda each: each.started_at, reverse=True)
 
 
 def read_stored(directory: Path, name: str) -> StoredBackup:
@@ -145,14 +151,17 @@ def read_stored(directory: Path, name: str) -> StoredBackup:
 
 
 def describe_foreign(path: Path) -> Manifest:
-    """Return what a manifest says that nobody vouches for, if a list can show it."""
+    """Return what a list shows of a manifest that nobody vouches for: time, size and file, if they can be true."""
     manifest = read_manifest(path, trust_foreign=True)
     try:
-        datetime.fromisoformat(manifest["started_at"])
-        is_sound = isinstance(manifest["size"], int) and manifest["file"] in possible_files(path.stem)
-    except (KeyError, TypeError, ValueError):
+        started = datetime.fromisoformat(manifest["started_at"]).astimezone(UTC)
+        size, file = int(manifest["size"]), manifest["file"]
+    except (KeyError, TypeError, ValueError, OverflowError):
         return {}
-    return manifest if is_sound else {}
+    if not 0 <= size < MAX_SIZE or file not in possible_files(path.stem):
+        return {}
+    encryption = {} if file.endswith(ENCRYPTED_SUFFIX) else None
+    return {"started_at": started.isoformat(), "size": size, "file": file, "encryption": encryption}
 
 
 def possible_files(name: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ import hmac
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,19 @@ def read_manifest(path: Path, *, trust_foreign: bool = False) -> Manifest:
     `trust_foreign` accepts one that was signed with another SECRET_KEY, which nothing protects.
     """
     try:
-        data = path.read_bytes() if path.stat().st_size <= MAX_MANIFEST_BYTES else b""
+        data = read_small_file(path)
     except OSError as error:
         raise ManifestProblem(f"{path.name} cannot be read: {error.strerror}.") from None
     return parse_manifest(data, path.name, trust_foreign=trust_foreign)
+
+
+def read_small_file(path: Path) -> bytes:
+    """Return the content of a file; nothing if it is too large, or none: a pipe would be waited for. Raises OSError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return b""
+        data = file.read(MAX_MANIFEST_BYTES + 1)
+    return data if len(data) <= MAX_MANIFEST_BYTES else b""
 
 
 def parse_manifest(data: bytes, name: str, *, trust_foreign: bool = False) -> Manifest:
@@ -96,7 +106,7 @@ def parse_manifest(data: bytes, name: str, *, trust_foreign: bool = False) -> Ma
 def parse_body(body: bytes, name: str) -> Manifest:
     try:
         manifest = json.loads(body + b"\n}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter if it is nested too deep
         raise ManifestProblem(f"{name} is damaged: it is no JSON.") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise ManifestProblem(f"{name} is damaged: it names no format.")

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 SERVER_TROUBLE = re.compile(
     r"no space left|disk full|out of memory|out of shared memory|could not (connect|extend|write|resize)|connection to"
     r"|server closed|terminating connection|too many (clients|connections)|permission denied|shutting down|timeout"
-    r"|could not open extension|is not available",
+    r"|could not open extension|is not available|exit code -\d",  # the last: a signal ended the program
     re.IGNORECASE,
 )
 #: Shares of the work at which a stage ends: reading the file, restoring, comparing.

@@ -82,7 +82,7 @@ def open_line(line: str) -> Entry | None:
 def parse_line(line: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter if it is nested too deep
         raise DamagedLine from None
     if not isinstance(fields, dict) or set(fields) != {*CLEAR_FIELDS, "sealed"}:
         raise DamagedLine

@@ -15,6 +15,7 @@ from memory_site.operations.backups.database import (
     MAX_NAME_BYTES,
     connect,
     connect_to_server,
+    get_database_name,
     get_other_owner,
     get_server_version,
     require_right_to_create,
@@ -23,8 +24,9 @@ from memory_site.operations.backups.encryption import find_key
 from memory_site.operations.backups.folder import StoredBackup
 from memory_site.operations.backups.manifest import Manifest
 from memory_site.operations.backups.problems import BackupProblem, DamagedBackup
+from memory_site.operations.backups.verify import get_scratch_prefix
 from memory_site.operations.models import Heartbeat
-from memory_site.operations.restore.databases import exists
+from memory_site.operations.restore.databases import exists, name_draft
 from sessions_app.models import ApiKey, Namespace
 
 #: Of a database's size: indexes are built beside what they sort, and the log of changes is written.
@@ -57,10 +59,17 @@ def check_target(live: str, into: str | None, replace: str | None) -> None:
 
 
 def check_new_name(name: str) -> None:
-    if not 0 < len(name.encode()) <= MAX_NAME_BYTES or "\0" in name:
-        raise RestoreRefused(f"--into must be a name of 1 to {MAX_NAME_BYTES} bytes.")
+    if not 0 < len(name.encode(errors="replace")) <= MAX_NAME_BYTES or not name.isprintable():
+        raise RestoreRefused(f"--into must be a name of 1 to {MAX_NAME_BYTES} bytes, all of them printable.")
+    if is_temporary(name):
+        raise RestoreRefused(f"--into {name}: restores and verifications drop databases of such a name.")
     if exists(name):
         raise RestoreRefused(f"There is a database {name} already: name a new one in --into.")
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether the next restore or verification would drop a database of that name as left over."""
+    return name == name_draft(get_database_name()) or name.startswith(get_scratch_prefix())
 
 
 def find_content(name: str) -> str | None:

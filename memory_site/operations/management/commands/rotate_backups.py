@@ -24,7 +24,8 @@ class Command(BackupCommand):
         choice.add_argument("--unpin", metavar="NAME", help="let it be deleted in its time; delete nothing")
 
     def handle(self, *, dry_run: bool, pin: str | None, unpin: str | None, **options: object) -> None:
-        if name := pin or unpin:
+        name = unpin if pin is None else pin
+        if name is not None:  # an empty one is unknown, and no reason to delete anything
             row = set_pinned(name, pin is not None)
             self.stdout.write(f"{row.name} is {'pinned' if row.pinned else 'no longer pinned'}.")
             return

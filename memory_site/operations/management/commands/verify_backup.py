@@ -1,6 +1,6 @@
 """`manage.py verify_backup`: restore backups into a scratch database and compare every row."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 
 from django.core.management.base import CommandError
 
@@ -11,6 +11,8 @@ from memory_site.operations.backups.problems import UnknownBackup
 from memory_site.operations.backups.verify import verify_backup
 from memory_site.operations.offsite.copies import find_anywhere
 from sessions_app.commands import EXIT_CHECK_FAILED
+
+MAX_JOBS = 64
 
 
 class Command(BackupCommand):
@@ -23,7 +25,9 @@ class Command(BackupCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", nargs="?", default=LATEST, help="default: the latest")
         parser.add_argument("--all", action="store_true", help="verify every backup of this site")
-        parser.add_argument("--jobs", type=int, metavar="N", help="processes that restore (default: one per processor)")
+        parser.add_argument(
+            "--jobs", type=parse_jobs, metavar="N", help="processes that restore (default: one per processor)"
+        )
 
     def handle(self, *, name: str, jobs: int | None, **options: object) -> None:
         chosen = self.choose_all() if options["all"] else [self.find(name)]
@@ -47,6 +51,13 @@ class Command(BackupCommand):
             verified = verify_backup(stored, jobs=jobs, on_progress=self.note_progress)
         self.stdout.write(f"{verified.name}: {describe(verified)}")
         return verified
+
+
+def parse_jobs(text: str) -> int:
+    """Return the number of processes: pg_restore's refusal of another one must not look like a bad backup."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_JOBS:
+        raise ArgumentTypeError(f"must be from 1 to {MAX_JOBS}, not {text!r}")
+    return int(text)
 
 
 def describe(stored: StoredBackup) -> str:
