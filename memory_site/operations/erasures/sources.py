@@ -15,7 +15,7 @@ from memory_site.operations.erasures.recorded import list_recorded
 from memory_site.operations.offsite.copies import open_target
 from memory_site.operations.offsite.ledger import exchange_ledger
 from memory_site.operations.offsite.target import OffsiteProblem
-from memory_site.operations.restore.databases import exists, site_database
+from memory_site.operations.restore.databases import exists, is_blank, site_database
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +25,20 @@ def load_all_erasures(live: str) -> list[Entry]:
     path = get_directory() / LEDGER_NAME
     if recorded := list_of_database(live):
         append_missing(path, recorded)
-    ledger = read_with_copy(path)
+    ledger = read_with_copy(path, is_known_here=path.exists() or (exists(live) and not is_blank(live)))
     ledger.require_whole()
     return list(ledger.entries.values())
 
 
-def read_with_copy(path: Path) -> Ledger:
-    """Return the ledger, completed by its copy. Where that is away the file here is enough, if there is one."""
+def read_with_copy(path: Path, *, is_known_here: bool) -> Ledger:
+    """Return the ledger, completed by its copy. Where that is away the file here is enough, if what was erased is known
+    here: a database has in its tables whatever was in the ledger when the site started."""
     if settings.BACKUP_TARGET is None:
         return read_ledger(path)
     try:
         return exchange_ledger(path, open_target())
     except OffsiteProblem as error:
-        if not path.exists():
+        if not is_known_here:
             raise LedgerProblem(f"What was erased is not known here, and {error}") from None
         log.warning("The ledger of erasures here is used alone: %s", error)
         return read_ledger(path)

@@ -48,6 +48,7 @@ class Target:
         self._secret = urlsplit(url).password
         self.url = url if self._secret is None else url.replace(f":{self._secret}@", ":…@", 1)
         self._protocol = urlsplit(url).scheme
+        self._is_local = self._protocol in ("file", "local")
         with self._in_words("cannot be used"):
             self._files, self._root = call_within(FIRST_ANSWER_SECONDS, connect, url, self._protocol)
 
@@ -124,9 +125,11 @@ class Target:
     def _written(self, name: str) -> Iterator[IO[bytes]]:
         """Provide a file that has its name after the block, unless the block raises."""
         if self._protocol not in OBJECT_STORES:
-            call_within(STEP_SECONDS, self._files.makedirs, self._root, True)
+            call_within(STEP_SECONDS, self._make_folder)
         draft = self._locate(name if self._protocol in OBJECT_STORES else f"{name}.partial")
         file = call_within(STEP_SECONDS, self._files.open, draft, "wb")
+        if self._is_local:
+            os.fchmod(file.fileno(), 0o600)
         try:
             yield file
             call_within(STEP_SECONDS, close, file)
@@ -136,9 +139,16 @@ class Target:
         if draft != self._locate(name):
             call_within(STEP_SECONDS, self._replace, draft, self._locate(name))
 
+    def _make_folder(self) -> None:
+        """Create the folder if it is missing. A local one is its owner's alone; a server's rights are the server's."""
+        if self._is_local:
+            Path(self._root).mkdir(mode=0o700, parents=True, exist_ok=True)
+        else:
+            self._files.makedirs(self._root, exist_ok=True)
+
     def _replace(self, draft: str, path: str) -> None:
         """Rename. Not every server replaces a file that is there."""
-        if self._protocol not in ("file", "local"):
+        if not self._is_local:
             with suppress(FileNotFoundError):
                 self._files.rm_file(path)
         self._files.mv(draft, path)

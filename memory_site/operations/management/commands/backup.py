@@ -9,6 +9,7 @@ from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.make import make_backup
 from memory_site.operations.backups.verify import verify_backup
+from memory_site.operations.offsite.target import OffsiteProblem
 from memory_site.operations.offsite.work import copy_due_backups
 from sessions_app.commands import EXIT_CHECK_FAILED
 
@@ -46,6 +47,9 @@ class Command(BackupCommand):
         if settings.BACKUP_TARGET is None:
             return
         self.interruption_advice = "The backup is there; a worker copies it within ten minutes."
-        with self.follow_progress():
-            copied = copy_due_backups(self.note_progress)
+        try:
+            with self.follow_progress():
+                copied = copy_due_backups(self.note_progress)
+        except OffsiteProblem as error:
+            raise CommandError(f"The backup is there, its copy is not: {error}") from None
         self.stderr.write(f"Copied off-site: {', '.join(each.name for each in copied) or 'nothing new'}.")

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
+
 from memory_site.core.admin.formatting import format_size
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.folder import get_directory
@@ -24,7 +26,8 @@ class Command(BackupCommand):
         rows = list_offsite() if offsite else list_backups(get_directory())
         if not rows and format == "table":
             where = open_target().url if offsite else get_directory()
-            self.stderr.write(f"There is no backup in {where}; `backup` makes one.")
+            copies = "" if offsite or settings.BACKUP_TARGET is None else ", `list_backups --offsite` shows the copies"
+            self.stderr.write(f"There is no backup in {where}; `backup` makes one{copies}.")
         else:
             self.print_rows(rows, format)
         if not offsite:

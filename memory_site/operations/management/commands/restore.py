@@ -72,6 +72,7 @@ class Command(BackupCommand):
         )
         with self.follow_progress():
             restored = restoration.run()
+            self.interruption_advice = "The backup is restored."
         self.report(stored, restored)
 
     def find(self, name: str) -> StoredBackup:

@@ -10,7 +10,7 @@ from memory_site.core.db.ids import uuid7
 from memory_site.operations.backups.folder import check_file
 from memory_site.operations.backups.problems import UnknownBackup
 from memory_site.operations.erasures.entries import Entry, Kind
-from memory_site.operations.erasures.ledger import append_missing, read_ledger
+from memory_site.operations.erasures.ledger import LedgerProblem, append_missing, read_ledger
 from memory_site.operations.erasures.sources import read_with_copy
 from memory_site.operations.models import Backup
 from memory_site.operations.offsite.copies import find_anywhere, list_copies, open_target
@@ -59,6 +59,15 @@ def test_a_changed_manifest_is_copied_alone_and_a_damaged_copy_again(copy, url, 
     assert list_copies(target, stored.directory)[0].problem == ""
 
 
+def test_a_folder_is_its_owners_alone(copy, settings, tmp_path):
+    settings.BACKUP_TARGET = f"file://{tmp_path}/deep/elsewhere"
+    copy("plain")
+    copy_due_backups()
+    folder = tmp_path / "deep" / "elsewhere"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
 def test_copies_are_rotated_by_their_own_manifests(copy, folder, url, settings):
     settings.BACKUP_RETENTION_WEEKS = settings.BACKUP_RETENTION_MONTHS = 0
     old = copy("plain").change(started_at="2026-01-01T00:00:00+00:00", verification=VERIFIED)
@@ -79,10 +88,18 @@ def test_both_copies_of_the_ledger_get_what_the_other_has(folder, url):
     append_erasures()
     assert read_ledger(path).entries == {mine.id: mine, theirs.id: theirs}
     path.write_bytes(b"damaged, all of it\n")
-    ledger = read_with_copy(path)
+    ledger = read_with_copy(path, is_known_here=False)
     ledger.require_whole()
     assert set(ledger.entries) == {mine.id, theirs.id}
     path.unlink()
     append_erasures()
     assert not path.exists()  # nothing was erased here
-    assert set(read_with_copy(path).entries) == {mine.id, theirs.id}
+    assert set(read_with_copy(path, is_known_here=False).entries) == {mine.id, theirs.id}
+
+
+def test_a_target_that_is_away_stops_a_restore_only_where_nothing_is_known_of_erasures(folder, settings):
+    settings.BACKUP_TARGET = "gs://bucket/site"
+    path = folder / "erasures.jsonl"
+    with pytest.raises(LedgerProblem, match="What was erased is not known here, and gs:// needs"):
+        read_with_copy(path, is_known_here=False)
+    assert read_with_copy(path, is_known_here=True).entries == {}
