@@ -496,7 +496,7 @@ def test_expiry_is_decided_by_one_clock_reading(api, namespace):
     """Writing a long history takes so long that a clock read twice would give two times."""
     turns = [{"query": "x" * 20_000, "answer": "y" * 20_000}] * 45
     for number in range(20):
-        session, ttl_seconds = f"session {number}", 0.4
+        session, ttl_seconds = f"session {number}", 0.2
         history.add(namespace.pk, session, turns, ttl_hours=ttl_seconds / 3600)
         time.sleep(ttl_seconds - 0.02 + number * 0.002)
         length, _ = history.add(namespace.pk, session, [{"query": "why?", "answer": "so"}])
