@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Min
 from django.utils import timezone
@@ -16,6 +17,8 @@ SCHEDULE = "make a backup"
 MAX_AGE = timedelta(hours=36)
 #: Large databases are restored and compared once a week.
 MAX_VERIFIED_AGE = timedelta(days=9)
+#: A worker copies a backup within the hour; a large one takes hours.
+MAX_COPY_AGE = timedelta(hours=12)
 CONFIGURE = "BACKUP_DIR in .env; or, if something else backs this database up, switch its schedule off in the console"
 MAKE, VERIFY = "python manage.py backup --verify", "python manage.py verify_backup"
 
@@ -54,7 +57,7 @@ def check_verified(facts: BackupFacts) -> CheckResult:
         last = f"since {format_time(verified)}" if verified else "yet"
         return HealthStatus.DEGRADED, f"None was restored and compared {last}.", VERIFY
     if error := find_copy_error():
-        return HealthStatus.DEGRADED, f"The last one could not be copied to its other place: {error}", MAKE
+        return HealthStatus.DEGRADED, f"The last one is not at BACKUP_TARGET: {error}", MAKE
     restored = f", restored in {facts.restore_seconds:.0f} s" if facts.restore_seconds is not None else ""
     last = format_time(facts.latest_started_at)
     return (
@@ -64,8 +67,12 @@ def check_verified(facts: BackupFacts) -> CheckResult:
 
 
 def find_copy_error() -> str:
+    """Return why the latest verified backup is not at BACKUP_TARGET, if it should be by now."""
     latest = Backup.objects.latest_verified()
-    return latest.offsite_error if latest and latest.offsite_state == OffsiteState.FAILED else ""
+    if latest is None or latest.offsite_state == OffsiteState.COPIED:
+        return ""
+    is_late = settings.BACKUP_TARGET and is_older(latest.started_at, MAX_COPY_AGE)
+    return latest.offsite_error or ("no worker has tried." if is_late else "")
 
 
 def is_young() -> bool:

@@ -83,3 +83,12 @@ def test_a_copy_that_failed_is_a_fault():
     status, message, _ = check_backups()
     assert status is HealthStatus.DEGRADED
     assert message.endswith("access denied")
+
+
+def test_a_copy_that_no_worker_has_tried_is_a_fault_where_there_is_a_target(site):
+    add_backup(13)
+    assert check_backups()[0] is HealthStatus.HEALTHY
+    site.BACKUP_TARGET = "file:///elsewhere"
+    assert check_backups()[:2] == (HealthStatus.DEGRADED, "The last one is not at BACKUP_TARGET: no worker has tried.")
+    Backup.objects.update(offsite_state=OffsiteState.COPIED)
+    assert check_backups()[0] is HealthStatus.HEALTHY
