@@ -8,6 +8,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 from psycopg import pq, sql
+from psycopg.errors import InsufficientPrivilege
 
 from memory_site.core.db.cluster import is_citus
 from memory_site.operations.backups.problems import BackupProblem, BackupsNotSupported
@@ -154,8 +155,12 @@ def build_create_statement(opened: psycopg.Connection[Any], name: str, described
 
 def drop_database(name: str) -> None:
     """Drop a database if it exists, and end its connections."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     with connect_to_server() as opened:
-        opened.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        try:
+            opened.execute(statement + sql.SQL(" WITH (FORCE)"))
+        except InsufficientPrivilege:  # autovacuum is in it, which PostgreSQL 18 ends for all only without FORCE
+            opened.execute(statement)
 
 
 def list_databases(prefix: str) -> list[str]:

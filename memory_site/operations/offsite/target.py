@@ -164,7 +164,9 @@ class Target:
             raise
         except ImportError:
             package = PACKAGES.get(self._protocol, "that fsspec names for it")
-            raise OffsiteProblem(f"{self._protocol}:// needs the package {package}, which is not installed.") from None
+            advice = f": pip install {package}" if self._protocol in PACKAGES else ""
+            reason = f"{self._protocol}:// needs the package {package}, which is not installed{advice}."
+            raise OffsiteProblem(reason) from None
         except Exception as error:
             raise OffsiteProblem(f"{self.url} {what}: {self._describe(error)}") from error
 

@@ -10,7 +10,13 @@ from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.leases.leases import hold_lease
 from memory_site.operations.backups import verify
 from memory_site.operations.backups.contents import prepare_session
-from memory_site.operations.backups.database import connect, create_database, describe_database, list_databases
+from memory_site.operations.backups.database import (
+    connect,
+    create_database,
+    describe_database,
+    drop_database,
+    list_databases,
+)
 from memory_site.operations.backups.folder import hash_file, read_stored
 from memory_site.operations.backups.make import LEASE, make_backup
 from memory_site.operations.backups.problems import BackupProblem
@@ -18,6 +24,7 @@ from memory_site.operations.backups.rows import sync_rows
 from memory_site.operations.backups.searches import LEXEME_QUERY
 from memory_site.operations.backups.verify import CannotVerify, get_scratch_prefix, verify_backup
 from memory_site.operations.models import Backup
+from tests.embedded.waiting import wait_for
 from tests.memory_site.operations.backups.conftest import KEY
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,6 +108,41 @@ def test_while_another_process_works_with_the_backups_nothing_is_verified(copy):
     stored = copy("plain")
     with hold_lease(LEASE), pytest.raises(AlreadyRunning, match="Nothing was done"):
         verify_backup(stored)
+
+
+@pytest.fixture
+def eager_autovacuum(settings):
+    """Let autovacuum look at each database after a second."""
+    superuser = connection.settings_dict | {"USER": "postgres", "PASSWORD": settings.HOME.secret("postgres")}
+    settings.BACKUP_DATABASE = {**superuser, "OPTIONS": {}}
+    with connect() as opened:
+        settings.BACKUP_DATABASE = None
+        opened.execute("ALTER SYSTEM SET autovacuum_naptime = 1")
+        opened.execute("SELECT pg_reload_conf()")
+        yield
+        opened.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        opened.execute("SELECT pg_reload_conf()")
+
+
+SLOWLY_VACUUMED_SQL = """
+CREATE TABLE rows WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_cost_limit = 1,
+    autovacuum_vacuum_cost_delay = 100) AS SELECT generate_series(1, 100000) AS number
+"""
+IS_VACUUMED_SQL = """
+SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NULL
+"""
+
+
+def test_a_scratch_database_is_dropped_although_autovacuum_is_in_it(copy, eager_autovacuum):
+    scratch = f"{get_scratch_prefix()}0123abcd"
+    with connect() as opened:
+        create_database(scratch, describe_database(opened))
+    with connect(scratch) as opened:
+        opened.execute(SLOWLY_VACUUMED_SQL)
+        opened.execute("DELETE FROM rows WHERE number % 2 = 0")
+        assert wait_for(lambda: opened.execute(IS_VACUUMED_SQL).fetchone() == (True,))
+    drop_database(scratch)
+    assert list_databases(get_scratch_prefix()) == []
 
 
 @pytest.fixture

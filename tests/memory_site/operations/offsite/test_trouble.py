@@ -17,8 +17,8 @@ from tests.s3 import BUCKET
 pytestmark = pytest.mark.django_db
 TROUBLE = [
     ("s3://no-such-bucket/site", "s3://no-such-bucket/site does not take .*: The specified bucket does not exist"),
-    ("gs://bucket/site", "gs:// needs the package gcsfs, which is not installed."),
-    ("sftp://ada:sesame@example.invalid/site", "sftp:// needs the package paramiko, which is not installed."),
+    ("gs://bucket/site", "gs:// needs the package gcsfs, which is not installed: pip install gcsfs."),
+    ("sftp://ada:sesame@example.invalid/site", "sftp:// needs the package paramiko, which is not installed: pip"),
     ("nothing://bucket", "nothing://bucket cannot be used: Protocol not known: nothing"),
     ("file:///proc/nothing", "file:///proc/nothing does not take .*: No such file or directory"),
     ("ftp://ada:sesame@127.0.0.1:1/site", "ftp://ada:…@127.0.0.1:1/site cannot be used: Connection refused"),
