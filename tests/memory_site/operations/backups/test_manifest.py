@@ -68,7 +68,18 @@ def test_a_newer_format_is_refused(path):
         read_manifest(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]\n", b"\x00" * 100, sign(b"[\n 1\n}"), sign(b'{\n "name": 1\n}')])
+#: By name: a signature differs in each process.
+NO_MANIFESTS = {
+    "nothing": b"",
+    "an object": b"{}",
+    "a list": b"[]\n",
+    "zeros": b"\x00" * 100,
+    "a signed list": sign(b"[\n 1\n}"),
+    "a signed object": sign(b'{\n "name": 1\n}'),
+}
+
+
+@pytest.mark.parametrize("data", NO_MANIFESTS.values(), ids=NO_MANIFESTS)
 def test_what_is_no_manifest_is_said(path, data):
     path.write_bytes(data)
     with pytest.raises(ManifestProblem, match=path.name):
