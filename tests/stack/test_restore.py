@@ -18,7 +18,7 @@ from tests.stack.stack import Stack, create_short_directory, run_manage, wait_un
 
 SECRET_KEY = "written down elsewhere, which is what makes the machine replaceable"
 WORDS = ["harbour", "lighthouse", "granary", "orchard", "viaduct", "quarry", "windmill", "mill", "tannery", "foundry"]
-QUERIES = ["when does the quarry open?", "lighthouse number 77", "windmill tannery", "foundry"]
+QUERIES = ["quarry number 15", "lighthouse number 771", "windmill number 326", "foundry number 909"]
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +64,14 @@ def run(site: Stack, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def observe(site: Stack) -> list[Any]:
-    """Counts, and what searches find with their scores."""
-    found = [[(hit["memory"]["id"], hit["score"]) for hit in site.search(query)["results"]] for query in QUERIES]
+    """Counts, and what searches find. Memories that are equally near come in any order; scores are relative to samples
+    of the rows as they lie on the disk."""
+    first = [site.search(query, limit=1)["results"][0]["memory"]["id"] for query in QUERIES]
+    near = [site.search(query, mode="vector", limit=20)["results"] for query in QUERIES]
     counts = {name: value for name, value in site.summary().items() if name.startswith(("total", "by_"))}
-    return [
-        counts,
-        found,
-        site.call("GET", "/sessions/s3/context").json(),
-        site.call("GET", "/insights/statistics").json(),
-    ]
+    statistics = site.call("GET", "/insights/statistics").json()
+    similarities = [[round(hit["similarity"], 5) for hit in hits] for hits in near]
+    return [counts, first, similarities, statistics, site.call("GET", "/sessions/s3/context").json()]
 
 
 def read_tables(site: Stack, settings: Any) -> dict[str, dict]:
