@@ -233,6 +233,8 @@ def test_namespace_filter_narrows_the_key_list(console, namespace):
 
 MODELS_WITHOUT_ADD = (
     "heartbeat",
+    "maintenancereport",
+    "operations/backup",
     "sessionmemory",
     "conversation",
     "ingestion",
