@@ -25,12 +25,15 @@ MIN_DEAD_ROWS, MIN_DEAD_SHARE = 1_000, 0.05
 MIN_INTERVAL = timedelta(minutes=15)
 BUSY = "Another process rebuilds the index of the vectors."
 
-# The table and its index, or each partition and its part of the index.
+# The table and its index, or each partition and its part of the index. A crash or a recovery makes PostgreSQL forget
+# how many rows live, which `reltuples` of the last VACUUM or ANALYZE outlives.
 SELECT_PARTS_SQL = """
-SELECT indrelid::regclass::text, indexrelid::regclass::text, n_live_tup, n_dead_tup,
+SELECT indrelid::regclass::text, indexrelid::regclass::text,
+       greatest(n_live_tup, owner.reltuples::bigint - n_dead_tup), n_dead_tup,
        coalesce(last_vacuum > now() - make_interval(secs => %(interval)s), false)
 FROM pg_index
-JOIN pg_class ON pg_class.oid = indexrelid AND relkind = 'i'
+JOIN pg_class ON pg_class.oid = indexrelid AND pg_class.relkind = 'i'
+JOIN pg_class owner ON owner.oid = indrelid
 JOIN pg_stat_user_tables ON relid = indrelid
 WHERE indexrelid = %(index)s::regclass
    OR indexrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %(index)s::regclass)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -68,6 +69,23 @@ def test_vectors_of_a_rolled_back_import_are_removed(api, table):
     assert count_rows() == (60, 30)
     assert tasks.vacuum_due()
     assert count_rows() == (60, 0)
+
+
+def test_a_server_that_forgot_its_counts_does_not_take_few_deleted_vectors_for_all(api, table, settings):
+    """So it is after a crash, or a recovery to a moment."""
+    add_vectors(api, 600, tags=["kept"])
+    add_vectors(api, 25, tags=["gone"])
+    flush_statistics()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE memories_embedding")
+    server = connection.settings_dict
+    superuser = {"user": "postgres", "password": settings.HOME.secret("postgres")}
+    with psycopg.connect(host=server["HOST"], dbname=server["NAME"], autocommit=True, **superuser) as opened:
+        opened.execute("SELECT pg_stat_reset()")
+    assert count_rows() == (625, 0)
+    api.post("/memories/delete", {"filters": {"tags": ["gone"]}})
+    assert count_rows() == (600, 25)
+    assert not tasks.vacuum_due()
 
 
 def test_few_dead_rows_are_left_alone(api, table):

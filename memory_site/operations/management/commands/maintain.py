@@ -58,6 +58,8 @@ class Command(LongCommand):
     def run(self, format: str, *, check_pages: bool) -> None:
         report = self.check_pages() if check_pages else self.follow(run_maintenance())
         self.report({key: getattr(report, key) for key in ("score", "parts", "done", "findings")}, format)
+        if check_pages:  # damage has raised
+            self.stderr.write("No page that was read is damaged.")
 
     def check_pages(self) -> MaintenanceReport:
         self.item_name, self.interruption_advice = "MB", "Run it again from the beginning."
