@@ -7,7 +7,8 @@ from django.core.management.base import CommandError
 from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.database import drop_database, get_database_name
-from memory_site.operations.backups.folder import StoredBackup
+from memory_site.operations.backups.folder import StoredBackup, list_stored
+from memory_site.operations.backups.problems import DamagedBackup
 from memory_site.operations.erasures.sources import load_all_erasures, note_erasures
 from memory_site.operations.offsite.copies import find_anywhere
 from memory_site.operations.restore.checks import (
@@ -19,7 +20,7 @@ from memory_site.operations.restore.checks import (
 )
 from memory_site.operations.restore.databases import DROP_COMMAND, list_kept
 from memory_site.operations.restore.restoration import Restoration, Restored
-from sessions_app.commands import EXIT_USAGE_ERROR
+from sessions_app.commands import EXIT_FAILED, EXIT_USAGE_ERROR
 
 
 class Command(BackupCommand):
@@ -47,6 +48,8 @@ class Command(BackupCommand):
                 self.restore(str(name), replace, into)
         except RestoreRefused as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from None
+        except DamagedBackup as error:
+            raise CommandError(f"{error}{advise_another(str(error))}", returncode=EXIT_FAILED) from None
 
     def drop(self, name: str) -> None:
         """Drop a database that a restore has replaced, and no other."""
@@ -95,6 +98,12 @@ class Command(BackupCommand):
             self.stdout.write(
                 f"The database before it is {restored.kept}. To drop it: {DROP_COMMAND.format(restored.kept)}"
             )
+
+
+def advise_another(message: str) -> str:
+    """Return a sentence about the newest verified backup that the message does not name; nothing if there is none."""
+    names = [each.name for each in list_stored() if each.is_verified and each.name not in message]
+    return f" The newest verified one is {names[0]}." if names else ""
 
 
 def describe_erasures(number: int) -> str:

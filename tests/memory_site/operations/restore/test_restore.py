@@ -1,6 +1,7 @@
 """A restored database has every row of the backup, nothing that was erased since, and the place of the site's."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from memory_site.core.leases.leases import take_lease
 from memory_site.core.leases.models import Lease
 from memory_site.operations.backups.database import connect_to_server, drop_database
 from memory_site.operations.backups.make import make_backup
+from memory_site.operations.management.commands.restore import Command
 from memory_site.operations.models import Backup
 from memory_site.operations.restore.databases import list_kept
 from sessions_app.models import ApiKey, ErasedNamespace
@@ -133,6 +135,16 @@ def test_an_unknown_a_foreign_and_no_backup_are_refused(stored, settings):
     message, code = refuse(stored.name, replace=LIVE)
     assert ("another SECRET_KEY" in message, code) == (True, 1)
     assert list_site_databases() == [LIVE, f"{LIVE}_filled"]
+
+
+def test_who_meets_a_damaged_backup_is_told_the_newest_verified_one(stored, monkeypatch):
+    good = SimpleNamespace(name="memory-2026-11-29T020000Z", is_verified=True)
+    damaged = SimpleNamespace(name=stored.name, is_verified=True)
+    monkeypatch.setattr(f"{Command.__module__}.list_stored", lambda: [damaged, good])
+    stored.path.write_bytes(b"cut")
+    message, code = refuse(stored.name, replace=LIVE)
+    assert (message.startswith(f"{stored.path.name} has 3 bytes instead of"), code) == (True, 1)
+    assert message.endswith(f" The newest verified one is {good.name}.")
 
 
 @pytest.fixture
