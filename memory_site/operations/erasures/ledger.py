@@ -94,18 +94,28 @@ def append_missing(path: Path, recorded: Iterable[Entry]) -> int:
     crash cut gives way to the whole one. Where nothing was erased there is no file.
     """
     recorded = list(recorded)
-    if not recorded:
+    if not recorded or is_read_only(path, recorded):
         return 0
     with open_locked(path) as file:
         data = file.read()
-        known = parse_ledger(data, str(path)).entries
-        missing = [entry for entry in recorded if entry.id not in known]
+        missing = list_missing(parse_ledger(data, str(path)), recorded)
         if missing:
             file.truncate(data.rfind(b"\n") + 1)
             file.write("".join(f"{seal(entry)}\n" for entry in missing).encode())
             file.flush()
             os.fsync(file.fileno())
     return len(missing)
+
+
+def is_read_only(path: Path, recorded: list[Entry]) -> bool:
+    """Return whether the file cannot be written, and lacks nothing: backups can be restored from a disk that is mounted
+    read-only."""
+    is_writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    return not is_writable and not list_missing(read_ledger(path), recorded)
+
+
+def list_missing(ledger: Ledger, recorded: list[Entry]) -> list[Entry]:
+    return [entry for entry in recorded if entry.id not in ledger.entries]
 
 
 @contextmanager

@@ -19,6 +19,9 @@ MAX_AGE = timedelta(hours=36)
 MAX_VERIFIED_AGE = timedelta(days=9)
 #: A worker copies a backup within the hour; a large one takes hours.
 MAX_COPY_AGE = timedelta(hours=12)
+#: A backup that seems younger than all that follow would hide for years that none is made.
+MAX_CLOCK_ERROR = timedelta(hours=1)
+REMOVE = "delete its files from BACKUP_DIR, then: python manage.py backup --verify"
 CONFIGURE = "BACKUP_DIR in .env; or, if something else backs this database up, switch its schedule off in the console"
 MAKE, VERIFY = "python manage.py backup --verify", "python manage.py verify_backup"
 
@@ -46,6 +49,9 @@ def check_existing(facts: BackupFacts) -> CheckResult:
         if is_young():
             return HealthStatus.HEALTHY, "None yet: the first one is made at 02:00 UTC."
         return HealthStatus.DEGRADED, "There is none.", MAKE
+    if facts.latest_started_at > timezone.now() + MAX_CLOCK_ERROR:
+        said = f"The last one is of {format_time(facts.latest_started_at)}, which is yet to come: a clock was wrong."
+        return HealthStatus.DEGRADED, said, REMOVE
     if is_older(facts.latest_started_at, MAX_AGE):
         return HealthStatus.DEGRADED, f"The last one is of {format_time(facts.latest_started_at)}.", MAKE
     return check_verified(facts)

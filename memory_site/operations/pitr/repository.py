@@ -113,7 +113,7 @@ class Repository:
 
     def _read_base(self, path: Path) -> Base | None:
         try:
-            return Base(path.stem, path.with_suffix(""), read_manifest(path, trust_foreign=True))
+            return read_base(path, trust_foreign=True)
         except ManifestProblem:
             return None
 
@@ -139,9 +139,29 @@ def get_age_seconds(path: Path) -> float:
         return 0
 
 
+def read_base(path: Path, *, trust_foreign: bool = False) -> Base:
+    """Return the base backup of a manifest. Raises ManifestProblem, also for one that does not say what it has to."""
+    base = Base(path.stem, path.with_suffix(""), read_manifest(path, trust_foreign=trust_foreign))
+    if not is_complete(base):
+        raise ManifestProblem(f"{path.name} is no manifest of a base backup.")
+    return base
+
+
+def is_complete(base: Base) -> bool:
+    """Return whether a manifest, which another site may have signed, has every entry that is used, of its type."""
+    try:
+        numbers = [base.timeline, base.start, base.stop, base.manifest["size"]]
+        files = [(path + sha256, size) for path, (size, sha256) in base.manifest["own_files"].items()]
+        numbers += [size for _, size in files]
+        known = isinstance(base.manifest["system_identifier"], str) and base.written_at.tzinfo is not None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return known and all(isinstance(number, int) and 0 <= number < 1 << 64 for number in numbers)
+
+
 def explain_unreadable(path: Path) -> str | None:
     try:
-        read_manifest(path)
+        read_base(path)
     except ManifestProblem as error:
         return str(error)
     return None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from memory_site.embedded.wal_archive.program import write_durably
+from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.segments import parse_lsn
 
 ERAS_FILE = "timelines.json"
@@ -63,10 +64,29 @@ def get_first_timeline(archive: Path, default: int) -> int:
 
 
 def read_noted(archive: Path) -> Sequence[dict]:
+    """Return what was noted, oldest first.
+
+    Raises PitrProblem if the file is damaged: a guess would recover the state of another time.
+    """
+    path = archive / ERAS_FILE
     try:
-        return json.loads((archive / ERAS_FILE).read_text())
+        noted = json.loads(path.read_bytes())
+        for each in noted:
+            check_noted(**each)
     except FileNotFoundError:
         return []
+    except (ValueError, TypeError, RecursionError):
+        raise PitrProblem(
+            f"{path} is damaged: fetch it from another copy of the archive, or remove it; times that an earlier "
+            "recovery left out can then not be recovered."
+        ) from None
+    return noted
+
+
+def check_noted(*, timeline: int, parent: int, since: str) -> None:
+    """Raise ValueError or TypeError if the fields of a recovery are not those that were written."""
+    if not 0 <= parent < timeline or datetime.fromisoformat(since).tzinfo is None:
+        raise ValueError(since)
 
 
 def note_unknown_era(archive: Path, timeline: int, archived: Iterable[int]) -> None:

@@ -8,9 +8,9 @@ from memory_site.core.admin.formatting import format_duration
 from memory_site.operations.backups.commands import BackupCommand
 from memory_site.operations.backups.folder import FOREIGN, LATEST, StoredBackup, list_stored
 from memory_site.operations.backups.problems import UnknownBackup
-from memory_site.operations.backups.verify import verify_backup
+from memory_site.operations.backups.verify import CannotVerify, verify_backup
 from memory_site.operations.offsite.copies import find_anywhere
-from sessions_app.commands import EXIT_CHECK_FAILED
+from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_FAILED
 
 MAX_JOBS = 64
 
@@ -30,10 +30,22 @@ class Command(BackupCommand):
         )
 
     def handle(self, *, name: str, jobs: int | None, **options: object) -> None:
-        chosen = self.choose_all() if options["all"] else [self.find(name)]
-        results = [self.verify(stored, jobs) for stored in chosen]
-        if any(not stored.is_verified for stored in results):
+        results = self.verify_all(jobs) if options["all"] else [self.verify(self.find(name), jobs)]
+        if any(stored is not None and not stored.is_verified for stored in results):
             raise CommandError("A backup is bad.", returncode=EXIT_CHECK_FAILED)
+        if None in results:
+            raise CommandError("A backup could not be verified.", returncode=EXIT_FAILED)
+
+    def verify_all(self, jobs: int | None) -> list[StoredBackup | None]:
+        """Verify every backup. One that cannot be, because it needs an earlier key for example, is None."""
+        return [self.try_to_verify(stored, jobs) for stored in self.choose_all()]
+
+    def try_to_verify(self, stored: StoredBackup, jobs: int | None) -> StoredBackup | None:
+        try:
+            return self.verify(stored, jobs)
+        except CannotVerify as error:
+            self.stdout.write(f"{stored.name}: not verified. {error}")
+            return None
 
     def find(self, name: str) -> StoredBackup:
         """Return the backup; one that is only at BACKUP_TARGET is fetched."""

@@ -91,3 +91,11 @@ def test_a_program_that_a_signal_ended_says_nothing_about_the_backup(copy, monke
     monkeypatch.setattr(verify, "restore_into", be_killed)
     assert run("verify_backup", stored.name) == ("", "pg_restore failed: exit code -9", 1)
     assert list_stored(stored.directory)[0].state == "written"
+
+
+def test_a_backup_that_needs_another_key_does_not_keep_the_others_from_their_verification(copy):
+    encrypted, plain = copy("encrypted"), copy("plain")
+    out, err, code = run("verify_backup", "--all")
+    assert f"{encrypted.name}: not verified. {encrypted.path.name} is encrypted with the key" in out
+    assert f"{plain.name}: verified. " in out
+    assert (err, code) == ("A backup could not be verified.", 1)

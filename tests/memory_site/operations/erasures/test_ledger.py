@@ -1,6 +1,8 @@
 """The file beside the backups has every erasure once, survives crashes, and does not show who was erased."""
 
+import errno
 import json
+import os
 import stat
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,6 +11,7 @@ import pytest
 
 from memories.users.erasure import hash_user_id
 from memory_site.core.db.ids import uuid7
+from memory_site.operations.erasures import ledger
 from memory_site.operations.erasures.entries import DamagedLine, Entry, Kind, open_line, seal
 from memory_site.operations.erasures.ledger import LedgerProblem, append_missing, read_ledger
 
@@ -53,9 +56,9 @@ def test_a_line_that_a_crash_cut_is_written_again(path):
     append_missing(path, [first, second])
     path.write_bytes(path.read_bytes()[:-40])
     append_missing(path, [first, second])
-    ledger = read_ledger(path)
-    assert ledger.entries == {first.id: first, second.id: second}
-    ledger.require_whole()
+    found = read_ledger(path)
+    assert found.entries == {first.id: first, second.id: second}
+    found.require_whole()
 
 
 def test_every_flipped_bit_and_every_cut_is_found():
@@ -98,3 +101,17 @@ def test_a_missing_ledger_is_empty_and_an_unreadable_one_is_a_problem(path):
     path.mkdir(parents=True)
     with pytest.raises(LedgerProblem, match=r"cannot be read: Is a directory\."):
         read_ledger(path)
+
+
+def test_a_ledger_on_a_read_only_disk_is_enough_if_it_lacks_nothing(path, monkeypatch):
+    known, new = make_entry(), make_entry("bob")
+    append_missing(path, [known])
+    monkeypatch.setattr(ledger.os, "access", lambda *arguments: False)
+    monkeypatch.setattr(ledger, "open_locked", refuse_to_write)
+    assert append_missing(path, [known]) == 0
+    with pytest.raises(OSError, match="Read-only"):
+        append_missing(path, [known, new])
+
+
+def refuse_to_write(path):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))

@@ -7,7 +7,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
-from memory_site.operations.health.backups import CONFIGURE, MAKE, SCHEDULE, VERIFY, check_backups
+from memory_site.operations.health.backups import CONFIGURE, MAKE, REMOVE, SCHEDULE, VERIFY, check_backups
 from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.models import Backup, BackupState, OffsiteState
 
@@ -67,6 +67,7 @@ def test_an_operator_with_other_backups_switches_the_schedule_off(site):
         ([(40, BackupState.VERIFIED)], "The last one is of ", MAKE),
         ([(9, BackupState.WRITTEN)], "None was restored and compared yet.", VERIFY),
         ([(9, BackupState.WRITTEN), (230, BackupState.VERIFIED)], "None was restored and compared since ", VERIFY),
+        ([(-99_999, BackupState.VERIFIED), (40, BackupState.VERIFIED)], "yet to come: a clock was wrong.", REMOVE),
         ([(9, BackupState.BAD), (30, BackupState.VERIFIED)], "memory-9: ", MAKE),
     ],
 )

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from memory_site.operations.pitr.problems import NotRecoverable
+from memory_site.operations.backups.manifest import write_manifest
+from memory_site.operations.pitr.problems import NotRecoverable, PitrProblem
 from memory_site.operations.pitr.repository import Base, Repository
 from memory_site.operations.pitr.segments import SEGMENT_BYTES, Segment, format_lsn, parse_lsn
-from memory_site.operations.pitr.timelines import Branch, note_era, parse_history, read_eras
+from memory_site.operations.pitr.timelines import ERAS_FILE, Branch, note_era, parse_history, read_eras
 from memory_site.operations.pitr.wal_report import WalArchive, WalState, list_needed
 from memory_site.operations.pitr.windows import choose_windows, list_windows
 
@@ -161,3 +162,25 @@ def test_a_base_backup_of_a_future_that_was_left_does_not_serve_the_present(arch
     windows = list_windows(archive.read(), Segment(2, 6))
     assert choose_windows(windows, None)[0].base is not left
     assert choose_windows(windows, minute(25))[0].base is left
+
+
+@pytest.mark.parametrize("noted", ["{", "[1]", '[{"timeline": "a"}]', '[{"timeline": 2, "parent": 1, "since": "now"}]'])
+def test_a_damaged_note_of_earlier_recoveries_is_named_and_nothing_guessed(archive, noted):
+    archive.add_base(3, 0)
+    (archive.path / ERAS_FILE).write_text(noted)
+    with pytest.raises(PitrProblem, match=f"{ERAS_FILE} is damaged: fetch it"):
+        list_windows(archive.read(), Segment(1, 6))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"size": None}, {"timeline": "1"}, {"own_files": {"a": 1}}, {"written_at": "2026-11-30"}]
+)
+def test_a_manifest_that_lacks_something_is_named_and_is_no_base_backup(tmp_path, changes):
+    sound = {"timeline": 1, "start_lsn": "0/28", "stop_lsn": "0/99", "size": 5, "system_identifier": "7"}
+    sound |= {"written_at": START.isoformat(), "own_files": {"backup_manifest": [5, "ab"]}}
+    repository = Repository(tmp_path)
+    repository.bases.mkdir()
+    write_manifest(repository.bases / "good.json", {"format": 1, **sound})
+    write_manifest(repository.bases / "odd.json", {"format": 1, **sound, **changes})
+    assert [base.name for base in repository.list_bases()] == ["good"]
+    assert repository.list_unreadable_bases() == ["odd.json is no manifest of a base backup."]
