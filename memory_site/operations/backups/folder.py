@@ -1,9 +1,8 @@
 """The folder of backups: what is in it, by name, with the state that its manifests give."""
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +19,12 @@ from memory_site.operations.backups.problems import (
     ManifestProblem,
     UnknownBackup,
 )
+from memory_site.operations.files import hash_file
 from memory_site.operations.models import BackupState
 
 LATEST = "latest"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 DUMP_SUFFIX, ENCRYPTED_SUFFIX, PARTIAL_SUFFIX = ".dump", ".dump.enc", ".partial"
-READ_BYTES = 1024 * 1024
 MAX_SIZE = 1 << 62  # bytes; a column of the table of backups holds twice as much
 FOREIGN = "foreign"
 NOT_CONFIGURED = "There is no directory for backups: name one in BACKUP_DIR, best on another disk than the database's."
@@ -151,7 +150,7 @@ def read_stored(directory: Path, name: str) -> StoredBackup:
 
 
 def describe_foreign(path: Path) -> Manifest:
-    """Return what a list shows of a manifest that nobody vouches for: time, size and file, if they can be true."""
+    """Return what a list shows of a manifest of another site: time, size and file, if they can be true."""
     manifest = read_manifest(path, trust_foreign=True)
     try:
         started = datetime.fromisoformat(manifest["started_at"]).astimezone(UTC)
@@ -160,7 +159,7 @@ def describe_foreign(path: Path) -> Manifest:
         return {}
     if not 0 <= size < MAX_SIZE or file not in possible_files(path.stem):
         return {}
-    encryption = {} if file.endswith(ENCRYPTED_SUFFIX) else None
+    encryption: dict[str, str] | None = {} if file.endswith(ENCRYPTED_SUFFIX) else None
     return {"started_at": started.isoformat(), "size": size, "file": file, "encryption": encryption}
 
 
@@ -198,28 +197,16 @@ def check_file(stored: StoredBackup, on_share: Callable[[float], None] = lambda 
     """Read the whole file and compare it with the manifest. Raises DamagedBackup, which names it."""
     if stored.problem:
         raise DamagedBackup(stored.problem)
-    digest = hashlib.sha256()
     done = 0
-    for piece in read_pieces(stored.path):
-        digest.update(piece)
-        done += len(piece)
+
+    def note(size: int) -> None:
+        nonlocal done
+        done += size
         on_share(done / max(stored.size_bytes or 1, 1))
-    if digest.hexdigest() != stored.manifest["sha256"]:
-        raise DamagedBackup(f"{stored.path.name} is damaged: its SHA-256 is not the manifest's.")
 
-
-def hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    for piece in read_pieces(path):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
-def read_pieces(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes. Raises DamagedBackup when the disk cannot read them."""
     try:
-        with path.open("rb") as file:
-            while piece := file.read(READ_BYTES):
-                yield piece
+        digest = hash_file(stored.path, note)
     except OSError as error:
-        raise DamagedBackup(f"{path.name} cannot be read: {error.strerror}.") from None
+        raise DamagedBackup(f"{stored.path.name} cannot be read: {error.strerror}.") from None
+    if digest != stored.manifest["sha256"]:
+        raise DamagedBackup(f"{stored.path.name} is damaged: its SHA-256 is not the manifest's.")

@@ -1,6 +1,5 @@
 """Make a backup: one snapshot of the database, dumped into a file and counted into a manifest."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,19 +33,18 @@ from memory_site.operations.backups.folder import (
     DUMP_SUFFIX,
     ENCRYPTED_SUFFIX,
     PARTIAL_SUFFIX,
-    READ_BYTES,
     StoredBackup,
-    hash_file,
     list_stored,
     prepare_directory,
     read_stored,
 )
-from memory_site.operations.backups.manifest import FORMAT, Manifest, give_to_owner, publish, write_manifest
+from memory_site.operations.backups.manifest import FORMAT, Manifest, write_manifest
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.programs import RunningProgram, find_program, read_version, run_program
 from memory_site.operations.backups.rows import RowProgress, clean_up, mark_interrupted, store_row
 from memory_site.operations.backups.space import require_space
 from memory_site.operations.erasures.carry import carry_erasures
+from memory_site.operations.files import READ_BYTES, give_to_owner, hash_file, open_private, publish, sync
 from memory_site.operations.models import Backup
 
 LEASE = "backups"
@@ -155,7 +153,7 @@ class Making:
     def run_pg_dump(self, program: str, snapshot: str, on_bytes: Callable[[int], None]) -> None:
         argv = [program, "--format=custom", f"--compress={COMPRESSION_LEVEL}", f"--snapshot={snapshot}"]
         argv += ["--no-password", f"--lock-wait-timeout={MAX_LOCK_WAIT_MS}"]
-        create_private_file(self.draft)
+        open_private(self.draft).close()
         if self.key is None:
             with run_program([*argv, f"--file={self.draft}"], build_environment(), low_priority=True) as running:
                 on_bytes(0)
@@ -177,7 +175,7 @@ class Making:
 
     def publish(self, manifest: Manifest) -> None:
         """Give the file its name and write the manifest, in this order: only what has a manifest counts."""
-        sync_file(self.draft)
+        sync(self.draft)
         give_to_owner(self.draft)
         manifest |= {"size": self.draft.stat().st_size, "sha256": hash_file(self.draft)}
         manifest |= {"encryption": {"key_id": identify_key(self.key)} if self.key else None, "verification": None}
@@ -204,16 +202,3 @@ def choose_name(directory: Path, started: datetime) -> str:
     taken = {path.name.partition(".")[0] for path in directory.iterdir()}
     taken |= set(Backup.objects.filter(name__startswith=first).values_list("name", flat=True))
     return next(name for name in names if name not in taken)
-
-
-def create_private_file(path: Path) -> None:
-    """Create an empty file, mode 0600, before a program writes into it."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
-
-
-def sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -34,8 +34,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-from memory_site.embedded.data_dir import get_nobody_user
 from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem
+from memory_site.operations.files import write_durably
 
 FORMAT = 1
 SIGNATURE = re.compile(rb'\A(?P<body>.*),\n "signature": "(?P<signature>[0-9a-f]{64})"\n}\n\Z', re.DOTALL)
@@ -123,36 +123,3 @@ def check_signer(manifest: Manifest, name: str, trust_foreign: bool) -> None:
         raise ForeignManifest(
             f"{name} was signed with another SECRET_KEY, or is damaged: use the SECRET_KEY of the site that made it."
         )
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file, mode 0600, so that after a crash it is there completely or not at all."""
-    draft = path.with_name(f"{path.name}.partial")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    give_to_owner(draft)
-    publish(draft, path)
-
-
-def give_to_owner(path: Path) -> None:
-    """Give what root creates in another user's folder to that user, as whom the site runs; `nobody` gets nothing."""
-    owner = path.parent.stat()
-    if os.geteuid() == 0 and owner.st_uid not in (0, get_nobody_user().uid):
-        os.lchown(path, owner.st_uid, owner.st_gid)
-
-
-def publish(draft: Path, path: Path) -> None:
-    """Give a synced file its name, and sync the directory."""
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.erasures.entries import DamagedLine, Entry, open_line, parse_line, seal
+from memory_site.operations.files import sync
 
 LEDGER_NAME = "erasures.jsonl"
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -128,12 +129,4 @@ def open_locked(path: Path) -> Iterator[IO[bytes]]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
     if is_new:
-        sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path.parent)

@@ -19,9 +19,10 @@ from memory_site.operations.backups.folder import (
     prepare_directory,
     read_stored,
 )
-from memory_site.operations.backups.manifest import parse_manifest, write_durably
+from memory_site.operations.backups.manifest import parse_manifest
 from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem, UnknownBackup
 from memory_site.operations.backups.rows import describe_stored
+from memory_site.operations.files import write_durably
 from memory_site.operations.offsite.target import OffsiteProblem, OnBytes, Target
 
 NOT_SET = "There is no place for copies: name one in BACKUP_TARGET, such as s3://bucket/folder."

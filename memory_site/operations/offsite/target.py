@@ -16,6 +16,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from memory_site.operations.backups.problems import BackupProblem
+from memory_site.operations.files import open_private
 
 Found = TypeVar("Found")
 #: Gets the number of bytes that were copied since the last call.
@@ -93,7 +94,7 @@ class Target:
     def download(self, name: str, path: Path, on_bytes: OnBytes = lambda size: None) -> None:
         """Copy a file from there, mode 0600, synced. It has another name until it is complete."""
         draft = path.with_name(f"{path.name}{INCOMING_SUFFIX}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with open_private(draft) as file:
             for chunk in self._read_chunks(name):
                 file.write(chunk)
                 on_bytes(len(chunk))

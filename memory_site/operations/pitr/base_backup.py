@@ -16,8 +16,9 @@ import psycopg
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import MB, Postgres, find_bin_directory
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
-from memory_site.operations.backups.manifest import sync_directory, write_manifest
-from memory_site.operations.pitr.base_check import PG_MANIFEST, check_base, hash_file
+from memory_site.operations.backups.manifest import write_manifest
+from memory_site.operations.files import hash_file, sync
+from memory_site.operations.pitr.base_check import PG_MANIFEST, check_base
 from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.repository import Base, Repository
 from memory_site.operations.pitr.segments import Segment
@@ -74,7 +75,7 @@ def write_base(home: DataDirectory, repository: Repository, connection: psycopg.
         manifest = build_manifest(draft, name, started.now, ended, started.system_identifier)
         require_good(Base(name, draft, manifest))
         draft.rename(repository.bases / name)
-    sync_directory(repository.bases)
+    sync(repository.bases)
     write_manifest(repository.bases / f"{name}.json", manifest)
     return Base(name, repository.bases / name, manifest)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memory_site.operations.files import hash_file
 from memory_site.operations.pitr.repository import Base
 
 PG_MANIFEST = "backup_manifest"
 #: The manifest's last line; its checksum covers everything before that line.
 MANIFEST_CHECKSUM = re.compile(rb'\A(?P<body>.*\n)"Manifest-Checksum": "(?P<hash>[0-9a-f]{64})"\}\n\Z', re.DOTALL)
-CHUNK_BYTES = 1024 * 1024
 Advance = Callable[[int], None]
 
 
@@ -114,15 +114,6 @@ def check_file(path: Path, expected: ExpectedFile, advance: Advance) -> str | No
         return None if hash_file(path, advance) == expected.sha256 else "is damaged: its SHA-256 is another one"
     except OSError as error:
         return describe(error)
-
-
-def hash_file(path: Path, advance: Advance = ignore_progress) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            advance(len(chunk))
-    return digest.hexdigest()
 
 
 def describe(error: Exception) -> str:

@@ -16,7 +16,7 @@ import psycopg
 
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
-from memory_site.operations.backups.manifest import write_durably
+from memory_site.operations.files import write_durably
 from memory_site.operations.pitr.archive_check import force_segment
 from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.recovery import Plan, Recovery, Report

@@ -12,8 +12,8 @@ import psycopg
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.processes import succeeds
-from memory_site.embedded.wal_archive.program import write_durably
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
+from memory_site.operations.files import write_durably
 from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.repository import SYSTEM_FILE, Repository
 from memory_site.operations.pitr.server import connect_superuser, fetch_row

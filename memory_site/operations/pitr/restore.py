@@ -14,10 +14,10 @@ from django.db import connection
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.wal_archive.program import WalProblem, store
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
-from memory_site.operations.backups.manifest import sync_directory
 from memory_site.operations.erasures.carry import find_ledger
 from memory_site.operations.erasures.ledger import LedgerProblem, read_ledger
 from memory_site.operations.erasures.replay import replay
+from memory_site.operations.files import sync
 from memory_site.operations.management.commands.migrate import Command as MigrateCommand
 from memory_site.operations.pitr.problems import PitrProblem, RecoveryFailed
 from memory_site.operations.pitr.recovery import (
@@ -158,7 +158,7 @@ def exchange(live: Path, recovered: Path, stamp: str) -> Path | None:
     """
     if not live.exists():
         recovered.rename(live)
-        sync_directory(live.parent)
+        sync(live.parent)
         return None
     ready = live.with_name(f"{live.name}.recovered-{stamp}")  # a name that no clean-up removes
     recovered.rename(ready)
@@ -168,7 +168,7 @@ def exchange(live: Path, recovered: Path, stamp: str) -> Path | None:
         ready.rename(live)
     else:
         ready.rename(old)
-    sync_directory(live.parent)
+    sync(live.parent)
     return old
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memory_site.embedded.wal_archive.program import write_durably
+from memory_site.operations.files import write_durably
 from memory_site.operations.pitr.problems import PitrProblem
 from memory_site.operations.pitr.segments import parse_lsn
 

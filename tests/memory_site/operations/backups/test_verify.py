@@ -17,12 +17,13 @@ from memory_site.operations.backups.database import (
     drop_database,
     list_databases,
 )
-from memory_site.operations.backups.folder import hash_file, read_stored
+from memory_site.operations.backups.folder import read_stored
 from memory_site.operations.backups.make import LEASE, make_backup
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.backups.rows import sync_rows
 from memory_site.operations.backups.searches import LEXEME_QUERY
 from memory_site.operations.backups.verify import CannotVerify, get_scratch_prefix, verify_backup
+from memory_site.operations.files import hash_file
 from memory_site.operations.models import Backup
 from tests.embedded.waiting import wait_for
 from tests.memory_site.operations.backups.conftest import KEY
