@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from memory_site.core.db.cluster import is_citus
 from memory_site.operations.backups.problems import BackupProblem, BackupsNotSupported
+from sessions_app.commands import get_first_line
 
 APPLICATION_NAME = "memory-site backups"
 #: Of PostgreSQL (NAMEDATALEN - 1), in bytes.
@@ -66,7 +67,7 @@ def connect(database: str | None = None, **settings_of_server: str) -> Iterator[
     try:
         opened = psycopg.connect(**parameters, autocommit=True)
     except psycopg.OperationalError as error:
-        raise BackupProblem(f"The database does not answer: {get_reason(error)}") from None
+        raise BackupProblem(f"The database does not answer: {get_first_line(error)}") from None
     with opened:
         yield opened
 
@@ -124,7 +125,7 @@ def create_database(name: str, described: Mapping[str, Any], owner: str | None =
             if owner is not None:
                 opened.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, owner))))
         except psycopg.Error as error:
-            raise BackupProblem(f"The database {name} cannot be created: {get_reason(error)}") from None
+            raise BackupProblem(f"The database {name} cannot be created: {get_first_line(error)}") from None
 
 
 def require_right_to_create(opened: psycopg.Connection[Any]) -> None:
@@ -168,8 +169,3 @@ def list_databases(prefix: str) -> list[str]:
     with connect_to_server() as opened:
         rows = opened.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", [prefix])
         return [name for (name,) in rows.fetchall()]
-
-
-def get_reason(error: Exception) -> str:
-    """Return the first line of an error, which has no row's content."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -24,7 +24,6 @@ from memory_site.operations.backups.database import (
     build_environment,
     connect,
     describe_database,
-    get_reason,
     get_server_version,
     require_single_server,
 )
@@ -46,6 +45,7 @@ from memory_site.operations.backups.space import require_space
 from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.files import READ_BYTES, give_to_owner, hash_file, open_private, publish, sync
 from memory_site.operations.models import Backup
+from sessions_app.commands import get_first_line
 
 LEASE = "backups"
 BUSY = "Another process makes, verifies or rotates backups; `list_backups` shows it. Nothing was done."
@@ -119,7 +119,7 @@ class Making:
             if isinstance(error, OSError):
                 raise BackupProblem(f"{self.draft} cannot be written: {error.strerror}.") from None
             if isinstance(error, psycopg.Error):
-                raise BackupProblem(f"The rows could not be counted: {get_reason(error)}") from None
+                raise BackupProblem(f"The rows could not be counted: {get_first_line(error)}") from None
             raise
 
     def dump(self, snapshot: str, opened: psycopg.Connection[Any]) -> Manifest:

@@ -30,14 +30,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
-
 from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem
+from memory_site.operations.derived_keys import derive_key
 from memory_site.operations.files import write_durably
 
 FORMAT = 1
+KEY_LABEL = b"memory-site backup manifest"
 SIGNATURE = re.compile(rb'\A(?P<body>.*),\n "signature": "(?P<signature>[0-9a-f]{64})"\n}\n\Z', re.DOTALL)
 #: A manifest of a hundred tables has 20 KB. What is larger is none.
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -45,15 +43,9 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 Manifest = dict[str, Any]
 
 
-def derive_signing_key() -> bytes:
-    """Return the key that signs manifests: HKDF-SHA256 (RFC 5869) of SECRET_KEY with a label of its own."""
-    derivation = HKDF(SHA256(), 32, salt=None, info=b"memory-site backup manifest")
-    return derivation.derive(settings.SECRET_KEY.encode())
-
-
 def identify_signing_key() -> str:
-    """Return 16 hex digits that tell this site's signing key from another one's, without showing anything of it."""
-    return hmac.digest(derive_signing_key(), b"key id", "sha256").hex()[:16]
+    """Return 16 hex digits that name this site's signing key, and show nothing of it."""
+    return hmac.digest(derive_key(KEY_LABEL), b"key id", "sha256").hex()[:16]
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -65,7 +57,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def sign(document: bytes) -> bytes:
     """Append the signature to a JSON object that is indented by one."""
     body = document.removesuffix(b"\n}")
-    signature = hmac.digest(derive_signing_key(), body, hashlib.sha256).hex()
+    signature = hmac.digest(derive_key(KEY_LABEL), body, hashlib.sha256).hex()
     return b'%s,\n "signature": "%s"\n}\n' % (body, signature.encode())
 
 
@@ -95,7 +87,7 @@ def parse_manifest(data: bytes, name: str, *, trust_foreign: bool = False) -> Ma
     match = SIGNATURE.match(data)
     if match is None:
         raise ManifestProblem(f"{name} is no manifest of a backup, or is damaged: it does not end with a signature.")
-    expected = hmac.digest(derive_signing_key(), match["body"], hashlib.sha256).hex()
+    expected = hmac.digest(derive_key(KEY_LABEL), match["body"], hashlib.sha256).hex()
     is_right = hmac.compare_digest(expected, match["signature"].decode())
     manifest = parse_body(match["body"], name)
     if not is_right:

@@ -16,7 +16,6 @@ from memory_site.operations.backups.database import (
     MAX_NAME_BYTES,
     drop_database,
     get_database_name,
-    get_reason,
     list_databases,
     require_single_server,
 )
@@ -30,6 +29,7 @@ from memory_site.operations.backups.rows import RowProgress, store_row
 from memory_site.operations.backups.searches import run_sampled_searches
 from memory_site.operations.backups.space import require_space_for_database
 from memory_site.operations.models import BackupState
+from sessions_app.commands import get_first_line
 
 log = logging.getLogger(__name__)
 #: Errors of the server that say nothing about the backup.
@@ -96,7 +96,7 @@ class Verification:
         except DamagedBackup as error:
             return str(error)
         except psycopg.Error as error:
-            raise CannotVerify(f"{self.stored.name} could not be verified: {get_reason(error)}") from None
+            raise CannotVerify(f"{self.stored.name} could not be verified: {get_first_line(error)}") from None
         except BackupProblem as error:
             if isinstance(error, ProgramFailed) and not SERVER_TROUBLE.search(error.reason):
                 return f"{self.stored.path.name} cannot be restored: {error.reason}"

@@ -6,20 +6,19 @@ of the ledger alone does not show whether a certain person was erased. `key` say
 """
 
 import base64
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
+
+from memory_site.operations.derived_keys import derive_key
 
 KEY_LABEL = b"memory-site erasure ledger"
 NONCE_BYTES = 12
@@ -62,7 +61,7 @@ def seal(entry: Entry) -> str:
     }
     hidden = {"user": entry.user_digest.hex(), "by": entry.requested_by, "erased": entry.erased}
     nonce = os.urandom(NONCE_BYTES)
-    sealed = nonce + AESGCM(derive_key()).encrypt(nonce, json.dumps(hidden).encode(), encode_clear(clear))
+    sealed = nonce + AESGCM(derive_key(KEY_LABEL)).encrypt(nonce, json.dumps(hidden).encode(), encode_clear(clear))
     return json.dumps(clear | {"sealed": base64.b64encode(sealed).decode()})
 
 
@@ -73,7 +72,7 @@ def open_line(line: str) -> Entry | None:
         return None
     try:
         sealed = base64.b64decode(fields.pop("sealed"), validate=True)
-        opened = AESGCM(derive_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], encode_clear(fields))
+        opened = AESGCM(derive_key(KEY_LABEL)).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], encode_clear(fields))
     except (InvalidTag, ValueError, TypeError):
         raise DamagedLine from None
     return build_entry(fields, json.loads(opened))
@@ -105,18 +104,6 @@ def encode_clear(fields: dict[str, Any]) -> bytes:
     return json.dumps([fields[name] for name in CLEAR_FIELDS]).encode()
 
 
-def derive_key() -> bytes:
-    """Return the key of the ledger: HKDF-SHA256 (RFC 5869) of SECRET_KEY with a label of its own."""
-    return _derive_key(settings.SECRET_KEY)
-
-
-@cache
-def _derive_key(secret: str) -> bytes:
-    return HKDF(SHA256(), 32, salt=None, info=KEY_LABEL).derive(secret.encode())
-
-
 def identify_key() -> str:
-    """Return 16 hex digits that tell this key from others."""
-    digest = Hash(SHA256())
-    digest.update(b"key id" + derive_key())
-    return digest.finalize().hex()[:16]
+    """Return 16 hex digits that name this key."""
+    return hashlib.sha256(b"key id" + derive_key(KEY_LABEL)).hexdigest()[:16]

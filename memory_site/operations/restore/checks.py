@@ -24,13 +24,12 @@ from memory_site.operations.backups.encryption import find_key
 from memory_site.operations.backups.folder import StoredBackup
 from memory_site.operations.backups.manifest import Manifest
 from memory_site.operations.backups.problems import BackupProblem, DamagedBackup
+from memory_site.operations.backups.space import DATABASE_FACTOR
 from memory_site.operations.backups.verify import get_scratch_prefix
 from memory_site.operations.models import Heartbeat
 from memory_site.operations.restore.databases import exists, name_draft
 from sessions_app.models import ApiKey, Namespace
 
-#: Of a database's size: indexes are built beside what they sort, and the log of changes is written.
-SPACE_FACTOR = 1.2
 GB = 1024**3
 #: Tables of a site that has stored nothing yet: a first start fills them.
 FIRST_TABLES = {model._meta.db_table for model in (Lease, Heartbeat, ApiKey, Namespace)}
@@ -149,7 +148,7 @@ def check_space(stored: StoredBackup) -> None:
     server's disk cannot be seen from here."""
     if not settings.EMBEDDED:
         return
-    require_space(Path(settings.HOME.path), int(stored.manifest["database"]["bytes"] * SPACE_FACTOR), "the database")
+    require_space(Path(settings.HOME.path), int(stored.manifest["database"]["bytes"] * DATABASE_FACTOR), "the database")
 
 
 def require_space(directory: Path, needed: int, what: str) -> None:

@@ -13,9 +13,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
 from memory_site.core.leases.models import Lease
-from memory_site.operations.backups.database import connect, get_other_owner, get_reason
+from memory_site.operations.backups.database import connect, get_other_owner
 from memory_site.operations.management.commands.migrate import Command as MigrateCommand
 from memory_site.operations.models import Heartbeat
+from sessions_app.commands import get_first_line
 from sessions_app.models import ApiKey
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def copy_database_settings(source: str, target: str) -> None:
             try:
                 opened.execute(statement)
             except psycopg.Error as error:
-                log.warning("Not set: %s (%s)", statement.as_string(opened), get_reason(error))
+                log.warning("Not set: %s (%s)", statement.as_string(opened), get_first_line(error))
 
 
 def build_settings(opened: Connection, source: str, target: str) -> Iterator[sql.Composed]:

@@ -16,9 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
-from memory_site.operations.backups.database import connect_to_server, get_reason
+from memory_site.operations.backups.database import connect_to_server
 from memory_site.operations.backups.problems import BackupProblem
 from memory_site.operations.restore.databases import comment_on
+from sessions_app.commands import get_first_line
 
 MAX_ATTEMPTS = 5
 POLL_SECONDS = 0.01
@@ -117,7 +118,7 @@ class Swap:
         except ObjectInUse:
             return False
         except psycopg.Error as error:
-            raise CannotSwap(f"{self.draft} cannot take the place of {self.live}: {get_reason(error)}") from None
+            raise CannotSwap(f"{self.draft} cannot take the place of {self.live}: {get_first_line(error)}") from None
         return True
 
 

@@ -13,13 +13,12 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from memory_site.core.db.locks import AlreadyRunning
 from memory_site.embedded.data_dir import DataDirectory, DataDirectoryError, DataDirectoryInUse
 from memory_site.embedded.postgres import MB, Postgres
 from memory_site.embedded.running_site import ensure_services_for_command, find_running_site
 from memory_site.embedded.wal_archive.settings import ArchiveSettings
 from memory_site.operations.backups.folder import get_directory
-from memory_site.operations.backups.problems import BackupProblem
+from memory_site.operations.commands import RecoveryCommand
 from memory_site.operations.erasures.carry import carry_erasures
 from memory_site.operations.pitr.archive_check import find_damage, force_segment, measure_archive
 from memory_site.operations.pitr.base_backup import take_base
@@ -40,8 +39,7 @@ from memory_site.operations.pitr.restore import Restored, replace_database, rest
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.server import connect_superuser, read_max_wal_bytes, read_position
 from memory_site.operations.pitr.status import build_status_rows
-from sessions_app.commands import EXIT_CHECK_FAILED, EXIT_FAILED, EXIT_USAGE_ERROR, FORMATS, get_first_line
-from sessions_app.long_commands import LongCommand
+from sessions_app.commands import EXIT_CHECK_FAILED, FORMATS, get_first_line
 
 OWN_SERVER = (
     "`pitr` works in embedded mode. Your own PostgreSQL is archived by pgBackRest or Barman: "
@@ -54,9 +52,11 @@ LAST_SEGMENT_SECONDS = 20
 DEFAULT_MAX_WAITING_MB, DEFAULT_ARCHIVE_TIMEOUT, DEFAULT_KEEP_BASES = 4096, 300, 2
 
 
-class Command(LongCommand):
+class Command(RecoveryCommand):
     help = "Recover the database of any time: base backups and an archive of the write-ahead log (embedded mode)."
-    needs_fitting_release = False  # it is a way back from a failed upgrade
+    usage_problems = (UsageProblem,)
+    problems = (PitrProblem, DataDirectoryError, *RecoveryCommand.problems)
+    place = "The archive"
     max_cell_length = None
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -79,18 +79,6 @@ class Command(LongCommand):
         place.add_argument("--target", type=Path, metavar="DIR", help="into a new directory")
         place.add_argument("--replace", action="store_true", help="in the place of the database; the site must not run")
         verbs.add_parser("drill", help="store, delete, recover beside the server, compare, throw away")
-
-    def execute(self, *args: Any, **options: Any) -> str | None:
-        try:
-            return super().execute(*args, **options)
-        except UsageProblem as error:
-            raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from None
-        except (PitrProblem, BackupProblem, AlreadyRunning, DataDirectoryError) as error:
-            raise CommandError(str(error), returncode=EXIT_FAILED) from None
-        except psycopg.Error as error:
-            raise CommandError(f"The database does not answer: {get_first_line(error)}") from None
-        except OSError as error:
-            raise CommandError(f"{error.filename or 'The archive'} cannot be used: {error.strerror}.") from None
 
     def provide_services(self) -> AbstractContextManager[None]:
         return nullcontext()  # `restore` works when the database does not
