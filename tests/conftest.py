@@ -33,7 +33,10 @@ from sessions_app.models import SCOPES, ApiKey, Namespace
 WAITING = ("stack", "embedded")
 STACK, CLUSTER = "tests/stack/", "tests/memory_site/operations/pitr/"
 #: Files there that start other sites than the shared ones.
-WITH_OWN_SITES = ("disk_full", "logs_and_traces", "metrics", "replicas", "restore", "selftest", "several_machines")
+WITH_OWN_SITES = (
+    *("disk_full", "embedder_away", "logs_and_traces", "metrics", "reembed", "replicas", "restore", "selftest"),
+    "several_machines",
+)
 OWN_SITES = {f"{STACK}test_{name}.py" for name in WITH_OWN_SITES}
 #: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")

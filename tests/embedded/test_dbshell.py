@@ -7,12 +7,22 @@ from urllib.parse import quote
 
 import pytest
 
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import MAJOR_VERSION, Postgres
 from memory_site.embedded.services import ensure_services
 from tests.embedded.waiting import wait_for
-from tests.stack.stack import MANAGE, build_environment, find_processes, run_manage
+from tests.stack.stack import MANAGE, build_environment, create_short_directory, find_processes, run_manage
 
 QUESTION = ("dbshell", "--", "-XAtc", "SELECT current_user, current_database()", "-c", r"\echo :VERSION_NAME")
+
+
+@pytest.fixture(scope="module")
+def running():
+    """The home of a server that runs, for tests that leave it running."""
+    with create_short_directory() as directory:
+        home = DataDirectory(directory / "home")
+        with ensure_services(home):
+            yield home
 
 
 def run_shell(home, *words, **environment):
@@ -33,25 +43,22 @@ def test_shell_starts_a_server_and_leaves_nothing(home, directory):
     assert holding == [home.path / "secrets" / "database"]
 
 
-def test_shell_joins_a_running_server_and_spares_it(home):
-    with ensure_services(home):
-        assert run_shell(home, *QUESTION).returncode == 0
-        assert Postgres(home).ready
+def test_shell_joins_a_running_server_and_spares_it(running):
+    assert run_shell(running, *QUESTION).returncode == 0
+    assert Postgres(running).ready
 
 
-def test_shell_opens_an_external_server(home, directory):
-    with ensure_services(home):
-        ours = {name.lower(): quote(value, safe="") for name, value in home.database.items()}
-        url = "postgresql://{user}:{password}@/{name}?host={host}".format(**ours)
-        result = run_shell(home, *QUESTION, DATABASE_URL=url, REDIS_URL="redis://127.0.0.1:1", SECRET_KEY="s" * 50)
+def test_shell_opens_an_external_server(home, running):
+    ours = {name.lower(): quote(value, safe="") for name, value in running.database.items()}
+    url = "postgresql://{user}:{password}@/{name}?host={host}".format(**ours)
+    result = run_shell(home, *QUESTION, DATABASE_URL=url, REDIS_URL="redis://127.0.0.1:1", SECRET_KEY="s" * 50)
     assert result.stdout.startswith("memory|memory\n")
 
 
-def test_failure_of_psql_is_the_exit_code(home):
-    with ensure_services(home):
-        result = run_shell(home, "dbshell", "--", "-X", "-v", "ON_ERROR_STOP=1", "-f", "/dev/null/nothing")
+def test_failure_of_psql_is_the_exit_code(running):
+    result = run_shell(running, "dbshell", "--", "-X", "-v", "ON_ERROR_STOP=1", "-f", "/dev/null/nothing")
     assert result.returncode == 1
-    assert home.secret("database") not in result.stdout + result.stderr
+    assert running.secret("database") not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("request_to_stop", [signal.SIGTERM, signal.SIGHUP])

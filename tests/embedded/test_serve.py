@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +19,9 @@ from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.embedded.waiting import is_gone, wait_for
+from tests.new_site import copy_new_site
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -31,28 +34,51 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return find_free_port()
+
+
+def start_serve(data, port, *options, **environment):
+    """Start the command; `wait_until_ready` reads what it says until it is."""
+    argv = [sys.executable, str(MANAGE), "serve", "--port", str(port), *options]
+    env = os.environ | {"DATA_DIR": str(data), "EMBEDDER": "hashing", "PYTHONUNBUFFERED": ""} | environment
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(argv, env=env, cwd="/", **pipes)
 
 
 @pytest.fixture
 def serve(data, port):
-    """Runs the command; `ready` reads what it says until it is."""
+    """Runs the command on the module's data."""
     started = []
 
     def serve(*options, **environment):
-        argv = [sys.executable, str(MANAGE), "serve", "--port", str(port), *options]
-        env = os.environ | {"DATA_DIR": str(data), "EMBEDDER": "hashing", "PYTHONUNBUFFERED": ""} | environment
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(argv, env=env, cwd="/", **pipes)
-        started.append(process)
-        return process
+        started.append(start_serve(data, port, *options, **environment))
+        return started[-1]
 
     yield serve
     for process in started:
         process.kill()
         process.communicate()
+
+
+@dataclass
+class Running:
+    """A site without a worker, on a data directory of its own."""
+
+    data: Path
+    port: int
+    process: subprocess.Popen
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """For tests that leave it running."""
+    data, port = tmp_path_factory.mktemp("running") / "data", find_free_port()
+    copy_new_site(data)
+    process = start_serve(data, port, "--no-worker")
+    wait_until_ready(process)
+    yield Running(data, port, process)
+    process.kill()
+    process.communicate()
 
 
 def wait_until_ready(process):
@@ -104,13 +130,11 @@ def test_later_run_shows_addresses_and_no_key(serve, data, port):
     assert process.stderr.read().count("WEB_WORKER is set") == 1
 
 
-def test_a_second_serve_names_the_first(serve, port):
-    first = serve("--no-worker")
-    wait_until_ready(first)
-    second = serve()
-    assert second.wait(30) == 2
-    expected = f"already served by process {first.pid} at http://127.0.0.1:{port}."
-    assert expected in second.stderr.read()
+def test_a_second_serve_names_the_first(running):
+    with start_serve(running.data, find_free_port()) as second:
+        assert second.wait(30) == 2
+        expected = f"already served by process {running.process.pid} at http://127.0.0.1:{running.port}."
+        assert expected in second.stderr.read()
 
 
 def test_busy_port_is_one_line(serve, port):
@@ -143,6 +167,7 @@ def test_killed_serve_leaves_no_process_and_can_restart(serve, port):
 
 
 def test_external_servers_are_not_started(serve, home, port):
+    copy_new_site(home.path)
     with ensure_services(home):
         ours = {name.lower(): quote(value, safe="") for name, value in home.database.items()}
         environment = {
@@ -176,14 +201,12 @@ def test_unreachable_database_is_reported_without_a_traceback(serve, directory):
     assert "Traceback" not in said
 
 
-def test_killed_database_is_restarted(serve, data, port):
-    process = serve("--no-worker")
-    wait_until_ready(process)
-    server = Postgres(DataDirectory(data))
+def test_killed_database_is_restarted(running):
+    server = Postgres(DataDirectory(running.data))
     killed = int(server.pid_file.read_text().split()[0])
     os.kill(killed, signal.SIGKILL)
     assert wait_for(lambda: server.ready and int(server.pid_file.read_text().split()[0]) != killed)
-    assert fetch_status(port, "/health/ready") == 200
+    assert fetch_status(running.port, "/health/ready") == 200
 
 
 def test_a_check_that_never_comes_back_delays_no_end(serve, port):
@@ -196,9 +219,8 @@ def test_a_check_that_never_comes_back_delays_no_end(serve, port):
     assert process.wait(10) == 0
 
 
-def test_thousand_clients_are_queued(serve, port):
-    wait_until_ready(serve("--no-worker"))
-    clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(1000)]
+def test_thousand_clients_are_queued(running):
+    clients = [socket.create_connection(("127.0.0.1", running.port), timeout=60) for _ in range(1000)]
     for client in clients:
         client.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     answers = {client.recv(12) for client in clients}

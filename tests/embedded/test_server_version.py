@@ -4,18 +4,19 @@ import json
 
 import pytest
 
+from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.services import ensure_services
 from memory_site.operations.selftest.scratch_site import find_free_port
-from tests.stack.stack import run_manage
+from tests.stack.stack import create_short_directory, run_manage
 
 REFUSAL = "PostgreSQL 99 or later is required (found 18."
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.old_server_settings", "EMBEDDER": "hashing"}
 
 
-@pytest.fixture
-def served(home):
-    with ensure_services(home):
-        yield SETTINGS | {"DATA_DIR": str(home.path)}
+@pytest.fixture(scope="module")
+def served():
+    with create_short_directory() as directory, ensure_services(DataDirectory(directory / "home")):
+        yield SETTINGS | {"DATA_DIR": str(directory / "home")}
 
 
 def test_serve_refuses_it(home):

@@ -11,6 +11,7 @@ import psycopg
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres
+from tests.new_site import copy_new_site
 
 
 class QuickPostgres(Postgres):
@@ -43,6 +44,7 @@ class Cluster:
         self.broker = Broker(self.primary.home)
 
     def start(self) -> None:
+        copy_new_site(self.primary.home.path)
         self.broker.launch()
         self.primary.start()
         self.standby.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.stack import Stack, create_short_directory, running_stack
+from tests.stack.stack import FirstStart, Stack, create_short_directory, running_stack
 
 #: What the tests measured, in words and seconds.
 MEASUREMENTS: list[tuple[str, float]] = []
@@ -68,7 +68,7 @@ class Abandoned:
 @pytest.fixture(scope="package")
 def abandoned() -> Iterator[Abandoned]:
     with create_short_directory() as directory:
-        abandoned = Abandoned(Stack(directory))
+        abandoned = Abandoned(FirstStart(directory))
         abandoned.runs.append(run_once(abandoned.stack, signal.SIGINT, lambda: add_memory(abandoned)))
         abandoned.runs.append(run_once(abandoned.stack, signal.SIGTERM, lambda: fetch_memory_again(abandoned)))
         yield abandoned

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from memory_site.operations.selftest.scratch_site import MANAGE as MANAGE
 from memory_site.operations.selftest.scratch_site import ScratchSite
@@ -11,10 +11,19 @@ from memory_site.operations.selftest.scratch_site import create_short_directory 
 from memory_site.operations.selftest.scratch_site import find_processes as find_processes
 from memory_site.operations.selftest.scratch_site import run_manage as run_manage
 from memory_site.operations.selftest.scratch_site import wait_until as wait_until
+from tests.new_site import copy_new_site
 
 
 class Stack(ScratchSite):
-    """One `manage.py serve`, whose answers are asserted."""
+    """One `manage.py serve`, whose answers are asserted. Its new database is a copy, except in a FirstStart."""
+
+    def start(self) -> Self:
+        if not self.data.exists() and "DATABASE_URL" not in self.environment:
+            self.make_data()
+        return super().start()
+
+    def make_data(self) -> None:
+        copy_new_site(self.data)
 
     def add(self, content: str, **fields: Any) -> dict:
         answer = self.call("POST", "/memories", {"content": content, **fields})
@@ -50,6 +59,13 @@ class Stack(ScratchSite):
             yield
         finally:
             part.resume()
+
+
+class FirstStart(Stack):
+    """A stack that creates and migrates its database, as every site did once."""
+
+    def make_data(self) -> None:
+        pass
 
 
 @contextmanager

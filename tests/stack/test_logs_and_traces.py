@@ -57,7 +57,12 @@ def test_no_log_and_no_trace_holds_what_callers_send(site, receiver):
     fail_in_the_worker(site)
     log_in_wrongly(site)
     home = DataDirectory(site.data)
-    secrets = [site.key, site.key.split("_")[2], site.password, *map(home.secret, ("database", "postgres", "django"))]
+    secrets = [
+        site.key,
+        site.key.split("_", 2)[2],
+        site.password,
+        *map(home.secret, ("database", "postgres", "django")),
+    ]
     logs = read_logs(site) | {"traces": b"".join(receiver.bodies).decode(errors="replace")}
     leaks = [
         (secret, name)

@@ -12,17 +12,19 @@ import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
-from memory_site.operations.selftest import faults, isolation
+from memory_site.operations.selftest import faults, isolation, scratch_site
 from memory_site.operations.selftest.isolation import run_owned_site
 from memory_site.operations.selftest.journal import Journal, compare_with_site, run_clients
-from tests.stack.stack import MANAGE, build_environment, wait_until
+from tests.stack.stack import MANAGE, Stack, build_environment, wait_until
 
 
 @pytest.fixture(scope="module")
 def owned():
     """A site with one namespace's rows of each kind."""
-    with run_owned_site() as made:
-        yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch_site, "ScratchSite", Stack)
+        with run_owned_site() as made:
+            yield made
 
 
 @pytest.fixture
