@@ -118,7 +118,7 @@ class Writer(threading.Thread):
                 self.stored.append((time.monotonic(), answer.json()["id"]))
             elif answer.status == 503:
                 self.waits.add(answer.headers.get("Retry-After") is not None)
-                time.sleep(0.05)
+            time.sleep(0.05)  # the restore needs the processor too
 
 
 def test_a_backup_takes_the_place_of_a_site_that_is_used(site, measured):
