@@ -31,7 +31,7 @@ MANAGE = BASE_DIR / "manage.py"
 #: Seconds for things that are not what a test is about.
 START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
 #: Between two looks at a condition: often at first, less later, because most of them ask the site, which has work.
-MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 0.5
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 0.25
 #: What identifies a child of `serve` in its command line; the first word may be a path.
 PROCESS_MATCHERS: dict[str, Callable[[list[str]], bool]] = {
     "web": lambda words: "granian" in words,
@@ -76,7 +76,7 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> float
         waited = time.monotonic() - started
         if waited > seconds:
             raise SiteFailed(f"Not within {seconds:.0f} s: {what}")
-        time.sleep(min(max(MIN_PAUSE_SECONDS, waited / 10), MAX_PAUSE_SECONDS))
+        time.sleep(min(max(MIN_PAUSE_SECONDS, waited / 20), MAX_PAUSE_SECONDS))
     return time.monotonic() - started
 
 
