@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InternalError, NotSupportedError, OperationalError, ProgrammingError
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -66,6 +66,8 @@ class MemoryCommand(BaseCommand):
             except ProgrammingError as error:
                 if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
                     raise CommandError(NOT_MIGRATED) from error
+                if isinstance(error.__cause__, InsufficientPrivilege):
+                    raise CommandError(f"The site's role has too few rights: {get_first_line(error)}.") from error
                 raise
 
     def print_rows(self, rows: Iterable[Mapping[str, Any]], output_format: str) -> None:

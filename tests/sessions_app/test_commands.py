@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from sessions_app import auth
@@ -110,3 +111,10 @@ def test_unknown_key_is_a_usage_error(api, key):
     error = run_refused_command("revoke_api_key", key)
     assert error.returncode == 2
     assert ApiKey.objects.get().revoked_at is None
+
+
+def test_a_role_without_rights_is_told_so_in_one_sentence():
+    with connection.cursor() as cursor:
+        cursor.execute("REVOKE ALL ON sessions_app_apikey FROM CURRENT_USER")
+    error = run_refused_command("revoke_api_key", "none")
+    assert str(error) == "The site's role has too few rights: permission denied for table sessions_app_apikey."
