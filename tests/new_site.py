@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memory_site.embedded.data_dir import LAYOUT_MARKER
 from memory_site.operations.selftest.scratch_site import run_manage
-from tests.services import NEW_SITE_VARIABLE
+from tests import NEW_SITE_VARIABLE
 
 #: What a first start does not make quickly by itself.
 KEPT = (LAYOUT_MARKER, "secrets", "postgres")

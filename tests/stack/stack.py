@@ -1,5 +1,6 @@
 """The whole product: `manage.py serve` and everything it starts, used by HTTP, with what tests expect of it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -11,14 +12,19 @@ from memory_site.operations.selftest.scratch_site import create_short_directory 
 from memory_site.operations.selftest.scratch_site import find_processes as find_processes
 from memory_site.operations.selftest.scratch_site import run_manage as run_manage
 from memory_site.operations.selftest.scratch_site import wait_until as wait_until
+from tests import NEW_SITE_VARIABLE
 from tests.new_site import copy_new_site
 
 
 class Stack(ScratchSite):
-    """One `manage.py serve`, whose answers are asserted. Its new database is a copy, except in a FirstStart."""
+    """One `manage.py serve`, whose answers are asserted.
+
+    In the suite its new database is a copy, except in a FirstStart.
+    """
 
     def start(self) -> Self:
-        if not self.data.exists() and "DATABASE_URL" not in self.environment:
+        is_new = not self.data.exists() and "DATABASE_URL" not in self.environment
+        if is_new and NEW_SITE_VARIABLE in os.environ:
             self.make_data()
         return super().start()
 
