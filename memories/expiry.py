@@ -43,7 +43,7 @@ class ExpiredCount:
 
     @property
     def is_much(self) -> bool:
-        """Return whether the command asks before it deletes them: whoever set their expiry may have been wrong."""
+        """Return whether the command asks before it deletes them: their expiry may have been set by mistake."""
         is_large_share = self.expired >= MIN_ASKED and self.expired > MAX_UNASKED_SHARE * self.memories
         return self.expired > MAX_UNASKED or is_large_share
 

@@ -157,7 +157,7 @@ class Environment(BaseSettings):
     #: Days after which measurements posted to `/performance` are deleted.
     performance_retention_days: int = Field(90, ge=1, le=36_500)
 
-    #: Directory of the backups, readable by nobody else. A relative path starts at the project directory. Default:
+    #: Directory of the backups, readable by no other user. A relative path starts at the project directory. Default:
     #: `backups` inside `DATA_DIR` in embedded mode; otherwise there are no backups without it.
     backup_dir: Path | None = None
     #: Address of the same database for backups and restores: a direct connection where `DATABASE_URL` names a pooler,

@@ -24,7 +24,7 @@ class Storage:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: after a fork the file is the parent's, and a thread that the child lacks may hold the lock."""
+        """Start from 0: after a fork the file is the parent's, and a thread that the child lacks may hold the lock."""
         if self.file is not None:
             self.file.close()
         self.file, self.is_open = None, False
@@ -32,7 +32,7 @@ class Storage:
         self.generation += 1
 
     def write(self, key: str, value: float) -> None:
-        """Write a value. Where that is impossible, this process counts in memory from now on, which nobody sees."""
+        """Write a value. Where that is impossible, this process counts in memory from now on, which no scrape sees."""
         try:
             if not self.is_open:
                 self.is_open, directory = True, get_directory()

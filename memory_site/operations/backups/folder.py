@@ -157,19 +157,19 @@ def describe_foreign(path: Path) -> Manifest:
         size, file = int(manifest["size"]), manifest["file"]
     except (KeyError, TypeError, ValueError, OverflowError):
         return {}
-    if not 0 <= size < MAX_SIZE or file not in possible_files(path.stem):
+    if not 0 <= size < MAX_SIZE or file not in list_possible_files(path.stem):
         return {}
     encryption: dict[str, str] | None = {} if file.endswith(ENCRYPTED_SUFFIX) else None
     return {"started_at": started.isoformat(), "size": size, "file": file, "encryption": encryption}
 
 
-def possible_files(name: str) -> tuple[str, str]:
+def list_possible_files(name: str) -> tuple[str, str]:
     return f"{name}{DUMP_SUFFIX}", f"{name}{ENCRYPTED_SUFFIX}"
 
 
 def find_obvious_problem(stored: StoredBackup) -> str:
     """Return what is wrong without reading the file; empty: nothing is."""
-    if stored.manifest["name"] != stored.name or stored.manifest["file"] not in possible_files(stored.name):
+    if stored.manifest["name"] != stored.name or stored.manifest["file"] not in list_possible_files(stored.name):
         return f"{stored.manifest_path.name} is the manifest of another backup, {stored.manifest['name']}."
     if not stored.path.exists():
         return f"{stored.path.name} is missing."

@@ -53,7 +53,7 @@ BUSY = "Another process makes, verifies or rotates backups; `list_backups` shows
 COMPRESSION_LEVEL = 1
 MAX_LOCK_WAIT_MS = 60_000
 POLL_SECONDS = 0.2
-#: Of the tables' bytes, before the first backup has told it: vectors are longer as text, and texts are compressed.
+#: Of the tables' bytes, before the first backup shows it: vectors are longer as text, and texts are compressed.
 USUAL_COMPRESSION = 1.0
 #: Of the work: the dump, and behind it the hashes.
 DUMP_SHARE = 0.85

@@ -8,7 +8,13 @@ from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
 from memory_site.core.leases.process import has_ended
-from memory_site.operations.backups.folder import FOREIGN, PARTIAL_SUFFIX, StoredBackup, list_stored, possible_files
+from memory_site.operations.backups.folder import (
+    FOREIGN,
+    PARTIAL_SUFFIX,
+    StoredBackup,
+    list_possible_files,
+    list_stored,
+)
 from memory_site.operations.models import Backup, BackupState, OffsiteState
 
 INTERRUPTED = "It was interrupted before it was written."
@@ -124,7 +130,7 @@ def clean_up(directory: Path) -> list[str]:
     interrupted = list(Backup.objects.filter(state=BackupState.RUNNING))
     for row in interrupted:
         if not (directory / f"{row.name}.json").exists():
-            for name in possible_files(row.name):
+            for name in list_possible_files(row.name):
                 (directory / name).unlink(missing_ok=True)
             mark_interrupted(row.name, INTERRUPTED)
     return [row.name for row in interrupted]

@@ -15,7 +15,7 @@ from memory_site.operations.erasures.recorded import list_recorded
 from memory_site.operations.offsite.copies import open_target
 from memory_site.operations.offsite.ledger import exchange_ledger
 from memory_site.operations.offsite.target import OffsiteProblem
-from memory_site.operations.restore.databases import exists, is_blank, site_database
+from memory_site.operations.restore.databases import exists, is_blank, use_database
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def list_of_database(name: str) -> list[Entry]:
     """Return what a database has recorded; nothing if it is missing."""
     if not exists(name):
         return []
-    with site_database(name):
+    with use_database(name):
         return list_recorded()
 
 

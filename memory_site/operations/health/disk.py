@@ -4,15 +4,15 @@ import math
 
 from django.conf import settings
 
+from memory_site.core.admin.formatting import format_size
 from memory_site.core.disk_space import RESERVED_BYTES
 from memory_site.operations.disks import FileSystem, forecast_days, measure_file_systems
 from memory_site.operations.health.results import CheckResult, HealthStatus
 
-#: Little is a share that is also few bytes: 5 % of ten terabytes is no reason to wake somebody.
+#: Little is a share that is also few bytes: 5 % of ten terabytes is no reason for a call.
 MIN_FREE_SHARE, MIN_FREE_BYTES = 0.05, 20 * 2**30
 #: Days ahead that are a fault, and that are worth a word.
 FULL_SOON_DAYS, FULL_LATER_DAYS = 7.0, 90.0
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def check_disk() -> CheckResult:
@@ -27,7 +27,7 @@ def check_file_system(system: FileSystem) -> tuple[HealthStatus, str]:
     days = forecast_days(system)
     forecast = describe_forecast(days)
     where = f" at {system.path} ({system.names})"
-    space = f"{format_bytes(system.free)} of {format_bytes(system.total)} free{where}"
+    space = f"{format_size(system.free)} of {format_size(system.total)} free{where}"
     if system.read_only:
         return HealthStatus.UNHEALTHY, f"Read-only{where}."
     if system.free < RESERVED_BYTES and ("data" in system.places or is_little(system)):
@@ -56,8 +56,3 @@ def mend(system: FileSystem) -> str:
     if settings.EMBEDDED and "data" in system.places:
         return f"python manage.py rotate_backups, or enlarge the disk; {du}"
     return f"enlarge the disk, or delete what is not needed; {du}"
-
-
-def format_bytes(number: float) -> str:
-    power = min(int(math.log(max(number, 1), 1024)), len(UNITS) - 1)
-    return f"{number / 1024**power:.{0 if power < 2 else 1}f} {UNITS[power]}"

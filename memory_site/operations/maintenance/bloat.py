@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from memory_site.operations.maintenance.findings import MB, Finding, Severity, fetch, format_size, psql
+from memory_site.operations.maintenance.findings import MB, Finding, Severity, build_psql_command, fetch, format_size
 
 #: Of a table or index that is reported.
 MIN_WASTED_SHARE, MIN_WASTED_BYTES = 0.5, 10 * MB
@@ -166,5 +166,5 @@ def find_bloat(bloat: list[Bloat]) -> Iterator[Finding]:
             mend = f"python manage.py maintain --reindex {each.name}"
         else:
             message += " New rows use the room; to give it back, the table is locked while it is written again."
-            mend = psql(f"VACUUM (FULL, ANALYZE) {each.name}")
+            mend = build_psql_command(f"VACUUM (FULL, ANALYZE) {each.name}")
         yield Finding(Severity.ADVICE, "bloat", each.name, message, mend)

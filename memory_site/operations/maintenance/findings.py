@@ -49,7 +49,7 @@ class Step:
         return {"kind": self.kind, "object": self.object, "message": self.message}
 
 
-def psql(statement: str) -> str:
+def build_psql_command(statement: str) -> str:
     """Return the command that executes a statement."""
     return f'python manage.py dbshell -- -c "{statement.replace(chr(34), chr(92) + chr(34))}"'
 

@@ -8,7 +8,16 @@ from functools import partial
 
 from django.conf import settings
 
-from memory_site.operations.maintenance.findings import MB, Finding, Severity, Step, execute, fetch, format_size, psql
+from memory_site.operations.maintenance.findings import (
+    MB,
+    Finding,
+    Severity,
+    Step,
+    build_psql_command,
+    execute,
+    fetch,
+    format_size,
+)
 
 #: What an interrupted rebuild leaves beside the index, by REINDEX CONCURRENTLY and by `tune_index`.
 LEFTOVER = re.compile(r"_cc(new|old)\d*\"?$|_tuned\"?$")
@@ -143,7 +152,7 @@ def find_duplicates() -> Iterator[Finding]:
         kept, *others = names
         for name in () if all_needed else others:
             message = f"The same as {kept} on {table}; {format_size(size)}, and every write goes to both."
-            mend = psql(build_drop(name, is_partitioned))
+            mend = build_psql_command(build_drop(name, is_partitioned))
             yield Finding(Severity.ADVICE, "duplicate index", name, message, mend)
 
 
@@ -157,7 +166,9 @@ def find_unused() -> Iterator[Finding]:
     where = " Replicas have statistics of their own: look there too." if settings.REPLICAS else ""
     for name, size, is_partitioned in fetch(SELECT_UNUSED_SQL, min=MIN_UNUSED_SIZE):
         message = f"Not used for {age.days} days; {format_size(size)}. A later release may expect it.{where}"
-        yield Finding(Severity.NOTE, "unused index", name, message, psql(build_drop(name, is_partitioned)))
+        yield Finding(
+            Severity.NOTE, "unused index", name, message, build_psql_command(build_drop(name, is_partitioned))
+        )
 
 
 def build_drop(name: str, is_partitioned: bool) -> str:

@@ -97,14 +97,14 @@ def run_maintenance() -> Iterator[tuple[int, int, MaintenanceReport]]:
 
 def rebuild_index(index: Index) -> None:
     """Rebuild an index now. Raises AlreadyRunning."""
-    with hold_lease(LEASE, BUSY), unlimited_time(), vectors_lease(index.table):
+    with hold_lease(LEASE, BUSY), unlimited_time(), hold_vectors_lease(index.table):
         rebuild(index)
 
 
 def run_step(step: Step, report: MaintenanceReport) -> dict[str, list[dict[str, Any]]]:
     """Run a step. Return what it adds to the report: to what was done, or to what was found if it failed."""
     try:
-        with vectors_lease(step.table):
+        with hold_vectors_lease(step.table):
             step.run()
     except (AlreadyRunning, DatabaseError) as error:
         return {"findings": [*report.findings, describe_failure(step, error).as_dict()]}
@@ -119,7 +119,7 @@ def describe_failure(step: Step, error: Exception) -> Finding:
     return Finding(Severity.PROBLEM, f"{step.kind} failed", step.object, get_first_line(error), mend)
 
 
-def vectors_lease(table: str) -> AbstractContextManager:
+def hold_vectors_lease(table: str) -> AbstractContextManager:
     """Return the lease under which the index of the vectors is changed; nothing to hold for another table."""
     return hold_lease(VECTORS_LEASE, VACUUM_BUSY) if table.startswith(VECTORS) else nullcontext()
 

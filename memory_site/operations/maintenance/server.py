@@ -33,7 +33,7 @@ SELECT coalesce(max(extract(epoch FROM now() - since)), 0)::float8 FROM (
     UNION ALL SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()
 ) open_ones
 """
-# WAL that the server keeps for a slot that nobody reads.
+# WAL that the server keeps for a slot without a reader.
 SELECT_SLOTS_SQL = """
 SELECT coalesce(sum(CASE WHEN pg_is_in_recovery() THEN 0
                          ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) END), 0)::float8,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
-from memory_site.operations.maintenance.findings import Finding, Severity, fetch, psql
+from memory_site.operations.maintenance.findings import Finding, Severity, build_psql_command, fetch
 
 #: Mean milliseconds from which a statement is slow, and how many are named.
 MIN_MEAN_MS, MAX_NAMED = 100, 10
@@ -47,7 +47,7 @@ def find_slow_statements() -> Iterator[Finding]:
     if not is_available:
         mend = EMBEDDED_ADVICE if settings.EMBEDDED else "install the server's package postgresql-contrib"
     else:
-        mend = psql("CREATE EXTENSION pg_stat_statements") if is_loaded else PRELOAD
+        mend = build_psql_command("CREATE EXTENSION pg_stat_statements") if is_loaded else PRELOAD
     message = "pg_stat_statements is not there: slow statements are not counted."
     yield Finding(Severity.NOTE, "slow statements", "pg_stat_statements", message, mend)
 

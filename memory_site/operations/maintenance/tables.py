@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from memories.vacuum import list_parts, vacuum_vectors
-from memory_site.operations.maintenance.findings import Finding, Severity, Step, execute, fetch, psql
+from memory_site.operations.maintenance.findings import Finding, Severity, Step, build_psql_command, execute, fetch
 
 #: A table is vacuumed when so many rows, and this share of all, are dead.
 MIN_DEAD_ROWS, MIN_DEAD_SHARE = 1_000, 0.10
@@ -165,11 +165,13 @@ def find_table_faults(tables: Iterable[Table]) -> Iterator[Finding]:
     """Yield what the site's role may not mend, and what keeps PostgreSQL from mending it."""
     if not read_limits().has_autovacuum:
         message = "Autovacuum is off for the whole server: dead rows stay, and old transactions are not frozen."
-        yield Finding(Severity.PROBLEM, "autovacuum off", "server", message, psql("ALTER SYSTEM RESET autovacuum"))
+        yield Finding(
+            Severity.PROBLEM, "autovacuum off", "server", message, build_psql_command("ALTER SYSTEM RESET autovacuum")
+        )
     for table in tables:
         if table.without_autovacuum:
             message = "Autovacuum is off for this table: only maintenance vacuums it."
-            mend = psql(f"ALTER TABLE {table.name} RESET (autovacuum_enabled)")
+            mend = build_psql_command(f"ALTER TABLE {table.name} RESET (autovacuum_enabled)")
             yield Finding(Severity.PROBLEM, "autovacuum off", table.name, message, mend)
         if not table.is_owned and (table.has_many_dead_rows or is_analyze_due(table)):
             message = "A vacuum or an analyze is due, and the site's role does not own the table."

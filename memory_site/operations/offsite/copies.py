@@ -15,7 +15,7 @@ from memory_site.operations.backups.folder import (
     StoredBackup,
     find_stored,
     get_directory,
-    possible_files,
+    list_possible_files,
     prepare_directory,
     read_stored,
 )
@@ -106,7 +106,7 @@ def read_copy(target: Target, directory: Path, name: str, files: Mapping[str, in
     except ManifestProblem as error:
         return CopiedBackup(name, directory, {}, str(error))
     copy = CopiedBackup(name, directory, manifest)
-    if manifest["name"] == name and manifest["file"] in possible_files(name) and has_file(copy, files):
+    if manifest["name"] == name and manifest["file"] in list_possible_files(name) and has_file(copy, files):
         return copy
     return CopiedBackup(name, directory, manifest, f"{target.url} has no whole copy of {name}.")
 

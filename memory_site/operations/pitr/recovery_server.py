@@ -24,7 +24,7 @@ RECOVERY_PORT = 5433
 STALL_SECONDS = 600
 POLL_SECONDS = 0.05
 SETTINGS_FILE, HBA_FILE = "recovery-settings.json", "recovery-hba.conf"
-#: Whoever reaches the socket, in a directory of mode 0700, may read the data's files as well.
+#: A user who reaches the socket, in a directory of mode 0700, may read the data's files as well.
 HBA = "local all all trust\n"
 RESTORED_LINE, STOPPING_LINE = "restored log file", "recovery stopping"
 ENDED_LINE = "recovery ended before configured recovery target was reached"

@@ -90,7 +90,7 @@ def finish_database(recovery: Recovery) -> int:
 
     Raises RecoveryFailed.
     """
-    with default_database_at(RECOVERY_PORT):
+    with use_database_at(RECOVERY_PORT):
         migrate = MigrateCommand()
         migrate.erases_again = False  # here a ledger that is not whole is an error
         call_command(migrate, verbosity=0, interactive=False, skip_checks=True)
@@ -114,7 +114,7 @@ def repeat_erasures() -> int:
 
 
 @contextmanager
-def default_database_at(port: int) -> Iterator[None]:
+def use_database_at(port: int) -> Iterator[None]:
     """Point Django's connection to the server at another port of the same directory of sockets."""
     connection.close()
     before = connection.settings_dict["PORT"]

@@ -22,7 +22,7 @@ from memory_site.operations.backups.database import (
 
 DRAFT_SUFFIX, KEPT_INFIX = "_restoring", "_before_"
 TIME_FORMAT = "%Y%m%d_%H%M%S"
-#: Comments by which these databases are told from others of such a name.
+#: Comments that distinguish these databases from others of such a name.
 DRAFT_COMMENT, KEPT_COMMENT = "Memory Site: a restore fills it.", "Memory Site: replaced by the restore of {}."
 DROP_COMMAND = "python manage.py restore --drop {}"
 ADDRESS = ("HOST", "PORT", "USER", "PASSWORD")
@@ -106,7 +106,7 @@ def build_direct_settings(site: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def site_database(name: str) -> Iterator[None]:
+def use_database(name: str) -> Iterator[None]:
     """Have this thread's code work on another database of the site's server inside the block, as the site's role, by a
     direct connection."""
     outer = connections["default"]

@@ -34,7 +34,7 @@ from memory_site.operations.restore.databases import (
     is_blank,
     name_draft,
     name_kept,
-    site_database,
+    use_database,
 )
 from memory_site.operations.restore.settle import (
     copy_database_settings,
@@ -123,7 +123,7 @@ class Restoration:
         self.on_progress(COMPARED_SHARE, "migrating and erasing again")
         self.known = {entry.id: entry for entry in self.load_erasures()}
         revoked = self.read_revoked()
-        with site_database(self.draft):
+        with use_database(self.draft):
             result.migrations = migrate_forward() - len(self.stored.manifest["migrations"])
             forget_processes()
             revoke_again(revoked)
@@ -135,7 +135,7 @@ class Restoration:
     def read_revoked(self) -> dict[str, datetime]:
         if not exists(self.live):
             return {}
-        with site_database(self.live):
+        with use_database(self.live):
             return list_revoked()
 
     def publish(self, result: Restored) -> None:
@@ -151,7 +151,7 @@ class Restoration:
         kept = name_kept(self.live, datetime.now(UTC))
         swap = Swap(self.draft, self.live, kept, KEPT_COMMENT.format(self.stored.name))
         was_blank = is_blank(self.live)
-        with site_database(self.live):
+        with use_database(self.live):
             started = time.monotonic()
             swap.run(connections["default"], self.catch_up, lambda: self.complete(result))
             result.swap_seconds = time.monotonic() - started
@@ -170,7 +170,7 @@ class Restoration:
     def complete(self, result: Restored) -> None:
         """Repeat in the draft what came in since, and add it to the ledger."""
         self.note_erasures(list(self.known.values()))
-        with site_database(self.draft):
+        with use_database(self.draft):
             result.erased_again += len(replay(self.known.values()))
 
     def follow(self, first: float, last: float, what: str) -> Callable[[float], None]:

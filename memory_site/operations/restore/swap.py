@@ -53,8 +53,8 @@ class Swap:
     def run(self, session: BaseDatabaseWrapper, catch_up: Callable[[], bool], complete: Callable[[], None]) -> None:
         """Swap. Raises CannotSwap; the old database goes on then.
 
-        `session` is in the old database, and the last to leave it. `catch_up` is called when nobody else is there and
-        nobody can come in. It returns whether nothing was missing; when something was, others are let in again,
+        `session` is in the old database, and the last to leave it. `catch_up` is called when no other session is
+        there and none can come in. It returns whether nothing was missing; when something was, others are let in again,
         `complete` is called, and the step is repeated.
         """
         self.session = session
@@ -78,7 +78,7 @@ class Swap:
         return False
 
     def rename(self, gate: Connection) -> None:
-        """Wait, up to five seconds, until nobody is in the old database, and give both their new names."""
+        """Wait, up to five seconds, until no session is in the old database, and give both their new names."""
         with gate.transaction():
             give_name(gate, self.live, self.kept)
             comment_on(gate, self.kept, self.comment)

@@ -1,4 +1,4 @@
-"""Kills each part of a site while clients store, and compares what they were told with what is there."""
+"""Kills each part of a site while clients store, and compares the answers they got with what is there."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Calls every operation as somebody else: without a key, with one that may only read, with another namespace's."""
+"""Calls every operation with other keys: none, one that may only read, and another namespace's."""
 
 import secrets
 import time
@@ -55,7 +55,7 @@ class Request:
 
 
 class Intruder:
-    """Somebody who knows all ids and labels of the owner, and has another key, or none."""
+    """A client that knows all ids and labels of the owner, and has another key, or none."""
 
     def __init__(self, site: ScratchSite, key: str, ids: Mapping[str, str], secret: str) -> None:
         self.site, self.key, self.ids, self.secret = site, key, ids, secret

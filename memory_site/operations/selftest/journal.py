@@ -1,4 +1,4 @@
-"""Clients that store while the site is being killed, and what each was told."""
+"""Clients that store while the site is being killed, and the answer that each got."""
 
 import threading
 import time
@@ -50,11 +50,11 @@ class Journal:
     def compare(self, memories: Iterable[tuple[str, str]], interactions: Iterable[str], stale: int) -> Finding:
         """Return what is lost, stored twice, or without the vector of its text."""
         contents = dict(memories)
-        told = Counter(interactions)
+        found = Counter(interactions)
         lost = sum(contents.get(pk) not in self.expect(pk) for pk in self.memories)
-        lost += sum(not told[query] for query in self.interactions)
+        lost += sum(not found[query] for query in self.interactions)
         twice = Counter(contents.values())
-        dup = sum(count - 1 for count in (*twice.values(), *told.values()))
+        dup = sum(count - 1 for count in (*twice.values(), *found.values()))
         note = "; ".join(self.refused[:MAX_NAMED])
         return Finding("", self.acknowledged, lost, dup, stale, wrong=len(self.refused), note=note)
 

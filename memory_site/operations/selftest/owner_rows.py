@@ -55,8 +55,8 @@ class Owner:
         }
 
     def create_talks(self) -> dict[str, str]:
-        told = {"query": f"Where is the {self.secret}?", "answer": self.text}
-        self.call("POST", f"/sessions/{SESSION}/interactions", told)
+        interaction = {"query": f"Where is the {self.secret}?", "answer": self.text}
+        self.call("POST", f"/sessions/{SESSION}/interactions", interaction)
         conversation = {"user_id": USER, "session_id": SESSION, "topics": [self.secret]}
         conversation_id = self.call("POST", "/conversations", conversation)["id"]
         message = {"role": "user", "content": f"{self.text}, they say."}

@@ -17,7 +17,7 @@ class Finding:
     dup: int = 0
     #: Vectors that are missing, or of an older text.
     stale: int = 0
-    #: Seen or changed by somebody else.
+    #: Seen or changed with another key.
     leak: int = 0
     #: Anything else that is not as it must be.
     wrong: int = 0

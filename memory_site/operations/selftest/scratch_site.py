@@ -133,11 +133,11 @@ class ScratchSite:
         wait_until(lambda: "ready in" in self.said or self.ended, START_TIMEOUT_SECONDS, "serve is ready")
         if self.ended:
             raise SiteFailed(self.errors.read_text())
-        self.key = self._told(r"API key +(mem_\S+)") or self.key
-        self.password = self._told(r"Admin password +(\S+)") or self.password
+        self.key = self._search_output(r"API key +(mem_\S+)") or self.key
+        self.password = self._search_output(r"Admin password +(\S+)") or self.password
         return self
 
-    def _told(self, pattern: str) -> str:
+    def _search_output(self, pattern: str) -> str:
         found = re.search(pattern, self.said)
         return found[1] if found else ""
 

@@ -128,8 +128,8 @@ def hide_index(ef_search: int) -> Iterator[None]:
 
 
 def retry_until_locked(change: Callable[[], object]) -> None:
-    """Change what needs the table for itself, in short attempts, so that nobody waits long behind a lock that is
-    waited for. In a transaction. Raises TableBusy."""
+    """Change what needs the table for itself, in short attempts, so that no other session waits long behind a
+    lock that is waited for. In a transaction. Raises TableBusy."""
     deadline = time.monotonic() + MAX_LOCK_SECONDS
     while True:
         try:

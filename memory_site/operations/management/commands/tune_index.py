@@ -114,10 +114,10 @@ def describe(plan: tune.Plan, recalls: list[Recall], *, after: bool) -> list[dic
     options = (plan.options or plan.layout.options) if after else plan.layout.options
     ef_search = plan.wanted_ef_search if after else plan.ef_search
     head = {"state": "after" if after else "before", **asdict(options), "ef_search": ef_search}
-    return [{**head, "filter": each.kind} | without_kind(each) for each in recalls]
+    return [{**head, "filter": each.kind} | describe_figures(each) for each in recalls]
 
 
-def without_kind(recall: Recall) -> dict[str, Any]:
+def describe_figures(recall: Recall) -> dict[str, Any]:
     return {name: value for name, value in asdict(recall).items() if name != "kind"}
 
 

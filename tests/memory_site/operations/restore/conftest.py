@@ -13,7 +13,7 @@ from memory_site.operations.backups.contents import prepare_session, read_conten
 from memory_site.operations.backups.database import connect, connect_to_server, drop_database, get_database_name
 from memory_site.operations.backups.folder import StoredBackup, read_stored
 from memory_site.operations.backups.make import make_backup
-from memory_site.operations.restore.databases import site_database
+from memory_site.operations.restore.databases import use_database
 from memory_site.operations.restore.settle import PASSING_MODELS
 from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.conftest import Api
@@ -50,7 +50,7 @@ def filled(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Fil
         patch.setattr("django.conf.settings.BACKUP_DIR", directory)
         connection.close()
         copy_database(get_database_name(), LIVE)
-        with site_database(LIVE):
+        with use_database(LIVE):
             token = fill()
             stored = make_backup()
         copy_database(LIVE, f"{LIVE}_filled")
@@ -83,7 +83,7 @@ def untouched(filled: Filled, django_db_blocker, settings, tmp_path) -> Iterator
     settings.BACKUP_DIR.mkdir(mode=0o700)
     for path in (filled.stored.path, filled.stored.manifest_path):
         shutil.copy(path, settings.BACKUP_DIR)
-    with django_db_blocker.unblock(), site_database(LIVE):
+    with django_db_blocker.unblock(), use_database(LIVE):
         yield Api(filled.token)
 
 

@@ -173,7 +173,7 @@ def test_an_erasure_while_the_backup_is_restored_is_repeated_before_the_swap(sit
 
 
 def erase_in_thread(site) -> None:
-    with databases.site_database(LIVE):
+    with databases.use_database(LIVE):
         assert erase_user(site).status_code == 200
 
 
