@@ -25,6 +25,8 @@ class DocumentQuerySet(models.QuerySet["Document"]):
 
 
 def count_live_chunks(namespace_id: int | None) -> Coalesce:
+    """Return an expression for the number of chunks of a document that have not expired. With a namespace the statement
+    names it."""
     namespace = OuterRef("namespace") if namespace_id is None else namespace_id
     memories = Memory.objects.alive().filter(namespace=namespace, document_id=OuterRef("pk"))
     chunks = memories.order_by().values("document_id")

@@ -73,6 +73,7 @@ def find_existing(path: Path) -> Path:
 
 
 def measure(path: Path) -> FileSystem:
+    """Return size and free bytes of the file system of a path, and its share of free inodes. Raises OSError."""
     info = os.statvfs(path)
     inodes = info.f_favail / info.f_files if info.f_files else 1.0
     read_only = bool(info.f_flag & os.ST_RDONLY)

@@ -58,6 +58,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def is_harmless(error: BaseException) -> bool:
+    """Return whether the text of an error holds no data: by its class, or as it only repeats a connection error."""
     names = {get_class_name(kind) for kind in type(error).__mro__}
     if not names.isdisjoint(HARMLESS_CLASSES) or any(name.startswith(HARMLESS_PACKAGE) for name in names):
         return True

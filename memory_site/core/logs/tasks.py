@@ -33,6 +33,7 @@ def note_beat(**_: object) -> None:
 
 @task_prerun.connect
 def begin_task(task_id: str, task: Any, **_: object) -> None:
+    """Note the task's ids for all lines that its thread logs, where logs are JSON."""
     if settings.LOG_FORMAT != JSON:
         return
     fields = {"task": task.name, "task_id": task_id}

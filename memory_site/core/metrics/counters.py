@@ -18,8 +18,6 @@ REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 WORK_BUCKETS = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 SEARCH_MODES = ("hybrid", "vector", "text", "relevance")
 PROCESS_KINDS = ("web", "worker", "beat")
-#: What `operation` says of requests that are none of the API's.
-OTHER_OPERATIONS = ("console", "health", "metrics", "other")
 
 
 class MeasuredHistogram(Histogram):

@@ -75,6 +75,7 @@ def disconnect() -> None:
 
 
 def begin_task(task_id: str, task: Any, **_: object) -> None:
+    """Start the span of a task, as a child of the span that sent the message; others that asked for it are links."""
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
     telemetry = tracing.active

@@ -46,6 +46,7 @@ def get_trace_headers(request: HttpRequest) -> dict[str, str]:
 
 
 def note_result(span: Any, request: HttpRequest, response: HttpResponse) -> None:
+    """Set what is known at a request's end: route, status, namespace and key."""
     if not span.is_recording():
         return
     route = describe_route(request)

@@ -24,6 +24,7 @@ def watch_connection(connection: Any, **_: object) -> None:
 
 
 def trace_statement(execute: Callable[..., Any], sql: Any, parameters: Any, many: bool, context: dict) -> Any:
+    """Execute a statement, in a span of its own if its request or task has one. Parameters are not recorded."""
     from opentelemetry.trace import SpanKind, get_current_span  # noqa: PLC0415
 
     telemetry = tracing.active

@@ -96,6 +96,7 @@ def parse_manifest(data: bytes, name: str, *, trust_foreign: bool = False) -> Ma
 
 
 def parse_body(body: bytes, name: str) -> Manifest:
+    """Return the JSON object without its signature. Raises ManifestProblem."""
     try:
         manifest = json.loads(body + b"\n}")
     except (ValueError, RecursionError):  # the latter if it is nested too deep

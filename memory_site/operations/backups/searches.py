@@ -40,6 +40,7 @@ def run_sampled_searches(database: str) -> list[str]:
 
 
 def check_nearest(opened: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield a sentence if the index of vectors finds fewer neighbours of sampled vectors than a scan does."""
     samples = [vector for (vector,) in opened.execute(SAMPLE_VECTORS_SQL, [SAMPLES]).fetchall()]
     found = expected = 0
     for vector in samples:

@@ -43,6 +43,7 @@ def check_backups() -> CheckResult:
 
 
 def check_existing(facts: BackupFacts) -> CheckResult:
+    """Check that no backup is bad, and that the last one is recent."""
     if facts.bad:
         return HealthStatus.DEGRADED, " ".join(facts.bad), MAKE
     if facts.latest_started_at is None:
@@ -58,6 +59,7 @@ def check_existing(facts: BackupFacts) -> CheckResult:
 
 
 def check_verified(facts: BackupFacts) -> CheckResult:
+    """Check that a backup was verified lately, and that the last one is copied."""
     verified = facts.latest_verified_started_at
     if verified is None or is_older(facts.last_verification_at, MAX_VERIFIED_AGE):
         last = f"since {format_time(verified)}" if verified else "yet"

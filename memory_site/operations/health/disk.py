@@ -24,6 +24,7 @@ def check_disk() -> CheckResult:
 
 
 def check_file_system(system: FileSystem) -> tuple[HealthStatus, str]:
+    """Return the status of a file system, and the sentence about it."""
     days = forecast_days(system)
     forecast = describe_forecast(days)
     where = f" at {system.path} ({system.names})"

@@ -19,6 +19,7 @@ UPGRADE_ADVICE = "replace this release by the newer one, see docs/upgrade.md"
 
 
 def check_migrations() -> CheckResult:
+    """Check that the database has all migrations of this release, and is of no release that this one does not fit."""
     found, unknown = find_release(), find_unknown_migrations()
     if found is not None and found.refuses_us:
         return HealthStatus.UNHEALTHY, found.explain(), UPGRADE_ADVICE

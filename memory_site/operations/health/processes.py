@@ -64,6 +64,7 @@ def check_beat() -> CheckResult:
 
 
 def describe_latest(heartbeats: HeartbeatQuerySet) -> CheckResult:
+    """Return whether the latest heartbeat is recent, and its age."""
     latest = heartbeats.with_age().first()
     if latest is None:
         return HealthStatus.DEGRADED, "Never seen, or stopped."

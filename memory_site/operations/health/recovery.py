@@ -24,6 +24,7 @@ def check_recovery() -> CheckResult:
 
 
 def check_archive(facts: PitrFacts) -> CheckResult | None:
+    """Return what is wrong with archiving, or None."""
     archiver = facts.archiver
     if archiver is None:
         return HealthStatus.DEGRADED, "PostgreSQL does not answer.", STATUS
@@ -40,6 +41,7 @@ def check_archive(facts: PitrFacts) -> CheckResult | None:
 
 
 def check_proof(facts: PitrFacts) -> CheckResult | None:
+    """Return what is missing of base backup and drill, or None."""
     if facts.base_due and (facts.last_base_at is None or is_older(facts.last_base_at, MAX_BASE_AGE)):
         return HealthStatus.DEGRADED, f"A base backup is due: {facts.base_due}.", BASE
     drill = facts.last_drill

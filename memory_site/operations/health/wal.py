@@ -39,6 +39,7 @@ def check_wal() -> CheckResult:
 
 
 def check_archiver(archiver: dict[str, Any]) -> CheckResult:
+    """Check the archive command of any server, by PostgreSQL's own statistics."""
     if not archiver["archives"]:
         return HealthStatus.HEALTHY, "No slot keeps it, and it is not archived."
     if archiver["failing"]:

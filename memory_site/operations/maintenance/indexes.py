@@ -157,6 +157,7 @@ def find_duplicates() -> Iterator[Finding]:
 
 
 def find_unused() -> Iterator[Finding]:
+    """Yield the indexes without a scan since the statistics began, if these are old enough to say so."""
     age = read_statistics_age()
     if age is None or age < MIN_STATISTICS_AGE:
         known = "of unknown age" if age is None else f"{age.days} days old"

@@ -53,6 +53,7 @@ def compute_score(
 
 
 def add_up(parts: Iterable[Part]) -> int:
+    """Return 0 to 100: the share of the points of all known parts, at most MAX_CRITICAL_SCORE if a critical one has none."""
     known = [part for part in parts if part.points is not None]
     total = round(100 * sum(part.points or 0 for part in known) / max(sum(part.weight for part in known), 1))
     is_limited = any(part.critical and not part.points for part in known)
@@ -108,6 +109,7 @@ def describe_slots(server: ServerFigures) -> str:
 
 
 def score_content(tables: Sequence[Table], bloat: Sequence[Bloat], invalid: Sequence[Index]) -> list[Part]:
+    """Return the parts about tables and indexes. Small tables do not count."""
     rows = sum(table.live + table.dead for table in tables)
     dead = sum(table.dead for table in tables if table.dead >= MIN_DEAD_ROWS)
     share = dead / max(rows, 1)

@@ -23,6 +23,7 @@ FIGURES = (BACKUPS, LAST, VERIFIED_AT, SIZE, RESTORE)
 
 
 def read_backups() -> Iterator[Value]:
+    """Yield the figures of all backups."""
     numbers = dict(Backup.objects.order_by().values_list("state").annotate(number=Count("pk")))
     for state in BackupState.values:
         yield BACKUPS.value(numbers.get(state, 0), state)
@@ -34,6 +35,7 @@ def read_backups() -> Iterator[Value]:
 
 
 def read_verification() -> Iterator[Value]:
+    """Yield the figures of the latest verification, and of the newest verified backup."""
     latest = Backup.objects.filter(verified_at__isnull=False).order_by("-verified_at").first()
     yield VERIFIED_AT.value(to_timestamp(latest and latest.verified_at))
     newest = Backup.objects.latest_verified()

@@ -28,6 +28,7 @@ REPLICA_FIGURES, DISK_FIGURES = (LAG, IS_READ), (FREE, TOTAL)
 
 
 def read_heartbeats() -> Iterator[Value]:
+    """Yield the numbers of living and missing processes by kind, and the age of the latest heartbeat in seconds."""
     numbers: Counter[tuple[str, bool]] = Counter()
     ages: dict[str, float] = {}
     for heartbeat in Heartbeat.objects.with_age():

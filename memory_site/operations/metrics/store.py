@@ -34,6 +34,7 @@ FIGURES = (NAMESPACES, MEMORIES, BACKLOG, OLDEST, SESSIONS, INGESTIONS)
 
 
 def read_store() -> Iterator[Value]:
+    """Yield the figures of what is stored. Large numbers are estimates."""
     yield NAMESPACES.value(count_rows(Namespace.objects.all()))
     yield MEMORIES.value(count_memories())
     yield from read_backlog()

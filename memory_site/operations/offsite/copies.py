@@ -98,6 +98,7 @@ def iter_copies(target: Target, directory: Path) -> Iterator[CopiedBackup]:
 
 
 def read_copy(target: Target, directory: Path, name: str, files: Mapping[str, int]) -> CopiedBackup:
+    """Return a copy by its manifest, also one that cannot be read. `files` has the sizes of what is there."""
     data = target.read(f"{name}{MANIFEST_SUFFIX}") or b""
     try:
         manifest = parse_manifest(data, f"{name}{MANIFEST_SUFFIX}")

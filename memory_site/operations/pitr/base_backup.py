@@ -67,6 +67,7 @@ def require_space(directory: Path, size: int) -> None:
 
 
 def write_base(home: DataDirectory, repository: Repository, connection: psycopg.Connection, progress: Progress) -> Base:
+    """Copy the database under the name of a draft, check it, and give it its name. Raises PitrProblem."""
     started = read_position(connection)
     name = f"base-{started.now.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
     with draft_directory(repository.bases / f"{name}.partial") as draft:

@@ -91,6 +91,7 @@ def get_pitr_facts(home: DataDirectory | None = None) -> PitrFacts:
 
 
 def collect(home: DataDirectory, repository: Repository) -> PitrFacts:
+    """Return the facts of an archive that is switched on, from its files and from the server, if that answers."""
     live_wal = home.path / "postgres" / "pg_wal"
     archive = WalArchive(repository, live_wal if live_wal.is_dir() else None)
     archiver, current = ask_server(home)

@@ -102,6 +102,7 @@ def finish_database(recovery: Recovery) -> int:
 
 
 def repeat_erasures() -> int:
+    """Erase in the recovered database what was erased later. Return the number of erasures. Raises RecoveryFailed."""
     path = find_ledger()
     if path is None:
         return 0

@@ -32,6 +32,7 @@ def build_row(item: str, state: object, detail: str) -> Row:
 
 
 def describe_archiver(archiver: Archiver | None) -> Row:
+    """Return the row about archiving."""
     if archiver is None:
         return build_row("archiving", "unknown", "PostgreSQL does not answer.")
     if not archiver.archiving:

@@ -58,10 +58,6 @@ class Plan:
     expected: list[Recall] = field(default_factory=list)
     reason: str = ""
 
-    @property
-    def changes_nothing(self) -> bool:
-        return self.options is None and self.wanted_ef_search == self.ef_search
-
 
 @contextmanager
 def exclusive_tuning() -> Iterator[None]:

@@ -111,6 +111,7 @@ def check_ranges(values: dict[str, int | None]) -> None:
 
 
 def describe(plan: tune.Plan, recalls: list[Recall], *, after: bool) -> list[dict[str, Any]]:
+    """Return a row for each kind of filter: the index, and the recall measured with it."""
     options = (plan.options or plan.layout.options) if after else plan.layout.options
     ef_search = plan.wanted_ef_search if after else plan.ef_search
     head = {"state": "after" if after else "before", **asdict(options), "ef_search": ef_search}

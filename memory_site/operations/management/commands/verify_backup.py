@@ -73,6 +73,7 @@ def parse_jobs(text: str) -> int:
 
 
 def describe(stored: StoredBackup) -> str:
+    """Return the result of a verification as one sentence."""
     if not stored.is_verified:
         return f"bad. {stored.message}"
     rows = sum(table["rows"] for table in stored.manifest["tables"].values())
