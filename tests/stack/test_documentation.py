@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import get_commands, load_command_class
 
 from tests.stack.stack import Stack, run_manage
 
@@ -25,6 +27,8 @@ BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$(?:\n+\1```json\n(.*?)^\1```$)?", r
 NOT_RUN = re.compile(r"^(make|\.venv/bin/python) ", re.MULTILINE)
 #: Values of another site: ids, times and cursors.
 OF_ANOTHER_SITE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT.*|WyJ\w+")
+#: A line of a shell that runs a command of the product; what follows a pipe is another program's.
+COMMAND_LINE = re.compile(r"^ *(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?python manage\.py ([^|>\\\n]+)$", re.MULTILINE)
 SEPARATOR = "@@ next example @@"
 
 needs_tools = pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl")), reason="they use curl and jq")
@@ -105,3 +109,12 @@ def test_examples_answer_what_is_documented(stack, guide, tmp_path):
     printed = run_examples(examples, stack, key, tmp_path)
     assert len(printed) == len(examples) > 0
     assert [each for pair in zip(examples, printed, strict=True) for each in check_answers(*pair)] == []
+
+
+def test_commands_have_the_options_that_are_documented():
+    pages = [settings.BASE_DIR / "README.md", *(settings.BASE_DIR / "docs").rglob("*.md")]
+    lines = [line for page in pages for line in COMMAND_LINE.findall(page.read_text())]
+    assert len(lines) > 10
+    for name, *arguments in (shlex.split(line, comments=True) for line in lines):
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        parser.parse_args(arguments)  # raises CommandError

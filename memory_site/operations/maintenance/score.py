@@ -53,7 +53,7 @@ def compute_score(
 
 
 def add_up(parts: Iterable[Part]) -> int:
-    """Return 0 to 100: the share of the points of all known parts, at most MAX_CRITICAL_SCORE if a critical one has none."""
+    """Return the percentage of points of all known parts, at most MAX_CRITICAL_SCORE if a critical one has none."""
     known = [part for part in parts if part.points is not None]
     total = round(100 * sum(part.points or 0 for part in known) / max(sum(part.weight for part in known), 1))
     is_limited = any(part.critical and not part.points for part in known)
