@@ -115,7 +115,7 @@ def get_namespace(name: str) -> Namespace:
     try:
         return Namespace.objects.get(name=name)
     except Namespace.DoesNotExist:
-        known = ", ".join(Namespace.objects.values_list("name", flat=True)[:20]) or "none yet"
+        known = make_printable(", ".join(Namespace.objects.values_list("name", flat=True)[:20])) or "none yet"
         message = f"There is no namespace {name!r} (existing: {known}); create_api_key creates one."
         raise CommandError(message, returncode=EXIT_USAGE_ERROR) from None
 
@@ -127,8 +127,13 @@ def format_validation_error(error: ValidationError) -> str:
 
 
 def format_cell(value: Any, max_length: int | None) -> str:
-    text = " ".join(("" if value is None else str(value)).split())
+    text = make_printable(" ".join(("" if value is None else str(value)).split()))
     return text if max_length is None or len(text) <= max_length else f"{text[: max_length - 1]}…"
+
+
+def make_printable(text: str) -> str:
+    """Replace what a terminal would obey: callers store any character, and an escape sequence could hide a row."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def get_first_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from sessions_app import auth
+from sessions_app.commands import format_cell
 from sessions_app.models import ApiKey, Namespace
 from tests.wire import is_problem
 
@@ -118,3 +119,10 @@ def test_a_role_without_rights_is_told_so_in_one_sentence():
         cursor.execute("REVOKE ALL ON sessions_app_apikey FROM CURRENT_USER")
     error = run_refused_command("revoke_api_key", "none")
     assert str(error) == "The site's role has too few rights: permission denied for table sessions_app_apikey."
+
+
+def test_what_a_terminal_would_obey_is_not_printed(capsys):
+    Namespace.objects.create(name="a\n\x1b[2Jb")
+    error = run_refused_command("delete_expired", "--namespace", "none")
+    assert "a\ufffd\ufffd[2Jb" in str(error)
+    assert format_cell("a\x1b[2J\u202e\nb é 猫", None) == "a\ufffd[2J\ufffd b é 猫"
