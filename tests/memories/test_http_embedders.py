@@ -10,6 +10,7 @@ from memories.embeddings import EmbedderUnavailable, EmbeddingError, TextRefused
 from memories.embeddings.ollama import OllamaEmbedder
 from memories.embeddings.openai import OpenAIEmbedder
 from memories.embeddings.remote import split_text
+from memory_site.operations.selftest.scratch_site import find_free_port
 from tests import embedding_servers as servers
 from tests.embedding_servers import EmbeddingServer
 
@@ -111,7 +112,7 @@ def test_models_of_two_vendors_have_different_names(serve):
 
 
 def test_refused_connection_is_an_outage(backend):
-    embedder = backend("some-model", base_url=f"http://127.0.0.1:{servers.find_free_port()}")
+    embedder = backend("some-model", base_url=f"http://127.0.0.1:{find_free_port()}")
     error = embed_and_fail(embedder)
     assert isinstance(error, EmbedderUnavailable)
     assert "cannot be reached" in str(error)
