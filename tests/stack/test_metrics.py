@@ -108,7 +108,7 @@ def test_files_are_those_of_the_living(site):
 
 
 def test_the_site_and_its_parts_are_seen(site):
-    wait_until(lambda: scrape(site)['memory_site_heartbeats{kind="beat",state="alive"}'] == 1, 30, "beat lives")
+    wait_until(lambda: scrape(site).get('memory_site_heartbeats{kind="beat",state="alive"}') == 1, 60, "beat lives")
     figures = scrape(site)
     assert figures["memory_site_up"] == 1
     assert not [
