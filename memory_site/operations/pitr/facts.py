@@ -98,7 +98,7 @@ def collect(home: DataDirectory, repository: Repository) -> PitrFacts:
     end = current or archive.find_newest_end()
     history = archive.get_history(end.timeline)
     bases = repository.list_bases()
-    usable = [base for base in bases if belongs_to(base, history)]
+    usable = [base for base in bases if belongs_to(base, history) and not base.foreign]
     report = archive.report(usable[0], end) if usable else None
     lost = archive.report(usable[-1], end).counts[WalState.LOST] if usable else 0
     return PitrFacts(
@@ -110,7 +110,7 @@ def collect(home: DataDirectory, repository: Repository) -> PitrFacts:
         bases=bases,
         report=report,
         lost_since_base=lost,
-        windows=list_windows(archive, end),
+        windows=[window for window in list_windows(archive, end) if not window.base.foreign],
         gap_reasons=read_gap_reasons(home),
         base_due=explain_due_base(usable, end, lost),
         last_drill=next(reversed(read_drills(repository.path)), None),

@@ -75,14 +75,17 @@ class Recovery:
         self.live_wal = home.path / "postgres" / "pg_wal"
 
     def plan(self, time: datetime | None, current: Segment | None = None) -> Plan:
-        """Choose the newest base backup that is good and holds the time. Raises NotRecoverable.
+        """Choose the newest base backup that is good, this site's, and holds the time. Raises NotRecoverable.
 
         `current` is the segment that the server writes; None when it does not run.
         """
         archive = WalArchive(self.repository, self.live_wal if self.live_wal.is_dir() else None)
         end = current or archive.find_newest_end()
         windows = choose_windows(list_windows(archive, end), time)
-        for window in windows:
+        own = [window for window in windows if not window.base.foreign]
+        if not own:
+            raise NotRecoverable(windows[0].base.foreign)
+        for window in own:
             if problems := check_base(window.base):
                 self.report(f"The base backup {window.base.name} is damaged ({problems[0]}); an older one is used.")
                 continue

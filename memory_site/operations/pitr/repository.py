@@ -17,7 +17,7 @@ from memory_site.embedded.wal_archive.program import (
     unpack,
 )
 from memory_site.operations.backups.manifest import read_manifest
-from memory_site.operations.backups.problems import ManifestProblem
+from memory_site.operations.backups.problems import ForeignManifest, ManifestProblem
 from memory_site.operations.pitr.segments import Segment, parse_lsn
 from memory_site.operations.pitr.timelines import Branch, parse_history
 
@@ -27,11 +27,15 @@ MAX_UPLOAD_SECONDS = 2 * ARCHIVE_TIMEOUT_SECONDS
 
 @dataclass(frozen=True)
 class Base:
-    """A base backup: a copy of the data directory that becomes consistent at the position `stop`."""
+    """A base backup: a copy of the data directory that becomes consistent at the position `stop`.
+
+    `foreign` says that its manifest was signed with another SECRET_KEY; empty: it was signed with this site's.
+    """
 
     name: str
     directory: Path
     manifest: dict[str, Any]
+    foreign: str = ""
 
     @property
     def timeline(self) -> int:
@@ -100,8 +104,7 @@ class Repository:
             return []
 
     def list_bases(self) -> list[Base]:
-        """Return the base backups whose manifest can be read, oldest first; also those of a site whose SECRET_KEY is
-        lost."""
+        """Return the base backups whose manifest can be read, oldest first; also foreign ones."""
         return [base for base in map(self._read_base, self._list_manifests()) if base]
 
     def list_unreadable_bases(self) -> list[str]:
@@ -113,7 +116,7 @@ class Repository:
 
     def _read_base(self, path: Path) -> Base | None:
         try:
-            return read_base(path, trust_foreign=True)
+            return read_base(path)
         except ManifestProblem:
             return None
 
@@ -139,9 +142,14 @@ def get_age_seconds(path: Path) -> float:
         return 0
 
 
-def read_base(path: Path, *, trust_foreign: bool = False) -> Base:
-    """Return the base backup of a manifest. Raises ManifestProblem, also for one that does not say what it has to."""
-    base = Base(path.stem, path.with_suffix(""), read_manifest(path, trust_foreign=trust_foreign))
+def read_base(path: Path) -> Base:
+    """Return the base backup of a manifest, also a foreign one. Raises ManifestProblem, also for one that does not say
+    what it has to."""
+    try:
+        manifest, foreign = read_manifest(path), ""
+    except ForeignManifest as error:
+        manifest, foreign = read_manifest(path, trust_foreign=True), str(error)
+    base = Base(path.stem, path.with_suffix(""), manifest, foreign)
     if not is_complete(base):
         raise ManifestProblem(f"{path.name} is no manifest of a base backup.")
     return base
@@ -161,10 +169,9 @@ def is_complete(base: Base) -> bool:
 
 def explain_unreadable(path: Path) -> str | None:
     try:
-        read_base(path)
+        return read_base(path).foreign or None
     except ManifestProblem as error:
         return str(error)
-    return None
 
 
 def read_finished_at(stored: Path) -> datetime:

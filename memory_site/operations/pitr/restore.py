@@ -47,6 +47,13 @@ class Restored:
     old_directory: Path | None
 
 
+def check_target(recovery: Recovery, target: Path) -> None:
+    """Raise PitrProblem for a directory inside the archive or the database, which only their own files may be in."""
+    for directory in (recovery.repository.path, recovery.home.path / "postgres"):
+        if target.resolve().is_relative_to(directory.resolve()):
+            raise PitrProblem(f"{target} is inside {directory}: name a new directory elsewhere.")
+
+
 def restore_beside(recovery: Recovery, plan: Plan, target: Path, advance: Advance) -> Restored:
     """Recover into a new directory, and leave it there with its server stopped. Raises PitrProblem."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -5,6 +5,7 @@ from typing import Any
 
 from memory_site.embedded.postgres import MB
 from memory_site.operations.pitr.facts import Archiver, PitrFacts
+from memory_site.operations.pitr.repository import Base
 from memory_site.operations.pitr.wal_report import WalReport
 from memory_site.operations.pitr.windows import format_time
 
@@ -20,7 +21,7 @@ def build_status_rows(facts: PitrFacts) -> list[Row]:
         build_row("waiting", facts.waiting_segments, f"segments; PostgreSQL's log has {facts.wal_bytes // MB:,} MB"),
         build_row("timeline", facts.timeline, ""),
         *describe_report(facts.report, facts.gap_reasons),
-        *(build_row("base", base.name, f"{base.manifest['size'] // MB:,} MB") for base in facts.bases),
+        *map(describe_base, facts.bases),
         *describe_windows(facts),
         build_row("next base", "due" if facts.base_due else "not due", facts.base_due or ""),
         describe_drill(facts.last_drill),
@@ -52,6 +53,11 @@ def describe_report(report: WalReport | None, reasons: dict[str, str]) -> Iterat
         names = str(first) if first == last else f"{first} to {last}"
         reason = reasons.get(first.name)
         yield build_row("gap", "lost", f"{names}: {reason}" if reason else names)
+
+
+def describe_base(base: Base) -> Row:
+    size = f"{base.manifest['size'] // MB:,} MB"
+    return build_row("base", base.name, f"{size}; foreign: {base.foreign}" if base.foreign else size)
 
 
 def describe_windows(facts: PitrFacts) -> Iterator[Row]:

@@ -35,7 +35,7 @@ from memory_site.operations.pitr.facts import get_pitr_facts
 from memory_site.operations.pitr.problems import PitrProblem, UsageProblem
 from memory_site.operations.pitr.recovery import Plan, Recovery
 from memory_site.operations.pitr.repository import Repository
-from memory_site.operations.pitr.restore import Restored, replace_database, restore_beside
+from memory_site.operations.pitr.restore import Restored, check_target, replace_database, restore_beside
 from memory_site.operations.pitr.segments import Segment
 from memory_site.operations.pitr.server import connect_superuser, read_max_wal_bytes, read_position
 from memory_site.operations.pitr.status import build_status_rows
@@ -209,6 +209,8 @@ class Command(RecoveryCommand):
     def restore(self, options: dict[str, Any]) -> None:
         time = parse_time(options["to"])
         recovery = Recovery(self.home, self.find_archive(), self.report)
+        if options["target"]:
+            check_target(recovery, options["target"])
         with self.reserve(options["replace"]):
             plan = recovery.plan(time, self.finish_log(recovery, options["replace"]))
             self.report(f"Recovering {plan.window.base.name} to {options['to']}")

@@ -57,6 +57,16 @@ def test_without_an_archive_there_is_nothing_to_recover_from(fresh, tmp_path):
     assert not (fresh.path / "postgres").exists()
 
 
+@pytest.mark.parametrize("target", ["backups/pitr", "backups/pitr/wal/new", "home/postgres/new", "link/new"])
+def test_a_target_inside_the_archive_or_the_database_is_refused(fresh, tmp_path, target):
+    (tmp_path / "backups" / "pitr" / "base").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "backups" / "pitr" / "base")
+    with pytest.raises(CommandError, match="is inside .*: name a new directory elsewhere") as refused:
+        call_command("pitr", "restore", "--to", "latest", "--target", str(tmp_path / target))
+    assert refused.value.returncode == 1
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_limit_that_makes_no_sense_is_refused(fresh):
     with pytest.raises(CommandError, match="--max-waiting-mb must be from 16 to") as refused:
         call_command("pitr", "enable", "--max-waiting-mb", "1")

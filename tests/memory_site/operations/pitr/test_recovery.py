@@ -13,10 +13,11 @@ from memory_site.operations.pitr.archive_check import find_damage
 from memory_site.operations.pitr.base_check import check_base
 from memory_site.operations.pitr.enabling import prepare_archive
 from memory_site.operations.pitr.exclusive import exclusive_work
-from memory_site.operations.pitr.facts import get_pitr_facts
+from memory_site.operations.pitr.facts import collect, get_pitr_facts
 from memory_site.operations.pitr.problems import NotRecoverable, PitrProblem
 from memory_site.operations.pitr.recovery_server import RECOVERY_PORT
 from memory_site.operations.pitr.repository import Base, Repository
+from memory_site.operations.pitr.status import build_status_rows
 from memory_site.operations.pitr.tasks import drill_recovery
 
 
@@ -141,6 +142,20 @@ def test_an_archive_of_another_database_is_refused(cluster):
 def test_a_base_backup_of_another_database_is_refused(cluster):
     foreign = replace(cluster.base, manifest=cluster.base.manifest | {"system_identifier": "42"})
     assert "not 42" in str(check_base(foreign)[0])
+
+
+def test_a_base_backup_of_another_secret_key_is_not_recovered(cluster, settings):
+    """What signed it may have written anything into it. With its own key it is used again."""
+    current = cluster.archive_now()
+    key, settings.SECRET_KEY = settings.SECRET_KEY, "of another site"
+    with pytest.raises(NotRecoverable, match="signed with another SECRET_KEY, .*: use the SECRET_KEY of the site that"):
+        cluster.recovery.plan(None, current)
+    facts = collect(cluster.home, cluster.repository)
+    assert facts.windows == [] and facts.base_due
+    rows = build_status_rows(facts)
+    assert any(row["item"] == "base" and "foreign: " in row["detail"] for row in rows)
+    settings.SECRET_KEY = key
+    assert not cluster.recovery.plan(None, current).window.base.foreign
 
 
 def test_a_moment_between_two_writes_comes_back(cluster):
