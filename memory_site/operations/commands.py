@@ -1,5 +1,9 @@
 """The base class of the commands that work with files and with connections of their own."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -23,7 +27,8 @@ class RecoveryCommand(LongCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            return super().execute(*args, **options)
+            with interrupted_by_sigterm():
+                return super().execute(*args, **options)
         except self.usage_problems as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from None
         except self.problems as error:
@@ -34,3 +39,16 @@ class RecoveryCommand(LongCommand):
         except OSError as error:
             message = f"{error.filename or self.place} cannot be used: {error.strerror}."
             raise CommandError(message, returncode=EXIT_FAILED) from None
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the work as Ctrl+C does, so that it removes what is half done."""
+    if threading.current_thread() is not threading.main_thread():  # there no handler can be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

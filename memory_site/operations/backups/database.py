@@ -116,12 +116,16 @@ def get_other_owner() -> str | None:
     return None if get_parameters().get("user") == role else role
 
 
-def create_database(name: str, described: Mapping[str, Any], owner: str | None = None) -> None:
+def create_database(
+    name: str, described: Mapping[str, Any], owner: str | None = None, comment: str | None = None
+) -> None:
     """Create an empty database with encoding and locale of another one. Raises BackupProblem."""
     with connect_to_server() as opened:
         require_right_to_create(opened)
         try:
             opened.execute(build_create_statement(opened, name, described))
+            if comment is not None:
+                comment_on(opened, name, comment)
             if owner is not None:
                 opened.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, owner))))
         except psycopg.Error as error:
@@ -152,6 +156,10 @@ def build_create_statement(opened: psycopg.Connection[Any], name: str, described
         chosen["ICU_LOCALE" if described["provider"] == "icu" else "BUILTIN_LOCALE"] = described["locale"]
     options = [sql.SQL(f"{option} {{}}").format(sql.Literal(value)) for option, value in chosen.items()]
     return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
+
+
+def comment_on(opened: psycopg.Connection[Any], name: str, comment: str | None) -> None:
+    opened.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
 
 
 def drop_database(name: str) -> None:

@@ -38,16 +38,18 @@ def restore_into(
     jobs: int | None = None,
     gentle: bool = False,
     owner: str | None = None,
+    comment: str | None = None,
     on_share: OnShare = lambda share: None,
 ) -> float:
     """Create a database and restore a backup into it. Return the seconds. After a failure there is no database.
 
     `jobs` is how many processes load tables and build indexes, by default one per processor, at most MAX_JOBS; an
     encrypted backup is read as a stream, by one. `gentle` takes one, at low priority. All belongs to the role `owner`,
-    by default to the one that connects. Raises BackupProblem.
+    by default to the one that connects. `comment` is written on the database before anything is in it. Raises
+    BackupProblem.
     """
     started = time.monotonic()
-    create_database(database, backup.manifest["database"], owner)
+    create_database(database, backup.manifest["database"], owner, comment)
     try:
         with connect_to_server() as opened:
             version = get_server_version(opened)

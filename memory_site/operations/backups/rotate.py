@@ -12,6 +12,7 @@ from memory_site.operations.backups.make import BUSY, LEASE
 from memory_site.operations.backups.rows import clean_up, sync_rows
 from memory_site.operations.backups.verify import drop_scratch_databases
 from memory_site.operations.models import Backup, BackupState
+from memory_site.operations.restore.databases import drop_left_draft
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def rotate_backups(*, dry_run: bool = False) -> list[StoredBackup]:
     with hold_lease(LEASE, BUSY) as lease:
         clean_up(directory)
         drop_scratch_databases()
+        drop_left_draft()
         outdated = choose_outdated(list_stored(directory), get_retention(), datetime.now(UTC))
         for backup in outdated:
             lease.check()

@@ -1,17 +1,17 @@
 """The databases of a restore: the draft that it fills, and those that a restore has replaced."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
-from psycopg import sql
 
+from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.database import (
     MAX_NAME_BYTES,
     connect,
@@ -20,12 +20,15 @@ from memory_site.operations.backups.database import (
     get_database_name,
 )
 
+log = logging.getLogger(__name__)
 DRAFT_SUFFIX, KEPT_INFIX = "_restoring", "_before_"
 TIME_FORMAT = "%Y%m%d_%H%M%S"
 #: Comments that distinguish these databases from others of such a name.
 DRAFT_COMMENT, KEPT_COMMENT = "Memory Site: a restore fills it.", "Memory Site: replaced by the restore of {}."
 DROP_COMMAND = "python manage.py restore --drop {}"
 ADDRESS = ("HOST", "PORT", "USER", "PASSWORD")
+BUSY = "Another restore is at work. Nothing was done."
+LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended('memory-site restore ' || %s, 0))"
 LIST_SQL = """
 SELECT datname, pg_database_size(oid), shobj_description(oid, 'pg_database') FROM pg_database
 WHERE starts_with(datname, %s) ORDER BY datname
@@ -85,14 +88,27 @@ def drop_draft(live: str) -> bool:
     name = name_draft(live)
     with connect_to_server() as opened:
         rows = opened.execute(LIST_SQL, [name]).fetchall()
-    is_ours = any(found == name and comment in (None, DRAFT_COMMENT) for found, _, comment in rows)
+    is_ours = any(found == name and comment == DRAFT_COMMENT for found, _, comment in rows)
     if is_ours:
         drop_database(name)
     return is_ours
 
 
-def comment_on(opened: psycopg.Connection[Any], name: str, comment: str | None) -> None:
-    opened.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+@contextmanager
+def hold_draft(live: str) -> Iterator[None]:
+    """Keep other restores out. The lock ends with the session, and so with this process. Raises AlreadyRunning."""
+    with connect_to_server() as keeper:
+        if keeper.execute(LOCK_SQL, [live]).fetchone() != (True,):
+            raise AlreadyRunning(BUSY)
+        yield
+
+
+def drop_left_draft() -> None:
+    """Drop what a killed restore left, unless a restore is at work: its rows would escape later erasures."""
+    live = get_database_name()
+    with suppress(AlreadyRunning), hold_draft(live):
+        if drop_draft(live):
+            log.warning("%s was dropped, which a killed restore had left.", name_draft(live))
 
 
 def build_direct_settings(site: dict[str, Any]) -> dict[str, Any]:

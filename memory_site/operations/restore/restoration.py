@@ -1,21 +1,19 @@
 """Restores a backup: into a draft, compared, brought to this release, erased again, and then in the site's place.
 
-Until the last step the site's database is not touched. A restore that is killed leaves a draft, which the next one
-drops.
+Until the last step the site's database is not touched. A restore that is killed leaves a draft, which the next one or
+the next rotation drops.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import connections
 
-from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.compare import compare_with_manifest
-from memory_site.operations.backups.database import connect_to_server, drop_database, get_other_owner
+from memory_site.operations.backups.database import comment_on, connect_to_server, drop_database, get_other_owner
 from memory_site.operations.backups.folder import StoredBackup, check_file
 from memory_site.operations.backups.make import OnProgress
 from memory_site.operations.backups.problems import DamagedBackup
@@ -28,9 +26,9 @@ from memory_site.operations.erasures.replay import replay
 from memory_site.operations.restore.databases import (
     DRAFT_COMMENT,
     KEPT_COMMENT,
-    comment_on,
     drop_draft,
     exists,
+    hold_draft,
     is_blank,
     name_draft,
     name_kept,
@@ -46,8 +44,6 @@ from memory_site.operations.restore.settle import (
 )
 from memory_site.operations.restore.swap import Swap, give_name
 
-BUSY = "Another restore is at work. Nothing was done."
-LOCK_SQL = "SELECT pg_try_advisory_lock(hashtextextended('memory-site restore ' || %s, 0))"
 #: Shares of the work at which a stage ends.
 READ_SHARE, RESTORED_SHARE, COMPARED_SHARE, SETTLED_SHARE = 0.05, 0.8, 0.92, 0.99
 
@@ -86,7 +82,7 @@ class Restoration:
     def run(self) -> Restored:
         """Restore. Raises BackupProblem, AlreadyRunning; the site's database is as it was then."""
         started = time.monotonic()
-        with self.held():
+        with hold_draft(self.live):
             drop_draft(self.live)
             result = Restored(self.into or self.live)
             try:
@@ -99,21 +95,11 @@ class Restoration:
         result.seconds = time.monotonic() - started
         return result
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other restores out. The lock ends with the session, and so with this process."""
-        with connect_to_server() as keeper:
-            if keeper.execute(LOCK_SQL, [self.live]).fetchone() != (True,):
-                raise AlreadyRunning(BUSY)
-            yield
-
     def fill(self) -> None:
         """Restore into the draft, and compare all of it with the manifest."""
         check_file(self.stored, self.follow(0, READ_SHARE, "reading the file"))
         restoring = self.follow(READ_SHARE, RESTORED_SHARE, "restoring")
-        restore_into(self.draft, self.stored, owner=get_other_owner(), on_share=restoring)
-        with connect_to_server() as opened:
-            comment_on(opened, self.draft, DRAFT_COMMENT)
+        restore_into(self.draft, self.stored, owner=get_other_owner(), comment=DRAFT_COMMENT, on_share=restoring)
         comparing = self.follow(RESTORED_SHARE, COMPARED_SHARE, "comparing rows")
         if wrong := compare_with_manifest(self.draft, self.stored.manifest, comparing):
             raise DamagedBackup(f"{self.stored.path.name} does not restore as it was: {describe(wrong)}")

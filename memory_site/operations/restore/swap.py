@@ -16,9 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
-from memory_site.operations.backups.database import connect_to_server
+from memory_site.operations.backups.database import comment_on, connect_to_server
 from memory_site.operations.backups.problems import BackupProblem
-from memory_site.operations.restore.databases import comment_on
 from sessions_app.commands import get_first_line
 
 MAX_ATTEMPTS = 5

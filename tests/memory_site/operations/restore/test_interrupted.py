@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import psycopg
 import pytest
@@ -13,7 +14,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from memories.models import Memory
+from memory_site.core.db.locks import AlreadyRunning
+from memory_site.operations.backups import restore as backups_restore
 from memory_site.operations.backups.database import connect, connect_to_server
+from memory_site.operations.backups.rotate import rotate_backups
 from memory_site.operations.restore import databases, restoration, swap
 from tests.memories.users.test_erasure import ERASED_USER, SECRET_WORD, erase_user, find_lines
 from tests.memory_site.operations.restore.conftest import LIVE, list_site_databases, read_tables
@@ -30,13 +34,13 @@ MOMENTS = [
 ]
 
 
-def kill_at_call(monkeypatch, module: object, name: str, number: int) -> None:
+def kill_at_call(monkeypatch, module: object, name: str, number: int, request: int = signal.SIGKILL) -> None:
     original, calls = getattr(module, name), []
 
     def call(*arguments: object, **options: object) -> object:
         calls.append(name)
         if len(calls) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), request)
         return original(*arguments, **options)
 
     monkeypatch.setattr(module, name, call)
@@ -85,10 +89,37 @@ def test_the_next_restore_drops_what_a_killed_one_left(site, stored, monkeypatch
     assert list_site_databases() == sorted([LIVE, f"{LIVE}_filled", kept.name])
 
 
-def test_a_database_of_that_name_that_is_not_ours_stays(untouched):
+def test_rotation_drops_what_a_killed_restore_left_and_not_what_one_fills(site, stored, monkeypatch):
+    restore_in_child(lambda: kill_at_call(monkeypatch, backups_restore, "find_program", 1), stored.name)
+    draft = f"{LIVE}_restoring"
+    assert draft in list_site_databases()
+    wait_until(lambda: not is_restoring(), 10, "the killed restore's session has ended")
+    with databases.hold_draft(LIVE):
+        rotate_backups()
+        assert draft in list_site_databases()
+    rotate_backups()
+    assert draft not in list_site_databases()
+
+
+def is_restoring() -> bool:
+    try:
+        with databases.hold_draft(LIVE):
+            return False
+    except AlreadyRunning:
+        return True
+
+
+def test_a_terminated_restore_leaves_nothing(site, stored, monkeypatch):
+    kill = partial(kill_at_call, monkeypatch, restoration, "compare_with_manifest", 1, signal.SIGTERM)
+    assert restore_in_child(kill, stored.name) == 0
+    assert list_site_databases() == [LIVE, f"{LIVE}_filled"]
+
+
+@pytest.mark.parametrize("comment", ["'Precious.'", "NULL"])
+def test_a_database_of_that_name_that_is_not_ours_stays(untouched, comment):
     with connect_to_server() as opened:
         opened.execute(f"CREATE DATABASE {LIVE}_restoring")
-        opened.execute(f"COMMENT ON DATABASE {LIVE}_restoring IS 'Precious.'")
+        opened.execute(f"COMMENT ON DATABASE {LIVE}_restoring IS {comment}")
         try:
             assert databases.drop_draft(LIVE) is False
         finally:
@@ -97,7 +128,7 @@ def test_a_database_of_that_name_that_is_not_ours_stays(untouched):
 
 def test_a_second_restore_does_nothing(stored):
     with connect_to_server() as opened:
-        opened.execute(restoration.LOCK_SQL, [LIVE])
+        opened.execute(databases.LOCK_SQL, [LIVE])
         with pytest.raises(CommandError, match="Another restore is at work. Nothing was done."):
             call_command("restore", stored.name, replace=LIVE)
 
