@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -27,7 +27,12 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 DUMP_SUFFIX, ENCRYPTED_SUFFIX, PARTIAL_SUFFIX = ".dump", ".dump.enc", ".partial"
 MAX_SIZE = 1 << 62  # bytes; a column of the table of backups holds twice as much
 FOREIGN = "foreign"
+#: What is dated later than that was made by a clock that went wrong.
+MAX_CLOCK_ERROR = timedelta(minutes=5)
 NOT_CONFIGURED = "There is no directory for backups: name one in BACKUP_DIR, best on another disk than the database's."
+
+
+AnyBackup = TypeVar("AnyBackup", bound="StoredBackup")
 
 
 @dataclass(frozen=True)
@@ -183,14 +188,21 @@ def find_stored(name: str) -> StoredBackup:
     """Return a backup by its name, or by `latest`, which is the youngest that this site made. Raises UnknownBackup."""
     directory = get_directory()
     if name == LATEST:
-        found = next((each for each in list_stored(directory) if each.manifest and not each.is_foreign), None)
-        if found is None:
+        own = [each for each in list_stored(directory) if each.manifest and not each.is_foreign]
+        if not own:
             raise UnknownBackup(f"There is no backup in {directory}; `backup` makes one.")
-        return found
+        return leave_out_future(own)[0]
     if NAME_PATTERN.fullmatch(name) is None or not (directory / f"{name}.json").exists():
         known = ", ".join(each.name for each in list_stored(directory)[:10]) or "none yet"
         raise UnknownBackup(f"There is no backup {name!r} in {directory} (existing: {known}).")
     return read_stored(directory, name)
+
+
+def leave_out_future(backups: Sequence[AnyBackup]) -> Sequence[AnyBackup]:
+    """Return the backups without those that are dated in the future; all if none of the others is verified."""
+    limit = datetime.now(UTC) + MAX_CLOCK_ERROR
+    past = [each for each in backups if each.started_at <= limit]
+    return past if any(each.is_verified for each in past) else backups
 
 
 def check_file(stored: StoredBackup, on_share: Callable[[float], None] = lambda share: None) -> None:

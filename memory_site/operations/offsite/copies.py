@@ -15,6 +15,7 @@ from memory_site.operations.backups.folder import (
     StoredBackup,
     find_stored,
     get_directory,
+    leave_out_future,
     list_possible_files,
     prepare_directory,
     read_stored,
@@ -140,7 +141,8 @@ def fetch(name: str, target: Target, on_share: OnShare = lambda share: None) -> 
 def choose_copy(name: str, target: Target) -> CopiedBackup:
     """Return the copy of that name, or the latest. Raises UnknownBackup, or the copy's problem as OffsiteProblem."""
     copies = list_copies(target, get_directory())
-    matching = [copy for copy in copies if copy.name == name or (name == LATEST and not copy.problem)]
+    latest = leave_out_future([copy for copy in copies if not copy.problem])[:1]
+    matching = latest if name == LATEST else [copy for copy in copies if copy.name == name]
     if not matching:
         known = ", ".join(copy.name for copy in copies if copy.state != FOREIGN) or "none"
         raise UnknownBackup(f"There is no backup {name!r}, neither in {get_directory()} nor at {target.url} ({known}).")

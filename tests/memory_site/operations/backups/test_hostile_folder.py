@@ -6,12 +6,13 @@ import os
 import pytest
 
 from memory_site.operations.backups import folder, verify
-from memory_site.operations.backups.folder import list_stored
+from memory_site.operations.backups.folder import find_stored, list_stored
 from memory_site.operations.backups.programs import ProgramFailed
 from memory_site.operations.backups.rows import sync_rows
 from tests.memory_site.operations.backups.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
+VERIFIED = {"state": "verified", "at": "2026-11-30T03:00:00+00:00"}
 SIGNATURE = b',\n "signature": "%s"\n}\n' % (b"0" * 64)
 
 
@@ -72,6 +73,13 @@ def test_a_senseless_number_of_processes_does_not_make_a_backup_bad(copy):
         out, err, code = run("verify_backup", stored.name, f"--jobs={jobs}")
         assert (out, "must be from 1 to 64" in err) == ("", True), code
     assert list_stored(stored.directory)[0].state == "written"
+
+
+def test_a_backup_of_the_future_is_the_latest_only_if_no_other_is_verified(copy):
+    future, other = copy("plain").change(started_at="2199-01-01T00:00:00+00:00", verification=VERIFIED), copy("changed")
+    assert find_stored("latest") == future
+    other.change(verification=VERIFIED)
+    assert find_stored("latest").name == other.name
 
 
 def test_pinning_an_empty_name_deletes_nothing(copy, settings):

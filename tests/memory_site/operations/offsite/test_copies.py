@@ -43,6 +43,14 @@ def test_a_copy_is_made_once_listed_and_fetched_on_an_empty_machine(copy, folder
         find_anywhere("nothing")
 
 
+def test_a_copy_of_the_future_is_not_the_latest(copy, folder, url):
+    copy("plain").change(started_at="2199-01-01T00:00:00+00:00", verification=VERIFIED)
+    other = copy("encrypted").change(verification=VERIFIED)
+    copy_due_backups()
+    shutil.rmtree(folder)
+    assert find_anywhere("latest").name == other.name
+
+
 def test_a_changed_manifest_is_copied_alone_and_a_damaged_copy_again(copy, url, monkeypatch):
     stored = copy("encrypted")
     target = open_target()
