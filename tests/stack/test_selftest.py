@@ -4,9 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from memory_site.operations.selftest import faults, isolation, scratch_site
 from memory_site.operations.selftest.isolation import run_owned_site
 from memory_site.operations.selftest.journal import Journal, compare_with_site, run_clients
-from tests.stack.stack import MANAGE, Stack, build_environment, wait_until
+from tests.stack.stack import MANAGE, Stack, build_environment, find_processes, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +87,18 @@ def test_a_key_that_sees_too_much_is_a_leak(run, owned, monkeypatch):
 
 
 def test_an_interrupted_run_leaves_nothing():
-    before = set(psutil.pids())
     argv = [sys.executable, str(MANAGE), "selftest", "faults", "--short"]
     process = subprocess.Popen(argv, env=build_environment(), stderr=subprocess.PIPE, text=True)
     serving = psutil.Process(process.pid)
-    wait_until(lambda: serving.children(recursive=True), 60, "the scratch site starts")
-    time.sleep(1)
+    wait_until(lambda: len(serving.children(recursive=True)) > 1, 60, "the scratch site starts its servers")
+    directory = Path(serving.children()[0].environ()["DATA_DIR"]).parent
+    assert find_processes(directory)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "CommandError: Interrupted; the scratch site is removed."
-    started = [each for each in psutil.process_iter() if each.pid not in before]
-    left = [each for each in started if "memory-site-scratch" in str(each.cmdline())]
-    assert not left
+    assert find_processes(directory) == []
+    assert not directory.exists()
 
 
 def test_without_the_bundled_servers_it_says_so_in_one_sentence(monkeypatch):

@@ -71,9 +71,12 @@ class Intruder:
         return Finding(trial, done, leak=len(leaks), seconds=time.monotonic() - started, note=note)
 
     def send(self, request: Request) -> urllib3.BaseHTTPResponse:
-        """Send a request with the intruder's key; an empty key is no key."""
-        authorization = f"Bearer {self.key}" if self.key else ""
-        return self.site.call(request.operation.method, request.path, request.body, Authorization=authorization)
+        """Send a request with the intruder's key; an empty key is no key.
+
+        On a connection of its own: the server ends one whose request it refused without reading the body.
+        """
+        headers = {"Authorization": f"Bearer {self.key}" if self.key else "", "Connection": "close"}
+        return self.site.call(request.operation.method, request.path, request.body, **headers)
 
     def build_requests(self, operations: Iterable[Operation]) -> Iterator[Request]:
         """Yield each operation with the owner's ids, and each filter that takes one of his labels."""
