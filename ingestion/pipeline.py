@@ -60,25 +60,25 @@ def run_ingestion(ingestion: Ingestion) -> Iterator[Ingestion]:
     (NotIngestible) is stored in the row, which then has the status failed; other exceptions propagate.
     """
     with lock_repository(ingestion.namespace_id, ingestion.repo_id) as lease:
-        if not Ingestion.objects.open().filter(namespace_id=ingestion.namespace_id, pk=ingestion.pk).exists():
-            raise AlreadyRunning(REPOSITORY_BUSY)
-        update_progress(
-            ingestion,
-            status=IngestionStatus.IN_PROGRESS,
-            attempts=F("attempts") + 1,
-            started_at=Now(),
-            finished_at=None,
-        )
-        try:
-            with count_interrupted():
-                yield from process_files(ingestion, lease)
-            end: dict[str, Any] = {"status": IngestionStatus.COMPLETED}
-        except NotIngestible as error:
-            end = {"status": IngestionStatus.FAILED, "error": str(error)}
-        with lease.transaction():
-            update_progress(ingestion, **get_counters(ingestion), **end, finished_at=Now())
-        ingestion_runs.labels(end["status"].value).inc()
-        yield ingestion
+        yield from run_with_lease(ingestion, lease)
+
+
+def run_with_lease(ingestion: Ingestion, lease: HeldLease) -> Iterator[Ingestion]:
+    """Run an ingestion as `run_ingestion` does, with the repository's lease that the caller holds."""
+    if not Ingestion.objects.open().filter(namespace_id=ingestion.namespace_id, pk=ingestion.pk).exists():
+        raise AlreadyRunning(REPOSITORY_BUSY)
+    start: dict[str, Any] = {"attempts": F("attempts") + 1, "started_at": Now(), "finished_at": None}
+    update_progress(ingestion, status=IngestionStatus.IN_PROGRESS, **start)
+    try:
+        with count_interrupted():
+            yield from process_files(ingestion, lease)
+        end: dict[str, Any] = {"status": IngestionStatus.COMPLETED}
+    except NotIngestible as error:
+        end = {"status": IngestionStatus.FAILED, "error": str(error)}
+    with lease.transaction():
+        update_progress(ingestion, **get_counters(ingestion), **end, finished_at=Now())
+    ingestion_runs.labels(end["status"].value).inc()
+    yield ingestion
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from ingestion.file_discovery import DEFAULT_SUFFIXES
 from ingestion.models import Ingestion, IngestionStatus
-from ingestion.pipeline import REPOSITORY_BUSY, lock_repository, run_ingestion
+from ingestion.pipeline import REPOSITORY_BUSY, lock_repository, run_with_lease
 from ingestion.schemas.ingestions import IngestionIn
 from memories.models import Memory
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.http.path_labels import RepoId
+from memory_site.core.leases.leases import HeldLease
 from sessions_app.commands import (
     EXIT_FAILED,
     EXIT_USAGE_ERROR,
@@ -69,18 +70,20 @@ class Command(LongCommand):
         try:
             request = IngestionIn(path=str(root), suffixes=suffix or list(DEFAULT_SUFFIXES), exclude=exclude)
             repository = REPO_ID_ADAPTER.validate_python(root.name if repo_id is None else repo_id)
-            ingestion = create_ingestion(namespace_id, repository, request)
-            self.run_to_end(ingestion)
+            # One lease for both: another command would take a row that does not run yet for abandoned.
+            with lock_repository(namespace_id, repository) as lease:
+                ingestion = create_ingestion(namespace_id, repository, request)
+                self.run_to_end(ingestion, lease)
         except ValidationError as error:
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         except AlreadyRunning as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
         self.print_report(ingestion)
 
-    def run_to_end(self, ingestion: Ingestion) -> None:
+    def run_to_end(self, ingestion: Ingestion, lease: HeldLease) -> None:
         """Run the ingestion. After Ctrl+C it has the status failed, so that no worker restarts it."""
         try:
-            for _ in self.track_progress(self.iter_documents(run_ingestion(ingestion)), 0):
+            for _ in self.track_progress(self.iter_documents(run_with_lease(ingestion, lease)), 0):
                 pass
         except KeyboardInterrupt:
             update_progress(ingestion, status=IngestionStatus.FAILED, error=STOPPED_ERROR, finished_at=Now())
@@ -117,14 +120,16 @@ class Command(LongCommand):
 
 
 def create_ingestion(namespace_id: int, repo_id: str, request: IngestionIn) -> Ingestion:
-    """Create a run. An open one that was abandoned is set to failed. Raises AlreadyRunning."""
-    with lock_repository(namespace_id, repo_id):
-        repository = {"namespace_id": namespace_id, "repo_id": repo_id}
-        try:
-            with transaction.atomic():
-                abandoned = Ingestion.objects.open().filter(**repository)
-                abandoned.update(status=IngestionStatus.FAILED, error=TAKEN_OVER_ERROR, finished_at=Now())
-                state = {"status": IngestionStatus.IN_PROGRESS, "within_roots": False}
-                return Ingestion.objects.create(**repository, **request.model_dump(), **state)
-        except IntegrityError:  # an API client has started one at the same time
-            raise AlreadyRunning(REPOSITORY_BUSY) from None
+    """Create a run, under the repository's lease. An open one that was abandoned is set to failed.
+
+    Raises AlreadyRunning.
+    """
+    repository = {"namespace_id": namespace_id, "repo_id": repo_id}
+    try:
+        with transaction.atomic():
+            abandoned = Ingestion.objects.open().filter(**repository)
+            abandoned.update(status=IngestionStatus.FAILED, error=TAKEN_OVER_ERROR, finished_at=Now())
+            state = {"status": IngestionStatus.IN_PROGRESS, "within_roots": False}
+            return Ingestion.objects.create(**repository, **request.model_dump(), **state)
+    except IntegrityError:  # an API client has started one at the same time
+        raise AlreadyRunning(REPOSITORY_BUSY) from None
