@@ -75,8 +75,9 @@ class Intruder:
 
         On a connection of its own: the server ends one whose request it refused without reading the body.
         """
-        headers = {"Authorization": f"Bearer {self.key}" if self.key else "", "Connection": "close"}
-        return self.site.call(request.operation.method, request.path, request.body, **headers)
+        key = f"Bearer {self.key}" if self.key else ""
+        method = request.operation.method
+        return self.site.call(method, request.path, request.body, Authorization=key, Connection="close")
 
     def build_requests(self, operations: Iterable[Operation]) -> Iterator[Request]:
         """Yield each operation with the owner's ids, and each filter that takes one of his labels."""
