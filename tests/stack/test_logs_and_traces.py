@@ -178,10 +178,12 @@ def store_traced(site: Stack, receiver: Receiver, number: int) -> tuple[str, Rec
     trace_id = f"{number:032x}"
     add_traced(site, trace_id)
 
-    def is_finished() -> bool:  # the task is the last span to be sent
-        return any(span.name.startswith("run ") for span in receiver.trace(trace_id))
+    def is_finished() -> bool:  # the last spans of both processes, either of which may send first
+        return {"POST /api/v1/memories", "send memories.tasks.embed_due", "run memories.tasks.embed_due"} <= {
+            span.name for span in receiver.trace(trace_id)
+        }
 
-    wait_until(is_finished, SECONDS, "the worker's task is traced")
+    wait_until(is_finished, SECONDS, "the request, its message and the worker's task are traced")
     claims = [span for span in receiver.trace(trace_id) if "FOR UPDATE" in query(span)]
     return (trace_id, claims[0]) if claims else None
 
