@@ -134,7 +134,7 @@ def test_a_worker_shows_what_its_machine_counts_at_a_port_of_its_own(site):
 
 
 def test_a_scrape_is_cheap(site, measured):
-    """Of a site that nobody uses. The first one reads the figures, the others within ten seconds have them."""
+    """Of an idle site. The first one reads the figures, the others within ten seconds have them."""
     times = []
     for _ in range(10):
         started = time.monotonic()

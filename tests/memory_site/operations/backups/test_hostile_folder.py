@@ -1,4 +1,4 @@
-"""What somebody else put into the folder of backups: it is named or left alone, and stops nothing."""
+"""Foreign files in the folder of backups: they are named or left alone, and stop nothing."""
 
 import json
 import os

@@ -173,7 +173,7 @@ def test_every_partition_is_built_and_all_are_replaced_at_once(vectors, capsys):
 
 
 def test_a_killed_build_leaves_an_invalid_index_which_the_next_run_builds_again(vectors, capsys):
-    """SIGKILL: the command cannot clean up. Its server ends the build, instead of going on for nobody."""
+    """SIGKILL: the command cannot clean up. Its server ends the build, which no client waits for."""
     ours = connection.settings_dict
     with psycopg.connect(
         host=ours["HOST"], dbname=ours["NAME"], user=ours["USER"], password=ours["PASSWORD"]
