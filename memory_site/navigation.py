@@ -22,7 +22,8 @@ def get_style_sheet_url(_: HttpRequest) -> str:
     return static("memory_site/console.css")
 
 
-# Group, then: title, symbol, the model's admin address and the permission to see it.
+# Group, then: title, symbol, the model's admin address and the permission to see it. The console's one taxonomy:
+# breadcrumbs and the command palette name groups and pages as they are here.
 SIDEBAR = {
     "Memory": [
         ("Memories", "neurology", "memories_memory", "memories.view_memory"),
@@ -38,28 +39,24 @@ SIDEBAR = {
         ("Project groups", "workspaces", "insights_projectgroup", "insights.view_projectgroup"),
         ("Project dependencies", "lan", "insights_projectdependency", "insights.view_projectdependency"),
     ],
-    "Knowledge": [
+    "Sources": [
         ("Ingestions", "folder_data", "ingestion_ingestion", "ingestion.view_ingestion"),
         ("Documents", "description", "ingestion_document", "ingestion.view_document"),
         ("Workflow runs", "account_tree", "ingestion_workflowexecution", "ingestion.view_workflowexecution"),
         ("Workflow report", "summarize", "ingestion_workflowreport", "ingestion.view_workflowexecution"),
         ("Performance", "speed", "ingestion_performancemetric", "ingestion.view_performancemetric"),
     ],
-    "Conversation": [
+    "Conversations": [
         ("Sessions", "chat", "sessions_app_sessionmemory", "sessions_app.view_sessionmemory"),
         ("Conversations", "forum", "sessions_app_conversation", "sessions_app.view_conversation"),
         ("Session links", "link", "sessions_app_sessionlink", "sessions_app.view_sessionlink"),
         ("Session statistics", "monitoring", "sessions_app_sessionstatistics", "sessions_app.view_sessionmemory"),
     ],
-    "Access": [
-        ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),
-        ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
-        ("Users", "person", "auth_user", "auth.view_user"),
-        ("Groups", "group", "auth_group", "auth.view_group"),
-    ],
-    "Background work": [
-        ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
+    "Jobs and clean-up": [
         ("Re-embedding", "change_circle", "memories_reembedding", "memories.view_reembedding"),
+        ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
+    ],
+    "Operations": [
         (
             "Scheduled tasks",
             "event_repeat",
@@ -79,18 +76,26 @@ SIDEBAR = {
             "django_celery_beat.view_crontabschedule",
         ),
         ("Backups", "backup", "operations_backup", "operations.view_backup"),
-        ("Heartbeats", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
         ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
+        ("Processes", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
+    ],
+    "Access": [
+        ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),
+        ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
+        ("Console accounts", "person", "auth_user", "auth.view_user"),
+        ("Groups", "group", "auth_group", "auth.view_group"),
     ],
 }
 
 
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the sidebar without what this user may not see."""
-    home = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
+    """Return the sidebar without what this user may not see. Groups are folded, except that of the present page: all of
+    them are in sight at 900 px."""
+    home = {"title": "Dashboard", "icon": "home", "link": reverse("admin:index")}
     docs = {"title": "API documentation", "icon": "menu_book", "link": reverse("api:openapi-view")}
     groups = [
-        {"title": title, "items": list(build_permitted_items(request, items))} for title, items in SIDEBAR.items()
+        {"title": title, "collapsible": True, "items": list(build_permitted_items(request, items))}
+        for title, items in SIDEBAR.items()
     ]
     return [{"items": [home]}, *groups, {"separator": True, "items": [docs]}]
 
