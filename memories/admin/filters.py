@@ -1,11 +1,10 @@
 """The filters of the memories list. Their choices need no query of the table.
 
-The filters only render their field. `ListSelection` reads their values, because the search box needs them too: a search
+The filters only render their field. `read_selection` reads their values, because the search box needs them too: a search
 applies the same conditions inside its own statement.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -19,42 +18,37 @@ from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter,
 from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
 
 from memories.memory_types import Importance, MemoryType
-from memories.models import LABEL_FIELDS, Memory, MemoryQuerySet
+from memories.models import LABEL_FIELDS, Memory
 from memories.search.filters import Filters
+from memories.search.selection import (
+    EMBEDDED,
+    EMBEDDING_FILTERS,
+    REFUSED,
+    WAITING,
+    Selection,
+    describe_validation_error,
+)
 
-EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
 MAX_ID = 2**63 - 1
 TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "entity_system")
 
 
-@dataclass(frozen=True)
-class ListSelection:
-    """The conditions that the list's filters set."""
-
-    namespace_id: int | None
-    filters: Filters
-    state: str | None
-
-    @classmethod
-    def read(cls, parameters: QueryDict) -> "ListSelection":
-        """Read the conditions from a query string. Raises ValueError for an invalid value, with a text to display."""
-        given = {name: value for name in TEXT_PARAMETERS if (value := parameters.get(name, "").strip())}
-        given |= {
-            name: read(value) for name, (key, read) in PARAMETER_PARSERS.items() if (value := parameters.get(key))
-        }
-        if kinds := [kind for kind in parameters.getlist("memory_type") if kind]:
-            given["memory_types"] = [parse_type(kind) for kind in kinds]
-        try:
-            filters = Filters.model_validate(given)
-        except ValidationError as error:
-            raise ValueError(describe_validation_error(error)) from error
-        return cls(parse_namespace_id(parameters.get("namespace")), filters, parameters.get("embedding") or None)
-
-    def apply(self, memories: MemoryQuerySet) -> MemoryQuerySet:
-        if self.namespace_id is not None:
-            memories = memories.filter(namespace_id=self.namespace_id)
-        memories = memories.filter(self.filters.conditions())
-        return STATE_FILTERS[self.state](memories) if self.state in STATE_FILTERS else memories
+def read_selection(parameters: QueryDict) -> Selection:
+    """Read the list's conditions from a query string. Raises ValueError for an invalid value, with a text to display."""
+    given = {name: value for name in TEXT_PARAMETERS if (value := parameters.get(name, "").strip())}
+    given |= {name: read(value) for name, (key, read) in PARAMETER_PARSERS.items() if (value := parameters.get(key))}
+    if kinds := [kind for kind in parameters.getlist("memory_type") if kind]:
+        given["memory_types"] = [parse_type(kind) for kind in kinds]
+    try:
+        filters = Filters.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(describe_validation_error(error)) from error
+    embedding = parameters.get("embedding")
+    return Selection(
+        parse_namespace_id(parameters.get("namespace")),
+        filters,
+        embedding=embedding if embedding in EMBEDDING_FILTERS else None,
+    )
 
 
 def parse_namespace_id(text: str | None) -> int | None:
@@ -96,21 +90,8 @@ PARAMETER_PARSERS = {
 }
 
 
-#: The choices of the embedding filter, and the query of each.
-STATE_FILTERS = {
-    EMBEDDED: MemoryQuerySet.embedded,
-    WAITING: MemoryQuerySet.waiting,
-    REFUSED: MemoryQuerySet.refused,
-}
-
-
-def describe_validation_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
-
-
 class DisplayOnlyFilter(SimpleListFilter):
-    """A filter whose condition `ListSelection` applies."""
+    """A filter whose condition `read_selection` applies."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset

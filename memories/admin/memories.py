@@ -14,7 +14,7 @@ from unfold.decorators import display
 
 from memories import tasks
 from memories.add import add_one
-from memories.admin.filters import EMBEDDED, LIST_FILTERS, LIST_PARAMETERS, REFUSED, WAITING, ListSelection
+from memories.admin.filters import LIST_FILTERS, LIST_PARAMETERS, read_selection
 from memories.admin.forms import MemoryForm
 from memories.admin.relationships import build_relationships_context
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
@@ -23,6 +23,7 @@ from memories.edit import edit_memory
 from memories.embeddings import get_embedder
 from memories.memory_types import MemoryType
 from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
+from memories.search.selection import EMBEDDED, REFUSED, WAITING, Selection
 from memories.search.similar import find_similar
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
@@ -127,7 +128,7 @@ class MemoryAdmin(BaseAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Apply the filters and the search together: the search statement itself has to filter."""
         try:
-            selection = ListSelection.read(request.GET)
+            selection = read_selection(request.GET)
         except ValueError as error:
             messages.warning(request, f"Nothing can match: {error}")
             return queryset.none(), False
@@ -135,11 +136,11 @@ class MemoryAdmin(BaseAdmin):
             memory = self.get_queryset(request).filter(pk=pk).order_by("pk")
             if memory.exists():
                 return memory, False
-        rows = selection.apply(queryset)
+        rows = selection.narrow(queryset)
         return (self._apply_search(request, rows, search_term, selection) if search_term.strip() else rows), False
 
     def _apply_search(
-        self, request: HttpRequest, memories: MemoryQuerySet, text: str, selection: ListSelection
+        self, request: HttpRequest, memories: MemoryQuerySet, text: str, selection: Selection
     ) -> MemoryQuerySet:
         outcome = search_with_notes(text, selection.namespace_id, selection.filters)
         request.hits = outcome.hits
