@@ -621,7 +621,7 @@ def test_a_page_shows_everything_and_changes_nothing(console, api):
     page = f"{LIST_URL}{execution['id']}/change/"
     text = console.get(page).content.decode()
     assert f"/admin/memories/memory/{execution['memory_id']}/change/" in text
-    assert all(words in text for words in ("nightly", "langgraph", "planner", "ada", "5 min", "json-light", "pages"))
+    assert all(words in text for words in ("nightly", "langgraph", "planner", "ada", "5 min", "json-view", "pages"))
     assert "<script>alert" not in text
     before = fingerprint_tables()
     assert console.post(page, {"workflow_id": "other"}).status_code == 403

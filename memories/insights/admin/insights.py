@@ -25,6 +25,7 @@ from memories.insights.schemas import CollectionName, InsightProjects, InsightTo
 from memories.models import Embedding, Memory
 from memories.schemas import remove_duplicates
 from memory_site.core.admin.base import CappedChangeList
+from memory_site.core.admin.folding import render_text
 from memory_site.core.admin.formatting import (
     format_datetime,
     format_duration,
@@ -185,7 +186,7 @@ class InsightAdmin(SchemaAdmin):
 
     @display(description="text")
     def text(self, insight: Insight) -> SafeString:
-        return format_html('<span class="spoken-text">{}</span>', insight.memory.content)
+        return render_text(insight.memory.content)
 
     @display(description="last used", empty_value="never")
     def used(self, insight: Insight) -> SafeString | None:

@@ -1,14 +1,11 @@
 """Formats of text, numbers, times and JSON in the console."""
 
-import json
 from datetime import datetime
-from typing import Any
 
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
-from pygments import highlight
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexers.data import JsonLexer
+from django.utils.safestring import SafeString
+
+from memory_site.core.admin.json_view import render_json as render_json
 
 #: Narrow no-break space between groups of three digits.
 THIN_SPACE = "\u202f"
@@ -19,7 +16,6 @@ PROGRESS_BAR_HTML = (
 TWO_LINES_HTML = '<span class="memory-beginning" title="{}">{}</span>'
 DURATION_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-JSON_STYLES = {"light": "default", "dark": "github-dark"}
 
 
 def format_number(number: int) -> str:
@@ -69,19 +65,6 @@ def render_two_lines(text: str, whole: str | None = None) -> SafeString:
 def render_progress_bar(words: str, state: str, percent: int) -> SafeString:
     """Render progress as words above a bar, coloured by state: in_progress, completed or failed."""
     return format_html(PROGRESS_BAR_HTML, words, state, percent)
-
-
-def render_json(value: Any) -> SafeString:
-    """Render the value indented and highlighted, once per theme; the style sheet shows the right one."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return mark_safe(  # noqa: S308  (highlight_json escapes the text)
-        "".join(f'<div class="json-{theme}">{highlight_json(text, JSON_STYLES[theme])}</div>' for theme in JSON_STYLES)
-    )
-
-
-def highlight_json(text: str, style: str) -> str:
-    """Return HTML with the text escaped."""
-    return highlight(text, JsonLexer(), HtmlFormatter(style=style, noclasses=True, nobackground=True))
 
 
 MAX_NAME_LENGTH = 160

@@ -381,7 +381,7 @@ def test_any_json_can_be_stored_and_changed_as_a_preference(console, namespace, 
 def test_a_preferences_value_is_shown_as_json_and_replaced(console, namespace):
     row = create_preference(namespace, value={"theme": SCRIPT_TAG})
     text = fetch_page_text(console, get_page_url(PREFERENCES_URL, row))
-    assert "json-dark" in text
+    assert "json-view" in text
     assert SCRIPT_TAG not in text
     assert_saved(
         console.post(
