@@ -119,6 +119,7 @@ def test_expired_memories_are_hidden(console, api):
         ({"min_importance": "5"}, ["critical"]),
         ({"important": "1"}, ["important"]),
         ({"created_from": "2020-05-01", "created_to": "2020-05-31"}, ["of the last of May"]),
+        ({"created_from": "2020-05-31T23:00", "created_to": "2020-06-01T00:00"}, ["of the last of May"]),
         ({"embedding": "refused"}, ["poison"]),
         ({"user_id": "", "tag": "", "namespace": "", "min_importance": ""}, 12),
     ],
@@ -158,6 +159,7 @@ def test_namespace_filter(console, api, outsider, namespace):
         {"min_importance": "nine"},
         {"memory_type": "nothing"},
         {"created_from": "yesterday"},
+        {"created_from": "2020-05-31T99:00"},
         {"created_to": "9999-12-31"},
     ],
 )
