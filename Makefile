@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs bench overload growth peers questions backups pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth peers questions backups pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,11 @@ test: $(VENV)/dev.done  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/dev.done  ## the same without the tests that start, kill and freeze servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not embedded"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not browser and not embedded"
 
 # The tests of tests/stack run the product in processes of its own, which are not measured.
 coverage: $(VENV)/dev.done  ## run the suite under coverage; fails below 95 % of lines
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack" --cov
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not browser" --cov
 
 lint: $(VENV)/dev.done  ## check style, formatting, imports between layers and missing migrations
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -50,6 +50,10 @@ docs: $(VENV)/docs.done  ## build the documentation site into site/
 	$(BIN)/zensical build --clean --strict
 	rm -f site/*.py
 	$(BIN)/python docs/check_site.py
+
+SHOTS ?= .cache/screenshots
+screenshots: $(VENV)/dev.done  ## every page of the console in both themes and on a phone, as pictures in SHOTS
+	$(BIN)/python -m tests.browser.screenshots --out $(SHOTS)
 
 ROWS ?= 20000
 bench: $(VENV)/dev.done  ## measure against raw SQL; ROWS=100000 for the large run

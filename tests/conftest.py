@@ -30,8 +30,8 @@ from sessions_app import auth
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
 #: Folders, and the markers of their tests, that start processes of their own.
-WAITING = ("stack", "embedded")
-STACK, CLUSTER = "tests/stack/", "tests/memory_site/operations/pitr/"
+WAITING = ("stack", "browser", "embedded")
+STACK, BROWSER, CLUSTER = "tests/stack/", "tests/browser/", "tests/memory_site/operations/pitr/"
 #: Files there that start other sites than the shared ones.
 WITH_OWN_SITES = (
     *("disk_full", "embedder_away", "logs_and_traces", "metrics", "reembed", "replicas", "restore", "selftest"),
@@ -61,11 +61,11 @@ def get_file_order(file: Path, tests: Counter[Path]) -> tuple[int, int, Path]:
 
 class Scheduling(LoadFileScheduling):
     """A worker takes one file after the other, and all of tests/stack, whose two sites start once then; not a file that
-    uses neither of them. Nor do files that share a cluster go to several workers."""
+    uses neither of them. Nor do files that share a cluster, or a site and a browser, go to several workers."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        shared = [folder for folder in (STACK, CLUSTER) if file.startswith(folder) and file not in OWN_SITES]
+        shared = [folder for folder in (STACK, BROWSER, CLUSTER) if file.startswith(folder) and file not in OWN_SITES]
         return shared[0] if shared else file
 
 
