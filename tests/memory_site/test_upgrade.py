@@ -1,6 +1,7 @@
 """A store of the release before the keys began with the namespace, full of rows, becomes what a new installation is."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+from pytest_django import DjangoDbBlocker
 
 from memory_site.core.db.divided import list_divided_tables
 
@@ -42,17 +44,32 @@ Schema = set[tuple[str, str, str]]
 
 @pytest.fixture
 def store(db) -> Iterator[BaseDatabaseWrapper]:
-    """A connection to a database of its own."""
+    with make_database("earlier") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def new_schema(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Schema:
+    """That of a new installation. The tests' own database may have been partitioned and merged by other tests, after
+    which PostgreSQL writes some definitions in other words."""
+    with django_db_blocker.unblock(), make_database("new") as database:
+        migrate(database, find_latest())
+        return read_schema(database)
+
+
+@contextmanager
+def make_database(alias: str) -> Iterator[BaseDatabaseWrapper]:
+    """Provide a connection to an empty database of its own."""
     options = connection.settings_dict["OPTIONS"] | {"pool": False}
-    name = f"{connection.settings_dict['NAME']}_earlier"
+    name = f"{connection.settings_dict['NAME']}_{alias}"
     execute_elsewhere(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
-    connections.databases["earlier"] = connection.settings_dict | {"NAME": name, "OPTIONS": options}
+    connections.databases[alias] = connection.settings_dict | {"NAME": name, "OPTIONS": options}
     try:
-        connections["earlier"].connect()  # at once: later Django would refuse it, as a database of no test
-        yield connections["earlier"]
+        connections[alias].connect()  # at once: later Django would refuse it, as a database of no test
+        yield connections[alias]
     finally:
-        connections["earlier"].close()
-        del connections["earlier"], connections.databases["earlier"]
+        connections[alias].close()
+        del connections[alias], connections.databases[alias]
         execute_elsewhere(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -85,7 +102,7 @@ def find_latest() -> list[tuple[str, str]]:
     return [leaf for leaf in MigrationExecutor(connection).loader.graph.leaf_nodes() if leaf[0] in APPS]
 
 
-def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back(store):
+def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back(store, new_schema):
     migrate(store, EARLIER)
     with store.cursor() as cursor:
         cursor.execute(FILL_SQL)
@@ -95,7 +112,7 @@ def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back
     assert min(rows.values()) > 0
 
     migrate(store, find_latest())
-    assert read_schema(store) == read_schema(connection)
+    assert read_schema(store) == new_schema
     assert count_rows(store, tables) == rows
     with store.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM sessions_app_idempotentanswer WHERE api_key_id <> 'key' || namespace_id")
@@ -106,7 +123,7 @@ def test_a_full_store_has_the_schema_of_a_new_one_and_all_its_rows_and_goes_back
     assert count_rows(store, tables) == rows
 
 
-def test_a_migration_that_was_killed_before_it_was_noted_runs_again(store):
+def test_a_migration_that_was_killed_before_it_was_noted_runs_again(store, new_schema):
     migrate(store, EARLIER)
     for migration, _ in MigrationExecutor(store).migration_plan(find_latest()):
         if not migration.atomic:
@@ -115,4 +132,4 @@ def test_a_migration_that_was_killed_before_it_was_noted_runs_again(store):
             MigrationRecorder(store).record_unapplied(*target)
             migrate(store, [target])
     migrate(store, find_latest())
-    assert read_schema(store) == read_schema(connection)
+    assert read_schema(store) == new_schema
