@@ -15,6 +15,7 @@ from ingestion.api.ingestions import router as ingestions
 from ingestion.api.performance import router as performance
 from ingestion.api.repositories import router as repositories
 from ingestion.api.workflows import router as workflows
+from memories.api.labels import router as labels
 from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
 from memories.api.memories import router as memories
 from memories.api.messages import router as messages
@@ -90,6 +91,7 @@ api.add_router("", recall)
 api.add_router("", forgetting)
 api.add_router("", forgetting_outdated)
 api.add_router("", memories)
+api.add_router("", labels)
 api.add_router("", sessions)
 api.add_router("", session_links)
 api.add_router("", conversations)

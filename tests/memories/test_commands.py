@@ -123,6 +123,37 @@ def test_counts_groups_by_type_or_user(capsys, api):
     assert [(row["user_id"], row["memories"]) for row in by_user] == [("ada", 2), ("ben", 1), (None, 1)]
 
 
+def test_counts_in_a_table_name_what_has_no_user_and_end_with_the_total(capsys, api):
+    api.add("one", user_id="ada")
+    api.add("two", memory_type="rag")
+    api.add("three", memory_type="rag")
+    lines = run_command(capsys, "counts", *NAMESPACE_OPTION, "--by", "user", "type").out.splitlines()
+    cells = [line.split()[:4] for line in lines]
+    assert cells[1][:3] == ["(no", "user)", "rag"]
+    assert [cells[2][0], cells[3][:2]] == ["ada", ["total", "3"]]
+    rows = run_listing(capsys, "counts", "--by", "user", "type")
+    assert [(row["user_id"], row["memory_type"], row["memories"]) for row in rows] == [
+        (None, "rag", 2),
+        ("ada", "agent", 1),
+    ]
+
+
+def test_recent_is_of_the_given_days_user_and_type(capsys, api):
+    api.add("ours", user_id="ada")
+    api.add("step", user_id="ada", memory_type="temporary_state")
+    api.add("other", user_id="ben")
+    api.add("older", user_id="ada", created_at=(timezone.now() - timedelta(days=40)).isoformat())
+    listed = run_listing(capsys, "recent", "--days", 50, "--user", "ada", "--type", "agent")
+    assert [row["content"] for row in listed] == ["ours", "older"]
+    assert [row["content"] for row in run_listing(capsys, "recent", "--user", "ben", "--days", 0.5)] == ["other"]
+
+
+@pytest.mark.parametrize("days", [0, -1, "nan", "inf", 1e9])
+def test_recent_refuses_days_that_are_none(namespace, days):
+    error = run_refused_command("recent", *NAMESPACE_OPTION, "--days", str(days))
+    assert (str(error), error.returncode) == ("--days must be above 0 and at most 100,000.", 2)
+
+
 def test_embedding_status_shows_models_backlog_and_refusals(capsys, api, embedder):
     embedder("Refusing", model="old")
     api.add("one")
@@ -165,13 +196,14 @@ def test_summaries_filters_by_pattern(capsys, api):
     assert (str(error), error.returncode) == ("Not a regular expression: (", 2)
 
 
-def test_literal_search_covers_content_summary_and_data(capsys, api):
+def test_literal_search_covers_content_summary_data_and_metadata(capsys, api):
     api.add("100% of the harbour")
     api.add("two", summary="1000 of the Harbour")
     api.add("three", data={"deep": {"place": ["harbour 100%"]}})
+    api.add("four", metadata={"ref": "Harbour-7"})
     api.add("nothing of it")
     found = run_listing(capsys, "search", "HARBOUR", "--literal")
-    assert [row["content"] for row in found] == ["three", "two", "100% of the harbour"]
+    assert [row["content"] for row in found] == ["four", "three", "two", "100% of the harbour"]
     assert [row["content"] for row in run_listing(capsys, "search", "100%", "--literal")] == [
         "three",
         "100% of the harbour",

@@ -4,17 +4,16 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db.models import Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import QuerySet
 from pydantic import ValidationError
 
 from memories.embeddings import EmbeddingError, Vector
-from memories.models import Memory
 from memories.schemas import SearchIn
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
 from memories.search.query import Search
 from memories.search.query_embedding import get_query_vector
+from memories.search.selection import Selection
 from memories.seen import seen_memories
 from sessions_app.commands import EXIT_USAGE_ERROR, ListingCommand, format_validation_error, get_namespace
 
@@ -29,7 +28,9 @@ class Command(ListingCommand):
         parser.add_argument("--limit", type=int, default=10, help="1 to 100 (default: 10)")
         parser.add_argument("--user", help="only this user's memories")
         parser.add_argument(
-            "--literal", action="store_true", help="memories that contain exactly this text, newest first"
+            "--literal",
+            action="store_true",
+            help="memories with exactly this text in content, summary, data or metadata, newest first",
         )
 
     def handle(self, *, query: str, namespace: str, format: str, **options: Any) -> None:
@@ -60,10 +61,12 @@ class Command(ListingCommand):
 
 
 def filter_containing(text: str, namespace_id: int, filters: Filters) -> QuerySet:
-    """Select memories with this text in content, summary or data, in any case."""
-    rows = Memory.objects.in_namespace(namespace_id).matching(filters).alias(data_text=Cast("data", TextField()))
-    rows = rows.filter(Q(content__icontains=text) | Q(summary__icontains=text) | Q(data_text__icontains=text))
-    return rows.newest_first().values("id", "created_at", "memory_type", "user_id", "content")
+    """Select memories with this text in content, summary, data or metadata, in any case. Raises CommandError."""
+    try:
+        selection = Selection(namespace_id, filters, text).checked()
+    except ValueError as error:
+        raise CommandError(f"{error}.", returncode=EXIT_USAGE_ERROR) from None
+    return selection.queryset().newest_first().values("id", "created_at", "memory_type", "user_id", "content")
 
 
 def to_output_row(hit: dict) -> dict[str, object]:

@@ -64,12 +64,17 @@ class Operation:
             not set(self.path_names) <= CHOSEN_NAMES
             or self.method == "PATCH"
             or self.is_known_only
-            or bool(self.required_query)
+            or any("enum" not in self.query[name] for name in self.required_query)
         )
 
     def url(self, ids: Mapping[str, str]) -> str:
-        """Return the address with ids filled in; a KeyError names a parameter that has no id."""
-        query = urlencode({name: ids[name] for name in self.required_query})
+        """Return the address with ids and first choices filled in; a KeyError names a parameter that has no id."""
+        query = urlencode(
+            {
+                name: self.query[name]["enum"][0] if "enum" in self.query[name] else ids[name]
+                for name in self.required_query
+            }
+        )
         return self.path.format(**{name: ids[name] for name in self.path_names}) + (query and f"?{query}")
 
     def example(self) -> Any:

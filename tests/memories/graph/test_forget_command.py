@@ -94,6 +94,21 @@ def test_without_a_terminal_the_command_does_not_ask(some):
     assert "ada's step" in load_contents()
 
 
+@pytest.mark.parametrize("option", ["--memories", "--everything"])
+def test_all_namespaces_are_wiped_together_and_keep_their_keys(some, option, capsys):
+    run_forget(option, "--all-namespaces", "--dry-run")
+    *counts, last = capsys.readouterr().out.splitlines()
+    assert {line.split(maxsplit=1)[1] for line in counts} >= {"memories in ours", "memories in theirs"}
+    rows = int(last.split()[0].replace(",", ""))
+    before = load_contents()
+    assert run_refused_command(option, "--all-namespaces", "--yes-delete", rows - 1)[1] == 1
+    assert load_contents() == before
+    run_forget(option, "--all-namespaces", "--yes-delete", rows)
+    assert not Memory.objects.exists()
+    assert SessionMemory.objects.exists() is (option == "--memories")
+    assert (Namespace.objects.count(), ApiKey.objects.count()) == (2, 2)
+
+
 @pytest.mark.parametrize(("answer", "is_deleted"), [("ours", True), ("yes", False), ("", False)])
 def test_on_a_terminal_the_name_of_the_namespace_confirms(some, monkeypatch, answer, is_deleted):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
@@ -122,6 +137,8 @@ def test_an_aborted_prompt_deletes_nothing(some, monkeypatch, error):
         (),
         ("--everything", "--user", "ada"),
         ("--everything", "--memories"),
+        ("--all-namespaces",),
+        ("--all-namespaces", "--user", "ada"),
         ("--older-than", "soon"),
         ("--older-than=-1d",),
         ("--older-than", "1"),

@@ -1,4 +1,4 @@
-"""`manage.py forget`: delete memories by user, type or age, everything about a user, or a whole namespace."""
+"""`manage.py forget`: delete memories by user, type or age, everything about a user, or whole namespaces."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -23,9 +23,11 @@ from sessions_app.commands import (
     MemoryCommand,
     add_namespace_argument,
     get_namespace,
+    make_printable,
     parse_age,
 )
 from sessions_app.confirmation import add_confirmation_argument, confirm_deletion
+from sessions_app.models import Namespace
 
 NOTHING_SELECTED_MESSAGE = (
     "Select what to delete: --user, --type, --older-than (they combine), --memories or --everything."
@@ -33,6 +35,8 @@ NOTHING_SELECTED_MESSAGE = (
 REQUESTED_BY = "command line"
 NOTED_MESSAGE = "It is noted: what an earlier backup has of this user is erased when the backup is restored."
 EXCLUSIVE_OPTIONS_MESSAGE = "--everything and --memories cannot be combined with other options."
+ALL_NAMESPACES_MESSAGE = "--all-namespaces needs --everything or --memories."
+ALL_NAMESPACES = "all namespaces"
 
 
 @dataclass
@@ -45,6 +49,16 @@ class DeletionPlan:
     @property
     def total(self) -> int:
         return sum(self.counts.values())
+
+
+def join_plans(plans: dict[str, DeletionPlan]) -> DeletionPlan:
+    """Return the plan of all, by the namespace's name and kind; each namespace goes by itself."""
+    counts = {
+        f"{kind} in {make_printable(name)}": number
+        for name, plan in plans.items()
+        for kind, number in plan.counts.items()
+    }
+    return DeletionPlan(counts, lambda: [plan.execute() for plan in plans.values() if plan.total])
 
 
 class Command(MemoryCommand):
@@ -60,26 +74,45 @@ class Command(MemoryCommand):
         parser.add_argument("--older-than", metavar="AGE", help="for example 90d, 12h or 2w")
         parser.add_argument("--memories", action="store_true", help="all memories of the namespace")
         parser.add_argument("--everything", action="store_true", help="all rows of the namespace except its API keys")
+        parser.add_argument(
+            "--all-namespaces", action="store_true", help="with --everything or --memories: of every namespace"
+        )
         parser.add_argument("--dry-run", action="store_true", help="only count")
         add_confirmation_argument(parser)
 
     def handle(self, *, namespace: str, dry_run: bool, yes_delete: int | None, **options: Any) -> None:
-        owner = get_namespace(namespace)
-        plan = build_plan(owner.pk, options)
+        if options["all_namespaces"]:
+            target = f"the words {ALL_NAMESPACES}", ALL_NAMESPACES
+            plan = build_plan_of_all(options)
+        else:
+            owner = get_namespace(namespace)
+            target = f"the namespace's name, {owner.name}", owner.name
+            plan = build_plan(owner.pk, options)
         for kind, number in plan.counts.items():
             self.stdout.write(f"{number:>12,}  {kind.replace('_', ' ')}")
         if not plan.total:
             self.stdout.write("There is nothing to delete.")
-            if options["user"] and not (options["type"] or options["older_than"] or dry_run):
+            if (
+                not options["all_namespaces"]
+                and options["user"]
+                and not (options["type"] or options["older_than"] or dry_run)
+            ):
                 record_erasure(owner.pk, options["user"], REQUESTED_BY, {})
                 self.stderr.write(NOTED_MESSAGE)
         elif dry_run:
             self.stdout.write(f"{plan.total:,} rows would be deleted.")
         else:
-            confirm_deletion(f"the namespace's name, {owner.name}", owner.name, plan.total, yes_delete)
+            confirm_deletion(*target, plan.total, yes_delete)
             plan.execute()
             statistics.refresh_statistics_view()
             self.stdout.write("Deleted.")
+
+
+def build_plan_of_all(options: dict[str, Any]) -> DeletionPlan:
+    """Build the plan of these options for every namespace. Raises CommandError."""
+    if not (options["everything"] or options["memories"]):
+        raise CommandError(ALL_NAMESPACES_MESSAGE, returncode=EXIT_USAGE_ERROR)
+    return join_plans({owner.name: build_plan(owner.pk, options) for owner in Namespace.objects.order_by("name")})
 
 
 def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
