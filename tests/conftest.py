@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings as project
 from django.contrib.auth.models import Permission
@@ -40,6 +41,10 @@ WITH_OWN_SITES = (
 OWN_SITES = {f"{STACK}test_{name}.py" for name in WITH_OWN_SITES}
 #: For the suite's own PostgreSQL, which needs no durability. Those of tests/embedded and tests/stack stay durable.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+# Slow generation is a fault of a busy machine, not of the code.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

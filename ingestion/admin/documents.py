@@ -38,6 +38,7 @@ class DocumentList(CappedChangeList):
 
 @admin.register(Document)
 class DocumentAdmin(IngestionBaseAdmin):
+    empty_text = "Documents come from ingested folders and from API clients."
     list_display = ("name", "repository", "namespace", "chunks", "file_size", "updated")
     list_display_links = ("name",)
     list_filter = (NamespaceFilter, RepositoryFilter)

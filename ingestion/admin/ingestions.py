@@ -101,6 +101,7 @@ def describe_progress(run: Ingestion) -> tuple[str, int]:
 
 @admin.register(Ingestion)
 class IngestionAdmin(IngestionBaseAdmin):
+    empty_text = "A run starts with manage.py ingest PATH, or over the API."
     list_display = (
         "repository",
         "namespace",

@@ -45,6 +45,7 @@ class MeasuredFilter(DropdownFilter):
 
 @admin.register(PerformanceMetric)
 class PerformanceMetricAdmin(NoLookupAdmin):
+    empty_text = "Adapters and workflows report measurements over the API."
     list_display = ("component", "namespace", "metric_type", "figures", "measured")
     list_display_links = ("component",)
     list_select_related = ("namespace",)

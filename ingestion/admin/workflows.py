@@ -98,6 +98,7 @@ class ExecutionList(CappedChangeList):
 
 @admin.register(WorkflowExecution)
 class WorkflowExecutionAdmin(NoLookupAdmin):
+    empty_text = "Orchestrators record the runs of their workflows over the API."
     list_display = ("workflow", "namespace", "adapter", "agent_id", "repository_names", "state", "duration", "started")
     list_display_links = ("workflow",)
     list_select_related = ("namespace",)

@@ -81,6 +81,7 @@ class MemoryList(CappedChangeList):
 
 @admin.register(Memory)
 class MemoryAdmin(BaseAdmin):
+    empty_text = "Memories are stored by agents over the API, by manage.py remember, and here with Add."
     hide_content_in_log = True
     form = MemoryForm
     compressed_fields = False

@@ -19,6 +19,7 @@ def get_run_state(run: Reembedding) -> str:
 
 @admin.register(Reembedding)
 class ReembeddingAdmin(ReadOnlyAdmin):
+    empty_text = "A run appears when a namespace moves to another embedding model: manage.py reembed."
     list_display = ("model", "earlier_model", "namespace", "state", "progress", "refused", "started", "error")
     list_display_links = None
     list_select_related = ("namespace",)

@@ -102,6 +102,7 @@ class GroupForm(ProjectForm):
 
 @admin.register(ProjectGroup)
 class GroupAdmin(ProjectAdmin):
+    empty_text = "The projects of a group see each other's memories and insights."
     form = GroupForm
     list_display = ("name_cell", "members", "about", "namespace", "updated")
     list_display_links = ("name_cell",)
@@ -166,6 +167,7 @@ class DependencyForm(ProjectForm):
 
 @admin.register(ProjectDependency)
 class DependencyAdmin(ProjectAdmin):
+    empty_text = "Two projects, one of which depends on the other, see each other's memories and insights."
     form = DependencyForm
     list_display = ("ends", "type_label", "about", "namespace", "updated")
     list_display_links = ("ends",)

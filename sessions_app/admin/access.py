@@ -58,6 +58,7 @@ def count_memories(ids: list[int]) -> dict[int, int]:
 
 @admin.register(Namespace)
 class NamespaceAdmin(BaseAdmin):
+    empty_text = "A namespace holds the memories of one team: manage.py create_api_key makes it with its first key."
     list_display = ("name", "memories", "keys", "nightly_forgetting", "created")
     search_fields = ("name",)
     ordering = ("name",)
@@ -161,6 +162,7 @@ def get_key_state(key: ApiKey) -> str:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(BaseAdmin):
+    empty_text = "Agents reach their namespace with a key: create one here, or with manage.py create_api_key."
     form = ApiKeyForm
     list_display = ("key", "name", "namespace", "allowed", "state", "last_used", "expires", "created")
     list_select_related = ("namespace",)

@@ -96,6 +96,7 @@ class ConversationChangeList(CappedChangeList):
 
 @admin.register(Conversation)
 class ConversationAdmin(NoLookupAdmin):
+    empty_text = "API clients start conversations and add their messages."
     list_display = ("subject", "namespace", "user_id", "session_id", "message_total", "started", "duration")
     list_display_links = ("subject",)
     list_select_related = ("namespace",)

@@ -101,6 +101,7 @@ def clean_session_id(text: str) -> str:
 
 @admin.register(SessionLink)
 class SessionLinkAdmin(LinkAdmin):
+    empty_text = "API clients link a session to the one that it continues or refers to."
     form = SessionLinkForm
     list_display = ("ends", "type_label", "context_excerpt", "namespace", "created")
     list_display_links = ("ends",)

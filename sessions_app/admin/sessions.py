@@ -73,6 +73,7 @@ class SessionForm(forms.ModelForm):
 
 @admin.register(SessionMemory)
 class SessionAdmin(NoLookupAdmin):
+    empty_text = "A session starts with its first interaction and ends when its time to live is over."
     form = SessionForm
     list_display = ("name", "namespace", "interactions", "time_to_live", "updated")
     list_display_links = ("name",)

@@ -133,9 +133,9 @@ def test_unknown_lookups_in_the_url_are_refused(console):
 
 
 def test_an_empty_list_explains_why(console, namespace):
-    assert "No folder has been ingested yet." in fetch_page_text(console, RUNS_URL)
+    assert "A run starts with manage.py ingest" in fetch_page_text(console, RUNS_URL)
     assert "No run matches." in fetch_page_text(console, RUNS_URL, status="failed")
-    assert "There are no documents yet." in fetch_page_text(console, DOCUMENTS_URL)
+    assert "Documents come from ingested folders" in fetch_page_text(console, DOCUMENTS_URL)
     assert "No document matches." in fetch_page_text(console, DOCUMENTS_URL, repo_id="nothing")
     assert "The search covers the newest" in fetch_page_text(console, DOCUMENTS_URL, q="nothing")
 

@@ -92,6 +92,7 @@ class RelationshipForm(forms.ModelForm):
 
 @admin.register(Relationship)
 class RelationshipAdmin(LinkAdmin):
+    empty_text = "Relationships connect two memories of one user. Agents store them, and tool results bring their own."
     form = RelationshipForm
     list_display = ("joined", "kind", "strength", "owner", "namespace", "created")
     list_display_links = ("joined",)

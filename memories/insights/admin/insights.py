@@ -102,6 +102,7 @@ class InsightList(CappedChangeList):
 
 @admin.register(Insight)
 class InsightAdmin(SchemaAdmin):
+    empty_text = "Agents add insights, or mark them in the texts they store, below a line “★ Insight ─────”."
     form = InsightForm
     compressed_fields = False
     list_display = (

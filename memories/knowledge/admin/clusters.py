@@ -51,6 +51,7 @@ class ClusterList(CappedChangeList):
 
 @admin.register(Cluster)
 class ClusterAdmin(SchemaAdmin):
+    empty_text = "The first memory with tags creates one: memories of one type with the same tags form a cluster."
     form = ClusterForm
     list_display = ("called", "kind", "tag_list", "namespace", "members", "importance", "confidence_shown", "updated")
     list_display_links = ("called",)

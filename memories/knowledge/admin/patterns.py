@@ -51,6 +51,7 @@ class PatternList(CappedChangeList):
 
 @admin.register(Pattern)
 class PatternAdmin(SchemaAdmin):
+    empty_text = "API clients store patterns, or discover them in users' messages."
     form = PatternForm
     list_display = ("called", "kind", "user_id", "namespace", "frequency_shown", "confidence_shown", "updated")
     list_display_links = ("called",)

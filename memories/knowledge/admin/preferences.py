@@ -81,6 +81,7 @@ class PreferenceList(CappedChangeList):
 
 @admin.register(Preference)
 class PreferenceAdmin(SchemaAdmin):
+    empty_text = "API clients store preferences of their users."
     form = PreferenceForm
     list_display = ("called", "user_id", "namespace", "value_shortened", "confidence_shown", "source", "updated")
     list_display_links = ("called",)

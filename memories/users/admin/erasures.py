@@ -11,6 +11,7 @@ from memory_site.core.admin.formatting import format_datetime, format_number
 
 @admin.register(Erasure)
 class ErasureAdmin(ReadOnlyAdmin):
+    empty_text = "A receipt appears here when all data of a user is erased."
     list_display = ("at", "namespace", "requested_by", "digest", "what")
     list_display_links = None
     list_select_related = ("namespace",)

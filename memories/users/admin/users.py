@@ -48,6 +48,8 @@ class UserSearchForm(forms.Form):
 class UserMemoryAdmin(ReadOnlyAdmin):
     """Two read-only pages. The model is only their anchor: a user has many rows of UserTotal."""
 
+    empty_text = "A user appears here with the first memory that carries a user_id."
+
     def get_urls(self) -> list[URLPattern]:
         """Name the list like a changelist, so that the side bar can link to it."""
         views = {"": (show_user_list, "changelist"), "user/": (show_user_page, "user")}

@@ -98,6 +98,8 @@ class BaseAdmin(ModelAdmin):
 
     #: Whether a row's text is personal content, so that log entries show its id instead.
     hide_content_in_log = False
+    #: What an empty list says: what would be here, and how it gets here.
+    empty_text = ""
     list_per_page = 50
     list_filter_submit = True
     list_disable_select_all = True

@@ -41,6 +41,7 @@ OFFSITE_COLOURS = {"copied": "success", "failed": "danger"}
 class BackupAdmin(ReadOnlyAdmin):
     """Only what was verified counts as a backup; the page shows the manifest of each."""
 
+    empty_text = "A backup is made every night, and by manage.py backup."
     list_display = ("name", "state_shown", "age", "size", "verified", "restore", "pin_shown", "offsite", "note")
     list_display_links = ("name",)
     list_filter = ("state", "pinned")

@@ -13,6 +13,7 @@ from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat
 class HeartbeatAdmin(ReadOnlyAdmin):
     """The last sign of life of each web process and worker, and of beat."""
 
+    empty_text = "Workers and the scheduler report here once they run."
     list_display = ("name", "state", "seen", "connections")
     list_filter = ("kind",)
     ordering = ("name",)

@@ -24,6 +24,7 @@ COLUMNS = {
 
 @admin.register(MaintenanceReport)
 class MaintenanceReportAdmin(ReadOnlyAdmin):
+    empty_text = "A report appears after each manage.py maintain, which runs every week."
     list_display = ("started", "state", "score_shown", "problem_count", "done_count", "duration", "progress_shown")
     list_display_links = ("started",)
     fields = (("started", "duration", "state"), ("total", "checked_pages", "progress_shown"))

@@ -50,6 +50,7 @@ def format_interval(interval: timedelta) -> str:
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, BaseAdmin):
+    empty_text = "The scheduled tasks of the site appear after manage.py migrate."
     form = PeriodicTaskForm
     date_hierarchy = None
     list_display = ("name", "enabled", "runs", "last_run", "total_run_count")

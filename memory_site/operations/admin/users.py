@@ -14,6 +14,7 @@ for model in (User, Group):
 
 @admin.register(User)
 class UserAdmin(PlainUserAdmin, BaseAdmin):
+    empty_text = "Accounts of the people who use this console."
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -23,4 +24,5 @@ class UserAdmin(PlainUserAdmin, BaseAdmin):
 
 @admin.register(Group)
 class GroupAdmin(PlainGroupAdmin, BaseAdmin):
+    empty_text = "A group gives its permissions to its accounts."
     compressed_fields = False

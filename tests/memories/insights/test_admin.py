@@ -159,10 +159,10 @@ def test_unknown_lookups_in_the_url_are_refused(console):
 
 
 def test_empty_lists_explain_how_they_fill(console, namespace):
-    assert "There is no insight yet." in fetch_page_text(console, LIST_URL)
+    assert "Agents add insights" in fetch_page_text(console, LIST_URL)
     assert "No insight matches." in fetch_page_text(console, LIST_URL, q="nothing")
-    assert "There is no group yet." in fetch_page_text(console, GROUPS_URL)
-    assert "There is no dependency yet." in fetch_page_text(console, DEPENDENCIES_URL)
+    assert "The projects of a group see" in fetch_page_text(console, GROUPS_URL)
+    assert "Two projects, one of which depends on the other" in fetch_page_text(console, DEPENDENCIES_URL)
 
 
 def test_expired_insights_are_not_shown(console, namespace):

@@ -186,9 +186,9 @@ def test_unknown_lookups_in_the_url_are_refused(console, path):
 
 
 def test_an_empty_list_explains_how_rows_are_created(console, namespace):
-    assert "There are no clusters yet." in fetch_page_text(console, CLUSTERS_URL)
-    assert "There are no patterns yet." in fetch_page_text(console, PATTERNS_URL)
-    assert "There are no preferences yet." in fetch_page_text(console, PREFERENCES_URL)
+    assert "The first memory with tags creates one" in fetch_page_text(console, CLUSTERS_URL)
+    assert "API clients store patterns" in fetch_page_text(console, PATTERNS_URL)
+    assert "API clients store preferences" in fetch_page_text(console, PREFERENCES_URL)
     assert "No cluster matches." in fetch_page_text(console, CLUSTERS_URL, tag="nothing")
     assert "The search covers the newest" in fetch_page_text(console, PATTERNS_URL, q="nothing")
 
