@@ -510,6 +510,7 @@ INSTALLED_APPS = [
     "memories.graph",
     "memories.insights",
     "memories.knowledge",
+    "memories.jobs",
     "ingestion",
     "memory_site.operations",
 ]
@@ -599,6 +600,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expire_seconds": 60},
     },
     "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expire_seconds": 60}},
+    "run pending jobs": {"task": "memories.jobs.tasks.run_jobs", "schedule": 15, "options": {"expire_seconds": 15}},
     "append erasures to the ledger": {
         "task": "memory_site.operations.offsite.tasks.append_erasures",
         "schedule": 60,
@@ -650,6 +652,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "insert missing insight rows": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
     "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
+    "delete old exports": {"task": "memories.jobs.tasks.delete_old_files", "schedule": 3600},
     "delete old measurements": {
         "task": "ingestion.tasks.delete_old_measurements",
         "schedule": crontab(hour="3", minute="50"),

@@ -17,6 +17,7 @@ from django.db.models.functions import Cast
 from pydantic_core import to_json
 
 from memories.graph.models import Erasure, PendingRelationship, Relationship, UserStatistics, UserTotal
+from memories.jobs.models import Job, JobFile
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.users.statistics import compact_totals
 from memory_site.core.db.retry import retry_on_deadlock
@@ -70,6 +71,9 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
         **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
+        # Which user a part of an exported file is about nobody knows: none is kept.
+        "exported_files": JobFile.objects.filter(namespace=namespace_id),
+        "jobs": Job.objects.in_namespace(namespace_id).naming_user(user_id),
     }
     references = {
         "kept_answers": find_answers_naming_user(namespace_id, user_id, rows),

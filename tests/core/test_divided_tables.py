@@ -61,7 +61,7 @@ def test_unique_keys_begin_with_the_namespace():
 
 def test_references_between_divided_tables_begin_with_the_namespace():
     references = fetch_rows(SELECT_REFERENCES_SQL, DIVIDED_TABLES, DIVIDED_TABLES)
-    assert len(references) == 12
+    assert len(references) == 13
     assert [name for name, columns, is_valid in references if columns[0] != "namespace_id" or not is_valid] == []
 
 
@@ -81,7 +81,7 @@ def test_the_plan_of_a_reference_that_is_made_while_tables_are_empty_uses_the_ke
     execute_sql("SET LOCAL plan_cache_mode = force_generic_plan")
     execute_sql("SET LOCAL enable_seqscan = off")
     keys = fetch_rows(SELECT_REFERENCED_KEYS_SQL, DIVIDED_TABLES)
-    assert len(keys) == 3
+    assert len(keys) == 4
     for table, index, conditions in keys:
         execute_sql(f"PREPARE reference AS SELECT 1 FROM ONLY {table} WHERE {' AND '.join(conditions)} FOR KEY SHARE")
         plan = fetch_rows(f"EXPLAIN EXECUTE reference (1, '{uuid7()}')")
