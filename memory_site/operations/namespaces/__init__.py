@@ -1,0 +1,1 @@
+"""Namespaces as a whole: rename, clone, empty and delete them."""
