@@ -14,6 +14,7 @@ NOT_COPIED = {
     "graph.userstatistics": "A task makes it from the memories.",
     "history.memoryversion": "What was changed and deleted there.",
     "jobs.job": "Work that was done there.",
+    "jobs.jobfile": "Files that it wrote.",
     "knowledge.duecluster": "Triggers make it.",
     "memories.namespacesize": "A task counts it.",
     "memories.reembedding": "Runs over the other namespace.",
