@@ -67,18 +67,6 @@ SIDEBAR = {
             "django_celery_beat_periodictask",
             "django_celery_beat.view_periodictask",
         ),
-        (
-            "Intervals",
-            "timer",
-            "django_celery_beat_intervalschedule",
-            "django_celery_beat.view_intervalschedule",
-        ),
-        (
-            "Crontabs",
-            "calendar_clock",
-            "django_celery_beat_crontabschedule",
-            "django_celery_beat.view_crontabschedule",
-        ),
         ("Backups", "backup", "operations_backup", "operations.view_backup"),
         ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
         ("Processes", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),

@@ -513,6 +513,7 @@ INSTALLED_APPS = [
     "memories.jobs",
     "ingestion",
     "memory_site.operations",
+    "memory_site.operations.access",
 ]
 MIDDLEWARE = [
     "memory_site.core.http.middleware.RequestMiddleware",
@@ -592,102 +593,159 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "memory_site.operations.schedules:SeedingScheduler"
 # Created once in the database: a changed default reaches new sites only. A name identifies its schedule for ever.
+# The console shows the description, as long as the operator wrote no other one.
 CELERY_BEAT_SCHEDULE = {
-    "embed pending memories": {"task": "memories.tasks.embed_due", "schedule": 15, "options": {"expire_seconds": 15}},
+    "embed pending memories": {
+        "description": "Computes the vectors of new and changed memories, so that searches by meaning find them.",
+        "task": "memories.tasks.embed_due",
+        "schedule": 15,
+        "options": {"expire_seconds": 15},
+    },
     "re-embed pending namespaces": {
+        "description": "Goes on with switching namespaces to another embedding model.",
         "task": "memories.tasks.reembed_due",
         "schedule": 60,
         "options": {"expire_seconds": 60},
     },
-    "run pending ingestions": {"task": "ingestion.tasks.ingest_due", "schedule": 60, "options": {"expire_seconds": 60}},
-    "run pending jobs": {"task": "memories.jobs.tasks.run_jobs", "schedule": 15, "options": {"expire_seconds": 15}},
+    "run pending ingestions": {
+        "description": "Starts ingestions that were requested or interrupted.",
+        "task": "ingestion.tasks.ingest_due",
+        "schedule": 60,
+        "options": {"expire_seconds": 60},
+    },
+    "run pending jobs": {
+        "description": "Starts jobs that were requested or interrupted.",
+        "task": "memories.jobs.tasks.run_jobs",
+        "schedule": 15,
+        "options": {"expire_seconds": 15},
+    },
     "append erasures to the ledger": {
+        "description": "Carries erasures of users and namespaces to the ledger beside the backups.",
         "task": "memory_site.operations.offsite.tasks.append_erasures",
         "schedule": 60,
         "options": {"expire_seconds": 60},
     },
     "record the beat's heartbeat": {
+        "description": "Shows that scheduler, broker and worker work together.",
         "task": "memory_site.operations.tasks.note_beat",
         "schedule": 15,
         "options": {"expire_seconds": 15},
     },
     "measure free space": {
+        "description": "Measures the free disk space, for the forecast of the health page.",
         "task": "memory_site.operations.tasks.measure_disks",
         "schedule": 900,
         "options": {"expire_seconds": 900},
     },
-    "delete old idempotency keys": {"task": "sessions_app.tasks.delete_old_idempotency_keys", "schedule": 3600},
+    "delete old idempotency keys": {
+        "description": "Deletes the stored answers of retries after 24 hours.",
+        "task": "sessions_app.tasks.delete_old_idempotency_keys",
+        "schedule": 3600,
+    },
     "delete outdated sessions": {
+        "description": "Deletes sessions whose time to live is over.",
         "task": "sessions_app.tasks.delete_outdated_sessions",
         "schedule": crontab(hour="3", minute="30"),
     },
     "refresh statistics": {
+        "description": "Refreshes the figures of users: totals, types, times.",
         "task": "memories.graph.tasks.refresh_statistics",
         "schedule": 900,
         "options": {"expire_seconds": 900},
     },
     "measure namespaces": {
+        "description": "Counts each namespace's rows, from which searches choose their plan.",
         "task": "memories.tasks.measure_namespaces",
         "schedule": 600,
         "options": {"expire_seconds": 600},
     },
     "resolve pending relationships": {
+        "description": "Connects pending relationships with entities that have come.",
         "task": "memories.graph.tasks.join_waiting",
         "schedule": 60,
         "options": {"expire_seconds": 60},
     },
     "prune insights": {
+        "description": "Deletes old insights of low quality that were never used.",
         "task": "memories.insights.tasks.prune_insights",
         "schedule": crontab(hour="4", minute="15", day_of_week="sunday"),
     },
     "create queued clusters": {
+        "description": "Groups new memories of a kind into clusters.",
         "task": "memories.knowledge.tasks.settle_clusters",
         "schedule": 60,
         "options": {"expire_seconds": 60},
     },
-    "delete empty clusters": {"task": "memories.knowledge.tasks.remove_empty_clusters", "schedule": 3600},
+    "delete empty clusters": {
+        "description": "Deletes clusters that no longer have a member.",
+        "task": "memories.knowledge.tasks.remove_empty_clusters",
+        "schedule": 3600,
+    },
     "delete outdated memories": {
+        "description": "Deletes outdated memories in the namespaces that forget every night.",
         "task": "memories.knowledge.tasks.forget_outdated",
         "schedule": crontab(hour="3", minute="45"),
     },
-    "insert missing insight rows": {"task": "memories.insights.tasks.adopt_insights", "schedule": 3600},
-    "delete expired memories": {"task": "memories.tasks.delete_expired", "schedule": 3600},
-    "delete old exports": {"task": "memories.jobs.tasks.delete_old_files", "schedule": 3600},
+    "insert missing insight rows": {
+        "description": "Adds the insight rows that imported memories lack.",
+        "task": "memories.insights.tasks.adopt_insights",
+        "schedule": 3600,
+    },
+    "delete expired memories": {
+        "description": "Deletes memories whose expiry time is past.",
+        "task": "memories.tasks.delete_expired",
+        "schedule": 3600,
+    },
+    "run pending jobs": {
+        "description": "Starts jobs that were requested or interrupted.",
+        "task": "memories.jobs.tasks.run_jobs",
+        "schedule": 15,
+        "options": {"expire_seconds": 15},
+    },
     "delete old measurements": {
+        "description": "Deletes performance measurements older than PERFORMANCE_RETENTION_DAYS.",
         "task": "ingestion.tasks.delete_old_measurements",
         "schedule": crontab(hour="3", minute="50"),
     },
     "make a backup": {
+        "description": "Makes the nightly backup and verifies it by restoring.",
         "task": "memory_site.operations.backups.tasks.make_nightly_backup",
         "schedule": crontab(hour="2", minute="0"),
     },
     "copy backups off-site": {
+        "description": "Copies good backups to BACKUP_TARGET.",
         "task": "memory_site.operations.offsite.tasks.copy_new_backups",
         "schedule": 600,
         "options": {"expire_seconds": 600},
     },
     "rotate off-site copies": {
+        "description": "Deletes off-site copies that the retention rules no longer keep.",
         "task": "memory_site.operations.offsite.tasks.rotate_old_copies",
         "schedule": crontab(hour="3", minute="20"),
     },
     "rotate backups": {
+        "description": "Deletes backups that the retention rules no longer keep.",
         "task": "memory_site.operations.backups.tasks.rotate_old_backups",
         "schedule": crontab(hour="3", minute="0"),
     },
     "maintain the database": {
+        "description": "Vacuums, analyzes and mends indexes where due, and stores a report.",
         "task": "memory_site.operations.tasks.maintain_database",
         "schedule": crontab(hour="5", minute="0", day_of_week="sunday"),
     },
     "make due base backups": {
+        "description": "Makes the base backups of point-in-time recovery when one is due.",
         "task": "memory_site.operations.pitr.tasks.take_due_base",
         "schedule": 600,
         "options": {"expire_seconds": 600},
     },
     "drill recovery to a moment": {
+        "description": "Proves that the database can be recovered to a moment, on a scratch server.",
         "task": "memory_site.operations.pitr.tasks.drill_recovery",
         "schedule": crontab(hour="5", minute="30", day_of_week="sunday"),
     },
     "vacuum vectors after deletions": {
+        "description": "Cleans the index of vectors after large deletions.",
         "task": "memories.tasks.vacuum_due",
         "schedule": 60,
         "options": {"expire_seconds": 60},

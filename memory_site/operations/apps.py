@@ -18,8 +18,10 @@ class OperationsConfig(AppConfig):
         from memory_site.operations import checks  # noqa: F401, PLC0415  (registers them; reads the settings)
         from memory_site.operations.erasures.carry import connect_signals  # noqa: PLC0415  (needs the models)
         from memory_site.operations.metrics import tasks  # noqa: F401, PLC0415  (counts by Celery's signals)
+        from memory_site.operations.schedules import connect_protection  # noqa: PLC0415
 
         connect_signals()
+        connect_protection()
         # Django compares it with the server's at the first connection of every process.
         DatabaseFeatures.minimum_database_version = settings.MIN_POSTGRESQL_VERSION
 

@@ -1,15 +1,18 @@
 """The schedules of periodic tasks: created once from the settings, then the operator's. Of several beats one schedules.
 
 A schedule that a later release adds is created at its first start; one that a release removes is deleted. Everything
-else of a row (enabled, interval or crontab, arguments, expiry) and its deletion are left to the console.
+else of a row (enabled, interval or crontab, arguments, expiry) is left to the console.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.db import Error, close_old_connections, transaction
-from django_celery_beat.models import PeriodicTask
+from django.db.models import ProtectedError
+from django.db.models.signals import pre_delete
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from memory_site.core.db.locks import advisory_xact_lock
@@ -81,8 +84,22 @@ def seed_schedules(entries: Mapping[str, Entry]) -> None:
 def create_schedule(name: str, entry: Entry) -> None:
     """Create a schedule. One of that name may exist in stores that are older than the list of seeded schedules."""
     if not PeriodicTask.objects.filter(name=name).exists():
-        ModelEntry.from_entry(name, **entry)
+        store_entry(name, entry)
     SeededSchedule.objects.create(name=name)
+
+
+def store_entry(name: str, entry: Entry) -> None:
+    """Create or set a task's row. The description stays in the settings: a later release may say it better."""
+    ModelEntry.from_entry(name, **{key: value for key, value in entry.items() if key != "description"})
+
+
+@transaction.atomic
+def reset_schedule(task: PeriodicTask) -> bool:
+    """Give a built-in task its times and arguments of the settings. Return False for the operator's own."""
+    if (entry := settings.CELERY_BEAT_SCHEDULE.get(task.name)) is None:
+        return False
+    store_entry(task.name, entry)
+    return True
 
 
 def follow_renamed_task(name: str, entry: Entry) -> None:
@@ -93,3 +110,18 @@ def follow_renamed_task(name: str, entry: Entry) -> None:
 def delete_schedules(names: Iterable[str]) -> None:
     PeriodicTask.objects.filter(name__in=names).delete()
     SeededSchedule.objects.filter(name__in=names).delete()
+
+
+def connect_protection() -> None:
+    for model in (IntervalSchedule, CrontabSchedule):
+        pre_delete.connect(protect_used_schedule, sender=model)
+
+
+def protect_used_schedule(instance: IntervalSchedule | CrontabSchedule, **_: Any) -> None:
+    """Refuse to delete an interval or a crontab with which tasks run: they would be deleted along.
+
+    Raise ProtectedError.
+    """
+    if tasks := set(instance.periodictask_set.all()):
+        names = ", ".join(sorted(task.name for task in tasks))
+        raise ProtectedError(f"{names} run by it.", tasks)

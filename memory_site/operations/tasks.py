@@ -3,7 +3,7 @@
 import logging
 
 from celery import shared_task
-from celery.signals import beat_init, task_failure, task_success, worker_ready, worker_shutting_down
+from celery.signals import beat_init, task_failure, task_prerun, task_success, worker_ready, worker_shutting_down
 
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.operations.backups.tasks import make_nightly_backup as make_nightly_backup
@@ -25,7 +25,7 @@ from memory_site.operations.offsite.tasks import copy_new_backups as copy_new_ba
 from memory_site.operations.offsite.tasks import rotate_old_copies as rotate_old_copies
 from memory_site.operations.pitr.tasks import drill_recovery as drill_recovery
 from memory_site.operations.pitr.tasks import take_due_base as take_due_base
-from memory_site.operations.schedule_outcomes import note_failure, note_success
+from memory_site.operations.schedule_outcomes import note_failure, note_start, note_success
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ worker_ready.connect(start_worker_sampler)
 beat_init.connect(start_beat_sampler)
 worker_shutting_down.connect(stop_heartbeat)
 beat_init.connect(start_beat_heartbeat)
+task_prerun.connect(note_start)
 task_success.connect(note_success)
 task_failure.connect(note_failure)
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -55,6 +56,16 @@ def format_datetime(value: datetime | None) -> SafeString | None:
         " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
     )
     return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
+
+
+def format_relative(value: datetime | None) -> SafeString | None:
+    """Format as "12 min ago" or "in 3 h 20 min", with the exact time as the tooltip."""
+    if value is None:
+        return None
+    seconds = (value - timezone.now()).total_seconds()
+    words = "now" if abs(seconds) < 1 else f"in {format_duration(seconds)}" if seconds > 0 else None
+    words = words or f"{format_duration(-seconds)} ago"
+    return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", words)
 
 
 def render_two_lines(text: str, whole: str | None = None) -> SafeString:

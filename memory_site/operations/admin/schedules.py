@@ -1,103 +1,254 @@
-"""The console's pages of scheduled tasks."""
+"""The console's page of scheduled tasks. Intervals and crontabs are fields of a task, not pages of their own."""
 
-from datetime import timedelta
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django_celery_beat import admin as beat
 from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
     IntervalSchedule,
     PeriodicTask,
+    PeriodicTasks,
     SolarSchedule,
 )
 from kombu.exceptions import OperationalError
-from unfold.admin import TabularInline
-from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.views import ChangeList
 
-from memory_site.core.admin.base import BaseAdmin
-from memory_site.core.admin.formatting import format_datetime
+from memory_site.core.admin.base import BaseAdmin, CappedChangeList
+from memory_site.core.admin.formatting import format_duration, format_relative
+from memory_site.operations.admin.schedule_form import CONDITIONAL_FIELDS, ScheduleForm
+from memory_site.operations.health.schedules import find_due_time
+from memory_site.operations.models import RunState, ScheduleOutcome
+from memory_site.operations.schedule_runs import UnknownTask, find_live_workers, request_run
+from memory_site.operations.schedule_words import describe_change, describe_task, get_default, get_purpose
+from memory_site.operations.schedules import reset_schedule
 
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
 
-
-class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """The registered tasks."""
-
-
-class PeriodicTaskForm(beat.PeriodicTaskForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = TaskSelect()
-
-
-INTERVAL_UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+STATE_COLOURS = {
+    RunState.NEVER: "info",
+    RunState.QUEUED: "warning",
+    RunState.RUNNING: "info",
+    RunState.INTERRUPTED: "danger",
+    RunState.SUCCEEDED: "success",
+    RunState.FAILED: "danger",
+}
+OPEN_STATES = (RunState.QUEUED, RunState.RUNNING)
+TWO_LINES = '<span class="schedule-cell">{}<small>{}</small></span>'
+QUEUED = "Queued for a worker; the list follows how it ends."
 
 
-def format_interval(interval: timedelta) -> str:
-    """Format an interval in its largest whole unit: 3600 seconds are "every hour"."""
-    seconds = interval.total_seconds()
-    unit, length = next((pair for pair in INTERVAL_UNITS.items() if seconds % pair[1] == 0), ("second", 1))
-    return f"every {unit}" if seconds == length else f"every {seconds / length:g} {unit}s"
+class ConfirmationForm(BaseDialogForm):
+    """A form without fields: submitting it is the confirmation."""
+
+
+class ScheduleList(CappedChangeList):
+    is_polling = False
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read how the tasks of this page ran, and whose workers are alive, in two statements."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        add_outcomes(self.result_list)
+        self.is_polling = any(task.state in OPEN_STATES for task in self.result_list)
+
+
+def add_outcomes(tasks: list[PeriodicTask]) -> None:
+    """Give each task `outcome` and `state`."""
+    outcomes, alive = ScheduleOutcome.objects.in_bulk([task.name for task in tasks]), find_live_workers()
+    for task in tasks:
+        task.outcome = outcomes.get(task.name) or ScheduleOutcome(name=task.name)
+        task.state = task.outcome.find_state(alive)
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, BaseAdmin):
-    empty_text = "The scheduled tasks of the site appear after manage.py migrate."
-    form = PeriodicTaskForm
-    date_hierarchy = None
-    list_display = ("name", "enabled", "runs", "last_run", "total_run_count")
+class PeriodicTaskAdmin(BaseAdmin):
+    empty_text = "The scheduled tasks of the site appear when the scheduler (beat) has started once."
+    form = ScheduleForm
+    conditional_fields = CONDITIONAL_FIELDS
+    list_display = ("task_name", "runs", "last_run", "last_outcome", "next_run")
     list_filter = ("enabled",)
-    sortable_by = ("name", "last_run")
+    list_before_template = "admin/operations/schedules/poll.html"
+    search_fields = ("name", "task")
     ordering = ("name",)
+    sortable_by = ("task_name",)
+    actions = ("run_selected", "enable_selected", "disable_selected")
+    actions_row = actions_detail = ("run_now", "reset")
+    readonly_fields = ("state_now", "default_now", "purpose")
+    fieldsets = (
+        (None, {"fields": (("name", "enabled"), "purpose", "state_now")}),
+        ("When it runs", {"fields": ("rhythm", ("every", "period"), ("at", "weekday"), "crontab_text", "default_now")}),
+        ("More", {"fields": ("task", ("args", "kwargs"), "expire_seconds", "description"), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related("interval", "crontab", "solar", "clocked")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ScheduleList
+
+    def get_fieldsets(self, request: HttpRequest, obj: PeriodicTask | None = None) -> Any:
+        if obj:
+            return self.fieldsets
+        hidden = {*self.readonly_fields}
+        return [
+            (title, {**options, "fields": [field for field in options["fields"] if field not in hidden]})
+            for title, options in self.fieldsets
+        ]
+
+    def has_delete_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and get_default(obj.name))
+
+    def get_actions(self, request: HttpRequest) -> dict:
+        """Leave out Django's deletion of many: it would take built-in ones along."""
+        return {name: each for name, each in super().get_actions(request).items() if name != "delete_selected"}
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Say in the log what the schedule was and what it is now."""
+        after = describe_task(form.instance)
+        if add or form.described in (None, after):
+            return super().construct_change_message(request, form, formsets, add)
+        return f"Runs {after}, before: {form.described}."
+
+    # Columns
+
+    @display(description="task", ordering="name")
+    def task_name(self, task: PeriodicTask) -> SafeString:
+        off = "" if task.enabled else format_html(' <span class="schedule-off">off</span>')
+        return format_html(TWO_LINES, format_html("<strong>{}</strong>{}", task.name, off), get_purpose(task))
 
     @display(description="runs")
-    def runs(self, task: PeriodicTask) -> str:
-        if task.interval:
-            return format_interval(task.interval.schedule.run_every)
-        return task.crontab.human_readable if task.crontab else str(task.scheduler)
+    def runs(self, task: PeriodicTask) -> SafeString | str:
+        changed = describe_change(task)
+        words = describe_task(task)
+        return format_html(TWO_LINES, words, f"changed from the default ({changed})") if changed else words
 
-    @display(description="last run", ordering="last_run_at", empty_value="never")
+    @display(description="last run", empty_value="never")
     def last_run(self, task: PeriodicTask) -> SafeString | None:
-        return format_datetime(task.last_run_at)
+        times = (task.outcome.started_at, task.outcome.ended_at, task.last_run_at)
+        if not any(times):
+            return None
+        took = "" if task.outcome.seconds is None else f"took {format_duration(task.outcome.seconds)}"
+        return format_html(TWO_LINES, format_relative(max(filter(None, times))), took)
 
-    @admin.action(description="Run the selected tasks now")
-    def run_tasks(self, request: HttpRequest, queryset: QuerySet) -> None:
-        try:
-            super().run_tasks(request, queryset)
-        except OperationalError as error:
-            messages.error(request, f"The tasks were not sent: the broker does not answer ({error}).")
+    @display(description="outcome", label=STATE_COLOURS)
+    def last_outcome(self, task: PeriodicTask) -> tuple[str, str]:
+        return task.state, describe_state(task)
+
+    @display(description="next run", empty_value="-")
+    def next_run(self, task: PeriodicTask) -> SafeString | str | None:
+        if not task.enabled:
+            return "switched off"
+        due = find_due_time(task, timezone.now())
+        return format_relative(max(due, timezone.now())) if due else None
+
+    @display(description="what it does")
+    def purpose(self, task: PeriodicTask) -> str:
+        return get_purpose(task) or "-"
+
+    @display(description="last run")
+    def state_now(self, task: PeriodicTask) -> SafeString | str:
+        add_outcomes([task])
+        return format_html("{}, {}", describe_state(task), self.last_run(task) or "never")
+
+    @display(description="default", empty_value="-")
+    def default_now(self, task: PeriodicTask) -> str | None:
+        if get_default(task.name) is None:
+            return None
+        changed = describe_change(task)
+        return f"changed from the default: {changed}" if changed else "as this release has it"
+
+    # Actions
+
+    @action(
+        description="Run now",
+        icon="play_arrow",
+        permissions=["change"],
+        dialog={
+            "title": "Run this task now?",
+            "description": "A worker runs it as soon as one is free, whether the task is switched on or not. "
+            "Its schedule stays as it is.",
+            "form_class": ConfirmationForm,
+            "form_submit_text": "Run now",
+        },
+    )
+    def run_now(self, request: HttpRequest, form: ConfirmationForm, object_id: str) -> HttpResponse:
+        if task := self.get_object(request, object_id):
+            self.request_runs(request, [task])
+        return redirect_to_list()
+
+    @action(
+        description="Reset to default",
+        icon="restart_alt",
+        permissions=["change"],
+        dialog={
+            "title": "Reset this task to its default?",
+            "description": "Its times and arguments become those of this release.",
+            "form_class": ConfirmationForm,
+            "form_submit_text": "Reset",
+        },
+    )
+    def reset(self, request: HttpRequest, form: ConfirmationForm, object_id: str) -> HttpResponse:
+        task = self.get_object(request, object_id)
+        before = task and describe_task(task)
+        if task and reset_schedule(task):
+            task = self.get_queryset(request).get(pk=task.pk)
+            self.log_change(request, task, f"Reset: runs {describe_task(task)}, before: {before}.")
+            messages.success(request, f"“{task.name}” runs {describe_task(task)} again.")
+        else:
+            messages.warning(request, "Only a task of this release has a default.")
+        return redirect_to_list()
+
+    @admin.action(description="Run the selected tasks now", permissions=["change"])
+    def run_selected(self, request: HttpRequest, queryset: QuerySet) -> None:
+        self.request_runs(request, queryset)
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def enable_selected(self, request: HttpRequest, queryset: QuerySet) -> None:
+        self.switch(request, queryset, enabled=True)
+
+    @admin.action(description="Switch off", permissions=["change"])
+    def disable_selected(self, request: HttpRequest, queryset: QuerySet) -> None:
+        self.switch(request, queryset, enabled=False)
+
+    def switch(self, request: HttpRequest, queryset: QuerySet, *, enabled: bool) -> None:
+        words = "on" if enabled else "off"
+        tasks = list(queryset.exclude(enabled=enabled))
+        queryset.filter(pk__in=[task.pk for task in tasks]).update(enabled=enabled, date_changed=timezone.now())
+        PeriodicTasks.update_changed()
+        for task in tasks:
+            self.log_change(request, task, f"Switched {words}.")
+        messages.success(request, f"Switched {words}: {', '.join(task.name for task in tasks) or 'none'}.")
+
+    def request_runs(self, request: HttpRequest, tasks: Iterable[PeriodicTask]) -> None:
+        for task in tasks:
+            try:
+                request_run(task, f"console:{request.user.get_username()}")
+            except (UnknownTask, OperationalError) as error:
+                messages.error(request, f"“{task.name}” was not sent: {error}")
+            else:
+                self.log_change(request, task, "Run now.")
+                messages.success(request, f"“{task.name}”: {QUEUED}")
 
 
-class ScheduleTasksInline(TabularInline):
-    """The tasks of a schedule."""
-
-    model = PeriodicTask
-    verbose_name_plural = "tasks on this schedule"
-    fields = readonly_fields = ("name", "task", "enabled")
-    can_delete = False
-    extra = max_num = 0
-    show_change_link = True
+def describe_state(task: PeriodicTask) -> str:
+    """Return the state of the last run, with the message of one that failed."""
+    if task.state == RunState.FAILED:
+        return f"failed: {task.outcome.message or task.outcome.error}"
+    if task.state == RunState.INTERRUPTED:
+        return "interrupted: its worker ended"
+    return str(task.state)
 
 
-class ScheduleAdmin(BaseAdmin):
-    inlines = (ScheduleTasksInline,)
-
-
-@admin.register(IntervalSchedule, SolarSchedule, ClockedSchedule)
-class PlainScheduleAdmin(ScheduleAdmin):
-    pass
-
-
-@admin.register(CrontabSchedule)
-class CrontabAdmin(ScheduleAdmin):
-    list_display = ("__str__", "human_readable")
-    readonly_fields = ("human_readable",)
-    fields = ("human_readable", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
+def redirect_to_list() -> HttpResponse:
+    return HttpResponse(headers={"HX-Redirect": reverse("admin:django_celery_beat_periodictask_changelist")})

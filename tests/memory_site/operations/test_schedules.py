@@ -12,6 +12,7 @@ from memory_site.celery import app
 from memory_site.core.leases.models import Lease
 from memory_site.operations.models import SeededSchedule
 from memory_site.operations.schedules import STANDBY_INTERVAL_SECONDS, SeedingScheduler, seed_schedules
+from tests.console import assert_saved
 
 pytestmark = pytest.mark.django_db(transaction=True)  # beat commits and closes connections
 NAME = "delete expired memories"
@@ -56,15 +57,17 @@ def test_what_the_operator_changed_is_kept():
     assert NAME not in started.schedule
 
 
-def test_an_interval_changed_in_the_console_is_kept(console):
+def test_what_was_edited_in_the_console_is_kept(console):
     start_beat()
     task = PeriodicTask.objects.get(name=NAME)
     page = f"/admin/django_celery_beat/periodictask/{task.pk}/change/"
-    two_hours = IntervalSchedule.objects.create(every=2, period="hours")
-    form = {"name": NAME, "task": task.task, "interval": two_hours.pk, "enabled": "on", "args": "[]", "kwargs": "{}"}
-    response = console.post(page, form)
-    assert response.status_code == 302, response.content
+    form = {"rhythm": "interval", "every": "2", "period": "hours", "enabled": "on", "args": "[]", "kwargs": "{}"}
+    assert_saved(console.post(page, form))
     assert start_beat().schedule[NAME].schedule.run_every.total_seconds() == 7200
+    assert_saved(console.post(page, form | {"rhythm": "weekly", "at": "12:05", "weekday": "3"}))
+    assert start_beat().schedule[NAME].schedule == crontab(hour="12", minute="5", day_of_week="3")
+    assert_saved(console.post(page, {key: value for key, value in form.items() if key != "enabled"}))
+    assert NAME not in start_beat().schedule
 
 
 def test_a_schedule_that_the_operator_deleted_stays_deleted():
