@@ -74,9 +74,11 @@ class MemoryQuerySet(models.QuerySet):
 
         `created_at` does not count: a caller who imports history sets it.
         """
-        rows = self.alias(last_used=LAST_USED)
-        rows = rows.filter(importance__lte=Importance.LOW, access_count__lt=MIN_USES_TO_KEEP)
-        rows = rows.filter(last_used__lt=Now() - UNUSED_PERIOD)
+        return self.forgettable().alias(last_used=LAST_USED).filter(last_used__lt=Now() - UNUSED_PERIOD)
+
+    def forgettable(self) -> "MemoryQuerySet":
+        """Select memories that become outdated if nothing uses them for UNUSED_PERIOD."""
+        rows = self.filter(importance__lte=Importance.LOW, access_count__lt=MIN_USES_TO_KEEP)
         return rows.not_preserved().exclude(insight__usage_count__gt=0)
 
     def not_preserved(self) -> "MemoryQuerySet":

@@ -15,7 +15,7 @@ from unfold.decorators import display
 
 from ingestion.admin.shared import IngestionBaseAdmin, RepositoryFilter, build_admin_url
 from ingestion.models import Document
-from memories.admin.memories import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
+from memories.admin.embedding_states import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
 from memories.console_urls import get_memory_url
 from memories.models import Embedding, Memory
 from memory_site.core.admin.base import CappedChangeList

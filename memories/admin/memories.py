@@ -7,26 +7,24 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories import tasks
 from memories.add import add_one
+from memories.admin.embedding_states import EMBEDDING_STATE_COLOURS, EMBEDDING_STATE_LABELS, get_embedding_state
 from memories.admin.filters import LIST_FILTERS, LIST_PARAMETERS, read_selection
 from memories.admin.forms import MemoryForm
-from memories.admin.relationships import build_relationships_context
+from memories.admin.memory_page.view import MemoryPageMixin
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
-from memories.console_urls import build_list_query, get_memory_url
+from memories.console_urls import get_memory_url
 from memories.edit import edit_memory
-from memories.embeddings import get_embedder
-from memories.memory_types import MemoryType
-from memories.models import LABEL_FIELDS, Embedding, Memory, MemoryQuerySet
-from memories.search.selection import EMBEDDED, REFUSED, WAITING, Selection
-from memories.search.similar import find_similar
+from memories.models import Embedding, Memory, MemoryQuerySet
+from memories.search.selection import Selection
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
-from memory_site.core.admin.formatting import format_datetime, render_json, render_two_lines, truncate
+from memory_site.core.admin.formatting import format_datetime, render_two_lines, truncate
 
 MAX_LIST_PREVIEW_LENGTH = 160
 #: The list's columns, and the field that each reads. Other fields are not loaded.
@@ -39,8 +37,6 @@ LIST_COLUMNS = {
     "embedded": "due__error",
     "created": "created_at",
 }
-EMBEDDING_STATE_COLOURS = {EMBEDDED: "success", WAITING: "warning", REFUSED: "danger"}
-EMBEDDING_STATE_LABELS = {EMBEDDED: "yes", WAITING: "not yet", REFUSED: "refused"}
 IMPORTANCE_COLOURS = {"CRITICAL": "danger", "HIGH": "warning", "MEDIUM": "info"}
 MATCH_HTML = '<span class="memory-score">{}</span> <span class="memory-arm">{}</span>'
 
@@ -53,13 +49,6 @@ SHARED_FIELDSETS = (
 
 def is_search(request: HttpRequest) -> bool:
     return bool(request.GET.get(SEARCH_VAR, "").strip())
-
-
-def get_embedding_state(memory: Memory) -> str:
-    due = getattr(memory, "due", None)
-    if due is None:
-        return EMBEDDED
-    return REFUSED if due.error else WAITING
 
 
 class MemoryList(CappedChangeList):
@@ -80,7 +69,7 @@ class MemoryList(CappedChangeList):
 
 
 @admin.register(Memory)
-class MemoryAdmin(BaseAdmin):
+class MemoryAdmin(MemoryPageMixin, BaseAdmin):
     empty_text = "Memories are stored by agents over the API, by manage.py remember, and here with Add."
     hide_content_in_log = True
     form = MemoryForm
@@ -92,21 +81,12 @@ class MemoryAdmin(BaseAdmin):
     search_fields = ("content",)  # shows the search box; get_search_results searches
     search_help_text = "Search by words, meaning or id"
     autocomplete_fields = ("namespace",)
-    readonly_fields = ("id", "created", "updated", "last_accessed", "access_count", "data_shown", "metadata_shown")
-    change_form_outer_before_template = "admin/memories/memory/links.html"
-    change_form_outer_after_template = "admin/graph/relationship/of_memory.html"
-    add_fieldsets = (
-        (None, {"fields": ("namespace", "content", "summary")}),
-        *SHARED_FIELDSETS,
-        ("Data and metadata", {"fields": ("data", "metadata")}),
-    )
     fieldsets = (
         (None, {"fields": ("content", "summary")}),
         *SHARED_FIELDSETS,
-        ("Data and metadata", {"fields": ("data_shown", "metadata_shown")}),
-        ("Edit data and metadata", {"fields": ("data", "metadata"), "classes": ("collapse",)}),
-        ("Record", {"fields": (("id", "access_count"), ("created", "updated", "last_accessed"))}),
+        ("Data and metadata", {"fields": ("data", "metadata")}),
     )
+    add_fieldsets = ((None, {"fields": ("namespace", "content", "summary")}), *fieldsets[1:])
 
     def get_queryset(self, request: HttpRequest) -> MemoryQuerySet:
         return Memory.objects.alive().select_related("due").defer("search_vector")
@@ -182,29 +162,6 @@ class MemoryAdmin(BaseAdmin):
     def created(self, memory: Memory) -> SafeString | None:
         return format_datetime(memory.created_at)
 
-    @display(description="updated")
-    def updated(self, memory: Memory) -> SafeString | None:
-        return format_datetime(memory.updated_at)
-
-    @display(description="last accessed", empty_value="never")
-    def last_accessed(self, memory: Memory) -> SafeString | None:
-        return format_datetime(memory.last_accessed_at)
-
-    @display(description="data")
-    def data_shown(self, memory: Memory) -> SafeString | str:
-        return render_json(memory.data) if memory.data is not None else "-"
-
-    @display(description="metadata")
-    def metadata_shown(self, memory: Memory) -> SafeString:
-        return render_json(memory.metadata)
-
-    def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
-        if kwargs.get("change"):
-            context |= build_memory_page_context(kwargs["obj"])
-            if request.user.has_perm("graph.view_relationship"):
-                context |= build_relationships_context(kwargs["obj"])
-        return super().render_change_form(request, context, *args, **kwargs)
-
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"source_system": "admin"} | super().get_changeform_initial_data(request)
 
@@ -224,37 +181,3 @@ class MemoryAdmin(BaseAdmin):
         vectors = Embedding.objects.filter(memory__in=objs).count()
         listed = [format_html('<a href="{}">{}</a>', get_memory_url(memory), memory) for memory in objs]
         return listed, {"memories": len(listed), "vectors": vectors}, set(), []
-
-
-def build_memory_page_context(memory: Memory) -> dict[str, Any]:
-    """Return what the page shows besides the form: links to related lists, the vector, the nearest memories."""
-    model = memory.namespace.embedding_model or get_embedder().model
-    embedding = Embedding.objects.defer("vector").filter(memory=memory, model=model).first()
-    return {
-        "memory": memory,
-        "links": build_links(memory),
-        "insight": memory.memory_type == MemoryType.INSIGHT and getattr(memory, "insight", None),
-        "state": get_embedding_state(memory),
-        "state_colour": EMBEDDING_STATE_COLOURS[get_embedding_state(memory)],
-        "embedding": embedding,
-        "dimensions": Embedding._meta.get_field("vector").dimensions,
-        "is_current": embedding is not None and bytes(embedding.content_hash) == bytes(memory.content_hash),
-        "similar_memories": find_similar(embedding) if embedding is not None else [],
-    }
-
-
-def build_links(memory: Memory) -> list[dict[str, str]]:
-    """Build a link to the namespace's memories, and one per label to those with the same label."""
-    links = [("namespace", "namespace", memory.namespace_id, memory.namespace.name)]
-    fields = ("memory_type", "source_system", "entity_system", *LABEL_FIELDS)
-    links += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
-    links += [("tag", "tag", tag, tag) for tag in memory.tags]
-    return [
-        {
-            "name": str(name),
-            "value": text,
-            "query": build_list_query(**{"namespace": memory.namespace_id, parameter: value}),
-        }
-        for name, parameter, value, text in links
-        if value is not None
-    ]

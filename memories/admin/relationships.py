@@ -48,17 +48,18 @@ def is_related(memory: Memory) -> bool:
     return Relationship.objects.of_memory(memory.pk).exists() or pending.exists()
 
 
-def build_relationships_context(memory: Memory) -> dict[str, Any]:
-    """Return the newest relationships in both directions, and the newest pending ones."""
-    links = annotate_excerpts(Relationship.objects.of_memory(memory.pk)).order_by("-id")
+def build_relationships_context(memory: Memory, limit: int = MAX_SHOWN_RELATIONSHIPS) -> dict[str, Any]:
+    """Return the newest relationships in both directions, one more than the limit if there are more, and the newest
+    pending ones."""
+    links = annotate_excerpts(Relationship.objects.filter(namespace=memory.namespace_id).of_memory(memory.pk))
     pending = PendingRelationship.objects.filter(from_memory=memory).order_by("-id")
     return {
-        "relationships": [describe_from_end(memory, link) for link in links[: MAX_SHOWN_RELATIONSHIPS + 1]],
+        "relationships": [describe_from_end(memory, link) for link in links.order_by("-id")[: limit + 1]],
         "pending": [
             {"arrow": "←" if each.reverse else "→", "colour": RELATIONSHIP_TYPE_COLOURS[each.type], "link": each}
-            for each in pending[:MAX_SHOWN_RELATIONSHIPS]
+            for each in pending[:limit]
         ],
-        "max_shown": MAX_SHOWN_RELATIONSHIPS,
+        "max_shown": limit,
     }
 
 
@@ -67,8 +68,11 @@ def describe_from_end(memory: Memory, link: Relationship) -> dict[str, Any]:
     is_outgoing = link.from_memory_id == memory.pk
     other = "to_memory" if is_outgoing else "from_memory"
     return {
+        "is_outgoing": is_outgoing,
         "arrow": "→" if is_outgoing else "←",
         "colour": RELATIONSHIP_TYPE_COLOURS[link.type],
         "link": link,
+        "other_id": getattr(link, f"{other}_id"),
+        "other_beginning": getattr(link, f"{other}_beginning"),
         "other": format_memory_link(getattr(link, f"{other}_id"), getattr(link, f"{other}_beginning")),
     }

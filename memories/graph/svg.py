@@ -20,7 +20,7 @@ MAX_LABELS, MAX_NODE_LABEL_LENGTH, CHARACTER_WIDTH, LINE_HEIGHT = 24, 26, 7, 16
 #: Arcs are bent, so that two between the same memories do not coincide.
 ARC_CURVATURE = 0.12
 
-GRAPH_SVG = """<svg class="graph-picture" viewBox="0 0 {} {}" role="img" aria-label="{}">
+GRAPH_SVG = """<svg class="graph-picture" viewBox="0 0 {} {}" role="group" aria-label="{}">
 <g class="graph-grounds">{}</g><g class="graph-lines">{}</g><g>{}</g><g class="graph-labels">{}</g></svg>"""
 CLUSTER_AREA_SVG = '<path class="graph-colour-{}" d="{}Z"/>'
 ARC_SVG = '<path class="graph-line graph-{}" d="M{} {}Q{} {} {} {}" stroke-width="{}"><title>{}</title></path>'

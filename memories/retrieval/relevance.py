@@ -27,11 +27,13 @@ HOURS_SINCE_ACCESS_SQL = f"greatest(extract(epoch FROM {NOW_SQL} - {{last_access
 HALF_LIFE_CASES_SQL = " ".join(f"WHEN '{kind}' THEN '{hours}'::float8" for kind, hours in HALF_LIFE_HOURS.items())
 # PostgreSQL raises an error for products that are too small for a float8, such as those of a memory of the year 2000:
 # after sixty half-lives nothing is left.
+DECAY_SQL = f"0.5::float8 ^ least({AGE_HOURS_SQL} / CASE {{memory_type}} {HALF_LIFE_CASES_SQL} END, 60)"
+ACCESS_BOOST_SQL = f"""CASE WHEN {{last_accessed_at}} > {NOW_SQL} - interval '{ACCESS_BOOST_HOURS} hours'
+      THEN {ACCESS_BOOST} * 0.5::float8 ^ ({HOURS_SINCE_ACCESS_SQL} / {ACCESS_BOOST_HALF_LIFE_HOURS}) ELSE 0 END"""
 RELEVANCE_SQL = f"""least(greatest(
     greatest({{base_relevance}}, 1e-9)
-    * 0.5::float8 ^ least({AGE_HOURS_SQL} / CASE {{memory_type}} {HALF_LIFE_CASES_SQL} END, 60)
-    + CASE WHEN {{last_accessed_at}} > {NOW_SQL} - interval '{ACCESS_BOOST_HOURS} hours'
-      THEN {ACCESS_BOOST} * 0.5::float8 ^ ({HOURS_SINCE_ACCESS_SQL} / {ACCESS_BOOST_HALF_LIFE_HOURS}) ELSE 0 END,
+    * {DECAY_SQL}
+    + {ACCESS_BOOST_SQL},
 {MIN_RELEVANCE}), {MAX_RELEVANCE})"""
 
 
@@ -41,10 +43,12 @@ def relevance_sql(memory: str) -> str:
 
 
 class Relevance(Expression):
-    """The same expression for a queryset of memories: `.annotate(relevance=Relevance())`."""
+    """The same expression for a queryset of memories: `.annotate(relevance=Relevance())`. Or one of its parts:
+    `Relevance(DECAY_SQL)`, `Relevance(ACCESS_BOOST_SQL)`."""
 
-    def __init__(self) -> None:
+    def __init__(self, sql: str = RELEVANCE_SQL) -> None:
         super().__init__(output_field=FloatField())
+        self.sql = sql
         self.columns: list[Any] = [F(column) for column in RELEVANCE_COLUMNS]
 
     def get_source_expressions(self) -> list[Any]:
@@ -55,4 +59,4 @@ class Relevance(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         names = dict(zip(RELEVANCE_COLUMNS, [compiler.compile(column)[0] for column in self.columns], strict=True))
-        return RELEVANCE_SQL.format(**names), ()
+        return self.sql.format(**names), ()

@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 OPEN_DEPTH, SMALL_TREE = 2, 40
 #: A tree has at most so many nodes, and so many children of one node; what is left is shown as indented text.
 MAX_NODES, MAX_CHILDREN = 2_000, 500
-#: A longer string folds, with so many characters as its beginning.
-MAX_UNFOLDED_STRING, STRING_PREVIEW = 400, 160
+#: A longer string, in characters or lines, folds, with so many characters as its beginning.
+MAX_UNFOLDED_STRING, MAX_UNFOLDED_LINES, STRING_PREVIEW = 400, 12, 160
 
 VIEW_HTML = """<div class="json-view" data-json-view>
 <div class="json-tools" hidden>
@@ -73,6 +73,6 @@ def render_scalar(value: Any) -> SafeString:
     if not isinstance(value, str):
         kind = "null" if value is None else "boolean" if isinstance(value, bool) else "number"
         return format_html(SCALAR_HTML, kind, json.dumps(value, default=str))
-    if len(value) > MAX_UNFOLDED_STRING:
-        return format_html(LONG_STRING_HTML, value[:STRING_PREVIEW], len(value), value)
+    if len(value) > MAX_UNFOLDED_STRING or value.count("\n") > MAX_UNFOLDED_LINES:
+        return format_html(LONG_STRING_HTML, " ".join(value[:STRING_PREVIEW].split()), len(value), value)
     return format_html(SCALAR_HTML, "string", value or '""')

@@ -1,5 +1,6 @@
 """Relationships in the console."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -186,18 +187,17 @@ def test_the_page_of_a_memory_shows_both_directions_and_pending_relationships(co
     mine = {"namespace_id": both[0].namespace_id, "owner": "ada", "from_memory": both[0]}
     PendingRelationship.objects.create(**mine, entity_system="jira", entity_id="A-77")
     for here, there in (both, both[::-1]):
-        text = fetch_page_text(console, get_page_url(here))
+        text = fetch_page_text(console, get_page_url(here), tab="relationships")
         assert get_page_url(there) in text
         assert f"{LIST_URL}{row.pk}/change/" in text
-    assert "A-77" in fetch_page_text(console, get_page_url(both[0]))
-    assert "Vector" in text
+    assert "A-77" in fetch_page_text(console, get_page_url(both[0]), tab="relationships")
 
 
 def test_the_page_of_a_memory_shows_the_newest_relationships_and_links_to_all(console, namespace, both):
     for number in range(55):
         create_relationship(both[0], create_memory(namespace, f"boat {number}"))
-    text = fetch_page_text(console, get_page_url(both[0]))
-    assert text.count("boat ") == 50
+    text = fetch_page_text(console, get_page_url(both[0]), tab="relationships")
+    assert len(re.findall(r"boat \d+</a>", text)) == 50
     assert f"{LIST_URL}?q={both[0].pk}" in text
 
 
