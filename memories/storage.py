@@ -21,6 +21,7 @@ from memories.active_model import model_for_supplied_vector
 from memories.memory_types import Importance
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
+from memory_site.core.db.actor import ACTOR_SQL, get_actor_parameters
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
 from memory_site.core.metrics.counters import count_stored
@@ -80,7 +81,7 @@ INSERT_DRAFTS_SQL = f"""
 INSERT INTO memories_memory AS stored (namespace_id, {", ".join(DRAFT_COLUMN_TYPES)}, access_count)
 SELECT %(namespace)s, {", ".join(DRAFT_COLUMN_TYPES)}, 0
 FROM jsonb_to_recordset(%(drafts)s::jsonb)
-     AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT_COLUMN_TYPES.items())})
+     AS draft({", ".join(f"{name} {kind}" for name, kind in DRAFT_COLUMN_TYPES.items())}), {ACTOR_SQL}
 ON CONFLICT """
 # An expired duplicate is invisible to readers, so it is not updated: the row is missing from the result, and the caller
 # deletes expired memories and tries again.
@@ -260,6 +261,7 @@ def execute_upsert(namespace_id: int, drafts: list[Draft], sql: dict[bool, str] 
     parameters: dict[str, Any] = {
         "namespace": namespace_id,
         "drafts": to_json([draft.columns for draft in drafts]).decode(),
+        **get_actor_parameters(),
     }
     with connection.cursor() as cursor:
         cursor.execute(sql[drafts[0].is_entity], parameters)

@@ -1,12 +1,16 @@
 """Every trigger of the database: what it keeps true, and why that is not application code.
 
-The SQL stands in migrations 0004_triggers and 0011_triggers_by_namespace. This list is what a reader looks at first:
+The SQL stands in migrations 0004_triggers and 0011_triggers_by_namespace, that of history in
+memories/history/trigger_sql.py. This list is what a reader looks at first:
 tests/memories/test_triggers.py compares it with a migrated database in both directions, and with
 docs/architecture/triggers.md. After a change, print the tables of that page with `python -m memories.triggers`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+from memories.history.trigger_sql import CUT_REFERENCES, DELETED_ROWS, FIRST_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,7 @@ class Trigger:
 MEMORY = "memories_memory"
 RELATIONSHIP = "graph_relationship"
 
-#: By table and event. Triggers of one event fire in the order of their names, which is their order here.
-TRIGGERS = (
+TRIGGERS_BUT_PARTS = (
     Trigger(
         "graph_resolve_inserted_entities", MEMORY, "AFTER", "INSERT", "STATEMENT",
         keeps="A pending relationship becomes a relationship when its entity is stored.",
@@ -62,6 +65,13 @@ TRIGGERS = (
         condition="it names an entity, and owner or entity changed",
     ),
     Trigger(
+        "history_keep_changed_memory", MEMORY, "AFTER", "UPDATE", "ROW",
+        keeps="`history_memoryversion` has the row that a change replaced, with who changed it.",
+        reason="Bulk work and SQL by hand change memories too.",
+        columns=FIRST_COLUMNS,
+        condition="they changed",
+    ),
+    Trigger(
         "knowledge_recluster_changed_memory", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="The cluster of the new tags exists, and that of the old ones does not outlive its last memory.",
         reason="As for inserted memories.",
@@ -88,6 +98,18 @@ TRIGGERS = (
         reason="As for inserted memories.",
         columns=("user_id",),
         condition="the owner changed",
+    ),
+    Trigger(
+        "history_forget_deleted_memory", MEMORY, "AFTER", "DELETE", "ROW",
+        keeps="Nothing is kept of a memory that expired, was replaced or erased, or went with its document.",
+        reason="Foreign keys delete chunks, which no application code sees.",
+        condition="it is one of these",
+    ),
+    Trigger(
+        "history_keep_deleted_memory", MEMORY, "AFTER", "DELETE", "ROW",
+        keeps="`history_memoryversion` has the deleted row, with who deleted it.",
+        reason="As for changed memories.",
+        condition="it is none of these",
     ),
     Trigger(
         "knowledge_uncluster_deleted_memories", MEMORY, "AFTER", "DELETE", "STATEMENT",
@@ -137,6 +159,36 @@ TRIGGERS = (
         reason="A trigger on memories tries the same lock without waiting, so every insert has to take it.",
     ),
 )  # fmt: skip
+PART_TRIGGERS = (
+    *(
+        Trigger(
+            "history_keep_part", table, "AFTER", "DELETE", "ROW",
+            keeps=f"`history_deletedpart` has each {kind} that was deleted with its memory.",
+            reason="Foreign keys delete them, which no application code sees.",
+            condition="a foreign key deletes it",
+        )
+        for table, kind, _ in DELETED_ROWS
+    ),
+    *(
+        Trigger(
+            "history_keep_reference", table, "AFTER", "UPDATE", "ROW",
+            keeps=f"`history_deletedpart` says of which {kind} the memory was deleted.",
+            reason="Foreign keys set the column to NULL, which no application code sees.",
+            columns=(column,),
+            condition="a foreign key set it to NULL",
+        )
+        for table, kind, column, _ in CUT_REFERENCES
+    ),
+)  # fmt: skip
+
+
+def sort_by_table(triggers: Sequence[Trigger]) -> tuple[Trigger, ...]:
+    tables = list(dict.fromkeys(trigger.table for trigger in triggers))
+    return tuple(sorted(triggers, key=lambda trigger: tables.index(trigger.table)))
+
+
+#: By table and event. Triggers of one event fire in the order of their names, which is their order here.
+TRIGGERS = sort_by_table((*TRIGGERS_BUT_PARTS, *PART_TRIGGERS))
 
 
 TABLE_HEAD = "| trigger | fires | keeps true | why it is not application code |\n| --- | --- | --- | --- |"

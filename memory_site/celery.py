@@ -8,6 +8,7 @@ import sys
 from celery import Celery
 from celery.signals import celeryd_init
 
+import memory_site.core.db.actor_of_tasks
 import memory_site.core.logs.tasks  # noqa: F401  (connects to Celery's signals)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memory_site.settings")

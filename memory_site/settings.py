@@ -510,6 +510,7 @@ INSTALLED_APPS = [
     "memories.graph",
     "memories.insights",
     "memories.knowledge",
+    "memories.history",
     "memories.jobs",
     "ingestion",
     "memory_site.operations",

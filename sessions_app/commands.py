@@ -14,6 +14,7 @@ from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTabl
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from memory_site.core.db.actor import acting_as
 from memory_site.core.db.damage import DAMAGED, is_damaged
 from memory_site.core.db.server_settings import POOLER_ADVICE, REFUSED_OPTIONS
 from memory_site.core.releases.compatibility import NewerDatabase, require_fitting_release
@@ -43,12 +44,16 @@ class MemoryCommand(BaseCommand):
     #: Of a table's cell; None shows all of it.
     max_cell_length: int | None = 100
 
+    @property
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
+
     def provide_services(self) -> AbstractContextManager[None]:
         """Return what surrounds the command. One that works without a database starts nothing."""
         return ensure_services_for_command()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        with self.provide_services():
+        with self.provide_services(), acting_as(f"command:{self.name}"):
             try:
                 if self.needs_fitting_release:
                     require_fitting_release()

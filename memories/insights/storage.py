@@ -21,6 +21,7 @@ from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn, remove_duplicates
 from memories.storage import insert_memories
+from memory_site.core.db.actor import ACTOR_SQL, get_actor_parameters
 from memory_site.core.db.locks import advisory_xact_lock
 
 MAX_PROJECTS_PER_INSIGHT, MAX_TOPICS_PER_INSIGHT, MAX_TAGS_PER_INSIGHT = 64, 32, 256
@@ -54,7 +55,7 @@ FROM (
     WHERE input.confidence > stored.confidence OR NOT stored.tags @> input.tags OR NOT stored.metadata @> input.metadata
        OR stored.expires_at < coalesce(input.expires_at, 'infinity')
     ORDER BY id FOR NO KEY UPDATE OF stored
-) input
+) input, {ACTOR_SQL}
 WHERE memory.namespace_id = %(namespace)s AND memory.id = input.id
 """
 MERGE_INSIGHTS_SQL = f"""
@@ -242,7 +243,11 @@ def merge_insights(namespace_id: int, inputs: Sequence[InsightInput]) -> None:
         rows[each.memory_id] = combine_merge_rows(rows[each.memory_id], row) if each.memory_id in rows else row
     if not rows:
         return
-    parameters: dict[str, Any] = {"namespace": namespace_id, "rows": to_json(list(rows.values())).decode()}
+    parameters: dict[str, Any] = {
+        "namespace": namespace_id,
+        "rows": to_json(list(rows.values())).decode(),
+        **get_actor_parameters(),
+    }
     with connection.cursor() as cursor:
         for statement in (MERGE_MEMORIES_SQL, MERGE_INSIGHTS_SQL):
             cursor.execute(statement, parameters)

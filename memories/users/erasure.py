@@ -17,9 +17,11 @@ from django.db.models.functions import Cast
 from pydantic_core import to_json
 
 from memories.graph.models import Erasure, PendingRelationship, Relationship, UserStatistics, UserTotal
+from memories.history.models import DeletedPart, MemoryVersion, Operation
 from memories.jobs.models import Job, JobFile
 from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.users.statistics import compact_totals
+from memory_site.core.db.actor import name_actor, without_history
 from memory_site.core.db.retry import retry_on_deadlock
 from sessions_app.models import (
     ApiKey,
@@ -68,6 +70,7 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
             namespace=namespace_id, conversation__in=Conversation.objects.filter(**mine)
         ),
         **{get_kind(model): filter_by_memories(model, mine) for model in list_memory_detail_models()},
+        **collect_history(namespace_id, user_id),
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
         **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
@@ -82,10 +85,25 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
     return references | rows
 
 
+def collect_history(namespace_id: int, user_id: str) -> RowsByKind:
+    """Return what is kept of the user's memories, deleted ones too, and of others from the time when they were the
+    user's."""
+    mine: dict[str, Any] = {"namespace": namespace_id, "user_id": user_id}
+    versions = MemoryVersion.objects.filter(namespace=namespace_id)
+    deleted = versions.filter(user_id=user_id, operation=Operation.DELETE).values("memory_id")
+    own = Q(memory_id__in=Memory.objects.filter(**mine).values("pk")) | Q(memory_id__in=deleted)
+    parts = DeletedPart.objects.filter(own | Q(user_id=user_id), namespace=namespace_id)
+    return {
+        "parts_of_deleted_memories": parts,
+        "versions": versions.filter(own | Q(user_id=user_id), operation=Operation.UPDATE),
+        "trash": versions.filter(user_id=user_id, operation=Operation.DELETE),
+    }
+
+
 def find_user_ids(namespace_id: int) -> set[str]:
     """Return the users that any row of a namespace belongs to."""
     mine = {"namespace_id": namespace_id}
-    with_user: list[type[Model]] = [Memory, Embedding, Conversation, UserTotal, *list_user_models()]
+    with_user: list[type[Model]] = [Memory, MemoryVersion, Embedding, Conversation, UserTotal, *list_user_models()]
     with_owner: list[type[Model]] = [Relationship, PendingRelationship]
     columns = [*((model, "user_id") for model in with_user), *((model, "owner") for model in with_owner)]
     queries = [model._base_manager.filter(**mine).order_by().values_list(name).distinct() for model, name in columns]
@@ -94,7 +112,7 @@ def find_user_ids(namespace_id: int) -> set[str]:
 
 def list_user_models() -> list[type[Model]]:
     """Return every other model whose rows belong to users."""
-    known = (Memory, Embedding, Conversation, *DERIVED_MODELS)
+    known = (Memory, Embedding, Conversation, MemoryVersion, DeletedPart, *DERIVED_MODELS)
     return [
         model
         for model in apps.get_models()
@@ -169,8 +187,9 @@ def find_answers_naming_user(namespace_id: int, user_id: str, rows: RowsByKind) 
 @retry_on_deadlock
 def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
     """Erase a user in one transaction, with an audit line. Return the numbers of erased rows by kind."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor, without_history():
         cursor.execute(NO_STATEMENT_TIMEOUT)
+        name_actor()
         erased = delete_rows(collect_user_rows(namespace_id, user_id))
         if erased:
             record_erasure(namespace_id, user_id, requested_by, erased)
@@ -202,8 +221,9 @@ def delete_rows(tables: RowsByKind) -> dict[str, int]:
 @retry_on_deadlock
 def erase_namespace(namespace_id: int) -> None:
     """Delete the rows of a namespace in one transaction, and note it."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor, without_history():
         cursor.execute(NO_STATEMENT_TIMEOUT)
+        name_actor()
         delete_rows(collect_namespace_rows(namespace_id))
         ErasedNamespace.objects.create(erased_id=namespace_id, deleted=False)
 

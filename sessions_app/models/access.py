@@ -64,6 +64,11 @@ class Caller:
     scopes: frozenset[str]
     embedding_model: str | None
 
+    @property
+    def actor(self) -> str:
+        """Who changes what the request changes."""
+        return f"key:{KEY_PREFIX}{self.key_id}"
+
     def has_scope(self, scope: str) -> bool:
         """Return whether the key has the scope; `admin` stands for all of them."""
         return bool(self.scopes & {scope, ADMIN})

@@ -36,10 +36,10 @@ def message(namespace: Namespace) -> Message:
 
 
 def record_statement(work) -> str:
-    """Return the one statement that this work executes, without quotes and what it selects."""
+    """Return the one statement that this work executes besides naming who acts, without quotes and what it selects."""
     with CaptureQueriesContext(connection) as captured:
         work()
-    [statement] = [each["sql"].replace('"', "") for each in captured]
+    [statement] = [each["sql"].replace('"', "") for each in captured if "actor_of" not in each["sql"]]
     return re.sub(r"SELECT .*? FROM", "SELECT FROM", statement)
 
 

@@ -48,10 +48,11 @@ def test_delete_removes_memory_and_vector(api, three):
     assert is_problem(api.delete(f"/memories/{three[0]}"), 404)
 
 
-def test_delete_takes_one_statement_after_authentication(api, three, takes):
-    with takes(1):
+def test_delete_takes_two_statements_after_authentication(api, three, takes):
+    """The first says who acts, for the memory's history."""
+    with takes(2):
         api.delete(f"/memories/{three[0]}")
-    with takes(1):
+    with takes(2):
         delete_memories(api, user_id="ada")
     with takes(1):
         delete_memories(api, dry_run=True, user_id="ben")

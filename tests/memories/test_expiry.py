@@ -83,9 +83,9 @@ def test_clean_up_deletes_in_batches(api, monkeypatch, django_assert_num_queries
     monkeypatch.setattr(expiry, "DELETE_BATCH_SIZE", 4)
     api.post("/memories/bulk", {"memories": [{"content": f"number {number}"} for number in range(10)]})
     Memory.objects.update(expires_at=timezone.now())
-    # Where there are any, and the clock; batches of 4, 4, 2 and none: savepoint, bound of waiting, select, delete,
-    # release.
-    with django_assert_num_queries(2 + 3 * 5 + 4):
+    # Where there are any, and the clock; batches of 4, 4, 2 and none: savepoint, bound of waiting, select, who acts,
+    # delete, release.
+    with django_assert_num_queries(2 + 3 * 6 + 4):
         assert tasks.delete_expired() == 10
 
 

@@ -56,7 +56,7 @@ def test_the_list_and_the_database_have_the_same_triggers():
 
 @pytest.mark.django_db
 def test_every_trigger_function_of_the_database_belongs_to_a_listed_trigger():
-    assert sorted(name for (name,) in fetch(SELECT_TRIGGER_FUNCTIONS_SQL)) == sorted(each.name for each in TRIGGERS)
+    assert sorted(name for (name,) in fetch(SELECT_TRIGGER_FUNCTIONS_SQL)) == sorted({each.name for each in TRIGGERS})
 
 
 def test_triggers_of_one_event_are_listed_in_the_order_in_which_they_fire():

@@ -236,8 +236,8 @@ def test_concurrent_updates_of_different_fields_are_all_stored(api):
     assert {name: stored[name] for name in fields} == fields
 
 
-def test_update_takes_three_statements(api, tea, takes):
-    with takes(5):  # SAVEPOINT, SELECT … FOR UPDATE, UPDATE, SELECT, RELEASE
+def test_update_takes_four_statements(api, tea, takes):
+    with takes(6):  # SAVEPOINT, SELECT … FOR UPDATE, who acts, UPDATE, SELECT, RELEASE
         update_memory(api, tea, importance=4)
 
 

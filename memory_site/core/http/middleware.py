@@ -4,12 +4,14 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest, HttpResponse
 
+from memory_site.core.db.actor import describe_requester, described_by
 from memory_site.core.http.problems import Problem, problem_response
 from memory_site.core.http.request_metrics import HTML_PATH_PREFIXES, count_answer
 
@@ -43,7 +45,8 @@ class RequestMiddleware:
         started = time.perf_counter()
         request_id = pick_request_id(request.headers.get("X-Request-ID", ""))
         request.id = request_id  # type: ignore[attr-defined]  # ApiRequest declares it
-        response = self.get_response(request)
+        with described_by(partial(describe_requester, request)):
+            response = self.get_response(request)
         if not request.path.startswith(HTML_PATH_PREFIXES):
             if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/"):
                 response = to_problem_response(request, response)
