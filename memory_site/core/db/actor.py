@@ -119,7 +119,7 @@ def name_actor() -> None:
 
 def name_actor_of_changes(execute: Callable, sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
     """Name the actor before a statement of the ORM that changes a watched table."""
-    if not _changes_watched.match(sql):
+    if not (isinstance(sql, str) and _changes_watched.match(sql)):
         return execute(sql, parameters, many, context)
     database: BaseDatabaseWrapper = context["connection"]
     with nullcontext() if database.in_atomic_block else transaction.atomic(database.alias):

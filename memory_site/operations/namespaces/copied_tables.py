@@ -12,6 +12,7 @@ NOT_COPIED = {
     "graph.erasure": "The audit of what was erased there.",
     "graph.usertotal": "Triggers make it.",
     "graph.userstatistics": "A task makes it from the memories.",
+    "history.deletedpart": "What was deleted there.",
     "history.memoryversion": "What was changed and deleted there.",
     "jobs.job": "Work that was done there.",
     "jobs.jobfile": "Files that it wrote.",
