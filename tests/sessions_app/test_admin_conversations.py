@@ -156,7 +156,7 @@ def test_unlisted_lookup_is_refused(console):
 
 
 def test_empty_list_explains_itself(console, namespace):
-    assert "No conversation has been started yet." in fetch_page_text(console)
+    assert "API clients start conversations" in fetch_page_text(console)
     assert "No conversation matches." in fetch_page_text(console, state="open")
 
 

@@ -148,7 +148,7 @@ def test_unlisted_lookup_is_refused(console):
 
 
 def test_empty_list_explains_itself(console, namespace):
-    assert "There are no sessions yet." in fetch_page_text(console, SESSIONS_URL)
+    assert "A session starts with its first interaction" in fetch_page_text(console, SESSIONS_URL)
     assert "No session matches." in fetch_page_text(console, SESSIONS_URL, q="nothing")
     assert "There are no links between sessions yet." in fetch_page_text(console, LINKS_URL)
 

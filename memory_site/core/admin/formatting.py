@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from memory_site.core.admin.json_view import render_json as render_json
@@ -15,6 +15,8 @@ PROGRESS_BAR_HTML = (
     '<span class="ingestion-bar ingestion-{}"><span style="width: {}%"></span></span></span>'
 )
 TWO_LINES_HTML = '<span class="memory-beginning" title="{}">{}</span>'
+TIME_HTML = '<time datetime="{}" title="{}" class="whitespace-nowrap">{}</time>'
+MAX_DISTANCE_SECONDS = 7 * 86_400
 DURATION_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -49,23 +51,22 @@ def format_size(number: float) -> str:
 
 
 def format_datetime(value: datetime | None) -> SafeString | None:
-    """Format to the minute, with seconds as the tooltip. In a narrow column date and time wrap."""
-    if value is None:
-        return None
-    parts = format_html_join(
-        " ", '<span class="whitespace-nowrap">{}</span>', ((f"{value:%Y-%m-%d}",), (f"{value:%H:%M}",))
-    )
-    return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", parts)
-
-
-def format_relative(value: datetime | None) -> SafeString | None:
-    """Format as "12 min ago" or "in 3 h 20 min", with the exact time as the tooltip."""
+    """Format a time of the last or next week as its distance, "5 min ago" or "in 2 h", another one as its day. The
+    tooltip is the time itself."""
     if value is None:
         return None
     seconds = (value - timezone.now()).total_seconds()
-    words = "now" if abs(seconds) < 1 else f"in {format_duration(seconds)}" if seconds > 0 else None
-    words = words or f"{format_duration(-seconds)} ago"
-    return format_html('<span title="{}">{}</span>', f"{value:%Y-%m-%d %H:%M:%S %Z}", words)
+    words = format_distance(seconds) if abs(seconds) < MAX_DISTANCE_SECONDS else f"{value:%Y-%m-%d}"
+    exact = f"{value:%Y-%m-%d %H:%M:%S %Z}"
+    return format_html(TIME_HTML, value.isoformat(), exact, words)
+
+
+def format_distance(seconds: float) -> str:
+    """Return the distance from now in its largest unit: "in 2 h", "5 min ago", "now"."""
+    distance = abs(seconds)
+    unit, length = next(((unit, length) for unit, length in DURATION_UNITS if distance >= length), ("", 1))
+    words = f"{distance // length:.0f} {unit}"
+    return "now" if not unit else f"in {words}" if seconds > 0 else f"{words} ago"
 
 
 def render_two_lines(text: str, whole: str | None = None) -> SafeString:

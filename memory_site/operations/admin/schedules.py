@@ -24,7 +24,7 @@ from unfold.forms import BaseDialogForm
 from unfold.views import ChangeList
 
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
-from memory_site.core.admin.formatting import format_duration, format_relative
+from memory_site.core.admin.formatting import format_datetime, format_duration
 from memory_site.operations.admin.schedule_form import CONDITIONAL_FIELDS, ScheduleForm
 from memory_site.operations.health.schedules import find_due_time
 from memory_site.operations.models import RunState, ScheduleOutcome
@@ -139,7 +139,7 @@ class PeriodicTaskAdmin(BaseAdmin):
         if not any(times):
             return None
         took = "" if task.outcome.seconds is None else f"took {format_duration(task.outcome.seconds)}"
-        return format_html(TWO_LINES, format_relative(max(filter(None, times))), took)
+        return format_html(TWO_LINES, format_datetime(max(filter(None, times))), took)
 
     @display(description="outcome", label=STATE_COLOURS)
     def last_outcome(self, task: PeriodicTask) -> tuple[str, str]:
@@ -150,7 +150,7 @@ class PeriodicTaskAdmin(BaseAdmin):
         if not task.enabled:
             return "switched off"
         due = find_due_time(task, timezone.now())
-        return format_relative(max(due, timezone.now())) if due else None
+        return format_datetime(max(due, timezone.now())) if due else None
 
     @display(description="what it does")
     def purpose(self, task: PeriodicTask) -> str:
