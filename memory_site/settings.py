@@ -697,12 +697,6 @@ CELERY_BEAT_SCHEDULE = {
         "task": "memories.tasks.delete_expired",
         "schedule": 3600,
     },
-    "run pending jobs": {
-        "description": "Starts jobs that were requested or interrupted.",
-        "task": "memories.jobs.tasks.run_jobs",
-        "schedule": 15,
-        "options": {"expire_seconds": 15},
-    },
     "delete old measurements": {
         "description": "Deletes performance measurements older than PERFORMANCE_RETENTION_DAYS.",
         "task": "ingestion.tasks.delete_old_measurements",
