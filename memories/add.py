@@ -1,6 +1,8 @@
-"""Add memories together with the insights marked in their content, in one transaction."""
+"""Add memories together with the insights marked in their content, and hide those that they replace, in one
+transaction."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from memories.insights.capture import insert_with_insights, may_contain_insights
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn
 from memories.storage import insert_memories, insert_memory
+from memories.supersede import list_replacements, supersede
 
 
 def add_one(namespace_id: int, memory: MemoryIn, active_model: str | None = None) -> tuple[dict[str, Any], bool]:
@@ -18,9 +21,19 @@ def add_one(namespace_id: int, memory: MemoryIn, active_model: str | None = None
     `active_model` is the namespace's embedding model, if known. If the content may contain insights, the row has
     `insights`: the ids of their memories.
     """
+    if memory.replaces:
+        return add_replacement(namespace_id, memory, active_model)
     if may_contain_insights(memory):
         return add_with_insights(namespace_id, memory, active_model)
     return insert_memory(namespace_id, memory, active_model)
+
+
+@transaction.atomic
+def add_replacement(namespace_id: int, memory: MemoryIn, active_model: str | None) -> tuple[dict[str, Any], bool]:
+    """Add a memory that replaces others. Raises InvalidField and Conflict, as `supersede` does."""
+    row, is_new = add_one(namespace_id, memory.model_copy(update={"replaces": []}), active_model)
+    supersede(namespace_id, [(row["id"], memory.replaces)])
+    return row, is_new
 
 
 @transaction.atomic
@@ -33,11 +46,20 @@ def add_with_insights(namespace_id: int, memory: MemoryIn, active_model: str | N
 def add_many(
     namespace_id: int, memories: Sequence[MemoryIn], active_model: str | None = None, document_id: UUID | None = None
 ) -> tuple[list[UUID], int]:
-    """Add all or none. Return their ids in the order given, and how many are new.
+    """Add all or none. Return their ids in the order given, and how many are new. Raises as `add_one` does.
 
     With `document_id` the memories are chunks of that document: the same text in two files makes two chunks, and no
     insights are extracted.
     """
+    with transaction.atomic() if any(memory.replaces for memory in memories) else nullcontext():
+        ids, created = add_each(namespace_id, memories, active_model, document_id)
+        supersede(namespace_id, list_replacements(memories, ids))
+    return ids, created
+
+
+def add_each(
+    namespace_id: int, memories: Sequence[MemoryIn], active_model: str | None, document_id: UUID | None
+) -> tuple[list[UUID], int]:
     if document_id is None and any(map(may_contain_insights, memories)):
         added = insert_with_insights(namespace_id, memories, active_model)
         return added.ids, added.created

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import F, Min, Q
+from django.db.models import F, Min
 from django.db.models.functions import Now
 
+from memories.states import not_expired
 from memory_site.core.db.retry import retry_on_deadlock
 
 # A row with so many failed attempts is claimed alone, so that it cannot fail its neighbours; after the last one it is
@@ -67,7 +68,7 @@ class DueQuerySet(models.QuerySet):
     """Rows of the queue. `due_at` is the order of the queue, the end of a lease and the back-off in one."""
 
     def alive(self) -> "DueQuerySet":
-        return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()))
+        return self.filter(not_expired("memory__"))
 
     def due(self) -> "DueQuerySet":
         return self.filter(due_at__lte=Now())

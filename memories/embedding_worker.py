@@ -34,6 +34,7 @@ from memories.embeddings import (
     get_embedder_for_model,
 )
 from memories.models import DueEmbedding, Embedding, Memory
+from memories.states import has_state
 from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.core.http.overload import step_aside
@@ -286,7 +287,7 @@ def embed_now(namespace_id: int, pk: UUID, patience: float) -> bool:
             store_outcomes([(text, embed_texts(text.model, [text.content])[0])])
         state = row.values_list("due_at", "attempts", "error").first()
         if state is None:
-            return Memory.objects.filter(namespace_id=namespace_id, pk=pk).exists()
+            return Memory.objects.filter(has_state(), namespace_id=namespace_id, pk=pk).exists()
         due_at, attempts, error = state
         # Not due and without an attempt: released after an outage.
         if error or (attempts == 0 and due_at > timezone.now()):

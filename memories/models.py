@@ -1,6 +1,6 @@
 """Memories, their embeddings, the queue of embeddings to make, and runs that change the embedding model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from memories.embedding_queue import DueQuerySet
 from memories.embeddings.base import DIMENSIONS, Vector
 from memories.memory_types import Importance, MemoryType
 from memories.search.filters import Filters
+from memories.states import EVERY_STATE, State, is_active, is_alive, is_expired, not_expired
 from memory_site.core.db import locks
 from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
@@ -39,6 +40,8 @@ UNUSED_PERIOD, MIN_USES_TO_KEEP = timedelta(days=90), 3
 #: When a memory was last stored, changed, found or used. PostgreSQL's greatest() ignores NULL.
 LAST_USED = Greatest("last_seen_at", "last_accessed_at", "updated_at")
 NEWEST_FIRST = (F("created_at").desc(), F("id").desc())
+#: The condition of partial indexes.
+IS_HIDDEN = ~is_active()
 
 
 def label_field(name: str) -> models.CharField:
@@ -46,13 +49,18 @@ def label_field(name: str) -> models.CharField:
 
 
 class MemoryQuerySet(models.QuerySet):
-    def alive(self) -> "MemoryQuerySet":
-        """Select memories that have not expired. Every read starts from this."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+    def alive(self, states: Collection[str] | None = None) -> "MemoryQuerySet":
+        """Select memories that have not expired and are active, or in one of `states`. Every search and list starts
+        from this."""
+        return self.filter(is_alive(states=states))
 
-    def in_namespace(self, namespace_id: int) -> "MemoryQuerySet":
+    def in_namespace(self, namespace_id: int, states: Collection[str] | None = None) -> "MemoryQuerySet":
         """Select the live memories of one namespace. Every API operation starts from this."""
-        return self.filter(namespace_id=namespace_id).alive()
+        return self.filter(namespace_id=namespace_id).alive(states)
+
+    def stored_in(self, namespace_id: int) -> "MemoryQuerySet":
+        """Select the unexpired memories of one namespace in every state: what can be read by id."""
+        return self.filter(not_expired(), namespace_id=namespace_id)
 
     def matching(self, filters: Filters | None) -> "MemoryQuerySet":
         return self.filter(filters.conditions()) if filters else self
@@ -110,7 +118,7 @@ class MemoryQuerySet(models.QuerySet):
         return self.filter(due__error__gt="")
 
     def expired(self) -> "MemoryQuerySet":
-        return self.filter(expires_at__lte=Now())
+        return self.filter(is_expired())
 
 
 class Memory(NamespacedModel):
@@ -155,6 +163,11 @@ class Memory(NamespacedModel):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(
+        max_length=16, choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE, editable=False
+    )
+    # The memory that replaces it. No foreign key: a link survives that the other one is deleted and brought back.
+    superseded_by = models.UUIDField(null=True, editable=False)
     access_count = models.PositiveIntegerField(default=0, editable=False)
     last_accessed_at = models.DateTimeField(null=True, editable=False)
     last_seen_at = models.DateTimeField(
@@ -201,6 +214,11 @@ class Memory(NamespacedModel):
             models.CheckConstraint(condition=Q(content__regex=r"\S"), name="memory_content_is_not_blank"),
             models.CheckConstraint(condition=MEMORY_TYPE_IS_KNOWN, name="memory_type_is_known"),
             models.CheckConstraint(condition=~Q(source_system=""), name="memory_source_is_named"),
+            models.CheckConstraint(condition=Q(state__in=EVERY_STATE), name="memory_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(superseded_by=None) | (Q(state=State.SUPERSEDED) & ~Q(superseded_by=F("id"))),
+                name="only_a_superseded_memory_has_a_successor",
+            ),
             # Four times the limit of one request: storing the same content again merges tags, and they must not grow
             # without bound.
             models.CheckConstraint(condition=Q(tags__len__lte=256), name="memory_tags_are_bounded"),
@@ -264,6 +282,15 @@ class Memory(NamespacedModel):
             models.Index(
                 F("namespace"), F("expires_at"), name="memory_expiring", condition=Q(expires_at__isnull=False)
             ),
+            # Hidden memories are few: lists of them, what is subtracted from a user's totals, and what one replaced.
+            models.Index(F("namespace"), F("state"), *NEWEST_FIRST, name="memory_hidden", condition=IS_HIDDEN),
+            models.Index(F("namespace"), F("user_id"), name="memory_hidden_of_user", condition=IS_HIDDEN),
+            models.Index(
+                F("namespace"),
+                F("superseded_by"),
+                name="memory_successor",
+                condition=Q(superseded_by__isnull=False),
+            ),
             # Without fastupdate: no search has to scan a pending list of new entries.
             GinIndex(F("search_vector"), name="memory_words", fastupdate=False),
             GinIndex(F("tags"), name="memory_tags", fastupdate=False),
@@ -300,8 +327,8 @@ class DueEmbedding(NamespacedModel):
         return f"due after {self.due_at:%Y-%m-%d %H:%M:%S}"
 
 
-# FOR SHARE locks the memory, so that its labels and content cannot change meanwhile, and the namespace against a change
-# of its model. Only vectors of the active model, or of one that an open re-embedding switches to, are stored.
+# FOR SHARE locks the memory, so that its labels, state and content cannot change meanwhile, and the namespace against a
+# change of its model. Only vectors of the active model, or of one that an open re-embedding switches to, are stored.
 UPSERT_EMBEDDINGS_SQL = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
@@ -312,7 +339,7 @@ fresh AS (
     CROSS JOIN (
         SELECT CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(wait)s, true) END
     ) bounded
-    WHERE memory.namespace_id = %(namespace)s AND (
+    WHERE memory.namespace_id = %(namespace)s AND memory.state = 'active' AND (
         coalesce(namespace.embedding_model, %(model)s) = %(model)s OR EXISTS (
             SELECT FROM memories_reembedding run
             WHERE run.namespace_id = %(namespace)s AND run.model = %(model)s AND run.finished_at IS NULL
@@ -335,7 +362,8 @@ ON CONFLICT (namespace_id, memory_id, model) DO UPDATE SET
 
 class EmbeddingQuerySet(models.QuerySet):
     def alive(self) -> "EmbeddingQuerySet":
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        """Select vectors of memories that have not expired. A hidden memory has none."""
+        return self.filter(not_expired())
 
     def in_namespace(self, namespace_id: int) -> "EmbeddingQuerySet":
         """Select the vectors of one namespace's live memories."""

@@ -14,8 +14,8 @@ from memory_site.core.http.pagination import BY_CREATED_AT, Position, build_page
 
 
 def select_memory(namespace_id: int, memory_id: UUID) -> MemoryQuerySet:
-    """Select the live memory with this id: the only place where an id of a request selects a row."""
-    return Memory.objects.in_namespace(namespace_id).filter(pk=memory_id)
+    """Select the memory with this id, in every state: the only place where an id of a request selects a row."""
+    return Memory.objects.stored_in(namespace_id).filter(pk=memory_id)
 
 
 def fetch_memory(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
@@ -50,7 +50,7 @@ def prepare_page(kind: type[Filters], filters_json: str, limit: int, direction: 
     filters = kind.model_validate_json(filters_json)
 
     def build(namespace_id: int, **position: Any) -> Any:
-        rows = Memory.objects.in_namespace(namespace_id).matching(filters).values_list(*OUT_COLUMNS)
+        rows = Memory.objects.in_namespace(namespace_id, filters.states).matching(filters).values_list(*OUT_COLUMNS)
         return select_page(BY_CREATED_AT, rows, limit, direction, tuple(position.values()) or None)
 
     position_types = {} if is_first else {"moment": datetime, "memory_id": UUID}

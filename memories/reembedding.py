@@ -22,6 +22,7 @@ from memories.embeddings import (
     get_embedder_for_model,
 )
 from memories.models import Embedding, Memory, MemoryQuerySet, Reembedding
+from memories.states import FOUND_SQL
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.leases.leases import HeldLease, hold_lease
@@ -41,7 +42,7 @@ HAS_CURRENT_VECTOR_SQL = """EXISTS (
 ENQUEUE_MISSING_SQL = f"""
 INSERT INTO memories_dueembedding (memory_id, namespace_id, due_at, characters)
 SELECT id, namespace_id, now(), char_length(content) FROM memories_memory memory
-WHERE namespace_id = %(namespace)s AND NOT {HAS_CURRENT_VECTOR_SQL}
+WHERE namespace_id = %(namespace)s AND {FOUND_SQL.format(memory="memory")} AND NOT {HAS_CURRENT_VECTOR_SQL}
 ON CONFLICT (namespace_id, memory_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, error = ''
 """
 DEQUEUE_EMBEDDED_SQL = f"""

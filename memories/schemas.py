@@ -11,7 +11,8 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from memories.embeddings.base import DIMENSIONS
 from memories.entity_ids import complete_entity_id
 from memories.memory_types import Importance, MemoryType
-from memories.search.filters import Filters, MemoryTypeIn
+from memories.search.filters import Filters, MemoryTypeIn, UuidIn
+from memories.states import State
 from memories.summaries import SUMMARY_BUILDERS, build_summary
 from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import (
@@ -28,6 +29,7 @@ from memory_site.core.http.fields import (
 )
 from memory_site.core.http.path_labels import PathLabel, RepoId, UserId
 
+MAX_REPLACED = 100
 MAX_TTL_SECONDS = int(timedelta(days=100 * 365).total_seconds())
 MEMORY_EXAMPLE: dict[str, Any] = {
     "content": "Ada prefers answers in bullet points.",
@@ -108,6 +110,7 @@ class MemoryFields(InputSchema):
         """Return the values by column name."""
         values = self.model_dump(exclude_unset=only_given)
         values.pop("ttl_seconds", None)
+        values.pop("replaces", None)
         if "entity" in values:
             entity = values.pop("entity") or {}
             values |= {f"entity_{part}": entity.get(part) for part in ("system", "id", "type", "name")}
@@ -123,6 +126,11 @@ class MemoryIn(MemoryFields):
     ttl_seconds: int | None = Field(default=None, ge=1, le=MAX_TTL_SECONDS, description="Instead of `expires_at`.")
     vector: VectorIn | None = None
     created_at: PastTimestamp | None = Field(default=None, description="For imported history; default: now.")
+    replaces: list[UuidIn] = Field(
+        default=[],
+        max_length=MAX_REPLACED,
+        description="Memories of the same user that this one replaces: no search finds them any more.",
+    )
 
     @model_validator(mode="after")
     def fill_summary(self) -> "MemoryIn":
@@ -228,6 +236,8 @@ class MemoryOut(Schema):
     access_count: int
     update_count: int = Field(description="How often its entity was stored again.")
     last_updated: datetime | None = Field(description="When its entity was last stored again.")
+    state: State = Field(description="Only active memories are found by searches and, unless asked for, listed.")
+    superseded_by: UUID | None = Field(description="The memory that replaced this one.")
     embedded: bool = Field(description="Whether its current content is embedded, so that it can be found by meaning.")
 
 
@@ -278,7 +288,7 @@ OUT_COLUMNS = (
     "id", "content", "summary", "data", "metadata", "memory_type", "source_system", "user_id", "agent_id",
     "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "entity_system", "entity_id",
     "entity_type", "entity_name", "created_at", "updated_at", "expires_at", "last_accessed_at", "access_count",
-    "base_relevance", "update_count", "last_updated", "due__due_at",
+    "base_relevance", "update_count", "last_updated", "state", "superseded_by", "due__due_at",
 )  # fmt: skip
 
 
@@ -314,7 +324,7 @@ def build_out_members_sql(memory: str) -> str:
     timestamps = [f"{format_timestamp_sql(f'{memory}.{name}')} AS {name}" for name in TIMESTAMP_COLUMNS]
     parts = ", ".join(f"'{part}', {memory}.entity_{part}" for part in ("system", "id", "type", "name"))
     entity = f"CASE WHEN {memory}.entity_id IS NOT NULL THEN json_build_object({parts}) END AS entity"
-    embedded = f"{due_at_sql(memory)} IS NULL AS embedded"
+    embedded = f"{memory}.state = 'active' AND {due_at_sql(memory)} IS NULL AS embedded"
     return ", ".join([*plain, *timestamps, entity, embedded])
 
 
@@ -323,5 +333,5 @@ def to_memory_out(row: dict[str, Any]) -> dict[str, Any]:
     costs more than the query."""
     entity = {part: row.pop(f"entity_{part}") for part in ("system", "id", "type", "name")}
     row["entity"] = entity if entity["id"] is not None else None
-    row["embedded"] = row.pop("due__due_at") is None
+    row["embedded"] = row.pop("due__due_at") is None and row["state"] == State.ACTIVE
     return row

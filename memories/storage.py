@@ -21,6 +21,7 @@ from memories.active_model import model_for_supplied_vector
 from memories.memory_types import Importance
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, MemoryIn, qualify_out_columns
+from memories.states import REACTIVATE_SQL
 from memory_site.core.db.actor import ACTOR_SQL, get_actor_parameters
 from memory_site.core.db.ids import uuid7
 from memory_site.core.errors import InvalidField
@@ -56,7 +57,8 @@ MERGE_ASSIGNMENTS = f"""
     base_relevance = CASE WHEN excluded.base_relevance = 1 THEN stored.base_relevance
                      ELSE excluded.base_relevance END,
     expires_at = CASE WHEN stored.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
-                 ELSE greatest(stored.expires_at, excluded.expires_at) END"""
+                 ELSE greatest(stored.expires_at, excluded.expires_at) END,
+    {REACTIVATE_SQL.format(row="stored")}"""
 ON_SAME_CONTENT = f"""
 (namespace_id, memory_type, user_id, content_hash, document_id, memories_role(metadata)) WHERE entity_id IS NULL
 DO UPDATE SET {MERGE_ASSIGNMENTS},
@@ -96,17 +98,24 @@ ID_COLUMNS = "id, memory_type, user_id, content_hash, memories_role(metadata), e
 # row as it is after it.
 STORED_ROWS_SQL = f"""
 WITH stored AS ({{upsert}} {", ".join(OUT_COLUMNS[:-1])}, content_hash)
-SELECT {qualify_out_columns("stored")}, {{changed}} FROM stored
+SELECT {qualify_out_columns("stored")}, {{became_due}} FROM stored
 """
-# Whether the content differs from the earlier one, which only that of an entity can.
-CONTENT_CHANGED_SQL = """stored.content_hash IS DISTINCT FROM (
-    SELECT earlier.content_hash FROM memories_memory earlier
+# Whether the queue has a row since the statement: the memory was superseded before, or has another content, which only
+# an entity can have.
+BECAME_DUE_SQL = """NOT coalesce((
+    SELECT {unchanged} FROM memories_memory earlier
     WHERE earlier.namespace_id = %(namespace)s AND earlier.id = stored.id
-)"""
+), true)"""
+SAME_STATE_SQL, SAME_CONTENT_SQL = "earlier.state = stored.state", "earlier.content_hash = stored.content_hash"
 UPSERT_SQL = {False: UPSERT_BY_CONTENT_SQL + ID_COLUMNS, True: UPSERT_BY_ENTITY_SQL + ID_COLUMNS}
 UPSERT_ONE_SQL = {
-    False: STORED_ROWS_SQL.format(upsert=UPSERT_BY_CONTENT_SQL, changed="false"),
-    True: STORED_ROWS_SQL.format(upsert=UPSERT_BY_ENTITY_SQL, changed=CONTENT_CHANGED_SQL),
+    False: STORED_ROWS_SQL.format(
+        upsert=UPSERT_BY_CONTENT_SQL, became_due=BECAME_DUE_SQL.format(unchanged=SAME_STATE_SQL)
+    ),
+    True: STORED_ROWS_SQL.format(
+        upsert=UPSERT_BY_ENTITY_SQL,
+        became_due=BECAME_DUE_SQL.format(unchanged=f"{SAME_STATE_SQL} AND {SAME_CONTENT_SQL}"),
+    ),
 }
 
 # Different versions of one memory in a request: each costs one more statement.
@@ -173,11 +182,11 @@ def insert_memory(namespace_id: int, memory: MemoryIn, active_model: str | None 
     with nullcontext() if draft.vector is None else transaction.atomic():
         while not (rows := execute_upsert(namespace_id, [draft], UPSERT_ONE_SQL)):
             purge_expired(namespace_id)
-        *values, changed = rows[0]
+        *values, became_due = rows[0]
         write_vectors(namespace_id, [(values[0], draft)], active_model)
     row = row_to_dict(values)
     is_new = row["id"] == draft.columns["id"]
-    if is_new or changed or draft.vector is not None:  # the queue's row may be that of before the statement
+    if is_new or became_due or draft.vector is not None:  # the queue's row may be that of before the statement
         row["due__due_at"] = row["updated_at"] if draft.vector is None else None
     count_stored(is_new, not is_new)
     return row, is_new

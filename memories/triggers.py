@@ -1,6 +1,6 @@
 """Every trigger of the database: what it keeps true, and why that is not application code.
 
-The SQL stands in migrations 0004_triggers and 0011_triggers_by_namespace, that of history in
+The SQL stands in migrations 0004_triggers, 0011_triggers_by_namespace and 0016_memory_state, that of history in
 memories/history/trigger_sql.py. This list is what a reader looks at first:
 tests/memories/test_triggers.py compares it with a migrated database in both directions, and with
 docs/architecture/triggers.md. After a change, print the tables of that page with `python -m memories.triggers`.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from memories.history.trigger_sql import CUT_REFERENCES, DELETED_ROWS, FIRST_COLUMNS
+from memories.history.trigger_sql import CUT_REFERENCES, DELETED_ROWS, KEPT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ TRIGGERS_BUT_PARTS = (
     ),
     Trigger(
         "memories_queue_inserted", MEMORY, "AFTER", "INSERT", "STATEMENT",
-        keeps="A memory without a vector is in the embedding queue, `memories_dueembedding`.",
+        keeps="An active memory without a vector is in the embedding queue, `memories_dueembedding`.",
         reason="The row is queued in the transaction that stores it: no crash in between loses a vector.",
     ),
     Trigger(
@@ -68,7 +68,7 @@ TRIGGERS_BUT_PARTS = (
         "history_keep_changed_memory", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="`history_memoryversion` has the row that a change replaced, with who changed it.",
         reason="Bulk work and SQL by hand change memories too.",
-        columns=FIRST_COLUMNS,
+        columns=KEPT_COLUMNS,
         condition="they changed",
     ),
     Trigger(
@@ -79,11 +79,18 @@ TRIGGERS_BUT_PARTS = (
         condition="they changed",
     ),
     Trigger(
+        "memories_follow_state", MEMORY, "AFTER", "UPDATE", "ROW",
+        keeps="A memory that is not active has no vector and does not wait for one; active again, it waits.",
+        reason="Vector searches read the vectors alone, so one that is left would show a superseded memory.",
+        columns=("state",),
+        condition="it changed",
+    ),
+    Trigger(
         "memories_queue_edited", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="A memory whose content changed is in the embedding queue again, with no attempts counted.",
         reason="No edit, by whatever statement, leaves a vector of the old content for good.",
         columns=("content",),
-        condition="it changed",
+        condition="it changed and the memory is active",
     ),
     Trigger(
         "memories_sync_embedding_labels", MEMORY, "AFTER", "UPDATE", "ROW",

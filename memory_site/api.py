@@ -19,6 +19,7 @@ from memories.api.labels import router as labels
 from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
 from memories.api.memories import router as memories
 from memories.api.messages import router as messages
+from memories.api.states import router as states
 from memories.embeddings import EmbedderUnavailable, TextRefused
 from memories.graph.api.analysis import router as graphs
 from memories.graph.api.relationships import router as relationships
@@ -92,6 +93,7 @@ api.add_router("", forgetting)
 api.add_router("", forgetting_outdated)
 api.add_router("", memories)
 api.add_router("", labels)
+api.add_router("", states)
 api.add_router("", sessions)
 api.add_router("", session_links)
 api.add_router("", conversations)

@@ -5,6 +5,7 @@ from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from memories.models import Memory
+from memories.states import not_expired
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedModel
 from sessions_app.models import namespace_key
@@ -25,10 +26,10 @@ class DocumentQuerySet(models.QuerySet["Document"]):
 
 
 def count_live_chunks(namespace_id: int | None) -> Coalesce:
-    """Return an expression for the number of chunks of a document that have not expired. With a namespace the statement
-    names it."""
+    """Return an expression for the number of chunks of a document that have not expired, in every state: a hidden one
+    is not missing. With a namespace the statement names it."""
     namespace = OuterRef("namespace") if namespace_id is None else namespace_id
-    memories = Memory.objects.alive().filter(namespace=namespace, document_id=OuterRef("pk"))
+    memories = Memory.objects.filter(not_expired(), namespace=namespace, document_id=OuterRef("pk"))
     chunks = memories.order_by().values("document_id")
     return Coalesce(Subquery(chunks.values(number=Count("pk"))), 0)
 

@@ -113,6 +113,7 @@ WITH new_vector AS (
     FROM exchange_vectors imported
     JOIN exchange_ids ids ON ids.kind = 'memory' AND ids.old = imported.memory AND ids.is_new
     JOIN {Memory._meta.db_table} memory ON memory.namespace_id = %(namespace)s AND memory.id = ids.new
+        AND memory.state = 'active'
 ),
 no_longer_due AS (
     DELETE FROM {DueEmbedding._meta.db_table} due USING new_vector
@@ -128,6 +129,14 @@ FROM exchange_ids imported, exchange_ids target
 WHERE imported.kind = %(kind)s AND imported.is_new
     AND changed.namespace_id = %(namespace)s AND changed.id = imported.new
     AND target.kind = %(target)s AND target.new <> target.old AND target.old::text = changed.{column} ->> %(key)s
+"""
+# The memory that replaced one may be on a later line.
+UPDATE_SUCCESSORS_SQL = f"""
+UPDATE {Memory._meta.db_table} changed SET superseded_by = target.new
+FROM exchange_ids imported, exchange_ids target
+WHERE imported.kind = 'memory' AND imported.is_new
+    AND changed.namespace_id = %(namespace)s AND changed.id = imported.new AND changed.superseded_by IS NOT NULL
+    AND target.kind = 'memory' AND target.old = changed.superseded_by AND target.new NOT IN (target.old, imported.new)
 """
 #: Classes of SQLSTATE that a row can cause: data exception, integrity constraint violation, program limit exceeded,
 #: and an exception raised by a trigger.
@@ -242,7 +251,7 @@ class NamespaceImport:
         cursor.execute("TRUNCATE exchange_vectors")
 
     def finish(self) -> None:
-        """Update changed ids in JSON columns. Raises TruncatedExport or ModelChangedDuringImport."""
+        """Update changed ids in JSON columns and of successors. Raises TruncatedExport or ModelChangedDuringImport."""
         if self.seen != self.expected:
             differences = [
                 f"{self.expected[kind]:,} lines of the kind {kind}, it has {self.seen[kind]:,}"
@@ -255,6 +264,7 @@ class NamespaceImport:
             for kind, column, key, target in JSON_REFERENCES:
                 sql = UPDATE_JSON_IDS_SQL.format(table=RECORD_TYPES[kind].table, column=column)
                 cursor.execute(sql, {"namespace": self.namespace_id, "key": key, "kind": kind, "target": target})
+            cursor.execute(UPDATE_SUCCESSORS_SQL, {"namespace": self.namespace_id})
             cursor.execute("DROP TABLE exchange_ids, exchange_existing, exchange_vectors")
         if self.model is not None and self.has_vectors:
             self.confirm_model(self.model)

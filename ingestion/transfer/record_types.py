@@ -12,6 +12,7 @@ from memories.graph.models import PendingRelationship, Relationship
 from memories.insights.models import Insight, ProjectDependency, ProjectGroup
 from memories.knowledge.models import Cluster, Pattern, Preference
 from memories.models import Memory
+from memories.states import EVERY_STATE
 from sessions_app.models import Conversation, Message, SessionLink, SessionMemory
 
 EXPORT_VERSION = 1
@@ -136,11 +137,13 @@ JSON_REFERENCES = (
 
 
 def select_rows(namespace_id: int, user_id: str | None) -> dict[str, models.QuerySet]:
-    """Return the rows to export, by kind: the unexpired ones of a namespace, or of one user.
+    """Return the rows to export, by kind: the unexpired ones of a namespace, or of one user, and superseded memories.
 
     A user's sessions are those that the user's memories and conversations refer to.
     """
     rows = {name: kind.model.objects.in_namespace(namespace_id) for name, kind in RECORD_TYPES.items()}
+    for name in ("memory", "insight", "relationship", "pending_relationship"):
+        rows[name] = RECORD_TYPES[name].model.objects.in_namespace(namespace_id, EVERY_STATE)
     rows["cluster"] = rows["cluster"].filter(is_explicit=True)  # the others are created with their memories
     if user_id is not None:
         for name in ("document", "cluster", "project_group", "project_dependency", "performance_metric"):

@@ -14,9 +14,9 @@ from memories.graph.models import (
     Relationship,
     RelationshipQuerySet,
     RelationshipType,
-    not_expired,
 )
 from memories.models import Memory
+from memories.states import is_alive
 from memory_site.core.admin.formatting import truncate
 
 RELATIONSHIP_EXCERPT_LENGTH = 120
@@ -36,7 +36,7 @@ RELATIONSHIP_TYPE_COLOURS = {kind: SPECIAL_COLOURS.get(kind, "primary") for kind
 def annotate_excerpts(links: RelationshipQuerySet) -> RelationshipQuerySet:
     """Annotate the beginnings of the contents of both ends; the rows of memories are wide."""
     beginnings = {f"{end}_beginning": Left(f"{end}__content", RELATIONSHIP_EXCERPT_LENGTH) for end in END_FIELDS}
-    return links.filter(not_expired("from_memory"), not_expired("to_memory")).annotate(**beginnings)
+    return links.filter(is_alive("from_memory__"), is_alive("to_memory__")).annotate(**beginnings)
 
 
 def format_memory_link(pk: UUID, beginning: str) -> SafeString:

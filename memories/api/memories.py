@@ -34,6 +34,7 @@ from memories.schemas import (
 )
 from memories.search.execute import TimedSearch
 from memories.search.filters import Filters
+from memories.states import State
 from memory_site.core.http.fields import JsonObject, Tags
 from memory_site.core.http.parsing import read_json
 from memory_site.core.http.problems import Problem, invalid_field
@@ -74,6 +75,9 @@ class FilterParameters(Filters):
     memory_types: Annotated[list[MemoryType], BeforeValidator(ensure_list)] | None = None
     tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = Field(None, description="Every one of these.")
     any_tags: Annotated[Tags, BeforeValidator(ensure_list)] | None = Field(None, description="At least one of these.")
+    states: Annotated[list[State], BeforeValidator(ensure_list)] | None = Field(
+        None, description="Only memories in one of these states; without it only active ones."
+    )
     ids: Annotated[list[UUID], BeforeValidator(ensure_list)] | None = Field(
         None, description="Only memories with one of these ids."
     )
@@ -144,7 +148,7 @@ def delete_memories(request: ApiRequest, payload: DeleteIn):
     """Delete every memory that matches. `dry_run` counts and deletes nothing; empty filters are refused."""
     if payload.filters.is_empty:
         raise invalid_field("filters", "must name at least one condition")
-    rows = Memory.objects.in_namespace(request.auth.namespace_id).matching(payload.filters)
+    rows = Memory.objects.in_namespace(request.auth.namespace_id, payload.filters.states).matching(payload.filters)
     if payload.dry_run:
         return json_response({"matched": rows.count(), "deleted": 0})
     deleted = rows.delete()[0]

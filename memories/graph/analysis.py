@@ -23,12 +23,16 @@ MAX_CENTRAL, MAX_LISTED, MAX_CLUSTER_MEMBERS = 150, 100, 50
 
 # Triggers insert a row for every memory and relationship that is added, moved or removed, so that their number, the
 # highest id and the sums identify a state of the graph. The highest id alone does not: ids are assigned before
-# transactions commit. Summing the rows up inserts a new id. Expired memories have no row until they are deleted.
+# transactions commit. Summing the rows up inserts a new id. Memories that expire, or are superseded, have no row until
+# they are deleted.
 SELECT_GRAPH_STATE_SQL = """
 SELECT count(*), max(id), coalesce(sum(memories), 0)::bigint, coalesce(sum(relationships), 0)::bigint,
        ARRAY(
            SELECT id::text FROM memories_memory
            WHERE namespace_id = %(namespace)s AND owner = %(user)s AND expires_at <= statement_timestamp()
+           UNION
+           SELECT id::text FROM memories_memory
+           WHERE namespace_id = %(namespace)s AND owner = %(user)s AND state <> 'active'
        )
 FROM graph_usertotal WHERE namespace_id = %(namespace)s AND user_id = %(user)s
 """
@@ -47,7 +51,7 @@ class GraphState:
     last_change: int | None
     memories: int
     relationships: int
-    expired: frozenset[str]
+    hidden: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def fetch_rows(statement: str, namespace_id: int, user_id: str) -> list[tuple]:
 
 def build_analysis(state: GraphState, relationships: Sequence[tuple[str, str]]) -> AnalysisResult:
     """Analyse these relationships, given as pairs of memory ids."""
-    living = [pair for pair in relationships if state.expired.isdisjoint(pair)]
+    living = [pair for pair in relationships if state.hidden.isdisjoint(pair)]
     ids, ends = number_nodes(living)
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(len(ids)))
@@ -143,7 +147,7 @@ def build_analysis(state: GraphState, relationships: Sequence[tuple[str, str]]) 
     central = order[:MAX_CENTRAL]
     position = {node: at for at, node in enumerate(central)}
     return AnalysisResult(
-        memories=state.memories - len(state.expired),
+        memories=state.memories - len(state.hidden),
         relationships=len(living),
         connected=len(ids),
         central=[CentralMemory(UUID(ids[n]), scores[n], graph.degree(n), cluster[n]) for n in central],

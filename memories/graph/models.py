@@ -1,15 +1,16 @@
 """Relationships between memories, pending ones, and totals, statistics and erasures of users."""
 
-from collections.abc import Collection
-from typing import Self
+from collections.abc import Collection, Iterable
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Func, OuterRef, Q, Subquery, Sum
-from django.db.models.expressions import RawSQL
+from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 
 from memories.models import Memory
+from memories.states import is_active, is_alive, is_expired, not_expired
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel
 from sessions_app.models import namespace_key
@@ -36,19 +37,15 @@ def memory_foreign_key(related_name: str) -> NamespacedForeignKey:
     )
 
 
-def not_expired(memory: str) -> Q:
-    return Q((f"{memory}__expires_at", None)) | Q((f"{memory}__expires_at__gt", Now()))
-
-
 class BaseRelationshipQuerySet(models.QuerySet):
-    def in_namespace(self, namespace_id: int) -> Self:
-        """Select relationships of memories that have not expired. Every operation of a caller starts here."""
-        return self.filter(not_expired("from_memory"), namespace_id=namespace_id)
+    def in_namespace(self, namespace_id: int, states: Collection[str] | None = None) -> Self:
+        """Select relationships of live memories, in one of `states`. Every operation of a caller starts here."""
+        return self.filter(is_alive("from_memory__", states), namespace_id=namespace_id)
 
 
 class RelationshipQuerySet(BaseRelationshipQuerySet):
-    def in_namespace(self, namespace_id: int) -> Self:
-        return super().in_namespace(namespace_id).filter(not_expired("to_memory"))
+    def in_namespace(self, namespace_id: int, states: Collection[str] | None = None) -> Self:
+        return super().in_namespace(namespace_id, states).filter(is_alive("to_memory__", states))
 
     def of_memory(self, pk: UUID) -> Self:
         """Select its relationships in both directions."""
@@ -134,33 +131,40 @@ class PendingRelationship(BaseRelationship):
         return f"{self.from_memory_id} {self.type} {self.entity_system} {self.entity_id}"
 
 
-def is_expired(namespace_id: int | None, memory: str = "") -> Q:
-    """Select rows of an outer row's user whose memory, the one at this path, has expired and is not deleted yet.
-    `namespace_id` is the namespace of all outer rows, if they have one."""
+def list_hidden_of_user(namespace_id: int | None, memory: str = "") -> tuple[Q, Q]:
+    """Return the conditions on rows of an outer row's user whose memory, the one at this path, has expired, or has not
+    but is not active: an index answers each of them, but none answers both.
+
+    `namespace_id` is the namespace of all outer rows, if they have one.
+    """
     # A literal: with parameters PostgreSQL takes equal subqueries for different ones, and plans each of them twice.
     namespace = OuterRef("namespace") if namespace_id is None else RawSQL(f"{namespace_id:d}", ())  # noqa: S611
-    labels = {"namespace": namespace, "user_id": OuterRef("user_id"), "expires_at__lte": Now()}
-    return Q(**{f"{memory}{name}": value for name, value in labels.items()})
+    labels = {"namespace": namespace, "user_id": OuterRef("user_id")}
+    of_user = Q(**{f"{memory}{name}": value for name, value in labels.items()})
+    return of_user & is_expired(memory), of_user & ~is_active(memory) & not_expired(memory)
 
 
-def count_rows(rows: models.QuerySet) -> Subquery:
-    """Return the number of rows of a correlated query. A Func, because an aggregate would group them."""
-    return Subquery(rows.order_by().values(number=Func("pk", function="count", output_field=models.BigIntegerField())))
+def count_rows(model: type[models.Model], conditions: Iterable[Q]) -> Combinable:
+    """Return the number of rows that meet one of the conditions, of which no row meets two. They are correlated."""
+    queries = [model._default_manager.filter(condition).order_by() for condition in conditions]
+    # A Func, because an aggregate would group the rows.
+    number = Func("pk", function="count", output_field=models.BigIntegerField())
+    counts: list[Any] = [Subquery(rows.values(number=number)) for rows in queries]
+    return sum(counts[1:], start=counts[0])
 
 
 class UserTotalQuerySet(models.QuerySet):
     def sum_by_user(self, *labels: str, namespace_id: int | None) -> "UserTotalQuerySet":
         """Return {*labels, user_id, memory_total, relationship_total} of the users who have memories or relationships.
 
-        What has expired is subtracted; it is in the sums until it is deleted. `namespace_id` is the namespace that the
-        totals were selected of, if it was one.
+        What has expired or is not active is subtracted; it is in the sums until it is deleted. `namespace_id` is the
+        namespace that the totals were selected of, if it was one.
         """
-        expired = count_rows(Memory.objects.filter(is_expired(namespace_id)))
-        # Of relationships with two expired ends, the second query leaves out what the first one counts.
-        ended = count_rows(Relationship.objects.filter(is_expired(namespace_id, "from_memory__"))) + count_rows(
-            Relationship.objects.filter(is_expired(namespace_id, "to_memory__"), not_expired("from_memory"))
-        )
-        totals = {"memory_total": Sum("memories") - expired, "relationship_total": Sum("relationships") - ended}
+        hidden = count_rows(Memory, list_hidden_of_user(namespace_id))
+        # Of relationships with two hidden ends, the last two conditions leave out what the first two count.
+        to_hidden = [each & is_alive("from_memory__") for each in list_hidden_of_user(namespace_id, "to_memory__")]
+        ended = count_rows(Relationship, [*list_hidden_of_user(namespace_id, "from_memory__"), *to_hidden])
+        totals = {"memory_total": Sum("memories") - hidden, "relationship_total": Sum("relationships") - ended}
         sums = self.order_by(*labels, "user_id").values(*labels, "user_id").annotate(**totals)
         return sums.filter(Q(memory_total__gt=0) | Q(relationship_total__gt=0))
 
@@ -169,7 +173,7 @@ class UserTotal(NamespacedModel):
     """A change of the number of a user's memories and relationships, inserted by triggers; the sum is the total.
 
     Rows are only inserted, so that two writers for one user never wait for each other; `compact_totals` sums them up.
-    Expired memories are in the sum until they are deleted; `sum_by_user` subtracts them.
+    Expired and hidden memories are in the sum until they are deleted; `sum_by_user` subtracts them.
     """
 
     namespace = namespace_key()
@@ -185,7 +189,8 @@ class UserTotal(NamespacedModel):
 
 
 class UserStatistics(NamespacedModel):
-    """Statistics of a user at the last refresh: a materialized view (0004_user_statistics) without expired memories."""
+    """Statistics of a user at the last refresh: a materialized view (0009_without_hidden) of active memories that have
+    not expired."""
 
     pk = models.CompositePrimaryKey("namespace_id", "user_id")
     namespace = namespace_key()

@@ -12,6 +12,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from pydantic_core import to_json
 
 from memories.graph.models import PendingRelationship, Relationship
+from memories.states import alive_sql
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.locks import set_lock_timeout
 
@@ -42,10 +43,7 @@ class NewPendingRelationship(NamedTuple):
     reverse: bool
 
 
-NOT_EXPIRED_SQL = "({0}.expires_at IS NULL OR {0}.expires_at > statement_timestamp())"
-START_CONDITION_SQL = (
-    f"start.namespace_id = %(namespace)s AND start.id = %(start)s::uuid AND {NOT_EXPIRED_SQL.format('start')}"
-)
+START_CONDITION_SQL = f"start.namespace_id = %(namespace)s AND start.id = %(start)s::uuid AND {alive_sql('start')}"
 # Both moments are those of the statement: behind ON CONFLICT stands nothing but the row's own values.
 RELATIONSHIP_COLUMNS_SQL = "type, strength, metadata, created_at, updated_at"
 RELATIONSHIP_VALUES_SQL = """%(type)s::text, coalesce(%(strength)s::float8, 1), coalesce(%(metadata)s::jsonb, '{}'),
@@ -63,7 +61,7 @@ WITH ends AS (
     FROM memories_memory start
     JOIN memories_memory finish ON finish.namespace_id = start.namespace_id AND finish.owner = start.owner
     WHERE {START_CONDITION_SQL} AND {finish_condition}
-      AND finish.id <> start.id AND {NOT_EXPIRED_SQL.format("finish")}
+      AND finish.id <> start.id AND {alive_sql("finish")}
     FOR KEY SHARE OF start, finish
 )
 INSERT INTO graph_relationship AS kept

@@ -7,6 +7,7 @@ from django.db import connection
 from psycopg.types.datetime import TimestamptzLoader
 
 from memories.schemas import qualify_out_columns, to_memory_out
+from memories.states import alive_sql
 from memories.storage import row_to_dict
 
 MAX_DISTANCE = 6
@@ -17,7 +18,7 @@ FROM memories_memory start
 CROSS JOIN LATERAL graph_related(start.namespace_id, start.id, %(max_distance)s, %(limit)s) near
 JOIN memories_memory memory ON memory.namespace_id = start.namespace_id AND memory.id = near.id
 WHERE start.namespace_id = %(namespace)s AND start.id = %(start)s
-  AND (start.expires_at IS NULL OR start.expires_at > statement_timestamp())
+  AND {alive_sql("start")}
 ORDER BY near.distance, near.strength DESC, near.id DESC
 """
 PATH_COLUMNS = ("distance", "path_type", "strength")

@@ -15,6 +15,9 @@ FIRST_COLUMNS = (
     "repo_id", "session_id", "document_id", "importance", "confidence", "tags", "entity_system", "entity_id",
     "entity_type", "entity_name", "base_relevance", "created_at", "expires_at",
 )  # fmt: skip
+#: Those that were added later.
+STATE_COLUMNS = ("state", "superseded_by")
+KEPT_COLUMNS = (*FIRST_COLUMNS, *STATE_COLUMNS)
 #: Kept as well; a change of nothing else makes no version.
 SILENT_COLUMNS = ("updated_at", "update_count", "last_updated")
 #: Counters, and what PostgreSQL computes from the row.

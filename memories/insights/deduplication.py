@@ -18,6 +18,7 @@ from memories.insights.minhash import (
     jaccard_similarity,
     normalise_text,
 )
+from memories.states import FOUND_SQL, not_expired_sql
 from memories.storage import purge_expired
 
 #: The Jaccard similarity of two texts' shingles from which they count as the same.
@@ -34,7 +35,8 @@ WITH input AS MATERIALIZED (
     FROM jsonb_to_recordset(%(texts)s::jsonb) AS input(position int, digest text, bands bigint[])
 )
 SELECT input.position, memory.id, insight.digest = input.digest AS is_same, memory.content, memory.user_id,
-       memory.expires_at IS NULL OR memory.expires_at > statement_timestamp() AS is_alive
+       {not_expired_sql("memory")}
+           AND (insight.digest = input.digest OR {FOUND_SQL.format(memory="memory")}) AS is_alive
 FROM input CROSS JOIN LATERAL (
     SELECT memory_id FROM insights_insight same
     WHERE same.namespace_id = %(namespace)s AND same.digest = input.digest
@@ -86,7 +88,8 @@ class Duplicate(NamedTuple):
 def find_duplicates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list[Duplicate | None]:
     """Return for each text the insight that is the same, or else the most similar near-duplicate, or None.
 
-    One statement. Expired insights that are the same are deleted, because they would violate `insight_is_kept_once`.
+    One statement. Expired insights that are the same are deleted, because they would violate `insight_is_kept_once`. A
+    superseded one counts only if it is the same.
     """
     rows = fetch_candidates(namespace_id, texts)
     if any(is_same and not is_alive for _, _, is_same, *_, is_alive in rows):
@@ -107,8 +110,8 @@ def find_duplicates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list
 
 
 def fetch_candidates(namespace_id: int, texts: Sequence[TextFingerprint]) -> list[tuple]:
-    """Return rows of (position of the text, memory id, is the same, content, user id, is not expired), sorted by
-    position and memory id."""
+    """Return rows of (position of the text, memory id, is the same, content, user id, is not expired and, unless it is
+    the same, active), sorted by position and memory id."""
     rows = [{"position": n, "digest": each.digest.hex(), "bands": each.bands} for n, each in enumerate(texts)]
     with connection.cursor() as cursor:
         cursor.execute(SELECT_DUPLICATE_CANDIDATES_SQL, {"namespace": namespace_id, "texts": to_json(rows).decode()})

@@ -1,5 +1,6 @@
 """Insights, and the groups and dependencies of projects that make insights visible to more projects."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
@@ -10,6 +11,7 @@ from django.db.models.functions import Length, Now
 from django.db.models.lookups import Exact
 
 from memories.models import PRESERVED_TAGS
+from memories.states import is_alive
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
 from sessions_app.models import namespace_key
@@ -47,9 +49,9 @@ def redacted_names_field() -> models.JSONField:
 
 
 class InsightQuerySet(models.QuerySet):
-    def in_namespace(self, namespace_id: int) -> "InsightQuerySet":
-        """Return the insights whose memories have not expired. Every API operation starts here."""
-        return self.filter(Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now()), namespace_id=namespace_id)
+    def in_namespace(self, namespace_id: int, states: Collection[str] | None = None) -> "InsightQuerySet":
+        """Return the insights whose memories live, in one of `states`. Every API operation starts here."""
+        return self.filter(is_alive("memory__", states), namespace_id=namespace_id)
 
     def prunable(self, age: timedelta, quality: float) -> "InsightQuerySet":
         """Return insights that are older, of lower quality and never used, except those marked as important."""

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import connection
 
 from memories.insights.quality_levels import MIN_HIGH_TENTHS, MIN_MIDDLE_TENTHS, TENTHS
+from memories.states import alive_sql
 
 MAX_TOP_PROJECTS = 10
 TENTH_BOUNDARIES = [n / TENTHS for n in range(1, TENTHS)]
@@ -22,7 +23,7 @@ WITH live AS MATERIALIZED (
            memory.confidence, width_bucket(insight.quality, %(boundaries)s::float8[]) AS tenth
     FROM insights_insight insight JOIN memories_memory memory
         ON memory.namespace_id = insight.namespace_id AND memory.id = insight.memory_id
-    WHERE {condition} AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+    WHERE {condition} AND {alive_sql("memory")}
 ),
 types AS (SELECT insight_type AS name, {COUNT_BY_LEVEL_SQL} FROM live GROUP BY 1),
 collections AS (SELECT collection AS name, count(*) AS total FROM live GROUP BY 1),

@@ -20,6 +20,7 @@ from memories.insights.scoring import score_insight
 from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn, remove_duplicates
+from memories.states import REACTIVATE_SQL
 from memories.storage import insert_memories
 from memory_site.core.db.actor import ACTOR_SQL, get_actor_parameters
 from memory_site.core.db.locks import advisory_xact_lock
@@ -46,14 +47,15 @@ UPDATE memories_memory memory
 SET confidence = greatest(memory.confidence, input.confidence), metadata = memory.metadata || input.metadata,
     expires_at = CASE WHEN memory.expires_at IS NULL OR input.expires_at IS NULL THEN NULL
                  ELSE greatest(memory.expires_at, input.expires_at) END,
-    tags = (memory.tags || {build_new_elements_sql("memory", "tags")})[:{MAX_TAGS_PER_INSIGHT}]
+    tags = (memory.tags || {build_new_elements_sql("memory", "tags")})[:{MAX_TAGS_PER_INSIGHT}],
+    {REACTIVATE_SQL.format(row="memory")}
 FROM (
     SELECT id, input.* FROM memories_memory stored
     JOIN jsonb_to_recordset(%(rows)s::jsonb) AS input(
         memory_id uuid, confidence float8, tags varchar[], metadata jsonb, expires_at timestamptz
     ) ON stored.namespace_id = %(namespace)s AND input.memory_id = id
     WHERE input.confidence > stored.confidence OR NOT stored.tags @> input.tags OR NOT stored.metadata @> input.metadata
-       OR stored.expires_at < coalesce(input.expires_at, 'infinity')
+       OR stored.expires_at < coalesce(input.expires_at, 'infinity') OR stored.state = 'superseded'
     ORDER BY id FOR NO KEY UPDATE OF stored
 ) input, {ACTOR_SQL}
 WHERE memory.namespace_id = %(namespace)s AND memory.id = input.id

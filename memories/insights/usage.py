@@ -7,6 +7,7 @@ from django.db import connection
 
 from memories.insights.schemas import INSIGHT_OUT_COLUMNS, insight_out_from_values
 from memories.schemas import due_at_sql
+from memories.states import alive_sql
 
 COLUMN_EXPRESSIONS = {"due__due_at": due_at_sql("memory")}
 RETURNED_COLUMNS_SQL = ", ".join(
@@ -21,7 +22,7 @@ SET usage_count = least(usage_count::bigint + 1, 2147483647)::integer, last_used
 FROM memories_memory memory
 WHERE memory.namespace_id = %(namespace)s AND memory.id = %(memory)s
     AND insight.memory_id = %(memory)s AND insight.namespace_id = %(namespace)s
-    AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+    AND {alive_sql("memory")}
 RETURNING {RETURNED_COLUMNS_SQL}
 """
 

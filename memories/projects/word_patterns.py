@@ -4,6 +4,7 @@ from django.db import connection
 
 from memories.insights.parser import MARKER
 from memories.schemas import format_timestamp_sql
+from memories.states import alive_sql
 
 # Limits of what is read, which bound the time however much is stored: words are counted in the newest memories of the
 # most active projects.
@@ -19,7 +20,7 @@ WITH recent AS MATERIALIZED (
     LEFT JOIN insights_insight insight ON insight.namespace_id = memory.namespace_id AND insight.memory_id = memory.id
     CROSS JOIN LATERAL (SELECT DISTINCT unnest(insight.projects || memory.repo_id) AS project) owner
     WHERE memory.namespace_id = %(namespace)s AND owner.project IS NOT NULL
-      AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+      AND {alive_sql("memory")}
       AND memory.created_at > statement_timestamp() - %(days)s * interval '1 day'
 ),
 active AS MATERIALIZED (

@@ -8,6 +8,7 @@ from django.db.models import Q
 from pydantic import BeforeValidator, Field
 
 from memories.memory_types import MemoryType
+from memories.states import EVERY_STATE, State
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, Tags, Timestamp
 
 
@@ -21,12 +22,22 @@ def parse_memory_type(value: object) -> object:
     return MemoryType(value) if isinstance(value, str) else value
 
 
+def parse_state(value: object) -> object:
+    if isinstance(value, str) and value not in EVERY_STATE:
+        raise ValueError(f"must be one of {', '.join(EVERY_STATE)}")
+    return State(value) if isinstance(value, str) else value
+
+
 UuidIn = Annotated[UUID, BeforeValidator(parse_uuid)]
 MemoryTypeIn = Annotated[MemoryType, BeforeValidator(parse_memory_type)]
+StateIn = Annotated[State, BeforeValidator(parse_state)]
 
 
 class Filters(InputSchema):
-    """Conditions that must all hold. No part of a request is expanded into ORM keywords: each field is listed here."""
+    """Conditions that must all hold. No part of a request is expanded into ORM keywords: each field is listed here.
+
+    `states` is none of the conditions: `MemoryQuerySet.in_namespace` takes it, because it widens what is found.
+    """
 
     user_id: Label | None = Field(default=None, description="Only memories of this user.")
     agent_id: Label | None = Field(default=None, description="Only memories of this agent.")
@@ -47,11 +58,20 @@ class Filters(InputSchema):
     ids: list[UuidIn] | None = Field(
         default=None, min_length=1, max_length=1000, description="Only memories with one of these ids."
     )
+    states: list[StateIn] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=len(EVERY_STATE),
+        description="Only memories in one of these states; without it only active ones. Others than those have no"
+        " vectors, so that a search finds them by their words.",
+    )
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no condition. `metadata: {}` is none: all metadata contains it."""
-        return all(value is None or value == {} for value in self.model_dump().values())
+        """Whether there is no condition. `metadata: {}` is none: all metadata contains it. Neither are `states` with
+        the active ones: they select more than no states do."""
+        conditions = self.model_dump(exclude={"states"} if State.ACTIVE in (self.states or ()) else None)
+        return all(value is None or value == {} for value in conditions.values())
 
     def labels(self) -> "Filters":
         """Return only the conditions on columns that the embedding table repeats."""

@@ -50,7 +50,7 @@ class Selection:
     def queryset(self) -> MemoryQuerySet:
         """Return the memories in no order. With a text, evaluating them reads every row that the filters keep: for a
         worker, or within `memories.search.text_scan`."""
-        return self.narrow(Memory.objects.alive())
+        return self.narrow(Memory.objects.alive(self.filters.states))
 
     def narrow(self, memories: MemoryQuerySet) -> MemoryQuerySet:
         """Return those of the memories that the selection means."""

@@ -3,13 +3,14 @@
 from django.db import connection
 
 from memories.schemas import build_out_members_sql, format_timestamp_sql
+from memories.states import alive_sql
 
 MAX_SNAPSHOT_MEMORIES, MAX_SNAPSHOT_RELATIONSHIPS = 1_000, 10_000
 SELECT_USER_SNAPSHOT_SQL = f"""
 WITH newest AS MATERIALIZED (
     SELECT {build_out_members_sql("memory")} FROM memories_memory memory
     WHERE namespace_id = %(namespace)s AND user_id = %(user)s
-      AND (expires_at IS NULL OR expires_at > statement_timestamp())
+      AND {alive_sql("memory")}
     ORDER BY memory.created_at DESC, memory.id DESC LIMIT {MAX_SNAPSHOT_MEMORIES}
 ),
 among AS MATERIALIZED (

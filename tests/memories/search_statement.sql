@@ -1,5 +1,5 @@
 WITH scope (id, search_vector) AS NOT MATERIALIZED (
-    SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s)) AS given (id, words, content)
+    SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND NOT ("memories_memory"."state" IN (%(m0)s, %(m1)s, %(m2)s)) AND "memories_memory"."namespace_id" = %(m3)s AND "memories_memory"."user_id" = %(m4)s)) AS given (id, words, content)
 ),
 crossover AS MATERIALIZED (
     SELECT coalesce(sum(memories), 0) AS known,
@@ -140,7 +140,7 @@ hits AS MATERIALIZED (
         ) v ON true
     ) compared
 )
-SELECT memory.id, memory.content, memory.summary, memory.data, memory.metadata, memory.memory_type, memory.source_system, memory.user_id, memory.agent_id, memory.workflow_id, memory.repo_id, memory.session_id, memory.importance, memory.confidence, memory.tags, memory.entity_system, memory.entity_id, memory.entity_type, memory.entity_name, memory.created_at, memory.updated_at, memory.expires_at, memory.last_accessed_at, memory.access_count, memory.base_relevance, memory.update_count, memory.last_updated, (SELECT due.due_at FROM memories_dueembedding due WHERE due.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND due.memory_id = memory.id), hits.score AS score,
+SELECT memory.id, memory.content, memory.summary, memory.data, memory.metadata, memory.memory_type, memory.source_system, memory.user_id, memory.agent_id, memory.workflow_id, memory.repo_id, memory.session_id, memory.importance, memory.confidence, memory.tags, memory.entity_system, memory.entity_id, memory.entity_type, memory.entity_name, memory.created_at, memory.updated_at, memory.expires_at, memory.last_accessed_at, memory.access_count, memory.base_relevance, memory.update_count, memory.last_updated, memory.state, memory.superseded_by, (SELECT due.due_at FROM memories_dueembedding due WHERE due.namespace_id = coalesce(%(namespace)s::bigint, memory.namespace_id) AND due.memory_id = memory.id), hits.score AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
        hits.text_rank, hits.by_meaning, (SELECT count(*) FROM nearest) AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (

@@ -22,7 +22,16 @@ def test_hybrid_search_statement_matches_its_snapshot():
         SNAPSHOT.write_text(f"{text}\n")
     assert f"{text}\n" == SNAPSHOT.read_text()
     assert parameters | {"vector": None} == {
-        **{"m0": 1, "m1": "ada", "v0": "hashing-1", "v1": 1, "v2": "ada"},
+        **{
+            "m0": "superseded",
+            "m1": "pending",
+            "m2": "quarantined",
+            "m3": 1,
+            "m4": "ada",
+            "v0": "hashing-1",
+            "v1": 1,
+            "v2": "ada",
+        },
         **{
             "namespace": 1,
             "query": "harbour cats",

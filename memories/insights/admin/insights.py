@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Left, Now
+from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -24,6 +24,7 @@ from memories.insights.redaction import redact_project_name
 from memories.insights.schemas import CollectionName, InsightProjects, InsightTopics, InsightTypeName
 from memories.models import Embedding, Memory
 from memories.schemas import remove_duplicates
+from memories.states import is_alive
 from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.folding import render_text
 from memory_site.core.admin.formatting import (
@@ -39,7 +40,7 @@ from memory_site.core.admin.widgets import make_tags_field
 from memory_site.core.http.fields import InputSchema, UnitInterval
 
 INSIGHT_PREVIEW_LENGTH, MAX_NAMES_SHOWN = 160, 3
-MEMORY_IS_ALIVE = Q(memory__expires_at=None) | Q(memory__expires_at__gt=Now())
+MEMORY_IS_ALIVE = is_alive("memory__")
 INSIGHT_LIST_COLUMNS = (
     *("insight_type", "collection", "topics", "projects", "quality", "usage_count", "namespace__name"),
     *("memory__confidence", "memory__created_at"),

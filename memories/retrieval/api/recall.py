@@ -16,6 +16,7 @@ from memories.retrieval.schemas import RecallOut, RetrievedOut, RetrieveIn
 from memories.schemas import MemoryOut, SearchIn, qualify_out_columns, to_memory_out
 from memories.search.execute import TimedSearch, elapsed_ms
 from memories.search.floor import Floor, build_floor
+from memories.states import alive_sql
 from memories.storage import row_to_dict
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
@@ -26,7 +27,7 @@ from sessions_app.write_operations import write_operation
 router = Router(tags=["recall"])
 # One statement counts and reads, so that the count in the answer is exact under concurrent recalls.
 COUNT_ACCESS_RETURNING_SQL = f"""{COUNT_ACCESS_SQL}
-AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
+AND {alive_sql("memory")}
 RETURNING {qualify_out_columns("memory")}
 """
 

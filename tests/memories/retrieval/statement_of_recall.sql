@@ -1,5 +1,5 @@
 WITH scope (id, search_vector) AS NOT MATERIALIZED (
-    SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND "memories_memory"."namespace_id" = %(m0)s AND "memories_memory"."user_id" = %(m1)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m2)s])::varchar(128)[]))) AS given (id, words, content)
+    SELECT id, words FROM (SELECT "memories_memory"."id" AS "pk", "memories_memory"."search_vector" AS "search_vector", "memories_memory"."content" AS "content" FROM "memories_memory" WHERE (("memories_memory"."expires_at" IS NULL OR "memories_memory"."expires_at" > (STATEMENT_TIMESTAMP())) AND NOT ("memories_memory"."state" IN (%(m0)s, %(m1)s, %(m2)s)) AND "memories_memory"."namespace_id" = %(m3)s AND "memories_memory"."user_id" = %(m4)s AND NOT ("memories_memory"."tags" && (ARRAY[%(m5)s])::varchar(128)[]))) AS given (id, words, content)
 ),
 crossover AS MATERIALIZED (
     SELECT coalesce(sum(memories), 0) AS known,

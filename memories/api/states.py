@@ -1,0 +1,59 @@
+"""/memories/{memory_id}/supersede and …/state: hide a memory behind another one, and show it again."""
+
+from typing import Literal
+from uuid import UUID
+
+from ninja import Router
+from pydantic import ConfigDict
+
+from memories import tasks
+from memories.api.memories import get_memory_queryset, memory_not_found
+from memories.reads import select_memory
+from memories.schemas import OUT_COLUMNS, MemoryOut, to_memory_out
+from memories.search.filters import UuidIn
+from memories.supersede import make_active, supersede
+from memory_site.core.http.fields import InputSchema
+from memory_site.core.http.responses import PROBLEMS, json_response
+from sessions_app.auth import ApiRequest, write_access
+from sessions_app.write_operations import write_operation
+
+router = Router(tags=["memories"])
+
+
+class SupersedeIn(InputSchema):
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "01930000-0000-7000-8000-000000000002"}})
+
+    by: UuidIn
+
+
+class StateChangeIn(InputSchema):
+    model_config = ConfigDict(json_schema_extra={"example": {"state": "active"}})
+
+    state: Literal["active"]
+
+
+@router.post("/memories/{memory_id}/supersede", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@write_operation
+def supersede_memory(request: ApiRequest, memory_id: UUID, payload: SupersedeIn):
+    """Replace a memory by another one of the same user. No search, recall, context or list shows it any more; it can be
+    read by its id, and listed with `states=superseded`. Both have to be active (409)."""
+    if not get_memory_queryset(request, memory_id).exists():
+        raise memory_not_found()
+    supersede(request.auth.namespace_id, [(payload.by, [memory_id])], "by")
+    return memory_response(request, memory_id)
+
+
+@router.post("/memories/{memory_id}/state", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@write_operation
+def change_state(request: ApiRequest, memory_id: UUID, payload: StateChangeIn):
+    """Make a superseded memory active again. It is found by its words at once, and by its meaning when it is embedded
+    again. The memory that replaced it stays as it is."""
+    if not make_active(request.auth.namespace_id, memory_id):
+        raise memory_not_found()
+    tasks.embedding_trigger.notify_on_commit()
+    return memory_response(request, memory_id)
+
+
+def memory_response(request: ApiRequest, memory_id: UUID):
+    row = select_memory(request.auth.namespace_id, memory_id).values(*OUT_COLUMNS).get()
+    return json_response(to_memory_out(row))
