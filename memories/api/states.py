@@ -4,7 +4,7 @@ from typing import Literal
 from uuid import UUID
 
 from ninja import Router
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from memories import tasks
 from memories.api.memories import get_memory_queryset, memory_not_found
@@ -21,15 +21,15 @@ router = Router(tags=["memories"])
 
 
 class SupersedeIn(InputSchema):
-    model_config = ConfigDict(json_schema_extra={"example": {"by": "01930000-0000-7000-8000-000000000002"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "01980000-0000-7000-8000-000000000000"}})
 
-    by: UuidIn
+    by: UuidIn = Field(description="The memory that replaces this one; active, and of the same user.")
 
 
 class StateChangeIn(InputSchema):
     model_config = ConfigDict(json_schema_extra={"example": {"state": "active"}})
 
-    state: Literal["active"]
+    state: Literal["active"] = Field(description="Only a superseded memory can be made active.")
 
 
 @router.post("/memories/{memory_id}/supersede", auth=write_access, response={200: MemoryOut, **PROBLEMS})

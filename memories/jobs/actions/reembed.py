@@ -9,7 +9,7 @@ from memories.jobs.actions.base import Action, Batch, Outcome
 ENQUEUE_SQL = """
 INSERT INTO memories_dueembedding (memory_id, namespace_id, due_at, characters)
 SELECT id, namespace_id, now(), char_length(content) FROM memories_memory
-WHERE namespace_id = %(namespace)s AND id = ANY (%(ids)s)
+WHERE namespace_id = %(namespace)s AND id = ANY (%(ids)s) AND state = 'active'
 ON CONFLICT (namespace_id, memory_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, error = ''
 """
 
