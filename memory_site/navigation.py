@@ -61,6 +61,7 @@ SIDEBAR = {
         ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
     ],
     "Operations": [
+        ("Health", "ecg_heart", "operations_health", "operations.view_heartbeat"),
         (
             "Scheduled tasks",
             "event_repeat",
@@ -69,7 +70,7 @@ SIDEBAR = {
         ),
         ("Backups", "backup", "operations_backup", "operations.view_backup"),
         ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
-        ("Processes", "ecg_heart", "operations_heartbeat", "operations.view_heartbeat"),
+        ("Processes", "memory", "operations_heartbeat", "operations.view_heartbeat"),
     ],
     "Access": [
         ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),

@@ -815,6 +815,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.get_favicon_url"}],
     "STYLES": ["memory_site.navigation.get_style_sheet_url"],
     "SCRIPTS": ["memory_site.navigation.get_json_script_url"],
+    "DASHBOARD_CALLBACK": "memory_site.operations.dashboard.view.build_dashboard",
     "COMMAND": {"search_callback": "memories.admin.search.search_palette"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.build_navigation"},
 }

@@ -17,12 +17,18 @@ def render_rows(client: Client, path: str, **parameters: object) -> list:
 
 def query_rows(client: Client, path: str, **parameters: object) -> list:
     """The same rows as the view finds them for its operator. Drawing the page takes ten times as long."""
-    request = RequestFactory().get(path, parameters)
+    return list(query_context(client, path, **parameters)["cl"].result_list)
+
+
+def query_context(client: Client, path: str, **parameters: object) -> dict:
+    """What a page would be drawn of. The path may have a query string."""
+    request = RequestFactory().get(path, parameters) if parameters else RequestFactory().get(path)
     request.resolver_match, request.session = resolve(request.path_info), client.session
     request.user, request._messages = get_user(request), FallbackStorage(request)
-    response = request.resolver_match.func(request)
+    match = request.resolver_match
+    response = match.func(request, *match.args, **match.kwargs)
     assert response.status_code == 200, response.status_code
-    return list(response.context_data["cl"].result_list)
+    return response.context_data
 
 
 def fetch_page_text(client: Client, path: str, **parameters: object) -> str:

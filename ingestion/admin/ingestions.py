@@ -1,5 +1,6 @@
 """Admin pages of ingestions: read, run again and delete, no editing."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from django.contrib.admin.utils import flatten
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
@@ -22,6 +24,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from ingestion.admin.shared import NOWRAP_HTML, IngestionBaseAdmin, build_admin_url
+from ingestion.admin.workflow_report import REPORT_PERIODS
 from ingestion.models import WORKER_TIMEOUT, Ingestion, IngestionStatus
 from ingestion.pipeline import FOLDER_OUTSIDE_ROOTS
 from ingestion.tasks import ingestion_trigger
@@ -66,6 +69,18 @@ class StatusFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(status=self.value()) if self.value() in IngestionStatus.values else queryset
+
+
+class StartedFilter(DropdownFilter):
+    title, parameter_name = "request", "days"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return REPORT_PERIODS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in dict(REPORT_PERIODS):
+            return queryset
+        return queryset.filter(created_at__gte=Now() - timedelta(int(self.value())))
 
 
 class IngestionList(CappedChangeList):
@@ -114,7 +129,7 @@ class IngestionAdmin(IngestionBaseAdmin):
         "duration",
     )
     list_display_links = ("repository",)
-    list_filter = (NamespaceFilter, StatusFilter)
+    list_filter = (NamespaceFilter, StatusFilter, StartedFilter)
     list_before_template = "admin/ingestion/ingestion/list_intro.html"
     search_fields = ("repo_id",)
     search_help_text = "Repository, or a part of its name"

@@ -1,5 +1,6 @@
 """Console pages of sessions."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -7,10 +8,13 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import F, Func, JSONField, Q, QuerySet, Sum, Value
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -27,6 +31,7 @@ from sessions_app.models.sessions import MAX_TTL_HOURS, SessionQuerySet, expiry_
 
 #: Links and conversations shown on a session's page, which links to the full lists.
 MAX_RELATED_ROWS = 20
+ACTIVE_HOURS = [("1", "in the last hour"), ("24", "in the last 24 hours")]
 
 
 def build_exchange_blocks(stored: Interaction) -> list[dict[str, Any]]:
@@ -71,6 +76,20 @@ class SessionForm(forms.ModelForm):
         return hours
 
 
+class ActiveFilter(DropdownFilter):
+    """Sessions that were added to of late."""
+
+    title, parameter_name = "activity", "active"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        return ACTIVE_HOURS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in dict(ACTIVE_HOURS):
+            return queryset
+        return queryset.filter(updated_at__gt=Now() - timedelta(hours=int(self.value())))
+
+
 @admin.register(SessionMemory)
 class SessionAdmin(NoLookupAdmin):
     empty_text = "A session starts with its first interaction and ends when its time to live is over."
@@ -78,7 +97,7 @@ class SessionAdmin(NoLookupAdmin):
     list_display = ("name", "namespace", "interactions", "time_to_live", "updated")
     list_display_links = ("name",)
     list_select_related = ("namespace",)
-    list_filter = (NamespaceFilter,)
+    list_filter = (NamespaceFilter, ActiveFilter)
     list_before_template = "admin/sessions_app/sessionmemory/list_empty.html"
     ordering = ("-updated_at", "-id")
     sortable_by = ()

@@ -1,6 +1,6 @@
 """The health check of the scheduled tasks: sent in time, and with success."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -37,11 +37,17 @@ def list_failing(names: set[str]) -> list[str]:
 
 
 def describe_overdue(tasks: list[PeriodicTask]) -> Iterator[str]:
+    now = timezone.now()
+    return (f"{task.name} ({describe_last_run(task, now)})" for task in find_overdue(tasks))
+
+
+def find_overdue(tasks: Iterable[PeriodicTask]) -> Iterator[PeriodicTask]:
+    """Yield the enabled tasks that were not sent when they were due."""
     now, started = timezone.now(), find_start_of_beat()
     for task in tasks:
         due = find_due_time(task, now) if task.enabled else None
         if due is not None and now - max(due, started or due) > GRACE:
-            yield f"{task.name} ({describe_last_run(task, now)})"
+            yield task
 
 
 def find_start_of_beat() -> datetime | None:
