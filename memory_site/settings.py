@@ -531,6 +531,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "memory_site.api_keys.ApiKeyMiddleware",
     "memory_site.core.http.middleware.AddressMiddleware",
+    "memory_site.core.admin.unreadable_input.UnreadableInputMiddleware",
     "memory_site.core.admin.one_namespace.OneNamespaceMiddleware",
     "memory_site.core.admin.replica_reads.ReplicaReadsMiddleware",
 ]

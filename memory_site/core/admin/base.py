@@ -1,5 +1,6 @@
 """Base classes of the admin console: lists that stay fast on large tables, read-only pages, log entries."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +11,12 @@ from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Paginator
 from django.db import IntegrityError, connections
-from django.db.models import Field, IntegerField, QuerySet
+from django.db.models import DateTimeField, Field, IntegerField, QuerySet
 from django.forms import Field as FormField
 from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -93,6 +95,14 @@ class IntegerKeyChoiceField(ModelChoiceField):
         return value if text.isascii() and text.isdigit() and int(text[:20]) <= MAX_BIGINT else None
 
 
+def parse_time(text: str) -> datetime | None:
+    """Return the time that a text says in ISO 8601, or None if it says none."""
+    try:
+        return parse_datetime(text)
+    except ValueError:
+        return None
+
+
 class BaseAdmin(ModelAdmin):
     """Pages of a model with any number of rows: nothing reads the whole table."""
 
@@ -113,6 +123,12 @@ class BaseAdmin(ModelAdmin):
         if isinstance(db_field.target_field, IntegerField):
             kwargs["form_class"] = IntegerKeyChoiceField
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Parse times of the address: their widgets take no text."""
+        given = super().get_changeform_initial_data(request)
+        times = {field.name for field in self.model._meta.get_fields() if isinstance(field, DateTimeField)}
+        return {name: parse_time(value) if name in times else value for name, value in given.items()}
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
