@@ -30,6 +30,10 @@ def get_keys_script_url(_: HttpRequest) -> str:
     return static("memory_site/keys.js")
 
 
+def get_select_script_url(_: HttpRequest) -> str:
+    return static("memory_site/select_names.js")
+
+
 # Group, then: title, symbol, the model's admin address and the permission to see it. The console's one taxonomy:
 # breadcrumbs and the command palette name groups and pages as they are here.
 SIDEBAR = {

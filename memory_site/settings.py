@@ -815,7 +815,7 @@ UNFOLD = {
     "ENVIRONMENT": "memory_site.navigation.get_environment",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.get_favicon_url"}],
     "STYLES": ["memory_site.navigation.get_style_sheet_url"],
-    "SCRIPTS": ["memory_site.navigation.get_json_script_url", "memory_site.navigation.get_keys_script_url"],
+    "SCRIPTS": [f"memory_site.navigation.get_{name}_script_url" for name in ("json", "keys", "select")],
     "DASHBOARD_CALLBACK": "memory_site.operations.dashboard.view.build_dashboard",
     "COMMAND": {"search_callback": "memory_site.palette.search_palette"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.build_navigation"},
