@@ -1,7 +1,6 @@
 """The API: every app's router, and the table that maps errors to statuses."""
 
 import logging
-import re
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
@@ -24,6 +23,7 @@ from memories.embeddings import EmbedderUnavailable, TextRefused
 from memories.graph.api.analysis import router as graphs
 from memories.graph.api.relationships import router as relationships
 from memories.insights.api import router as insights
+from memories.jobs.api import router as jobs
 from memories.knowledge.api.clusters import router as clusters
 from memories.knowledge.api.context import router as context
 from memories.knowledge.api.patterns import router as patterns
@@ -40,6 +40,7 @@ from memory_site.core.db.cluster import is_node_away
 from memory_site.core.db.damage import DAMAGED, is_damaged
 from memory_site.core.errors import Busy, Conflict, InvalidField, NotFound
 from memory_site.core.http.consistency import route_reads
+from memory_site.core.http.field_errors import clarify_message
 from memory_site.core.http.openapi import DescribedAPI
 from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate_request
 from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid_field, problem_response
@@ -53,11 +54,6 @@ from sessions_app.models import KEY_PREFIX
 
 log = logging.getLogger(__name__)
 NOT_STORABLE = "A value cannot be stored."
-ITEM_COUNT_MESSAGE = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
-PLAIN_MESSAGES = {
-    "Input should be a valid dictionary or object to extract fields from": "must be a JSON object",
-    "Field required": "is required",
-}
 # Class 54 of PostgreSQL's error codes, program limit exceeded: labels too long for an index, above all.
 PROGRAM_LIMIT_CLASS = "54"
 DISK_FULL_STATE = "53100"
@@ -104,6 +100,7 @@ api.add_router("", knowledge)
 api.add_router("", workflows)
 api.add_router("", performance)
 api.add_router("", tool_results)
+api.add_router("", jobs)
 api.add_router("", insights)
 api.add_router("", projects)
 api.add_router("", unified)
@@ -178,14 +175,6 @@ def list_field_errors(error: ValidationError) -> list[dict[str, str]]:
         {"field": format_field_path(each["loc"]), "message": clarify_message(each["msg"].removeprefix("Value error, "))}
         for each in error.errors[:MAX_REPORTED_ERRORS]
     ]
-
-
-def clarify_message(message: str) -> str:
-    """Say "characters" where pydantic says "items" of a text, and in other cases what a client can see."""
-    if message in PLAIN_MESSAGES:
-        return PLAIN_MESSAGES[message]
-    found = ITEM_COUNT_MESSAGE.fullmatch(message)
-    return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
 
 
 def format_field_path(location: tuple) -> str:

@@ -698,6 +698,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "memories.tasks.delete_expired",
         "schedule": 3600,
     },
+    "delete old exports": {
+        "description": "Deletes the files of exports that are older than seven days.",
+        "task": "memories.jobs.tasks.delete_old_files",
+        "schedule": 3600,
+    },
     "delete old measurements": {
         "description": "Deletes performance measurements older than PERFORMANCE_RETENTION_DAYS.",
         "task": "ingestion.tasks.delete_old_measurements",

@@ -163,7 +163,7 @@ def exclude_duplicate_chunks(memories: models.QuerySet) -> models.QuerySet:
 
     Of such duplicates the memory without a document stays, or else the oldest chunk.
     """
-    same = {name: OuterRef(name) for name in ("namespace", "user_id", "memory_type", "content_hash")}
+    same = {name: OuterRef(name) for name in ("namespace", "owner", "memory_type", "content_hash")}
     duplicates = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, entity_id=None)
     return memories.exclude(Exists(duplicates), document_id__isnull=False, entity_id=None)
 

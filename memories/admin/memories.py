@@ -19,9 +19,9 @@ from memories.admin.filters import LIST_FILTERS, LIST_PARAMETERS, read_selection
 from memories.admin.forms import MemoryForm
 from memories.admin.memory_page.view import MemoryPageMixin
 from memories.admin.search import order_by_rank, parse_uuid_or_none, search_with_notes
-from memories.console_urls import get_memory_url
 from memories.edit import edit_memory
-from memories.models import Embedding, Memory, MemoryQuerySet
+from memories.jobs.admin.list_actions import JobActions
+from memories.models import Memory, MemoryQuerySet
 from memories.search.selection import Selection
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
 from memory_site.core.admin.formatting import format_datetime, render_two_lines, truncate
@@ -69,7 +69,7 @@ class MemoryList(CappedChangeList):
 
 
 @admin.register(Memory)
-class MemoryAdmin(MemoryPageMixin, BaseAdmin):
+class MemoryAdmin(JobActions, MemoryPageMixin, BaseAdmin):
     empty_text = "Memories are stored by agents over the API, by manage.py remember, and here with Add."
     hide_content_in_log = True
     form = MemoryForm
@@ -175,9 +175,3 @@ class MemoryAdmin(MemoryPageMixin, BaseAdmin):
             if edit_memory(obj.namespace_id, memory, **form.payload.columns(only_given=True)) is None:
                 raise Memory.DoesNotExist
         tasks.embedding_trigger.notify_on_commit()
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """List the memories and count their vectors, which the database deletes by its own cascade."""
-        vectors = Embedding.objects.filter(memory__in=objs).count()
-        listed = [format_html('<a href="{}">{}</a>', get_memory_url(memory), memory) for memory in objs]
-        return listed, {"memories": len(listed), "vectors": vectors}, set(), []

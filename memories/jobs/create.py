@@ -15,6 +15,7 @@ from memories.jobs.parameters import parse_parameters
 from memories.models import Memory, MemoryQuerySet
 from memories.search.selection import Selection
 from memory_site.core.errors import Conflict, InvalidField
+from memory_site.core.http.fields import InputSchema
 
 SAMPLES = 10
 
@@ -37,21 +38,27 @@ class CountChanged(Conflict):
         self.matched = matched
 
 
-def preview(action_name: str, parameters: dict[str, Any], selection: Selection) -> Preview:
+def preview(action_name: str, selection: Selection) -> Preview:
     """Count the memories, which reads each of them when the selection has a text, and return the newest ten.
 
     Raises InvalidField.
     """
     action = get_action(action_name)
-    parsed = parse_parameters(action, parameters)
     rows = selection.queryset()
     counts = rows.order_by().values_list("namespace_id").annotate(n=Count("pk"))
     by_namespace = dict(counts.order_by("namespace_id"))
     warnings: list[str] = []
     for namespace_id in by_namespace:
-        action.check(namespace_id, parsed)
         warnings += action.warn(namespace_id, selection.in_namespace(namespace_id).queryset())
     return Preview(sum(by_namespace.values()), by_namespace, find_samples(rows), warnings)
+
+
+def check_parameters(namespace_id: int, action_name: str, parameters: dict[str, Any]) -> InputSchema:
+    """Return the action's parameters. Raises InvalidField for what is wrong in itself, or in this namespace."""
+    action = get_action(action_name)
+    parsed = parse_parameters(action, parameters)
+    action.check(namespace_id, parsed)
+    return parsed
 
 
 def find_samples(memories: MemoryQuerySet) -> list[Memory]:
@@ -70,9 +77,7 @@ def create_job(
 
     With `expected` nothing is created if another number matches. Raises InvalidField, CountChanged.
     """
-    action = get_action(action_name)
-    parsed = parse_parameters(action, parameters)
-    action.check(namespace_id, parsed)
+    action, parsed = get_action(action_name), check_parameters(namespace_id, action_name, parameters)
     selection = selection.in_namespace(namespace_id)
     rows = selection.queryset()
     matched = rows.count()

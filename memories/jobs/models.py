@@ -1,6 +1,6 @@
 """Jobs: long actions on many memories, run by a worker in batches, and the files that exports write."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import models
@@ -174,11 +174,6 @@ class JobFile(NamespacedModel):
 
     def __str__(self) -> str:
         return f"part {self.number}"
-
-
-def get_file_end(job: Job) -> datetime | None:
-    """Return until when the job's file can be downloaded."""
-    return job.finished_at and job.finished_at + FILE_LIFETIME
 
 
 def find_job(namespace_id: int, job_id: UUID) -> Job | None:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from memories.jobs.actions.base import Action
 from memory_site.core.errors import InvalidField
+from memory_site.core.http.field_errors import clarify_message
 from memory_site.core.http.fields import InputSchema
 
 
@@ -16,8 +17,4 @@ def parse_parameters(action: Action, given: dict[str, Any]) -> InputSchema:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(["parameters", *map(str, first["loc"])])
-        raise InvalidField(field, clarify(first["msg"].removeprefix("Value error, "))) from None
-
-
-def clarify(message: str) -> str:
-    return "is required" if message == "Field required" else message[:1].lower() + message[1:]
+        raise InvalidField(field, clarify_message(first["msg"].removeprefix("Value error, "))) from None

@@ -6,11 +6,9 @@ the cursor. So a killed worker repeats nothing and leaves nothing out.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
@@ -18,6 +16,7 @@ from memories.jobs.actions import get_action
 from memories.jobs.actions.base import Action, Batch, Failure, Outcome
 from memories.jobs.models import OPEN_STATES, Job, JobState
 from memories.jobs.parameters import parse_parameters
+from memory_site.core.db.actor import acting_in_job
 from memory_site.core.db.locks import AlreadyRunning, set_lock_timeout
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
@@ -86,7 +85,7 @@ def begin(job: Job) -> None:
 def run_batch(job: Job, lease: HeldLease, action: Action, parameters: Any, size: int) -> Step:
     """Do the next batch, or end the job, in one transaction. Raises AlreadyRunning if the job has been deleted."""
     began = time.monotonic()
-    with lease.transaction(), acting_for_job(job):
+    with lease.transaction(), acting_in_job(job.pk, job.created_by):
         set_lock_timeout(MAX_LOCK_WAIT_SECONDS)
         lock_job(job)
         ids = [] if job.state == JobState.CANCELLING else action.lock_next(job, size)
@@ -96,17 +95,6 @@ def run_batch(job: Job, lease: HeldLease, action: Action, parameters: Any, size:
         else:
             end(job, action, parameters)
     return Step(len(ids), time.monotonic() - began)
-
-
-@contextmanager
-def acting_for_job(job: Job) -> Iterator[None]:
-    """Have the history name the job, and who asked for it, in every row that this transaction changes."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('memory_site.actor', %s, true), set_config('memory_site.job_id', %s, true)",
-            [job.created_by, str(job.pk)],
-        )
-    yield
 
 
 def lock_job(job: Job) -> None:

@@ -8,6 +8,7 @@ from django.test import override_settings
 from ingestion.tasks import ingest_due
 from memories import tasks
 from memories.insights.models import Insight
+from memories.jobs.tasks import run_jobs
 from memories.models import Memory
 from sessions_app.models import SCOPES, ApiKey, Conversation, Namespace
 from tests.conftest import Api
@@ -109,7 +110,14 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     figures = {"health_status": "healthy", "latency_ms": 1, "error_count": 1, SECRET_WORD: SECRET_WORD}
     measurement = {"component": SECRET_WORD, "metric_type": "adapter_health", "metrics": figures}
     api.post("/performance", {"measurements": [measurement, measurement | {"metrics": {"latency_ms": 9}}] * 3})
+    of_us = {"filters": {"user_id": "our-user"}}
+    jobs = [{"action": "tag", "parameters": {"tags": ["seen"]}}, {"action": "export"}]
+    ended, exported = (api.post("/jobs", job | of_us).json()["id"] for job in jobs)
+    run_jobs()
     return {
+        "job_id": api.post("/jobs", jobs[0] | of_us).json()["id"],
+        "ended_job_id": ended,
+        "export_job_id": exported,
         "repo_id": "of-the-caller",
         "workflow_id": "our-workflow",
         "execution_id": api.post("/workflows/our-workflow/executions", execution).json()["id"],

@@ -31,7 +31,7 @@ def call_operation(caller, operation, ids: dict[str, str]):
 def test_owner_gets_the_documented_response(api, ids, operation):
     response = call_operation(api, operation, ids)
     assert response.status_code < 300, response.content
-    if response.status_code != 204:
+    if response.get("Content-Type") == "application/json":
         schema = operation.answers[str(response.status_code)]
         assert conforms_to_any(response.json(), schema), f"{response.json()} is not {schema}"
 

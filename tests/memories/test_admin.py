@@ -522,28 +522,6 @@ def test_expired_duplicate_does_not_block_a_change(console, api):
     assert Memory.objects.get().content == "one"
 
 
-def test_delete_page_counts_memories_and_vectors(console, api):
-    memory = api.add("the harbour of Porto")
-    tasks.embed_due()
-    path = reverse("admin:memories_memory_delete", args=[memory["id"]])
-    assert dict(console.page(path).context["model_count"]) == {"memories": 1, "vectors": 1}
-    assert console.post(path, {"post": "yes"}).status_code == 302
-    assert not Memory.objects.exists()
-    assert not Embedding.objects.exists()
-
-
-def test_delete_action_confirms_first(console, api):
-    ids = [api.add(f"memory {number}")["id"] for number in range(3)]
-    tasks.embed_due()
-    chosen = {"action": "delete_selected", "_selected_action": ids[:2]}
-    response = console.post(LIST_URL, chosen)
-    assert "memory 1" in response.content.decode()
-    assert dict(response.context["model_count"]) == {"memories": 2, "vectors": 2}
-    assert console.post(LIST_URL, chosen | {"post": "yes"}).status_code == 302
-    assert [str(pk) for pk in Memory.objects.values_list("pk", flat=True)] == ids[2:]
-    assert [str(pk) for pk in Embedding.objects.values_list("memory_id", flat=True)] == ids[2:]
-
-
 def test_view_permission_allows_no_change(client, api, django_user_model):
     memory = api.add("text", data={"a": 1})
     clerk = django_user_model.objects.create(username="clerk", is_staff=True)

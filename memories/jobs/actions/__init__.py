@@ -5,6 +5,7 @@ from memories.jobs.actions.delete import Delete
 from memories.jobs.actions.expire import Expire
 from memories.jobs.actions.importance import SetImportance
 from memories.jobs.actions.memory_type import SetType
+from memories.jobs.actions.move import Move
 from memories.jobs.actions.reembed import Reembed
 from memories.jobs.actions.tag import Tag, Untag
 from memories.jobs.actions.user import SetUser
@@ -13,12 +14,15 @@ from memory_site.core.errors import InvalidField
 #: In the order of the console's menu.
 ACTIONS: dict[str, Action] = {
     action.name: action
-    for action in (Tag(), Untag(), SetImportance(), Expire(), SetType(), SetUser(), Reembed(), Delete())
+    for action in (Tag(), Untag(), SetImportance(), Expire(), SetType(), SetUser(), Move(), Reembed(), Delete())
 }
 
 
 def register(action: Action) -> None:
+    """Add an action in front of the last one, which deletes."""
+    last = ACTIONS.pop(Delete.name)
     ACTIONS[action.name] = action
+    ACTIONS[Delete.name] = last
 
 
 def get_action(name: str) -> Action:

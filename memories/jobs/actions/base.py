@@ -79,6 +79,8 @@ class Action:
     is_destructive: ClassVar[bool] = False
     #: Whether the history of the memories can take it back.
     can_undo: ClassVar[bool] = True
+    #: Whether it changes memories, so that those of a batch are locked.
+    changes: ClassVar[bool] = True
     #: Whether a key, which opens one namespace, may ask for it.
     in_api: ClassVar[bool] = True
 
@@ -97,11 +99,13 @@ class Action:
         """Prepare a run, outside of any batch. Called again when another worker continues the job."""
 
     def lock_next(self, job: Job, size: int) -> list[UUID]:
-        """Return the ids of the next memories after the job's cursor, at most `size`, and lock them. None: the end."""
+        """Return the ids of the next memories after the job's cursor, at most `size`, locked if they are changed.
+        None: the end."""
         rows = Selection.load(job.selection).in_namespace(job.namespace_id).queryset()
         rows = rows.filter(pk__gt=job.cursor) if job.cursor else rows
         rows = rows.filter(pk__lte=job.last_id) if job.last_id else rows.none()
-        return list(rows.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True)[:size])
+        rows = rows.select_for_update(of=("self",)) if self.changes else rows
+        return list(rows.order_by("pk").values_list("pk", flat=True)[:size])
 
     def apply(self, batch: Batch) -> Outcome:
         """Change the memories of one batch. The transaction is the caller's."""

@@ -8,6 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+ITEM_COUNT_MESSAGE = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
+PLAIN_MESSAGES = {
+    "Input should be a valid dictionary or object to extract fields from": "must be a JSON object",
+    "Field required": "is required",
+}
 UNKNOWN_FIELD = "unknown field"
 #: How alike two names must be, from 0 to 1. `created_at` and `updated_at` are at 0.7, and not meant for each other.
 MIN_NAME_SIMILARITY = 0.75
@@ -71,3 +76,11 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 def is_common(word: str, name: str = "") -> bool:
     """Tell whether a word says nothing about the name that has it, as `id` in `user_id`, unless it comes first."""
     return len(word) <= 2 and name.split("_")[0] != word
+
+
+def clarify_message(message: str) -> str:
+    """Say "characters" where pydantic says "items" of a text, and in other cases what a client can see."""
+    if message in PLAIN_MESSAGES:
+        return PLAIN_MESSAGES[message]
+    found = ITEM_COUNT_MESSAGE.fullmatch(message)
+    return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"

@@ -33,7 +33,13 @@ class Owner:
         """Create a row of each kind. Return their ids by the path parameter that names them."""
         ids = {"user_id": USER, "repo_id": REPOSITORY, "workflow_id": WORKFLOW, "session_id": SESSION}
         ids |= {"name": PROJECT, "key": KEY}
-        ids |= self.create_memories() | self.create_talks() | self.create_projects() | self.create_knowledge(folder)
+        ids |= (
+            self.create_memories()
+            | self.create_talks()
+            | self.create_projects()
+            | self.create_jobs()
+            | self.create_knowledge(folder)
+        )
         wait_until(lambda: not self.call("GET", "/summary")["embedding_backlog"], EMBEDDED_TIMEOUT_SECONDS, "vectors")
         return ids
 
@@ -87,3 +93,9 @@ class Owner:
             "document_id": self.call("POST", "/documents", document)["id"],
             "execution_id": self.call("POST", f"/workflows/{WORKFLOW}/executions", execution)["id"],
         }
+
+    def create_jobs(self) -> dict[str, str]:
+        about_user = {"filters": {"user_id": USER}}
+        export = self.call("POST", "/jobs", {"action": "export"} | about_user)["id"]
+        tag = self.call("POST", "/jobs", {"action": "tag", "parameters": {"tags": [self.secret]}} | about_user)["id"]
+        return {"job_id": tag, "ended_job_id": tag, "export_job_id": export}

@@ -34,9 +34,9 @@ def test_a_preview_counts_exactly_and_shows_the_newest_ten(namespace, elsewhere)
     made = make_memories(namespace, 12, user_id="ada")
     make_memories(namespace, 3, user_id="bob")
     make_memories(elsewhere, 2, user_id="ada")
-    shown = preview("delete", {}, Selection(None, Filters(user_id="ada")))
+    shown = preview("delete", Selection(None, Filters(user_id="ada")))
     assert (shown.matched, shown.by_namespace) == (14, {namespace.pk: 12, elsewhere.pk: 2})
-    shown = preview("delete", {}, Selection(namespace.pk, Filters(user_id="ada")))
+    shown = preview("delete", Selection(namespace.pk, Filters(user_id="ada")))
     assert [memory.pk for memory in shown.samples] == [memory.pk for memory in reversed(made[2:])]
     assert Memory.objects.count() == 17
 
