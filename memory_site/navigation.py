@@ -86,8 +86,17 @@ SIDEBAR = {
         ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
         ("Console accounts", "person", "auth_user", "auth.view_user"),
         ("Groups", "group", "auth_group", "auth.view_group"),
+        ("Logins", "devices", "access_consolesession", "access.view_consolesession"),
     ],
 }
+
+
+def build_account_links(_: HttpRequest) -> list[dict[str, str]]:
+    """Return the entries of the menu behind the user's name."""
+    return [
+        {"title": "Your account", "link": reverse("account")},
+        {"title": "Change password", "link": reverse("admin:password_change")},
+    ]
 
 
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:

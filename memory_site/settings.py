@@ -6,6 +6,7 @@ Invalid values raise one `SettingsError` that lists all of them; a blank value m
 import base64
 import os
 import re
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +37,7 @@ SPLITTERS = {
     "llamaindex": "ingestion.splitters.llamaindex.split_into_pieces",
 }
 CONSISTENCIES = ("strong", "eventual")
+CONSOLE_TOTP_CHOICES = ("optional", "required")
 BACKUP_KEY_BYTES = 32
 #: Connections available to the web server, of the 60 that the embedded PostgreSQL allows.
 EMBEDDED_CONNECTIONS = 45
@@ -115,6 +117,12 @@ class Environment(BaseSettings):
     #: Whether users reach the site over HTTPS. Default: off in embedded mode, on otherwise. When on, cookies are
     #: HTTPS-only, HTTP requests are redirected and HSTS is sent for one year, including subdomains and preload.
     https: bool | None = None
+    #: Number of reverse proxies between the clients and the site that set `X-Forwarded-For`. The address of a client is
+    #: then the last entry but so many of it; 0 means the address that the connection comes from.
+    trusted_proxies: int = Field(0, ge=0, le=10)
+    #: Second factor of the console: `optional` lets each account set up one-time passwords, `required` asks every
+    #: account for them.
+    console_totp: str = "optional"
     #: Directory of the embedded services. A relative path starts at the project directory.
     data_dir: Path = Path(".memory_site")
 
@@ -235,6 +243,13 @@ class Environment(BaseSettings):
             raise ValueError("must start with http:// or https://")
         if not is_installed("opentelemetry.exporter.otlp.proto.http"):
             raise ValueError('needs packages that are not installed: pip install "memory-site[otel]"')
+        return value
+
+    @field_validator("console_totp")
+    @classmethod
+    def check_console_totp(cls, value: str) -> str:
+        if value not in CONSOLE_TOTP_CHOICES:
+            raise ValueError(f"must be {' or '.join(CONSOLE_TOTP_CHOICES)}")
         return value
 
     @field_validator("ingestion_roots")
@@ -514,6 +529,10 @@ INSTALLED_APPS = [
     "memories.jobs",
     "ingestion",
     "memory_site.operations",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "memory_site.operations.access",
 ]
 MIDDLEWARE = [
@@ -527,6 +546,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "memory_site.operations.access.middleware.ConsoleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "memory_site.api_keys.ApiKeyMiddleware",
@@ -549,6 +569,22 @@ TEMPLATES = [
         },
     },
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# Failed logins are counted for an account and an address together: whoever guesses locks out himself only.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "memory_site.core.http.client_address.get_client_network"
+AXES_DISABLE_ACCESS_LOG = True  # the audit page has a table of its own
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# Its middleware replaces the login page by a bare text; ConsoleMiddleware sets the status.
+SILENCED_SYSTEM_CHECKS = ["axes.W002"]
+OTP_TOTP_ISSUER = "Memory Site"
+CONSOLE_TOTP = env.console_totp
+TRUSTED_PROXIES = env.trusted_proxies
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 LANGUAGE_CODE = "en-us"
@@ -571,6 +607,7 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_ENGINE = "memory_site.operations.access.session_store"
 SESSION_COOKIE_AGE = 8 * 3600
 X_FRAME_OPTIONS = "DENY"
 
@@ -597,6 +634,11 @@ CELERY_BEAT_SCHEDULER = "memory_site.operations.schedules:SeedingScheduler"
 # Created once in the database: a changed default reaches new sites only. A name identifies its schedule for ever.
 # The console shows the description, as long as the operator wrote no other one.
 CELERY_BEAT_SCHEDULE = {
+    "delete ended console sessions": {
+        "description": "Deletes the console's sessions that have ended, and records of logins that are a year old.",
+        "task": "memory_site.operations.access.tasks.delete_ended",
+        "schedule": crontab(hour="3", minute="40"),
+    },
     "embed pending memories": {
         "description": "Computes the vectors of new and changed memories, so that searches by meaning find them.",
         "task": "memories.tasks.embed_due",
@@ -822,6 +864,8 @@ UNFOLD = {
     "STYLES": ["memory_site.navigation.get_style_sheet_url"],
     "SCRIPTS": [f"memory_site.navigation.get_{name}_script_url" for name in ("json", "keys", "select")],
     "DASHBOARD_CALLBACK": "memory_site.operations.dashboard.view.build_dashboard",
+    "LOGIN": {"form": "memory_site.operations.access.login.LoginForm"},
+    "ACCOUNT": {"navigation": "memory_site.navigation.build_account_links"},
     "COMMAND": {"search_callback": "memory_site.palette.search_palette"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "memory_site.navigation.build_navigation"},
 }

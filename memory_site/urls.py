@@ -1,7 +1,7 @@
 """The addresses of the API, the health checks and the console."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from memory_site.api import api
@@ -19,5 +19,6 @@ urlpatterns = [
     path("health/ready", health_views.get_readiness),
     path("health", health_views.get_health),
     path("metrics", metrics_views.get_metrics),
+    path("admin/", include("memory_site.operations.access.urls")),
     path("admin/", admin.site.urls),
 ]

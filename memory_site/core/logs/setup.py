@@ -14,7 +14,7 @@ FORMATTERS = {
     JSON: {"()": "memory_site.core.logs.formatters.JsonFormatter"},
 }
 #: Libraries that tell of each message, task and connection at INFO.
-TALKATIVE = ("amqp", "celery", "kombu")
+TALKATIVE = ("amqp", "axes", "celery", "kombu")
 
 
 def build_logging(level: str, log_format: str) -> dict[str, Any]:
