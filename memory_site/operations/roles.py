@@ -37,6 +37,8 @@ PERMISSIONS: dict[str, Line] = {
     "memories.dueembedding": SETTING,
     "memories.reembedding": RECORD,
     "memories.namespacesize": RECORD,
+    "history.memoryversion": RECORD,
+    "history.deletedpart": RECORD,
     "jobs.job": DATA,
     "jobs.jobfile": RECORD,
     "graph.relationship": DATA,
