@@ -531,6 +531,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "ninja",
     "memory_site.core.leases",
+    "memory_site.core.lists",
     "memory_site.core.releases",
     "sessions_app",
     "memories",

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from memories.admin.filters import read_selection
+from memories.admin.parameters import read_selection
 from memories.admin.search import parse_uuid_or_none
 from memories.jobs.actions import ACTIONS
 from memories.jobs.actions.base import Action
