@@ -20,6 +20,7 @@ from memories.expiry import ExpiredCount
 from memories.models import Memory, NamespaceSize
 from memory_site.core.admin.formatting import format_number, truncate
 from memory_site.operations.dashboard.content import Notice, Scope, Watch
+from memory_site.operations.dashboard.jobs import find_failed_jobs
 from memory_site.operations.dashboard.links import link_list, link_memories, link_page
 from memory_site.operations.dashboard.work import FAILURE_DAYS, fetch_queue
 from memory_site.operations.health.advice import START_WORKER
@@ -186,6 +187,7 @@ WATCHES = (
     Watch("failing schedules", "django_celery_beat.view_periodictask", find_failing_schedules, is_namespaced=False),
     Watch("ingestions", "ingestion.view_ingestion", find_failed_ingestions),
     Watch("workflow runs", "ingestion.view_workflowexecution", find_failed_workflows),
+    Watch("jobs", "jobs.view_job", find_failed_jobs),
     Watch("adapters", "ingestion.view_performancemetric", find_failing_adapters),
     Watch("expiry", "memories.view_memory", find_mass_expiry),
 )

@@ -1,6 +1,7 @@
 """The list of all cards, in the order of the page."""
 
 from memory_site.operations.dashboard.content import Card
+from memory_site.operations.dashboard.jobs import build_jobs
 from memory_site.operations.dashboard.memories import build_growth, build_sources, build_types, build_users
 from memory_site.operations.dashboard.site import build_backups, build_disks, build_health, build_schedules
 from memory_site.operations.dashboard.work import (
@@ -19,6 +20,7 @@ CARDS = (
     Card("types", "Memories by type", MEMORIES, build_types),
     Card("changes", "The last hour", MEMORIES, build_changes),
     Card("queue", "Embedding queue", MEMORIES, build_queue),
+    Card("jobs", "Jobs", "jobs.view_job", build_jobs),
     Card("health", "Health", SITE, build_health, is_namespaced=False, is_kept=False),
     Card("users", "Memories by user", MEMORIES, build_users),
     Card("sources", "Memories by source", MEMORIES, build_sources),

@@ -12,6 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from ingestion.models import Ingestion, PerformanceMetric, WorkflowExecution
 from memories import tasks
+from memories.jobs.models import Job, JobState
 from memory_site.core.caches import clear_all_caches
 from memory_site.operations.dashboard import snapshots
 from memory_site.operations.dashboard.cards import CARDS
@@ -83,6 +84,9 @@ def store(api, namespace, embedder):
         Ingestion.objects.create(**run, error="Traceback\nOSError: no such folder" if status == "failed" else "")
         execution = {"workflow_id": status, "adapter": "crew", "status": status, "error": "boom"}
         WorkflowExecution.objects.create(namespace=namespace, **execution, started_at=now, finished_at=now)
+    for state in (JobState.RUNNING, JobState.FAILED):
+        ended = {"finished_at": now} if state == JobState.FAILED else {}
+        Job.objects.create(namespace=namespace, action="delete", state=state, matched=9, started_at=now, **ended)
     Backup.objects.create(name="a", state=BackupState.VERIFIED, started_at=now, verified_at=now)
     Backup.objects.create(name="b", state=BackupState.BAD, started_at=now)
     DiskSample.objects.create(machine="m", path="/data", free_bytes=10, total_bytes=100)
@@ -113,6 +117,7 @@ def test_the_figures(admin_client, store):
     assert figures["sessions"] == {"in 24 hours": 1, "in the last hour": 1, "kept in all": 1}
     assert figures["conversations"] == {"open": 1, "conversations": 2}
     assert figures["ingestions"] == figures["workflows"] == {"completed": 1, "failed": 1}
+    assert figures["jobs"] == {"running": 1, "failed": 1}
     assert figures["backups"] == {"verified": 1, "bad": 1, "in all": 2}
     assert figures["schedules"] == {"on": 1, "switched off": 1}
     assert figures["health"] == {"healthy": 1, "degraded": 1}
@@ -243,6 +248,7 @@ def test_what_needs_attention_is_named_with_an_action(admin_client, store, names
         "ingestion of failed failed",
         "1 workflow run failed",
         "adapter crew is failing",
+        "A job failed",
     ):
         assert part in texts
     for notice in context["notices"]:

@@ -64,7 +64,7 @@ def test_the_checks_run_again_on_request(admin_client, report):
 
 
 def test_a_page_does_not_wait_for_checks_that_hang(admin_client, monkeypatch):
-    """As when the broker's host answers nothing: the last report is shown at once, and the first page waits a moment."""
+    """As when the host of the broker is silent: the first page of a process waits a moment, later ones not at all."""
     release = threading.Event()
     monkeypatch.setattr(latest, "check_components", lambda: release.wait(30) and [])
     monkeypatch.setattr(latest, "FIRST_WAIT_SECONDS", 0.05)
