@@ -41,6 +41,7 @@ SIDEBAR = {
         ("Memories", "neurology", "memories_memory", "memories.view_memory"),
         ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
         ("Relationships", "conversion_path", "graph_relationship", "graph.view_relationship"),
+        ("Search bench", "experiment", "bench_testsearch", "bench.view_testsearch"),
     ],
     "Learned": [
         ("Insights", "lightbulb", "insights_insight", "insights.view_insight"),

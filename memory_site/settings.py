@@ -527,6 +527,7 @@ INSTALLED_APPS = [
     "memories.knowledge",
     "memories.history",
     "memories.jobs",
+    "memories.bench",
     "ingestion",
     "memory_site.operations",
     "axes",

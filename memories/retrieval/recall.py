@@ -11,11 +11,14 @@ from memories.search.query import Ranking
 # The score of the search times weights that are 1 at best, so that an exact answer ranks before merely new memories:
 # relevance (0.05 to 1) counts by its square root, CRITICAL 1.7 times as much as TRIVIAL, no confidence less than half,
 # and 150 accesses add a tenth.
+RECALL_FACTORS_SQL = {
+    "relevance": "sqrt(present.relevance)",
+    "importance": "(0.5 + 0.1 * memory.importance)",
+    "confidence": "(1 + memory.confidence) / 2",
+    "use": "(0.9 + 0.02 * least(ln(1 + memory.access_count), 5))::float8",
+}
 RECALL_RANKING = Ranking(
-    score="""hits.score * sqrt(present.relevance)
-    * (0.5 + 0.1 * memory.importance)
-    * (1 + memory.confidence) / 2
-    * (0.9 + 0.02 * least(ln(1 + memory.access_count), 5))::float8""",
+    score=" * ".join(["hits.score", *RECALL_FACTORS_SQL.values()]),
     joins=f"CROSS JOIN LATERAL (SELECT {relevance_sql('memory')} AS relevance OFFSET 0) present",
     columns={"relevance": "present.relevance"},
     candidates=2,

@@ -40,6 +40,8 @@ namespaces, and no others:
 | size         | `rows` of the scope (`few`: they are scanned)      | retrieval/retrieve.py                      |
 | node_weights | the query's nodes, with `df` and `idf`; words only | retrieval/retrieve.py                      |
 | vectors      | the scope's vectors by id; vector only             | retrieval/retrieve.py                      |
+| text_ranks   | the candidates' text ranks; words only             | bench/explain.py                           |
+| nearest      | what the vectors alone propose; vector only        | bench/explain.py                           |
 
 `tests/memories/retrieval/test_statements.py` compares the statements of recall and retrieval with stored ones.
 """

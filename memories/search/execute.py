@@ -34,11 +34,17 @@ HIT_COLUMNS = qualify_out_columns("memory", SEARCHED_NAMESPACE_SQL.format("memor
 
 
 def find_memories(
-    namespace_id: int | None, filters: Filters | None, search: Search, *, explain: bool = False
+    namespace_id: int | None,
+    filters: Filters | None,
+    search: Search,
+    *,
+    explain: bool = False,
+    counts_as_use: bool = True,
 ) -> list[dict]:
     """Return HitOut dictionaries, best first. One statement, and a second one only when the first found too few.
 
-    `namespace_id` None searches every namespace: for the admin, never for API callers.
+    `namespace_id` None searches every namespace: for the admin, never for API callers. `counts_as_use`: whether
+    forgetting takes the hits for used.
     """
     scope = build_scope(namespace_id, filters, search.model or get_embedder().model)
     key = (scope.memories[0], repr(scope.memories[1]), search.words and replace(search.words, text=""))
@@ -55,7 +61,8 @@ def find_memories(
     if index_fell_short or (too_few_distinct and rows[0][UNGROUPED_COUNT_INDEX] >= search.depth):
         rows = execute(scope, replace(search, deep=too_few_distinct), size, exact=True)
     hits = [to_hit(row, search.ranking.columns, explain) for row in rows if row[0] is not None]
-    seen_memories.add(namespace_id, hits)
+    if counts_as_use:
+        seen_memories.add(namespace_id, hits)
     return hits
 
 

@@ -21,10 +21,12 @@ CANDIDATE_SQL = {
     (True, True): "SELECT id FROM top_matches UNION SELECT id FROM nearest",
     (True, False): "SELECT id FROM top_matches",
 }
-FUSED_HITS_CTE = """
+#: What meaning adds to the exponent of the score.
+MEANING_PART_SQL = "2 * (1 - exp(-least({lead}, 10) ^ 3 / 2)) + greatest(least({lead}, 10) - 1, 0) / 2"
+FUSED_HITS_CTE = f"""
 hits AS MATERIALIZED (
     SELECT id, 1 - exp(-(
-               2 * (1 - exp(-least(lead, 10) ^ 3 / 2)) + greatest(least(lead, 10) - 1, 0) / 2 + coalesce(text_rank, 0)
+               {MEANING_PART_SQL.format(lead="lead")} + coalesce(text_rank, 0)
                + CASE WHEN name IS NULL THEN 0 WHEN similarity IS NULL THEN 2 * least(name, 1) WHEN name = 2 THEN 1
                       ELSE name * exp(-least(max(lead) OVER (), 10) ^ 3 / 4) END
            )) AS score,

@@ -37,6 +37,7 @@ PERMISSIONS: dict[str, Line] = {
     "memories.dueembedding": SETTING,
     "memories.reembedding": RECORD,
     "memories.namespacesize": RECORD,
+    "bench.testsearch": DATA,
     "history.memoryversion": RECORD,
     "history.deletedpart": RECORD,
     "jobs.job": DATA,
@@ -101,4 +102,4 @@ PERMISSIONS: dict[str, Line] = {
     "releases.databaserelease": INTERNAL,
 }
 #: Permissions of a model's `Meta.permissions`, with the roles that have them besides administrators.
-EXTRA_PERMISSIONS: dict[str, frozenset[str]] = {}
+EXTRA_PERMISSIONS: dict[str, frozenset[str]] = {"bench.view_plan": frozenset({OPERATOR})}

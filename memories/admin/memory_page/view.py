@@ -19,6 +19,7 @@ from memories.admin.memory_page.relationships import (
     build_relationships_tab,
     remove_relationship,
 )
+from memories.admin.memory_page.searches import build_searches_tab
 from memories.console_urls import get_memory_url
 from memories.models import Memory
 from memory_site.core.admin.formatting import truncate
@@ -43,6 +44,7 @@ TABS: dict[str, tuple[str, TabBuilder, str | None]] = {
     OVERVIEW: ("Memory", build_overview_tab, None),
     "relationships": ("Relationships", build_relationships_tab, VIEW_RELATIONSHIPS),
     "neighbours": ("Neighbours", build_neighbours_tab, None),
+    "searches": ("Test searches", build_searches_tab, "bench.view_testsearch"),
 }
 Action = Callable[[HttpRequest, Memory], str | None]
 #: By name: what it does, the permission, and the tab to return to. It returns words for the console's log.

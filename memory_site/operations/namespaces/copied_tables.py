@@ -9,6 +9,7 @@ from memory_site.core.db.divided import list_divided_models
 
 #: Tables that are not copied, by model, with the reason. Those of other apps may not be there.
 NOT_COPIED = {
+    "bench.testsearch": "It names memories of the original.",
     "graph.erasure": "The audit of what was erased there.",
     "graph.usertotal": "Triggers make it.",
     "graph.userstatistics": "A task makes it from the memories.",

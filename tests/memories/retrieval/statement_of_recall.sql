@@ -144,10 +144,7 @@ hits AS MATERIALIZED (
         ) v ON true
     ) compared
 )
-SELECT memory.*, present.relevance, hits.score * sqrt(present.relevance)
-    * (0.5 + 0.1 * memory.importance)
-    * (1 + memory.confidence) / 2
-    * (0.9 + 0.02 * least(ln(1 + memory.access_count), 5))::float8 AS score,
+SELECT memory.*, present.relevance, hits.score * sqrt(present.relevance) * (0.5 + 0.1 * memory.importance) * (1 + memory.confidence) / 2 * (0.9 + 0.02 * least(ln(1 + memory.access_count), 5))::float8 AS score,
        CASE WHEN abs(hits.similarity) > 1 THEN sign(hits.similarity) ELSE hits.similarity END AS similarity,
        hits.text_rank, hits.by_meaning, (SELECT count(*) FROM nearest) AS nearest_count, size.rows, size.few
 FROM size LEFT JOIN (

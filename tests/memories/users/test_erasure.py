@@ -193,7 +193,7 @@ def test_every_table_with_a_user_id_is_erased():
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'")
         found = {row[0] for row in cursor.fetchall()}
-    prefixes = ("memories_", "graph_", "knowledge_", "insights_", "history_", "sessions_app_", "ingestion_")
+    prefixes = ("bench_", "memories_", "graph_", "knowledge_", "insights_", "history_", "sessions_app_", "ingestion_")
     ours = {name for name in found if name.startswith(prefixes)}
     known = {"memories_memory", "memories_embedding", "sessions_app_conversation", "graph_usertotal"}
     known |= {"history_memoryversion", "history_deletedpart"}
