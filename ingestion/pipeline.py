@@ -26,6 +26,7 @@ from memories.add import add_many
 from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.schemas import MemoryIn
+from memory_site.core.db.actor import without_history
 from memory_site.core.db.locks import AlreadyRunning
 from memory_site.core.db.progress import update_progress
 from memory_site.core.db.retry import retry_on_deadlock
@@ -175,12 +176,13 @@ def save_file(ingestion: Ingestion, lease: HeldLease, file: SourceFile, content:
 def save_document(
     identity: Mapping[str, Any], fields: Mapping[str, Any], chunks: Sequence[Chunk], lease: HeldLease | None = None
 ) -> tuple[UUID, int]:
-    """Store a document and its chunks in one transaction; unchanged chunks keep their vectors.
+    """Store a document and its chunks in one transaction; unchanged chunks keep their vectors, replaced ones leave no
+    trash.
 
     Return the document's id and the number of its distinct chunks. Raises LeaseLost if the lease is another's.
     """
     distinct = {chunk.content: chunk for chunk in reversed(chunks)}  # of a repeated text the first position is stored
-    with lease.transaction() if lease else transaction.atomic():
+    with lease.transaction() if lease else transaction.atomic(), without_history():
         document, _ = Document.objects.update_or_create(
             **identity, defaults={**fields, "chunk_count": len(distinct), "updated_at": Now()}
         )

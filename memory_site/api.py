@@ -22,6 +22,7 @@ from memories.api.states import router as states
 from memories.embeddings import EmbedderUnavailable, TextRefused
 from memories.graph.api.analysis import router as graphs
 from memories.graph.api.relationships import router as relationships
+from memories.history.api import router as history
 from memories.insights.api import router as insights
 from memories.jobs.api import router as jobs
 from memories.knowledge.api.clusters import router as clusters
@@ -90,6 +91,7 @@ api.add_router("", forgetting_outdated)
 api.add_router("", memories)
 api.add_router("", labels)
 api.add_router("", states)
+api.add_router("", history)
 api.add_router("", sessions)
 api.add_router("", session_links)
 api.add_router("", conversations)

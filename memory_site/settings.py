@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from memory_site.core.logs.setup import FORMATS, build_logging
@@ -164,6 +164,11 @@ class Environment(BaseSettings):
 
     #: Days after which measurements posted to `/performance` are deleted.
     performance_retention_days: int = Field(90, ge=1, le=36_500)
+    #: Days for which what was deleted can be brought back from the trash.
+    trash_days: int = Field(7, ge=1, le=3650)
+    #: Days for which versions of memories are kept: what stood there before each change and deletion. At least
+    #: `TRASH_DAYS`.
+    history_retention_days: int = Field(90, ge=1, le=3650)
 
     #: Directory of the backups, readable by no other user. A relative path starts at the project directory. Default:
     #: `backups` inside `DATA_DIR` in embedded mode; otherwise there are no backups without it.
@@ -266,6 +271,13 @@ class Environment(BaseSettings):
             [Fernet(key) for key in split_list(value)]
         except ValueError as error:
             raise ValueError("must be Fernet keys: 32 bytes each in URL-safe base64, separated by commas") from error
+        return value
+
+    @field_validator("history_retention_days")
+    @classmethod
+    def check_history_retention_days(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("trash_days", 1):
+            raise ValueError("must be at least TRASH_DAYS: the trash is the newest part of the history")
         return value
 
     @field_validator("database_pooler")
@@ -519,6 +531,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "ninja",
     "memory_site.core.leases",
+    "memory_site.core.lists",
     "memory_site.core.releases",
     "sessions_app",
     "memories",
@@ -736,6 +749,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "memories.insights.tasks.adopt_insights",
         "schedule": 3600,
     },
+    "delete old history": {
+        "description": "Deletes versions of memories and the trash when their time is over.",
+        "task": "memories.history.tasks.delete_old_history",
+        "schedule": 3600,
+    },
     "delete expired memories": {
         "description": "Deletes memories whose expiry time is past.",
         "task": "memories.tasks.delete_expired",
@@ -833,6 +851,8 @@ BACKUP_DIR = BASE_DIR / env.backup_dir if env.backup_dir else HOME.path / "backu
 #: None: there are no copies elsewhere.
 BACKUP_TARGET = env.backup_target
 BACKUP_ENCRYPTION_KEYS = [decode_base64(key) for key in split_list(env.backup_encryption_key)]
+TRASH_DAYS = env.trash_days
+HISTORY_RETENTION_DAYS = env.history_retention_days
 BACKUP_RETENTION_DAYS = env.backup_retention_days
 BACKUP_RETENTION_WEEKS = env.backup_retention_weeks
 BACKUP_RETENTION_MONTHS = env.backup_retention_months

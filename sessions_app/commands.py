@@ -148,11 +148,11 @@ def get_first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def parse_age(text: str) -> timedelta:
-    """Return the duration that `--older-than` gives. Raise CommandError."""
+def parse_age(text: str, option: str = "--older-than") -> timedelta:
+    """Return the duration that an option gives. Raise CommandError."""
     match = re.fullmatch(r"(\d{1,6})([hdw])", text, re.ASCII)
     if match is None:
         raise CommandError(
-            "--older-than must be a number followed by h, d or w, such as 90d.", returncode=EXIT_USAGE_ERROR
+            f"{option} must be a number followed by h, d or w, such as 90d.", returncode=EXIT_USAGE_ERROR
         )
     return int(match[1]) * AGE_UNITS[match[2]]

@@ -1,96 +1,24 @@
-"""The filters of the memories list. Their choices need no query of the table.
+"""The filters of the memories list. They only render their field, with choices that need no query of the table.
 
-The filters only render their field. `read_selection` reads their values, because the search box needs them too: a search
-applies the same conditions inside its own statement.
+`read_selection` reads their values, because a search applies the same conditions inside its own statement.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest, QueryDict
-from pydantic import ValidationError
+from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter, TextFilter
 from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
 
+from memories.admin.parameters import LABEL_PARAMETERS, parse_namespace_id
 from memories.memory_types import Importance, MemoryType
 from memories.models import LABEL_FIELDS, Memory
-from memories.search.filters import Filters
-from memories.search.selection import (
-    EMBEDDED,
-    EMBEDDING_FILTERS,
-    REFUSED,
-    WAITING,
-    Selection,
-    describe_validation_error,
-)
-
-MAX_ID = 2**63 - 1
-TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "entity_system")
-
-
-def read_selection(parameters: QueryDict) -> Selection:
-    """Read the list's conditions from a query string. Raises ValueError for an invalid value, with a text to display."""
-    given = {name: value for name in TEXT_PARAMETERS if (value := parameters.get(name, "").strip())}
-    given |= {name: read(value) for name, (key, read) in PARAMETER_PARSERS.items() if (value := parameters.get(key))}
-    if kinds := [kind for kind in parameters.getlist("memory_type") if kind]:
-        given["memory_types"] = [parse_type(kind) for kind in kinds]
-    try:
-        filters = Filters.model_validate(given)
-    except ValidationError as error:
-        raise ValueError(describe_validation_error(error)) from error
-    embedding = parameters.get("embedding")
-    return Selection(
-        parse_namespace_id(parameters.get("namespace")),
-        filters,
-        embedding=embedding if embedding in EMBEDDING_FILTERS else None,
-    )
-
-
-def parse_namespace_id(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_ID):
-        raise ValueError("namespace: there is no such namespace")
-    return int(text[:20])
-
-
-def parse_time(text: str, *, days: int = 0) -> datetime:
-    """Return a moment written as YYYY-MM-DDTHH:MM, in UTC unless it says otherwise; for a day its midnight UTC, or that
-    of the day `days` later. Links from charts name the hour, the form of the filter the day."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment if "T" in text else moment + timedelta(days=days)
-    except (ValueError, OverflowError) as error:
-        raise ValueError("created: must be a day, written as 2026-01-31") from error
-
-
-def parse_type(text: str) -> MemoryType:
-    try:
-        return MemoryType(text)
-    except ValueError as error:
-        raise ValueError("type: there is no such type") from error
-
-
-def parse_importance(text: str) -> int:
-    if text not in {str(each.value) for each in Importance}:
-        raise ValueError("importance: must lie between 1 and 5")
-    return int(text)
-
-
-# Fields of Filters whose query parameter has another name or format: the parameter, and its parser.
-PARAMETER_PARSERS = {
-    "tags": ("tag", lambda text: [text]),
-    "min_importance": ("min_importance", parse_importance),
-    "important": ("important", lambda text: text == "1"),
-    "created_after": ("created_from", parse_time),
-    "created_before": ("created_to", lambda text: parse_time(text, days=1)),
-}
+from memories.search.selection import EMBEDDED, REFUSED, WAITING
+from sessions_app.models import Namespace
 
 
 class DisplayOnlyFilter(SimpleListFilter):
@@ -132,6 +60,11 @@ class NamespaceFilter(DisplayOnlyFilter):
             )
         }
 
+    def describe_value(self, name: str, value: str) -> str:
+        """Return the namespace's name."""
+        found = Namespace.objects.filter(pk=self._get_valid_value() or 0).values_list("name", flat=True).first()
+        return found or value
+
     def _get_valid_value(self) -> int | None:
         """Return the value, or None if it is no id: the field queries the database by it."""
         try:
@@ -143,6 +76,18 @@ class NamespaceFilter(DisplayOnlyFilter):
 class TypeFilter(DisplayOnlyFilter, MultipleDropdownFilter):
     title, parameter_name = "type", "memory_type"
     all_option = None
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Memory], model_admin: ModelAdmin
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        params.pop("not_memory_type", None)
+
+    def expected_parameters(self) -> list[str]:
+        return ["memory_type", "not_memory_type"]
+
+    def describe_title(self, name: str) -> str:
+        return "not type" if name.startswith("not_") else "type"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
         return [(kind.value, kind.value.replace("_", " ")) for kind in MemoryType]
@@ -207,25 +152,122 @@ class CreatedFilter(DisplayOnlyFilter):
         }
 
 
-def make_exact_filter(name: str, title: str) -> type[TextFilter]:
-    """Return a filter by an exact value. A part of a value could be found only by reading every row."""
-    return type(f"{name}_filter", (DisplayOnlyFilter, TextFilter), {"title": title, "parameter_name": name})
+class LabelFilter(DisplayOnlyFilter, TextFilter):
+    """A label: a part of its value is typed, with suggestions. Links name whole values, and values to exclude."""
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Memory], model_admin: ModelAdmin
+    ) -> None:
+        self.request = request
+        super().__init__(request, params, model, model_admin)
+        self.used_parameters |= {name: params.pop(name) for name in self.expected_parameters() if name in params}
+
+    def expected_parameters(self) -> list[str]:
+        return [self.parameter_name, f"{self.parameter_name}_like", f"not_{self.parameter_name}"]
+
+    def describe_title(self, name: str) -> str:
+        words = {f"{self.parameter_name}_like": "{} contains", f"not_{self.parameter_name}": "not {}"}
+        return words.get(name, "{}").format(self.title)
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        name = f"{self.parameter_name}_like"
+        form = self.form_class(name=name, label=f"{self.title} contains", data={name: self.request.GET.get(name)})
+        form.fields[name].widget.attrs |= {
+            "list": f"{name}-values",
+            "autocomplete": "off",
+            "hx-get": f"suggestions/?field={LABEL_PARAMETERS[self.parameter_name]}&parameter={name}",
+            "hx-trigger": "input changed delay:200ms",
+            "hx-target": f"#{name}-values",
+            "hx-include": "#filter-form [name=namespace]",
+            "hx-swap": "innerHTML",
+        }
+        yield {"form": form, "datalist": f"{name}-values"}
+
+    template = "admin/memories/memory/label_filter.html"
+
+
+class TypedFilter(DisplayOnlyFilter, TextFilter):
+    """A value that is typed whole."""
+
+
+class FacetsFilter(DisplayOnlyFilter):
+    """The values of labels with their counts, loaded when the filters are opened."""
+
+    title, parameter_name = "facets", "facets"
+    template = "admin/memories/memory/facets_filter.html"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Memory], model_admin: ModelAdmin
+    ) -> None:
+        self.query = request.META.get("QUERY_STRING", "")
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str]:
+        return []
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield {"url": f"facets/?{self.query}"}
+
+
+YES_OR_NO = (("1", "yes"), ("0", "no"))
+
+
+def make_label_filter(name: str, title: str) -> type[LabelFilter]:
+    return type(f"{name}_filter", (LabelFilter,), {"title": title, "parameter_name": name})
+
+
+def make_typed_filter(name: str, title: str) -> type[TypedFilter]:
+    return type(f"{name}_filter", (TypedFilter,), {"title": title, "parameter_name": name})
+
+
+def make_choice_filter(name: str, title: str, choices: tuple = YES_OR_NO) -> type[DropdownFilter]:
+    def lookups(self: Any, request: HttpRequest, model_admin: ModelAdmin) -> tuple:
+        return choices
+
+    members = {"title": title, "parameter_name": name, "lookups": lookups}
+    return type(f"{name}_filter", (DisplayOnlyFilter, DropdownFilter), members)
 
 
 LIST_FILTERS = (
+    FacetsFilter,
     NamespaceFilter,
     TypeFilter,
     *(
-        make_exact_filter(name, title)
+        make_label_filter(name, title)
         for name, title in {"user_id": "user", "tag": "tag", "source_system": "source"}.items()
     ),
     ImportanceFilter,
     ImportantFilter,
     StateFilter,
     CreatedFilter,
+    make_choice_filter("expires_within", "expires within", (("1", "a day"), ("7", "a week"), ("30", "30 days"))),
+    make_choice_filter("used", "ever recalled"),
+    make_choice_filter("related", "has relationships"),
+    make_choice_filter("has_summary", "has a summary"),
+    make_choice_filter(
+        "max_confidence", "confidence, at most", tuple((each, each) for each in ("0.25", "0.5", "0.75"))
+    ),
+    make_typed_filter("metadata", "metadata (name=value)"),
     *(
-        make_exact_filter(name, Memory._meta.get_field(name).verbose_name)
+        make_label_filter(name, str(Memory._meta.get_field(name).verbose_name))
         for name in (*LABEL_FIELDS[1:], "entity_system")
     ),
+    make_typed_filter("entity_type", "entity type"),
+    make_typed_filter("entity_id", "entity id"),
 )
-LIST_PARAMETERS = frozenset({*(each.parameter_name for each in LIST_FILTERS), "created_to"})
+#: Parameters that are no filter of their own: how to search, and which kind of rows.
+PLAIN_PARAMETERS = ("mode", "after", "chunks")
+LIST_PARAMETERS = frozenset(
+    {
+        *(each.parameter_name for each in LIST_FILTERS),
+        *(f"{name}_like" for name in LABEL_PARAMETERS),
+        *(f"not_{name}" for name in LABEL_PARAMETERS),
+        *("created_to", *PLAIN_PARAMETERS),
+    }
+)

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from memories.history.models import MemoryVersion, Operation
 from memories.history.trigger_sql import LEFT_OUT, SILENT_COLUMNS
 from memories.models import Memory
+from memories.reads import select_memory
 from memory_site.core.db.prepared import fetch_rows
 
 Row = dict[str, Any]
@@ -49,6 +51,14 @@ def list_kept_fields() -> tuple[str, ...]:
     """Return the columns of a memory that its versions keep, in the order of the model."""
     known = {"namespace_id", "id", *LEFT_OUT}
     return tuple(field.column for field in Memory._meta.concrete_fields if field.column not in known)
+
+
+def is_known(namespace_id: int, memory_id: UUID) -> bool:
+    """Return whether the memory can be read by its id, or was deleted before it expired."""
+    if Memory.objects.filter(namespace_id=namespace_id, pk=memory_id).exists():
+        return select_memory(namespace_id, memory_id).exists()
+    deletions = MemoryVersion.objects.filter(namespace=namespace_id, memory_id=memory_id, operation=Operation.DELETE)
+    return deletions.filter(Q(expires_at=None) | Q(expires_at__gt=Now())).exists()
 
 
 def list_versions(

@@ -5,16 +5,19 @@ job can be stored and run later over the rows that match then. A search by meani
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from django.db import DataError, connections, router, transaction
-from django.db.models import Q, TextField
-from django.db.models.functions import Cast
+from django.db.models import F, Func, IntegerField, Q, TextField, Value
+from django.db.models.functions import Cast, Lower, StrIndex
+from django.db.models.lookups import GreaterThan
 from pydantic import ValidationError
 
 from memories.models import Memory, MemoryQuerySet
 from memories.search.filters import Filters
+from memories.search.list_filters import ListFilters
 from sessions_app.models import Namespace
 
 TextMode = Literal["literal", "pattern"]
@@ -29,8 +32,7 @@ EMBEDDING_FILTERS = {
 #: The fields that a text is looked for in; JSON is read as its text.
 TEXT_FIELDS, JSON_FIELDS = ("content", "summary"), ("data", "metadata")
 MAX_TEXT_LENGTH = 4096
-#: Characters with a meaning in PostgreSQL's regular expressions.
-SPECIAL_CHARACTERS = r"\.^$*+?()[]{}|"
+SEARCHED_TEXTS = (*TEXT_FIELDS, *(f"{name}_text" for name in JSON_FIELDS))
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,14 @@ class Selection:
     """
 
     namespace_id: int | None
-    filters: Filters = field(default_factory=Filters)
+    filters: ListFilters = field(default_factory=ListFilters)
     text: str = ""
     mode: TextMode = LITERAL
     embedding: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.filters) is Filters:
+            object.__setattr__(self, "filters", ListFilters.model_construct(**self.filters.model_dump()))
 
     def queryset(self) -> MemoryQuerySet:
         """Return the memories in no order. With a text, evaluating them reads every row that the filters keep: for a
@@ -63,9 +69,19 @@ class Selection:
         memories = memories.matching(self.filters)
         return EMBEDDING_FILTERS[self.embedding](memories) if self.embedding in EMBEDDING_FILTERS else memories
 
+    @property
+    def search_filters(self) -> Filters:
+        """Return the filters as `find_memories` takes them."""
+        return self.filters.plain()
+
     def in_namespace(self, namespace_id: int) -> "Selection":
         """Return the same selection in one namespace: a job is of one."""
         return replace(self, namespace_id=namespace_id)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a condition has no index, so that rows that match may be far behind the newest ones."""
+        return bool(self.text) or not self.filters.split()[1].is_empty
 
     @property
     def is_empty(self) -> bool:
@@ -84,7 +100,7 @@ class Selection:
         if unknown:
             raise ValueError(f"{min(unknown)}: a selection has no such field")
         try:
-            filters = Filters.model_validate_json(json.dumps(stored.get("filters", {})))
+            filters = ListFilters.model_validate_json(json.dumps(stored.get("filters", {})))
         except ValidationError as error:
             raise ValueError(describe_validation_error(error)) from error
         return cls(**{"namespace_id": None} | stored | {"filters": filters}).checked()
@@ -105,10 +121,8 @@ class Selection:
     def describe(self) -> str:
         """Return the selection in words: 'in “shop”, user_id “ada”, containing “invoice”'."""
         parts = [self._describe_namespace()]
-        parts += [
-            f"{name.replace('_', ' ')} {describe_value(value)}"
-            for name, value in self.filters.model_dump(mode="json", exclude_none=True).items()
-        ]
+        filters = self.filters.model_dump(mode="json", exclude_none=True)
+        parts += [f"{name} {describe_value(value)}" for name, value in iter_named(filters)]
         if self.embedding:
             parts.append(f"embedding {self.embedding}")
         if self.text:
@@ -120,6 +134,16 @@ class Selection:
             return "in every namespace"
         name = Namespace.objects.filter(pk=self.namespace_id).values_list("name", flat=True).first()
         return f"in “{name}”" if name else "in a namespace that is not there"
+
+
+def iter_named(filters: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each condition with its name in words."""
+    for name, value in filters.items():
+        if name in ("one_of", "none_of"):
+            prefix = "" if name == "one_of" else "not "
+            yield from ((f"{prefix}{label.replace('_', ' ')}", values) for label, values in value.items())
+        else:
+            yield name.replace("_", " "), value
 
 
 def describe_value(value: Any) -> str:
@@ -137,28 +161,31 @@ def describe_validation_error(error: ValidationError) -> str:
 
 def match_text(memories: MemoryQuerySet, text: str, mode: TextMode) -> MemoryQuerySet:
     """Return the memories with the text, or a match of the pattern, in one of their fields."""
-    as_text = {f"{name}_text": Cast(name, TextField()) for name in JSON_FIELDS}
-    return memories.alias(**as_text).filter(build_text_condition(text, mode))
+    return with_json_as_text(memories).filter(build_text_condition(text, mode))
+
+
+def with_json_as_text(memories: MemoryQuerySet) -> MemoryQuerySet:
+    """Alias `data_text` and `metadata_text`, for `build_text_condition`."""
+    return memories.alias(**{f"{name}_text": Cast(name, TextField()) for name in JSON_FIELDS})
 
 
 def build_text_condition(text: str, mode: TextMode) -> Q:
-    """Return the condition over TEXT_FIELDS and the aliases `data_text` and `metadata_text`.
-
-    A literal is matched by a regular expression as well: ILIKE converts every text to lower case first, which takes
-    several times as long.
-    """
-    pattern, json_pattern = (text, text) if mode == PATTERN else (escape(text), escape(escape_for_json(text)))
+    """Return the condition that one of SEARCHED_TEXTS contains the text or matches the pattern."""
     condition = Q()
-    for name in TEXT_FIELDS:
-        condition |= Q((f"{name}__iregex", pattern))
-    for name in JSON_FIELDS:
-        condition |= Q((f"{name}_text__iregex", json_pattern))
+    for name in SEARCHED_TEXTS:
+        condition |= Q(GreaterThan(find_position(name, text, mode), 0))
     return condition
 
 
-def escape(text: str) -> str:
-    """Return a regular expression of PostgreSQL that matches this text only."""
-    return "".join(f"\\{each}" if each in SPECIAL_CHARACTERS else each for each in text)
+def find_position(name: str, text: str, mode: TextMode) -> Func:
+    """Return the position, from 1, of the first match in a field, 0 or NULL for none; in any case of letters.
+
+    Not ILIKE, which takes twice as long, nor a regular expression for a literal, which takes ten times as long.
+    """
+    if mode == PATTERN:
+        return Func(F(name), Value(text), 1, 1, 0, Value("i"), function="regexp_instr", output_field=IntegerField())
+    wanted = escape_for_json(text) if name.removesuffix("_text") in JSON_FIELDS else text
+    return StrIndex(Lower(name), Lower(Value(wanted, output_field=TextField())))
 
 
 def escape_for_json(text: str) -> str:

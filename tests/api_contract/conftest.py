@@ -7,6 +7,7 @@ from django.test import override_settings
 
 from ingestion.tasks import ingest_due
 from memories import tasks
+from memories.history.models import MemoryVersion
 from memories.insights.models import Insight
 from memories.jobs.tasks import run_jobs
 from memories.models import Memory
@@ -57,6 +58,8 @@ def create_rows(api, folder: Path) -> dict[str, str]:
         tags=[SECRET_WORD],
         metadata={"important": True, SECRET_WORD: SECRET_WORD},
     )
+    api.patch(f"/memories/{memory['id']}", {"confidence": 0.5})
+    MemoryVersion.objects.filter(memory_id=memory["id"]).update(id=SAMPLE_ID)
     # Two others are related: a memory that is cannot change its user, as it does in these tests.
     third = api.add(f"The {SECRET_WORD} is ripe.", user_id="our-user", source_system=SECRET_WORD)
     another = Memory(

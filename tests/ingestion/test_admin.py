@@ -23,7 +23,7 @@ from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 RUNS_URL, DOCUMENTS_URL = "/admin/ingestion/ingestion/", "/admin/ingestion/document/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 SUBMITTED_DIALOG = {"_form_submitted": "True"}
 

@@ -10,15 +10,18 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ingestion.models import Document
 from memories import tasks
+from memories.admin.columns import OPTIONAL_COLUMNS, USUAL_COLUMNS
 from memories.models import Embedding, Memory
 from memory_site.core.admin.base import MAX_COUNTED_ROWS
 from memory_site.core.admin.formatting import THIN_SPACE
+from memory_site.core.lists.models import SavedFilter
 from sessions_app.models import Namespace
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/memories/memory/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 9  # session, user, saved filters, count with its limit, page
 
 
 def get_page_url(pk) -> str:
@@ -35,8 +38,9 @@ def console(client, django_user_model):
         return response
 
     # Without a password: hashing one takes longer than any of these pages.
-    client.force_login(django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True))
-    client.page, client.raise_request_exception = get, False
+    operator = django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True)
+    client.force_login(operator)
+    client.page, client.operator, client.raise_request_exception = get, operator.pk, False
     return client
 
 
@@ -199,7 +203,7 @@ def test_search_box_finds_by_words_and_meaning_best_first(console, api):
     tasks.embed_due()
     hits = api.search("harbour masters", limit=100)["results"]
     response = console.page(q="harbour masters")
-    assert list_beginnings(response) == [hit["memory"]["content"] for hit in hits]
+    assert list_beginnings(response) == [hit["memory"]["content"] for hit in hits[:2]]  # the third is noise
     first = response.content.decode().partition("memory-score")[2]
     assert first.startswith(f'">{hits[0]["score"]:.2f}<')
     assert first.partition("memory-arm")[2].startswith('">both<')
@@ -531,3 +535,234 @@ def test_view_permission_allows_no_change(client, api, django_user_model):
     assert client.get(get_page_url(memory["id"])).status_code == 200
     assert client.post(get_page_url(memory["id"]), {"content": "other"}).status_code == 403
     assert client.get(LIST_URL + "add/").status_code == 403
+
+
+# Search modes
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "found_in", "marked"),
+    [
+        ("literal", "zx-9912", "content", "<mark>ZX-9912</mark>-QQ71 &lt;b&gt;"),
+        ("literal", "px-4471", "metadata", "<mark>PX-4471</mark>"),
+        ("literal", 'say "hi"', "data", "<mark>say \\&quot;hi\\&quot;</mark>"),
+        ("pattern", r"qq\d+", "content", "<mark>QQ71</mark>"),
+        ("pattern", r"^a summ", "summary", "<mark>A summ</mark>ary"),
+    ],
+)
+def test_text_and_pattern_are_found_in_every_field_and_marked(console, api, mode, text, found_in, marked):
+    api.add("order ZX-9912-QQ71 <b>", summary="A summary", metadata={"code": "PX-4471"}, data={"note": 'say "hi"'})
+    api.add("another")
+    page = console.page(q=text, mode=mode)
+    assert [row.found_in for row in page.context["cl"].result_list] == [found_in]
+    assert marked in page.content.decode()
+
+
+def test_words_of_a_smart_search_are_marked_and_escaped(console, api):
+    api.add("<i>deploying</i> on Fridays is forbidden")
+    tasks.embed_due()
+    assert "&lt;i&gt;<mark>deploying</mark>&lt;/i&gt; on" in console.page(q="how are deploys done").content.decode()
+
+
+@pytest.mark.parametrize("text", ["a(b", "[", "*"])
+def test_wrong_pattern_is_a_message(console, api, text):
+    api.add("a(b")
+    page = console.page(q=text, mode="pattern")
+    assert list_beginnings(page) == []
+    assert "Nothing can match: pattern: " in join_messages(page)
+
+
+def test_search_that_stops_says_so_and_goes_on_behind(console, api, monkeypatch):
+    monkeypatch.setattr("memories.search.text_scan.FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr("memories.search.text_scan.MAX_SCAN_HITS", 2)
+    for number in range(5):
+        api.add(f"needle {number}", created_at=f"2026-01-0{number + 1}T00:00:00Z")
+    page = console.page(q="needle", mode="literal")
+    assert list_beginnings(page) == ["needle 4", "needle 3"]
+    following = re.search(r'href="\?([^"]+)"', join_messages(page))[1]
+    page = console.get(f"{LIST_URL}?{unescape(following)}")
+    assert list_beginnings(page) == ["needle 2", "needle 1"]
+
+
+def test_pattern_without_end_is_stopped(console, api, monkeypatch):
+    monkeypatch.setattr("memories.search.text_scan.SCAN_SECONDS", 0.05)
+    api.add(f"b{'a' * 600}c")
+    page = console.page(q=r"^b(a*)(a*)(a*)\1\2\3.{5}$", mode="pattern")
+    assert "takes too long" in join_messages(page)
+
+
+def test_old_memory_with_the_words_is_found_when_the_scan_stops_before_it(console, api, monkeypatch):
+    api.add("the harbour of Porto", created_at="2020-01-01T00:00:00Z")
+    api.add("newer")
+    monkeypatch.setattr("memories.search.text_scan.FIRST_CHUNK_ROWS", 1)
+    monkeypatch.setattr("memories.search.text_scan.SCAN_SECONDS", -1)
+    assert list_beginnings(console.page(q="harbour of", mode="literal")) == ["the harbour of Porto"]
+
+
+# Tabs, filters, facets, orders, columns, saved filters
+
+
+@pytest.fixture
+def chunk(api, namespace):
+    """A chunk of a document beside a memory."""
+    api.add("a memory of ada", user_id="ada.lovelace@example.com", tags=["red"], source_system="crm")
+    pk = api.add("a chunk", memory_type="rag", source_system="ingestion")["id"]
+    document = Document.objects.create(namespace=namespace, repo_id="site", path="a.py", digest=b"", size=1)
+    Memory.objects.filter(pk=pk).update(document_id=document.pk)
+
+
+def test_usual_list_is_without_chunks_of_documents(console, chunk):
+    assert list_beginnings(console.page()) == ["a memory of ada"]
+    assert list_beginnings(console.page(chunks="only")) == ["a chunk"]
+    assert list_beginnings(console.page(chunks="all")) == ["a chunk", "a memory of ada"]
+    assert list_beginnings(console.page(memory_type="rag")) == ["a chunk"]
+    assert [tab["is_active"] for tab in console.page().context["list_tabs"]] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"user_id_like": "LOVE"}, ["ada's"]),
+        ({"tag_like": "ed"}, ["ada's"]),
+        ({"user_id_like": "nobody"}, []),
+        ({"not_memory_type": "insight"}, ["ada's", "entity", "plain"]),
+        ({"not_user_id": ["ada.lovelace", "bob"]}, ["entity", "insight", "plain"]),
+        ({"not_tag": "red"}, ["entity", "insight", "plain"]),
+        ({"has_summary": "1"}, ["plain"]),
+        ({"used": "1"}, []),
+        ({"related": "1"}, ["ada's", "related"]),
+        ({"max_confidence": "0.5"}, ["insight"]),
+        ({"expires_within": "7"}, ["plain"]),
+        ({"metadata": "code=7"}, ["entity"]),
+        ({"metadata": '{"code": 7}'}, ["entity"]),
+        ({"entity_type": "ticket"}, ["entity"]),
+        ({"entity_id": "A-1"}, ["entity"]),
+    ],
+)
+def test_further_filters(console, api, parameters, expected):
+    ada = api.add("ada's", user_id="ada.lovelace", tags=["red"])["id"]
+    api.add("insight", memory_type="insight", confidence=0.4)
+    api.add("plain", summary="of it", ttl_seconds=3600)
+    api.add("entity", entity={"system": "jira", "id": "A-1", "type": "ticket"}, metadata={"code": 7})
+    if "related" in parameters:
+        other = api.add("related", user_id="ada.lovelace")["id"]
+        assert api.post(f"/memories/{ada}/relationships", {"to_id": other, "type": "relates_to"}).status_code == 201
+    assert sorted(list_beginnings(console.page(**parameters))) == expected
+
+
+def test_active_filters_are_chips_that_can_be_removed_one_by_one(console, api, namespace):
+    api.add("one", user_id="ada")
+    query = {"memory_type": ["insight", "agent"], "user_id": "ada", "not_tag": "red", "namespace": namespace.pk}
+    chips = {(chip.title, chip.value): chip.url for chip in console.page(**query).context["chips"]}
+    assert set(chips) == {
+        *(("namespace", "ours"), ("type", "insight"), ("type", "agent"), ("user", "ada"), ("not tag", "red"))
+    }
+    assert chips["type", "insight"] == f"?memory_type=agent&namespace={namespace.pk}&not_tag=red&user_id=ada"
+
+
+def test_facets_count_the_rows_of_the_list(console, api, django_assert_num_queries):
+    for user in ("ada", "ada", "bob"):
+        api.add(f"of {user} {Memory.objects.count()}", user_id=user, tags=["red"])
+    api.add("other", source_system="crm")
+    with django_assert_num_queries(7):  # session, user, and one statement with its limit
+        facets = console.page(f"{LIST_URL}facets/", tag="red").context["facets"]
+    counts = {facet["title"]: [(each["label"], each["count"]) for each in facet["values"]] for facet in facets}
+    assert counts["user"] == [("ada", "2"), ("bob", "1")]
+    assert counts["source"] == [("api", "3")]
+    [ada, _] = next(facet["values"] for facet in facets if facet["title"] == "user")
+    assert ada["url"] == f"{LIST_URL}?tag=red&user_id=ada"
+    assert ada["without_url"] == f"{LIST_URL}?tag=red&not_user_id=ada"
+
+
+def test_fields_suggest_values_that_contain_the_text(console, api):
+    for user in ("ada.lovelace@a.example", "bob@a.example", "Adalbert"):
+        api.add(f"of {user}", user_id=user, tags=["red & green"])
+    url = f"{LIST_URL}suggestions/"
+    page = console.page(url, field="user_id", parameter="user_id_like", user_id_like="ada").content.decode()
+    assert re.findall('value="([^"]+)"', page) == ["Adalbert", "ada.lovelace@a.example"]
+    tags = console.page(url, field="tags", parameter="tag_like", tag_like="green").content.decode()
+    assert tags == '<option value="red &amp; green"></option>'
+    for strange in ({}, {"field": "password"}, {"field": "user_id", "parameter": "x", "x": "\0", "namespace": "y"}):
+        assert console.page(url, **strange).content == b""
+
+
+def find_order(response, column: str, *, descending: bool = False) -> str:
+    """Return the value of the parameter that orders by a column."""
+    number = list(response.context["cl"].list_display).index(column)
+    return f"{'-' if descending else ''}{number}"
+
+
+@pytest.mark.parametrize("column", [*USUAL_COLUMNS, *(each for each in OPTIONAL_COLUMNS if each != "relationships")])
+def test_list_is_ordered_by_every_column(console, api, column):
+    SavedFilter.objects.create(
+        list_name="memories.memory", owner_id=console.operator, columns=[*USUAL_COLUMNS, *OPTIONAL_COLUMNS]
+    )
+    for number in (2, 1, 3):
+        api.add(f"memory {number}", user_id=f"user {number}", importance=number, tags=[f"tag {number}"])
+    page = console.page()
+    ascending = list_beginnings(console.page(o=find_order(page, column)))
+    descending = list_beginnings(console.page(o=find_order(page, column, descending=True)))
+    assert sorted(ascending) == sorted(descending) == ["memory 1", "memory 2", "memory 3"]
+    if column in ("beginning", "user_id", "level", "tag_list"):
+        assert ascending == sorted(ascending) == descending[::-1]
+
+
+def test_large_list_is_ordered_among_its_newest_rows_and_says_so(console, api, monkeypatch):
+    monkeypatch.setattr("memory_site.core.lists.sorting.MAX_SORTED_ROWS", 2)
+    for number in (1, 2, 3):
+        api.add(f"memory {number}", importance=number, created_at=f"2026-01-0{number}T00:00:00Z")
+    page = console.page(o=find_order(console.page(), "level"))
+    assert list_beginnings(page) == ["memory 2", "memory 3"]
+    assert "Sorted among the first" in page.content.decode()
+
+
+def test_columns_are_chosen_and_kept_for_the_person(console, api, client, django_user_model):
+    api.add("one", summary="the summary of one")
+    assert "the summary of one" not in console.page().content.decode()
+    response = console.post(
+        f"{LIST_URL}columns/", {"column": ["summary_beginning", "relationships"], "query": "p=2&tag=x"}
+    )
+    assert response.url == f"{LIST_URL}?tag=x"
+    page = console.page()
+    assert list(page.context["cl"].list_display)[1:] == ["beginning", "summary_beginning", "relationships"]
+    assert "the summary of one" in page.content.decode()
+    console.post(f"{LIST_URL}columns/", {"reset": "1"})
+    assert "kind" in console.page().context["cl"].list_display
+
+
+def test_saved_filters_are_links_of_their_owner_or_shared(console, django_user_model):
+    query = "user_id=ada&tag=red&p=3"
+    console.post(f"{LIST_URL}filters/save/", {"name": " of  ada ", "query": query})
+    console.post(f"{LIST_URL}filters/save/", {"name": "shared", "query": "tag=blue", "shared": "on"})
+    saved = console.page(tag="red", user_id="ada").context["saved_filters"]
+    assert [(each["name"], each["url"], each["is_active"]) for each in saved] == [
+        ("of ada", "?tag=red&user_id=ada", True),
+        ("shared", "?tag=blue", False),
+    ]
+    own = SavedFilter.objects.get(name="of ada").pk
+    console.force_login(django_user_model.objects.create(username="other", is_staff=True, is_superuser=True))
+    assert [each["name"] for each in console.page().context["saved_filters"]] == ["shared"]
+    staff = django_user_model.objects.create(username="staff", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_memory"))
+    console.force_login(staff)
+    console.post(f"{LIST_URL}filters/{own}/delete/")
+    assert SavedFilter.objects.filter(pk=own).exists()
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"name": "a" * 81}, {"name": "\0"}, {"name": "long", "query": f"tag={'a' * 9_000}"}]
+)
+def test_what_cannot_be_saved_is_a_message(console, body):
+    assert console.post(f"{LIST_URL}filters/save/", body).status_code == 302
+    assert not SavedFilter.objects.exists()
+
+
+def test_filter_that_finds_too_little_in_time_shows_the_newest_and_says_how_far_it_looked(console, api, monkeypatch):
+    monkeypatch.setattr("memories.admin.search.count_in_time", lambda rows, most: None)
+    monkeypatch.setattr("memories.search.text_scan.FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr("memories.search.text_scan.SCAN_SECONDS", -1)
+    for number in range(4):
+        api.add(f"memory {number}", importance=1 + 4 * (number % 2), created_at=f"2026-01-0{number + 1}T00:00:00Z")
+    page = console.page(min_importance="5")
+    assert list_beginnings(page) == ["memory 3"]
+    assert "Looked at the newest 2 memories" in join_messages(page)

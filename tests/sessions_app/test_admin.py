@@ -61,12 +61,12 @@ def post_new_key(console, namespace: Namespace, **fields: object):
 
 
 def test_namespace_list_shows_memory_counts(console, filled, django_assert_num_queries):
-    with django_assert_num_queries(5):  # session, user, count, page, memories
+    with django_assert_num_queries(6):  # session, user, saved filters, count, page, memories
         text = console.get(NAMESPACES_URL).content.decode()
     assert f'?namespace={filled.pk}" class="underline">2</a>' in text
     for number in range(20):
         Namespace.objects.create(name=f"namespace {number}")
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         console.get(NAMESPACES_URL)
 
 
@@ -210,12 +210,12 @@ def test_user_without_permission_cannot_revoke(client, namespace, django_user_mo
 
 def test_key_list_takes_constant_number_of_statements(console, namespace, django_assert_num_queries):
     ApiKey.objects.issue(namespace)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         console.get(KEYS_URL)
     for number in range(30):
         expires = timezone.now() - timedelta(days=1) if number % 2 else None
         ApiKey.objects.issue(Namespace.objects.create(name=f"n{number}"), expires_at=expires)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert "expired" in console.get(KEYS_URL).content.decode()
 
 

@@ -18,7 +18,7 @@ from tests.console import query_rows, render_rows
 pytestmark = pytest.mark.django_db
 SESSIONS_URL, LINKS_URL = "/admin/sessions_app/sessionmemory/", "/admin/sessions_app/sessionlink/"
 STATISTICS_URL = SESSIONS_URL + "statistics/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 
 

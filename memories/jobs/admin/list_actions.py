@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from memories.admin.filters import read_selection
-from memories.admin.search import parse_uuid_or_none
+from memories.admin.parameters import read_selection
+from memories.admin.search import is_search_by_meaning, parse_uuid_or_none
 from memories.jobs.actions import ACTIONS
 from memories.jobs.actions.base import Action
 from memories.jobs.admin.plan import build_plan_url, is_permitted
@@ -76,10 +76,6 @@ def find_selection(request: HttpRequest, queryset: QuerySet) -> Selection:
     if is_search_by_meaning(request):
         return select_ids(queryset.values_list("pk", flat=True)[:MAX_IDS])
     return selection
-
-
-def is_search_by_meaning(request: HttpRequest) -> bool:
-    return bool(request.GET.get("q", "").strip())
 
 
 def select_ids(ids: Any) -> Selection:

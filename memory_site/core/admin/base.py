@@ -1,5 +1,7 @@
 """Base classes of the admin console: lists that stay fast on large tables, read-only pages, log entries."""
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -8,13 +10,15 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Paginator
-from django.db import IntegrityError, connections
+from django.db import IntegrityError
 from django.db.models import DateTimeField, Field, IntegerField, QuerySet
 from django.forms import Field as FormField
 from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
@@ -23,16 +27,13 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from memory_site.core.admin.formatting import format_datetime, format_number
+from memory_site.core.lists.chips import build_chips
+from memory_site.core.lists.columns import choose_columns, describe_columns, list_known_columns
+from memory_site.core.lists.saved import build_saved_urls, describe_filters, normalize_query
+from memory_site.core.lists.sorting import SORT_NOTE, bound_sort, put_nulls_last
 
 #: Lists count and page through at most so many rows: 0.7 ms, against 30 ms and more to count a million.
 MAX_COUNTED_ROWS = 10_000
-#: The planner's estimate of the rows of a table, or of its partitions, updated by ANALYZE.
-ESTIMATE_ROWS_SQL = """
-SELECT sum(reltuples) FROM pg_class
-WHERE relkind = 'r' AND (
-    oid = %(table)s::regclass OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %(table)s::regclass)
-)
-"""
 MAX_BIGINT = 2**63 - 1
 CONCURRENT_CHANGE = "This record was changed by someone else in the meantime, so nothing was saved. Please reload it."
 
@@ -64,17 +65,38 @@ class CappedPaginator(Paginator):
         )
 
     def _estimate_rows(self) -> int:
-        with connections[self.object_list.db].cursor() as cursor:
-            cursor.execute(ESTIMATE_ROWS_SQL, {"table": self.object_list.model._meta.db_table})
-            rows = max(int(cursor.fetchone()[0]), self.capped_count)
+        """Return the planner's estimate, from the statistics that ANALYZE updates."""
+        plan = json.loads(self.object_list.order_by().values("pk").explain(format="json"))
+        rows = max(int(plan[0]["Plan"]["Plan Rows"]), self.capped_count)
         return round(rows, 3 - len(str(rows)))
 
 
 class CappedChangeList(ChangeList):
+    """A list that can be ordered by any column; `sort_note` is set when not all rows were sorted."""
+
+    sort_note = ""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list:
+        ordering = super().get_ordering(request, queryset)
+        return [ordering[0] if self._is_usual_order() else put_nulls_last(ordering[0]), *ordering[1:]]
+
     def get_results(self, request: HttpRequest) -> None:
         """Hide the capped number of results from the page's head; the paginator shows the right one."""
+        self._bound_sort()
         super().get_results(request)
         self.full_result_count = self.result_count
+
+    def _is_usual_order(self) -> bool:
+        """Whether no column was chosen, or one that has an index."""
+        chosen = self.get_ordering_field_columns() if self.params.get(ORDER_VAR) else {}
+        names = [self.list_display[index] for index in chosen if 0 <= index < len(self.list_display)]
+        return all(name in self.model_admin.indexed_columns for name in names)
+
+    def _bound_sort(self) -> None:
+        usual = next(iter(self.model_admin.ordering or ()), None)
+        if isinstance(usual, str) and not self._is_usual_order():
+            self.queryset, is_cut = bound_sort(self.queryset, usual)
+            self.sort_note = SORT_NOTE if is_cut else ""
 
 
 class AnonymousLogObject:
@@ -118,6 +140,38 @@ class BaseAdmin(ModelAdmin):
     compressed_fields = True
     warn_unsaved_form = True
     paginator = CappedPaginator
+    change_list_template = "admin/lists/change_list.html"
+    #: Columns that a person may add to those of `list_display`.
+    optional_columns: tuple[str, ...] = ()
+    #: Columns by which all rows are sorted, because there is an index.
+    indexed_columns: tuple[str, ...] = ()
+
+    def get_urls(self) -> list:
+        return [*build_saved_urls(self), *super().get_urls()]
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+        return choose_columns(self, request)
+
+    def build_tabs(self, cl: ChangeList) -> list[dict[str, Any]]:
+        """Return the views of the list: title, url and is_active of each."""
+        return []
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
+            response.context_data |= self.build_list_context(request, response.context_data["cl"])
+        return response
+
+    def build_list_context(self, request: HttpRequest, cl: ChangeList) -> dict[str, Any]:
+        """Return what the list's page shows besides Django's: tabs, saved filters, chips, columns."""
+        return {
+            "list_tabs": self.build_tabs(cl),
+            "saved_filters": describe_filters(self, request),
+            "chips": build_chips(cl, request.GET),
+            "list_columns": describe_columns(self, request),
+            "first_column": list_known_columns(self)[0] if list_known_columns(self) else "",
+            "list_query": normalize_query(request.META.get("QUERY_STRING", "")),
+        }
 
     def formfield_for_foreignkey(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> FormField:
         if isinstance(db_field.target_field, IntegerField):

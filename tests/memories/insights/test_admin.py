@@ -30,7 +30,7 @@ from tests.console import (
 pytestmark = pytest.mark.django_db
 LIST_URL, DASHBOARD_URL = "/admin/insights/insight/", "/admin/insights/insight/glance/"
 GROUPS_URL, DEPENDENCIES_URL = "/admin/insights/projectgroup/", "/admin/insights/projectdependency/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 LONG_LABEL = "x" * 256
 WORDS = ["harbour", "lighthouse", "anchor", "tide", "ferry", "captain", "storm", "rope", "deck", "mast", "sail", "crew"]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 CLUSTERS_URL, PATTERNS_URL = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
 PREFERENCES_URL = "/admin/knowledge/preference/"
 LIST_URLS = (CLUSTERS_URL, PATTERNS_URL, PREFERENCES_URL)
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 LONG_LABEL = "x" * 256
 

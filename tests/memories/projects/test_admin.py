@@ -9,7 +9,7 @@ from tests.memories.projects.helpers import insert_insight, search_from_project
 
 pytestmark = pytest.mark.django_db
 GROUPS_URL, DEPENDENCIES_URL = "/admin/insights/projectgroup/", "/admin/insights/projectdependency/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 LONG_LABEL = "x" * 256
 
 
