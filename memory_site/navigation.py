@@ -30,8 +30,8 @@ def get_keys_script_url(_: HttpRequest) -> str:
     return static("memory_site/keys.js")
 
 
-def get_select_script_url(_: HttpRequest) -> str:
-    return static("memory_site/select_names.js")
+def get_labels_script_url(_: HttpRequest) -> str:
+    return static("memory_site/labels.js")
 
 
 # Group, then: title, symbol, the model's admin address and the permission to see it. The console's one taxonomy:

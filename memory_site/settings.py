@@ -883,7 +883,7 @@ UNFOLD = {
     "ENVIRONMENT": "memory_site.navigation.get_environment",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.get_favicon_url"}],
     "STYLES": ["memory_site.navigation.get_style_sheet_url"],
-    "SCRIPTS": [f"memory_site.navigation.get_{name}_script_url" for name in ("json", "keys", "select")],
+    "SCRIPTS": [f"memory_site.navigation.get_{name}_script_url" for name in ("json", "keys", "labels")],
     "DASHBOARD_CALLBACK": "memory_site.operations.dashboard.view.build_dashboard",
     "LOGIN": {"form": "memory_site.operations.access.login.LoginForm"},
     "ACCOUNT": {"navigation": "memory_site.navigation.build_account_links"},
