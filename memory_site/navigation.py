@@ -40,6 +40,8 @@ SIDEBAR = {
     "Memory": [
         ("Memories", "neurology", "memories_memory", "memories.view_memory"),
         ("Users’ memory", "hub", "graph_usertotal", "memories.view_memory"),
+        ("Changes", "history", "history_memoryversion", "history.view_memoryversion"),
+        ("Trash", "delete", "history_trashedmemory", "history.view_trashedmemory"),
         ("Relationships", "conversion_path", "graph_relationship", "graph.view_relationship"),
         ("Search bench", "experiment", "bench_testsearch", "bench.view_testsearch"),
     ],

@@ -36,6 +36,7 @@ class MemoryVersion(NamespacedModel):
     job_id = models.UUIDField(null=True)
 
     class Meta:
+        verbose_name, verbose_name_plural = "change", "changes"
         indexes = [
             models.Index(F("namespace"), F("memory_id"), F("changed_at"), name="version_of_memory"),
             models.Index(F("namespace"), F("changed_at"), F("id"), name="version_newest"),
@@ -51,6 +52,17 @@ class MemoryVersion(NamespacedModel):
 
     def __str__(self) -> str:
         return f"{self.get_operation_display()} {self.changed_at:%Y-%m-%d %H:%M}"
+
+
+class TrashedMemory(MemoryVersion):
+    """A deletion that can be taken back (memories/history/trash.py), as the console lists it."""
+
+    class Meta:
+        proxy = True
+        verbose_name, verbose_name_plural = "deleted memory", "trash"
+
+    def __str__(self) -> str:
+        return f"deleted {self.changed_at:%Y-%m-%d %H:%M}"
 
 
 class DeletedPart(NamespacedModel):

@@ -1,13 +1,13 @@
 """What the API says of versions and of the trash."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Schema
 from pydantic import ConfigDict, Field, model_validator
 
-from memories.history.trash import get_trash_period
+from memories.history.trash import find_end
 from memories.history.versions import Version
 from memories.search.filters import Filters, UuidIn
 from memory_site.core.http.field_errors import field_error
@@ -113,8 +113,6 @@ def to_version_out(version: Version) -> dict[str, Any]:
 
 
 def to_trashed_out(row: dict[str, Any]) -> dict[str, Any]:
-    leaves: timedelta = get_trash_period()
-    moments = [moment for moment in (row["changed_at"] + leaves, row["expires_at"]) if moment is not None]
     return {
         "id": row["memory_id"],
         "version": row["id"],
@@ -122,7 +120,7 @@ def to_trashed_out(row: dict[str, Any]) -> dict[str, Any]:
         "deleted_by": row["changed_by"],
         "request_id": row["request_id"] or None,
         "job_id": row["job_id"],
-        "restorable_until": min(moments),
+        "restorable_until": find_end(row["changed_at"], row["expires_at"]),
         "memory": row["row"],
     }
 

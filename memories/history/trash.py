@@ -1,6 +1,6 @@
 """The trash: what was deleted in the last TRASH_DAYS, and neither came back nor would have expired since."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -31,9 +31,17 @@ def get_trash_period() -> timedelta:
     return timedelta(days=settings.TRASH_DAYS)
 
 
-def list_trash(namespace_id: int | None, filters: Filters | None = None) -> QuerySet[MemoryVersion]:
+def find_end(deleted_at: datetime, expires_at: datetime | None) -> datetime:
+    """Return when a deleted memory leaves the trash."""
+    end = deleted_at + get_trash_period()
+    return end if expires_at is None else min(end, expires_at)
+
+
+def list_trash(
+    namespace_id: int | None, filters: Filters | None = None, model: type[MemoryVersion] = MemoryVersion
+) -> QuerySet[MemoryVersion]:
     """Return the deletions of one namespace, or of all, that can be taken back; one of each memory."""
-    rows = MemoryVersion.objects.filter(operation=Operation.DELETE, changed_at__gt=Now() - get_trash_period())
+    rows = model._default_manager.filter(operation=Operation.DELETE, changed_at__gt=Now() - get_trash_period())
     rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
     space: Any = OuterRef("namespace")
     if namespace_id is not None:

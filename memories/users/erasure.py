@@ -116,7 +116,7 @@ def list_user_models() -> list[type[Model]]:
     return [
         model
         for model in apps.get_models()
-        if model not in known and {"namespace", "user_id"} <= get_field_names(model)
+        if model not in known and not model._meta.proxy and {"namespace", "user_id"} <= get_field_names(model)
     ]
 
 

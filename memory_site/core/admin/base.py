@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.views.main import ORDER_VAR
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import DateTimeField, Field, IntegerField, QuerySet
@@ -35,6 +35,7 @@ from memory_site.core.lists.sorting import SORT_NOTE, bound_sort, put_nulls_last
 #: Lists count and page through at most so many rows: 0.7 ms, against 30 ms and more to count a million.
 MAX_COUNTED_ROWS = 10_000
 MAX_BIGINT = 2**63 - 1
+NOTHING_SELECTED = "Nothing was done: these rows do not exist."
 CONCURRENT_CHANGE = "This record was changed by someone else in the meantime, so nothing was saved. Please reload it."
 
 
@@ -193,6 +194,13 @@ class BaseAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CappedChangeList
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        try:
+            return super().response_action(request, queryset)
+        except ValidationError:  # an id that is none
+            messages.error(request, NOTHING_SELECTED)
+            return None
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
         return super().log_addition(request, self.log_object(obj), message)
