@@ -9,6 +9,7 @@ from ninja.errors import AuthenticationError
 
 from memory_site.api import handle_exception
 from sessions_app.auth import any_access
+from sessions_app.key_usage import key_usage
 
 PREFIX = "/api/v1/"
 
@@ -38,4 +39,5 @@ def authenticate(request: HttpRequest) -> None:
     caller = any_access(request)
     if not caller:
         raise AuthenticationError
+    key_usage.add(caller.key_id, request.META)
     request.auth = caller  # type: ignore[attr-defined]  # ApiRequest declares it

@@ -28,6 +28,7 @@ from memory_site.core.releases.models import DatabaseRelease
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
 from sessions_app import auth
+from sessions_app.key_usage import KeyUsage, key_usage
 from sessions_app.models import SCOPES, ApiKey, Namespace
 
 #: Folders, and the markers of their tests, that start processes of their own.
@@ -228,10 +229,13 @@ def clear_caches() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def flush_nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Seen memories are stored when a test calls `flush`: a thread would see no row of a test's transaction."""
-    monkeypatch.setattr(SeenMemories, "flush_later", lambda self: None)
+    """Seen memories and used keys are stored when a test calls `flush`: a thread would see no row of a test's
+    transaction."""
+    for each in (SeenMemories, KeyUsage):
+        monkeypatch.setattr(each, "flush_later", lambda self: None)
     yield
     seen_memories.reset()
+    key_usage.reset()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Console pages of namespaces and API keys."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -17,12 +17,12 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number
 from sessions_app.admin.namespaces import NamespaceFilter
-from sessions_app.models import READ, SCOPES, WRITE, ApiKey, Namespace
+from sessions_app.models import KEY_PREFIX, READ, SCOPES, WRITE, ApiKey, KeyNotRotated, Namespace
 
 SCOPE_LABELS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
 STATE_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
@@ -143,6 +143,11 @@ class ApiKeyForm(forms.ModelForm):
         model = ApiKey
         fields = ("namespace", "name", "scopes", "expires_at")
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "name" in self.fields:  # not for a viewer, who gets no field
+            self.fields["name"].required = True
+
     def clean_expires_at(self) -> datetime | None:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
@@ -152,6 +157,17 @@ class ApiKeyForm(forms.ModelForm):
 
 class RevokeConfirmationForm(BaseDialogForm):
     """A form without fields: submitting it is the confirmation."""
+
+
+class RotationForm(forms.Form):
+    """How long the old key goes on."""
+
+    grace = forms.ChoiceField(
+        label="The old key works for another",
+        choices=[("1", "hour"), ("24", "day"), ("168", "week"), ("720", "30 days"), ("0", "moment: it ends at once")],
+        initial="24",
+        widget=UnfoldAdminSelectWidget,
+    )
 
 
 def get_key_state(key: ApiKey) -> str:
@@ -164,7 +180,8 @@ def get_key_state(key: ApiKey) -> str:
 class ApiKeyAdmin(BaseAdmin):
     empty_text = "Agents reach their namespace with a key: create one here, or with manage.py create_api_key."
     form = ApiKeyForm
-    list_display = ("key", "name", "namespace", "allowed", "state", "last_used", "expires", "created")
+    list_display = ("name", "key", "namespace", "allowed", "state", "last_used", "calls_made", "expires", "created")
+    list_display_links = ("name",)
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter,)
     search_fields = ("id", "name", "namespace__name")
@@ -172,12 +189,12 @@ class ApiKeyAdmin(BaseAdmin):
     ordering = ("-created_at", "pk")
     sortable_by = ("created",)
     actions = None
-    actions_row = actions_detail = ("revoke",)
-    readonly_fields = ("key", "state", "created", "last_used", "revoked")
+    actions_row = actions_detail = ("rotate", "revoke")
+    readonly_fields = ("key", "state", "created", "created_by", "last_used", "calls_made", "revoked", "revoked_by")
     add_fieldsets = ((None, {"fields": ("namespace", "name", "scopes", "expires_at")}),)
     fieldsets = (
         (None, {"fields": (("key", "state"), "namespace", "name", "scopes", "expires_at")}),
-        ("Use", {"fields": (("created", "last_used", "revoked"),)}),
+        ("Use", {"fields": (("last_used", "calls_made"), ("created", "created_by"), ("revoked", "revoked_by"))}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
@@ -207,6 +224,23 @@ class ApiKeyAdmin(BaseAdmin):
         }
         return TemplateResponse(request, "admin/sessions_app/apikey/issued.html", context)
 
+    @action(description="Rotate", icon="autorenew", permissions=["change"])
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for the grace time, and show the new token in this response only."""
+        key, form = self.get_object(request, object_id), RotationForm(request.POST or None)
+        if key is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if request.method == "POST" and form.is_valid():
+            try:
+                new, token = ApiKey.objects.rotate(key, timedelta(hours=int(form.cleaned_data["grace"])))
+            except KeyNotRotated:
+                messages.error(request, "Only a key that works, and was not rotated yet, can be rotated.")
+                return HttpResponseRedirect(reverse("admin:sessions_app_apikey_changelist"))
+            new.token = token
+            return self.response_add(request, new)
+        context = {**self.admin_site.each_context(request), "title": f"Rotate {key.name or key}", "opts": self.opts}
+        return TemplateResponse(request, "admin/sessions_app/apikey/rotate.html", context | {"key": key, "form": form})
+
     @action(
         description="Revoke",
         icon="block",
@@ -222,7 +256,6 @@ class ApiKeyAdmin(BaseAdmin):
     def revoke(self, request: HttpRequest, form: RevokeConfirmationForm, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)
         if key and key.revoke():
-            self.log_change(request, key, "Revoked.")
             messages.success(request, f"{key} is revoked.")
         else:
             messages.warning(request, "The key was already revoked.")
@@ -242,7 +275,18 @@ class ApiKeyAdmin(BaseAdmin):
 
     @display(description="last used", empty_value="never")
     def last_used(self, key: ApiKey) -> SafeString | None:
-        return format_datetime(key.last_used_at)
+        if key.last_used_at is None:
+            return None
+        return format_html(
+            "{}{}", format_datetime(key.last_used_at), f" from {key.last_address}" * bool(key.last_address)
+        )
+
+    @display(description="calls today, in 7 days", empty_value="-")
+    def calls_made(self, key: ApiKey) -> str | None:
+        today = timezone.now().date()
+        days = [(today - timedelta(days=age)).isoformat() for age in range(7)]
+        counts = [key.calls.get(day, 0) for day in days]
+        return f"{format_number(counts[0])}, {format_number(sum(counts))}" if any(counts) else None
 
     @display(description="revoked")
     def revoked(self, key: ApiKey) -> SafeString | None:
@@ -250,7 +294,9 @@ class ApiKeyAdmin(BaseAdmin):
 
     @display(description="expires", empty_value="never")
     def expires(self, key: ApiKey) -> SafeString | None:
-        return format_datetime(key.expires_at)
+        if key.replaced_by_id is None:
+            return format_datetime(key.expires_at)
+        return format_html("{}, replaced by {}{}_…", format_datetime(key.expires_at), KEY_PREFIX, key.replaced_by_id)
 
     @display(description="created", ordering="created_at")
     def created(self, key: ApiKey) -> SafeString | None:

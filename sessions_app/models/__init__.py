@@ -7,6 +7,7 @@ from sessions_app.models.access import WRITE as WRITE
 from sessions_app.models.access import ApiKey as ApiKey
 from sessions_app.models.access import Caller as Caller
 from sessions_app.models.access import IdempotentAnswer as IdempotentAnswer
+from sessions_app.models.access import KeyNotRotated as KeyNotRotated
 from sessions_app.models.access import Namespace as Namespace
 from sessions_app.models.access import hash_token as hash_token
 from sessions_app.models.access import namespace_key as namespace_key

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from memory_site.core.db.actor import get_actor
 from memory_site.core.db.ids import make_random_id
 from memory_site.core.db.namespaced import NamespacedModel
 
@@ -89,23 +90,46 @@ class ApiKeyQuerySet(models.QuerySet):
     ) -> tuple["ApiKey", str]:
         """Create a key and return it with its token. Only the token's digest is stored, so it cannot be shown again."""
         key = ApiKey(
-            id=secrets.token_hex(8), namespace=namespace, name=name, scopes=list(scopes), expires_at=expires_at
+            id=secrets.token_hex(8),
+            namespace=namespace,
+            name=name,
+            scopes=list(scopes),
+            expires_at=expires_at,
+            created_by=get_actor().name,
         )
         token = f"{KEY_PREFIX}{key.id}_{secrets.token_urlsafe(32)}"
         key.digest = hash_token(token)
         key.save(force_insert=True)
         return key, token
 
+    @transaction.atomic
+    def rotate(self, key: "ApiKey", grace: timedelta) -> tuple["ApiKey", str]:
+        """Create a key that may do the same, for as long; the old one ends after the grace time, or when it would have.
+
+        Raise KeyNotRotated for a key that does not work any more, or that was rotated already.
+        """
+        old = self.usable().select_for_update(of=("self",)).filter(pk=key.pk, replaced_by=None).first()
+        if old is None:
+            raise KeyNotRotated
+        new, token = self.issue(old.namespace, name=old.name, scopes=tuple(old.scopes), expires_at=old.expires_at)
+        ends = timezone.now() + grace
+        self.filter(pk=old.pk).update(replaced_by=new, expires_at=min(ends, old.expires_at or ends))
+        return new, token
+
     def authenticate(self, token: str) -> Caller | None:
         """Return the caller who presents this token, or None when the token is not that of a usable key."""
         key_id = token.removeprefix(KEY_PREFIX).partition("_")[0]
         if not token.startswith(KEY_PREFIX) or not key_id.isascii() or "\0" in key_id:
             return None
-        key = self.usable().select_related("namespace").filter(pk=key_id[:16]).first()
+        key = self.usable().select_related("namespace").defer("calls").filter(pk=key_id[:16]).first()
         if key is None or not hmac.compare_digest(bytes(key.digest), hash_token(token)):
             return None
         key.record_use()
         return Caller(key.pk, key.namespace_id, frozenset(key.scopes), key.namespace.embedding_model)
+
+
+class KeyNotRotated(ValueError):
+    """Raised for a key that is revoked, expired or replaced."""
 
 
 def hash_token(token: str) -> bytes:
@@ -128,6 +152,14 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
+    last_address = models.GenericIPAddressField(null=True, editable=False)
+    # By day, of the last days with any: {"2026-11-30": 12}. Each process adds what it has counted every minute.
+    calls = models.JSONField(default=dict, db_default={}, editable=False)
+    created_by = models.CharField(max_length=200, default="", db_default="", editable=False)
+    revoked_by = models.CharField(max_length=200, default="", db_default="", editable=False)
+    replaced_by = models.ForeignKey(
+        "self", models.SET_NULL, null=True, editable=False, related_name="+", db_index=False
+    )
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -156,7 +188,9 @@ class ApiKey(models.Model):
 
     def revoke(self) -> bool:
         """Revoke the key for good; every process notices within a second. Return False when it was revoked already."""
-        return bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=Now()))
+        return bool(
+            ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=Now(), revoked_by=get_actor().name)
+        )
 
 
 class IdempotencyQuerySet(models.QuerySet):

@@ -15,10 +15,14 @@ def get_client_address(request: HttpRequest) -> str | None:
     Behind TRUSTED_PROXIES proxies it is the last entry but so many of X-Forwarded-For: what stands further left, the
     client may have written itself.
     """
-    entries = [each.strip() for each in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if each.strip()]
+    return find_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
+
+
+def find_address(remote: str | None, forwarded: str | None) -> str | None:
+    """Return the client's address from the connection's and the header."""
+    entries = [each for each in (forwarded or "").split(",") if each.strip()]
     proxies = settings.TRUSTED_PROXIES
-    text = entries[-proxies] if 0 < proxies <= len(entries) else request.META.get("REMOTE_ADDR", "")
-    return parse_address(text)
+    return parse_address(entries[-proxies] if 0 < proxies <= len(entries) else remote or "")
 
 
 def parse_address(text: str) -> str | None:
