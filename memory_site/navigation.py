@@ -89,6 +89,7 @@ SIDEBAR = {
         ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
         ("Console accounts", "person", "auth_user", "auth.view_user"),
         ("Groups", "group", "auth_group", "auth.view_group"),
+        ("Audit", "policy", "access_accessevent", "access.view_accessevent"),
         ("Logins", "devices", "access_consolesession", "access.view_consolesession"),
     ],
 }

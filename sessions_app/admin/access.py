@@ -237,6 +237,7 @@ class ApiKeyAdmin(BaseAdmin):
                 messages.error(request, "Only a key that works, and was not rotated yet, can be rotated.")
                 return HttpResponseRedirect(reverse("admin:sessions_app_apikey_changelist"))
             new.token = token
+            self.log_addition(request, new, f"Replaces {key}.")
             return self.response_add(request, new)
         context = {**self.admin_site.each_context(request), "title": f"Rotate {key.name or key}", "opts": self.opts}
         return TemplateResponse(request, "admin/sessions_app/apikey/rotate.html", context | {"key": key, "form": form})
@@ -256,6 +257,7 @@ class ApiKeyAdmin(BaseAdmin):
     def revoke(self, request: HttpRequest, form: RevokeConfirmationForm, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)
         if key and key.revoke():
+            self.log_change(request, key, "Revoked.")
             messages.success(request, f"{key} is revoked.")
         else:
             messages.warning(request, "The key was already revoked.")

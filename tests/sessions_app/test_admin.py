@@ -241,6 +241,7 @@ MODELS_WITHOUT_ADD = (
     "reembedding",
     "erasure",
     "consolesession",
+    "accessevent",
     "insight/",
     "cluster",
 )

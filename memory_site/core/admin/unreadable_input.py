@@ -35,7 +35,8 @@ def has_bad_page(request: HttpRequest) -> bool:
 
 
 def iter_texts(request: HttpRequest) -> Iterator[str]:
-    """Yield the names and values of the request's parameters."""
+    """Yield the path, and the names and values of the request's parameters."""
+    yield request.path
     for parameters in (request.GET, request.POST):
         for name, values in parameters.lists():
             yield from (name, *map(str, values))

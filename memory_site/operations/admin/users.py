@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, User
@@ -71,7 +72,9 @@ class UserAdmin(PlainUserAdmin, BaseAdmin):
         return super().has_change_permission(request, obj) and may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and may_touch(request, obj)
+        """Refuse for an account that has done anything: the log of that would be deleted along."""
+        allowed = super().has_delete_permission(request, obj) and may_touch(request, obj)
+        return allowed and not (obj and LogEntry.objects.filter(user=obj).exists())
 
     def has_manage_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Check the permission of an action, which is given the id only; `find` looks at the account."""
