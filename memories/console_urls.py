@@ -13,3 +13,12 @@ def get_memory_url(memory: Memory) -> str:
 def build_list_query(**parameters: object) -> str:
     """Return the query string that filters the memories list by these values; None is left out."""
     return "?" + urlencode({name: str(value) for name, value in parameters.items() if value is not None})
+
+
+def build_memories_url(**parameters: object) -> str:
+    """Return the address of the memories list, filtered by these values."""
+    return reverse("admin:memories_memory_changelist") + build_list_query(**parameters)
+
+
+def get_user_page_url(namespace_id: int, user_id: str) -> str:
+    return f"{reverse('admin:graph_usertotal_user')}?{urlencode({'namespace': namespace_id, 'user': user_id})}"

@@ -4,7 +4,7 @@ An index does not know what has expired or is hidden, so all rows are counted, a
 subtracted: they have indexes of their own, and are few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from django.db import connection
 from memories.memory_types import MemoryType
 
 #: Rows that `MemoryQuerySet.alive` leaves out.
-HIDDEN_SQL = "expires_at <= now() OR NOT state = 'active'"
+HIDDEN_SQL = "expires_at <= statement_timestamp() OR NOT state = 'active'"
 COUNT_SQL = """
 SELECT {columns}, sum(rows)::bigint FROM (
     SELECT {columns}, count(*) AS rows FROM memories_memory {steps} WHERE {scope} GROUP BY {columns}
@@ -40,6 +40,28 @@ SELECT namespace_id, name, user_id, users, rows - (
 ) AS memories
 FROM summed JOIN sessions_app_namespace space ON space.id = namespace_id
 ORDER BY memories DESC, user_id, namespace_id
+"""
+
+COUNT_USERS_SQL = """
+WITH summed AS (
+    SELECT sum(memories)::bigint AS rows FROM graph_usertotal WHERE {scope}
+    GROUP BY namespace_id, user_id HAVING sum(memories) > 0
+),
+hidden AS (
+    SELECT count(*) AS rows, count(user_id) AS of_users FROM memories_memory WHERE {scope} AND ({hidden})
+)
+SELECT (SELECT count(*) FROM summed), (SELECT coalesce(sum(rows), 0)::bigint FROM summed) - of_users,
+       (SELECT count(*) FROM memories_memory WHERE {scope}) - rows
+FROM hidden
+"""
+# From the queue, which is short as a rule.
+COUNT_UNEMBEDDED_SQL = """
+SELECT memory.namespace_id, user_id, count(*)
+FROM memories_dueembedding due
+JOIN memories_memory memory ON memory.namespace_id = due.namespace_id AND memory.id = due.memory_id
+WHERE (due.namespace_id, user_id) IN (SELECT unnest(%(namespaces)s::bigint[]), unnest(%(users)s::text[]))
+    AND NOT coalesce({hidden}, false)
+GROUP BY memory.namespace_id, user_id
 """
 
 
@@ -89,3 +111,35 @@ def fetch(statement: str, *, scope: str, columns: str = "", steps: str = "", **v
     with connection.cursor() as cursor:
         cursor.execute(statement.format(columns=columns, steps=steps, scope=scope, hidden=HIDDEN_SQL), values)
         return cursor.fetchall()
+
+
+class UserTotals(NamedTuple):
+    """How many users have memories, how many memories name one, and how many there are in all."""
+
+    users: int
+    of_users: int
+    memories: int
+
+    @property
+    def of_nobody(self) -> int:
+        return self.memories - self.of_users
+
+
+def count_users(namespace_id: int | None) -> UserTotals:
+    """Return the totals over all users, of one namespace or of all."""
+    [row] = fetch(COUNT_USERS_SQL, scope=get_scope_sql(namespace_id), namespace=namespace_id)
+    return UserTotals(*row)
+
+
+def count_user_over_time(namespace_id: int, user_id: str, since: datetime, step: timedelta) -> dict[datetime, int]:
+    """Return the numbers of a user's memories by step of time, of those created at `since` or later."""
+    scope = f"{NAMESPACE_SQL} AND user_id = %(user)s AND created_at >= %(since)s"
+    values = {"namespace": namespace_id, "user": user_id, "since": since, "step": step}
+    return dict(fetch(COUNT_SQL, columns="start", steps=STEP_SQL, scope=scope, **values))
+
+
+def count_unembedded(users: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """Return how many memories of each of these users (namespace, user id) wait for a vector, or are refused one."""
+    values = {"namespaces": [space for space, _ in users], "users": [user for _, user in users]}
+    rows = fetch(COUNT_UNEMBEDDED_SQL, scope="", **values)
+    return {(space, user): waiting for space, user, waiting in rows}

@@ -9,7 +9,8 @@ from django.urls import reverse
 from unfold.dataclasses import SearchResult
 
 from memories.admin.search import search_palette as search_memories
-from memories.users.admin.users import filter_totals, get_user_page_url
+from memories.console_urls import get_user_page_url
+from memories.users.admin.user_list import filter_totals
 from memory_site.navigation import SIDEBAR, build_permitted_items
 from sessions_app.models import ApiKey, SessionMemory
 from sessions_app.models.access import KEY_PREFIX

@@ -20,7 +20,7 @@ from ingestion.admin.shared import NOWRAP_HTML
 from ingestion.admin.workflow_report import REPORT_PERIODS, render_workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
-from memory_site.core.admin.filters import ExactFilter
+from memory_site.core.admin.filters import ExactFilter, UserFilter
 from memory_site.core.admin.formatting import format_datetime, format_duration, render_json, render_two_lines, truncate
 from sessions_app.admin.namespaces import NamespaceFilter
 
@@ -108,6 +108,7 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         WorkflowFilter,
         AdapterFilter,
         AgentFilter,
+        UserFilter,
         RepositoryFilter,
         MissingFieldFilter,
         StartedFilter,

@@ -9,10 +9,9 @@ from memories.admin.memory_page.neighbours import FEW_NEIGHBOURS, build_vector_c
 from memories.admin.memory_page.origins import find_origins
 from memories.admin.memory_page.use import build_use_context
 from memories.admin.relationships import build_relationships_context
-from memories.console_urls import build_list_query
+from memories.console_urls import build_list_query, get_user_page_url
 from memories.memory_types import MemoryType
 from memories.models import LABEL_FIELDS, Memory
-from memories.users.admin.users import get_user_page_url
 from memory_site.core.admin.folding import render_text
 from memory_site.core.admin.json_view import render_json
 

@@ -4,10 +4,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -15,33 +14,27 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextInputWidget
 
-from memories.console_urls import build_list_query
+from memories.console_urls import get_user_page_url
 from memories.graph.analysis import AnalysisResult
 from memories.graph.analysis_cache import get_analysis
-from memories.graph.models import END_FIELDS, Relationship, RelationshipQuerySet, UserStatistics, UserTotal
+from memories.graph.models import END_FIELDS, Relationship, RelationshipQuerySet, UserTotal
 from memories.graph.summary import SHORT_CONTENT_LENGTH, fetch_short_memories, get_memory_name, graph_out
 from memories.graph.svg import draw_graph, get_cluster_colour
 from memories.models import Memory
+from memories.users.admin.user_facts import build_facts_context
+from memories.users.admin.user_list import show_user_list
 from memories.users.statistics import UNKNOWN_USER, get_statistics, get_totals
 from memory_site.core.admin.base import ReadOnlyAdmin
-from memory_site.core.admin.formatting import format_datetime, format_number, truncate
+from memory_site.core.admin.formatting import format_number, truncate
 from memory_site.core.errors import DomainError
-from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
-from sessions_app.models import Namespace
+from sessions_app.admin.namespaces import get_selected_namespace
 
-PER_PAGE, MAX_PAGE = 50, 200
 #: Per table of the analysis; entities, systems and newest relationships; lines of the drawing.
 MAX_LISTED_FINDINGS, MAX_LISTED_ROWS, MAX_DRAWN_RELATIONSHIPS = 10, 30, 2_000
-MAX_LINK_TEXT_LENGTH, MAX_SHOWN_TYPES = 90, 2
-USER_TABLE_HEADERS = ("user", "namespace", "memories", "relationships", "entities", "mostly", "first", "latest")
+MAX_LINK_TEXT_LENGTH = 90
 LINK_HTML = '<a href="{}" class="spoken-name underline">{}</a>'
 ENTITY_COLUMNS = ("id", "entity_system", "entity_id", "entity_type", "entity_name")
-
-
-class UserSearchForm(forms.Form):
-    q = forms.CharField(label="User id or its beginning", required=False, widget=UnfoldAdminTextInputWidget)
 
 
 @admin.register(UserTotal)
@@ -66,80 +59,6 @@ class UserMemoryAdmin(ReadOnlyAdmin):
         return request.user.has_perm("memories.view_memory")
 
 
-def show_user_list(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
-    """Show the list by namespace and user id: current totals, and statistics as of the last refresh."""
-    if not model_admin.has_view_permission(request):
-        raise PermissionDenied
-    namespace, text, page = (
-        get_selected_namespace(request),
-        request.GET.get("q", "").replace("\0", "").strip(),
-        parse_page_number(request),
-    )
-    rows = list(filter_totals(namespace, text)[(page - 1) * PER_PAGE : page * PER_PAGE + 1])
-    namespace_form = build_namespace_form(request, model_admin, namespace)
-    query = {"namespace": namespace.pk if namespace else "", "q": text}
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "title": "Users’ memory",
-        "filter_forms": [namespace_form, UserSearchForm({"q": text})],
-        "media": forms.Media(namespace_form.Media),
-        "is_filtered": namespace or text,
-        "table": {"headers": USER_TABLE_HEADERS, "rows": build_table_rows(rows[:PER_PAGE])},
-        "page": page,
-        "previous_page": page > 1 and urlencode(query | {"page": page - 1}),
-        "next_page": len(rows) > PER_PAGE and page < MAX_PAGE and urlencode(query | {"page": page + 1}),
-    }
-    return TemplateResponse(request, "admin/graph/usertotal/list.html", context)
-
-
-def parse_page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "")
-    return min(max(int(text), 1), MAX_PAGE) if text.isascii() and text[:6].isdigit() and len(text) < 7 else 1
-
-
-def filter_totals(namespace: Namespace | None, text: str) -> QuerySet:
-    """Return {namespace_id, user_id, memory_total, relationship_total} of the users with memories."""
-    rows = UserTotal.objects.filter(namespace=namespace) if namespace else UserTotal.objects.all()
-    rows = rows.filter(user_id__startswith=text) if text else rows
-    return rows.sum_by_user("namespace_id", namespace_id=None).filter(memory_total__gt=0)
-
-
-def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:
-    """Return the rows of the theme's table component. Users that are newer than the statistics have none."""
-    spaces, names = ({row[key] for row in rows} for key in ("namespace_id", "user_id"))
-    known = UserStatistics.objects.filter(namespace__in=spaces, user_id__in=names)
-    known = {(each.namespace_id, each.user_id): each for each in known.defer("relationships")}
-    spaces = dict(Namespace.objects.filter(pk__in=spaces).values_list("pk", "name"))
-    return [
-        [
-            format_html(
-                LINK_HTML, get_user_page_url(row["namespace_id"], row["user_id"]), truncate(row["user_id"], 60)
-            ),
-            spaces.get(row["namespace_id"], "-"),
-            format_number(row["memory_total"]),
-            format_number(row["relationship_total"]),
-            *format_statistics(known.get((row["namespace_id"], row["user_id"]))),
-        ]
-        for row in rows
-    ]
-
-
-def format_statistics(found: UserStatistics | None) -> list:
-    if found is None:
-        return ["-"] * 4
-    kinds = sorted(found.types, key=found.types.get, reverse=True)[:MAX_SHOWN_TYPES]
-    return [
-        format_number(found.entities),
-        ", ".join(kind.replace("_", " ") for kind in kinds),
-        format_datetime(found.first_at),
-        format_datetime(found.latest_at),
-    ]
-
-
-def get_user_page_url(namespace_id: int, user_id: str) -> str:
-    return f"{reverse('admin:graph_usertotal_user')}?{urlencode({'namespace': namespace_id, 'user': user_id})}"
-
-
 def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpResponse:
     """Show one user's page; requires permission to view memories."""
     if not model_admin.has_view_permission(request):
@@ -149,40 +68,18 @@ def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpRe
     if now is None:
         messages.warning(request, UNKNOWN_USER)
         return HttpResponseRedirect(reverse("admin:graph_usertotal_changelist"))
-    mine = {"namespace": namespace.pk, "user_id": user_id}
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"Memory of {truncate(user_id, MAX_LINK_TEXT_LENGTH)}",
         "namespace": namespace,
         "user_id": user_id,
-        "memories": reverse("admin:memories_memory_changelist") + build_list_query(**mine),
-        **build_statistics_context(now, get_statistics(namespace.pk, user_id), mine),
+        **build_facts_context(now, get_statistics(namespace.pk, user_id), namespace.pk, user_id),
         **build_graph_context(namespace.pk, user_id),
         **build_entities_context(namespace.pk, user_id, request.GET.get("system", "").replace("\0", "")),
         "relationships": list_newest_relationships(namespace.pk, user_id),
         "max_rows": MAX_LISTED_ROWS,
     }
     return TemplateResponse(request, "admin/graph/usertotal/user.html", context)
-
-
-def build_statistics_context(now: dict[str, Any], known: dict[str, Any] | None, mine: dict[str, Any]) -> dict[str, Any]:
-    """Return the current totals, and entities, types and times as of the last refresh."""
-    types = sorted(known["types"].items(), key=lambda each: -each[1]) if known else []
-    memories = reverse("admin:memories_memory_changelist")
-    return {
-        "cards": [
-            ("Memories", format_number(now["memories"])),
-            ("Relationships", format_number(now["relationships"])),
-            ("Entities", format_number(known["entities"]) if known else "-"),
-            ("First", f"{known['first_at']:%Y-%m-%d}" if known else "-"),
-            ("Latest", f"{known['latest_at']:%Y-%m-%d}" if known else "-"),
-        ],
-        "types": [
-            (kind.replace("_", " "), format_number(n), memories + build_list_query(**mine, memory_type=kind))
-            for kind, n in types
-        ],
-        "refreshed_at": known and format_datetime(known["refreshed_at"]),
-    }
 
 
 def build_graph_context(namespace_id: int, user_id: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What a card of the dashboard consists of. Cards hold values; the templates format them at each request."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from memory_site.core.admin.charts import Bar, Chart
 from memory_site.operations.dashboard.periods import PERIODS, Period
 
 
@@ -30,18 +30,6 @@ class Figure(NamedTuple):
     tone: str = ""  # "", "success", "warning" or "danger"
 
 
-class Bar(NamedTuple):
-    """A row of a bar chart: its name may lead to a page, its number leads to the rows."""
-
-    label: str
-    value: int
-    url: str
-    percent: int
-    page: str = ""
-    detail: str = ""
-    unit: str = ""
-
-
 class Line(NamedTuple):
     """A line of a list: a text, the page that it leads to, a remark, a moment shown as its distance from now."""
 
@@ -52,33 +40,12 @@ class Line(NamedTuple):
     tone: str = ""
 
 
-class Cell(NamedTuple):
-    """A number of a chart's table, and the address of its rows."""
-
-    value: int
-    url: str
-
-
-class Chart(NamedTuple):
-    """A bar chart as the theme takes it, and the same numbers as a table: headers, then a name and cells for each row.
-
-    `summary` says in a sentence what is drawn, for readers who do not see it.
-    """
-
-    data: str
-    options: str
-    summary: str
-    headers: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
-
-
 @dataclass(frozen=True)
 class Content:
     """All parts are optional. `empty` stands in place of them when there is nothing to show yet."""
 
     figures: Sequence[Figure] = ()
     chart: Chart | None = None
-    legend: Sequence[tuple[str, str]] = ()
     bars: Sequence[Bar] = ()
     lines: Sequence[Line] = ()
     note: str = ""
@@ -133,9 +100,3 @@ class Watch:
     def get_key(self, scope: Scope) -> tuple:
         """Return what tells its notices apart."""
         return (f"watch of {self.name}", scope.namespace_id if self.is_namespaced else None)
-
-
-def build_bars(rows: Sequence[Mapping[str, Any]]) -> list[Bar]:
-    """Return bars of {label, value, url} and perhaps {page, detail}, as long as their share of the longest."""
-    longest = max((row["value"] for row in rows), default=1)
-    return [Bar(percent=math.ceil(100 * row["value"] / longest), **row) for row in rows]

@@ -29,9 +29,3 @@ def link_created(scope: Scope, since: datetime, until: datetime | None = None, *
 
 def link_page(model: str, pk: Any) -> str:
     return reverse(f"admin:{model}_change", args=[pk])
-
-
-def link_user(namespace_id: int, user_id: str) -> str:
-    """Return the page of a user."""
-    parameters: dict[str, Any] = {"namespace": namespace_id, "user": user_id}
-    return f"{reverse('admin:graph_usertotal_user')}?{urlencode(parameters)}"

@@ -1,31 +1,20 @@
 """Cards about memories: by type, over time, by user and by source."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from memories.console_urls import get_user_page_url
 from memories.counts import StepCount, count_memories_by, count_memories_over_time, list_top_users
+from memory_site.core.admin.charts import Cell, Chart, build_bars, draw_chart
 from memory_site.core.admin.formatting import replace_underscores, truncate
-from memory_site.operations.dashboard.content import Cell, Chart, Content, Figure, Scope, build_bars
-from memory_site.operations.dashboard.links import link_created, link_list, link_memories, link_user
+from memory_site.operations.dashboard.content import Content, Figure, Scope
+from memory_site.operations.dashboard.links import link_created, link_list, link_memories
 
 MAX_BARS, MAX_NAME_LENGTH = 10, 48
 #: Types with a colour of their own, by their number of memories; the others are drawn as one.
 MAX_SERIES, OTHER_TYPES = 7, "other types"
 NOTHING_YET = "Nothing is stored yet. Memories come by the API, an import or an ingestion, and appear here at once."
-TICKS = {"color": "#788292", "precision": 0}
-CHART_OPTIONS = {
-    "animation": False,
-    "maintainAspectRatio": False,
-    "maxBarThickness": 28,
-    "interaction": {"mode": "index", "intersect": False},
-    "plugins": {"legend": {"display": False}},
-    "scales": {
-        "x": {"stacked": True, "border": {"width": 0}, "grid": {"display": False}, "ticks": TICKS},
-        "y": {"stacked": True, "border": {"width": 0}, "beginAtZero": True, "grid": {}, "ticks": TICKS},
-    },
-}
 
 
 def build_types(scope: Scope) -> Content:
@@ -58,7 +47,7 @@ def build_users(scope: Scope) -> Content:
             "label": truncate(user.user_id, MAX_NAME_LENGTH),
             "value": user.memories,
             "url": link_list("memories_memory", namespace=user.namespace_id, user_id=user.user_id),
-            "page": link_user(user.namespace_id, user.user_id),
+            "page": get_user_page_url(user.namespace_id, user.user_id),
             "detail": "" if scope.namespace_id else user.namespace,
         }
         for user in users
@@ -87,7 +76,6 @@ def build_growth(scope: Scope) -> Content:
     return Content(
         figures=figures,
         chart=draw_growth(scope, starts, table, series),
-        legend=[(name, f"--series-{number}") for number, name in enumerate(series, start=1)],
         note="By the time that a memory is of, in UTC. What was deleted since is not drawn.",
     )
 
@@ -114,22 +102,15 @@ def draw_growth(
     series: Mapping[str, list[str]],
 ) -> Chart:
     sums = {name: [sum(table[kind].get(at, 0) for kind in kinds) for at in starts] for name, kinds in series.items()}
-    labels = [f"{at:{scope.period.label}}" for at in starts]
-    datasets = [
-        {"label": name, "data": numbers, "backgroundColor": f"var(--series-{number})"}
-        for number, (name, numbers) in enumerate(sums.items(), start=1)
-    ]
-    rows = [
-        (f"{at:%Y-%m-%d %H:%M}" if scope.period.name == "24h" else f"{at:%Y-%m-%d}", list(cells))
-        for at, cells in zip(starts, list_cells(scope, starts, series, sums), strict=True)
-        if any(cell.value for cell in cells)
-    ]
-    return Chart(
-        json.dumps({"labels": labels, "datasets": datasets}),
-        json.dumps(CHART_OPTIONS),
+    row_format = "%Y-%m-%d %H:%M" if scope.period.name == "24h" else "%Y-%m-%d"
+    return draw_chart(
         f"Memories created in the last {scope.period.title}, by type: {describe_sums(sums)}.",
-        ["from", *series, "all"],
-        rows,
+        [f"{at:{scope.period.label}}" for at in starts],
+        sums,
+        [
+            (f"{at:{row_format}}", cells)
+            for at, cells in zip(starts, list_cells(scope, starts, series, sums), strict=True)
+        ],
     )
 
 
@@ -147,4 +128,5 @@ def list_cells(
             Cell(sums[name][index], link_created(scope, start, until, memory_type=kinds))
             for name, kinds in series.items()
         ]
-        yield [*cells, Cell(sum(cell.value for cell in cells), link_created(scope, start, until))]
+        total = [Cell(sum(cell.value for cell in cells), link_created(scope, start, until))]
+        yield cells + (total if len(series) > 1 else [])

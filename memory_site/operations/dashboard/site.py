@@ -7,8 +7,9 @@ from django.db.models import Count, Max, Q
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from memory_site.core.admin.charts import Bar
 from memory_site.core.admin.formatting import format_size
-from memory_site.operations.dashboard.content import Bar, Content, Figure, Line, Scope
+from memory_site.operations.dashboard.content import Content, Figure, Line, Scope
 from memory_site.operations.dashboard.links import link_list, link_page
 from memory_site.operations.health.latest import get_latest_report
 from memory_site.operations.health.results import HealthStatus

@@ -1,6 +1,7 @@
 """The console's pages of users: the list, and the page of one user with the graph."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from xml.etree import ElementTree
 
@@ -9,11 +10,14 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import strip_tags
 
 from memories.graph import analysis, analysis_cache
 from memories.graph.models import Relationship
-from memories.models import Memory
-from memories.users.admin.users import PER_PAGE
+from memories.knowledge.models import Preference
+from memories.models import DueEmbedding, Memory
+from memories.users.admin.user_list import PER_PAGE
 from memories.users.statistics import refresh_statistics_view
 from memory_site.core.caches import clear_all_caches
 from memory_site.core.db.ids import uuid7
@@ -59,6 +63,10 @@ def list_svg_titles(svg: ElementTree.Element, kind: str) -> list[str]:
     return [each.findtext("title") for each in svg.iter(kind) if each.find("title") is not None]
 
 
+def read_cells(row: list) -> list[str]:
+    return [strip_tags(str(cell)) for cell in row]
+
+
 def list_user_names(response) -> list[str]:
     return [unescape(each) for each in re.findall(r'class="spoken-name underline">([^<]*)<', response.content.decode())]
 
@@ -72,15 +80,62 @@ def test_the_side_bar_links_to_the_list(console):
 def test_the_list_shows_totals_and_statistics(console, namespace, elsewhere, star):
     create_memories(elsewhere, "tea", user="ben", memory_type="insight", entity_system="crm", entity_id="1")
     refresh_statistics_view()
-    [ada, ben] = console.get(LIST_URL).context["table"]["rows"]
-    assert ada[1:6] == ["ours", "6", "5", "0", "agent"]
-    assert ben[1:6] == ["elsewhere", "1", "0", "1", "insight"]
-    assert f"{star[0].created_at:%Y-%m-%d}" in ada[6]
+    response = console.get(LIST_URL)
+    [ada, ben] = map(read_cells, response.context["table"]["rows"])
+    assert ada[1:7] == ["ours", "6", "0 %", "5", "0", "agent"]
+    assert ben[1:7] == ["elsewhere", "1", "0 %", "0", "1", "insight"]
+    assert f"{star[0].created_at:%Y-%m-%d}" in response.context["table"]["rows"][0][7]
+    assert f"namespace={namespace.pk}&amp;user_id=ada" in response.context["table"]["rows"][0][2]
 
 
 def test_a_user_without_statistics_is_listed_with_totals(console, namespace, star):
-    [ada] = console.get(LIST_URL).context["table"]["rows"]
-    assert ada[2:] == ["6", "5", *["-"] * 4]
+    [ada] = map(read_cells, console.get(LIST_URL).context["table"]["rows"])
+    assert ada[2:] == ["6", "0 %", "5", *["-"] * 4]
+
+
+def test_totals_stand_above_the_list(console, namespace, elsewhere, star):
+    create_memories(namespace, "of nobody", user=None)
+    create_memories(elsewhere, "tea", user="ben")
+    Memory.objects.filter(pk=star[5].pk).update(state="quarantined")
+    Memory.objects.filter(pk=star[4].pk).update(expires_at=timezone.now())
+    assert dict(console.get(LIST_URL).context["totals"]) == {
+        "users": "2",
+        "memories of users": "5",
+        "memories without a user": "1",
+        "memories in all": "6",
+    }
+    ours = dict(console.get(LIST_URL, {"namespace": namespace.pk}).context["totals"])
+    assert list(ours.values()) == ["1", "4", "1", "5"]
+    assert console.get(LIST_URL, {"q": "a"}).context["totals"] == []
+
+
+def test_the_list_is_ordered(console, namespace):
+    for user, memories in (("ada", 1), ("ben", 3), ("eve", 2)):
+        create_memories(namespace, *map(str, range(memories)), user=user)
+    assert list_user_names(console.get(LIST_URL, {"o": "memories"})) == ["ben", "eve", "ada"]
+    assert list_user_names(console.get(LIST_URL, {"o": "x\0"})) == ["ada", "ben", "eve"]
+
+
+def test_the_share_of_embedded_memories_is_shown(console, namespace, star):
+    DueEmbedding.objects.filter(memory__in=star[:5]).delete()
+    [ada] = map(read_cells, console.get(LIST_URL).context["table"]["rows"])
+    assert ada[3] == "83 %"
+
+
+def test_the_page_of_a_user_shows_types_weeks_and_what_else_is_kept(console, namespace, star):
+    create_memories(namespace, "tea", memory_type="insight")
+    create_memories(namespace, "old", created_at=timezone.now() - timedelta(days=1000))
+    Preference.objects.create(namespace=namespace, user_id="ada", key="tea", value="green")
+    refresh_statistics_view()
+    context = fetch_user_page(console, namespace).context
+    assert [(bar.label, bar.value) for bar in context["types"]] == [("agent", 7), ("insight", 1)]
+    assert len(console.get(context["types"][0].url).context["cl"].result_list) == 7
+    [(_, [week])] = context["timeline"].rows
+    assert week.value == 7
+    assert len(console.get(week.url).context["cl"].result_list) == 7
+    assert [(name, count) for name, count, _ in context["related"]] == [("preferences", "1"), ("workflow runs", "")]
+    for _, _, url in context["related"]:
+        assert console.get(url).status_code == 200
 
 
 def test_the_list_filters_by_namespace_and_prefix_of_the_user_id(console, namespace, elsewhere):
@@ -208,9 +263,9 @@ def test_relationships_link_to_their_pages(console, namespace, star):
 
 def test_types_link_to_their_memories(console, namespace, star):
     refresh_statistics_view()
-    [(kind, n, link)] = fetch_user_page(console, namespace).context["types"]
-    assert (kind, n) == ("agent", "6")
-    assert len(console.get(link).context["cl"].result_list) == 6
+    [bar] = fetch_user_page(console, namespace).context["types"]
+    assert (bar.label, bar.value) == ("agent", 6)
+    assert len(console.get(bar.url).context["cl"].result_list) == 6
 
 
 def test_the_page_says_why_no_graph_is_drawn(console, namespace, monkeypatch):
@@ -237,7 +292,7 @@ def test_the_page_takes_a_constant_number_of_statements(console, namespace, star
     with CaptureQueriesContext(connection) as many:
         fetch_user_page(console, namespace)
     assert len(many) == len(few) + 2  # the state before the computation, and the relationships
-    assert len(few) <= 14
+    assert len(few) <= 18
 
 
 @pytest.mark.parametrize(
