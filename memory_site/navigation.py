@@ -73,6 +73,7 @@ SIDEBAR = {
         ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),
     ],
     "Operations": [
+        ("Operations tasks", "construction", "operations_desk", "memories.view_memory"),
         ("Health", "ecg_heart", "operations_health", "operations.view_heartbeat"),
         (
             "Scheduled tasks",
@@ -83,9 +84,11 @@ SIDEBAR = {
         ("Backups", "backup", "operations_backup", "operations.view_backup"),
         ("Maintenance", "home_repair_service", "operations_maintenancereport", "operations.view_maintenancereport"),
         ("Processes", "memory", "operations_heartbeat", "operations.view_heartbeat"),
+        ("SQL statements", "terminal", "operations_sqlstatement", "operations.view_sqlstatement"),
     ],
     "Access": [
         ("Namespaces", "folder_special", "sessions_app_namespace", "sessions_app.view_namespace"),
+        ("Clones of namespaces", "content_copy", "operations_namespaceclone", "operations.view_namespaceclone"),
         ("API keys", "key", "sessions_app_apikey", "sessions_app.view_apikey"),
         ("Console accounts", "person", "auth_user", "auth.view_user"),
         ("Groups", "group", "auth_group", "auth.view_group"),

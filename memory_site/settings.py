@@ -170,6 +170,13 @@ class Environment(BaseSettings):
     #: `TRASH_DAYS`.
     history_retention_days: int = Field(90, ge=1, le=3650)
 
+    #: Whether the console has a page on which accounts with the permission `operations.run_sql` run read-only SQL. See
+    #: docs/console.md.
+    sql_page: bool = False
+    #: Address of the same database for that page, with a role that may read and nothing else. Required with
+    #: `DATABASE_URL`; in embedded mode the site makes the role itself.
+    sql_page_database_url: str | None = None
+
     #: Directory of the backups, readable by no other user. A relative path starts at the project directory. Default:
     #: `backups` inside `DATA_DIR` in embedded mode; otherwise there are no backups without it.
     backup_dir: Path | None = None
@@ -308,7 +315,7 @@ class Environment(BaseSettings):
             raise ValueError("must be keys of 32 bytes each in base64, separated by commas")
         return value
 
-    @field_validator("database_url", "web_database_url", "backup_database_url")
+    @field_validator("database_url", "web_database_url", "backup_database_url", "sql_page_database_url")
     @classmethod
     def check_database_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -333,6 +340,8 @@ class Environment(BaseSettings):
     def check_combination(self):
         if not self.embedded:
             missing = [name for name in ("redis_url", "secret_key") if getattr(self, name) is None]
+            if self.sql_page and not self.sql_page_database_url:
+                raise ValueError("SQL_PAGE needs SQL_PAGE_DATABASE_URL when a PostgreSQL server is named")
             if missing:
                 names = " and ".join(name.upper() for name in missing)
                 raise ValueError(f"{names} must be set when a PostgreSQL server is named")
@@ -846,6 +855,8 @@ INGESTION_ROOTS = split_list(env.ingestion_roots)
 SPLITTER = SPLITTERS[env.splitter]
 PERFORMANCE_RETENTION_DAYS = env.performance_retention_days
 SESSION_ENCRYPTION_KEYS = split_list(env.session_encryption_keys)
+SQL_PAGE = env.sql_page
+SQL_PAGE_DATABASE_URL = env.sql_page_database_url
 #: None: there is no place for backups.
 BACKUP_DIR = BASE_DIR / env.backup_dir if env.backup_dir else HOME.path / "backups" if EMBEDDED else None
 #: None: there are no copies elsewhere.

@@ -20,6 +20,7 @@ from memory_site.operations.maintenance.run import MaintenanceRefused, run_maint
 from memory_site.operations.metrics.exporter import start_exporter
 from memory_site.operations.metrics.sampler import start_beat_sampler, start_worker_sampler
 from memory_site.operations.models import Heartbeat
+from memory_site.operations.namespaces.tasks import make_clone as make_clone
 from memory_site.operations.offsite.tasks import append_erasures as append_erasures
 from memory_site.operations.offsite.tasks import copy_new_backups as copy_new_backups
 from memory_site.operations.offsite.tasks import rotate_old_copies as rotate_old_copies

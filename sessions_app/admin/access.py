@@ -1,13 +1,10 @@
-"""Console pages of namespaces and API keys."""
+"""Console pages of API keys. Those of namespaces show rows of every app, and are in memory_site/operations/admin."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.db import connection
-from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,117 +16,13 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
-from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin
+from memory_site.core.admin.base import BaseAdmin
 from memory_site.core.admin.formatting import format_datetime, format_number
 from sessions_app.admin.namespaces import NamespaceFilter
-from sessions_app.models import KEY_PREFIX, READ, SCOPES, WRITE, ApiKey, KeyNotRotated, Namespace
+from sessions_app.models import KEY_PREFIX, READ, SCOPES, WRITE, ApiKey, KeyNotRotated
 
 SCOPE_LABELS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
 STATE_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
-NAME_MISMATCH = "Nothing was deleted: the name was not typed exactly as shown."
-
-
-# The count of one namespace stops at the cap. A subquery for each row of the list would join them, which no distributed
-# table allows.
-COUNT_MEMORIES_SQL = f"""
-SELECT %s::bigint, count(*)
-FROM (SELECT 1 FROM memories_memory WHERE namespace_id = %s LIMIT {MAX_COUNTED_ROWS + 1}) capped
-"""
-
-
-class NamespaceChangeList(ChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Count the memories of the namespaces on this page, in one statement."""
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        counts = count_memories([namespace.pk for namespace in self.result_list])
-        for namespace in self.result_list:
-            namespace.memory_count = counts[namespace.pk]
-
-
-def count_memories(ids: list[int]) -> dict[int, int]:
-    """Return the numbers of memories of the namespaces, each at most MAX_COUNTED_ROWS + 1."""
-    if not ids:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join([COUNT_MEMORIES_SQL] * len(ids)), [each for pk in ids for each in (pk, pk)])
-        return dict(cursor.fetchall())
-
-
-@admin.register(Namespace)
-class NamespaceAdmin(BaseAdmin):
-    empty_text = "A namespace holds the memories of one team: manage.py create_api_key makes it with its first key."
-    list_display = ("name", "memories", "keys", "nightly_forgetting", "created")
-    search_fields = ("name",)
-    ordering = ("name",)
-    sortable_by = ("name", "created")
-    fields = ("name", "forgets_outdated", "created")
-    readonly_fields = ("created",)
-    actions = None
-    delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        keys = ApiKey.objects.usable().filter(namespace=OuterRef("pk")).values("namespace").annotate(n=Count("pk"))
-        return super().get_queryset(request).annotate(key_count=Subquery(keys.values("n")))
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamespaceChangeList]:
-        return NamespaceChangeList
-
-    @display(description="memories")
-    def memories(self, namespace: Namespace) -> SafeString:
-        count = namespace.memory_count
-        text = format_number(count) if count <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
-        return render_list_link("memories_memory", namespace, text)
-
-    @display(description="active keys")
-    def keys(self, namespace: Namespace) -> SafeString:
-        return render_list_link("sessions_app_apikey", namespace, namespace.key_count or 0)
-
-    @display(description="forget every night")
-    def nightly_forgetting(self, namespace: Namespace) -> str:
-        """Return words: the icon of a boolean shows the safe state as a red cross."""
-        return "on" if namespace.forgets_outdated else "off"
-
-    @display(description="created", ordering="created_at")
-    def created(self, namespace: Namespace) -> SafeString | None:
-        return format_datetime(namespace.created_at)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Delete only when the name of the namespace was typed."""
-        namespace = self.get_object(request, object_id)
-        if namespace and request.method == "POST" and request.POST.get("name") != namespace.name:
-            messages.error(request, NAME_MISMATCH)
-            return HttpResponseRedirect(request.path)
-        return super().delete_view(request, object_id, extra_context)
-
-    def get_deleted_objects(self, objs: list[Namespace], request: HttpRequest) -> tuple:
-        """Return exact counts of the rows that the database deletes by its own cascade."""
-        counts_by_model = {model: model.objects.filter(namespace__in=objs).count() for model in find_owned_models()}
-        counts = {str(model._meta.verbose_name_plural): count for model, count in counts_by_model.items() if count}
-        return [str(namespace) for namespace in objs], counts, set(), []
-
-    def delete_model(self, request: HttpRequest, obj: Namespace) -> None:
-        """Delete without the usual statement timeout, which would stop the deletion of a large namespace."""
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")
-        obj.delete()
-
-
-def find_owned_models() -> list[type[Model]]:
-    """Return the models of all apps whose rows belong to a namespace.
-
-    Models without an id of their own, such as vectors, are left out: their rows are part of another row.
-    """
-    models = [each.related_model for each in Namespace._meta.get_fields(include_hidden=True) if each.one_to_many]
-    return [model for model in models if model._meta.managed and hasattr(model, "id")]
-
-
-def render_list_link(model: str, namespace: Namespace, text: object) -> SafeString:
-    """Return a link to the list of a model in one namespace."""
-    address = reverse(f"admin:{model}_changelist")
-    return format_html('<a href="{}?namespace={}" class="underline">{}</a>', address, namespace.pk, text)
 
 
 class ApiKeyForm(forms.ModelForm):

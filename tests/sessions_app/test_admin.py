@@ -244,9 +244,12 @@ MODELS_WITHOUT_ADD = (
     "accessevent",
     "insight/",
     "cluster",
+    "sqlstatement",
+    "jobs/job",
+    "namespaceclone",
 )
 # Pages to look at, with nothing behind them to be added to.
-READ_ONLY_MODELS = ("usertotal",)
+READ_ONLY_MODELS = ("usertotal", "desk")
 
 
 def test_every_page_opens(console, namespace, operator):

@@ -16,13 +16,25 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from memories.console_urls import build_memories_url, get_user_page_url
 from memories.counts import UserTotals, count_unembedded, count_users
 from memories.graph.models import UserStatistics, UserTotal
+from memories.users.admin.data_links import format_data_links
 from memory_site.core.admin.formatting import format_datetime, format_number, replace_underscores, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
 PER_PAGE, MAX_PAGE = 50, 200
 MAX_SHOWN_TYPES = 2
-HEADERS = ("user", "namespace", "memories", "embedded", "relationships", "entities", "mostly", "first", "latest")
+HEADERS = (
+    "user",
+    "namespace",
+    "memories",
+    "embedded",
+    "relationships",
+    "entities",
+    "mostly",
+    "first",
+    "latest",
+    "data",
+)
 LINK_HTML = '<a href="{}" class="spoken-name underline">{}</a>'
 #: The choices of the order, and the fields that the rows are sorted by.
 ORDERS = {
@@ -60,7 +72,7 @@ def show_user_list(request: HttpRequest, model_admin: ModelAdmin) -> HttpRespons
         "filter_forms": [namespace_form, UserSearchForm({"q": text, "o": order})],
         "media": forms.Media(namespace_form.Media),
         "is_filtered": namespace or text,
-        "table": {"headers": HEADERS, "rows": build_table_rows(rows[:PER_PAGE])},
+        "table": {"headers": HEADERS, "rows": build_table_rows(request, rows[:PER_PAGE])},
         "totals": [] if text else list(build_totals(count_users(namespace.pk if namespace else None))),
         "page": page,
         "previous_page": page > 1 and urlencode(query | {"page": page - 1}),
@@ -90,7 +102,7 @@ def build_totals(totals: UserTotals) -> Iterator[tuple[str, str]]:
     yield "memories in all", format_number(totals.memories)
 
 
-def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:
+def build_table_rows(request: HttpRequest, rows: list[dict[str, Any]]) -> list[list]:
     """Return the rows of the theme's table component. Users that are newer than the statistics have none."""
     spaces, names = ({row[key] for row in rows} for key in ("namespace_id", "user_id"))
     known = UserStatistics.objects.filter(namespace__in=spaces, user_id__in=names)
@@ -98,7 +110,10 @@ def build_table_rows(rows: list[dict[str, Any]]) -> list[list]:
     titles = dict(Namespace.objects.filter(pk__in=spaces).values_list("pk", "name"))
     waiting = count_unembedded([(row["namespace_id"], row["user_id"]) for row in rows])
     return [
-        build_cells(row, titles.get(row["namespace_id"], "-"), waiting.get(key, 0), statistics.get(key))
+        [
+            *build_cells(row, titles.get(row["namespace_id"], "-"), waiting.get(key, 0), statistics.get(key)),
+            format_data_links(request, *key),
+        ]
         for row in rows
         for key in [(row["namespace_id"], row["user_id"])]
     ]

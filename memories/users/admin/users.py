@@ -22,6 +22,7 @@ from memories.graph.models import END_FIELDS, Relationship, RelationshipQuerySet
 from memories.graph.summary import SHORT_CONTENT_LENGTH, fetch_short_memories, get_memory_name, graph_out
 from memories.graph.svg import draw_graph, get_cluster_colour
 from memories.models import Memory
+from memories.users.admin.data_links import build_data_links
 from memories.users.admin.user_facts import build_facts_context
 from memories.users.admin.user_list import show_user_list
 from memories.users.statistics import UNKNOWN_USER, get_statistics, get_totals
@@ -73,6 +74,7 @@ def show_user_page(request: HttpRequest, model_admin: UserMemoryAdmin) -> HttpRe
         "title": f"Memory of {truncate(user_id, MAX_LINK_TEXT_LENGTH)}",
         "namespace": namespace,
         "user_id": user_id,
+        **build_data_links(request, namespace.pk, user_id),
         **build_facts_context(now, get_statistics(namespace.pk, user_id), namespace.pk, user_id),
         **build_graph_context(namespace.pk, user_id),
         **build_entities_context(namespace.pk, user_id, request.GET.get("system", "").replace("\0", "")),

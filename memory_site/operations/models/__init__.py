@@ -9,6 +9,10 @@ from memory_site.operations.models.heartbeats import MAX_HEARTBEAT_AGE as MAX_HE
 from memory_site.operations.models.heartbeats import Heartbeat as Heartbeat
 from memory_site.operations.models.heartbeats import ProcessKind as ProcessKind
 from memory_site.operations.models.maintenance import MaintenanceReport as MaintenanceReport
+from memory_site.operations.models.namespace_clones import CloneState as CloneState
+from memory_site.operations.models.namespace_clones import Desk as Desk
+from memory_site.operations.models.namespace_clones import NamespaceClone as NamespaceClone
 from memory_site.operations.models.schedules import RunState as RunState
 from memory_site.operations.models.schedules import ScheduleOutcome as ScheduleOutcome
 from memory_site.operations.models.schedules import SeededSchedule as SeededSchedule
+from memory_site.operations.models.sql_statements import SqlStatement as SqlStatement

@@ -13,6 +13,7 @@ INTERNAL_MODELS = {
     "graph.usertotal",
     "knowledge.duecluster",
     "memories.dueembedding",
+    "memories.embedding",
     "memories.namespacesize",
     "sessions_app.idempotentanswer",
 }
@@ -27,13 +28,10 @@ def list_counted_models() -> list[type[Model]]:
 def count_contents(namespace_id: int) -> dict[str, int]:
     """Return the exact numbers of rows by name, the largest first; kinds without any are left out."""
     counts = {
-        get_plural(model): model._base_manager.filter(namespace=namespace_id).count() for model in list_counted_models()
+        str(model._meta.verbose_name_plural): model._base_manager.filter(namespace=namespace_id).count()
+        for model in list_counted_models()
     }
     return {name: number for name, number in sorted(counts.items(), key=lambda each: -each[1]) if number}
-
-
-def get_plural(model: type[Model]) -> str:
-    return "vectors" if model._meta.label_lower == "memories.embedding" else str(model._meta.verbose_name_plural)
 
 
 @retry_on_deadlock

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as PlainCommand
@@ -22,6 +23,7 @@ from memory_site.operations.health.migrations import (
 )
 from memory_site.operations.heartbeats import HEARTBEAT_INTERVAL_SECONDS
 from memory_site.operations.models import Heartbeat
+from memory_site.operations.sql_page.role import RoleProblem, prepare_role
 from sessions_app.commands import EXIT_FAILED, get_first_line
 
 WAITING = "Another process prepares the database; waiting for it …"
@@ -55,6 +57,8 @@ class Command(PlainCommand):
             self.store_settings(connection, settings.SERVER_SETTINGS)
             if settings.WEB_DATABASE:
                 self.store_web_settings()
+            if options["app_label"] is None:
+                self.prepare_sql_page()
 
     def shut_out_older_releases(self) -> None:
         """Have processes of an older release, with which the new tables do not work, stop before anything changes."""
@@ -71,6 +75,13 @@ class Command(PlainCommand):
                 self.report(f"Erased again, as the ledger of erasures says: {erased:,} erasures.")
         except LedgerProblem as error:
             self.report(str(error))
+
+    def prepare_sql_page(self) -> None:
+        """Give the role of the SQL page its grants, which new tables need too."""
+        try:
+            prepare_role()
+        except (RoleProblem, Error, psycopg.Error) as error:
+            self.report(str(error) if isinstance(error, RoleProblem) else f"The SQL page: {get_first_line(error)}")
 
     def report(self, text: str) -> None:
         self.stderr.write(text, lambda text: text)
