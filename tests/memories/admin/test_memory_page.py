@@ -11,6 +11,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from memories import tasks
 from memories.admin.memory_page.use import FORGETTING_IS_OFF, FORGETTING_TASK, NAMESPACE_FORGETS_NOTHING
 from memories.graph.models import Relationship
+from memories.history.models import MemoryVersion
+from memories.history.versions import fetch_current_row
 from memories.models import UNUSED_PERIOD, Memory
 from sessions_app.models import Namespace
 from tests.console import create_staff_user
@@ -267,3 +269,116 @@ def test_a_thousand_relationships_make_no_larger_page_and_no_more_statements(
         with django_assert_num_queries(10):
             fetch(console, here.pk)
         assert size < 200_000
+
+
+# History and states
+
+
+def change(api, pk, **fields):
+    assert api.patch(f"/memories/{pk}", fields).status_code == 200
+
+
+def test_history_shows_who_changed_what_word_by_word(console, api):
+    memory = api.add("the harbour opens at nine", importance=3)
+    change(api, memory["id"], content="the harbour opens at eight")
+    change(api, memory["id"], importance=5, data={"a": 1})
+    text = fetch(console, memory["id"], tab="history")
+    context = fetch_context(console, memory["id"], tab="history")
+    assert [words for _, _, words in context["versions"]] == ["data, importance", "content"]
+    assert all(actor.startswith("API key mem_") for _, actor, _ in context["versions"])
+    assert "<del>3</del>" in text
+    older = context["versions"][1][0].version
+    for view in ("", "sides"):
+        text = fetch(console, memory["id"], tab="history", version=older, view=view)
+        assert "<del>nine</del>" in text
+        assert "<ins>eight</ins>" in text
+
+
+def test_a_version_is_restored_and_what_it_replaced_is_kept(console, api):
+    memory = api.add("the harbour opens at nine")
+    change(api, memory["id"], content="the harbour opens at eight")
+    [(version, _, _)] = fetch_context(console, memory["id"], tab="history")["versions"]
+    assert post(console, memory["id"], "restore", version=version.version).status_code == 302
+    assert Memory.objects.get(pk=memory["id"]).content == "the harbour opens at nine"
+    versions = fetch_context(console, memory["id"], tab="history")["versions"]
+    assert [version.row["content"][-5:] for version, _, _ in versions] == ["eight", " nine"]
+    assert versions[0][1] == "console user operator"
+
+
+@pytest.mark.parametrize("version", ["", "x", "\0", "01890000-0000-7000-8000-000000000000"])
+def test_strange_versions_are_a_message(console, api, version):
+    memory = api.add("the harbour opens at nine")
+    fetch(console, memory["id"], tab="history", version=version, before=version)
+    response = console.post(f"/admin/memories/memory/{memory['id']}/restore/", {"version": version}, follow=True)
+    assert "This was not restored" in " ".join(map(str, response.context["messages"]))
+
+
+def test_a_restored_duplicate_is_a_message(console, api):
+    memory = api.add("the harbour opens at nine")
+    change(api, memory["id"], content="the harbour opens at eight")
+    api.add("the harbour opens at nine")
+    [(version, _, _)] = fetch_context(console, memory["id"], tab="history")["versions"]
+    response = console.post(
+        f"/admin/memories/memory/{memory['id']}/restore/", {"version": version.version}, follow=True
+    )
+    assert "This was not restored" in " ".join(map(str, response.context["messages"]))
+
+
+def test_a_thousand_versions_take_pages_of_twenty_and_few_statements(
+    console, api, namespace, django_assert_num_queries
+):
+    memory = api.add("the harbour opens at nine")
+    row = fetch_context_row(memory["id"])
+    MemoryVersion.objects.bulk_create(
+        MemoryVersion(
+            namespace=namespace, memory_id=memory["id"], operation="update", row=row | {"summary": f"number {number}"},
+            changed_by="key:mem_1", changed_at=timezone.now() - timedelta(seconds=number),
+        )
+        for number in range(1000)
+    )  # fmt: skip
+    fetch(console, memory["id"], tab="history")
+    # Session, user, memory, versions, the later one, the present row.
+    with django_assert_num_queries(6):
+        context = fetch_context(console, memory["id"], tab="history")
+    assert len(context["versions"]) == 20
+    with django_assert_num_queries(6):  # the row that it goes on after, and no present row
+        older = fetch_context(console, memory["id"], tab="history", before=context["older"])
+    assert older["versions"][0][0].row["summary"] == "number 20"
+
+
+def fetch_context_row(pk) -> dict:
+    memory = Memory.objects.get(pk=pk)
+    return fetch_current_row(memory.namespace_id, memory.pk)
+
+
+def test_a_deleted_memory_says_by_whom_and_is_brought_back(console, api):
+    memory = api.add("the harbour opens at nine")
+    api.delete(f"/memories/{memory['id']}")
+    text = fetch(console, memory["id"])
+    assert "the harbour opens at nine" in text
+    assert "by API key mem_" in text
+    assert post(console, memory["id"], "restore").status_code == 302
+    assert Memory.objects.filter(pk=memory["id"]).exists()
+    assert "deleted, and brought back since" in fetch(console, memory["id"], tab="history")
+
+
+def test_what_nobody_has_deleted_is_not_there(console, client, api, django_user_model):
+    memory = api.add("the harbour opens at nine")
+    api.delete(f"/memories/{memory['id']}")
+    missing = "01890000-0000-7000-8000-000000000000"
+    assert console.get(f"/admin/memories/memory/{missing}/change/").status_code == 302
+    assert post(console, missing, "restore").status_code == 302
+    viewer = create_staff_user(client, django_user_model, "view_memory")
+    assert viewer.get(f"/admin/memories/memory/{memory['id']}/change/").status_code == 302
+
+
+def test_a_superseded_memory_links_to_its_successor_and_comes_back(console, api):
+    old = api.add("the harbour opens at nine")
+    new = api.add("the harbour opens at eight", replaces=[old["id"]])
+    text = fetch(console, old["id"])
+    assert "superseded" in text
+    assert f"/admin/memories/memory/{new['id']}/change/" in text
+    assert 'href="?edit=1"' not in text
+    assert list_origins(console, new["id"])["Replaces"].words == "the harbour opens at nine"
+    assert post(console, old["id"], "reactivate").status_code == 302
+    assert api.get(f"/memories/{old['id']}").json()["state"] == "active"
