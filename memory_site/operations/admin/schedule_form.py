@@ -107,6 +107,7 @@ class ScheduleForm(forms.ModelForm):
         fields = ("name", "task", "enabled", "description", "args", "kwargs", "expire_seconds")
         labels = {"args": "Arguments", "kwargs": "Named arguments", "expire_seconds": "Expires after (seconds)"}
         help_texts = {
+            "name": "",
             "args": "A JSON list.",
             "kwargs": "A JSON object.",
             "expire_seconds": "A run that no worker has begun by then is dropped. Empty: never.",

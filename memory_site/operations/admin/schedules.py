@@ -35,6 +35,9 @@ from memory_site.operations.schedules import reset_schedule
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
 
+# In breadcrumbs and in the log, where the library would add the crontab's syntax.
+PeriodicTask.__str__ = lambda task: task.name  # type: ignore[method-assign]
+
 STATE_COLOURS = {
     RunState.NEVER: "info",
     RunState.QUEUED: "warning",
@@ -159,7 +162,8 @@ class PeriodicTaskAdmin(BaseAdmin):
     @display(description="last run")
     def state_now(self, task: PeriodicTask) -> SafeString | str:
         add_outcomes([task])
-        return format_html("{}, {}", describe_state(task), self.last_run(task) or "never")
+        last_run = self.last_run(task)
+        return format_html("{}, {}", describe_state(task), last_run) if last_run else describe_state(task)
 
     @display(description="default", empty_value="-")
     def default_now(self, task: PeriodicTask) -> str | None:

@@ -134,7 +134,13 @@ def build_address(request: HttpRequest, **changes: str | None) -> str:
 
 def build_row(line: AuditLine) -> list[Any]:
     subject = format_html('<a href="{}" class="underline">{}</a>', line.url, line.subject) if line.url else line.subject
-    return [format_datetime(line.at), line.actor or "-", line.what, subject or "-", line.address or "-"]
+    return [format_datetime(line.at), describe_actor(line.actor), line.what, subject or "-", line.address or "-"]
+
+
+def describe_actor(actor: str) -> str:
+    """Return "admin", "key mem_1a2b", "command forget"."""
+    kind, _, rest = actor.partition(":")
+    return rest if kind == "console" and rest else " ".join(part for part in (kind, rest) if part) or "-"
 
 
 class Echo:
