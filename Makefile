@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth peers questions backups pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth peers questions backups jobs pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ overload: $(VENV)/dev.done  ## a thousand clients at once, and what another name
 BACKED_UP ?= 100000
 backups: $(VENV)/dev.done  ## searches during a backup, and its cost beside pg_dump and pg_restore; BACKED_UP=20000 for a short run
 	$(BIN)/python -m tests.benchmarks.backups --rows $(BACKED_UP)
+
+DELETED ?= 100000
+jobs: $(VENV)/dev.done  ## requests while a job deletes 100,000 memories, and the rate of each action; DELETED=10000 for a short run
+	$(BIN)/python -m tests.benchmarks.jobs --rows $$((2 * $(DELETED))) --deleted $(DELETED)
 
 # Each peer is installed into an environment of its own, which the product never sees.
 peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes

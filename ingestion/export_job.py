@@ -48,8 +48,8 @@ class Export(Action):
     can_undo = False
     changes = False
 
-    def describe(self, parameters: ExportParameters) -> str:
-        return f"Export as {'CSV' if parameters.format == 'csv' else 'JSON Lines'}"
+    def describe(self, parameters: ExportParameters, memories: str) -> str:
+        return f"Export {memories} as {'CSV' if parameters.format == 'csv' else 'JSON Lines'}"
 
     def check(self, namespace_id: int, parameters: ExportParameters) -> None:
         if is_disk_low():

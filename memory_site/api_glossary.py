@@ -88,6 +88,7 @@ PARAMETERS = {
     "direction": "`outbound`: what it depends on; `inbound`: what depends on it.",
     "document_id": "Id of the document.",
     "dry_run": "Only count, and delete nothing.",
+    "ended_job_id": "Id of a job that has ended.",
     "entity_system": "Only memories of records of this system.",
     "execution_id": "Id of the execution.",
     "export_job_id": "Id of a job that exported.",

@@ -15,6 +15,7 @@ from memories.jobs.files import stream_file
 from memories.jobs.models import Job, find_job
 from memories.jobs.run import cancel
 from memories.jobs.schemas import JobIn, JobOut, JobPage, PreviewOut, StateName, to_job_out
+from memories.jobs.undo import create_undo
 from memories.models import Memory
 from memories.schemas import OUT_COLUMNS, to_memory_out
 from memory_site.core.errors import Conflict, InvalidField
@@ -43,7 +44,7 @@ def start_job(request: ApiRequest, payload: JobIn):
     """
     namespace_id, action = request.auth.namespace_id, get_action(payload.action)
     if not action.in_api:
-        raise InvalidField("action", "is for the console only: a key opens one namespace")
+        raise InvalidField("action", "is not for `POST /jobs`: the console has it")
     selection = payload.build_selection(namespace_id)
     require_condition(action, selection)
     if payload.dry_run:
@@ -115,6 +116,14 @@ def cancel_job(request: ApiRequest, job_id: UUID):
         raise Conflict("The job has ended.")
     job.refresh_from_db()
     return json_response(to_job_out(job))
+
+
+@router.post("/jobs/{ended_job_id}/undo", auth=delete_access, response={202: JobOut, **PROBLEMS})
+@write_operation
+def undo_job(request: ApiRequest, ended_job_id: UUID):
+    """Have another job take back what this one changed, as long as the history holds it. A memory that was changed
+    since stays, and is named in that job's log. 409 when there is nothing to undo."""
+    return accept(create_undo(get_job_or_404(request, ended_job_id), request.auth.actor))
 
 
 @router.get("/jobs/{export_job_id}/file", auth=read_access, response={200: None, **PROBLEMS}, openapi_extra=FILE_SCHEMA)

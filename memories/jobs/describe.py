@@ -12,7 +12,7 @@ from memory_site.core.errors import DomainError
 def describe_action(action: Action, parameters: Any, count: int | None) -> str:
     """Return a sentence without its end: "Add the tag “a” to 1,234 memories"."""
     number = "memories" if count is None else "1 memory" if count == 1 else f"{count:,} memories"
-    return f"{action.describe(parameters)} {number}"
+    return action.describe(parameters, number)
 
 
 def describe_job(job: Job) -> str:

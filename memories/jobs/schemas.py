@@ -7,6 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
+from memories.jobs.actions import ACTIONS
 from memories.jobs.describe import describe_job
 from memories.jobs.models import Job, JobState
 from memories.jobs.undo import can_undo
@@ -19,22 +20,27 @@ from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryTe
 StateName = Literal[*JobState.values]  # type: ignore[valid-type]  # derived from the choices
 
 
+def list_action_names() -> list[str]:
+    """Return the actions that a key may ask for; first the one that needs no parameters and changes nothing."""
+    names = [action.name for action in ACTIONS.values() if action.in_api]
+    return sorted(names, key=lambda name: ACTIONS[name].changes)
+
+
 class JobIn(InputSchema):
     """An action, and the memories that it changes: those that the filters keep and that have the text."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "action": "tag",
-                "parameters": {"tags": ["reviewed"]},
+                "action": "export",
+                "parameters": {"format": "csv"},
                 "filters": {"user_id": "ada", "memory_types": ["agent"]},
             }
         }
     )
 
     action: Label = Field(
-        description="`tag`, `untag`, `set_importance`, `expire`, `set_type`, `set_user`, `reembed`, `export` or "
-        "`delete`."
+        description="What to do with every memory that matches.", json_schema_extra={"enum": list_action_names()}
     )
     parameters: JsonObject = Field(
         default={},

@@ -9,7 +9,8 @@ from ingestion.tasks import ingest_due
 from memories import tasks
 from memories.history.models import MemoryVersion
 from memories.insights.models import Insight
-from memories.jobs.tasks import run_jobs
+from memories.jobs.models import Job
+from memories.jobs.run import run_job
 from memories.models import Memory
 from sessions_app.models import SCOPES, ApiKey, Conversation, Namespace
 from tests.conftest import Api
@@ -116,7 +117,8 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     of_us = {"filters": {"user_id": "our-user"}}
     jobs = [{"action": "tag", "parameters": {"tags": ["seen"]}}, {"action": "export"}]
     ended, exported = (api.post("/jobs", job | of_us).json()["id"] for job in jobs)
-    run_jobs()
+    for job in Job.objects.filter(pk__in=(ended, exported)):
+        assert list(run_job(job))
     return {
         "job_id": api.post("/jobs", jobs[0] | of_us).json()["id"],
         "ended_job_id": ended,

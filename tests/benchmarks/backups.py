@@ -76,6 +76,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.search_seconds: list[float] = []
+        self.seconds: list[float] = []  # of every request
         self.statuses: Counter[str] = Counter()
 
 
@@ -112,8 +113,9 @@ def run_client(
             answers.statuses[str(http.request("POST", f"{url}{path}", json=body, headers=headers).status)] += 1
         except urllib3.exceptions.HTTPError as error:
             answers.statuses[type(error).__name__] += 1
+        answers.seconds.append(time.perf_counter() - started)
         if searches:
-            answers.search_seconds.append(time.perf_counter() - started)
+            answers.search_seconds.append(answers.seconds[-1])
         time.sleep(PAUSE_SECONDS)
 
 

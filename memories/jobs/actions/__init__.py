@@ -8,13 +8,14 @@ from memories.jobs.actions.memory_type import SetType
 from memories.jobs.actions.move import Move
 from memories.jobs.actions.reembed import Reembed
 from memories.jobs.actions.tag import Tag, Untag
+from memories.jobs.actions.undo import Undo
 from memories.jobs.actions.user import SetUser
 from memory_site.core.errors import InvalidField
 
 #: In the order of the console's menu.
 ACTIONS: dict[str, Action] = {
     action.name: action
-    for action in (Tag(), Untag(), SetImportance(), Expire(), SetType(), SetUser(), Move(), Reembed(), Delete())
+    for action in (Tag(), Untag(), SetImportance(), Expire(), SetType(), SetUser(), Move(), Reembed(), Undo(), Delete())
 }
 
 

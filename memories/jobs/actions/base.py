@@ -83,10 +83,12 @@ class Action:
     changes: ClassVar[bool] = True
     #: Whether a key, which opens one namespace, may ask for it.
     in_api: ClassVar[bool] = True
+    #: Whether the console's list offers it.
+    in_menu: ClassVar[bool] = True
 
-    def describe(self, parameters: Any) -> str:
-        """Return what it does, as the beginning of a sentence that the number of memories ends."""
-        return self.title
+    def describe(self, parameters: Any, memories: str) -> str:
+        """Return what it does, as a sentence without its end. `memories` is how many, in words: "12 memories"."""
+        return f"{self.title}: {memories}"
 
     def check(self, namespace_id: int, parameters: Any) -> None:
         """Raise InvalidField for parameters that are wrong in this namespace."""

@@ -15,8 +15,8 @@ class Delete(Action):
     permission = "memories.delete_memory"
     is_destructive = True
 
-    def describe(self, parameters: Any) -> str:
-        return "Delete"
+    def describe(self, parameters: Any, memories: str) -> str:
+        return f"Delete {memories}"
 
     def warn(self, namespace_id: int, memories: MemoryQuerySet) -> list[str]:
         chunks = memories.filter(document_id__isnull=False).count()

@@ -18,10 +18,9 @@ class Expire(Action):
     name, title, icon = "expire", "Set expiry", "event_busy"
     parameters = ExpireParameters
 
-    def describe(self, parameters: ExpireParameters) -> str:
-        if parameters.expires_at is None:
-            return "Never expire"
-        return f"Expire at {parameters.expires_at:%Y-%m-%d %H:%M %Z}"
+    def describe(self, parameters: ExpireParameters, memories: str) -> str:
+        when = parameters.expires_at
+        return f"Let {memories} " + ("never expire" if when is None else f"expire at {when:%Y-%m-%d %H:%M} UTC")
 
     def check(self, namespace_id: int, parameters: ExpireParameters) -> None:
         try:

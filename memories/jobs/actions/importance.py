@@ -16,8 +16,8 @@ class SetImportance(Action):
     name, title, icon = "set_importance", "Set importance", "priority_high"
     parameters = ImportanceParameters
 
-    def describe(self, parameters: ImportanceParameters) -> str:
-        return f"Give the importance {parameters.importance} {Importance(parameters.importance).name} to"
+    def describe(self, parameters: ImportanceParameters, memories: str) -> str:
+        return f"Give {memories} the importance {parameters.importance} {Importance(parameters.importance).name}"
 
     def apply(self, batch: Batch) -> Outcome:
         wanted = batch.parameters.importance

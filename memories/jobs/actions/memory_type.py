@@ -24,8 +24,8 @@ class SetType(Action):
     name, title, icon = "set_type", "Set type", "category"
     parameters = TypeParameters
 
-    def describe(self, parameters: TypeParameters) -> str:
-        return f"Give the type {parameters.memory_type.value.replace('_', ' ')} to"
+    def describe(self, parameters: TypeParameters, memories: str) -> str:
+        return f"Give {memories} the type {parameters.memory_type.value.replace('_', ' ')}"
 
     def start(self, job: Job, parameters: Any) -> None:
         delete_expired_memories(job.namespace_id)

@@ -48,9 +48,9 @@ class Move(Action):
     is_destructive = True
     in_api = False
 
-    def describe(self, parameters: MoveParameters) -> str:
+    def describe(self, parameters: MoveParameters, memories: str) -> str:
         name = Namespace.objects.filter(pk=parameters.namespace_id).values_list("name", flat=True).first()
-        return f"Move to the namespace “{name or 'that is gone'}”"
+        return f"Move {memories} to the namespace “{name}”" if name else f"Move {memories} to a namespace that is gone"
 
     def check(self, namespace_id: int, parameters: MoveParameters) -> None:
         if parameters.namespace_id == namespace_id:

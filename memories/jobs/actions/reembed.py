@@ -18,8 +18,8 @@ class Reembed(Action):
     name, title, icon = "reembed", "Embed again", "change_circle"
     can_undo = False
 
-    def describe(self, parameters: Any) -> str:
-        return "Embed again"
+    def describe(self, parameters: Any, memories: str) -> str:
+        return f"Embed {memories} again"
 
     def apply(self, batch: Batch) -> Outcome:
         with connection.cursor() as cursor:

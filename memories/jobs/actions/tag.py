@@ -38,8 +38,8 @@ class Tag(Action):
     name, title, icon = "tag", "Add tags", "new_label"
     parameters = TagParameters
 
-    def describe(self, parameters: TagParameters) -> str:
-        return f"Add {list_tags(parameters.tags)} to"
+    def describe(self, parameters: TagParameters, memories: str) -> str:
+        return f"Add {list_tags(parameters.tags)} to {memories}"
 
     def apply(self, batch: Batch) -> Outcome:
         tags = list(dict.fromkeys(batch.parameters.tags))
@@ -54,8 +54,8 @@ class Untag(Action):
     name, title, icon = "untag", "Remove tags", "label_off"
     parameters = TagParameters
 
-    def describe(self, parameters: TagParameters) -> str:
-        return f"Remove {list_tags(parameters.tags)} from"
+    def describe(self, parameters: TagParameters, memories: str) -> str:
+        return f"Remove {list_tags(parameters.tags)} from {memories}"
 
     def apply(self, batch: Batch) -> Outcome:
         tags = batch.parameters.tags

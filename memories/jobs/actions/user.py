@@ -22,8 +22,10 @@ class SetUser(Action):
     name, title, icon = "set_user", "Give to a user", "person_edit"
     parameters = UserParameters
 
-    def describe(self, parameters: UserParameters) -> str:
-        return "Take from every user" if parameters.user_id is None else f"Give to the user “{parameters.user_id}”"
+    def describe(self, parameters: UserParameters, memories: str) -> str:
+        if parameters.user_id is None:
+            return f"Take {memories} from their users"
+        return f"Give {memories} to the user “{parameters.user_id}”"
 
     def start(self, job: Job, parameters: Any) -> None:
         delete_expired_memories(job.namespace_id)  # they are invisible, but would be in the way

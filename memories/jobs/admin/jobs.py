@@ -141,7 +141,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict, *args: Any, **kwargs: Any) -> HttpResponse:
         if job := kwargs.get("obj"):
-            context |= build_run_context(request, job)
+            context |= build_run_context(request, job) | {"title": describe_job(job), "subtitle": None}
         return super().render_change_form(request, context, *args, **kwargs)
 
 

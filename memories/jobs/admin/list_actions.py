@@ -20,6 +20,7 @@ from memories.search.selection import Selection
 
 #: A search by meaning has a hundred hits; a selection names so many ids at most.
 MAX_IDS = 1_000
+ALL_SELECTED = "All that match are selected"
 NOTHING_SELECTED = "Select the memories first: tick some rows, or choose all that match."
 
 
@@ -31,8 +32,15 @@ class JobActions:
     def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable, str, str]]:
         if IS_POPUP_VAR in request.GET:
             return {}
-        permitted = [action for action in ACTIONS.values() if is_permitted(request.user, action.permission)]
+        permitted = [
+            action for action in ACTIONS.values() if action.in_menu and is_permitted(request.user, action.permission)
+        ]
         return {each.name: (make_list_action(each), each.name, f"{each.title}…") for each in permitted}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Not count in the bar of actions: lists count only so far, and the next page counts exactly."""
+        note = {"selection_note_all": ALL_SELECTED}
+        return super().changelist_view(request, note | (extra_context or {}))  # type: ignore[misc]
 
     def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         """Leave out what is no id: the database would refuse it."""

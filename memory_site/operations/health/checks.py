@@ -25,6 +25,7 @@ from memory_site.operations.health.embedding import (
     check_vectors,
 )
 from memory_site.operations.health.integrity import check_integrity
+from memory_site.operations.health.jobs import check_jobs
 from memory_site.operations.health.maintenance import MAINTAIN, check_maintenance
 from memory_site.operations.health.migrations import check_migrations
 from memory_site.operations.health.processes import check_beat, check_broker, check_worker
@@ -62,6 +63,7 @@ CHECKS: dict[str, Check] = {
     "vectors": Check(check_vectors, HealthStatus.DEGRADED, "python manage.py vacuum_vectors"),
     "histories": Check(check_histories, HealthStatus.DEGRADED, "put the lost key into SESSION_ENCRYPTION_KEYS"),
     "schedules": Check(check_schedules, HealthStatus.DEGRADED, START_WORKER),
+    "jobs": Check(check_jobs, HealthStatus.DEGRADED, START_WORKER),
     "clocks": Check(check_clocks, HealthStatus.DEGRADED, "timedatectl set-ntp true, on that machine"),
     "versions": Check(check_versions, HealthStatus.HEALTHY, ""),
     "integrity": Check(check_integrity, HealthStatus.DEGRADED, "vacuumdb --all --freeze"),

@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Min, Model, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from ingestion.models import Ingestion, IngestionStatus
+from memories.jobs.models import OPEN_STATES, Job
 from memories.models import DueEmbedding, Memory, NamespaceSize
 from memories.namespace_sizes import MAX_COUNTED_MEMORIES
 from memory_site.operations.metrics.figures import Figure, Value
@@ -30,7 +31,10 @@ BACKLOG = Figure(
 OLDEST = Figure("embedding_oldest_seconds", "How long the oldest of the waiting memories has waited; 0 when none does.")
 SESSIONS = Figure("sessions", "Sessions that have a history.")
 INGESTIONS = Figure("ingestions", "Ingestions that are not finished, by status.", ("status",))
-FIGURES = (NAMESPACES, MEMORIES, BACKLOG, OLDEST, SESSIONS, INGESTIONS)
+JOBS = Figure(
+    "jobs", "Jobs that have not ended, by state. `stuck` ones no worker has touched for a minute.", ("state",)
+)
+FIGURES = (NAMESPACES, MEMORIES, BACKLOG, OLDEST, SESSIONS, INGESTIONS, JOBS)
 
 
 def read_store() -> Iterator[Value]:
@@ -40,6 +44,7 @@ def read_store() -> Iterator[Value]:
     yield from read_backlog()
     yield SESSIONS.value(count_rows(SessionMemory.objects.all()))
     yield from read_ingestions()
+    yield from read_jobs()
 
 
 def count_memories() -> int:
@@ -79,6 +84,14 @@ def read_ingestions() -> Iterator[Value]:
     numbers = dict(rows.annotate(number=Count("pk")))
     for status in OPEN_STATUSES:
         yield INGESTIONS.value(numbers.get(status, 0), status)
+
+
+def read_jobs() -> Iterator[Value]:
+    rows = Job.objects.filter(state__in=OPEN_STATES).order_by().values_list("state")
+    numbers = dict(rows.annotate(number=Count("pk")))
+    for state in OPEN_STATES:
+        yield JOBS.value(numbers.get(state, 0), state.value)
+    yield JOBS.value(Job.objects.stuck().count(), "stuck")
 
 
 def count_rows(rows: QuerySet) -> int:
