@@ -57,22 +57,22 @@ class DocumentAdmin(IngestionBaseAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DocumentList]:
         return DocumentList
 
-    @display(description="document")
+    @display(description="document", ordering="path")
     def name(self, document: Document) -> SafeString:
         return render_two_lines(str(document))
 
-    @display(description="repository", empty_value="-")
+    @display(description="repository", empty_value="-", ordering="repo_id")
     def repository(self, document: Document) -> SafeString | None:
         if document.repo_id is None:
             return None
         url = build_admin_url("document", namespace=document.namespace_id, repo_id=document.repo_id)
         return format_html('<a href="{}" class="spoken-name underline">{}</a>', url, document.repo_id)
 
-    @display(description="chunks")
+    @display(description="chunks", ordering="chunks")
     def chunks(self, document: Document) -> str:
         return format_number(document.chunks)
 
-    @display(description="size")
+    @display(description="size", ordering="size")
     def file_size(self, document: Document) -> str:
         return filesizeformat(document.size)
 
@@ -80,7 +80,7 @@ class DocumentAdmin(IngestionBaseAdmin):
     def created(self, document: Document) -> SafeString | None:
         return format_datetime(document.created_at)
 
-    @display(description="updated")
+    @display(description="updated", ordering="updated_at")
     def updated(self, document: Document) -> SafeString | None:
         return format_datetime(document.updated_at)
 

@@ -187,36 +187,36 @@ class IngestionAdmin(IngestionBaseAdmin):
         messages.success(request, RUN_REQUESTED)
         return again
 
-    @display(description="repository")
+    @display(description="repository", ordering="repo_id")
     def repository(self, run: Ingestion) -> SafeString:
         return render_two_lines(run.repo_id)
 
-    @display(description="status", label=STATUS_COLOURS)
+    @display(description="status", label=STATUS_COLOURS, ordering="status")
     def state(self, run: Ingestion) -> tuple[str, str]:
         return run.status, format_status(run.status)
 
-    @display(description="progress")
+    @display(description="progress", ordering="documents_done")
     def progress(self, run: Ingestion) -> SafeString:
         words, percent = describe_progress(run)
         return render_progress_bar(words, run.status, percent)
 
-    @display(description="chunks")
+    @display(description="chunks", ordering="chunks")
     def chunk_count(self, run: Ingestion) -> str:
         return format_number(run.chunks)
 
-    @display(description="deleted")
+    @display(description="deleted", ordering="documents_deleted")
     def deleted(self, run: Ingestion) -> str:
         return format_number(run.documents_deleted)
 
-    @display(description="skipped")
+    @display(description="skipped", ordering="documents_skipped")
     def skipped_count(self, run: Ingestion) -> str:
         return format_number(run.documents_skipped)
 
-    @display(description="started", empty_value="not yet")
+    @display(description="started", empty_value="not yet", ordering="started_at")
     def started(self, run: Ingestion) -> SafeString | None:
         return format_datetime(run.started_at)
 
-    @display(description="duration", empty_value="-")
+    @display(description="duration", empty_value="-", ordering="duration_seconds")
     def duration(self, run: Ingestion) -> SafeString | None:
         seconds = compute_duration(run)
         return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))

@@ -51,7 +51,6 @@ class PerformanceMetricAdmin(NoLookupAdmin):
     list_select_related = ("namespace",)
     list_filter = (NamespaceFilter, ComponentFilter, MetricTypeFilter, MeasuredFilter)
     ordering = ("-timestamp", "-id")
-    sortable_by = ()
     compressed_fields = False
     fields = (("component", "metric_type", "namespace"), "measured", "metrics_shown")
     readonly_fields = tuple(flatten(fields))
@@ -66,7 +65,7 @@ class PerformanceMetricAdmin(NoLookupAdmin):
     def figures(self, measurement: PerformanceMetric) -> str | None:
         return summarize(measurement.metrics) or None
 
-    @display(description="measured")
+    @display(description="measured", ordering="timestamp")
     def measured(self, measurement: PerformanceMetric) -> SafeString | None:
         return format_datetime(measurement.timestamp)
 

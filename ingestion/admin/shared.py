@@ -24,7 +24,6 @@ class IngestionBaseAdmin(NoLookupAdmin):
     """Read-only pages: lists are sorted newest first, and their search covers only the newest rows."""
 
     ordering = ("-created_at", "-id")
-    sortable_by = ()
     compressed_fields = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:

@@ -22,6 +22,7 @@ from ingestion.models import ExecutionStatus, WorkflowExecution
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
 from memory_site.core.admin.filters import ExactFilter, UserFilter
 from memory_site.core.admin.formatting import format_datetime, format_duration, render_json, render_two_lines, truncate
+from memory_site.core.admin.schema_forms import filter_newest
 from sessions_app.admin.namespaces import NamespaceFilter
 
 EXECUTION_STATUS_COLOURS = {
@@ -89,6 +90,9 @@ class StartedFilter(DropdownFilter):
         return queryset.filter(started_at__gte=Now() - timedelta(int(self.value())))
 
 
+SEARCHED_FIELDS = ("workflow_id", "adapter", "error")
+
+
 class ExecutionList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Leave out results and errors, which may be large."""
@@ -114,8 +118,9 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         StartedFilter,
     )
     list_before_template = "admin/ingestion/workflowexecution/list_intro.html"
-    ordering = ("-created_at", "-id")
-    sortable_by = ()
+    search_fields = ("workflow_id",)  # shows the search box; get_search_results searches
+    search_help_text = "Workflow, adapter or error, or a part of it"
+    ordering = ("-started_at", "-id")
     compressed_fields = False
     fields = (
         ("workflow_id", "adapter", "namespace"),
@@ -135,31 +140,36 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
         return ExecutionList
 
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        text = search_term.strip()
+        matches = Q(*[(f"{name}__icontains", text) for name in SEARCHED_FIELDS], _connector=Q.OR)
+        return (filter_newest(queryset, matches) if text else queryset), False
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @display(description="workflow")
+    @display(description="workflow", ordering="workflow_id")
     def workflow(self, execution: WorkflowExecution) -> SafeString:
         return render_two_lines(execution.workflow_id)
 
-    @display(description="repositories", empty_value="-")
+    @display(description="repositories", empty_value="-", ordering="repositories")
     def repository_names(self, execution: WorkflowExecution) -> SafeString | None:
         names = ", ".join(execution.repositories)
         return format_html('<span title="{}">{}</span>', names, truncate(names, 80)) if names else None
 
-    @display(description="status", label=EXECUTION_STATUS_COLOURS)
+    @display(description="status", label=EXECUTION_STATUS_COLOURS, ordering="status")
     def state(self, execution: WorkflowExecution) -> str:
         return execution.status
 
-    @display(description="duration", empty_value="-")
+    @display(description="duration", empty_value="-", ordering="duration_seconds")
     def duration(self, execution: WorkflowExecution) -> SafeString | None:
         seconds = execution.duration_seconds
         return None if seconds is None else format_html(NOWRAP_HTML, format_duration(seconds))
 
-    @display(description="started")
+    @display(description="started", ordering="started_at")
     def started(self, execution: WorkflowExecution) -> SafeString | None:
         return format_datetime(execution.started_at)
 

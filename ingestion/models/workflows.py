@@ -69,6 +69,8 @@ class WorkflowExecution(NamespacedModel):
             models.Index(F("namespace"), F("created_at").desc(), F("id").desc(), name="execution_newest"),
             models.Index(F("created_at").desc(), F("id").desc(), name="execution_newest_of_all"),
             models.Index(F("namespace"), F("started_at"), name="execution_started"),
+            # For the console's list of all namespaces.
+            models.Index(F("started_at").desc(), F("id").desc(), name="execution_started_of_all"),
             # For the foreign key's ON DELETE SET NULL.
             models.Index(F("namespace"), F("memory"), name="execution_memory", condition=Q(memory__isnull=False)),
         ]

@@ -224,3 +224,12 @@ class Erasure(NamespacedModel):
 
     def __str__(self) -> str:
         return f"erased {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class Entity(Memory):
+    """A memory that describes a record of another system; for the console's list of entities."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name_plural = "entities"

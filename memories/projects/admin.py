@@ -1,15 +1,18 @@
 """The console's pages of project groups and project dependencies."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memories.insights.models import DependencyType, ProjectDependency, ProjectGroup
+from memories.projects.console_page import show_projects
 from memories.projects.schemas.projects import DependencyIn, GroupIn, GroupPatch, ProjectDescription
 from memories.projects.storage import map_redacted_names
 from memory_site.core.admin.base import CappedChangeList
@@ -71,7 +74,7 @@ class ProjectAdmin(SchemaAdmin):
     def metadata_shown(self, row: ProjectGroup | ProjectDependency) -> SafeString:
         return render_json(row.metadata)
 
-    @display(description="about", empty_value="-")
+    @display(description="about", empty_value="-", ordering="description")
     def about(self, row: ProjectGroup | ProjectDependency) -> str | None:
         return truncate(row.description[:200], 80) or None
 
@@ -118,15 +121,20 @@ class GroupAdmin(ProjectAdmin):
         ("Record", {"fields": (("created", "updated"),)}),
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of projects, named like a list because the side bar links to lists."""
+        view = self.admin_site.admin_view(partial(show_projects, model_admin=self))
+        return [path("projects/", view, name="insights_project_changelist"), *super().get_urls()]
+
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         text = search_term.strip()
         return (filter_newest(queryset, Q(name__icontains=text)) if text else queryset), False
 
-    @display(description="group")
+    @display(description="group", ordering="name")
     def name_cell(self, group: ProjectGroup) -> SafeString:
         return render_name_cell(group.name)
 
-    @display(description="projects")
+    @display(description="projects", ordering="projects__len")
     def members(self, group: ProjectGroup) -> SafeString:
         names = ", ".join(group.projects[:100])
         return format_html(MEMBERS_TEMPLATE, names, format_number(len(group.projects)), truncate(names, 80))
@@ -188,10 +196,10 @@ class DependencyAdmin(ProjectAdmin):
         either = Q(source_project__icontains=text) | Q(target_project__icontains=text)
         return (filter_newest(queryset, either) if text else queryset), False
 
-    @display(description="dependency")
+    @display(description="dependency", ordering="source_project")
     def ends(self, dependency: ProjectDependency) -> SafeString:
         return format_html(DEPENDENCY_TEMPLATE, *(truncate(getattr(dependency, name), 60) for name in DEPENDENCY_ENDS))
 
-    @display(description="type", label=DEPENDENCY_TYPE_COLOURS)
+    @display(description="type", label=DEPENDENCY_TYPE_COLOURS, ordering="type")
     def type_label(self, dependency: ProjectDependency) -> tuple[str, str]:
         return dependency.type, replace_underscores(dependency.type)

@@ -104,6 +104,8 @@ PERMISSIONS: dict[str, Line] = {
     "operations.seededschedule": INTERNAL,
     "operations.scheduleoutcome": RECORD,
     "leases.lease": INTERNAL,
+    "lists.savedfilter": INTERNAL,
+    "graph.entity": INTERNAL,
     "releases.databaserelease": INTERNAL,
 }
 #: Permissions of a model's `Meta.permissions`, with the roles that have them besides administrators.

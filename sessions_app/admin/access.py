@@ -80,7 +80,6 @@ class ApiKeyAdmin(BaseAdmin):
     search_fields = ("id", "name", "namespace__name")
     autocomplete_fields = ("namespace",)
     ordering = ("-created_at", "pk")
-    sortable_by = ("created",)
     actions = None
     actions_row = actions_detail = ("rotate", "revoke")
     readonly_fields = ("key", "state", "created", "created_by", "last_used", "calls_made", "revoked", "revoked_by")
@@ -156,7 +155,7 @@ class ApiKeyAdmin(BaseAdmin):
             messages.warning(request, "The key was already revoked.")
         return HttpResponse(headers={"HX-Redirect": reverse("admin:sessions_app_apikey_changelist")})
 
-    @display(description="key")
+    @display(description="key", ordering="id")
     def key(self, key: ApiKey) -> str:
         return str(key)
 
@@ -164,11 +163,11 @@ class ApiKeyAdmin(BaseAdmin):
     def allowed(self, key: ApiKey) -> list[str]:
         return key.scopes
 
-    @display(description="state", label=STATE_COLOURS)
+    @display(description="state", label=STATE_COLOURS, ordering="revoked_at")
     def state(self, key: ApiKey) -> str:
         return get_key_state(key)
 
-    @display(description="last used", empty_value="never")
+    @display(description="last used", empty_value="never", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> SafeString | None:
         if key.last_used_at is None:
             return None
@@ -187,7 +186,7 @@ class ApiKeyAdmin(BaseAdmin):
     def revoked(self, key: ApiKey) -> SafeString | None:
         return format_datetime(key.revoked_at)
 
-    @display(description="expires", empty_value="never")
+    @display(description="expires", empty_value="never", ordering="expires_at")
     def expires(self, key: ApiKey) -> SafeString | None:
         if key.replaced_by_id is None:
             return format_datetime(key.expires_at)

@@ -103,7 +103,6 @@ class ConversationAdmin(NoLookupAdmin):
     list_filter = (NamespaceFilter, StateFilter, UserFilter, SessionFilter)
     list_before_template = "admin/sessions_app/conversation/list_intro.html"
     ordering = ("-started_at", "-id")
-    sortable_by = ()
     search_fields = ("summary",)  # shows the search box; see get_search_results
     search_help_text = f"Words in the newest {format_number(MAX_SEARCHED_CONVERSATIONS)} conversations"
     compressed_fields = False
@@ -149,16 +148,16 @@ class ConversationAdmin(NoLookupAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
         return False
 
-    @display(description="conversation")
+    @display(description="conversation", ordering="summary")
     def subject(self, conversation: Conversation) -> SafeString:
         text = truncate(conversation.beginning or "No messages yet", MAX_SUBJECT_LENGTH - 1)
         return render_two_lines(text)
 
-    @display(description="messages")
+    @display(description="messages", ordering="message_count")
     def message_total(self, conversation: Conversation) -> str:
         return format_number(conversation.message_count)
 
-    @display(description="started")
+    @display(description="started", ordering="started_at")
     def started(self, conversation: Conversation) -> SafeString | None:
         return format_datetime(conversation.started_at)
 
@@ -166,7 +165,7 @@ class ConversationAdmin(NoLookupAdmin):
     def ended(self, conversation: Conversation) -> SafeString | None:
         return format_datetime(conversation.ended_at)
 
-    @display(description="duration")
+    @display(description="duration", ordering="duration_seconds")
     def duration(self, conversation: Conversation) -> SafeString | str:
         """Return the duration without a line break between number and unit."""
         if conversation.duration_seconds is None:

@@ -128,16 +128,16 @@ class SessionLinkAdmin(LinkAdmin):
         either = Q(source_session_id__startswith=text) | Q(target_session_id__startswith=text)
         return (queryset.filter(either) if text else queryset), False
 
-    @display(description="link")
+    @display(description="link", ordering="source_session_id")
     def ends(self, link: SessionLink) -> SafeString:
         ids = (truncate(each, 60) for each in (link.source_session_id, link.target_session_id))
         return format_html(LINK_HTML, *ids)
 
-    @display(description="type", label=LINK_TYPE_COLOURS)
+    @display(description="type", label=LINK_TYPE_COLOURS, ordering="link_type")
     def type_label(self, link: SessionLink) -> str:
         return link.link_type
 
-    @display(description="context", empty_value="-")
+    @display(description="context", empty_value="-", ordering="context")
     def context_excerpt(self, link: SessionLink) -> str | None:
         return link.context and truncate(link.context[:200], 80)
 

@@ -100,7 +100,6 @@ class SessionAdmin(NoLookupAdmin):
     list_filter = (NamespaceFilter, ActiveFilter)
     list_before_template = "admin/sessions_app/sessionmemory/list_empty.html"
     ordering = ("-updated_at", "-id")
-    sortable_by = ()
     search_fields = ("session_id",)  # shows the search box; see get_search_results
     search_help_text = "Session id, or its beginning"
     compressed_fields = False
@@ -127,21 +126,21 @@ class SessionAdmin(NoLookupAdmin):
         """Refuse: sessions are created by interactions."""
         return False
 
-    @display(description="session")
+    @display(description="session", ordering="session_id")
     def name(self, session: SessionMemory) -> SafeString:
         return render_two_lines(session.session_id)
 
-    @display(description="interactions")
+    @display(description="interactions", ordering="history_length")
     def interactions(self, session: SessionMemory) -> str:
         return format_number(session.history_length)
 
-    @display(description="time to live")
+    @display(description="time to live", ordering="ttl_hours")
     def time_to_live(self, session: SessionMemory) -> SafeString:
         own = session.ttl_hours
         text = f"default ({settings.MEMORY_TTL_HOURS:g} h)" if own is None else f"{own:g} h"
         return format_html('<span class="whitespace-nowrap">{}</span>', text)
 
-    @display(description="updated")
+    @display(description="updated", ordering="updated_at")
     def updated(self, session: SessionMemory) -> SafeString | None:
         return format_datetime(session.updated_at)
 

@@ -125,11 +125,11 @@ class RelationshipAdmin(LinkAdmin):
             return queryset.filter(Q(from_memory=pk) | Q(to_memory=pk)), False
         return (queryset.filter(owner=text) if text else queryset), False
 
-    @display(description="relationship")
+    @display(description="relationship", ordering="from_memory__content")
     def joined(self, link: Relationship) -> SafeString:
         return format_html(RELATIONSHIP_HTML, *(truncate(getattr(link, f"{end}_beginning"), 60) for end in END_FIELDS))
 
-    @display(description="type", label=RELATIONSHIP_TYPE_COLOURS)
+    @display(description="type", label=RELATIONSHIP_TYPE_COLOURS, ordering="type")
     def kind(self, link: Relationship) -> str:
         return link.type
 

@@ -152,35 +152,35 @@ class InsightAdmin(SchemaAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @display(description="insight")
+    @display(description="insight", ordering="memory__content")
     def preview(self, insight: Insight) -> SafeString:
         return render_name_cell(insight.preview)
 
-    @display(description="type", label=INSIGHT_TYPE_COLOURS)
+    @display(description="type", label=INSIGHT_TYPE_COLOURS, ordering="insight_type")
     def type_label(self, insight: Insight) -> tuple[str, str]:
         return insight.insight_type, replace_underscores(insight.insight_type)
 
-    @display(description="topics", empty_value="-")
+    @display(description="topics", empty_value="-", ordering="topics")
     def topics_cell(self, insight: Insight) -> SafeString | None:
         return format_names(insight.topics)
 
-    @display(description="projects", empty_value="-")
+    @display(description="projects", empty_value="-", ordering="projects")
     def projects_cell(self, insight: Insight) -> SafeString | None:
         return format_names(insight.projects)
 
-    @display(description="quality", label=QUALITY_LEVEL_COLOURS)
+    @display(description="quality", label=QUALITY_LEVEL_COLOURS, ordering="quality")
     def quality_label(self, insight: Insight) -> tuple[str, str]:
         return get_quality_level(insight.quality), f"{insight.quality:.2f}"
 
-    @display(description="confidence")
+    @display(description="confidence", ordering="memory__confidence")
     def confidence(self, insight: Insight) -> str:
         return f"{insight.memory.confidence:.2f}"
 
-    @display(description="uses")
+    @display(description="uses", ordering="usage_count")
     def uses(self, insight: Insight) -> str:
         return format_number(insight.usage_count)
 
-    @display(description="age")
+    @display(description="age", ordering="memory__created_at")
     def age(self, insight: Insight) -> SafeString:
         at = insight.memory.created_at
         number, unit, *_ = format_duration((timezone.now() - at).total_seconds()).split()

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Page, Paginator
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Left, Now
@@ -40,13 +41,22 @@ class ClusterForm(SchemaForm):
         fields = ("name", "description", "topics", "confidence")
 
 
+#: Of the list: "all" shows the clusters with one member too.
+MEMBERS_PARAMETER = "members"
+
+
 class ClusterList(CappedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Defer wide columns, and count members only for the rows of the page."""
-        self.queryset = (
-            self.queryset.with_importance(None).with_members(None).defer("words", "key", "description", "topics")
-        )
-        super().get_results(request)
+    def get_filters_params(self, params: dict | None = None) -> dict[str, Any]:
+        given = super().get_filters_params(params)
+        return {name: values for name, values in given.items() if name != MEMBERS_PARAMETER}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet:
+        """Defer wide columns. Members are counted for the rows of the page only, or for those that are sorted by it."""
+        rows = self.root_queryset.with_importance(None).with_members(None)
+        if request.GET.get(MEMBERS_PARAMETER) != "all" and not self.query:
+            rows = rows.filter(Q(is_explicit=True) | Exists(get_cluster_members(None)[1:2]))
+        self.root_queryset = rows.defer("words", "key", "description", "topics")
+        return super().get_queryset(request, exclude_parameters)
 
 
 @admin.register(Cluster)
@@ -88,31 +98,42 @@ class ClusterAdmin(SchemaAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         return (queryset.matching_words(search_term) if search_term.strip() else queryset), False
 
+    def build_tabs(self, cl: ChangeList) -> list[dict[str, Any]]:
+        shows_all = cl.params.get(MEMBERS_PARAMETER) == "all" or bool(cl.query)
+        return [
+            {
+                "title": "Two members or more",
+                "url": cl.get_query_string({MEMBERS_PARAMETER: None}),
+                "is_active": not shows_all,
+            },
+            {"title": "All", "url": cl.get_query_string({MEMBERS_PARAMETER: "all"}), "is_active": shows_all},
+        ]
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: triggers create clusters with the first memory."""
         return False
 
-    @display(description="cluster")
+    @display(description="cluster", ordering="name")
     def called(self, cluster: Cluster) -> SafeString:
         return render_name_cell(str(cluster))
 
-    @display(description="type", label=True)
+    @display(description="type", label=True, ordering="memory_type")
     def kind(self, cluster: Cluster) -> str:
         return replace_underscores(cluster.memory_type)
 
-    @display(description="tags")
+    @display(description="tags", ordering="tags")
     def tag_list(self, cluster: Cluster) -> SafeString:
         return render_name_cell(", ".join(cluster.tags))
 
-    @display(description="members")
+    @display(description="members", ordering="member_count")
     def members(self, cluster: Cluster) -> str:
         return format_number(cluster.member_count)
 
-    @display(description="importance")
+    @display(description="importance", ordering="importance_score")
     def importance(self, cluster: Cluster) -> str:
         return f"{cluster.importance_score:.1f}"
 
-    @display(description="confidence")
+    @display(description="confidence", ordering="confidence")
     def confidence_shown(self, cluster: Cluster) -> str:
         return f"{cluster.confidence:.2f}"
 

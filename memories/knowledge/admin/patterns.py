@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -43,9 +44,15 @@ class PatternForm(SchemaForm):
         )
 
 
+DESCRIPTION_PREVIEW_LENGTH = 200
+
+
 class PatternList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        self.queryset = self.queryset.defer("description", "examples", "metadata")
+        beginning = Left("description", DESCRIPTION_PREVIEW_LENGTH)
+        self.queryset = self.queryset.annotate(description_beginning=beginning).defer(
+            "description", "examples", "metadata"
+        )
         super().get_results(request)
 
 
@@ -53,7 +60,16 @@ class PatternList(CappedChangeList):
 class PatternAdmin(SchemaAdmin):
     empty_text = "API clients store patterns, or discover them in users' messages."
     form = PatternForm
-    list_display = ("called", "kind", "user_id", "namespace", "frequency_shown", "confidence_shown", "updated")
+    list_display = (
+        "called",
+        "described",
+        "kind",
+        "user_id",
+        "namespace",
+        "frequency_shown",
+        "confidence_shown",
+        "updated",
+    )
     list_display_links = ("called",)
     list_filter = (NamespaceFilter, make_choice_filter("pattern_type", PatternType.values), UserFilter)
     list_before_template = "admin/knowledge/pattern/list_intro.html"
@@ -81,19 +97,23 @@ class PatternAdmin(SchemaAdmin):
         text = search_term.strip()
         return (filter_newest(queryset, Q(key__icontains=text)) if text else queryset), False
 
-    @display(description="pattern")
+    @display(description="pattern", ordering="key")
     def called(self, pattern: Pattern) -> SafeString:
         return render_name_cell(pattern.key)
 
-    @display(description="type", label=PATTERN_TYPE_COLOURS)
+    @display(description="description", ordering="description", empty_value="")
+    def described(self, pattern: Pattern) -> SafeString:
+        return render_name_cell(pattern.description_beginning)
+
+    @display(description="type", label=PATTERN_TYPE_COLOURS, ordering="pattern_type")
     def kind(self, pattern: Pattern) -> tuple[str, str]:
         return pattern.pattern_type, replace_underscores(pattern.pattern_type)
 
-    @display(description="frequency")
+    @display(description="frequency", ordering="frequency")
     def frequency_shown(self, pattern: Pattern) -> str:
         return format_number(pattern.frequency)
 
-    @display(description="confidence")
+    @display(description="confidence", ordering="confidence")
     def confidence_shown(self, pattern: Pattern) -> str:
         return f"{pattern.confidence:.2f}"
 

@@ -116,15 +116,15 @@ class PreferenceAdmin(SchemaAdmin):
             obj.value = form.cleaned_data["value"] = JSON_NULL
         super().save_model(request, obj, form, change)
 
-    @display(description="preference")
+    @display(description="preference", ordering="key")
     def called(self, preference: Preference) -> SafeString:
         return render_name_cell(preference.key)
 
-    @display(description="value")
+    @display(description="value", ordering="value")
     def value_shortened(self, preference: Preference) -> str:
         return truncate(preference.value_beginning, 60)
 
-    @display(description="confidence")
+    @display(description="confidence", ordering="confidence")
     def confidence_shown(self, preference: Preference) -> str:
         return f"{preference.confidence:.2f}"
 

@@ -17,7 +17,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     list_select_related = ("namespace",)
     ordering = ("-created_at", "-id")
 
-    @display(description="erased")
+    @display(description="erased", ordering="created_at")
     def at(self, line: Erasure) -> SafeString:
         return format_datetime(line.created_at)
 

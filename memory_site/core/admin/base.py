@@ -224,7 +224,6 @@ class BaseAdmin(ModelAdmin):
 class ReadOnlyAdmin(BaseAdmin):
     """Pages of rows that the console only shows."""
 
-    sortable_by = ()
     actions = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -249,8 +248,6 @@ class NoLookupAdmin(BaseAdmin):
 class LinkAdmin(NoLookupAdmin):
     """Pages of links between two rows; deleting a link keeps both."""
 
-    sortable_by = ()
-
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
         if change:
             obj.updated_at = timezone.now()
@@ -260,10 +257,10 @@ class LinkAdmin(NoLookupAdmin):
         shown = [str(link) for link in objs]
         return shown, {str(self.model._meta.verbose_name_plural): len(shown)}, set(), []
 
-    @display(description="created")
+    @display(description="created", ordering="created_at")
     def created(self, link: Any) -> SafeString | None:
         return format_datetime(link.created_at)
 
-    @display(description="changed")
+    @display(description="changed", ordering="updated_at")
     def updated(self, link: Any) -> SafeString | None:
         return format_datetime(link.updated_at)

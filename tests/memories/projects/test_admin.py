@@ -1,5 +1,7 @@
 """The console's pages of project groups and project dependencies."""
 
+import re
+
 import pytest
 
 from memories.insights.models import ProjectDependency, ProjectGroup
@@ -154,3 +156,21 @@ def test_lists_take_the_same_statements_for_one_and_many(console, namespace, pat
         more(f"n{number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         assert len(render_rows(console, path)) == 5
+
+
+PROJECTS_URL = "/admin/insights/projectgroup/projects/"
+
+
+def test_projects_are_listed_with_what_they_have(console, api, namespace):
+    api.add("a memory of shop", repo_id="shop")
+    insert_insight(namespace, "Retry with backoff, always.", "shop", "billing")
+    api.post("/projects/groups", {"name": "all", "projects": ["shop", "web"]})
+    api.post("/projects/dependencies", {"source_project": "web", "target_project": "shop", "type": "uses"})
+    rows = console.get(PROJECTS_URL, {"namespace": namespace.pk, "sort": "insights"}).context["rows"]
+    numbers = {row[0]: [re.sub("<[^>]+>", "", cell) for cell in row[1:5]] for row in rows}
+    assert numbers == {"shop": ["1", "1", "1", "1"], "billing": ["0", "1", "0", "0"], "web": ["0", "0", "1", "1"]}
+
+
+@pytest.mark.parametrize("parameters", [{}, {"sort": "x", "namespace": "y"}, {"namespace": "\0"}])
+def test_page_of_projects_takes_anything(console, parameters):
+    assert console.get(PROJECTS_URL, parameters).status_code == 200
