@@ -602,7 +602,7 @@ def test_executions_are_listed_newest_first_in_a_constant_number_of_statements(c
     assert "<script>alert" not in text
     for number in range(60):
         add_execution(api, f"w{number}", remember=False)
-    with django_assert_num_queries(4):  # session, user, count, page
+    with django_assert_num_queries(5):  # session, user, saved filters, count, page
         rows = list_rows(console)
     assert [row.workflow_id for row in rows] == [f"w{number}" for number in range(59, 9, -1)]
 

@@ -1,10 +1,11 @@
 """Admin pages of clusters."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, ChangeList
 from django.core.paginator import Page, Paginator
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Left, Now
@@ -45,6 +46,11 @@ class ClusterForm(SchemaForm):
 MEMBERS_PARAMETER = "members"
 
 
+def shows_small_clusters(parameters: Mapping[str, str]) -> bool:
+    """Return whether the list has clusters of one member too: the usual list, without filters, has not."""
+    return any(value for name, value in parameters.items() if name not in (ORDER_VAR, PAGE_VAR))
+
+
 class ClusterList(CappedChangeList):
     def get_filters_params(self, params: dict | None = None) -> dict[str, Any]:
         given = super().get_filters_params(params)
@@ -53,7 +59,7 @@ class ClusterList(CappedChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet:
         """Defer wide columns. Members are counted for the rows of the page only, or for those that are sorted by it."""
         rows = self.root_queryset.with_importance(None).with_members(None)
-        if request.GET.get(MEMBERS_PARAMETER) != "all" and not self.query:
+        if not shows_small_clusters(request.GET):
             rows = rows.filter(Q(is_explicit=True) | Exists(get_cluster_members(None)[1:2]))
         self.root_queryset = rows.defer("words", "key", "description", "topics")
         return super().get_queryset(request, exclude_parameters)
@@ -99,7 +105,7 @@ class ClusterAdmin(SchemaAdmin):
         return (queryset.matching_words(search_term) if search_term.strip() else queryset), False
 
     def build_tabs(self, cl: ChangeList) -> list[dict[str, Any]]:
-        shows_all = cl.params.get(MEMBERS_PARAMETER) == "all" or bool(cl.query)
+        shows_all = shows_small_clusters(cl.params)
         return [
             {
                 "title": "Two members or more",

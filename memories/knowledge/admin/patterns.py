@@ -103,7 +103,7 @@ class PatternAdmin(SchemaAdmin):
 
     @display(description="description", ordering="description", empty_value="")
     def described(self, pattern: Pattern) -> SafeString:
-        return render_name_cell(pattern.description_beginning)
+        return render_name_cell(pattern.description_beginning or "")
 
     @display(description="type", label=PATTERN_TYPE_COLOURS, ordering="pattern_type")
     def kind(self, pattern: Pattern) -> tuple[str, str]:

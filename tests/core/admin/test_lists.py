@@ -8,7 +8,6 @@ import memory_site.urls  # noqa: F401  (registers the lists)
 from memory_site.core.admin.base import BaseAdmin
 from memory_site.core.lists.columns import list_known_columns
 from memory_site.core.lists.models import SavedFilter
-from tests.console import query_rows
 
 pytestmark = pytest.mark.django_db
 LISTS = {
@@ -56,6 +55,7 @@ def test_list_is_drawn_in_the_order_of_each_column(name, client, django_user_mod
     operator = django_user_model.objects.create(username="operator", is_staff=True, is_superuser=True)
     SavedFilter.objects.create(list_name=name, owner=operator, columns=list_known_columns(model_admin))
     client.force_login(operator)
+    url = reverse(f"admin:{name.replace('.', '_')}_changelist")
     every = ".".join(str(number) for number in range(1, len(list_known_columns(model_admin)) + 1))
     for order in (every, "-2.999.x.-"):
-        query_rows(client, reverse(f"admin:{name.replace('.', '_')}_changelist"), o=order)
+        assert client.get(url, {"o": order}).status_code == 200, order

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 CLUSTERS_URL, PATTERNS_URL = "/admin/knowledge/cluster/", "/admin/knowledge/pattern/"
 PREFERENCES_URL = "/admin/knowledge/preference/"
 LIST_URLS = (CLUSTERS_URL, PATTERNS_URL, PREFERENCES_URL)
+#: With clusters of one member, which the usual list leaves out.
+ALL_CLUSTERS_URL = f"{CLUSTERS_URL}?members=all"
 MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 LONG_LABEL = "x" * 256
@@ -123,6 +125,7 @@ def test_a_list_takes_a_constant_number_of_statements(console, namespace, path, 
         create_pattern(space, key)
         create_preference(space, key)
 
+    path = ALL_CLUSTERS_URL if path == CLUSTERS_URL else path
     more(namespace, "first")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         drawn(console, path)
@@ -130,6 +133,14 @@ def test_a_list_takes_a_constant_number_of_statements(console, namespace, path, 
         more(Namespace.objects.create(name=f"n{number}"), f"key {number}")
     with django_assert_num_queries(MAX_LIST_STATEMENTS):
         assert len(drawn(console, path)) == 9
+
+
+def test_usual_list_of_clusters_has_those_of_two_members_or_more(console, api):
+    api.add("one", tags=["alone"])
+    for text in ("two", "three"):
+        api.add(text, tags=["pair"])
+    assert [each.tags for each in list_rows(console, CLUSTERS_URL)] == [["pair"]]
+    assert len(list_rows(console, CLUSTERS_URL, members="all")) == 2
 
 
 def test_clusters_are_filtered_by_namespace_type_and_tag(console, namespace, elsewhere):
@@ -265,8 +276,8 @@ def test_several_clusters_are_deleted_at_once(console, namespace):
     keys = [create_cluster(namespace, tag, tags=(tag,)).pk for tag in "ab"]
     create_cluster(namespace, "c", tags=("c",))
     sent = {"action": "delete_selected", "_selected_action": keys}
-    assert "Their memories stay" in console.post(CLUSTERS_URL, sent).content.decode()
-    assert console.post(CLUSTERS_URL, sent | {"post": "yes"}).status_code == 302
+    assert "Their memories stay" in console.post(ALL_CLUSTERS_URL, sent).content.decode()
+    assert console.post(ALL_CLUSTERS_URL, sent | {"post": "yes"}).status_code == 302
     assert [each.tags for each in Cluster.objects.all()] == [["c"]]
 
 
@@ -276,7 +287,7 @@ def test_a_cluster_of_expired_memories_is_listed_only_if_it_is_explicit(console,
     assert list_rows(console, CLUSTERS_URL) == []
     assert console.get(get_page_url(CLUSTERS_URL, cluster)).status_code == 302
     Cluster.objects.update(is_explicit=True)
-    assert list_rows(console, CLUSTERS_URL) == [cluster]
+    assert list_rows(console, CLUSTERS_URL, members="all") == [cluster]
     assert "No unexpired memory of this type" in fetch_page_text(console, get_page_url(CLUSTERS_URL, cluster))
 
 
@@ -459,7 +470,7 @@ def test_a_user_with_view_permission_changes_nothing_and_reads_no_memory(client,
     rows = {CLUSTERS_URL: create_cluster(namespace, "tea at five"), PATTERNS_URL: create_pattern(namespace)}
     rows[PREFERENCES_URL] = create_preference(namespace)
     clerk = create_clerk(client, django_user_model, f"view_{path.split('/')[3]}")
-    assert list_rows(clerk, path) == [rows[path]]
+    assert list_rows(clerk, path, **({"members": "all"} if path == CLUSTERS_URL else {})) == [rows[path]]
     assert "tea at five" not in fetch_page_text(clerk, get_page_url(path, rows[path]))
     for what in ("change", "delete"):
         assert clerk.post(get_page_url(path, rows[path], what), {"post": "yes"}).status_code == 403
