@@ -1,4 +1,4 @@
-"""What the command palette (Ctrl+K) finds: pages, users, sessions, keys and memories that this account may see."""
+"""What the command palette (Ctrl+K) finds, of what this account may see."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,6 +12,7 @@ from memories.admin.search import search_palette as search_memories
 from memories.console_urls import get_user_page_url
 from memories.users.admin.user_list import filter_totals
 from memory_site.navigation import SIDEBAR, build_permitted_items
+from memory_site.operations.admin.desk.tasks import TASKS
 from sessions_app.models import ApiKey, SessionMemory
 from sessions_app.models.access import KEY_PREFIX
 
@@ -33,6 +34,14 @@ def search_pages(request: HttpRequest, text: str) -> Iterator[SearchResult]:
         for item in build_permitted_items(request, items):
             if text.casefold() in item["title"].casefold():
                 yield SearchResult(item["title"], group, item["link"], item["icon"])
+
+
+def search_tasks(request: HttpRequest, text: str) -> Iterator[SearchResult]:
+    """Find operations tasks by a part of their title, text or command."""
+    for task in TASKS:
+        words = f"{task.title} {task.text} manage.py {task.command}"
+        if text.casefold() in words.casefold() and request.user.has_perm(task.permission):
+            yield SearchResult(task.title, f"manage.py {task.command}", task.url, task.icon)
 
 
 def search_users(request: HttpRequest, text: str) -> Iterator[SearchResult]:
@@ -63,6 +72,7 @@ def search_keys(request: HttpRequest, text: str) -> Iterator[SearchResult]:
 
 SEARCHES: tuple[Callable[[HttpRequest, str], Iterator[SearchResult]], ...] = (
     search_pages,
+    search_tasks,
     search_users,
     search_sessions,
     search_keys,

@@ -43,11 +43,12 @@ def test_a_slash_goes_to_the_search_box_where_keys_are_letters(page, memories):
     ("typed", "title", "address"),
     [
         ("backup", "Backups", "/admin/operations/backup/"),
+        ("forget --user", "Delete one user", "/admin/"),
         ("keyboard@", "keyboard@acme.example", "/admin/graph/usertotal/user/"),
         ("keyboard-s", "keyboard-session", "/admin/sessions_app/sessionmemory/"),
         ("second berth is taken", "The second berth is taken.", "/admin/memories/memory/"),
     ],
-    ids=["page", "user", "session", "memory"],
+    ids=["page", "command", "user", "session", "memory"],
 )
 def test_the_palette_finds(page, memories, typed, title, address):
     page.goto("/admin/")
