@@ -1,13 +1,15 @@
 """The console's list of changes and deletions of memories, and the page of one."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import JSONObject, Now
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from memories.admin.relationships import format_memory_link
@@ -28,7 +30,30 @@ CHANGES_HTML = (
 NO_CHANGES = "The memory was deleted: what stood there is below."
 UNKNOWN_CHANGES = "What came after is not known: the memory is gone without a trace of its deletion."
 MAX_SHOWN_VALUE = 2_000
+PERIODS = [("1", "in the last hour"), ("24", "in the last 24 hours"), ("168", "in the last 7 days")]
 OPERATION_COLOURS = {"changed": "info", "deleted": "warning"}
+
+
+class OperationFilter(DropdownFilter):
+    title, parameter_name = "what", "operation"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return Operation.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(operation=self.value()) if self.value() in Operation.values else queryset
+
+
+class ChangedFilter(DropdownFilter):
+    title, parameter_name = "time", "hours"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return PERIODS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in dict(PERIODS):
+            return queryset
+        return queryset.filter(changed_at__gte=Now() - timedelta(hours=int(self.value())))
 
 
 @admin.register(MemoryVersion)
@@ -37,6 +62,7 @@ class MemoryVersionAdmin(VersionAdmin):
         "Each change and deletion of a memory appears here with who did it, whatever did it: the API, this console, "
         "commands, tasks or SQL."
     )
+    list_filter = (*VersionAdmin.list_filter, OperationFilter, ChangedFilter)
     list_display = ("beginning", "operation_shown", "fields_changed", "actor", "whose", "namespace", "moment")
     fieldsets = (
         (None, {"fields": (("operation_shown", "actor", "moment"), ("request_shown", "job_shown"), "memory_shown")}),

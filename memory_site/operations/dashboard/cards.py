@@ -18,7 +18,7 @@ MEMORIES, SITE = "memories.view_memory", "operations.view_heartbeat"
 CARDS = (
     Card("growth", "Memories over time", MEMORIES, build_growth, has_period=True, width=2),
     Card("types", "Memories by type", MEMORIES, build_types),
-    Card("changes", "The last hour", MEMORIES, build_changes),
+    Card("changes", "The last hour", f"{MEMORIES} history.view_memoryversion", build_changes),
     Card("queue", "Embedding queue", MEMORIES, build_queue),
     Card("jobs", "Jobs", "jobs.view_job", build_jobs),
     Card("health", "Health", SITE, build_health, is_namespaced=False, is_kept=False),

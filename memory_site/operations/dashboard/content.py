@@ -55,11 +55,11 @@ class Content:
 
 @dataclass(frozen=True)
 class Card:
-    """A card, the permission that it needs, and the function that reads its content with one statement."""
+    """A card, the permissions that it needs (words), and the function that reads it with one statement."""
 
     name: str
     title: str
-    permission: str
+    permissions: str
     build: Callable[[Scope], Content]
     #: Whether its figures follow the choice of a namespace; the others are about the site.
     is_namespaced: bool = True
@@ -89,10 +89,10 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch:
-    """A source of notices and the permission to see them."""
+    """A source of notices and the permissions that they need."""
 
     name: str
-    permission: str
+    permissions: str
     find: Callable[[Scope], Sequence[Notice]]
     is_namespaced: bool = True
     is_kept: bool = True

@@ -1,6 +1,7 @@
 """Addresses of the rows behind the figures."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.urls import reverse
@@ -13,8 +14,15 @@ MOMENT, DAY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
 
 def link_list(model: str, **parameters: Any) -> str:
     """Return the address of a list, such as `memories_memory`, with these filters; a list of values repeats one."""
+    address = get_list_address(model)
     query = urlencode({name: value for name, value in parameters.items() if value not in (None, "")}, doseq=True)
-    return f"{reverse(f'admin:{model}_changelist')}{'?' if query else ''}{query}"
+    return f"{address}?{query}" if query else address
+
+
+@cache
+def get_list_address(model: str) -> str:
+    """Return the address of a list. A chart has hundreds of links to one, and the search for it takes longest."""
+    return reverse(f"admin:{model}_changelist")
 
 
 def link_memories(scope: Scope, **parameters: Any) -> str:

@@ -50,13 +50,13 @@ def get_period_query(scope: Scope, period: Period) -> str:
 
 def read_cards(request: HttpRequest, reader: Reader, scope: Scope) -> Iterator[ShownCard]:
     for card in CARDS:
-        if request.user.has_perm(card.permission):
+        if request.user.has_perms(card.permissions.split()):
             yield ShownCard(card, reader.read(card.get_key(scope), partial(card.build, scope), card.is_kept))
 
 
 def read_notices(request: HttpRequest, reader: Reader, scope: Scope) -> Iterator[Notice]:
     """Yield what needs attention, the worst first."""
-    watches = [watch for watch in WATCHES if request.user.has_perm(watch.permission)]
+    watches = [watch for watch in WATCHES if request.user.has_perms(watch.permissions.split())]
     notices = [notice for watch in watches for notice in read_watch(reader, scope, watch)]
     yield from sorted(notices, key=lambda notice: notice.tone != "danger")
 

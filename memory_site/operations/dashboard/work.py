@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from memories.counts import HIDDEN_SQL, NAMESPACE_SQL
-from memories.models import Memory
+from memories.history.models import Operation
 from memory_site.core.admin.formatting import truncate
 from memory_site.operations.dashboard.content import Content, Figure, Line, Scope
 from memory_site.operations.dashboard.links import link_created, link_list, link_memories, link_page
@@ -43,6 +43,12 @@ SELECT status, count(*), (array_agg(
 ) FILTER (WHERE status = 'failed'))[1:%(limit)s]
 FROM {table} WHERE {scope} AND {at} >= now() - make_interval(days => %(days)s)
 GROUP BY status ORDER BY status
+"""
+CHANGES_SQL = """
+SELECT (SELECT count(*) FROM memories_memory
+        WHERE {scope} AND created_at >= %(since)s AND NOT coalesce({hidden}, false)),
+       count(*) FILTER (WHERE operation = 'update'), count(*) FILTER (WHERE operation = 'delete')
+FROM history_memoryversion WHERE {scope} AND changed_at >= %(since)s
 """
 STATUS_TONES = {"failed": "danger", "completed": "success"}
 
@@ -151,7 +157,19 @@ def describe_failure(model: str, failure: dict[str, Any]) -> Line:
 
 
 def build_changes(scope: Scope) -> Content:
-    """Count what was created in the last hour."""
+    """Count what was created, changed and deleted in the last hour."""
     since = timezone.now().replace(microsecond=0) - timedelta(hours=1)
-    created = Memory.objects.alive().filter(**scope.filters, created_at__gte=since).count()
-    return Content(figures=[Figure("created", created, link_created(scope, since))])
+    where = "true" if scope.namespace_id is None else NAMESPACE_SQL
+    with connection.cursor() as cursor:
+        cursor.execute(
+            CHANGES_SQL.format(scope=where, hidden=HIDDEN_SQL), {"namespace": scope.namespace_id, "since": since}
+        )
+        created, changed, deleted = cursor.fetchone()
+    url = partial(link_list, "history_memoryversion", **scope.filters, hours=1)
+    return Content(
+        figures=[
+            Figure("created", created, link_created(scope, since)),
+            Figure("changes", changed, url(operation=Operation.UPDATE)),
+            Figure("deleted", deleted, url(operation=Operation.DELETE)),
+        ]
+    )

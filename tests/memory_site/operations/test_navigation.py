@@ -33,7 +33,7 @@ def test_titled_groups_are_folded(admin_client):
 
 
 def test_a_group_without_a_permitted_page_has_no_items(client, django_user_model):
-    groups = fetch_groups(create_staff_user(client, django_user_model, "view_memory"))
+    groups = fetch_groups(create_staff_user(client, django_user_model, "view_preference"))
     shown = {group["title"]: [item["title"] for item in group["items"]] for group in groups if group.get("title")}
-    assert shown.pop("Memory") == ["Memories", "Users’ memory", "Entities"]
+    assert shown.pop("Learned") == ["Preferences"]
     assert not any(shown.values())

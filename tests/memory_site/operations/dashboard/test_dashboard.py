@@ -70,7 +70,7 @@ def store(api, namespace, embedder):
     embedder("Refusing")
     now = timezone.now()
     for number in range(3):
-        api.add(f"note {number}", user_id="ada", created_at=(now - timedelta(hours=number)).isoformat())
+        api.add(f"note {number}", user_id="ada", created_at=(now - timedelta(hours=number, minutes=5)).isoformat())
     api.add("of last month", memory_type="technical_knowledge", created_at=(now - timedelta(days=20)).isoformat())
     api.add("of last year", source_system="agno", created_at=(now - timedelta(days=300)).isoformat())
     api.add("poison", user_id="ben")
@@ -90,6 +90,9 @@ def store(api, namespace, embedder):
     Backup.objects.create(name="a", state=BackupState.VERIFIED, started_at=now, verified_at=now)
     Backup.objects.create(name="b", state=BackupState.BAD, started_at=now)
     DiskSample.objects.create(machine="m", path="/data", free_bytes=10, total_bytes=100)
+    changed, gone = (api.add(name) for name in ("of yesterday", "gone"))
+    api.patch(f"/memories/{changed['id']}", {"importance": 5})
+    api.delete(f"/memories/{gone['id']}")
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period="days")
     PeriodicTask.objects.create(name="nightly", task="t", interval=every)
     PeriodicTask.objects.create(name="off", task="t", interval=every, enabled=False)
@@ -111,9 +114,10 @@ def test_every_number_leads_to_as_many_rows(admin_client, store, period):
 def test_the_figures(admin_client, store):
     contents = get_contents(fetch(admin_client))
     figures = {name: {each.label: each.value for each in content.figures} for name, content in contents.items()}
-    assert figures["growth"] == {"in the last 30 days": 6}
-    assert figures["types"] == {"memories": 7}
-    assert figures["queue"] == {"waiting": 1, "refused": 1}
+    assert figures["growth"] == {"in the last 30 days": 7}
+    assert figures["types"] == {"memories": 8}
+    assert figures["queue"] == {"waiting": 2, "refused": 1}
+    assert figures["changes"] == {"created": 4, "changes": 1, "deleted": 1}
     assert figures["sessions"] == {"in 24 hours": 1, "in the last hour": 1, "kept in all": 1}
     assert figures["conversations"] == {"open": 1, "conversations": 2}
     assert figures["ingestions"] == figures["workflows"] == {"completed": 1, "failed": 1}
@@ -123,9 +127,9 @@ def test_the_figures(admin_client, store):
     assert figures["health"] == {"healthy": 1, "degraded": 1}
     assert figures["users"] == {"users": 2}
     bars = {name: {each.label: each.value for each in content.bars} for name, content in contents.items()}
-    assert bars["types"] == {"agent": 5, "technical knowledge": 1, "domain entity": 1}
+    assert bars["types"] == {"agent": 6, "technical knowledge": 1, "domain entity": 1}
     assert bars["users"] == {"ada": 3, "ben": 1}
-    assert bars["sources"] == {"api": 6, "agno": 1}
+    assert bars["sources"] == {"api": 7, "agno": 1}
     assert bars["disks"] == {"/data": 90}
     assert [line.detail for line in contents["ingestions"].lines] == ["OSError: no such folder"]
 
