@@ -1,0 +1,91 @@
+"""Jobs in Chromium: many memories are deleted and come back; a job goes on after its worker is killed, and is cancelled."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.stack.stack import Stack, wait_until
+
+LIST = "/admin/memories/memory/"
+#: What a slow machine may take from a click to the end of a short job.
+JOB_MILLISECONDS = 60_000
+
+
+def add_memories(site: Stack, user: str, count: int) -> None:
+    items = [{"content": f"{user} has seen ship {number}.", "user_id": user} for number in range(count)]
+    answer = site.call("POST", "/memories/bulk", {"memories": items})
+    assert answer.status == 201, answer.data
+
+
+def count_memories(site: Stack, user: str) -> int:
+    return site.rows(f"SELECT count(*) FROM memories_memory WHERE user_id = '{user}'")[0][0]
+
+
+def choose_all(page: Page, user: str, action: str) -> None:
+    """Tick the page, choose all that match, and pick an action."""
+    page.goto(f"{LIST}?user_id={user}")
+    page.locator("#action-toggle").check()
+    page.locator(".question a").click()
+    page.select_option("select[name=action]", action)
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url("**/plan/**")
+
+
+def test_many_memories_are_deleted_and_come_back(page: Page, site: Stack) -> None:
+    add_memories(site, "harriet", 120)
+    choose_all(page, "harriet", "delete")
+    expect(page.locator(".job-count")).to_contain_text("120 memories")
+    expect(page.locator(".spoken-row")).to_have_count(10)
+    page.fill("input[name=typed]", "something else")
+    page.get_by_role("button", name="Delete 120").click()
+    expect(page.get_by_text("This is not the name")).to_be_visible()
+    assert count_memories(site, "harriet") == 120
+    page.fill("input[name=typed]", "default")
+    page.get_by_role("button", name="Delete 120").click()
+    page.wait_for_url("**/change/")
+    expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=JOB_MILLISECONDS)
+    assert count_memories(site, "harriet") == 0
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("It takes back")).to_be_visible()
+    expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=JOB_MILLISECONDS)
+    assert count_memories(site, "harriet") == 120
+
+
+def read_job(site: Stack, page: Page) -> dict:
+    [pk] = re.findall(r"/job/([0-9a-f-]{36})/", page.url)
+    return site.call("GET", f"/jobs/{pk}").json()
+
+
+def freeze_worker_midway(site: Stack, page: Page) -> bool:
+    """Stop the worker in the middle of the job; let it go on if that was too early."""
+    site.part("worker").suspend()
+    if 0 < read_job(site, page)["done"] < 3000:
+        return True
+    site.part("worker").resume()
+    return False
+
+
+def test_a_job_goes_on_after_its_worker_is_killed_and_is_cancelled(page: Page, site: Stack) -> None:
+    for number in range(3):
+        add_memories(site, f"ignatius{number}", 1000)
+    page.goto(f"{LIST}?user_id=ignatius0")
+    start_job = site.call("POST", "/jobs", {"action": "tag", "parameters": {"tags": ["seen"]}, "text": "ignatius"})
+    page.goto(f"/admin/jobs/job/{start_job.json()['id']}/change/")
+    wait_until(lambda: freeze_worker_midway(site, page), 60, "the worker is in the middle of the job")
+    killed = site.kill("worker")
+    before = read_job(site, page)
+    assert before["state"] == "running"
+    wait_until(lambda: site.is_back("worker", killed), 30, "the supervisor starts a worker again")
+    wait_until(lambda: read_job(site, page)["done"] > before["done"], 60, "the job goes on")
+    if read_job(site, page)["state"] == "running":
+        page.get_by_role("button", name="Cancel").click()
+    wait_until(lambda: read_job(site, page)["state"] in ("cancelled", "finished"), 60, "the job ends")
+    job = read_job(site, page)
+    tagged = site.rows("SELECT count(*) FROM memories_memory WHERE tags @> ARRAY['seen']::varchar[]")[0][0]
+    assert tagged == job["done"]
+    changed = site.rows(
+        f"SELECT count(*), count(DISTINCT memory_id) FROM history_memoryversion WHERE job_id = '{job['id']}'"
+    )
+    assert changed == [(tagged, tagged)]
+    page.reload()
+    expect(page.get_by_text(job["state"], exact=True)).to_be_visible()
