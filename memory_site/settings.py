@@ -891,6 +891,7 @@ UNFOLD = {
     "SITE_HEADER": "Memory Site",
     "SITE_SYMBOL": "neurology",
     "SITE_URL": None,
+    "SHOW_HISTORY": False,  # of Django's log alone: memories have a history, and the audit page has the rest
     "ENVIRONMENT": "memory_site.navigation.get_environment",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "memory_site.navigation.get_favicon_url"}],
     "STYLES": ["memory_site.navigation.get_style_sheet_url"],

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models.functions import Left, Now
 from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -19,6 +19,8 @@ from unfold.decorators import display
 from ingestion.admin.shared import NOWRAP_HTML
 from ingestion.admin.workflow_report import REPORT_PERIODS, render_workflow_report
 from ingestion.models import ExecutionStatus, WorkflowExecution
+from memories.admin.memory_page.origins import MAX_WORDS
+from memories.models import Memory
 from memory_site.core.admin.base import CappedChangeList, NoLookupAdmin
 from memory_site.core.admin.filters import ExactFilter, UserFilter
 from memory_site.core.admin.formatting import format_datetime, format_duration, render_json, render_two_lines, truncate
@@ -186,7 +188,9 @@ class WorkflowExecutionAdmin(NoLookupAdmin):
         if execution.memory_id is None:
             return None
         page = reverse("admin:memories_memory_change", args=[execution.memory_id])
-        return format_html('<a href="{}" class="underline">{}</a>', page, execution.memory_id)
+        rows = Memory.objects.filter(namespace=execution.namespace_id, pk=execution.memory_id)
+        words = rows.annotate(words=Left("content", MAX_WORDS)).values_list("words", flat=True).first()
+        return format_html('<a href="{}" class="underline">{}</a>', page, truncate(words or "memory", MAX_WORDS))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """List only the records: their memories stay."""

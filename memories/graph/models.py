@@ -1,5 +1,6 @@
 """Relationships between memories, pending ones, and totals, statistics and erasures of users."""
 
+import textwrap
 from collections.abc import Collection, Iterable
 from typing import Any, Self
 from uuid import UUID
@@ -17,6 +18,8 @@ from sessions_app.models import namespace_key
 
 #: The two foreign keys of a relationship.
 END_FIELDS = ("from_memory", "to_memory")
+#: Characters of a memory in the name of a relationship.
+MAX_END_LENGTH = 60
 
 
 class RelationshipType(models.TextChoices):
@@ -100,7 +103,10 @@ class Relationship(BaseRelationship):
         ]
 
     def __str__(self) -> str:
-        return f"{self.from_memory_id} {self.type} {self.to_memory_id}"
+        """Return the beginnings of both memories, where the query has annotated them, or else their ids."""
+        names = [getattr(self, f"{end}_beginning", None) or str(getattr(self, f"{end}_id")) for end in END_FIELDS]
+        start, finish = (textwrap.shorten(name, MAX_END_LENGTH, placeholder="…") for name in names)
+        return f"{start} {self.type.replace('_', ' ')} {finish}"
 
 
 class PendingRelationship(BaseRelationship):

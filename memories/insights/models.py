@@ -1,5 +1,6 @@
 """Insights, and the groups and dependencies of projects that make insights visible to more projects."""
 
+import textwrap
 from collections.abc import Collection
 from datetime import timedelta
 
@@ -15,6 +16,8 @@ from memories.states import is_alive
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
 from sessions_app.models import namespace_key
+
+MAX_TITLE_LENGTH = 80
 
 
 class InsightCollection(models.TextChoices):
@@ -116,7 +119,12 @@ class Insight(NamespacedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.insight_type} {self.memory_id}"
+        """Return the beginning of the text, where the query has read it, or else type and id."""
+        memory = self._state.fields_cache.get("memory")
+        text = getattr(self, "preview", None) or (memory.__dict__.get("content") if memory else None)
+        if not text:
+            return f"{self.insight_type} {self.memory_id}"
+        return textwrap.shorten(text, MAX_TITLE_LENGTH, placeholder="…")
 
 
 class ProjectQuerySet(models.QuerySet):

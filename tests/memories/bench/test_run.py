@@ -1,6 +1,7 @@
 """The bench's search: the same hits as the API's, explained with the search's own numbers."""
 
 import math
+import re
 from io import StringIO
 
 import pytest
@@ -212,3 +213,13 @@ def test_one_setting_takes_few_statements(namespace, memories):
         with CaptureQueriesContext(connection) as statements:
             run_setting(namespace, Setting(query=QUERY, floor=floor))
         assert len(statements) <= most
+
+
+def test_every_statement_names_the_namespace(namespace, memories):
+    save_test_search(namespace, "office", Setting(query="harbour", floor=0.2), [memories[0]["id"]], "")
+    with CaptureQueriesContext(connection) as statements:
+        assert next(run_test_searches(namespace)).passed
+        save_test_search(namespace, "office", Setting(query="harbour"), [memories[1]["id"]], "")
+    ours = [each["sql"] for each in statements if re.search(r"memories_memory|bench_testsearch", each["sql"])]
+    assert len(ours) >= 6
+    assert [sql for sql in ours if "namespace_id" not in sql] == []
