@@ -51,7 +51,8 @@ class MemoryVersion(NamespacedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_operation_display()} {self.changed_at:%Y-%m-%d %H:%M}"
+        content = " ".join(str(self.row.get("content", "")).split())
+        return content if len(content) <= 80 else f"{content[:79]}…"
 
 
 class TrashedMemory(MemoryVersion):
@@ -59,10 +60,7 @@ class TrashedMemory(MemoryVersion):
 
     class Meta:
         proxy = True
-        verbose_name, verbose_name_plural = "deleted memory", "trash"
-
-    def __str__(self) -> str:
-        return f"deleted {self.changed_at:%Y-%m-%d %H:%M}"
+        verbose_name, verbose_name_plural = "deleted memory", "deleted memories"
 
 
 class DeletedPart(NamespacedModel):

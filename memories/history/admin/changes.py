@@ -9,6 +9,7 @@ from django.db.models.functions import JSONObject, Now
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from pydantic_core import to_json
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
@@ -17,7 +18,6 @@ from memories.history.admin.base import VersionAdmin
 from memories.history.models import MemoryVersion, Operation
 from memories.history.versions import Change, find_changes, list_kept_fields
 from memories.models import Memory
-from memory_site.core.admin.formatting import truncate
 
 CHANGE_HTML = (
     '<tr class="border-t border-base-200 dark:border-base-800 align-top"><th class="py-2 pr-4 text-left font-medium">{}'
@@ -65,7 +65,7 @@ class MemoryVersionAdmin(VersionAdmin):
     list_filter = (*VersionAdmin.list_filter, OperationFilter, ChangedFilter)
     list_display = ("beginning", "operation_shown", "fields_changed", "actor", "whose", "namespace", "moment")
     fieldsets = (
-        (None, {"fields": (("operation_shown", "actor", "moment"), ("request_shown", "job_shown"), "memory_shown")}),
+        (None, {"fields": (("operation_shown", "moment"), "actor", ("request_shown", "job_shown"), "memory_shown")}),
         ("What changed", {"fields": ("changes_shown",)}),
         ("What stood there before", {"fields": ("content", "fields_shown")}),
     )
@@ -122,8 +122,10 @@ class MemoryVersionAdmin(VersionAdmin):
 
 
 def show(value: Any) -> str:
-    return "none" if value is None else truncate_text(value if isinstance(value, str) else str(value))
-
-
-def truncate_text(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN_VALUE else truncate(text, MAX_SHOWN_VALUE)
+    """Return a value as words: lists with commas, objects as JSON."""
+    if value is None or value in ([], {}):
+        return "none"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    text = value if isinstance(value, str) else to_json(value, indent=2).decode()
+    return text if len(text) <= MAX_SHOWN_VALUE else f"{text[:MAX_SHOWN_VALUE]}…"

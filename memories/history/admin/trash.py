@@ -6,10 +6,11 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
 
 from memories import tasks
 from memories.history.admin.base import VersionAdmin
@@ -17,6 +18,10 @@ from memories.history.models import MemoryVersion, TrashedMemory
 from memories.history.restore import MAX_BATCH, Restored, restore_deleted
 from memories.history.trash import find_end, list_trash
 from memory_site.core.admin.formatting import format_datetime, format_number
+
+
+class RestoreForm(BaseDialogForm):
+    """A form without fields: submitting it is the confirmation."""
 
 
 @admin.register(TrashedMemory)
@@ -45,13 +50,24 @@ class TrashAdmin(VersionAdmin):
     def restore_selected(self, request: HttpRequest, queryset: QuerySet) -> None:
         self.restore(request, queryset)
 
-    @action(description="Restore", icon="restore_from_trash", permissions=["restore"])
-    def restore_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @action(
+        description="Restore",
+        icon="restore_from_trash",
+        permissions=["restore"],
+        dialog={
+            "title": "Restore this memory?",
+            "description": "It comes back with its id, tags and relationships, and is embedded again.",
+            "form_class": RestoreForm,
+            "form_submit_text": "Restore",
+        },
+    )
+    def restore_this(self, request: HttpRequest, form: RestoreForm, object_id: str) -> HttpResponse:
         version = self.get_object(request, object_id)
         restored = self.restore(request, [version]) if version else Restored()
+        page = reverse("admin:history_trashedmemory_changelist")
         if restored.ids:
-            return HttpResponseRedirect(reverse("admin:memories_memory_change", args=[restored.ids[0]]))
-        return HttpResponseRedirect(reverse("admin:history_trashedmemory_changelist"))
+            page = reverse("admin:memories_memory_change", args=[restored.ids[0]])
+        return HttpResponse(headers={"HX-Redirect": page})
 
     def restore(self, request: HttpRequest, versions: Iterable[MemoryVersion]) -> Restored:
         by_namespace: dict[int, list[UUID]] = defaultdict(list)

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             "TrashedMemory",
             [],
-            {"verbose_name": "deleted memory", "verbose_name_plural": "trash", "proxy": True, "indexes": []},
+            {"verbose_name": "deleted memory", "verbose_name_plural": "deleted memories", "proxy": True, "indexes": []},
             bases=("history.memoryversion",),
         ),
         migrations.AlterModelOptions("memoryversion", {"verbose_name": "change", "verbose_name_plural": "changes"}),

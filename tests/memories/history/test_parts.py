@@ -6,10 +6,13 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from ingestion.chunking import Chunk
 from ingestion.models import Document
+from ingestion.pipeline import save_document
 from memories import expiry
 from memories.graph.models import Relationship
 from memories.history.models import DeletedPart, MemoryVersion
+from memories.history.restore import NO_DOCUMENT
 from memories.models import Memory
 from tests.memories.history.deleted import make_memory_with_parts
 
@@ -62,3 +65,24 @@ def test_a_namespace_takes_its_history_along(api, namespace):
         cursor.execute("DELETE FROM sessions_app_apikey")
         cursor.execute("DELETE FROM sessions_app_namespace")
     assert MemoryVersion.objects.count() == DeletedPart.objects.count() == 0
+
+
+def test_chunks_that_an_ingestion_replaces_leave_nothing(namespace):
+    identity = {"namespace_id": namespace.pk, "repo_id": "r", "path": "tea.md"}
+    for text in ("green tea", "black tea"):
+        chunks = [Chunk(text, 0, 1, 1), Chunk("the same", 1, 2, 2)]
+        save_document(identity, {"digest": text.encode(), "size": 1}, chunks)
+    assert sorted(Memory.objects.values_list("content", flat=True)) == ["black tea", "the same"]
+    assert MemoryVersion.objects.count() == 0
+
+
+def test_a_chunk_comes_back_only_while_its_document_is_there(api, namespace):
+    identity = {"namespace_id": namespace.pk, "repo_id": "r", "path": "tea.md"}
+    save_document(identity, {"digest": b"1", "size": 1}, [Chunk("one", 0, 1, 1), Chunk("two", 1, 2, 2)])
+    one, two = Memory.objects.order_by("content")
+    for memory in (one, two):
+        api.delete(f"/memories/{memory.pk}")
+    assert api.post(f"/memories/{one.pk}/restore", {}).status_code == 200
+    Document.objects.all().delete()
+    answer = api.post("/trash/restore", {"ids": [str(two.pk)]}).json()
+    assert answer["left"] == [{"id": str(two.pk), "reason": NO_DOCUMENT}]

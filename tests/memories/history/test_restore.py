@@ -7,12 +7,12 @@ import pytest
 from django.utils import timezone
 
 from memories import tasks
-from memories.graph.models import Relationship
+from memories.graph.models import Relationship, UserTotal
 from memories.history import retention
 from memories.history.models import DeletedPart, MemoryVersion
 from memories.history.restore import CHANGED_SINCE, GONE_SINCE, restore_versions
 from memories.models import DueEmbedding, Embedding, Memory
-from memories.users.erasure import collect_user_rows, count_rows
+from memories.users.erasure import collect_user_rows, count_rows, erase, find_user_ids
 from memory_site.core.db.actor import acting_in_job
 from memory_site.core.db.cluster import fetch
 from tests.memories.history.deleted import describe_parts, make_memory_with_parts, relate
@@ -250,6 +250,15 @@ def test_erasing_a_user_leaves_no_version_and_no_trash_and_counts_them(api):
     left = {(str(row.memory_id), row.user_id) for row in MemoryVersion.objects.all()}
     assert left == {(moved["id"], "ben"), (mine["id"], "ben")}
     assert '"ada"' not in str(fetch("SELECT array_agg(version::text) FROM history_memoryversion version"))
+
+
+def test_a_user_of_whom_only_the_trash_is_left_is_found_for_another_erasure(api, tea):
+    """A backup that is older than an erasure has the trash too; the ledger of erasures asks for all users."""
+    delete(api, tea)
+    UserTotal.objects.all().delete()
+    assert "ada" in find_user_ids(1)
+    erase(1, "ada", "the ledger")
+    assert MemoryVersion.objects.count() == 0
 
 
 # What a job did
