@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_otp.middleware import OTPMiddleware
 
 from memory_site.operations.access.models import ConsoleSession
-from memory_site.operations.access.second_factor import PENDING, REQUIRED, has_second_factor
+from memory_site.operations.access.second_factor import PENDING, REQUIRED, has_second_factor, is_verified
 from memory_site.operations.access.session_store import hash_key
 
 CONSOLE_PREFIX = "/admin/"
@@ -42,7 +42,7 @@ class ConsoleMiddleware(OTPMiddleware):
     def find_gate(self, request: HttpRequest) -> HttpResponse | None:
         """Return the way to the page that asks for the second factor, or None for a request that may pass."""
         user, is_required = request.user, settings.CONSOLE_TOTP == REQUIRED
-        if not user.is_authenticated or user.is_verified() or not (is_required or PENDING in request.session):
+        if not user.is_authenticated or is_verified(user) or not (is_required or PENDING in request.session):
             return None
         if has_second_factor(user):
             return send_to(request, "second_factor")

@@ -1,5 +1,7 @@
 """The console's sessions, what happened at its door, and which permissions the roles were given."""
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.db import models
@@ -30,7 +32,7 @@ class ConsoleSession(AbstractBaseSession):
     created_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
-    objects = BaseSessionManager()
+    objects: ClassVar = BaseSessionManager()
 
     class Meta:
         verbose_name = "console session"

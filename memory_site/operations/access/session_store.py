@@ -17,9 +17,9 @@ from memory_site.operations.access.models import MAX_AGENT_LENGTH, ConsoleSessio
 STARTED, ADDRESS, AGENT = "_started", "_address", "_agent"
 
 
-def hash_key(session_key: str) -> str:
-    """Return what stands in the table for a key: 160 bits of its SHA-256."""
-    return hashlib.sha256(session_key.encode()).hexdigest()[:40]
+def hash_key(session_key: str | None) -> str:
+    """Return what stands in the table for a key: 160 bits of its SHA-256. No key has that of none."""
+    return hashlib.sha256((session_key or "").encode()).hexdigest()[:40]
 
 
 class SessionStore(DatabaseStore):
@@ -48,7 +48,7 @@ class SessionStore(DatabaseStore):
         now = timezone.now()
         started = data.get(STARTED)
         return ConsoleSession(
-            session_key=hash_key(self._get_or_create_session_key()),
+            session_key=hash_key(self._get_or_create_session_key()),  # type: ignore[attr-defined]
             session_data=self.encode(data),
             expire_date=self.get_expiry_date(),
             user_id=data.get(SESSION_KEY),

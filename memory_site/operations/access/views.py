@@ -1,10 +1,12 @@
 """Pages of one's own account: the second factor and where one is logged in."""
 
+from base64 import b32encode
 from typing import Any
 
 import django_otp
 import segno
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -35,6 +37,7 @@ from memory_site.operations.access.second_factor import (
     find_device,
     get_wait_seconds,
     has_second_factor,
+    is_verified,
     make_recovery_codes,
     reset_second_factor,
 )
@@ -70,7 +73,7 @@ def ask_for_code(request: HttpRequest) -> HttpResponse:
     """Ask somebody whose password was right for a code."""
     if not request.user.is_authenticated:
         return redirect_to_login(get_next(request), reverse("admin:login"))
-    if request.user.is_verified() or not has_second_factor(request.user):
+    if is_verified(request.user) or not has_second_factor(request.user):
         return HttpResponseRedirect(get_next(request))
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -143,8 +146,6 @@ def draw_code(device: TOTPDevice) -> str:
 
 def format_secret(device: TOTPDevice) -> str:
     """Return the secret as phones take it by hand, in groups of four."""
-    from base64 import b32encode  # noqa: PLC0415
-
     text = b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
 
@@ -154,7 +155,7 @@ def format_secret(device: TOTPDevice) -> str:
 
 @never_cache
 def show_account(request: HttpRequest) -> HttpResponse:
-    own = hash_key(request.session.session_key or "")
+    own = hash_key(request.session.session_key)
     context = build_context(
         request,
         "Your account",
@@ -180,15 +181,13 @@ def describe_session(session: ConsoleSession, own: str) -> dict[str, Any]:
 
 
 def is_required() -> bool:
-    from django.conf import settings  # noqa: PLC0415
-
     return settings.CONSOLE_TOTP == REQUIRED
 
 
 @require_POST
 def end_own_sessions(request: HttpRequest) -> HttpResponse:
     """End one of one's other sessions, by its digest, or all of them."""
-    own, key = hash_key(request.session.session_key or ""), request.POST.get("session", "")
+    own, key = hash_key(request.session.session_key), request.POST.get("session", "")
     others = list_sessions().filter(user=request.user).exclude(session_key=own)
     if key:
         others = others.none() if "\0" in key else others.filter(session_key=key)

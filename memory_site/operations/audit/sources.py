@@ -21,7 +21,7 @@ from sessions_app.models import KEY_PREFIX, ApiKey
 
 CONSOLE = "console:"
 ACTIONS = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}
-OPERATIONS = {Operation.UPDATE: "changed", Operation.DELETE: "deleted"}
+OPERATIONS: dict[str, str] = {Operation.UPDATE: "changed", Operation.DELETE: "deleted"}
 #: Changes that follow each other sooner were made in a go, if all else is the same.
 MAX_GAP = timedelta(seconds=2)
 #: Changes of memories are looked through up to so many, newest first: a rare actor would otherwise cost all of them.
