@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth peers questions backups jobs pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth lists peers questions backups jobs pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench: $(VENV)/dev.done  ## measure against raw SQL; ROWS=100000 for the large r
 SIZES ?= 10000,100000,1000000
 growth: $(VENV)/dev.done  ## the same at three sizes up to a million, about an hour; SIZES=10000,100000 for a short run
 	$(BIN)/python -m tests.benchmarks.growth --rows $(SIZES)
+
+LISTED ?= 1000000
+lists: $(VENV)/dev.done  ## the console's lists with a million memories, half an hour to load; LISTED=20000 for a short run
+	$(BIN)/python -m tests.benchmarks.lists --rows $(LISTED)
 
 overload: $(VENV)/dev.done  ## a thousand clients at once, and what another namespace notices, about six minutes
 	$(BIN)/python -m tests.benchmarks.overload

@@ -88,7 +88,7 @@ def build_value(parameter: str, value: str, number: int, parameters: QueryDict) 
     label = replace_underscores(value) if parameter == "memory_type" else truncate(value, 40)
     return {
         "label": label,
-        "count": format_number(number),
+        "count": format_number(min(number, MAX_COUNTED)),
         "url": build_url(parameters, parameter, [value]),
         "without_url": build_url(parameters, f"not_{parameter}", [*parameters.getlist(f"not_{parameter}"), value]),
     }

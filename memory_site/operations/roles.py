@@ -104,7 +104,6 @@ PERMISSIONS: dict[str, Line] = {
     "operations.seededschedule": INTERNAL,
     "operations.scheduleoutcome": RECORD,
     "leases.lease": INTERNAL,
-    "lists.savedfilter": INTERNAL,
     "graph.entity": INTERNAL,
     "releases.databaserelease": INTERNAL,
 }
