@@ -171,7 +171,9 @@ class LabelFilter(DisplayOnlyFilter, TextFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         name = f"{self.parameter_name}_like"
-        form = self.form_class(name=name, label=f"{self.title} contains".capitalize(), data={name: self.request.GET.get(name)})
+        form = self.form_class(
+            name=name, label=f"{self.title} contains".capitalize(), data={name: self.request.GET.get(name)}
+        )
         form.fields[name].widget.attrs |= {
             "list": f"{name}-values",
             "autocomplete": "off",
