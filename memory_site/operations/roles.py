@@ -40,7 +40,6 @@ PERMISSIONS: dict[str, Line] = {
     "bench.testsearch": DATA,
     "history.memoryversion": RECORD,
     "history.deletedpart": RECORD,
-    "lists.savedfilter": DATA,
     "history.trashedmemory": SETTING,
     "jobs.job": DATA,
     "jobs.jobfile": RECORD,

@@ -17,6 +17,7 @@ from memories.jobs.models import Job
 from memory_site.core.admin.formatting import format_number
 from memory_site.operations.access.models import AccessEvent, EventKind
 from memory_site.operations.audit.lines import AuditLine, AuditQuery, Source
+from memory_site.operations.models.sql_statements import SqlStatement
 from sessions_app.models import KEY_PREFIX, ApiKey
 
 CONSOLE = "console:"
@@ -220,6 +221,26 @@ def read_erasures(query: AuditQuery, limit: int) -> list[AuditLine]:
     ]
 
 
+def read_sql(query: AuditQuery, limit: int) -> list[AuditLine]:
+    """Read who ran SQL on the console's page of it. The statement may name content: the page has it."""
+    statements = SqlStatement.objects.filter(**query.between("created_at")).order_by("-created_at", "-id")
+    if query.actor:
+        is_account = query.actor.startswith(CONSOLE)
+        name = query.actor.removeprefix(CONSOLE)
+        statements = statements.filter(username=name) if is_account else statements.none()
+    return [
+        AuditLine(
+            at=line.created_at,
+            kind="sql",
+            actor=f"{CONSOLE}{line.username}",
+            what="ran SQL: " + ("no answer" if line.rows is None else f"{format_number(line.rows)} rows"),
+            subject=str(line.pk),
+            url=reverse("admin:operations_sqlstatement_change", args=[line.pk]),
+        )
+        for line in statements.defer("statement", "error")[:limit]
+    ]
+
+
 SOURCES: dict[str, Source] = {
     "console": read_console,
     "memories": read_memories,
@@ -227,4 +248,5 @@ SOURCES: dict[str, Source] = {
     "keys": read_keys,
     "logins": read_access,
     "erasures": read_erasures,
+    "sql": read_sql,
 }

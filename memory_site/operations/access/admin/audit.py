@@ -32,6 +32,7 @@ KINDS = {
     "keys": "API keys",
     "logins": "Logins and sessions",
     "erasures": "Erasures",
+    "sql": "Read-only SQL",
 }
 COLUMNS = ("at", "kind", "actor", "what", "subject", "address", "request_id")
 HEADERS = ["when", "who", "what", "on", "from"]

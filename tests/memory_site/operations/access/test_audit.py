@@ -14,6 +14,7 @@ from memories.models import Memory
 from memory_site.core.db.actor import acting_as
 from memory_site.operations.access.models import AccessEvent
 from memory_site.operations.access.seeding import seed_roles
+from memory_site.operations.models.sql_statements import SqlStatement
 from memory_site.operations.roles import OPERATOR
 from sessions_app.models import ApiKey
 from tests.console import create_staff_user, fetch_page_text
@@ -58,6 +59,13 @@ def test_every_kind_of_change_is_listed_newest_first_with_who_did_it(busy, conso
     assert any(what == "logged in" for _, what in lines)
     times = [row[0] for row in fetch_rows(console)]
     assert len(times) == len(lines)
+
+
+def test_it_says_who_ran_sql_and_not_which(console):
+    SqlStatement.objects.create(username="operator", statement=f"SELECT '{SECRET}'", rows=3)
+    assert list_what(console, kind="sql", who="operator") == [("operator", "ran SQL: 3 rows")]
+    assert list_what(console, kind="sql", who="command:x") == []
+    assert "secret" not in export(console)
 
 
 def test_no_content_is_in_it(busy, console):
