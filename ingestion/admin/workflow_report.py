@@ -1,5 +1,8 @@
 """Admin page of the workflow report: executions by workflow, agent and repository."""
 
+import csv
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -14,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from ingestion.admin.shared import NOWRAP_HTML
+from ingestion.admin.workflow_totals import build_totals_context, format_rate
 from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS, fetch_report_with_namespaces
 from memory_site.core.admin.formatting import format_datetime, format_duration, format_number, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
@@ -24,7 +28,24 @@ REPORT_PERIODS = [
     *[(str(days), f"the last {days} days") for days in (7, DEFAULT_REPORT_DAYS, 90, 365)],
     (str(MAX_REPORT_DAYS), "all time"),
 ]
-REPORT_HEADERS = ("workflow", "adapter", "agent", "repository", "runs", "failed", "average", "last run")
+REPORT_HEADERS = (
+    *("workflow", "adapter", "agent", "repository", "runs", "failed", "success", "average", "documents", "chunks"),
+    "last run",
+)
+CSV_COLUMNS = (
+    *("namespace", "workflow_id", "adapter", "agent_id", "repo_id", "executions", "completed", "failed"),
+    *("average_seconds", "last_execution", "documents", "chunks"),
+)
+#: What a spreadsheet takes for the beginning of a formula.
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+#: The choices of the order: title, and the key of a row.
+ORDERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "": ("latest run first", lambda row: 0),
+    "runs": ("most runs first", lambda row: -row["executions"]),
+    "failed": ("most failures first", lambda row: -row["failed"]),
+    "average": ("slowest first", lambda row: -(row["average_seconds"] or 0)),
+    "workflow": ("workflow", lambda row: row["workflow_id"]),
+}
 NAME_HTML = '<span class="{}" title="{}">{}</span>'
 #: Longer names may be broken over lines.
 MAX_UNBROKEN_LENGTH = 16
@@ -35,23 +56,58 @@ class PeriodForm(forms.Form):
     days = forms.ChoiceField(label="Started in", required=False, choices=REPORT_PERIODS, widget=UnfoldAdminSelectWidget)
 
 
+class OrderForm(forms.Form):
+    o = forms.ChoiceField(
+        label="Order",
+        required=False,
+        choices=[(name, title) for name, (title, _) in ORDERS.items()],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
 def render_workflow_report(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
     """Render the page. Needs the permission to view executions."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     namespace, days = get_selected_namespace(request), parse_period(request)
     namespace_form = build_namespace_form(request, model_admin, namespace)
-    rows = fetch_report_with_namespaces(namespace and namespace.pk, days)
+    order = request.GET.get("o", "") if request.GET.get("o", "") in ORDERS else ""
+    namespace_id = namespace.pk if namespace else None
+    rows = sorted(fetch_report_with_namespaces(namespace_id, days), key=ORDERS[order][1])
+    if request.GET.get("format") == "csv":
+        return build_csv(rows)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Workflow report",
-        "forms": [namespace_form, PeriodForm({"days": days})],
+        "forms": [namespace_form, PeriodForm({"days": days}), OrderForm({"o": order})],
         "media": forms.Media(namespace_form.Media),
         "namespace": namespace,
         "row_limit": format_number(MAX_REPORT_ROWS) if len(rows) == MAX_REPORT_ROWS else None,
         "report": build_table(rows, namespace, days),
+        "csv_query": urlencode({"namespace": namespace_id or "", "days": days, "o": order, "format": "csv"}),
+        **build_totals_context(namespace_id, days),
     }
     return TemplateResponse(request, "admin/ingestion/workflowexecution/report.html", context)
+
+
+def build_csv(rows: list[dict[str, Any]]) -> HttpResponse:
+    """Return the rows as a file, with the names of their namespaces."""
+    names = dict(Namespace.objects.filter(pk__in={row["namespace_id"] for row in rows}).values_list("pk", "name"))
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="workflow-report.csv"'
+    writer = csv.writer(response)
+    writer.writerow(CSV_COLUMNS)
+    for row in rows:
+        values = row | {"namespace": names.get(row["namespace_id"], "")}
+        writer.writerow([format_csv(values[name]) for name in CSV_COLUMNS])
+    return response
+
+
+def format_csv(value: Any) -> Any:
+    """Return a value as text; a spreadsheet computes no text that begins like a formula."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINNINGS) else value
 
 
 def parse_period(request: HttpRequest) -> int:
@@ -78,7 +134,10 @@ def build_cells(row: dict[str, Any], days: int) -> list[SafeString | str | None]
         format_name(row["repo_id"]),
         format_html(LINK_HTML, runs, format_number(row["executions"])),
         format_html(LINK_HTML, f"{runs}&status=failed", format_number(row["failed"])) if row["failed"] else "0",
+        format_rate(row["completed"] / ended if (ended := row["completed"] + row["failed"]) else None),
         "-" if average is None else format_html(NOWRAP_HTML, format_duration(average)),
+        format_number(row["documents"]),
+        format_number(row["chunks"]),
         format_datetime(row["last_execution"]),
     ]
 

@@ -636,6 +636,39 @@ def test_a_page_without_a_result_or_a_memory_says_so(console, api):
     assert "/admin/memories/memory/0" not in response.content.decode()
 
 
+def test_the_report_sums_its_runs_once_and_links_to_them(console, api, namespace):
+    for number in range(3):
+        add_execution(api, "sync", repositories=["a", "b"], remember=False, status="completed" if number else "failed")
+    add_execution(api, "slow", status="running", remember=False)
+    context = console.get(REPORT_URL, {"namespace": namespace.pk}).context
+    assert [(name, figure) for name, figure, _ in context["totals"]][:4] == [
+        ("runs", "4"),
+        ("completed", "2"),
+        ("failed", "1"),
+        ("success rate", "66.7 %"),
+    ]
+    for _, figure, url in context["totals"][:3]:
+        assert len(console.get(url).context["cl"].result_list) == int(figure)
+    [(_, cells)] = context["chart"].rows
+    assert [cell.value for cell in cells] == [2, 1, 3]
+
+
+@pytest.mark.parametrize(("order", "first"), [("", "slow"), ("runs", "sync"), ("failed", "sync"), ("x\0", "slow")])
+def test_the_report_is_ordered(console, api, order, first):
+    for status in ("completed", "failed"):
+        add_execution(api, "sync", status=status, repositories=[], remember=False)
+    add_execution(api, "slow", repositories=[], remember=False)
+    assert first in console.get(REPORT_URL, {"o": order}).context["report"]["rows"][0][0]
+
+
+def test_the_report_is_a_file_too(console, api):
+    add_execution(api, "=1+1", repositories=[], remember=False)
+    response = console.get(REPORT_URL, {"format": "csv"})
+    header, row = response.content.decode().splitlines()
+    assert header.startswith("namespace,workflow_id,adapter")
+    assert row.startswith("ours,'=1+1,")
+
+
 def test_deleting_a_record_leaves_the_memory(console, api):
     execution = add_execution(api)
     console.post(f"{LIST_URL}{execution['id']}/delete/", {"post": "yes"})
@@ -685,11 +718,10 @@ def test_the_report_page_has_a_row_for_each_workflow_agent_and_repository(consol
     add_execution(api, **times, agent_id="planner", repositories=["site"], status="failed", error="why")
     add_execution(api, status="running")
     rows = [[strip_markup(cell) for cell in row] for row in list_report_rows(console, namespace=namespace.pk)]
-    day = f"{start:%Y-%m-%d %H:%M}"
     assert rows == [
-        ["nightly", "prefect", "-", "-", "1", "0", "-", rows[0][7]],
-        ["nightly", "prefect", "planner", "docs", "1", "0", "1 min 30 s", day],
-        ["nightly", "prefect", "planner", "site", "2", "1", "1 min 30 s", day],
+        ["nightly", "prefect", "-", "-", "1", "0", "-", "-", "0", "0", rows[0][-1]],
+        ["nightly", "prefect", "planner", "docs", "1", "0", "100 %", "1 min 30 s", "0", "0", "2 d ago"],
+        ["nightly", "prefect", "planner", "site", "2", "1", "50.0 %", "1 min 30 s", "0", "0", "2 d ago"],
     ]
 
 
@@ -743,11 +775,11 @@ def test_names_are_escaped_and_shortened(console, api):
 
 def test_the_report_page_takes_a_constant_number_of_statements(console, api, django_assert_num_queries):
     add_execution(api, remember=False)
-    with django_assert_num_queries(4):  # session, user, report, names of namespaces
+    with django_assert_num_queries(5):  # session, user, report, names of namespaces, totals
         list_report_rows(console)
     for number in range(20):
         add_execution(api, f"w{number}", remember=False)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert len(list_report_rows(console)) == 21
 
 

@@ -47,6 +47,9 @@ EMPTY_CELLS = ["-"] * 4
 
 class UserSearchForm(forms.Form):
     q = forms.CharField(label="User id or its beginning", required=False, widget=UnfoldAdminTextInputWidget)
+
+
+class OrderForm(forms.Form):
     o = forms.ChoiceField(
         label="Order",
         required=False,
@@ -69,7 +72,7 @@ def show_user_list(request: HttpRequest, model_admin: ModelAdmin) -> HttpRespons
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Users’ memory",
-        "filter_forms": [namespace_form, UserSearchForm({"q": text, "o": order})],
+        "filter_forms": [namespace_form, UserSearchForm({"q": text}), OrderForm({"o": order})],
         "media": forms.Media(namespace_form.Media),
         "is_filtered": namespace or text,
         "table": {"headers": HEADERS, "rows": build_table_rows(request, rows[:PER_PAGE])},

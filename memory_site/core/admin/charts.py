@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+#: Variables of the style sheet.
+SERIES_COLOURS = tuple(f"--series-{number}" for number in range(1, 9))
 TICKS = {"color": "#788292", "precision": 0}
 #: Of the theme's bar chart: bars of one step stand on each other.
 CHART_OPTIONS = json.dumps(
@@ -67,14 +69,15 @@ def draw_chart(
     series: Mapping[str, Sequence[int]],
     rows: Sequence[tuple[str, Sequence[Cell]]],
     first_header: str = "from",
+    colours: Sequence[str] = SERIES_COLOURS,
 ) -> Chart:
     """Return a stacked bar for each label. `series`: the numbers of each colour; `rows`: the table, without empty rows.
 
     With several series the last cell of a row is their sum.
     """
-    colours = {name: f"--series-{number}" for number, name in enumerate(series, start=1)}
+    variables = dict(zip(series, colours, strict=False))
     datasets = [
-        {"label": name, "data": list(numbers), "backgroundColor": f"var({colours[name]})"}
+        {"label": name, "data": list(numbers), "backgroundColor": f"var({variables[name]})"}
         for name, numbers in series.items()
     ]
     several = len(series) > 1
@@ -83,5 +86,5 @@ def draw_chart(
         summary,
         [first_header, *series, *(["all"] if several else [])],
         [(name, cells) for name, cells in rows if any(cell.value for cell in cells)],
-        list(colours.items()) if several else [],
+        list(variables.items()) if several else [],
     )
