@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 from pydantic import Field
 from pydantic_core import to_json
 
@@ -19,7 +20,7 @@ from memories.jobs.actions import register
 from memories.jobs.actions.base import Action, Batch, Outcome, leave
 from memories.jobs.files import append_lines, measure_file, name_file, write_head
 from memories.jobs.models import Job
-from memories.models import MemoryQuerySet
+from memories.models import Memory, MemoryQuerySet
 from memories.search.selection import Selection
 from memory_site.core.disk_space import DISK_FULL_DETAIL, is_disk_low
 from memory_site.core.errors import Busy
@@ -69,7 +70,7 @@ class Export(Action):
         return {"file": name_file(job, parameters.format), "bytes": measure_file(job)}
 
 
-def select_distinct(batch: Batch) -> MemoryQuerySet:
+def select_distinct(batch: Batch) -> QuerySet[Memory]:
     """Select the memories of the batch without the chunks that are the same as another memory of the selection."""
     selection = Selection.load(batch.job.selection).in_namespace(batch.namespace_id)
     return exclude_duplicate_chunks(selection.queryset()).filter(pk__in=batch.ids)

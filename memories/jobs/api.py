@@ -55,8 +55,8 @@ def start_job(request: ApiRequest, payload: JobIn):
 
 
 def to_preview_out(action: Action, parameters: InputSchema, shown: Preview) -> dict[str, Any]:
-    rows = Memory.objects.filter(pk__in=[memory.pk for memory in shown.samples])
-    rows = rows.filter(namespace_id__in=shown.by_namespace).newest_first().values(*OUT_COLUMNS)
+    samples = Memory.objects.filter(namespace_id__in=shown.by_namespace, pk__in=[each.pk for each in shown.samples])
+    rows = samples.newest_first().values(*OUT_COLUMNS)
     return {
         "action": action.name,
         "description": describe_action(action, parameters, shown.matched),

@@ -81,8 +81,8 @@ def create_job(
     selection = selection.in_namespace(namespace_id)
     rows = selection.queryset()
     matched = rows.count()
-    if expected not in (None, matched):
-        raise CountChanged(expected, matched)  # type: ignore[arg-type]  # it is not None
+    if expected is not None and expected != matched:
+        raise CountChanged(expected, matched)
     job = Job.objects.create(
         namespace_id=namespace_id,
         action=action.name,

@@ -6,6 +6,7 @@ from memories.jobs.actions import ACTIONS
 from memories.jobs.actions.base import Action
 from memories.jobs.models import Job
 from memories.jobs.parameters import parse_parameters
+from memories.search.selection import Selection
 from memory_site.core.errors import DomainError
 
 
@@ -24,3 +25,10 @@ def describe_job(job: Job) -> str:
         return describe_action(action, parse_parameters(action, job.parameters), job.matched)
     except DomainError:
         return action.title
+
+
+def describe_selection(selection: Selection) -> str:
+    """Return which memories are meant: ticked ones without their ids, which say nothing."""
+    if selection.filters.ids is not None:
+        return "chosen one by one"
+    return selection.describe()

@@ -13,6 +13,7 @@ from memories.jobs.models import Job, JobState
 from memories.jobs.undo import can_undo
 from memories.schemas import MemoryOut
 from memories.search.filters import Filters
+from memories.search.list_filters import ListFilters
 from memories.search.selection import Selection
 from memory_site.core.errors import InvalidField
 from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryText
@@ -20,7 +21,7 @@ from memory_site.core.http.fields import InputSchema, JsonObject, Label, QueryTe
 StateName = Literal[*JobState.values]  # type: ignore[valid-type]  # derived from the choices
 
 
-def list_action_names() -> list[str]:
+def list_action_names() -> list[Any]:
     """Return the actions that a key may ask for; first the one that needs no parameters and changes nothing."""
     names = [action.name for action in ACTIONS.values() if action.in_api]
     return sorted(names, key=lambda name: ACTIONS[name].changes)
@@ -61,7 +62,8 @@ class JobIn(InputSchema):
     def build_selection(self, namespace_id: int) -> Selection:
         """Return the selection. Raises InvalidField for a pattern that is none."""
         try:
-            return Selection(namespace_id, self.filters or Filters(), self.text or "", self.mode).checked()
+            filters = ListFilters.model_construct(**dict(self.filters or Filters()))
+            return Selection(namespace_id, filters, self.text or "", self.mode).checked()
         except ValueError as error:
             raise InvalidField("text", str(error).partition(": ")[2]) from None
 
@@ -114,7 +116,17 @@ class PreviewOut(Schema):
 
 
 def to_job_out(job: Job) -> dict[str, Any]:
-    stored = ("id", "action", "parameters", "state", "matched", "done", "failed", "percent", "seconds_left")
+    stored: tuple[str, ...] = (
+        "id",
+        "action",
+        "parameters",
+        "state",
+        "matched",
+        "done",
+        "failed",
+        "percent",
+        "seconds_left",
+    )
     stored += ("created_by", "created_at", "started_at", "finished_at", "message", "log", "result", "undo_of")
     selection = {name: value for name, value in job.selection.items() if name != "namespace_id"}
     more = {"description": describe_job(job), "selection": selection, "memories_per_second": job.rate}

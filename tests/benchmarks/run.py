@@ -68,7 +68,7 @@ def run_server() -> Iterator[tuple[str, int]]:
 
 
 def wait_until_live(process: subprocess.Popen, url: str) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < until:
         if is_live(url):
             return

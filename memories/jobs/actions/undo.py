@@ -27,7 +27,7 @@ class Undo(Action):
     def apply(self, batch: Batch) -> Outcome:
         from memories.jobs.actions import get_action  # noqa: PLC0415  (which lists this action)
 
-        other = Job.objects.get(namespace=batch.namespace_id, pk=batch.job.undo_of)
+        other = Job.objects.get(namespace=batch.namespace_id, pk=batch.job.undo_of)  # type: ignore[misc]  # an undo has one
         kept = get_action(other.action).undo_batch(other, batch.ids)
         ids = sorted(set(batch.ids) - {failure.id for failure in kept})
         restored = take_back(batch.namespace_id, other.pk, ids)

@@ -19,7 +19,7 @@ from unfold.decorators import display
 
 from memories.jobs.actions import ACTIONS
 from memories.jobs.admin.plan_page import plan_view
-from memories.jobs.describe import describe_job
+from memories.jobs.describe import describe_job, describe_selection
 from memories.jobs.files import get_file_end, stream_file
 from memories.jobs.models import Job, JobState
 from memories.jobs.run import cancel
@@ -129,7 +129,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @display(description="memories")
     def about(self, job: Job) -> str:
-        return describe_selection(job)
+        return describe_memories(job)
 
     @display(description="created")
     def created(self, job: Job) -> SafeString | None:
@@ -152,9 +152,9 @@ def describe_actor(name: str) -> str:
     return words.get(kind, name).format(rest) or "-"
 
 
-def describe_selection(job: Job) -> str:
+def describe_memories(job: Job) -> str:
     try:
-        return Selection.load(job.selection).describe() if job.selection else "-"
+        return describe_selection(Selection.load(job.selection)) if job.selection else "-"
     except ValueError:
         return "what a newer release understands"
 

@@ -15,8 +15,9 @@ from memories.admin.search import is_search_by_meaning, parse_uuid_or_none
 from memories.jobs.actions import ACTIONS
 from memories.jobs.actions.base import Action
 from memories.jobs.admin.plan import build_plan_url, is_permitted
-from memories.search.filters import Filters
+from memories.search.list_filters import ListFilters
 from memories.search.selection import Selection
+from memories.states import State
 
 #: A search by meaning has a hundred hits; a selection names so many ids at most.
 MAX_IDS = 1_000
@@ -54,7 +55,7 @@ class JobActions:
         pk = parse_uuid_or_none(object_id)
         if pk is None or not is_permitted(request.user, ACTIONS["delete"].permission):
             return super().delete_view(request, object_id, extra_context)  # type: ignore[misc]
-        return HttpResponseRedirect(build_plan_url(request.user, "delete", Selection(None, Filters(ids=[pk]))))
+        return HttpResponseRedirect(build_plan_url(request.user, "delete", select_ids([pk])))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_permitted(request.user, ACTIONS["delete"].permission)
@@ -87,11 +88,11 @@ def find_selection(request: HttpRequest, queryset: QuerySet) -> Selection:
 
 
 def select_ids(ids: Any) -> Selection:
-    """Raise ValueError without any."""
+    """Return the memories with these ids, whatever their state. Raises ValueError without any."""
     found = [pk for each in ids if (pk := parse_uuid_or_none(str(each)))]
     if not found:
         raise ValueError(NOTHING_SELECTED)
-    return Selection(None, Filters(ids=found[:MAX_IDS]))
+    return Selection(None, ListFilters(ids=found[:MAX_IDS], states=list(State)))
 
 
 def get_list_url() -> str:

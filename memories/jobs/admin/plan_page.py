@@ -21,6 +21,7 @@ from memories.jobs.admin.forms import ActionForm, ConfirmationForm, make_form
 from memories.jobs.admin.list_actions import get_list_url
 from memories.jobs.admin.plan import BadPlan, Plan, is_permitted
 from memories.jobs.create import CountChanged, Preview, create_job, preview
+from memories.jobs.describe import describe_selection
 from memories.jobs.models import Job
 from memories.models import Memory
 from memory_site.core.admin.formatting import format_datetime, format_number, truncate
@@ -138,7 +139,7 @@ def render_plan(
         "matched": shown.matched,
         "count": format_number(shown.matched),
         "memories_word": "memory" if shown.matched == 1 else "memories",
-        "described": plan.selection.describe(),
+        "described": describe_selection(plan.selection),
         "by_namespace": [(names.get(pk, pk), format_number(n)) for pk, n in shown.by_namespace.items()],
         "warnings": shown.warnings,
         "samples": list(map(describe_sample, shown.samples)),

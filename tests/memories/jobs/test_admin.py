@@ -42,7 +42,7 @@ def viewer(client, django_user_model):
 def test_ticked_rows_are_deleted_after_the_namespace_is_typed(console, namespace):
     made = make_memories(namespace, 5)
     page = choose(console, "delete", made[:2]).content.decode()
-    assert "<strong>2</strong>" in page
+    assert "<strong>2</strong> memories chosen one by one" in page
     assert "Type “ours” to confirm" in page
     assert "text 0" in page and "text 4" not in page
     page = choose(console, "delete", made[:2])
@@ -158,6 +158,14 @@ def test_one_memory_is_deleted_the_same_way(console, namespace):
     start(console, page)
     assert tasks.run_jobs() == 1
     assert not Memory.objects.exists()
+
+
+def test_a_memory_that_is_not_active_is_deleted_too(console, namespace):
+    old, new = make_memories(namespace, 2)
+    Memory.objects.filter(pk=old.pk).update(state="superseded", superseded_by=new.pk)
+    start(console, choose(console, "delete", [old]))
+    assert tasks.run_jobs() == 1
+    assert list(Memory.objects.values_list("pk", flat=True)) == [new.pk]
 
 
 def test_the_stock_deletion_of_selected_rows_is_gone(console, namespace):
