@@ -18,6 +18,8 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from memories.console_urls import get_user_page_url
+from memories.counts import list_top_users
 from memories.models import Memory
 from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin, ReadOnlyAdmin
 from memory_site.core.admin.formatting import (
@@ -27,7 +29,6 @@ from memory_site.core.admin.formatting import (
     truncate,
 )
 from memory_site.operations.admin.desk.confirmation import name_actor
-from memory_site.operations.admin.desk.counts import list_largest_users
 from memory_site.operations.models import CloneState, NamespaceClone
 from memory_site.operations.namespaces.contents import count_contents, list_counted_models
 from memory_site.operations.namespaces.names import NamespaceProblem, check_name
@@ -245,10 +246,9 @@ def list_figures(namespace: Namespace) -> list[tuple[str, str, str]]:
 
 
 def list_users(namespace: Namespace) -> list[tuple[str, str, str]]:
-    page = reverse("admin:graph_usertotal_user")
     return [
-        (truncate(user, 60), format_number(number), f"{page}?{urlencode({'namespace': namespace.pk, 'user': user})}")
-        for user, number in list_largest_users(namespace)[:MAX_LISTED_USERS]
+        (truncate(user.user_id, 60), format_number(user.memories), get_user_page_url(namespace.pk, user.user_id))
+        for user in list_top_users(namespace.pk, MAX_LISTED_USERS)
     ]
 
 

@@ -14,7 +14,9 @@ from unfold.admin import ModelAdmin
 from memories.graph.tasks import statistics_trigger
 from memories.jobs.create import create_job
 from memories.models import Memory
+from memories.search.filters import Filters
 from memories.search.selection import Selection
+from memories.states import EVERY_STATE
 from memories.users.erasure import collect_namespace_rows, count_rows, erase_namespace
 from memory_site.core.admin.formatting import format_number
 from memory_site.operations.admin.desk.confirmation import Plan, is_confirmed, name_actor, require
@@ -66,7 +68,7 @@ def build_plan(what: str, namespaces: list[Namespace], word: str) -> Plan:
 
 
 def list_memories(namespace: Namespace) -> dict[str, Any]:
-    return {"memories": Memory.objects.in_namespace(namespace.pk)}
+    return {"memories": Memory.objects.in_namespace(namespace.pk, EVERY_STATE)}
 
 
 def wipe(request: HttpRequest, what: str, namespaces: list[Namespace]) -> HttpResponse:
@@ -74,15 +76,16 @@ def wipe(request: HttpRequest, what: str, namespaces: list[Namespace]) -> HttpRe
         log_wipe(request, what, namespace)
         if what == EVERYTHING:
             erase_namespace(namespace.pk)
-        elif Memory.objects.in_namespace(namespace.pk).exists():
+        elif Memory.objects.in_namespace(namespace.pk, EVERY_STATE).exists():
+            selection = Selection(namespace.pk, Filters(states=list(EVERY_STATE)))
             with transaction.atomic():
-                create_job(namespace.pk, "delete", {}, Selection(namespace.pk), name_actor(request))
+                create_job(namespace.pk, "delete", {}, selection, name_actor(request))
     if what == EVERYTHING:
         statistics_trigger.notify_on_commit()
         messages.success(request, f"{format_number(len(namespaces))} namespaces are empty; their API keys are left.")
         return HttpResponseRedirect(reverse("admin:sessions_app_namespace_changelist"))
-    messages.success(request, "A worker deletes the memories.")
-    return HttpResponseRedirect(reverse("admin:operations_desk_counts"))
+    messages.success(request, "A worker deletes the memories; this list shows how far it is.")
+    return HttpResponseRedirect(reverse("admin:jobs_job_changelist"))
 
 
 def log_wipe(request: HttpRequest, what: str, namespace: Namespace) -> None:
