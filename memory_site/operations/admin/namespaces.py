@@ -80,8 +80,8 @@ class NamespaceAdmin(BaseAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name", "created")
-    fields = ("name", "forgets_outdated", "model", "created")
-    readonly_fields = ("model", "created")
+    fields = ("name", "forgets_outdated", "embedding", "created")
+    readonly_fields = ("embedding", "created")
     actions = None
     actions_detail = ("clone", "wipe_memories", "empty")
     delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
@@ -120,7 +120,7 @@ class NamespaceAdmin(BaseAdmin):
         return "on" if namespace.forgets_outdated else "off"
 
     @display(description="embedding model", empty_value="none yet")
-    def model(self, namespace: Namespace) -> str | None:
+    def embedding(self, namespace: Namespace) -> str | None:
         return namespace.embedding_model
 
     @display(description="created", ordering="created_at")
@@ -231,6 +231,9 @@ LISTED_MODELS = (
 )  # fmt: skip
 
 
+ALWAYS_SHOWN = ("memories.memory", "sessions_app.apikey")
+
+
 def list_figures(namespace: Namespace) -> list[tuple[str, str, str]]:
     """Return name, number and address of the rows behind it, of each kind with rows. Counting stops at the cap."""
     figures = []
@@ -241,6 +244,8 @@ def list_figures(namespace: Namespace) -> list[tuple[str, str, str]]:
             number = rows[: MAX_COUNTED_ROWS + 1].count()
             shown = format_number(number) if number <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
             address = reverse(f"admin:{label.replace('.', '_')}_changelist")
+            if not number and label not in ALWAYS_SHOWN:
+                continue
             figures.append((str(model._meta.verbose_name_plural), shown, f"{address}?namespace={namespace.pk}"))
     return figures
 

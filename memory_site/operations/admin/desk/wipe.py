@@ -20,6 +20,7 @@ from memories.states import EVERY_STATE
 from memories.users.erasure import collect_namespace_rows, count_rows, erase_namespace
 from memory_site.core.admin.formatting import format_number
 from memory_site.operations.admin.desk.confirmation import Plan, is_confirmed, name_actor, require
+from memory_site.operations.namespaces.contents import INTERNAL_MODELS
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
@@ -60,11 +61,17 @@ def show_wipe(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
 def build_plan(what: str, namespaces: list[Namespace], word: str) -> Plan:
     counts: dict[str, int] = {}
     for namespace in namespaces:
-        rows = collect_namespace_rows(namespace.pk) if what == EVERYTHING else list_memories(namespace)
+        rows = list_everything(namespace) if what == EVERYTHING else list_memories(namespace)
         for kind, number in count_rows(rows).items():
             name = kind.replace("_", " ") if len(namespaces) == 1 else f"{kind.replace('_', ' ')} in {namespace.name}"
             counts[name] = number
     return Plan(counts, word)
+
+
+def list_everything(namespace: Namespace) -> dict[str, Any]:
+    """Return what goes, without what no operator knows: rows that are part of others or made from them."""
+    rows = collect_namespace_rows(namespace.pk)
+    return {kind: each for kind, each in rows.items() if each.model._meta.label_lower not in INTERNAL_MODELS}
 
 
 def list_memories(namespace: Namespace) -> dict[str, Any]:
