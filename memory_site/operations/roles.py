@@ -100,6 +100,7 @@ PERMISSIONS: dict[str, Line] = {
     "operations.namespaceclone": RECORD,
     "operations.desk": INTERNAL,
     "operations.sqlstatement": ACCESS,
+    "lists.savedfilter": INTERNAL,
     "operations.seededschedule": INTERNAL,
     "operations.scheduleoutcome": RECORD,
     "leases.lease": INTERNAL,
