@@ -72,7 +72,7 @@ def find_projects(namespace_id: int) -> list[Project]:
     with connection.cursor() as cursor:
         cursor.execute(COUNT_PROJECTS_SQL, {"namespace": namespace_id})
         for name, *numbers in cursor.fetchall():
-            found[name] = Project(name, 0, *map(int, numbers))
+            found[name] = Project(name, 0, *(int(number) for number in numbers[:3]))  # type: ignore[arg-type]
         for label in fetch_labels(namespace_id, "repo_id", "", MAX_PROJECTS, "asc", None):
             found.setdefault(label["value"], Project(label["value"])).memories = label["memories"]
         cursor.execute(LATEST_SQL, {"namespace": namespace_id, "projects": list(found)})
@@ -93,7 +93,7 @@ def show_projects(request: HttpRequest, model_admin: Any) -> HttpResponse:
         **model_admin.admin_site.each_context(request),
         "title": "Projects",
         "filter_forms": [namespace_form],
-        "media": forms.Media(namespace_form.Media),
+        "media": forms.Media(namespace_form.Media),  # type: ignore[attr-defined]
         "headers": [build_header(name, title, sort, namespace) for name, title in SORTS.items()],
         "rows": [build_row(project, namespace.pk) for project in projects] if namespace else [],
         "is_cut": len(projects) == MAX_PROJECTS,
@@ -127,7 +127,7 @@ def build_row(project: Project, namespace_id: int) -> list[SafeString | str | No
     ]
 
 
-def link(page: str, text: str, **parameters: object) -> SafeString | str:
+def link(page: str, text: str, **parameters: str | int) -> SafeString | str:
     """Return a number as a link to its rows; 0 has none."""
     url = f"{reverse(f'admin:{page}_changelist')}?{urlencode(parameters)}"
     return text if text == "0" else format_html(LINK_HTML, url, text)

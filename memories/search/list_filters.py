@@ -56,10 +56,10 @@ class ListFilters(Filters):
 
     def iter_conditions(self) -> Iterator[Q]:
         yield from super().iter_conditions()
-        for name, values in (self.one_of or {}).items():
-            yield match_one_of(name, values)
-        for name, values in (self.none_of or {}).items():
-            yield ~match_one_of(name, values)
+        for label, values in (self.one_of or {}).items():
+            yield match_one_of(label, values)
+        for label, values in (self.none_of or {}).items():
+            yield ~match_one_of(label, values)
         for name in ("entity_type", "entity_id"):
             if (value := getattr(self, name)) is not None:
                 yield Q((name, value))

@@ -21,7 +21,8 @@ from memories.search.list_filters import ListFilters
 from sessions_app.models import Namespace
 
 TextMode = Literal["literal", "pattern"]
-LITERAL, PATTERN = "literal", "pattern"
+LITERAL: TextMode = "literal"
+PATTERN: TextMode = "pattern"
 EMBEDDED, WAITING, REFUSED = "embedded", "waiting", "refused"
 #: The states of a memory's embedding, and the query of each.
 EMBEDDING_FILTERS = {

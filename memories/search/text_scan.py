@@ -95,7 +95,7 @@ def scan_memories(selection: Selection, *, after: Place | None = None) -> Scan:
 def scan_chunks(scan: Scan, rows: MemoryQuerySet, condition: Q, deadline: float) -> None:
     size = FIRST_CHUNK_ROWS
     matched = ExpressionWrapper(condition, output_field=BooleanField())
-    rows = rows.annotate(matched=matched).newest_first().values_list("namespace_id", "pk", "created_at", "matched")
+    rows = rows.annotate(matched=matched).newest_first()
     while not (scan.is_complete or scan.is_full):
         started = time.monotonic()
         if scan.rows_read and started > deadline:
@@ -122,7 +122,8 @@ def behind(rows: MemoryQuerySet, place: Place) -> MemoryQuerySet:
 
 def fetch_chunk(rows: MemoryQuerySet, size: int, seconds: float) -> list[tuple]:
     """Return (namespace_id, id, created_at, matched, rows read) of the hits of a chunk, and of its last row."""
-    sql, parameters = rows[:size].query.sql_with_params()
+    columns = rows.values_list("namespace_id", "pk", "created_at", "matched")
+    sql, parameters = columns[:size].query.sql_with_params()
     return fetch_limited(CHUNK_SQL.format(rows=sql), parameters, rows.db, seconds)
 
 

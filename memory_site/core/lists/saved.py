@@ -36,8 +36,8 @@ def read_saved(model_admin: Any, request: HttpRequest) -> Saved:
     kept = request.__dict__.setdefault("_saved_lists", {})
     name = get_list_name(model_admin)
     if name not in kept:
-        rows = SavedFilter.objects.filter(list_name=name).filter(Q(owner=request.user.pk) | Q(is_shared=True))
-        rows = list(rows.order_by("name", "id"))
+        known = SavedFilter.objects.filter(list_name=name).filter(Q(owner=request.user.pk) | Q(is_shared=True))
+        rows = list(known.order_by("name", "id"))
         filters = tuple(row for row in rows if row.name)
         columns = next((row.columns for row in rows if not row.name and row.owner_id == request.user.pk), ())
         kept[name] = Saved(filters, tuple(columns))
@@ -75,7 +75,7 @@ def save_columns(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
     given = request.POST.getlist("column")
     chosen = [name for name in list_known_columns(model_admin) if name in given][:MAX_COLUMNS]
-    owner_row = {"list_name": get_list_name(model_admin), "owner": request.user, "name": ""}
+    owner_row: dict[str, Any] = {"list_name": get_list_name(model_admin), "owner_id": request.user.pk, "name": ""}
     if "reset" in request.POST or not chosen:
         SavedFilter.objects.filter(**owner_row).delete()
     else:
@@ -94,7 +94,7 @@ def save_filter(model_admin: Any, request: HttpRequest) -> HttpResponse:
     else:
         SavedFilter.objects.update_or_create(
             list_name=get_list_name(model_admin),
-            owner=request.user,
+            owner_id=request.user.pk,
             name=name,
             defaults={"query": query, "is_shared": "shared" in request.POST},
         )
@@ -105,7 +105,7 @@ def save_filter(model_admin: Any, request: HttpRequest) -> HttpResponse:
 def delete_filter(model_admin: Any, request: HttpRequest, filter_id: int) -> HttpResponse:
     """Delete a filter of this person, or as a superuser anybody's."""
     rows = SavedFilter.objects.filter(list_name=get_list_name(model_admin), pk=filter_id).exclude(name="")
-    rows = rows if request.user.is_superuser else rows.filter(owner=request.user.pk)  # type: ignore[union-attr]
+    rows = rows if request.user.is_superuser else rows.filter(owner=request.user.pk)
     if not rows.delete()[0]:
         messages.error(request, "There is no such filter of yours.")
     return redirect_to_list(model_admin, request.POST.get("query", ""))
@@ -126,7 +126,7 @@ def describe_filters(model_admin: Any, request: HttpRequest) -> list[dict[str, A
             "name": each.name,
             "url": f"?{each.query}",
             "is_active": bool(current) and each.query == current,
-            "is_own": each.owner_id == request.user.pk or request.user.is_superuser,  # type: ignore[union-attr]
+            "is_own": each.owner_id == request.user.pk or request.user.is_superuser,
             "is_shared": each.is_shared,
         }
         for each in read_saved(model_admin, request).filters

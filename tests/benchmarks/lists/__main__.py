@@ -1,6 +1,7 @@
 """`make lists`: the console's lists with a million memories: each filter, order and search, beside its SQL.
 
-A page is drawn in this process by Django's test client, so that its statements can be timed too: `sql` is their share.
+A page is drawn in this process by Django's test client, so that its statements can be timed too: `sql` is their share,
+`cpu` that of Python, which a busy machine does not change.
 """
 
 import argparse
@@ -54,8 +55,8 @@ def open_client():
     return client
 
 
-def measure(client, path: str, rounds: int) -> list[tuple[float, float]]:
-    """Return the milliseconds of each drawing, and of its statements."""
+def measure(client, path: str, rounds: int) -> list[tuple[float, ...]]:
+    """Return the milliseconds of each drawing, of its statements, and of Python's processor time."""
     from django.db import connection  # noqa: PLC0415
 
     def time_statement(execute, sql, parameters, many, context):
@@ -68,26 +69,34 @@ def measure(client, path: str, rounds: int) -> list[tuple[float, float]]:
     times = []
     for number in range(rounds + 1):
         spent: list[float] = []
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         with connection.execute_wrapper(time_statement):
             response = client.get(path)
         assert response.status_code == 200, (path, response.status_code)
         if number:  # the first one loads templates
-            times.append((1000 * (time.perf_counter() - started), 1000 * sum(spent)))
+            seconds = (time.perf_counter() - started, sum(spent), time.process_time() - cpu)
+            times.append(tuple(1000 * each for each in seconds))
     return times
 
 
-def build_table(rows: int, rounds: int, times: dict[str, list[tuple[float, float]]]):
+def build_table(rows: int, rounds: int, times: dict[str, list[tuple[float, ...]]]):
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title=f"{rows:,} memories, milliseconds, {rounds} drawings of each page")
-    for title in ("page", "median", "p95", "sql", "page / sql"):
+    for title in ("page", "median", "p95", "sql", "cpu", "page / sql"):
         table.add_column(title, justify="left" if title == "page" else "right")
     for name, each in times.items():
-        pages, statements = zip(*each, strict=True)
+        pages, statements, processor = zip(*each, strict=True)
         median, sql = statistics.median(pages), statistics.median(statements)
         p95 = statistics.quantiles(pages, n=20)[-1] if len(pages) > 1 else median
-        table.add_row(name, f"{median:.0f}", f"{p95:.0f}", f"{sql:.0f}", f"{median / max(sql, 0.1):.1f}")
+        table.add_row(
+            name,
+            f"{median:.0f}",
+            f"{p95:.0f}",
+            f"{sql:.0f}",
+            f"{statistics.median(processor):.0f}",
+            f"{median / max(sql, 0.1):.1f}",
+        )
     return table
 
 
