@@ -104,7 +104,7 @@ class Job(NamespacedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action.replace('_', ' ')}, {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.action.replace('_', ' ').capitalize()}, {self.created_at:%Y-%m-%d %H:%M}"
 
     @property
     def is_open(self) -> bool:
