@@ -82,9 +82,11 @@ def build_difference(change: Change) -> FieldDifference:
 
 
 def to_text(value: Any) -> str:
-    """Return a value of any column as text with lines."""
+    """Return a value of any column as text with lines; of a list of texts, each is one."""
     if value is None:
         return ""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "\n".join(value)
     return value if isinstance(value, str) else dump(value)
 
 

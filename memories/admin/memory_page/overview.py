@@ -13,6 +13,7 @@ from memories.console_urls import build_list_query, get_user_page_url
 from memories.memory_types import MemoryType
 from memories.models import LABEL_FIELDS, Memory
 from memory_site.core.admin.folding import render_text
+from memory_site.core.admin.formatting import format_datetime
 from memory_site.core.admin.json_view import render_json
 
 FEW_RELATIONSHIPS = 5
@@ -25,6 +26,8 @@ def build_overview_context(memory: Memory, *, with_relationships: bool) -> dict[
         "data": None if memory.data is None else render_json(memory.data),
         "data_first": memory.memory_type == MemoryType.TOOL_OUTPUT and memory.data is not None,
         "metadata": render_json(memory.metadata) if memory.metadata else None,
+        "created": format_datetime(memory.created_at),
+        "updated": format_datetime(memory.updated_at),
         "links": build_links(memory),
         "user_url": memory.user_id and get_user_page_url(memory.namespace_id, memory.user_id),
         "insight": memory.memory_type == MemoryType.INSIGHT and getattr(memory, "insight", None),
