@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -40,7 +40,7 @@ class RunTotals(NamedTuple):
 
 def count_runs(namespace_id: int | None, days: int, step: timedelta, origin: datetime) -> list[RunStep]:
     """Count the runs of the last days by step of time, oldest first; None counts those of every namespace."""
-    values = {"namespace": namespace_id, "days": days, "step": step, "origin": origin}
+    values: dict[str, Any] = {"namespace": namespace_id, "days": days, "step": step, "origin": origin}
     with connection.cursor() as cursor:
         cursor.execute(COUNT_RUNS_SQL, values)
         return [RunStep(*row) for row in cursor.fetchall()]

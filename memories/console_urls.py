@@ -1,5 +1,7 @@
 """URLs of the admin pages of memories. Outside `memories.admin`, whose import registers all its pages."""
 
+from typing import Any
+
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -21,4 +23,5 @@ def build_memories_url(**parameters: object) -> str:
 
 
 def get_user_page_url(namespace_id: int, user_id: str) -> str:
-    return f"{reverse('admin:graph_usertotal_user')}?{urlencode({'namespace': namespace_id, 'user': user_id})}"
+    parameters: dict[str, Any] = {"namespace": namespace_id, "user": user_id}
+    return f"{reverse('admin:graph_usertotal_user')}?{urlencode(parameters)}"

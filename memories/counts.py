@@ -91,7 +91,7 @@ def count_memories_by(column: Literal["memory_type", "source_system"], namespace
 def count_memories_over_time(namespace_id: int | None, since: datetime, step: timedelta) -> list[StepCount]:
     """Return the numbers of memories by step of time and type, of those created at `since` or later."""
     scope = f"{get_scope_sql(namespace_id, EVERY_NAMESPACE_SQL)} AND {PERIOD_SQL}"
-    values = {"namespace": namespace_id, "since": since, "step": step, "types": list(MemoryType)}
+    values: dict[str, Any] = {"namespace": namespace_id, "since": since, "step": step, "types": list(MemoryType)}
     return [
         StepCount(*row) for row in fetch(COUNT_SQL, columns="start, memory_type", steps=STEP_SQL, scope=scope, **values)
     ]
@@ -134,12 +134,12 @@ def count_users(namespace_id: int | None) -> UserTotals:
 def count_user_over_time(namespace_id: int, user_id: str, since: datetime, step: timedelta) -> dict[datetime, int]:
     """Return the numbers of a user's memories by step of time, of those created at `since` or later."""
     scope = f"{NAMESPACE_SQL} AND user_id = %(user)s AND created_at >= %(since)s"
-    values = {"namespace": namespace_id, "user": user_id, "since": since, "step": step}
+    values: dict[str, Any] = {"namespace": namespace_id, "user": user_id, "since": since, "step": step}
     return dict(fetch(COUNT_SQL, columns="start", steps=STEP_SQL, scope=scope, **values))
 
 
 def count_unembedded(users: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
     """Return how many memories of each of these users (namespace, user id) wait for a vector, or are refused one."""
-    values = {"namespaces": [space for space, _ in users], "users": [user for _, user in users]}
+    values: dict[str, Any] = {"namespaces": [space for space, _ in users], "users": [user for _, user in users]}
     rows = fetch(COUNT_UNEMBEDDED_SQL, scope="", **values)
     return {(space, user): waiting for space, user, waiting in rows}

@@ -9,6 +9,7 @@ from django.db import connection
 from sessions_app.history import SESSION_TABLE, SESSION_TTL_SQL
 
 MAX_BUSIEST_SESSIONS = 10
+MAX_HOURS = 24
 ANALYTICS_SQL = f"""
 WITH live AS MATERIALIZED (
     SELECT namespace_id, session_id, updated_at,
@@ -23,6 +24,11 @@ daily AS (
     SELECT left(interaction ->> 'timestamp', 10) AS day, count(*) AS interactions
     FROM live, jsonb_array_elements(history) AS interaction
     GROUP BY day ORDER BY day DESC LIMIT %(days)s
+),
+hourly AS (
+    SELECT left(interaction ->> 'timestamp', 13) AS hour, count(*) AS interactions
+    FROM live, jsonb_array_elements(history) AS interaction
+    GROUP BY hour ORDER BY hour DESC LIMIT %(hours)s
 )
 SELECT json_build_object(
     'total_sessions', count(*),
@@ -37,6 +43,10 @@ SELECT json_build_object(
     'interactions_per_day', (
         SELECT coalesce(json_agg(json_build_object('day', day, 'interactions', interactions) ORDER BY day), '[]')
         FROM daily
+    ),
+    'interactions_per_hour', (
+        SELECT coalesce(json_agg(json_build_object('hour', hour, 'interactions', interactions) ORDER BY hour), '[]')
+        FROM hourly
     )
 )::text FROM counted
 """
@@ -47,11 +57,13 @@ def compute_analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any
 
     Keys: total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
     ({namespace_id, session_id, history_length, last_updated}); interactions_per_day: the last `days` days that have any
-    ({day, interactions}), oldest first, in UTC.
+    ({day, interactions}), oldest first, in UTC; interactions_per_hour: the same of the last 24 hours that have any
+    ({hour: "2026-01-31T14"}).
     """
     parameters = {
         "namespace": namespace_id,
         "days": days,
+        "hours": MAX_HOURS,
         "busiest": MAX_BUSIEST_SESSIONS,
         "ttl_hours": settings.MEMORY_TTL_HOURS,
         "most": settings.MEMORY_MAX_CONTEXT_LENGTH,

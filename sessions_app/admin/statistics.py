@@ -1,6 +1,5 @@
 """Console page of session statistics."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +12,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
+from memory_site.core.admin.charts import Cell, Chart, draw_chart
 from memory_site.core.admin.formatting import format_datetime, format_number, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.admin.session_urls import get_session_url
-from sessions_app.analytics import compute_analytics
+from sessions_app.analytics import MAX_HOURS, compute_analytics
 from sessions_app.models import Namespace, SessionMemory
 
 CHART_DAYS = 30
@@ -50,25 +50,32 @@ def build_statistics(namespace: Namespace | None) -> dict[str, Any]:
             ("Active in the last hour", format_number(totals["active_last_hour"])),
             ("Average length", f"{totals['average_length']:.1f}"),
         ],
-        "chart": build_chart(totals["interactions_per_day"]) if totals["total_interactions"] else None,
+        "hours": draw_hours(totals["interactions_per_hour"]) if totals["total_interactions"] else None,
+        "chart": draw_days(totals["interactions_per_day"]) if totals["total_interactions"] else None,
         "busiest": build_busiest_table(totals["busiest"]),
     }
 
 
-def build_chart(per_day: list[dict[str, Any]]) -> str:
-    """Return chart data of the last CHART_DAYS days as JSON, including days without interactions."""
-    counts = {str(each["day"]): each["interactions"] for each in per_day}
+def draw_days(per_day: list[dict[str, Any]]) -> Chart:
+    """Draw the last CHART_DAYS days, including those without interactions."""
     today = timezone.now().date()
     days = [str(today - timedelta(days=ago)) for ago in reversed(range(CHART_DAYS))]
-    bars = {
-        "data": [counts.get(day, 0) for day in days],
-        "label": "interactions",
-        "backgroundColor": "var(--color-primary-600)",
-        "borderRadius": 3,
-        "displayYAxis": True,
-        "maxTicksXLimit": 10,
-    }
-    return json.dumps({"labels": [day[5:] for day in days], "datasets": [bars]})
+    return draw(days, {each["day"]: each["interactions"] for each in per_day}, slice(5, None))
+
+
+def draw_hours(per_hour: list[dict[str, Any]]) -> Chart:
+    """Draw the last 24 hours, including those without interactions."""
+    now = timezone.now()
+    hours = [f"{now - timedelta(hours=ago):%Y-%m-%dT%H}" for ago in reversed(range(MAX_HOURS))]
+    return draw(hours, {each["hour"]: each["interactions"] for each in per_hour}, slice(11, None))
+
+
+def draw(names: list[str], counts: dict[str, int], label: slice) -> Chart:
+    numbers = [counts.get(name, 0) for name in names]
+    rows = [(name.replace("T", " "), [Cell(number, "")]) for name, number in zip(names, numbers, strict=True)]
+    return draw_chart(
+        f"{sum(numbers):,} interactions.", [name[label] for name in names], {"interactions": numbers}, rows
+    )
 
 
 def build_busiest_table(rows: list[dict[str, Any]]) -> dict[str, list]:

@@ -444,7 +444,12 @@ def test_statistics_show_totals_days_and_busiest_sessions(console, namespace, el
     text = response.content.decode()
     assert get_session_url(busy) in text
     assert SCRIPT_TAG not in text
-    assert f"{timezone.now():%m-%d}" in response.context["chart"]
+    assert f"{timezone.now():%m-%d}" in response.context["chart"].data
+    [(hour, [cell])] = response.context["hours"].rows
+    assert (hour, cell.value) == (
+        f"{timezone.now():%Y-%m-%d %H}",
+        sum(cells[0].value for _, cells in response.context["chart"].rows),
+    )
     assert [row[2] for row in response.context["busiest"]["rows"]] == ["2", "1"]
 
 
