@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth lists peers questions backups jobs pins clean
+.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth lists peers questions backups jobs duplicates pins clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ backups: $(VENV)/dev.done  ## searches during a backup, and its cost beside pg_d
 DELETED ?= 100000
 jobs: $(VENV)/dev.done  ## requests while a job deletes 100,000 memories, and the rate of each action; DELETED=10000 for a short run
 	$(BIN)/python -m tests.benchmarks.jobs --rows $$((2 * $(DELETED))) --deleted $(DELETED)
+
+LOOKED_AT ?= 0
+duplicates: $(VENV)/dev.done  ## how well near duplicates are found on labelled pairs; LOOKED_AT=100000 for the time it takes too
+	$(BIN)/python -m tests.benchmarks.duplicates --rows $(LOOKED_AT)
 
 # Each peer is installed into an environment of its own, which the product never sees.
 peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes

@@ -33,6 +33,8 @@ MEMORY_TYPE_CHOICES = [(kind.value, kind.value) for kind in MemoryType]
 MEMORY_TYPE_IS_KNOWN = Q(memory_type__in=list(MemoryType))
 LABEL_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
 RECENT_PERIOD = timedelta(days=30)
+#: Four times the limit of one request: storing the same content again unites tags, which must not grow without bound.
+MAX_TAGS = 256
 #: Memories with one of these tags are never outdated.
 PRESERVED_TAGS = ["preserve", "important"]
 #: A memory is outdated after so long without a use, unless it was used so often before.
@@ -219,9 +221,7 @@ class Memory(NamespacedModel):
                 condition=Q(superseded_by=None) | (Q(state=State.SUPERSEDED) & ~Q(superseded_by=F("id"))),
                 name="only_a_superseded_memory_has_a_successor",
             ),
-            # Four times the limit of one request: storing the same content again merges tags, and they must not grow
-            # without bound.
-            models.CheckConstraint(condition=Q(tags__len__lte=256), name="memory_tags_are_bounded"),
+            models.CheckConstraint(condition=Q(tags__len__lte=MAX_TAGS), name="memory_tags_are_bounded"),
             *[
                 models.CheckConstraint(
                     condition=LessThanOrEqual(Length(Cast(field, models.TextField())), 256 * 1024),

@@ -70,6 +70,8 @@ SIDEBAR = {
         ("Session statistics", "monitoring", "sessions_app_sessionstatistics", "sessions_app.view_sessionmemory"),
     ],
     "Jobs and clean-up": [
+        ("Clean-up", "cleaning_services", "cleanup_overview", "memories.view_memory"),
+        ("Near duplicates", "difference", "cleanup_duplicate", "cleanup.view_duplicate"),
         ("Jobs", "task_alt", "jobs_job", "jobs.view_job"),
         ("Re-embedding", "change_circle", "memories_reembedding", "memories.view_reembedding"),
         ("Erasures", "auto_delete", "graph_erasure", "graph.view_erasure"),

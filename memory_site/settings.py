@@ -550,6 +550,7 @@ INSTALLED_APPS = [
     "memories.history",
     "memories.jobs",
     "memories.bench",
+    "memories.cleanup",
     "ingestion",
     "memory_site.operations",
     "axes",

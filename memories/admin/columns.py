@@ -51,7 +51,7 @@ MATCH_HTML = '<span class="memory-score">{}</span> <span class="memory-arm">{}</
 def list_loaded_fields(columns: tuple[str, ...]) -> list[str]:
     """Return the fields to load for these columns."""
     fields = [field for column in columns for field in COLUMN_FIELDS.get(column, ())]
-    return list(dict.fromkeys([*ALWAYS_LOADED, "due__error", *fields]))
+    return list(dict.fromkeys([*ALWAYS_LOADED, "state", "due__error", *fields]))
 
 
 def count_relationships(memories: list[Memory]) -> dict[Any, int]:

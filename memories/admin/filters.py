@@ -14,10 +14,12 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter, TextFilter
 from unfold.contrib.filters.forms import AutocompleteDropdownForm, RangeDateForm
 
-from memories.admin.parameters import LABEL_PARAMETERS, parse_namespace_id
+from memories.admin.parameters import ALL_STATES, LABEL_PARAMETERS, parse_namespace_id
+from memories.cleanup.conditions import FINDINGS
 from memories.memory_types import Importance, MemoryType
 from memories.models import LABEL_FIELDS, Memory
 from memories.search.selection import EMBEDDED, REFUSED, WAITING
+from memories.states import State
 from sessions_app.models import Namespace
 
 
@@ -217,6 +219,21 @@ class FacetsFilter(DisplayOnlyFilter):
         yield {"url": f"facets/?{self.query}"}
 
 
+#: Rules of the clean-up's page, as it links to the list.
+CLEAN_UP_FILTERS = {
+    "unused_days": "days without use",
+    "max_importance": "importance, at most",
+    "used_less_than": "used less often than",
+    "min_characters": "characters, at least",
+    "max_characters": "characters, at most",
+}
+FINDING_WORDS = {
+    "duplicate": "near duplicates",
+    "secret": "look like secrets",
+    "lost_insight": "insights without their record",
+    "lost_chunk": "chunks without a document",
+    "lost_successor": "superseded by nothing",
+}
 YES_OR_NO = (("1", "yes"), ("0", "no"))
 
 
@@ -256,6 +273,9 @@ LIST_FILTERS = (
         "max_confidence", "confidence, at most", tuple((each, each) for each in ("0.25", "0.5", "0.75"))
     ),
     make_typed_filter("metadata", "metadata (name=value)"),
+    make_choice_filter("states", "state", (*State.choices[1:], (ALL_STATES, "All"))),
+    make_choice_filter("finding", "found by the clean-up", tuple((name, FINDING_WORDS[name]) for name in FINDINGS)),
+    *(make_typed_filter(name, title) for name, title in CLEAN_UP_FILTERS.items()),
     *(
         make_label_filter(name, str(Memory._meta.get_field(name).verbose_name))
         for name in (*LABEL_FIELDS[1:], "entity_system")

@@ -33,6 +33,7 @@ from memories.admin.suggestions import suggest
 from memories.edit import edit_memory
 from memories.jobs.admin.list_actions import JobActions
 from memories.models import Memory, MemoryQuerySet
+from memories.states import not_expired
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
 
 SHARED_FIELDSETS = (
@@ -97,7 +98,8 @@ class MemoryAdmin(JobActions, MemoryColumns, MemoryPageMixin, BaseAdmin):
     add_fieldsets = ((None, {"fields": ("namespace", "content", "summary")}), *fieldsets[1:])
 
     def get_queryset(self, request: HttpRequest) -> MemoryQuerySet:
-        return Memory.objects.alive().select_related("due").defer("search_vector")
+        """Select memories in every state: a superseded one has a page. The list's selection names the states."""
+        return Memory.objects.filter(not_expired()).select_related("due").defer("search_vector")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MemoryList]:
         return MemoryList

@@ -13,6 +13,7 @@ from memories.memory_types import Importance, MemoryType
 from memories.models import LABEL_FIELDS
 from memories.search.list_filters import MAX_CHOICES, ListFilters
 from memories.search.selection import EMBEDDING_FILTERS, LITERAL, PATTERN, Selection, describe_validation_error
+from memories.states import State
 from memory_site.core.http.json_numbers import restore_floats
 from memory_site.core.http.parsing import read_json
 
@@ -27,6 +28,7 @@ LABEL_PARAMETERS = {
     "tag": "tags",
     **{name: name for name in (*LABEL_FIELDS[1:], "entity_system")},
 }
+ALL_STATES = "all"
 ALL_CHUNKS, ONLY_CHUNKS, NO_CHUNKS = "all", "only", "none"
 #: With one of these the list has chunks of documents as well, unless it says otherwise.
 SHOWING_CHUNKS = ("memory_type", "repo_id", "session_id", "embedding", "source_system")
@@ -154,6 +156,24 @@ def parse_json_or_text(text: str) -> Any:
         return text
 
 
+def parse_days_ago(text: str) -> datetime:
+    return timezone.now() - timedelta(days=parse_count(text, 36_500))
+
+
+def parse_count(text: str, most: int = 2**31 - 1) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:11]) <= most):
+        raise ValueError(f"must be a number from 0 to {most:,}")
+    return int(text)
+
+
+def parse_states(text: str) -> list[State]:
+    if text == ALL_STATES:
+        return list(State)
+    if text not in State.values:
+        raise ValueError("state: there is no such state")
+    return [State(text)]
+
+
 def is_yes(text: str) -> bool:
     return text == "1"
 
@@ -171,4 +191,11 @@ PARAMETER_PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "max_confidence": ("max_confidence", parse_share),
     "expires_before": ("expires_within", parse_days),
     "metadata": ("metadata", parse_metadata),
+    "states": ("states", parse_states),
+    "finding": ("finding", str),
+    "max_importance": ("max_importance", parse_importance),
+    "used_less_than": ("used_less_than", parse_count),
+    "unused_since": ("unused_days", parse_days_ago),
+    "min_characters": ("min_characters", parse_count),
+    "max_characters": ("max_characters", parse_count),
 }

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from django.db.models import Exists, OuterRef, Q
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from memories.cleanup.conditions import FINDINGS, has_length, is_unused
 from memories.graph.models import Relationship
 from memories.search.filters import Filters
 from memory_site.core.http.fields import Label, Timestamp
@@ -28,6 +29,15 @@ SLOW_FILTERS = frozenset(
 )
 
 
+def check_finding(name: str) -> str:
+    if name not in FINDINGS:
+        raise ValueError(f"must be one of {', '.join(FINDINGS)}")
+    return name
+
+
+Finding = Annotated[str, AfterValidator(check_finding)]
+
+
 class ListFilters(Filters):
     """`one_of` and `none_of`: values by the name of a label. What has no such label is not excluded by a value."""
 
@@ -41,6 +51,14 @@ class ListFilters(Filters):
     used: bool | None = Field(default=None, description="Whether it was ever recalled.")
     expires_before: Timestamp | None = None
     max_confidence: float | None = Field(default=None, ge=0, le=1)
+    max_importance: int | None = Field(default=None, ge=1, le=5)
+    used_less_than: int | None = Field(default=None, ge=0)
+    unused_since: Timestamp | None = Field(default=None, description="And neither preserved nor important.")
+    min_characters: int | None = Field(default=None, ge=0, description="By the clean-up's last look.")
+    max_characters: int | None = Field(default=None, ge=0)
+    finding: Annotated[str, AfterValidator(check_finding)] | None = Field(
+        default=None, description="A name of memories.cleanup.conditions."
+    )
 
     def plain(self) -> Filters:
         """Return the same as Filters if nothing else is set: searches know those best."""
@@ -68,6 +86,19 @@ class ListFilters(Filters):
             yield Q(expires_at__lt=self.expires_before)
         if self.max_confidence is not None:
             yield Q(confidence__lte=self.max_confidence)
+        yield from self._iter_clean_up()
+
+    def _iter_clean_up(self) -> Iterator[Q]:
+        if self.max_importance is not None:
+            yield Q(importance__lte=self.max_importance)
+        if self.used_less_than is not None:
+            yield Q(access_count__lt=self.used_less_than)
+        if self.unused_since is not None:
+            yield is_unused(self.unused_since)
+        if self.min_characters is not None or self.max_characters is not None:
+            yield has_length(self.min_characters, self.max_characters)
+        if self.finding is not None:
+            yield FINDINGS[self.finding]()
 
     def _iter_flags(self) -> Iterator[Q]:
         flags: dict[str, Any] = {

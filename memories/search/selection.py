@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from memories.models import Memory, MemoryQuerySet
 from memories.search.filters import Filters
 from memories.search.list_filters import ListFilters
+from memories.states import has_state, not_expired
 from sessions_app.models import Namespace
 
 TextMode = Literal["literal", "pattern"]
@@ -57,17 +58,17 @@ class Selection:
     def queryset(self) -> MemoryQuerySet:
         """Return the memories in no order. With a text, evaluating them reads every row that the filters keep: for a
         worker, or within `memories.search.text_scan`."""
-        return self.narrow(Memory.objects.alive(self.filters.states))
+        return self.narrow(Memory.objects.filter(not_expired()))
 
     def narrow(self, memories: MemoryQuerySet) -> MemoryQuerySet:
-        """Return those of the memories that the selection means."""
+        """Return those of the memories that the selection means: active ones, unless it names states."""
         rows = self.narrow_without_text(memories)
         return match_text(rows, self.text, self.mode) if self.text else rows
 
     def narrow_without_text(self, memories: MemoryQuerySet) -> MemoryQuerySet:
         if self.namespace_id is not None:
             memories = memories.filter(namespace_id=self.namespace_id)
-        memories = memories.matching(self.filters)
+        memories = memories.filter(has_state(self.filters.states)).matching(self.filters)
         return EMBEDDING_FILTERS[self.embedding](memories) if self.embedding in EMBEDDING_FILTERS else memories
 
     @property

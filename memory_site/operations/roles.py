@@ -43,6 +43,8 @@ PERMISSIONS: dict[str, Line] = {
     "history.trashedmemory": SETTING,
     "jobs.job": DATA,
     "jobs.jobfile": RECORD,
+    "cleanup.inspection": RECORD,
+    "cleanup.duplicate": SETTING,
     "graph.relationship": DATA,
     "graph.pendingrelationship": RECORD,
     "graph.usertotal": RECORD,

@@ -61,7 +61,7 @@ def test_unique_keys_begin_with_the_namespace():
 
 def test_references_between_divided_tables_begin_with_the_namespace():
     references = fetch_rows(SELECT_REFERENCES_SQL, DIVIDED_TABLES, DIVIDED_TABLES)
-    assert len(references) == 13
+    assert len(references) == 15
     assert [name for name, columns, is_valid in references if columns[0] != "namespace_id" or not is_valid] == []
 
 

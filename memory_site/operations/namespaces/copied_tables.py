@@ -10,6 +10,8 @@ from memory_site.core.db.divided import list_divided_models
 #: Tables that are not copied, by model, with the reason. Those of other apps may not be there.
 NOT_COPIED = {
     "bench.testsearch": "It names memories of the original.",
+    "cleanup.duplicate": "A job finds them in the clone's own memories.",
+    "cleanup.inspection": "A job makes it from the memories.",
     "graph.erasure": "The audit of what was erased there.",
     "graph.usertotal": "Triggers make it.",
     "graph.userstatistics": "A task makes it from the memories.",

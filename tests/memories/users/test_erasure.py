@@ -12,6 +12,7 @@ from django.db.models import Sum
 
 from ingestion.models import WorkflowExecution
 from memories import tasks
+from memories.cleanup.models import Duplicate, Inspection
 from memories.graph.models import Erasure, UserTotal
 from memories.insights.models import Insight
 from memories.models import DueEmbedding, Embedding, Memory
@@ -204,7 +205,7 @@ def test_every_table_keyed_by_a_memory_is_erased():
     """Vectors have no page in the console and are deleted with their memories."""
     keys = [(model, model._meta.pk) for model in apps.get_models()]
     found = {model for model, key in keys if key.is_relation and key.related_model is Memory}
-    assert found - {Embedding, DueEmbedding} == set(list_memory_detail_models()) == {Insight}
+    assert found - {Embedding, DueEmbedding} == set(list_memory_detail_models()) == {Insight, Inspection, Duplicate}
 
 
 def test_the_console_log_of_another_users_insight_stays(api, admin_user):
