@@ -68,7 +68,8 @@ def bounded_statements(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
 
 def run_setting(namespace: Namespace, setting: Setting) -> Outcome:
     """Search as the namespace. Counts no access and no use. Raises SearchFailed."""
-    model, timings = namespace.embedding_model, {}
+    model = namespace.embedding_model
+    timings: dict[str, float] = {}
     with timed(timings, "embed the query"):
         try:
             vector, degraded = resolve_search_vector(setting, model)

@@ -16,7 +16,7 @@ class Setting(InputSchema):
 
     query: QueryText
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
-    ranking: Literal["search", "recall"] = SEARCH
+    ranking: Literal["search", "recall"] = "search"
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 10
     threshold: float | None = Field(default=None, ge=-1, le=1)
     floor: UnitInterval | None = 0
