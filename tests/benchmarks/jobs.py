@@ -127,7 +127,7 @@ def measure_actions(memories: int) -> Table:
     table = Table(*RATE_COLUMNS, title="One job at a time, in the time of its batches and rests")
     for action, parameters in ACTIONS:
         job = run_job_of(action, parameters, memories)
-        undo = f"{run_to_end(create_undo(job, 'benchmark')).rate:,.0f}" if can_undo(job) else ""
+        undo = f"{run_to_end(create_undo(job, 'benchmark')).rate or 0:,.0f}" if can_undo(job) else ""
         table.add_row(action, f"{job.done:,}", f"{job.duration_seconds:.1f}", f"{job.rate:,.0f}", undo)
     return table
 
