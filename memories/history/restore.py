@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -116,7 +117,7 @@ def insert_deleted(namespace_id: int, versions: Sequence[UUID]) -> list[UUID]:
     """Return the ids of the memories that could be inserted."""
     names = list_kept_fields()
     sql = RESTORE_DELETED_SQL.format(columns=", ".join(names), kept=", ".join(f"kept.{name}" for name in names))
-    parameters = {"namespace": namespace_id, "versions": list(versions), "defaults": get_default_row()}
+    parameters: dict[str, Any] = {"namespace": namespace_id, "versions": list(versions), "defaults": get_default_row()}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return [pk for (pk,) in cursor.fetchall()]
@@ -183,7 +184,7 @@ def apply_versions(namespace_id: int, versions: Sequence[UUID], exclude: Sequenc
     Their insights follow. New content is embedded again. Raises IntegrityError if another memory is the same.
     """
     names = [name for name in list_kept_fields() if name not in (*MOVING_COLUMNS, *exclude)]
-    parameters = {
+    parameters: dict[str, Any] = {
         "namespace": namespace_id,
         "versions": list(versions),
         "now": timezone.now(),

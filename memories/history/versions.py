@@ -1,5 +1,6 @@
 """The versions of a memory, newest first, each with what its change made different."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,7 +51,8 @@ class Version:
 def list_kept_fields() -> tuple[str, ...]:
     """Return the columns of a memory that its versions keep, in the order of the model."""
     known = {"namespace_id", "id", *LEFT_OUT}
-    return tuple(field.column for field in Memory._meta.concrete_fields if field.column not in known)
+    columns = [str(field.column) for field in Memory._meta.concrete_fields]
+    return tuple(column for column in columns if column not in known)
 
 
 def is_known(namespace_id: int, memory_id: UUID) -> bool:
@@ -117,4 +119,4 @@ def fetch_current_row(namespace_id: int, memory_id: UUID) -> Row | None:
     members = ", ".join(f"'{name}', {name}" for name in list_kept_fields())
     sql = f"SELECT jsonb_build_object({members}) FROM memories_memory WHERE namespace_id = %s AND id = %s"
     rows = fetch_rows(sql, [namespace_id, memory_id])
-    return MemoryVersion._meta.get_field("row").from_db_value(rows[0][0], None, None) if rows else None
+    return json.loads(rows[0][0]) if rows else None

@@ -28,6 +28,8 @@ TARGET_SECONDS = 0.25
 #: What a run leaves of its time to requests: after each batch it rests for this share of the batch.
 REST_SHARE = 0.25
 MAX_LOCK_WAIT_SECONDS = 10.0
+#: Between two looks at a job that another process runs.
+WAIT_SECONDS = 0.1
 #: Failures that the row keeps. The others are counted.
 MAX_LOG_ENTRIES = 1_000
 JOB_GONE = "The job has been deleted."
@@ -64,6 +66,18 @@ def run_job(job: Job) -> Iterator[Job]:
             time.sleep(REST_SHARE * min(step.seconds, TARGET_SECONDS))
         action.follow_up(job)
         yield job
+
+
+def run_to_end(job: Job) -> Job:
+    """Run a job in this process, or wait while a worker does, until it has ended. Raises what a batch raises."""
+    while job.is_open:
+        try:
+            for _ in run_job(job):
+                pass
+        except AlreadyRunning:
+            time.sleep(WAIT_SECONDS)
+        job.refresh_from_db()
+    return job
 
 
 def load_action(job: Job) -> tuple[Action, Any]:

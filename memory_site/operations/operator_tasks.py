@@ -45,7 +45,7 @@ TASKS = (
     ),
     Task(
         LOOK, "Find a text anywhere", "An exact text, or a pattern, in content, summary, data and metadata.", "search",
-        "search 'ZX-9912' --literal", MEMORIES,
+        "search 'ZX-9912' --literal", MEMORIES, parameters=(("mode", "literal"),),
     ),
     Task(
         LOOK, "Summaries by pattern", "Summaries that a regular expression matches.", "short_text",

@@ -1,7 +1,7 @@
 """`make jobs`: what clients notice while a job deletes many memories, and how fast each action is.
 
 A server with memories starts first; this process is the worker. Four clients search and store with pauses, in a process
-of their own, in turn without and with a job that deletes. Then one job of each action runs alone, and what takes it back.
+of their own, in turn without and with a job that deletes. Then one job of each action runs alone, and its undo.
 Only the ratios between the rows of one run mean something; the longest request is an absolute promise: under a second.
 """
 
@@ -95,6 +95,7 @@ def run_job_of(action: str, parameters: dict, memories: int):
     """Run a job over the oldest memories of the loaded namespace in this process, as a worker does. Return it."""
     from memories.jobs.create import create_job  # noqa: PLC0415  (needs the settings)
     from memories.jobs.models import Job  # noqa: PLC0415
+    from memories.jobs.run import run_to_end  # noqa: PLC0415
     from memories.models import Memory  # noqa: PLC0415
     from memories.search.selection import Selection  # noqa: PLC0415
     from sessions_app.models import Namespace  # noqa: PLC0415
@@ -106,23 +107,9 @@ def run_job_of(action: str, parameters: dict, memories: int):
     return run_to_end(job)
 
 
-def run_to_end(job):
-    """Wait for the end of a job: the worker of the server may take it before this process does."""
-    from memories.jobs.run import run_job  # noqa: PLC0415  (needs the settings)
-    from memory_site.core.db.locks import AlreadyRunning  # noqa: PLC0415
-
-    while job.is_open:
-        try:
-            for _ in run_job(job):
-                pass
-        except AlreadyRunning:
-            time.sleep(0.05)
-        job.refresh_from_db()
-    return job
-
-
 def measure_actions(memories: int) -> Table:
-    from memories.jobs.undo import can_undo, create_undo  # noqa: PLC0415  (needs the settings)
+    from memories.jobs.run import run_to_end  # noqa: PLC0415  (needs the settings)
+    from memories.jobs.undo import can_undo, create_undo  # noqa: PLC0415
 
     table = Table(*RATE_COLUMNS, title="One job at a time, in the time of its batches and rests")
     for action, parameters in ACTIONS:

@@ -14,7 +14,7 @@ def site() -> Iterator[Stack]:
     """A whole product with the worker, whose database the tests of this folder share: each makes rows of its own."""
     if not CHROMIUM:
         pytest.skip("needs Chromium")
-    with running_stack(EMBEDDER="hashing") as stack:
+    with running_stack(EMBEDDER="hashing", SQL_PAGE="true") as stack:
         yield stack
 
 

@@ -11,6 +11,7 @@ from memories.embeddings import EmbeddingError, Vector
 from memories.schemas import SearchIn
 from memories.search.execute import find_memories
 from memories.search.filters import Filters
+from memories.search.list_filters import ListFilters
 from memories.search.query import Search
 from memories.search.query_embedding import get_query_vector
 from memories.search.selection import Selection
@@ -63,7 +64,7 @@ class Command(ListingCommand):
 def filter_containing(text: str, namespace_id: int, filters: Filters) -> QuerySet:
     """Select memories with this text in content, summary, data or metadata, in any case. Raises CommandError."""
     try:
-        selection = Selection(namespace_id, filters, text).checked()
+        selection = Selection(namespace_id, ListFilters(user_id=filters.user_id), text).checked()
     except ValueError as error:
         raise CommandError(f"{error}.", returncode=EXIT_USAGE_ERROR) from None
     return selection.queryset().newest_first().values("id", "created_at", "memory_type", "user_id", "content")

@@ -18,6 +18,8 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from memories.console_urls import get_user_page_url
+from memories.counts import list_top_users
 from memories.models import Memory
 from memory_site.core.admin.base import MAX_COUNTED_ROWS, BaseAdmin, ReadOnlyAdmin
 from memory_site.core.admin.formatting import (
@@ -27,7 +29,6 @@ from memory_site.core.admin.formatting import (
     truncate,
 )
 from memory_site.operations.admin.desk.confirmation import name_actor
-from memory_site.operations.admin.desk.counts import list_largest_users
 from memory_site.operations.models import CloneState, NamespaceClone
 from memory_site.operations.namespaces.contents import count_contents, list_counted_models
 from memory_site.operations.namespaces.names import NamespaceProblem, check_name
@@ -79,8 +80,8 @@ class NamespaceAdmin(BaseAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name", "created")
-    fields = ("name", "forgets_outdated", "model", "created")
-    readonly_fields = ("model", "created")
+    fields = ("name", "forgets_outdated", "embedding", "created")
+    readonly_fields = ("embedding", "created")
     actions = None
     actions_detail = ("clone", "wipe_memories", "empty")
     delete_confirmation_template = "admin/sessions_app/namespace/delete_confirmation.html"
@@ -119,7 +120,7 @@ class NamespaceAdmin(BaseAdmin):
         return "on" if namespace.forgets_outdated else "off"
 
     @display(description="embedding model", empty_value="none yet")
-    def model(self, namespace: Namespace) -> str | None:
+    def embedding(self, namespace: Namespace) -> str | None:
         return namespace.embedding_model
 
     @display(description="created", ordering="created_at")
@@ -230,6 +231,9 @@ LISTED_MODELS = (
 )  # fmt: skip
 
 
+ALWAYS_SHOWN = ("memories.memory", "sessions_app.apikey")
+
+
 def list_figures(namespace: Namespace) -> list[tuple[str, str, str]]:
     """Return name, number and address of the rows behind it, of each kind with rows. Counting stops at the cap."""
     figures = []
@@ -240,15 +244,16 @@ def list_figures(namespace: Namespace) -> list[tuple[str, str, str]]:
             number = rows[: MAX_COUNTED_ROWS + 1].count()
             shown = format_number(number) if number <= MAX_COUNTED_ROWS else f"{format_number(MAX_COUNTED_ROWS)}+"
             address = reverse(f"admin:{label.replace('.', '_')}_changelist")
+            if not number and label not in ALWAYS_SHOWN:
+                continue
             figures.append((str(model._meta.verbose_name_plural), shown, f"{address}?namespace={namespace.pk}"))
     return figures
 
 
 def list_users(namespace: Namespace) -> list[tuple[str, str, str]]:
-    page = reverse("admin:graph_usertotal_user")
     return [
-        (truncate(user, 60), format_number(number), f"{page}?{urlencode({'namespace': namespace.pk, 'user': user})}")
-        for user, number in list_largest_users(namespace)[:MAX_LISTED_USERS]
+        (truncate(user.user_id, 60), format_number(user.memories), get_user_page_url(namespace.pk, user.user_id))
+        for user in list_top_users(namespace.pk, MAX_LISTED_USERS)
     ]
 
 

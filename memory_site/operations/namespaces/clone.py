@@ -100,7 +100,8 @@ def iterate_batches(cursor: Any, model: type[Model], parameters: dict) -> Iterat
     if any(field.related_model is model for field in model._meta.concrete_fields):
         yield whole, {}
         return
-    after, values = sql.SQL(""), {}
+    after: sql.Composable = sql.SQL("")
+    values: dict[str, Any] = {}
     while True:
         statement = SELECT_BOUND_SQL.format(key=key, table=sql.Identifier(model._meta.db_table), after=after)
         cursor.execute(statement, parameters | values)

@@ -78,7 +78,7 @@ def copy_rows(clone: NamespaceClone) -> None:
 def showing_progress(clone: NamespaceClone) -> Iterator[Callable[[int], None]]:
     """Provide a function that stores the number of copied rows on a connection of its own: the transaction of the clone
     shows nothing before its end."""
-    connection: Any = connections.create_connection(DEFAULT_DB_ALIAS)  # type: ignore[attr-defined]
+    connection: Any = connections.create_connection(DEFAULT_DB_ALIAS)
     shown = time.monotonic()
 
     def show(done: int) -> None:

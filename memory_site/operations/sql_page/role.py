@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import Error, connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
 
 from memory_site.operations.pitr.server import connect_superuser
 from memory_site.operations.sql_page.readable import list_readable_columns
@@ -78,7 +79,7 @@ def prepare_role() -> None:
 def make_embedded_role(*, is_on: bool) -> None:
     """Create the role, or close it: while the page is off, it cannot log in."""
     role, exists = sql.Identifier(EMBEDDED_ROLE), has_role(EMBEDDED_ROLE)
-    statements = [sql.SQL("ALTER ROLE {} NOLOGIN").format(role)] if exists else []
+    statements: list[sql.Composed] = [sql.SQL("ALTER ROLE {} NOLOGIN").format(role)] if exists else []
     if is_on:
         statements = build_role_statements(role, settings.HOME.secret("sql_page"), exists=exists)
     if statements:
@@ -93,7 +94,7 @@ def has_role(name: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def build_role_statements(role: sql.Identifier, password: str, *, exists: bool) -> list[sql.Composable]:
+def build_role_statements(role: sql.Identifier, password: str, *, exists: bool) -> list[sql.Composed]:
     verb = sql.SQL("ALTER" if exists else "CREATE")
     attributes = sql.SQL(ATTRIBUTES)
     return [
@@ -133,6 +134,6 @@ def grant(name: str) -> None:
 def check_role(reader: psycopg.Connection) -> None:
     """Raise RoleProblem if the role of this connection may do more than read the listed columns."""
     readable = [{"relname": table, "columns": columns} for table, columns in list_readable_columns().items()]
-    [(fault,)] = reader.execute(FIND_FAULT_SQL, {"readable": psycopg.types.json.Jsonb(readable)}).fetchall()
+    [(fault,)] = reader.execute(FIND_FAULT_SQL, {"readable": Jsonb(readable)}).fetchall()
     if fault:
         raise RoleProblem(f"The role of SQL_PAGE_DATABASE_URL is not used: {fault}.")

@@ -130,7 +130,7 @@ def declare_cursor(reader: psycopg.Connection, statement: str, columns: int) -> 
     names = [sql.Identifier(f"c{number}") for number in range(columns)]
     declared = sql.SQL("DECLARE result NO SCROLL CURSOR FOR SELECT {} FROM (\n{}\n) AS statement ({})").format(
         sql.SQL(", ").join(sql.SQL("left({}::text, {})").format(name, MAX_CELL_LENGTH + 1) for name in names),
-        sql.SQL(statement),  # type: ignore[arg-type]  # the operator's own text
+        sql.SQL(statement),  # the operator's own text
         sql.SQL(", ").join(names),
     )
     result = reader.pgconn.exec_params(declared.as_bytes(reader), None)
@@ -144,7 +144,7 @@ def fetch(reader: psycopg.Connection, max_rows: int, deadline: float) -> tuple[l
     size = 0
     while True:
         wanted = min(FETCHED_ROWS, max_rows + 1 - len(rows))
-        found = reader.execute(f"FETCH {wanted} FROM result").fetchall()  # type: ignore[arg-type]  # a number
+        found = reader.execute(f"FETCH {wanted} FROM result").fetchall()
         rows += [tuple(map(shorten, row)) for row in found]
         size += sum(len(cell or "") for row in found for cell in row)
         if len(found) < wanted:

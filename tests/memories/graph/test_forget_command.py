@@ -8,6 +8,9 @@ from django.utils import timezone
 
 from ingestion.models import Document
 from memories.graph.models import Erasure, Relationship
+from memories.jobs.models import Job
+from memories.jobs.run import run_to_end
+from memories.jobs.undo import create_undo
 from memories.models import Memory
 from sessions_app.models import ApiKey, Conversation, Namespace, SessionMemory
 
@@ -155,3 +158,16 @@ def test_another_namespace_must_exist(some):
     with pytest.raises(CommandError, match="There is no namespace 'nowhere'"):
         call_command("forget", "--namespace", "nowhere", "--everything")
     assert Namespace.objects.count() == 2
+
+
+def test_deleted_memories_are_a_job_that_can_be_undone(api, namespace):
+    """Memories of every state go, and expired ones, which nothing brings back."""
+    first, second, gone = (api.add(text)["id"] for text in ("one", "two", "three"))
+    Memory.objects.filter(pk=first).update(state="superseded", superseded_by=second)
+    Memory.objects.filter(pk=gone).update(expires_at="2020-01-01T00:00Z")
+    run_forget("--memories", "--yes-delete", 3)
+    assert not Memory.objects.exists()
+    job = Job.objects.get()
+    assert (job.action, job.state, job.done, job.created_by) == ("delete", "finished", 2, "command:forget")
+    run_to_end(create_undo(job, "command:jobs"))
+    assert {str(pk) for pk in Memory.objects.values_list("pk", flat=True)} == {first, second}

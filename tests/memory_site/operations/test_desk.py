@@ -75,7 +75,7 @@ def test_counts_have_totals_and_what_has_no_user(some, console):
     assert users.index("ada") < users.index("(no user)") < users.index("total")
     context = console.get(f"{DESK}counts/?namespace={some.pk}").context
     assert [row[0] for row in context["users"]["rows"][:2]] == ["ada", "(no user)"]
-    assert [row[2] for row in context["users"]["rows"][:2]] == ["66.7 %", "33.3 %"]
+    assert [row[3] for row in context["users"]["rows"][:2]] == ["66.7 %", "33.3 %"]
 
 
 def test_summaries_are_found_by_a_pattern_in_any_case(some, console):

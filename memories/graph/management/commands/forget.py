@@ -7,8 +7,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from memories.jobs.actions.delete import Delete
+from memories.jobs.create import create_job
+from memories.jobs.run import run_to_end
 from memories.memory_types import MemoryType
-from memories.models import Memory
+from memories.models import Memory, MemoryQuerySet
+from memories.search.list_filters import ListFilters
+from memories.search.selection import Selection
+from memories.states import State
 from memories.users import statistics
 from memories.users.erasure import (
     collect_namespace_rows,
@@ -18,6 +24,7 @@ from memories.users.erasure import (
     erase_namespace,
     record_erasure,
 )
+from memory_site.core.db.actor import get_actor
 from sessions_app.commands import (
     EXIT_USAGE_ERROR,
     MemoryCommand,
@@ -131,5 +138,16 @@ def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
     rows = Memory.objects.filter(namespace_id=namespace_id)
     rows = rows.filter(user_id=user) if user else rows
     rows = rows.filter(memory_type=kind) if kind else rows
-    rows = rows.stale(parse_age(age)) if age else rows
-    return DeletionPlan(count_rows({"memories": rows}), rows.delete)
+    if age:
+        rows = rows.stale(parse_age(age))
+        return DeletionPlan(count_rows({"memories": rows}), rows.delete)
+    filters = ListFilters.model_validate({"user_id": user, "memory_types": [kind] if kind else None})
+    return DeletionPlan(count_rows({"memories": rows}), lambda: delete_by_job(namespace_id, filters, rows))
+
+
+def delete_by_job(namespace_id: int, filters: ListFilters, rows: MemoryQuerySet) -> None:
+    """Delete memories of every state by a job, which locks a few at a time and can be undone; then the expired ones,
+    which no job sees."""
+    selection = Selection(namespace_id, filters.model_copy(update={"states": list(State)}))
+    run_to_end(create_job(namespace_id, Delete.name, {}, selection, get_actor().name))
+    rows.expired().delete()

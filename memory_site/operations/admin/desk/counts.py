@@ -4,16 +4,14 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from memories.graph.models import UserTotal
-from memories.models import Memory
+from memories.console_urls import build_memories_url
+from memories.counts import count_memories_by, count_users, list_top_users
 from memory_site.core.admin.formatting import format_number, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
@@ -28,7 +26,7 @@ def show_counts(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
         raise PermissionDenied
     namespace = get_selected_namespace(request)
     form = build_namespace_form(request, model_admin, namespace)
-    types = count_types(namespace)
+    types = count_memories_by("memory_type", namespace and namespace.pk)
     total = sum(types.values())
     context = {
         **model_admin.admin_site.each_context(request),
@@ -43,29 +41,9 @@ def show_counts(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
     return TemplateResponse(request, "admin/operations/desk/counts.html", context)
 
 
-def count_types(namespace: Namespace | None) -> dict[str, int]:
-    rows = Memory.objects.alive() if namespace is None else Memory.objects.in_namespace(namespace.pk)
-    return dict(rows.values_list("memory_type").annotate(n=Count("pk")).order_by("-n", "memory_type"))
-
-
-def list_largest_users(namespace: Namespace | None) -> list[tuple[str, int]]:
-    """Return the users with most memories from the totals that triggers keep: no memory is read."""
-    rows = UserTotal.objects.all() if namespace is None else UserTotal.objects.filter(namespace=namespace)
-    sums = rows.values_list("user_id").annotate(n=Sum("memories")).filter(n__gt=0)
-    return list(sums.order_by("-n", "user_id")[:MAX_USERS])
-
-
-def sum_users(namespace: Namespace | None) -> tuple[int, int]:
-    """Return how many users have memories, and how many memories they have."""
-    rows = UserTotal.objects.all() if namespace is None else UserTotal.objects.filter(namespace=namespace)
-    by_user = rows.values("user_id").annotate(n=Sum("memories")).filter(n__gt=0)
-    found = by_user.aggregate(users=Count("user_id"), memories=Sum("n"))
-    return found["users"], int(found["memories"] or 0)
-
-
-def link_memories(namespace: Namespace | None, text: Any, **parameters: Any) -> str:
-    given = ({"namespace": namespace.pk} if namespace else {}) | parameters
-    return format_html(LINK_HTML, f"{reverse('admin:memories_memory_changelist')}?{urlencode(given)}", text)
+def link_memories(namespace: Namespace | None, text: Any, **parameters: Any) -> SafeString:
+    scope = {"namespace": namespace.pk} if namespace else {}
+    return format_html(LINK_HTML, build_memories_url(**scope, **parameters), text)
 
 
 def format_share(number: int, total: int) -> str:
@@ -88,31 +66,31 @@ def build_type_table(namespace: Namespace | None, types: dict[str, int], total: 
 
 
 def build_user_table(namespace: Namespace | None, total: int) -> dict[str, list]:
-    largest = list_largest_users(namespace)
-    users, of_users = sum_users(namespace)
+    scope = namespace and namespace.pk
+    largest, totals = list_top_users(scope, MAX_USERS), count_users(scope)
     rows = [
         [
-            truncate(user, 60),
-            link_memories(namespace, format_number(number), user_id=user),
-            format_share(number, total),
+            truncate(user.user_id, 60),
+            user.namespace,
+            link_user(user.namespace_id, user.user_id, format_number(user.memories)),
+            format_share(user.memories, total),
         ]
-        for user, number in largest
+        for user in largest
     ]
-    others = of_users - sum(number for _, number in largest)
-    if users > len(largest):
-        rows.append(
-            [f"{format_number(users - len(largest))} more users", format_number(others), format_share(others, total)]
-        )
-    without = max(total - of_users, 0)
+    others = totals.of_users - sum(user.memories for user in largest)
+    if totals.users > len(largest):
+        name = f"{format_number(totals.users - len(largest))} more users"
+        rows.append([name, "", format_number(others), format_share(others, total)])
     if total:
-        rows.append(["(no user)", format_number(without), format_share(without, total)])
-        rows.append(build_total_row(namespace, total))
-    return {"headers": ["user", "memories", "share"], "rows": rows}
+        rows.append(["(no user)", "", format_number(totals.of_nobody), format_share(totals.of_nobody, total)])
+        rows.append(build_total_row(namespace, total, ""))
+    return {"headers": ["user", "namespace", "memories", "share"], "rows": rows}
 
 
-def build_total_row(namespace: Namespace | None, total: int) -> list:
-    return [
-        format_html("<b>{}</b>", "total"),
-        format_html("<b>{}</b>", link_memories(namespace, format_number(total))),
-        "",
-    ]
+def link_user(namespace_id: int, user_id: str, text: Any) -> SafeString:
+    return format_html(LINK_HTML, build_memories_url(namespace=namespace_id, user_id=user_id), text)
+
+
+def build_total_row(namespace: Namespace | None, total: int, *between: str) -> list:
+    number = format_html("<b>{}</b>", link_memories(namespace, format_number(total)))
+    return [format_html("<b>{}</b>", "total"), *between, number, ""]

@@ -14,10 +14,13 @@ from unfold.admin import ModelAdmin
 from memories.graph.tasks import statistics_trigger
 from memories.jobs.create import create_job
 from memories.models import Memory
+from memories.search.list_filters import ListFilters
 from memories.search.selection import Selection
+from memories.states import EVERY_STATE
 from memories.users.erasure import collect_namespace_rows, count_rows, erase_namespace
 from memory_site.core.admin.formatting import format_number
 from memory_site.operations.admin.desk.confirmation import Plan, is_confirmed, name_actor, require
+from memory_site.operations.namespaces.contents import INTERNAL_MODELS
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
@@ -58,15 +61,21 @@ def show_wipe(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
 def build_plan(what: str, namespaces: list[Namespace], word: str) -> Plan:
     counts: dict[str, int] = {}
     for namespace in namespaces:
-        rows = collect_namespace_rows(namespace.pk) if what == EVERYTHING else list_memories(namespace)
+        rows = list_everything(namespace) if what == EVERYTHING else list_memories(namespace)
         for kind, number in count_rows(rows).items():
             name = kind.replace("_", " ") if len(namespaces) == 1 else f"{kind.replace('_', ' ')} in {namespace.name}"
             counts[name] = number
     return Plan(counts, word)
 
 
+def list_everything(namespace: Namespace) -> dict[str, Any]:
+    """Return what goes, without what no operator knows: rows that are part of others or made from them."""
+    rows = collect_namespace_rows(namespace.pk)
+    return {kind: each for kind, each in rows.items() if each.model._meta.label_lower not in INTERNAL_MODELS}
+
+
 def list_memories(namespace: Namespace) -> dict[str, Any]:
-    return {"memories": Memory.objects.in_namespace(namespace.pk)}
+    return {"memories": Memory.objects.in_namespace(namespace.pk, EVERY_STATE)}
 
 
 def wipe(request: HttpRequest, what: str, namespaces: list[Namespace]) -> HttpResponse:
@@ -74,15 +83,16 @@ def wipe(request: HttpRequest, what: str, namespaces: list[Namespace]) -> HttpRe
         log_wipe(request, what, namespace)
         if what == EVERYTHING:
             erase_namespace(namespace.pk)
-        elif Memory.objects.in_namespace(namespace.pk).exists():
+        elif Memory.objects.in_namespace(namespace.pk, EVERY_STATE).exists():
+            selection = Selection(namespace.pk, ListFilters(states=list(EVERY_STATE)))
             with transaction.atomic():
-                create_job(namespace.pk, "delete", {}, Selection(namespace.pk), name_actor(request))
+                create_job(namespace.pk, "delete", {}, selection, name_actor(request))
     if what == EVERYTHING:
         statistics_trigger.notify_on_commit()
         messages.success(request, f"{format_number(len(namespaces))} namespaces are empty; their API keys are left.")
         return HttpResponseRedirect(reverse("admin:sessions_app_namespace_changelist"))
-    messages.success(request, "A worker deletes the memories.")
-    return HttpResponseRedirect(reverse("admin:operations_desk_counts"))
+    messages.success(request, "A worker deletes the memories; this list shows how far it is.")
+    return HttpResponseRedirect(reverse("admin:jobs_job_changelist"))
 
 
 def log_wipe(request: HttpRequest, what: str, namespace: Namespace) -> None:

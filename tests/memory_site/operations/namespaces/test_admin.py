@@ -23,7 +23,7 @@ def test_the_page_shows_figures_users_keys_and_the_newest_memories(api, namespac
     text = fetch_page_text(console, get_page(namespace))
     assert f'/admin/memories/memory/?namespace={namespace.pk}">1</a>' in text
     assert all(part in text for part in ("ada&#x27;s tea", ">ada</a>", "API keys", "last used"))
-    assert "Empty, keep keys" in text and "Clone" in text
+    assert "Empty, keep keys" in text and "Clone" in text and "Embedding model" in text
 
 
 @pytest.mark.django_db
