@@ -113,7 +113,7 @@ ASSISTANTS = {
 def select(name: str, namespace_id: int | None, unused: UnusedRule | None = None) -> MemoryQuerySet:
     """Return the memories that an assistant finds, of one namespace or of all."""
     parameters = ASSISTANTS[name].parameters
-    states = {"all": EVERY_STATE, State.SUPERSEDED: [State.SUPERSEDED]}.get(parameters.get("states"))  # type: ignore[call-overload]
+    states = {"all": EVERY_STATE, State.SUPERSEDED: [State.SUPERSEDED]}.get(parameters.get("states", ""))
     memories = Memory.objects.alive(states)
     if namespace_id is not None:
         memories = memories.filter(namespace_id=namespace_id)

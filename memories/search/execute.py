@@ -127,7 +127,10 @@ def build_scope(namespace_id: int | None, filters: Filters | None, model: str) -
 @lru_cache(maxsize=1_000)
 def compile_scope(namespace_id: int | None, kind: type[Filters], filters_json: str | None, model: str) -> Scope:
     filters = kind.model_validate_json(filters_json) if filters_json else None
-    memories, vectors = Memory.objects.alive(filters and filters.states), Embedding.objects.of_model(model).alive()
+    memories, vectors = (
+        Memory.objects.alive(filters.states if filters else None),
+        Embedding.objects.of_model(model).alive(),
+    )
     if namespace_id is not None:
         memories, vectors = memories.filter(namespace_id=namespace_id), vectors.filter(namespace_id=namespace_id)
     labels = filters and filters.labels()
