@@ -65,11 +65,12 @@ def count_memories(ids: list[int]) -> dict[int, int]:
 
 
 class CloneForm(BaseDialogForm):
-    name = forms.CharField(label="Name of the clone", max_length=255, widget=UnfoldAdminTextInputWidget)
+    # Not `name`: the page behind the dialog has a field with this id.
+    clone_name = forms.CharField(label="Name of the clone", max_length=255, widget=UnfoldAdminTextInputWidget)
 
-    def clean_name(self) -> str:
+    def clean_clone_name(self) -> str:
         try:
-            return check_name(self.cleaned_data["name"])
+            return check_name(self.cleaned_data["clone_name"])
         except NamespaceProblem as problem:
             raise forms.ValidationError(str(problem)) from None
 
@@ -148,7 +149,7 @@ class NamespaceAdmin(BaseAdmin):
     def clone(self, request: HttpRequest, form: CloneForm, object_id: str) -> HttpResponse:
         namespace = self.get_object(request, object_id)
         if namespace is not None:
-            request_clone(request, namespace, form.cleaned_data["name"])
+            request_clone(request, namespace, form.cleaned_data["clone_name"])
         return HttpResponse(headers={"HX-Redirect": reverse("admin:operations_namespaceclone_changelist")})
 
     @action(description="Wipe memories", icon="delete_sweep", permissions=["wipe"])

@@ -31,8 +31,8 @@ def test_a_clone_is_asked_for_by_name(api, namespace, console, monkeypatch):
     sent: list = []
     monkeypatch.setattr(tasks.make_clone, "apply_async", lambda arguments, **options: sent.append(arguments))
     url = f"/admin/sessions_app/namespace/{namespace.pk}/clone/"
-    assert "There is a namespace" in console.post(url, FORM | {"name": "ours"}).content.decode()
-    assert console.post(url, FORM | {"name": "trial"})["HX-Redirect"] == CLONES
+    assert "There is a namespace" in console.post(url, FORM | {"clone_name": "ours"}).content.decode()
+    assert console.post(url, FORM | {"clone_name": "trial"})["HX-Redirect"] == CLONES
     clone = NamespaceClone.objects.get()
     assert (clone.name, clone.source_name, clone.requested_by, sent) == (
         *("trial", "ours", "console:operator"),
@@ -47,7 +47,7 @@ def test_without_a_broker_the_clone_can_be_asked_for_again(api, namespace, conso
         raise OperationalError
 
     monkeypatch.setattr(tasks.make_clone, "apply_async", refuse)
-    console.post(f"/admin/sessions_app/namespace/{namespace.pk}/clone/", FORM | {"name": "trial"})
+    console.post(f"/admin/sessions_app/namespace/{namespace.pk}/clone/", FORM | {"clone_name": "trial"})
     assert "the broker does not answer" in fetch_page_text(console, CLONES)
 
 
@@ -56,7 +56,8 @@ def test_a_viewer_may_not_clone(namespace, client, django_user_model):
     viewer = create_staff_user(client, django_user_model, "view_namespace")
     viewer.raise_request_exception = False
     assert (
-        viewer.post(f"/admin/sessions_app/namespace/{namespace.pk}/clone/", FORM | {"name": "trial"}).status_code == 403
+        viewer.post(f"/admin/sessions_app/namespace/{namespace.pk}/clone/", FORM | {"clone_name": "trial"}).status_code
+        == 403
     )
     assert "Largest users" in fetch_page_text(viewer, get_page(namespace))
     assert not NamespaceClone.objects.exists()
