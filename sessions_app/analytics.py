@@ -9,7 +9,6 @@ from django.db import connection
 from sessions_app.history import SESSION_TABLE, SESSION_TTL_SQL
 
 MAX_BUSIEST_SESSIONS = 10
-MAX_HOURS = 24
 ANALYTICS_SQL = f"""
 WITH live AS MATERIALIZED (
     SELECT namespace_id, session_id, updated_at,
@@ -52,18 +51,18 @@ SELECT json_build_object(
 """
 
 
-def compute_analytics(namespace_id: int | None, days: int = 30) -> dict[str, Any]:
+def compute_analytics(namespace_id: int | None, days: int = 30, hours: int = 0) -> dict[str, Any]:
     """Return totals over the unexpired sessions of one namespace or, for the console, of all (`None`).
 
     Keys: total_sessions, total_interactions, active_last_hour, average_length; busiest: the ten longest histories
     ({namespace_id, session_id, history_length, last_updated}); interactions_per_day: the last `days` days that have any
-    ({day, interactions}), oldest first, in UTC; interactions_per_hour: the same of the last 24 hours that have any
+    ({day, interactions}), oldest first, in UTC; interactions_per_hour: the same of the last `hours` hours that have any
     ({hour: "2026-01-31T14"}).
     """
     parameters = {
         "namespace": namespace_id,
         "days": days,
-        "hours": MAX_HOURS,
+        "hours": hours,
         "busiest": MAX_BUSIEST_SESSIONS,
         "ttl_hours": settings.MEMORY_TTL_HOURS,
         "most": settings.MEMORY_MAX_CONTEXT_LENGTH,

@@ -116,7 +116,7 @@ def build_header(name: str, title: str, sort: str, namespace: Namespace | None) 
 
 def build_row(project: Project, namespace_id: int) -> list[SafeString | str | None]:
     memories = format_number(project.memories) if project.memories <= MAX_COUNTED else f"{format_number(MAX_COUNTED)}+"
-    same = {"namespace": namespace_id, "project": project.name}
+    same: dict[str, str | int] = {"namespace": namespace_id, "project": project.name}
     return [
         truncate(project.name, 80),
         link("memories_memory", memories, namespace=namespace_id, repo_id=project.name, chunks="all"),

@@ -16,10 +16,11 @@ from memory_site.core.admin.charts import Cell, Chart, draw_chart
 from memory_site.core.admin.formatting import format_datetime, format_number, truncate
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.admin.session_urls import get_session_url
-from sessions_app.analytics import MAX_HOURS, compute_analytics
+from sessions_app.analytics import compute_analytics
 from sessions_app.models import Namespace, SessionMemory
 
 CHART_DAYS = 30
+CHART_HOURS = 24
 
 
 def statistics_view(request: HttpRequest, model_admin: ModelAdmin) -> HttpResponse:
@@ -42,7 +43,7 @@ def statistics_view(request: HttpRequest, model_admin: ModelAdmin) -> HttpRespon
 
 
 def build_statistics(namespace: Namespace | None) -> dict[str, Any]:
-    totals = compute_analytics(namespace.pk if namespace else None, CHART_DAYS)
+    totals = compute_analytics(namespace.pk if namespace else None, CHART_DAYS, CHART_HOURS)
     return {
         "cards": [
             ("Sessions", format_number(totals["total_sessions"])),
@@ -66,7 +67,7 @@ def draw_days(per_day: list[dict[str, Any]]) -> Chart:
 def draw_hours(per_hour: list[dict[str, Any]]) -> Chart:
     """Draw the last 24 hours, including those without interactions."""
     now = timezone.now()
-    hours = [f"{now - timedelta(hours=ago):%Y-%m-%dT%H}" for ago in reversed(range(MAX_HOURS))]
+    hours = [f"{now - timedelta(hours=ago):%Y-%m-%dT%H}" for ago in reversed(range(CHART_HOURS))]
     return draw(hours, {each["hour"]: each["interactions"] for each in per_hour}, slice(11, None))
 
 

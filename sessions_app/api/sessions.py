@@ -55,6 +55,7 @@ def list_sessions(request: ApiRequest, limit: int = Query(100, ge=1, le=100), cu
 def session_analytics(request: ApiRequest):
     """Get totals, the busiest sessions and interactions per day."""
     analytics = compute_analytics(request.auth.namespace_id)
+    del analytics["interactions_per_hour"]  # only the console draws hours
     for session in analytics["busiest"]:
         del session["namespace_id"]
         session["last_updated"] = datetime.fromisoformat(session["last_updated"])

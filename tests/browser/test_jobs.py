@@ -1,4 +1,4 @@
-"""Jobs in Chromium: many memories are deleted and come back; a job goes on after its worker is killed, and is cancelled."""
+"""Jobs in Chromium: many memories are deleted and come back; a job outlives its killed worker, and is cancelled."""
 
 import re
 

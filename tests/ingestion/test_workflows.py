@@ -483,7 +483,7 @@ def test_the_number_of_statements_is_bounded(api, takes):
             execution = add_execution(api, repositories=["a", "b"])
     with takes(3):  # SAVEPOINT, execution, RELEASE
         add_execution(api, remember=False)
-    with takes(7):  # SAVEPOINT, memory, execution, both changed, RELEASE, what is there now
+    with takes(8):  # SAVEPOINT, memory, execution, who acts, both changed, RELEASE, what is there now
         update_execution(api, execution, result={"a": 1})
     for path in (EXECUTIONS_PATH, f"{EXECUTIONS_PATH}/{execution['id']}", "/workflows/report"):
         with takes(1):

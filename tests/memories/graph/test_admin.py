@@ -16,7 +16,7 @@ from tests.console import query_rows, render_rows
 
 pytestmark = pytest.mark.django_db
 LIST_URL = "/admin/graph/relationship/"
-MAX_LIST_STATEMENTS = 4  # session, user, count, page
+MAX_LIST_STATEMENTS = 5  # session, user, saved filters, count, page
 SCRIPT_TAG = "<script>alert(1)</script>"
 
 

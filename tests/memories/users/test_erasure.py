@@ -15,6 +15,8 @@ from memories import tasks
 from memories.cleanup.models import Duplicate, Inspection
 from memories.graph.models import Erasure, UserTotal
 from memories.insights.models import Insight
+from memories.jobs.models import Job
+from memories.jobs.tasks import run_jobs
 from memories.models import DueEmbedding, Embedding, Memory
 from memories.users.erasure import hash_user_id, list_memory_detail_models, list_user_models
 from memories.users.statistics import compact_totals, refresh_statistics_view
@@ -255,7 +257,11 @@ def start_in_thread(work):
 
 def test_the_console_log_does_not_contain_contents(api, console, client):
     memory = api.add(f"{SECRET_WORD} in the console", user_id=ERASED_USER)
-    page = f"/admin/memories/memory/{memory['id']}/delete/"
-    assert console.post(page, {"post": "yes"}).status_code == 302
-    entry = LogEntry.objects.get()
-    assert (entry.object_repr, entry.object_id) == (memory["id"], memory["id"])
+    plan = console.get(f"/admin/memories/memory/{memory['id']}/delete/", follow=True).context["plan"]
+    assert console.post("/admin/jobs/job/plan/", {"plan": plan}).status_code == 302
+    job, entry = Job.objects.get(), LogEntry.objects.get()
+    assert (entry.object_id, job.matched) == (str(job.pk), 1)
+    assert run_jobs() == 1
+    assert not Memory.objects.exists()
+    lines = find_lines(SECRET_WORD)
+    assert {line.partition(":")[0] for line in lines} == {"history_memoryversion"}, lines
