@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
@@ -16,6 +17,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from memory_site.core.admin.base import BaseAdmin
 from memory_site.core.admin.formatting import format_datetime
@@ -29,6 +31,18 @@ for model in (User, Group):
     admin.site.unregister(model)
 
 ACCOUNT_COLOURS = {"active": "success", "switched off": "danger"}
+
+
+class AccountCreationForm(UserCreationForm):
+    """The first page of an account: a name, a password and what it may do."""
+
+    groups = forms.ModelMultipleChoiceField(
+        Group.objects.order_by("name"),
+        required=False,
+        label="Roles",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="“viewer” sees and changes nothing. Without a role the account logs in and sees nothing.",
+    )
 
 
 class ConfirmationForm(BaseDialogForm):
@@ -48,7 +62,8 @@ def describe_dialog(title: str, description: str, button: str) -> dict[str, Any]
 class UserAdmin(PlainUserAdmin, BaseAdmin):
     empty_text = "Accounts of the people who use this console."
     form = UserChangeForm
-    add_form = UserCreationForm
+    add_form = AccountCreationForm
+    add_fieldsets = ((None, {"fields": ("username", "usable_password", "password1", "password2", "groups")}),)
     change_password_form = AdminPasswordChangeForm
     compressed_fields = False  # the choice of permissions needs the page's full width
     list_display = ("username", "roles", "state", "second_factor", "sessions", "seen")
@@ -79,6 +94,11 @@ class UserAdmin(PlainUserAdmin, BaseAdmin):
     def has_manage_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Check the permission of an action, which is given the id only; `find` looks at the account."""
         return request.user.has_perm("auth.change_user")
+
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        """Let a new account log in to the console, which is what accounts are for."""
+        obj.is_staff = obj.is_staff or not change
+        super().save_model(request, obj, form, change)
 
     def get_actions(self, request: HttpRequest) -> dict:
         """Leave out Django's deletion of many, which would not ask for each."""

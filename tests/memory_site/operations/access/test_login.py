@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -371,3 +371,17 @@ def test_ended_sessions_are_deleted(client, ada):
     ConsoleSession.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
     delete_ended()
     assert not ConsoleSession.objects.exists()
+
+
+# Accounts
+
+
+def test_a_new_account_gets_its_role_at_once_and_can_log_in(client, ada):
+    client.force_login(ada)
+    viewer = Group.objects.get(name="viewer")
+    fields = {"username": "eve", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    client.post("/admin/auth/user/add/", fields | {"groups": [viewer.pk]})
+    assert list(User.objects.get(username="eve").groups.all()) == [viewer]
+    client.logout()
+    log_in(client, "eve")
+    assert is_inside(client)
