@@ -264,7 +264,7 @@ def build_page(
         "title": title,
         "namespace": namespace,
         "namespace_form": namespace_form,
-        "media": forms.Media(namespace_form.Media),
+        "media": forms.Media(namespace_form.Media) + forms.Media(js=["memory_site/bench.js"]),
         "tabs_list": [
             {
                 "title": name,
