@@ -113,7 +113,7 @@ def build_conversations(scope: Scope) -> Content:
 
 def build_ingestions(scope: Scope) -> Content:
     runs = fetch_runs("ingestion_ingestion", "repo_id", "created_at", scope)
-    empty = f"No repository was read in {FAILURE_DAYS} days. The command `ingest` or the API starts a run."
+    empty = f"No repository was read in {FAILURE_DAYS} days. The API starts a run, or: python manage.py ingest"
     return describe_runs("ingestion_ingestion", runs, scope, empty)
 
 
@@ -150,10 +150,15 @@ def describe_runs(model: str, runs: Sequence[Runs], scope: Scope, empty: str) ->
 
 
 def describe_failure(model: str, failure: dict[str, Any]) -> Line:
-    """Return a failed run: its name, and the last line of its error, which names the exception of a traceback."""
-    lines = failure["error"].strip().splitlines() or ["failed"]
-    text, reason = (truncate(each, MAX_TEXT_LENGTH) for each in (failure["name"], lines[-1]))
+    """Return a failed run: its name and its error."""
+    text, reason = (truncate(each, MAX_TEXT_LENGTH) for each in (failure["name"], summarize_error(failure["error"])))
     return Line(text, link_page(model, failure["id"]), reason, datetime.fromisoformat(failure["at"]), "danger")
+
+
+def summarize_error(error: str) -> str:
+    """Return a short error as one line, of a longer one the last line, which names the exception of a traceback."""
+    words = " ".join(error.split()) or "failed"
+    return words if len(words) <= MAX_TEXT_LENGTH else error.strip().splitlines()[-1]
 
 
 def build_changes(scope: Scope) -> Content:

@@ -17,6 +17,7 @@ from memory_site.core.caches import clear_all_caches
 from memory_site.operations.dashboard import snapshots
 from memory_site.operations.dashboard.cards import CARDS
 from memory_site.operations.dashboard.content import Card, Content, Figure, Scope
+from memory_site.operations.dashboard.work import summarize_error
 from memory_site.operations.health.latest import HealthReport, keep_report
 from memory_site.operations.health.results import Component, HealthStatus
 from memory_site.operations.models import Backup, BackupState, DiskSample
@@ -288,3 +289,15 @@ def test_many_notices_of_one_source_are_summed_up(admin_client, namespace):
     texts = get_notices(fetch(admin_client))
     assert sum("failed." in text for text in texts) == 5
     assert "3 more of ingestions." in texts
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("No answer\n  within 30 s", "No answer within 30 s"),
+        ("Traceback (most recent call last):\n" + "  File …\n" * 20 + "ValueError: bad", "ValueError: bad"),
+        (" \n", "failed"),
+    ],
+)
+def test_an_error_is_one_line(error, line):
+    assert summarize_error(error) == line
