@@ -54,7 +54,7 @@ class NamespaceFilter(DisplayOnlyFilter):
             "form": self.form_class(
                 request=self.request,
                 name=self.parameter_name,
-                label="By namespace",
+                label="Namespace",
                 choices=(),
                 field=Memory._meta.get_field("namespace"),
                 model_admin=self.model_admin,

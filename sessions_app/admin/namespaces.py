@@ -35,7 +35,7 @@ def build_namespace_form(request: HttpRequest, model_admin: ModelAdmin, selected
     return AutocompleteDropdownForm(
         request=request,
         name="namespace",
-        label="By namespace",
+        label="Namespace",
         choices=(),
         field=SessionMemory._meta.get_field("namespace"),
         model_admin=model_admin,
@@ -64,6 +64,10 @@ class NamespaceFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         yield {"form": self.form}
+
+    def describe_value(self, name: str, value: str) -> str:
+        """Return the namespace's name."""
+        return self.selected.name if self.selected else value
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if not self.is_known:
