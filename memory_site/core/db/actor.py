@@ -108,7 +108,7 @@ def watch(*tables: str) -> None:
     """Have the ORM's UPDATE and DELETE of these tables name the actor, since triggers there ask for it."""
     global _changes_watched
     _watched.update(tables)
-    _changes_watched = re.compile(rf'(UPDATE|DELETE FROM) "({"|".join(sorted(_watched))})" ')
+    _changes_watched = re.compile(rf'(UPDATE|DELETE FROM) "({"|".join(sorted(_watched))})"')
 
 
 def name_actor() -> None:

@@ -87,6 +87,14 @@ def test_commands_tasks_and_jobs_are_named(api, tea):
     assert later.job_id is None
 
 
+def test_the_deletion_of_all_rows_is_not_credited_to_who_acted_before(api, tea):
+    with acting_as("command:earlier"), transaction.atomic():
+        Memory.objects.filter(pk=tea["id"]).update(importance=4)
+    with acting_as("command:later"):
+        Memory.objects.all()._raw_delete("default")
+    assert versions_of(tea)[0].changed_by == "command:later"
+
+
 def test_a_command_is_named(api, namespace, tea):
     execute("UPDATE memories_memory SET importance = 1, last_seen_at = now() - interval '100 days',"
             " updated_at = now() - interval '100 days'")  # fmt: skip
