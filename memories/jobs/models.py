@@ -1,11 +1,12 @@
 """Jobs: long actions on many memories, run by a worker in batches, and the files that exports write."""
 
+import re
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Cast, JSONObject, Now
 from django.utils import timezone
 
 from memory_site.core.db.fields import duration_field
@@ -34,6 +35,12 @@ OPEN_STATES = (JobState.PENDING, JobState.RUNNING, JobState.CANCELLING)
 ENDED_STATES = (JobState.CANCELLED, JobState.FINISHED, JobState.FAILED)
 
 
+def has_value(column: str, value: str) -> Func:
+    """Return the condition that a text anywhere in a column of JSON is this one."""
+    path, names = Value("$.** ? (@ == $value)"), JSONObject(value=Cast(Value(value), models.TextField()))
+    return Func(F(column), path, names, function="jsonb_path_exists", output_field=models.BooleanField())
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def in_namespace(self, namespace_id: int) -> "JobQuerySet":
         return self.filter(namespace_id=namespace_id)
@@ -47,8 +54,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.open().filter(last_heartbeat_at__lt=Now() - WORKER_TIMEOUT)
 
     def naming_user(self, user_id: str) -> "JobQuerySet":
-        """Select the jobs whose selection or parameters name a user."""
-        return self.filter(Q(selection__filters__user_id=user_id) | Q(parameters__user_id=user_id))
+        """Select the jobs whose selection or parameters have the user id as a value, or as a word of the text."""
+        named = Q(has_value("selection", user_id)) | Q(has_value("parameters", user_id))
+        return self.filter(named | Q(selection__text__iregex=rf"(^|\W){re.escape(user_id)}($|\W)"))
 
 
 class Job(NamespacedModel):

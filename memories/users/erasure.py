@@ -23,6 +23,7 @@ from memories.models import DueEmbedding, Embedding, Memory, Reembedding
 from memories.users.statistics import compact_totals
 from memory_site.core.db.actor import name_actor, without_history
 from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.lists.models import SavedFilter
 from sessions_app.models import (
     ApiKey,
     Conversation,
@@ -81,6 +82,7 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
     references = {
         "kept_answers": find_answers_naming_user(namespace_id, user_id, rows),
         "console_log": find_log_entries(rows),
+        "saved_filters": SavedFilter.objects.naming_user(namespace_id, user_id),
     }
     return references | rows
 

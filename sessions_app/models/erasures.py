@@ -6,6 +6,7 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from memory_site.core.db.ids import uuid7
+from memory_site.core.lists.models import SavedFilter
 from sessions_app.models.access import Namespace
 
 
@@ -24,5 +25,7 @@ class ErasedNamespace(models.Model):
 
 @receiver(pre_delete, sender=Namespace, dispatch_uid="record erased namespace")
 def record_deletion(instance: Namespace, **_: object) -> None:
-    """Write the line in the transaction of the deletion, whichever code deletes."""
+    """Write the line in the transaction of the deletion, whichever code deletes. Saved filters, which have no foreign
+    key, go here: they may name users."""
     ErasedNamespace.objects.create(erased_id=instance.pk, deleted=True)
+    SavedFilter.objects.of_namespace(instance.pk).delete()

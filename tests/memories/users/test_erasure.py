@@ -2,6 +2,7 @@
 
 import threading
 import time
+from urllib.parse import quote_plus
 
 import pytest
 from django.apps import apps
@@ -20,6 +21,7 @@ from memories.jobs.tasks import run_jobs
 from memories.models import DueEmbedding, Embedding, Memory
 from memories.users.erasure import hash_user_id, list_memory_detail_models, list_user_models
 from memories.users.statistics import compact_totals, refresh_statistics_view
+from memory_site.core.lists.models import SavedFilter
 from sessions_app.models import SessionMemory
 from tests.wire import is_problem
 
@@ -118,6 +120,32 @@ def test_no_table_contains_an_erased_user(api, admin_user):
     assert find_lines(ERASED_USER, SECRET_WORD) == []
     assert is_problem(erase_user(api), 404)
     assert is_problem(api.get(f"/users/{ERASED_USER}"), 404)
+
+
+def test_jobs_and_saved_filters_that_name_the_user_go(api, admin_user, namespace):
+    fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
+    for filters, text in (
+        ({"one_of": {"user_id": ["bo", ERASED_USER]}}, ""),
+        ({"none_of": {"user_id": [ERASED_USER]}}, ""),
+        ({}, f"notes of {ERASED_USER}."),
+        ({}, f"{ERASED_USER}s"),  # a longer word: another one
+    ):
+        selection = {"filters": filters, "text": text}
+        Job.objects.create(namespace=namespace, action="tag", parameters={"tags": ["x"]}, selection=selection)
+    user = quote_plus(ERASED_USER)
+    elsewhere = f"namespace=1{namespace.pk}&user_id={user}"
+    for query in (f"user_id={user}", f"namespace={namespace.pk}&not_user_id={user}", elsewhere, "user_id=bo"):
+        SavedFilter.objects.create(list_name="memories.memory", owner=admin_user, name=query[:80], query=query)
+    assert erase_user(api).status_code == 200
+    assert [job.selection["text"] for job in Job.objects.all()] == [f"{ERASED_USER}s"]
+    assert [each.query for each in SavedFilter.objects.order_by("pk")] == [elsewhere, "user_id=bo"]
+
+
+def test_saved_filters_of_a_deleted_namespace_go(namespace, admin_user):
+    for name, query in (("own", f"namespace={namespace.pk}&user_id=ada"), ("other", f"namespace=1{namespace.pk}")):
+        SavedFilter.objects.create(list_name="memories.memory", owner=admin_user, name=name, query=query)
+    namespace.delete()
+    assert [each.name for each in SavedFilter.objects.all()] == ["other"]
 
 
 def test_erased_rows_are_counted_by_kind(api):
@@ -255,7 +283,7 @@ def start_in_thread(work):
     return lambda: (thread.join(20), results[0])[1]
 
 
-def test_the_console_log_does_not_contain_contents(api, console, client):
+def test_the_console_log_does_not_contain_contents(api, console):
     memory = api.add(f"{SECRET_WORD} in the console", user_id=ERASED_USER)
     plan = console.get(f"/admin/memories/memory/{memory['id']}/delete/", follow=True).context["plan"]
     assert console.post("/admin/jobs/job/plan/", {"plan": plan}).status_code == 302
