@@ -16,8 +16,10 @@ from ingestion.models import (
     PerformanceMetric,
     WorkflowExecution,
 )
+from memories.cleanup.conditions import FINDINGS
 from memories.expiry import ExpiredCount
 from memories.models import Memory, NamespaceSize
+from memories.states import is_alive
 from memory_site.core.admin.formatting import format_number, truncate
 from memory_site.operations.dashboard.content import Notice, Scope, Watch
 from memory_site.operations.dashboard.jobs import find_failed_jobs
@@ -66,6 +68,24 @@ def find_refused_texts(scope: Scope) -> list[Notice]:
         return []
     text = f"The embedder refuses {count(refused, 'memory', 'memories')}: words find them, their meaning does not."
     return [Notice(text, "Open them", link_memories(scope, embedding="refused"), tone="danger")]
+
+
+def find_duplicates(scope: Scope) -> list[Notice]:
+    """Find the near copies of the clean-up's last look."""
+    copies = Memory.objects.filter(is_alive(), FINDINGS["duplicate"](), **scope.filters).count()
+    if not copies:
+        return []
+    text = f"{count(copies, 'memory says', 'memories say')} what another one says as well."
+    return [Notice(text, "Compare and merge", link_list("cleanup_duplicate", **scope.filters))]
+
+
+def find_secrets(scope: Scope) -> list[Notice]:
+    """Find the texts that the clean-up's last look took for keys, tokens or passwords."""
+    texts = Memory.objects.filter(is_alive(), FINDINGS["secret"](), **scope.filters).count()
+    if not texts:
+        return []
+    text = f"{count(texts, 'memory looks', 'memories look')} like a secret: a key, a token or a password."
+    return [Notice(text, "Open them", link_memories(scope, finding="secret"), tone="danger")]
 
 
 def find_overdue_schedules(scope: Scope) -> list[Notice]:
@@ -189,6 +209,8 @@ WATCHES = (
     Watch("workflow runs", "ingestion.view_workflowexecution", find_failed_workflows),
     Watch("jobs", "jobs.view_job", find_failed_jobs),
     Watch("adapters", "ingestion.view_performancemetric", find_failing_adapters),
+    Watch("near duplicates", "cleanup.view_duplicate", find_duplicates),
+    Watch("secrets", "memories.view_memory", find_secrets),
     Watch("expiry", "memories.view_memory", find_mass_expiry),
 )
 

@@ -12,7 +12,9 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from ingestion.models import Ingestion, PerformanceMetric, WorkflowExecution
 from memories import tasks
+from memories.cleanup.models import Duplicate, Inspection
 from memories.jobs.models import Job, JobState
+from memories.models import Memory
 from memory_site.core.caches import clear_all_caches
 from memory_site.operations.dashboard import snapshots
 from memory_site.operations.dashboard.cards import CARDS
@@ -266,6 +268,17 @@ def test_a_repository_that_was_read_since_needs_nothing(admin_client, namespace)
     Ingestion.objects.create(**run, status="failed")
     Ingestion.objects.create(**run, status="completed")
     assert "ingestion" not in " ".join(get_notices(fetch(admin_client)))
+
+
+def test_near_duplicates_and_secrets_need_attention(admin_client, namespace):
+    ours = {"namespace": namespace, "source_system": "test"}
+    kept, copy, secret = (Memory.objects.create(content=text, **ours) for text in ("Berth 7.", "berth 7", "sk-1"))
+    Duplicate.objects.create(namespace=namespace, memory=copy, winner_id=kept.pk, similarity=0.9)
+    seen = {"namespace": namespace, "memory": secret, "memory_updated_at": secret.updated_at, "characters": 4}
+    Inspection.objects.create(**seen, secrets=["api key"])
+    page = admin_client.get(reverse("admin:index")).content.decode()
+    assert "1 memory says what another one says as well." in page and "/admin/cleanup/duplicate/" in page
+    assert "1 memory looks like a secret" in page and "finding=secret" in page
 
 
 def test_an_overdue_schedule_needs_attention(admin_client, db):
