@@ -1,9 +1,7 @@
 """The job that exports memories: JSON Lines that import_memories reads, or CSV for a spreadsheet."""
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -22,6 +20,7 @@ from memories.jobs.files import append_lines, measure_file, name_file, write_hea
 from memories.jobs.models import Job
 from memories.models import Memory, MemoryQuerySet
 from memories.search.selection import Selection
+from memory_site.core.csv_rows import format_csv_row
 from memory_site.core.disk_space import DISK_FULL_DETAIL, is_disk_low
 from memory_site.core.errors import Busy
 from memory_site.core.http.fields import InputSchema
@@ -33,8 +32,6 @@ CSV_COLUMNS = (
     "agent_id", "workflow_id", "repo_id", "session_id", "entity_system", "entity_id", "entity_type", "entity_name",
     "created_at", "updated_at", "expires_at", "metadata", "data",
 )  # fmt: skip
-#: A cell that begins with one of these is a formula to a spreadsheet.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ExportParameters(InputSchema):
@@ -66,7 +63,7 @@ class Export(Action):
         return Outcome(len(distinct)) + leave(sorted(duplicates), DUPLICATE_REASON)
 
     def finish(self, job: Job, parameters: ExportParameters) -> dict[str, Any]:
-        write_head(job, format_csv_row(CSV_COLUMNS) if parameters.format == "csv" else build_header(job))
+        write_head(job, build_csv_line(CSV_COLUMNS) if parameters.format == "csv" else build_header(job))
         return {"file": name_file(job, parameters.format), "bytes": measure_file(job)}
 
 
@@ -96,29 +93,18 @@ def build_header(job: Job) -> bytes:
 
 def iterate_csv(memories: MemoryQuerySet) -> Iterator[bytes]:
     for row in memories.order_by("pk").values_list(*CSV_COLUMNS).iterator():
-        yield format_csv_row(row)
+        yield build_csv_line(row)
 
 
-def format_csv_row(row: Sequence[Any]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out).writerow(map(format_cell, row))
-    return out.getvalue().encode()
+def build_csv_line(row: Iterable[Any]) -> bytes:
+    return format_csv_row(map(format_json, row)).encode()
 
 
-def format_cell(value: Any) -> Any:
-    """Return a value as text. What a spreadsheet would take for a formula gets an apostrophe in front."""
-    match value:
-        case list():
-            text = ", ".join(value)
-        case dict():
-            text = to_json(value).decode()
-        case datetime():
-            text = value.isoformat()
-        case str():
-            text = value
-        case _:
-            return value
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+def format_json(value: Any) -> Any:
+    """Return tags as one text, and an object as its JSON."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return to_json(value).decode() if isinstance(value, dict) else value
 
 
 def register_export() -> None:

@@ -1,8 +1,6 @@
 """Admin page of the workflow report: executions by workflow, agent and repository."""
 
-import csv
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -20,6 +18,7 @@ from ingestion.admin.shared import NOWRAP_HTML
 from ingestion.admin.workflow_totals import build_totals_context, format_rate
 from ingestion.workflows import DEFAULT_REPORT_DAYS, MAX_REPORT_DAYS, MAX_REPORT_ROWS, fetch_report_with_namespaces
 from memory_site.core.admin.formatting import format_datetime, format_duration, format_number, truncate
+from memory_site.core.csv_rows import format_csv_row
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
@@ -36,8 +35,6 @@ CSV_COLUMNS = (
     *("namespace", "workflow_id", "adapter", "agent_id", "repo_id", "executions", "completed", "failed"),
     *("average_seconds", "last_execution", "documents", "chunks"),
 )
-#: What a spreadsheet takes for the beginning of a formula.
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 #: The choices of the order: title, and the key of a row.
 ORDERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "": ("latest run first", lambda row: 0),
@@ -95,19 +92,11 @@ def build_csv(rows: list[dict[str, Any]]) -> HttpResponse:
     names = dict(Namespace.objects.filter(pk__in={row["namespace_id"] for row in rows}).values_list("pk", "name"))
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="workflow-report.csv"'
-    writer = csv.writer(response)
-    writer.writerow(CSV_COLUMNS)
+    response.write(format_csv_row(CSV_COLUMNS))
     for row in rows:
         values = row | {"namespace": names.get(row["namespace_id"], "")}
-        writer.writerow([format_csv(values[name]) for name in CSV_COLUMNS])
+        response.write(format_csv_row(values[name] for name in CSV_COLUMNS))
     return response
-
-
-def format_csv(value: Any) -> Any:
-    """Return a value as text; a spreadsheet computes no text that begins like a formula."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINNINGS) else value
 
 
 def parse_period(request: HttpRequest) -> int:

@@ -1,8 +1,5 @@
 """The console's page of read-only SQL, and the log of what was run there."""
 
-import csv
-from collections.abc import Iterable, Iterator
-from io import StringIO
 from typing import Any
 from uuid import UUID
 
@@ -21,15 +18,15 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from memory_site.core.admin.base import ReadOnlyAdmin
 from memory_site.core.admin.formatting import format_datetime, format_duration, format_number, render_two_lines
+from memory_site.core.csv_rows import format_csv_row
 from memory_site.operations.models import SqlStatement
 from memory_site.operations.sql_page.log import run_logged
 from memory_site.operations.sql_page.role import TIMEOUT_SECONDS, describe_setup
 from memory_site.operations.sql_page.run import MAX_CSV_ROWS, MAX_ROWS, MAX_STATEMENT_LENGTH, Result, SqlProblem
 
 RUN_SQL = "operations.run_sql"
+CSV_TYPE = "text/csv; charset=utf-8"
 NULL_HTML = format_html('<span class="memory-link-name">{}</span>', "NULL")
-#: A spreadsheet takes a text that begins so for a formula.
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 EXAMPLES = {
     "Memories by day": "SELECT created_at::date AS day, count(*) AS memories\nFROM memories_memory\n"
     "WHERE created_at > now() - interval '30 days'\nGROUP BY day ORDER BY day DESC",
@@ -160,29 +157,7 @@ def build_result_context(result: Result) -> dict[str, Any]:
 
 
 def build_csv(result: Result) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(write_csv([result.columns, *result.rows]), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(map(format_csv_row, [result.columns, *result.rows]), content_type=CSV_TYPE)
     response["Content-Disposition"] = 'attachment; filename="result.csv"'
     response["X-Rows-Cut"] = "true" if result.is_cut else "false"
     return response
-
-
-def write_csv(rows: Iterable[Iterable[str | None]]) -> Iterator[str]:
-    for row in rows:
-        buffer = StringIO()
-        csv.writer(buffer).writerow(map(disarm, row))
-        yield buffer.getvalue()
-
-
-def disarm(cell: str | None) -> str | None:
-    """Put an apostrophe before what a spreadsheet would compute. A number is left as it is."""
-    if cell is None or not cell.startswith(FORMULA_BEGINNINGS):
-        return cell
-    return cell if is_number(cell) else f"'{cell}"
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,6 +1,5 @@
-"""The console's audit page: one list of all changes and actions, which nobody changes."""
+"""The console's audit page: one list of all changes and actions, to read only."""
 
-import csv
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget,
 
 from memory_site.core.admin.base import ReadOnlyAdmin
 from memory_site.core.admin.formatting import format_datetime
+from memory_site.core.csv_rows import format_csv_row
 from memory_site.operations.access.models import AccessEvent
 from memory_site.operations.audit.lines import AuditLine, AuditQuery, iterate_lines, normalise_actor, read_lines
 from memory_site.operations.audit.sources import SOURCES
@@ -36,8 +36,6 @@ KINDS = {
 }
 COLUMNS = ("at", "kind", "actor", "what", "subject", "address", "request_id")
 HEADERS = ["when", "who", "what", "on", "from"]
-#: What a spreadsheet would run as a formula.
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_year(day: date) -> None:
@@ -144,20 +142,7 @@ def describe_actor(actor: str) -> str:
     return rest if kind == "console" and rest else " ".join(part for part in (kind, rest) if part) or "-"
 
 
-class Echo:
-    """A file that returns what is written into it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def write_csv(lines: Iterable[AuditLine]) -> Iterator[str]:
-    writer = csv.writer(Echo())
-    yield writer.writerow(COLUMNS)
+    yield format_csv_row(COLUMNS)
     for line in lines:
-        yield writer.writerow([protect(str(getattr(line, column))) for column in COLUMNS])
-
-
-def protect(text: str) -> str:
-    """Have a spreadsheet show a cell instead of running it."""
-    return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+        yield format_csv_row(getattr(line, column) for column in COLUMNS)
