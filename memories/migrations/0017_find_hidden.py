@@ -5,7 +5,7 @@ from importlib import import_module
 from django.db import migrations, models
 from django.db.models import F, Q
 
-from memory_site.core.db.migrations import ConcurrentSQL, validate_constraint
+from memory_site.core.db.migrations import add_index_concurrently, validate_constraint
 
 TABLE = "memories_memory"
 IS_HIDDEN = ~Q(state="active")
@@ -38,17 +38,10 @@ INDEXES = (
 CHECKS = import_module("memories.migrations.0016_memory_state").CHECKS
 
 
-def add_index(index: models.Index, definition: str) -> migrations.SeparateDatabaseAndState:
-    # Dropped first for a second try: a build that was interrupted leaves an invalid index.
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}"
-    create = f"CREATE INDEX CONCURRENTLY {index.name} ON {TABLE} {definition}"
-    return migrations.SeparateDatabaseAndState(
-        database_operations=[ConcurrentSQL(TABLE, (drop, create), (drop,))],
-        state_operations=[migrations.AddIndex("memory", index)],
-    )
-
-
 class Migration(migrations.Migration):
     atomic = False  # for CONCURRENTLY
     dependencies = [("memories", "0016_memory_state")]
-    operations = [*[validate_constraint(TABLE, name) for name in CHECKS], *[add_index(*each) for each in INDEXES]]
+    operations = [
+        *[validate_constraint(TABLE, name) for name in CHECKS],
+        *[add_index_concurrently("memory", TABLE, *each) for each in INDEXES],
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from django.db import migrations
+from django.db import migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -117,4 +117,20 @@ def rebuild_index_sql(table: str, name: str, definition: str) -> tuple[str, ...]
         f"CREATE INDEX CONCURRENTLY {name}_new ON {table} {definition}",
         f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
         f"ALTER INDEX {name}_new RENAME TO {name}",
+    )
+
+
+def add_index_concurrently(
+    model: str, table: str, index: models.Index, definition: str
+) -> migrations.SeparateDatabaseAndState:
+    """Build an index while readers and writers go on. `definition` is the SQL behind the table: columns, condition.
+
+    The migration is not atomic.
+    """
+    # Dropped first for a second try: a build that was interrupted leaves an invalid index.
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}"
+    create = f"CREATE INDEX CONCURRENTLY {index.name} ON {table} {definition}"
+    return migrations.SeparateDatabaseAndState(
+        database_operations=[ConcurrentSQL(table, (drop, create), (drop,))],
+        state_operations=[migrations.AddIndex(model, index)],
     )
