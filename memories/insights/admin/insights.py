@@ -9,7 +9,6 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -29,7 +28,6 @@ from memory_site.core.admin.base import CappedChangeList
 from memory_site.core.admin.folding import render_text
 from memory_site.core.admin.formatting import (
     format_datetime,
-    format_duration,
     format_number,
     render_name_cell,
     replace_underscores,
@@ -53,7 +51,6 @@ INSIGHT_TYPE_COLOURS = {
     InsightType.GENERAL: "default",
 }
 QUALITY_LEVEL_COLOURS = {QualityLevel.LOW: "warning", QualityLevel.MIDDLE: "info", QualityLevel.HIGH: "success"}
-AGE_TEMPLATE = '<span class="whitespace-nowrap" title="{}">{}</span>'
 LINK_TEMPLATE = '<a href="{}" class="spoken-name underline">{}</a>'
 
 
@@ -108,7 +105,7 @@ class InsightAdmin(SchemaAdmin):
     compressed_fields = False
     list_display = (
         *("preview", "type_label", "collection", "topics_cell", "projects_cell", "quality_label", "confidence", "uses"),
-        *("namespace", "age"),
+        *("namespace", "created"),
     )
     list_display_links = ("preview",)
     list_select_related = ("namespace", "memory")
@@ -180,11 +177,9 @@ class InsightAdmin(SchemaAdmin):
     def uses(self, insight: Insight) -> str:
         return format_number(insight.usage_count)
 
-    @display(description="age", ordering="memory__created_at")
-    def age(self, insight: Insight) -> SafeString:
-        at = insight.memory.created_at
-        number, unit, *_ = format_duration((timezone.now() - at).total_seconds()).split()
-        return format_html(AGE_TEMPLATE, f"{at:%Y-%m-%d %H:%M}", f"{number} {unit}")
+    @display(description="created", ordering="memory__created_at")
+    def created(self, insight: Insight) -> SafeString | None:
+        return format_datetime(insight.memory.created_at)
 
     @display(description="text")
     def text(self, insight: Insight) -> SafeString:
@@ -193,10 +188,6 @@ class InsightAdmin(SchemaAdmin):
     @display(description="last used", empty_value="never")
     def used(self, insight: Insight) -> SafeString | None:
         return format_datetime(insight.last_used_at)
-
-    @display(description="created")
-    def created(self, insight: Insight) -> SafeString | None:
-        return format_datetime(insight.memory.created_at)
 
     @display(description="user", empty_value="-")
     def user(self, insight: Insight) -> str | None:

@@ -5,10 +5,11 @@ from functools import partial
 from django.contrib import admin
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.timesince import timesince
+from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from memory_site.core.admin.base import ReadOnlyAdmin
+from memory_site.core.admin.formatting import format_datetime
 from memory_site.operations.admin.health import show_health
 from memory_site.operations.models import MAX_HEARTBEAT_AGE, Heartbeat
 
@@ -32,6 +33,5 @@ class HeartbeatAdmin(ReadOnlyAdmin):
         return "alive" if timezone.now() - heartbeat.seen_at < MAX_HEARTBEAT_AGE else "missing"
 
     @display(description="last seen")
-    def seen(self, heartbeat: Heartbeat) -> str:
-        seconds = (timezone.now() - heartbeat.seen_at).total_seconds()
-        return f"{seconds:.0f} s ago" if seconds < 120 else f"{timesince(heartbeat.seen_at)} ago"
+    def seen(self, heartbeat: Heartbeat) -> SafeString | None:
+        return format_datetime(heartbeat.seen_at)
