@@ -87,14 +87,6 @@ class Restored:
         return Restored(self.ids + other.ids, self.there + other.there, self.left | other.left)
 
 
-@dataclass(frozen=True)
-class JobVersions:
-    """A batch of what a job did. `last` is the id to go on after; None: there is nothing more."""
-
-    last: UUID | None
-    restored: Restored
-
-
 @retry_on_deadlock
 def restore_deleted(namespace_id: int, ids: Iterable[UUID]) -> Restored:
     """Bring memories of the trash back with id, relationships and insight, to be embedded again; at most MAX_BATCH.
@@ -209,21 +201,11 @@ def sync_insights(namespace_id: int, ids: Sequence[UUID], changed: Collection[UU
         sync_after_update(memory, {"content"})
 
 
-def restore_versions(namespace_id: int, job_id: UUID, after: UUID | None, limit: int = MAX_BATCH) -> JobVersions:
-    """Take back what a job did to the next memories behind the id `after`, in the order of their ids, in the caller's
-    transaction: deleted ones come back, changed ones are set back to what stood there before the job.
+def take_back(namespace_id: int, job_id: UUID, ids: Sequence[UUID]) -> Restored:
+    """Take back what a job did to these memories: deleted ones come back, changed ones get what stood there before.
 
     A memory that was changed or deleted since by anything else is left.
     """
-    rows = MemoryVersion.objects.filter(namespace=namespace_id, job_id=job_id)
-    if after is not None:
-        rows = rows.filter(memory_id__gt=after)
-    ids = list(rows.order_by("memory_id").values_list("memory_id", flat=True).distinct()[:limit])
-    return JobVersions(ids[-1] if ids else None, take_back(namespace_id, job_id, ids))
-
-
-def take_back(namespace_id: int, job_id: UUID, ids: Sequence[UUID]) -> Restored:
-    """Take back what a job did to these memories."""
     of_memories = MemoryVersion.objects.filter(namespace=namespace_id, memory_id__in=ids)
     newest = of_memories.order_by("memory_id", "-changed_at", "-id").distinct("memory_id")
     oldest = of_memories.filter(job_id=job_id).order_by("memory_id", "changed_at", "id").distinct("memory_id")

@@ -81,10 +81,6 @@ def get_default(field: models.Field) -> Any:
     return field.get_default() if field.has_default() else None
 
 
-def count_trash(namespace_id: int, filters: Filters | None = None) -> int:
-    return list_trash(namespace_id, filters).count()
-
-
 def list_newest_ids(rows: QuerySet[MemoryVersion], limit: int) -> list[UUID]:
     """Return the ids of the memories that were deleted last."""
     return list(rows.order_by("-changed_at", "-id").values_list("memory_id", flat=True)[:limit])

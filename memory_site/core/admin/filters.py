@@ -5,11 +5,6 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
 
 
-def build_like_pattern(text: str) -> str:
-    """Return a LIKE pattern that finds the text anywhere."""
-    return "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-
-
 class ExactFilter(TextFilter):
     """Filter by one exact value; a search for parts would read every row."""
 

@@ -10,7 +10,7 @@ from memories import tasks
 from memories.graph.models import Relationship, UserTotal
 from memories.history import retention
 from memories.history.models import DeletedPart, MemoryVersion
-from memories.history.restore import CHANGED_SINCE, GONE_SINCE, restore_versions
+from memories.history.restore import CHANGED_SINCE, GONE_SINCE, take_back
 from memories.models import DueEmbedding, Embedding, Memory
 from memories.users.erasure import collect_user_rows, count_rows, erase, find_user_ids
 from memory_site.core.db.actor import acting_in_job
@@ -275,15 +275,16 @@ def job(api) -> tuple[UUID, list[dict]]:
     return job_id, memories
 
 
-def test_what_a_job_did_is_taken_back_in_batches(api, job):
+def get_ids(memories: list[dict]) -> list[UUID]:
+    return [UUID(memory["id"]) for memory in memories]
+
+
+def test_what_a_job_did_is_taken_back(api, job):
     job_id, memories = job
-    last, done = None, []
     with acting_in_job(uuid4(), "console:ada"):
-        while (batch := restore_versions(1, job_id, last, limit=3)).last:
-            assert batch.restored.left == {}
-            last = batch.last
-            done.append(len(batch.restored.ids))
-    assert done == [3, 1]
+        restored = take_back(1, job_id, get_ids(memories))
+    assert restored.left == {}
+    assert sorted(restored.ids) == sorted(get_ids(memories))
     assert [without_times(get(api, memory)) for memory in memories] == [without_times(each) for each in memories]
     assert list_trashed(api) == []
 
@@ -294,7 +295,7 @@ def test_what_was_changed_since_a_job_is_left(api, job):
     api.patch(f"/memories/{first['id']}", {"importance": 5})
     api.patch(f"/memories/{third['id']}", {"importance": 5})
     delete(api, fourth)
-    restored = restore_versions(1, job_id, None).restored
+    restored = take_back(1, job_id, get_ids(job[1]))
     assert restored.ids == [UUID(second["id"])]
     assert restored.left == {
         UUID(first["id"]): CHANGED_SINCE, UUID(third["id"]): CHANGED_SINCE, UUID(fourth["id"]): GONE_SINCE
@@ -308,13 +309,13 @@ def test_one_that_conflicts_does_not_stop_the_others(api, namespace):
     with acting_in_job(job_id, "console:ada"):
         Memory.objects.filter(user_id="ada").update(user_id="ben")
     api.add("number 1", user_id="ada")
-    restored = restore_versions(1, job_id, None).restored
+    restored = take_back(1, job_id, get_ids(memories))
     assert {str(pk) for pk in restored.ids} == {memories[0]["id"], memories[2]["id"]}
     assert [str(pk) for pk in restored.left] == [memories[1]["id"]]
 
 
 def test_vectors_follow(api, job):
     tasks.embed_due()
-    restore_versions(1, job[0], None)
+    take_back(1, job[0], get_ids(job[1]))
     tasks.embed_due()
     assert Embedding.objects.count() == 4
