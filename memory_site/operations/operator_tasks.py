@@ -38,6 +38,7 @@ def get_recent_day() -> str:
 
 
 MEMORIES, USERS = "memories_memory_changelist", "graph_usertotal_changelist"
+ENTITIES = "graph_entity_changelist"
 TASKS = (
     Task(
         LOOK, "Recent memories", f"What was stored in the last {RECENT_DAYS} days, newest first.", "schedule",
@@ -61,11 +62,11 @@ TASKS = (
     ),
     Task(
         LOOK, "Entities", "Records of other systems that memories describe.", "category",
-        "entities", MEMORIES, parameters=(("memory_type", "domain_entity"),),
+        "entities", ENTITIES,
     ),
     Task(
-        LOOK, "Entities of one system", "Choose the system in the filters, with its number of entities.", "lan",
-        "entities --system jira", MEMORIES, parameters=(("memory_type", "domain_entity"),),
+        LOOK, "Entities of one system", "Each system is a tab, with its number of entities.", "lan",
+        "entities --system jira", ENTITIES,
     ),
     Task(
         LOOK, "Read a tool output", "What a tool returned, newest first; its page shows the JSON as a tree.",
