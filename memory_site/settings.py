@@ -594,7 +594,7 @@ TEMPLATES = [
     },
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-# Failed logins are counted for an account and an address together: whoever guesses locks out himself only.
+# Failed logins are counted for an account and an address together: an attacker locks out only the own address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)

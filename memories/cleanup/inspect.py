@@ -21,7 +21,7 @@ BANDS_BYTES = 8 * 20 + DIGEST_BYTES
 
 
 def is_outdated() -> Q:
-    """Return the condition on a memory that nobody has looked at since its last change."""
+    """Return the condition on a memory that no look has covered since its last change."""
     return Q(inspection=None) | ~Q(inspection__memory_updated_at=F("updated_at"))
 
 

@@ -75,7 +75,7 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
         **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
-        # Which user a part of an exported file is about nobody knows: none is kept.
+        # It is not known which users the parts of an exported file are about: none is kept.
         "exported_files": JobFile.objects.filter(namespace=namespace_id),
         "jobs": Job.objects.in_namespace(namespace_id).naming_user(user_id),
     }

@@ -1,4 +1,4 @@
-"""Embed memories anew with the namespace's model. Until that is done searches use the vectors that are there."""
+"""Embed memories again with the namespace's model. Until then searches use the vectors that are there."""
 
 from typing import Any
 

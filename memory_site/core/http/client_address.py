@@ -1,4 +1,4 @@
-"""The network address of whoever sent a request."""
+"""The network address of a request's client."""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 

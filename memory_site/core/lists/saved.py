@@ -21,7 +21,7 @@ BAD_QUERY = "These filters are too long to be saved."
 
 @dataclass(frozen=True)
 class Saved:
-    """What a person has of a list: the filters, his own and shared ones, and his columns, none if he chose none."""
+    """An account's view of a list: its own and the shared filters, and its columns, empty for the usual ones."""
 
     filters: tuple[SavedFilter, ...]
     columns: tuple[str, ...]

@@ -23,7 +23,7 @@ NEXT = "next"
 
 
 class ConsoleMiddleware(OTPMiddleware):
-    """Let nobody in with a password alone who has, or must have, a second factor. Other requests pass unread."""
+    """Ask accounts that have, or must have, a second factor for it. Other requests pass unread."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)

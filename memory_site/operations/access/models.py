@@ -24,7 +24,7 @@ class SeededGrant(models.Model):
 
 
 class ConsoleSession(AbstractBaseSession):
-    """A browser's session. `user` is NULL until somebody has logged in with it."""
+    """A browser's session. `user` is NULL until a login."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="console_sessions")
     address = models.GenericIPAddressField(null=True, help_text="From which the login came.")
@@ -38,7 +38,7 @@ class ConsoleSession(AbstractBaseSession):
         verbose_name = "console session"
 
     def __str__(self) -> str:
-        return f"session of {self.user or 'nobody'}"
+        return f"session of {self.user or 'no account'}"
 
     @classmethod
     def get_session_store_class(cls) -> type:

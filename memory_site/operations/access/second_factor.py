@@ -25,7 +25,7 @@ def has_second_factor(user: Any) -> bool:
 
 
 def is_verified(user: Any) -> bool:
-    """Return whether a request's user came in with his second factor; ConsoleMiddleware has asked."""
+    """Return whether the request's session has passed the second factor, which ConsoleMiddleware asks for."""
     return user.is_verified()
 
 

@@ -1,6 +1,6 @@
 """The console's sessions in the database, with user, address and browser. The table holds no key, only its digest.
 
-Whoever reads the table, a backup or a list of sessions cannot continue one of them.
+A reader of the table, a backup or a list of sessions cannot continue one of them.
 """
 
 import hashlib

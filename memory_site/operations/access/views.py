@@ -70,7 +70,7 @@ def explain_wrong_code(user: Any) -> str:
 @never_cache
 @sensitive_post_parameters("code")
 def ask_for_code(request: HttpRequest) -> HttpResponse:
-    """Ask somebody whose password was right for a code."""
+    """Ask for a code after the right password."""
     if not request.user.is_authenticated:
         return redirect_to_login(get_next(request), reverse("admin:login"))
     if is_verified(request.user) or not has_second_factor(request.user):
@@ -201,7 +201,7 @@ def end_own_sessions(request: HttpRequest) -> HttpResponse:
 @require_POST
 @sensitive_post_parameters("code")
 def change_second_factor(request: HttpRequest) -> HttpResponse:
-    """Make new recovery codes, or take the second factor off, for somebody who has a code at hand."""
+    """Make new recovery codes, or remove the second factor, after a valid code."""
     form = CodeForm(request.POST)
     if not form.is_valid() or find_device(request.user, form.cleaned_data["code"]) is None:
         messages.error(request, explain_wrong_code(request.user))

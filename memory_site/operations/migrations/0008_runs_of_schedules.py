@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="scheduleoutcome",
             name="requested_at",
-            field=models.DateTimeField(help_text="When somebody asked for a run in the console.", null=True),
+            field=models.DateTimeField(help_text="When a run was requested in the console.", null=True),
         ),
         migrations.AddField(
             model_name="scheduleoutcome",

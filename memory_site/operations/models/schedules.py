@@ -57,7 +57,7 @@ class ScheduleOutcome(models.Model):
     """
 
     name = models.CharField(primary_key=True, max_length=200, help_text="Of the schedule.")
-    requested_at = models.DateTimeField(null=True, help_text="When somebody asked for a run in the console.")
+    requested_at = models.DateTimeField(null=True, help_text="When a run was requested in the console.")
     requested_by = models.CharField(max_length=200, default="", db_default="")
     started_at = models.DateTimeField(null=True)
     process = models.CharField(

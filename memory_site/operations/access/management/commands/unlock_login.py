@@ -9,7 +9,7 @@ from sessions_app.commands import MemoryCommand
 
 
 class Command(MemoryCommand):
-    help = "Forget the failed logins to the console, of one account or of all, so that nobody is locked out."
+    help = "Forget the failed logins to the console, of one account or of all, which ends their lockout."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("account", nargs="?", help="default: all accounts")
