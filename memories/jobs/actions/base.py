@@ -120,9 +120,12 @@ class Action:
     def follow_up(self, job: Job) -> None:
         """Do what may come after the last batch, when its transaction is over."""
 
-    def undo_batch(self, job: Job, ids: Sequence[UUID]) -> list[Failure]:
-        """Take back what the history of this namespace does not know of. Return which memories have to stay."""
+    def find_kept(self, job: Job, ids: Sequence[UUID]) -> list[Failure]:
+        """Return which memories of an undo have to stay, for what the history of this namespace does not know."""
         return []
+
+    def clear_after_undo(self, job: Job, ids: Sequence[UUID]) -> None:
+        """Clear up after memories that are back, what the history of this namespace does not know of."""
 
 
 def apply_by_halves(ids: Sequence[UUID], work: Callable[[Sequence[UUID]], object]) -> Outcome:

@@ -2,6 +2,7 @@
 join memories of one namespace, so they are lost; chunks stay with their document."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.db.models import Model, Q
 
 from memories.expiry import delete_expired_memories
 from memories.graph.models import Relationship
+from memories.history.models import MemoryVersion
 from memories.insights.models import Insight
 from memories.jobs.actions.base import CHUNK_REASON, Action, Batch, Failure, Outcome, apply_by_halves, leave
 from memories.jobs.models import Job
@@ -79,13 +81,19 @@ class Move(Action):
 
         return leave(chunks, CHUNK_REASON) + apply_by_halves(others, move)
 
-    def undo_batch(self, job: Job, ids: Sequence[UUID]) -> list[Failure]:
-        """Delete the copies, from which the others are restored. A copy that was changed since stays."""
+    def find_kept(self, job: Job, ids: Sequence[UUID]) -> list[Failure]:
+        """Lock the copies, and return those that were changed since they were made: they stay."""
         copies = Memory.objects.filter(namespace_id=job.parameters["namespace_id"], pk__in=ids)
-        changed = set(copies.filter(updated_at__gt=job.finished_at).values_list("pk", flat=True))
+        found = dict(copies.order_by("pk").select_for_update().values_list("pk", "updated_at"))
+        moved = MemoryVersion.objects.filter(namespace=job.namespace_id, job_id=job.pk, memory_id__in=found)
+        times = {pk: datetime.fromisoformat(row["updated_at"]) for pk, row in moved.values_list("memory_id", "row")}
+        changed = [pk for pk, moment in found.items() if moment != times.get(pk)]
+        return [Failure(pk, CHANGED_THERE) for pk in changed]
+
+    def clear_after_undo(self, job: Job, ids: Sequence[UUID]) -> None:
+        """Delete the copies of memories that are back. Of one that could not come back, the copy is all there is."""
         with without_history():
-            copies.exclude(pk__in=changed).delete()
-        return [Failure(pk, CHANGED_THERE) for pk in sorted(changed)]
+            Memory.objects.filter(namespace_id=job.parameters["namespace_id"], pk__in=ids).delete()
 
 
 def copy_memories(namespace_id: int, target: int, ids: Sequence[UUID]) -> None:

@@ -28,9 +28,11 @@ class Undo(Action):
         from memories.jobs.actions import get_action  # noqa: PLC0415  (which lists this action)
 
         other = Job.objects.get(namespace=batch.namespace_id, pk=batch.job.undo_of)  # type: ignore[misc]  # an undo has one
-        kept = get_action(other.action).undo_batch(other, batch.ids)
+        action = get_action(other.action)
+        kept = action.find_kept(other, batch.ids)
         ids = sorted(set(batch.ids) - {failure.id for failure in kept})
         restored = take_back(batch.namespace_id, other.pk, ids)
+        action.clear_after_undo(other, [*restored.ids, *restored.there])
         left = [Failure(pk, reason) for pk, reason in restored.left.items()]
         return Outcome(len(restored.ids) + len(restored.there), kept + left)
 

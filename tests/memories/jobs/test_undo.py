@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from memories.history.models import MemoryVersion
 from memories.jobs import run as running
@@ -147,3 +148,17 @@ def test_the_console_takes_a_job_back_from_its_page(console, namespace, run):
     tasks.run_jobs()
     assert Memory.objects.count() == 2
     assert "taken back already" in console.post(f"{url}undo/", follow=True).content.decode()
+
+
+def test_the_undo_of_a_move_keeps_what_has_no_other_place(namespace, elsewhere, run):
+    """One cannot come back, since the same was stored again; one was changed while the move still ran."""
+    again, changed, plain = make_memories(namespace, 3)
+    job = run("move", {"namespace_id": elsewhere.pk})
+    make_memories(namespace, 1)
+    Memory.objects.filter(namespace=elsewhere, pk=changed.pk).update(importance=5, updated_at=Now())
+    Job.objects.filter(pk=job.pk).update(finished_at=Now() + timedelta(minutes=1))
+    job.refresh_from_db()
+    undo = take_back(job)
+    assert (undo.done, undo.failed) == (1, 2)
+    assert set(Memory.objects.filter(namespace=elsewhere).values_list("pk", flat=True)) == {again.pk, changed.pk}
+    assert Memory.objects.filter(namespace=namespace, pk=plain.pk).exists()
