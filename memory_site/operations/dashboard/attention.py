@@ -146,7 +146,8 @@ def find_failing_adapters(scope: Scope) -> list[Notice]:
     measured = PerformanceMetric.objects.filter(
         **scope.filters, metric_type=ADAPTER_HEALTH, timestamp__gt=Now() - timedelta(days=1)
     )
-    latest = measured.order_by("namespace_id", "component", "-timestamp").distinct("namespace_id", "component")
+    measured = measured.select_related("namespace").order_by("namespace_id", "component", "-timestamp")
+    latest = measured.distinct("namespace_id", "component")
     return [describe_adapter(each) for each in latest if is_failing(each)]
 
 
@@ -164,7 +165,8 @@ def describe_adapter(measurement: PerformanceMetric) -> Notice:
         days=1,
     )
     errors = count(int(measurement.error_count or 0), "error")
-    text = f"The adapter {truncate(measurement.component, MAX_NAME_LENGTH)} is failing: {status}, {errors}."
+    name, where = (truncate(each, MAX_NAME_LENGTH) for each in (measurement.component, measurement.namespace.name))
+    text = f"The adapter {name} is failing: {status}, {errors}, in the namespace {where}."
     return Notice(text, "Open its measurements", url, tone="danger")
 
 
