@@ -21,11 +21,11 @@ from memories.jobs.actions import ACTIONS
 from memories.jobs.admin.plan_page import plan_view
 from memories.jobs.describe import describe_job, describe_selection
 from memories.jobs.files import get_file_end, stream_file
-from memories.jobs.models import Job, JobState
+from memories.jobs.models import OPEN_STATES, Job, JobState
 from memories.jobs.run import cancel
 from memories.jobs.undo import can_undo, create_undo, explain_no_undo
 from memories.search.selection import Selection
-from memory_site.core.admin.base import CappedChangeList, ReadOnlyAdmin
+from memory_site.core.admin.base import ReadOnlyAdmin
 from memory_site.core.admin.formatting import (
     format_datetime,
     format_duration,
@@ -34,6 +34,7 @@ from memory_site.core.admin.formatting import (
     render_progress_bar,
     render_two_lines,
 )
+from memory_site.core.admin.polling import PollingChangeList
 from memory_site.core.errors import DomainError
 from sessions_app.admin.namespaces import NamespaceFilter
 
@@ -66,11 +67,14 @@ class StateFilter(DropdownFilter):
         return queryset.filter(state=self.value()) if self.value() in JobState.values else queryset
 
 
-class JobList(CappedChangeList):
+class JobList(PollingChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Leave out wide columns."""
         self.queryset = self.queryset.defer("log", "selection", "result")
         super().get_results(request)
+
+    def is_open(self, row: Job) -> bool:
+        return row.state in OPEN_STATES
 
 
 @admin.register(Job)

@@ -28,6 +28,7 @@ from memory_site.core.admin.formatting import (
     render_progress_bar,
     truncate,
 )
+from memory_site.core.admin.polling import POLL_TEMPLATE, PollingChangeList
 from memory_site.operations.admin.desk.confirmation import name_actor
 from memory_site.operations.models import CloneState, NamespaceClone
 from memory_site.operations.namespaces.contents import count_contents, list_counted_models
@@ -270,12 +271,21 @@ def list_newest(namespace: Namespace) -> list[tuple[str, str, SafeString | None]
     ]
 
 
+class CloneList(PollingChangeList):
+    def is_open(self, row: NamespaceClone) -> bool:
+        return row.state == CloneState.RUNNING
+
+
 @admin.register(NamespaceClone)
 class NamespaceCloneAdmin(ReadOnlyAdmin):
     empty_text = "A clone appears here when it is asked for on the page of a namespace."
     list_display = ("name", "source_name", "state_shown", "progress", "requested_by", "created", "finished")
     list_display_links = None
+    list_before_template = POLL_TEMPLATE
     actions = ("make_again",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CloneList]:
+        return CloneList
 
     def has_make_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sessions_app.add_namespace")

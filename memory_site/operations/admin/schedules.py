@@ -23,8 +23,9 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.views import ChangeList
 
-from memory_site.core.admin.base import BaseAdmin, CappedChangeList
+from memory_site.core.admin.base import BaseAdmin
 from memory_site.core.admin.formatting import format_datetime, format_duration
+from memory_site.core.admin.polling import POLL_TEMPLATE, PollingChangeList
 from memory_site.operations.admin.schedule_form import CONDITIONAL_FIELDS, ScheduleForm
 from memory_site.operations.health.schedules import find_due_time
 from memory_site.operations.models import RunState, ScheduleOutcome
@@ -55,15 +56,14 @@ class ConfirmationForm(BaseDialogForm):
     """A form without fields: submitting it is the confirmation."""
 
 
-class ScheduleList(CappedChangeList):
-    is_polling = False
-
-    def get_results(self, request: HttpRequest) -> None:
+class ScheduleList(PollingChangeList):
+    def complete(self, rows: list[PeriodicTask]) -> list[PeriodicTask]:
         """Read how the tasks of this page ran, and whose workers are alive, in two statements."""
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        add_outcomes(self.result_list)
-        self.is_polling = any(task.state in OPEN_STATES for task in self.result_list)
+        add_outcomes(rows)
+        return rows
+
+    def is_open(self, row: PeriodicTask) -> bool:
+        return row.state in OPEN_STATES
 
 
 def add_outcomes(tasks: list[PeriodicTask]) -> None:
@@ -81,7 +81,7 @@ class PeriodicTaskAdmin(BaseAdmin):
     conditional_fields = CONDITIONAL_FIELDS
     list_display = ("task_name", "runs", "last_run", "last_outcome", "next_run")
     list_filter = ("enabled",)
-    list_before_template = "admin/operations/schedules/poll.html"
+    list_before_template = POLL_TEMPLATE
     search_fields = ("name", "task")
     ordering = ("name",)
     sortable_by = ("task_name",)

@@ -191,6 +191,7 @@ def test_a_job_is_followed_cancelled_and_kept_from_who_may_only_look(console, vi
     viewer.force_login(operator)
     start(viewer, choose(viewer, "tag", everything=True), tags="a")
     url = f"/admin/jobs/job/{Job.objects.get().pk}/"
+    assert 'hx-trigger="every 2s' in viewer.get("/admin/jobs/job/").content.decode()
     page = viewer.get(f"{url}change/").content.decode()
     assert "waiting for a worker" in page and f'hx-get="{url}progress/"' in page and f'action="{url}cancel/"' in page
     viewer.force_login(django_user_model.objects.get(username="viewer"))
