@@ -5,7 +5,7 @@ from ninja import Query, Router
 
 from memories.graph.models import UserTotal
 from memories.graph.tasks import statistics_trigger
-from memories.users.erasure import collect_user_rows, count_rows, erase
+from memories.users.erasure import count_user_rows, erase
 from memories.users.schemas import ErasedOut, UserMemoriesOut, UserOut, UserPage
 from memories.users.snapshot import load_user_snapshot
 from memories.users.statistics import UNKNOWN_USER, get_statistics, get_totals, total_out
@@ -66,7 +66,7 @@ def erase_user(request: ApiRequest, user_id: Label, dry_run: bool = False):
     user has. `dry_run` counts the rows and erases nothing."""
     namespace_id = request.auth.namespace_id
     if dry_run:
-        matched = count_rows(collect_user_rows(namespace_id, user_id))
+        matched = count_user_rows(namespace_id, user_id)
     else:
         matched = erase(namespace_id, user_id, requested_by=f"{KEY_PREFIX}{request.auth.key_id}")
     if not matched:

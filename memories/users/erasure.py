@@ -75,8 +75,6 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "memories": Memory.objects.filter(**mine),
         "conversations": Conversation.objects.filter(**mine),
         **{get_kind(model): model._base_manager.filter(**mine) for model in list_user_models()},
-        # It is not known which users the parts of an exported file are about: none is kept.
-        "exported_files": JobFile.objects.filter(namespace=namespace_id),
         "jobs": Job.objects.in_namespace(namespace_id).naming_user(user_id),
     }
     references = {
@@ -85,6 +83,11 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
         "saved_filters": SavedFilter.objects.naming_user(namespace_id, user_id),
     }
     return references | rows
+
+
+def collect_exported_files(namespace_id: int) -> RowsByKind:
+    """Return all exported files: it is not known which users they are about, so none outlives an erased user."""
+    return {"exported_files": JobFile.objects.filter(namespace=namespace_id)}
 
 
 def collect_history(namespace_id: int, user_id: str) -> RowsByKind:
@@ -192,7 +195,7 @@ def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
     with transaction.atomic(), connection.cursor() as cursor, without_history():
         cursor.execute(NO_STATEMENT_TIMEOUT)
         name_actor()
-        erased = delete_rows(collect_user_rows(namespace_id, user_id))
+        erased = delete_user_rows(namespace_id, user_id)
         if erased:
             record_erasure(namespace_id, user_id, requested_by, erased)
     if erased:
@@ -213,6 +216,18 @@ def collect_namespace_rows(namespace_id: int) -> RowsByKind:
 def count_rows(tables: RowsByKind) -> dict[str, int]:
     """Return the numbers of rows; kinds without rows are left out."""
     return {kind: number for kind, rows in tables.items() if (number := rows.count())}
+
+
+def count_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
+    """Return the numbers of rows that an erasure would delete; nothing for an unknown user."""
+    counts = count_rows(collect_user_rows(namespace_id, user_id))
+    return counts and counts | count_rows(collect_exported_files(namespace_id))
+
+
+def delete_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
+    """Delete them, and return their numbers. An unknown user, such as a misspelt one, costs nobody a file."""
+    deleted = delete_rows(collect_user_rows(namespace_id, user_id))
+    return deleted and deleted | delete_rows(collect_exported_files(namespace_id))
 
 
 def delete_rows(tables: RowsByKind) -> dict[str, int]:

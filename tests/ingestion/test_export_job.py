@@ -79,6 +79,8 @@ def test_a_user_who_is_erased_is_in_no_exported_file(api, namespace, run):  # no
     make_memories(namespace, 1, user_id="ada")
     job, other = run("export"), run("tag", {"tags": ["x"]}, user_id="ada")
     given = run("set_user", {"user_id": "ada"})
+    assert api.delete("/users/bob").status_code == 404
+    assert JobFile.objects.exists()
     assert api.delete("/users/ada").status_code == 200
     assert not JobFile.objects.exists()
     assert list(Job.objects.values_list("pk", flat=True)) == [job.pk]

@@ -375,7 +375,8 @@ def test_numbers_are_not_rounded(api, exported, bring):
 
 def test_several_batches_are_imported(api, namespace, exported, bring):
     Memory.objects.bulk_create(
-        [Memory(namespace=namespace, content=f"number {number}", source_system="x") for number in range(2_345)]
+        [Memory(namespace=namespace, content=f"number {number}", source_system="x") for number in range(2_345)],
+        batch_size=1_000,
     )
     tasks.embed_due()
     lines = exported()

@@ -296,5 +296,5 @@ def test_huge_floats_of_a_tool_result_are_returned_as_floats(api):
 
 def test_a_memory_with_huge_floats_can_be_edited_in_the_console(api, console):
     memory = api.add("tea", metadata={"d": 1e21})
-    page = console.get(f"/admin/memories/memory/{memory['id']}/change/")
+    page = console.get(f"/admin/memories/memory/{memory['id']}/change/", {"edit": 1})
     assert "1e+21" in page.content.decode()

@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from memories.users.erasure import (
     NO_STATEMENT_TIMEOUT,
     collect_namespace_rows,
-    collect_user_rows,
     delete_rows,
+    delete_user_rows,
     find_user_ids,
     hash_user_id,
     raw_delete,
@@ -52,7 +52,7 @@ def erase_again(entry: Entry, digests: Digests) -> None:
         if entry.kind == Kind.USER:
             user_id = digests[entry.namespace_id].get(entry.user_digest)
             if user_id is not None:
-                delete_rows(collect_user_rows(entry.namespace_id, user_id))
+                delete_user_rows(entry.namespace_id, user_id)
         else:
             erase_namespace(entry)
         record_again(entry)

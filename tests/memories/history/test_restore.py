@@ -12,7 +12,7 @@ from memories.history import retention
 from memories.history.models import DeletedPart, MemoryVersion
 from memories.history.restore import CHANGED_SINCE, GONE_SINCE, take_back
 from memories.models import DueEmbedding, Embedding, Memory
-from memories.users.erasure import collect_user_rows, count_rows, erase, find_user_ids
+from memories.users.erasure import count_user_rows, erase, find_user_ids
 from memory_site.core.db.actor import acting_in_job
 from memory_site.core.db.cluster import fetch
 from tests.memories.history.deleted import describe_parts, make_memory_with_parts, relate
@@ -240,7 +240,7 @@ def test_erasing_a_user_leaves_no_version_and_no_trash_and_counts_them(api):
         api.patch(f"/memories/{each['id']}", change)
     api.patch(f"/memories/{moved['id']}", {"content": "Ben changed it."})
     delete(api, deleted, memory)
-    counted = count_rows(collect_user_rows(1, "ada"))
+    counted = count_user_rows(1, "ada")
     assert (counted["versions"], counted["trash"]) == (2, 2)
     erased = api.delete("/users/ada").json()["erased"]
     assert {name: erased[name] for name in ("versions", "trash", "parts_of_deleted_memories")} == {

@@ -18,8 +18,8 @@ from memories.states import State
 from memories.users import statistics
 from memories.users.erasure import (
     collect_namespace_rows,
-    collect_user_rows,
     count_rows,
+    count_user_rows,
     erase,
     erase_namespace,
     record_erasure,
@@ -132,9 +132,7 @@ def build_plan(namespace_id: int, options: dict[str, Any]) -> DeletionPlan:
     if options["everything"]:
         return DeletionPlan(count_rows(collect_namespace_rows(namespace_id)), lambda: erase_namespace(namespace_id))
     if user and not (kind or age):
-        return DeletionPlan(
-            count_rows(collect_user_rows(namespace_id, user)), lambda: erase(namespace_id, user, REQUESTED_BY)
-        )
+        return DeletionPlan(count_user_rows(namespace_id, user), lambda: erase(namespace_id, user, REQUESTED_BY))
     rows = Memory.objects.filter(namespace_id=namespace_id)
     rows = rows.filter(user_id=user) if user else rows
     rows = rows.filter(memory_type=kind) if kind else rows

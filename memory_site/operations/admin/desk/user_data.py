@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion.transfer.exporter import UnexportableRow, export_namespace
 from memories.graph.tasks import statistics_trigger
-from memories.users.erasure import collect_user_rows, count_rows, erase
+from memories.users import erasure
 from memory_site.core.admin.formatting import format_number, truncate
 from memory_site.operations.admin.desk.confirmation import Plan, is_confirmed, name_actor, require
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
@@ -73,12 +73,12 @@ def find_only_namespace() -> Namespace | None:
 def count_user_rows(namespace: Namespace | None, user_id: str) -> dict[str, int]:
     if namespace is None or not user_id:
         return {}
-    counts = count_rows(collect_user_rows(namespace.pk, user_id))
+    counts = erasure.count_user_rows(namespace.pk, user_id)
     return {kind.replace("_", " "): number for kind, number in counts.items()}
 
 
 def erase_user(request: HttpRequest, namespace: Namespace, user_id: str) -> HttpResponse:
-    erased = erase(namespace.pk, user_id, requested_by=name_actor(request))
+    erased = erasure.erase(namespace.pk, user_id, requested_by=name_actor(request))
     statistics_trigger.notify_on_commit()
     messages.success(request, f"The user is erased: {format_number(sum(erased.values()))} rows are gone.")
     return HttpResponseRedirect(reverse("admin:graph_erasure_changelist"))
