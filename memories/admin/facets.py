@@ -12,7 +12,7 @@ from memories.admin.parameters import SEARCH_PARAMETER, read_selection
 from memories.models import Memory, MemoryQuerySet
 from memories.search.text_scan import scan_memories
 from memory_site.core.admin.formatting import format_number, replace_underscores, truncate
-from memory_site.core.db.timeouts import statement_limit
+from memory_site.core.db.timeouts import limit_statements
 
 #: Title and list parameter by column.
 FACETS = {
@@ -69,7 +69,7 @@ def count_values(rows: MemoryQuerySet) -> tuple[dict[str, list[tuple[str, int]]]
     statement = f"WITH newest AS MATERIALIZED ({sql}) {' UNION ALL '.join([*parts, TOTAL_SQL])}"
     counts: dict[str, list[tuple[str, int]]] = {column: [] for column in FACETS}
     total = 0
-    with statement_limit(FACET_SECONDS, rows.db), connections[rows.db].cursor() as cursor:
+    with limit_statements(FACET_SECONDS, rows.db), connections[rows.db].cursor() as cursor:
         cursor.execute(statement, parameters)
         for column, value, number in cursor.fetchall():
             if column:

@@ -10,7 +10,7 @@ from django.utils.html import format_html_join
 
 from memories.labels import filter_beyond
 from memories.models import Memory
-from memory_site.core.db.timeouts import statement_limit
+from memory_site.core.db.timeouts import limit_statements
 from sessions_app.models import Namespace
 
 SUGGESTED_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id", "source_system", "entity_system")
@@ -56,7 +56,7 @@ def find_in_namespace(namespace_id: int, field: str, part: str, limit: int) -> l
         sql = SELECT_VALUES_SQL.format(first=queries[0][0], following=queries[1][0])
         parameters = tuple(value for _, given in queries for value in given)
     try:
-        with statement_limit(SUGGESTION_SECONDS, rows.db), connections[rows.db].cursor() as cursor:
+        with limit_statements(SUGGESTION_SECONDS, rows.db), connections[rows.db].cursor() as cursor:
             cursor.execute(sql, [*parameters, part, limit])
             return [value for (value,) in cursor.fetchall()]
     except OperationalError:  # too many values

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 from psycopg.errors import QueryCanceled
 
 from memories.bench.explain import ExplainedHit, build_ranking, keep_all
@@ -17,6 +17,7 @@ from memories.search.execute import elapsed_ms, find_memories
 from memories.search.floor import build_floor
 from memories.search.query import Search
 from memories.search.query_embedding import resolve_search_vector
+from memory_site.core.db.timeouts import limit_statements
 from sessions_app.models import Namespace
 
 TIMEOUT_SECONDS = 10
@@ -57,8 +58,7 @@ class Outcome:
 def bounded_statements(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
     """Stop each statement after so long, in a transaction of its own. Raises SearchFailed."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(round(seconds * 1000))])
+        with limit_statements(seconds):
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg.errors import QueryCanceled
@@ -16,9 +16,10 @@ from memories.memory_types import Importance
 from memories.models import Memory, MemoryQuerySet
 from memories.states import EVERY_STATE, State
 from memory_site.core.caches import Cache
+from memory_site.core.db.timeouts import limit_statements
 
 #: Counting stops here, and after so long: a rule without an index reads every memory.
-MAX_COUNTED, MAX_COUNT_MILLISECONDS = 10_000, 1_500
+MAX_COUNTED, MAX_COUNT_SECONDS = 10_000, 1.5
 COUNT_SECONDS = 60.0
 SHORT_CHARACTERS, LONG_CHARACTERS = 15, 20_000
 counts: Cache[tuple, int | None] = Cache(1_000, COUNT_SECONDS)
@@ -146,8 +147,7 @@ def find_last_job_step(namespace_id: int | None) -> tuple:
 
 def count_bounded(rows: QuerySet) -> int | None:
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(MAX_COUNT_MILLISECONDS)])
+        with limit_statements(MAX_COUNT_SECONDS):
             return rows.order_by().values("pk")[: MAX_COUNTED + 1].count()
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):

@@ -17,7 +17,7 @@ from psycopg.errors import QueryCanceled
 from memories.models import Memory, MemoryQuerySet
 from memories.search.query import Search
 from memories.search.selection import LITERAL, Selection, build_text_condition, with_json_as_text
-from memory_site.core.db.timeouts import statement_limit
+from memory_site.core.db.timeouts import limit_statements
 
 MAX_SCAN_HITS = 1_000
 SCAN_SECONDS, COUNT_SECONDS = 0.5, 0.3
@@ -64,7 +64,7 @@ class Scan:
 def count_in_time(rows: MemoryQuerySet, most: int) -> int | None:
     """Return the number of rows up to `most`, or None if counting takes longer than COUNT_SECONDS."""
     try:
-        with statement_limit(COUNT_SECONDS, rows.db):
+        with limit_statements(COUNT_SECONDS, rows.db):
             return rows.order_by().values("pk")[:most].count()
     except OperationalError as error:
         if not isinstance(error.__cause__, QueryCanceled):
@@ -102,7 +102,7 @@ def scan_chunks(scan: Scan, rows: MemoryQuerySet, condition: Q, deadline: float)
             return
         # At least 50 ms, so that a busy server answers the first chunk at all.
         left = max(deadline - started, 0.05)
-        found = fetch_chunk(rows if scan.reached is None else behind(rows, scan.reached), size, left)
+        found = fetch_chunk(rows if scan.reached is None else filter_behind(rows, scan.reached), size, left)
         read = found[0][-1] if found else 0
         scan.rows_read += read
         hits = [row for row in found if row[3]][: MAX_SCAN_HITS - len(scan.hits)]
@@ -115,7 +115,7 @@ def scan_chunks(scan: Scan, rows: MemoryQuerySet, condition: Q, deadline: float)
         size = min(max(int(rate * CHUNK_SECONDS), FIRST_CHUNK_ROWS), MAX_CHUNK_ROWS)
 
 
-def behind(rows: MemoryQuerySet, place: Place) -> MemoryQuerySet:
+def filter_behind(rows: MemoryQuerySet, place: Place) -> MemoryQuerySet:
     older = Q(created_at__lt=place.created_at) | Q(id__lt=place.id)
     return rows.filter(older, created_at__lte=place.created_at)
 
@@ -128,7 +128,7 @@ def fetch_chunk(rows: MemoryQuerySet, size: int, seconds: float) -> list[tuple]:
 
 
 def fetch_limited(sql: str, parameters: Sequence, using: str, seconds: float) -> list[tuple]:
-    with statement_limit(seconds, using), connections[using].cursor() as cursor:
+    with limit_statements(seconds, using), connections[using].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
 

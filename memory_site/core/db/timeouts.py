@@ -9,7 +9,7 @@ SET_TIMEOUT_SQL = "SELECT current_setting('statement_timeout'), set_config('stat
 
 
 @contextmanager
-def statement_limit(seconds: float, using: str = "default") -> Iterator[None]:
+def limit_statements(seconds: float, using: str = "default") -> Iterator[None]:
     """Limit each statement inside the block, which is a transaction or a savepoint of one.
 
     A statement that takes longer raises OperationalError (QueryCanceled) and leaves the outer transaction usable.

@@ -8,6 +8,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import QueryDict
 from django.utils.http import urlencode
 
+from memory_site.core.admin.formatting import truncate
+
 MAX_VALUE_LENGTH = 60
 
 
@@ -23,7 +25,7 @@ class Chip:
 def build_chips(cl: ChangeList, parameters: QueryDict) -> list[Chip]:
     """Return a chip for each value of each filter of the list."""
     return [
-        Chip(describe_title(spec, name), describe_value(spec, name, value), without(cl, name, value))
+        Chip(describe_title(spec, name), describe_value(spec, name, value), build_query_without(cl, name, value))
         for spec in cl.filter_specs
         for name in spec.expected_parameters()
         if name
@@ -42,8 +44,10 @@ def describe_value(spec: Any, name: str, value: str) -> str:
     """Return the value as the filter's menu words it."""
     describe = getattr(spec, "describe_value", None)
     if describe is not None:
-        return shorten(describe(name, value))
-    return shorten(next((str(label) for key, label in iter_choices(spec) if str(key) == value), value))
+        return truncate(describe(name, value), MAX_VALUE_LENGTH)
+    return truncate(
+        next((str(label) for key, label in iter_choices(spec) if str(key) == value), value), MAX_VALUE_LENGTH
+    )
 
 
 def iter_choices(spec: Any) -> Iterator[tuple[Any, Any]]:
@@ -52,11 +56,7 @@ def iter_choices(spec: Any) -> Iterator[tuple[Any, Any]]:
         yield from choices or ()
 
 
-def shorten(text: str) -> str:
-    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 1]}…"
-
-
-def without(cl: ChangeList, name: str, value: str) -> str:
+def build_query_without(cl: ChangeList, name: str, value: str) -> str:
     """Return the list's query string without this value, from its first page."""
     rest = {key: [each for each in values if (key, each) != (name, value)] for key, values in cl.filter_params.items()}
     return "?" + urlencode(sorted((key, values) for key, values in rest.items() if values), doseq=True)

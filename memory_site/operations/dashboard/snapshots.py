@@ -2,17 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import Error, connection, transaction
+from django.db import Error
 from django.utils import timezone
 from psycopg.errors import QueryCanceled
 
 from memory_site.core.caches import Cache
+from memory_site.core.db.timeouts import limit_statements
 
 log = logging.getLogger(__name__)
 MAX_AGE_SECONDS, MAX_FAILURE_AGE_SECONDS = 60, 10
@@ -58,7 +58,7 @@ class Reader:
     def build(self, key: tuple, build: Callable[[], Any], kept: Snapshot | None) -> Snapshot:
         started = time.monotonic()
         try:
-            with limit_statements(min(MAX_CARD_SECONDS, self.deadline - started)):
+            with limit_statements(find_limit(self.deadline)):
                 content = build()
         except Exception as error:  # whatever a card's fault is, the others stand
             log.warning("The dashboard's %s failed: %s", key[0], type(error).__name__)
@@ -70,14 +70,12 @@ class TooSlow(Exception):
     """No time is left for this page."""
 
 
-@contextmanager
-def limit_statements(seconds: float) -> Iterator[None]:
-    """Bound each statement inside; what fails there leaves the connection usable. Raises TooSlow without time."""
-    if seconds <= 0:
+def find_limit(deadline: float) -> float:
+    """Return the seconds that a statement of the next card may take. Raises TooSlow when none are left."""
+    left = deadline - time.monotonic()
+    if left <= 0:
         raise TooSlow
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds * 1000:.0f}ms"])
-        yield
+    return min(MAX_CARD_SECONDS, left)
 
 
 def fail(kept: Snapshot | None, read_at: float, error: str) -> Snapshot:

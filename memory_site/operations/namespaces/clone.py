@@ -53,7 +53,7 @@ def clone_namespace(source: Namespace, name: str) -> Iterator[int]:
     others before the end. Raises NamespaceProblem."""
     check_name(name)
     try:
-        with transaction.atomic(), one_moment():
+        with transaction.atomic(), freeze_moment():
             clone = Namespace(name=name, **copy_fields(source))
             clone.save(force_insert=True)
             for model in list_copied_models():
@@ -65,7 +65,7 @@ def clone_namespace(source: Namespace, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
+def freeze_moment() -> Iterator[None]:
     """Have all statements of the transaction, which must not have begun, see the same rows, for as long as it takes."""
     with connection.cursor() as cursor:
         if len(connection.savepoint_ids) == 0:

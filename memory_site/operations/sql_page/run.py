@@ -53,7 +53,7 @@ def run_statement(text: str, max_rows: int = MAX_ROWS) -> Result:
     """Run one statement and return its rows. Raises SqlProblem."""
     statement = clean(text)
     began = time.monotonic()
-    with explained(), connect() as reader:
+    with explain_errors(), connect() as reader:
         reader.execute(LIMITS_SQL)
         check_role(reader)
         columns = describe_columns(reader, statement)
@@ -88,7 +88,7 @@ def connect() -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explain_errors() -> Iterator[None]:
     """Raise SqlProblem, in words, for what the role or the server says."""
     try:
         yield

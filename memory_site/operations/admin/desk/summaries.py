@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, OperationalError, connection, transaction
+from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
@@ -14,12 +14,13 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from memories.console_urls import get_memory_url
 from memories.models import Memory
 from memory_site.core.admin.formatting import format_datetime, truncate
+from memory_site.core.db.timeouts import limit_statements
 from sessions_app.admin.namespaces import build_namespace_form, get_selected_namespace
 from sessions_app.models import Namespace
 
 MAX_ROWS, MAX_PATTERN_LENGTH, MAX_SHOWN_LENGTH = 100, 1_000, 200
 #: Every summary may have to be read; a request is given up before it keeps others waiting.
-LIMIT_SQL = "SET LOCAL statement_timeout = '5s'"
+MAX_SECONDS = 5
 LINK_HTML = '<a href="{}" class="underline">{}</a>'
 
 
@@ -60,8 +61,7 @@ def find_rows(namespace: Namespace | None, pattern: str) -> tuple[list[list[Any]
     memories = memories.filter(document_id=None, summary__iregex=pattern).newest_first()
     columns = ("pk", "summary", "memory_type", "user_id", "created_at")
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LIMIT_SQL)
+        with limit_statements(MAX_SECONDS):
             return [build_row(memory) for memory in memories.only(*columns)[:MAX_ROWS]], ""
     except DataError as error:
         return (
