@@ -150,9 +150,7 @@ def test_unlisted_lookup_is_refused(console):
 def test_empty_list_explains_itself(console, namespace):
     assert "A session starts with its first interaction" in fetch_page_text(console, SESSIONS_URL)
     assert "No session matches." in fetch_page_text(console, SESSIONS_URL, q="nothing")
-    assert "link a session to the one that it continues or refers to." in fetch_page_text(
-        console, LINKS_URL
-    )
+    assert "link a session to the one that it continues or refers to." in fetch_page_text(console, LINKS_URL)
 
 
 # One session's page

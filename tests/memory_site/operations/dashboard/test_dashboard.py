@@ -84,7 +84,7 @@ def store(api, namespace, embedder):
     Conversation.objects.create(namespace=namespace, ended_at=now + timedelta(hours=1))
     for status in ("completed", "failed"):
         run = {"namespace": namespace, "repo_id": status, "path": "/", "status": status}
-        Ingestion.objects.create(**run, error="Traceback\nOSError: no such folder" if status == "failed" else "")
+        Ingestion.objects.create(**run, error="OSError:\n  no such folder" if status == "failed" else "")
         execution = {"workflow_id": status, "adapter": "crew", "status": status, "error": "boom"}
         WorkflowExecution.objects.create(namespace=namespace, **execution, started_at=now, finished_at=now)
     for state in (JobState.RUNNING, JobState.FAILED):
