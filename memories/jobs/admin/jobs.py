@@ -261,7 +261,16 @@ def build_run_context(request: HttpRequest, job: Job) -> dict[str, Any]:
         "undo": undo and reverse("admin:jobs_job_change", args=[undo.pk]),
         "undone_job": job.undo_of and reverse("admin:jobs_job_change", args=[job.undo_of]),
         "file": build_file_context(job),
+        "changes_url": find_changes_url(request, job),
     }
+
+
+def find_changes_url(request: HttpRequest, job: Job) -> str | None:
+    """Return the list of what the job changed, if that was kept and may be seen."""
+    action = ACTIONS.get(job.action)
+    kept = job.done and (job.undo_of or (action and action.can_undo))
+    may_see = request.user.has_perm("history.view_memoryversion")
+    return f"{reverse('admin:history_memoryversion_changelist')}?q={job.pk}" if kept and may_see else None
 
 
 def get_entry_url(entry: dict[str, str]) -> str:

@@ -207,6 +207,16 @@ def test_a_job_is_followed_cancelled_and_kept_from_who_may_only_look(console, vi
     assert viewer.get(f"{url}progress/").status_code == 403
 
 
+def test_a_finished_job_leads_to_what_it_changed(console, namespace):
+    make_memories(namespace, 2)
+    start(console, choose(console, "tag", everything=True), tags="a")
+    url, changes = (f"/admin/{path}{Job.objects.get().pk}" for path in ("jobs/job/", "history/memoryversion/?q="))
+    assert changes not in console.get(f"{url}/change/").content.decode()
+    tasks.run_jobs()
+    assert changes in console.get(f"{url}/change/").content.decode()
+    assert console.get(changes).context["cl"].result_count == 2
+
+
 def test_an_exported_file_is_downloaded_from_the_job(console, namespace):
     make_memories(namespace, 2)
     start(console, choose(console, "export", everything=True), format="csv")
