@@ -120,7 +120,7 @@ class DocumentAdmin(IngestionBaseAdmin):
 def paginate_chunks(document: Document, number: str | None) -> Page:
     """Return a page of chunks in the order of the text. An invalid page number gives the nearest page."""
     chunks = Memory.objects.alive().filter(document_id=document.pk).order_by("metadata__position", "id")
-    rows = chunks.select_related("due").only("content", "metadata", "due__error")
+    rows = chunks.select_related("due").only("content", "metadata", "state", "due__error")
     return Paginator(rows, CHUNKS_PER_PAGE).get_page(number)
 
 

@@ -206,7 +206,8 @@ def erase(namespace_id: int, user_id: str, requested_by: str) -> dict[str, int]:
 def collect_namespace_rows(namespace_id: int) -> RowsByKind:
     """Return all rows of a namespace by kind, except API keys, audit lines and re-embeddings."""
     excluded = (ApiKey, IdempotentAnswer, Erasure, Reembedding, *DERIVED_MODELS)
-    tables = [model for model in apps.get_models() if model not in excluded and "namespace" in get_field_names(model)]
+    models = [model for model in apps.get_models() if model not in excluded and not model._meta.proxy]
+    tables = [model for model in models if "namespace" in get_field_names(model)]
     answers = IdempotentAnswer.objects.filter(namespace_id=namespace_id)
     return {get_kind(model): model._base_manager.filter(namespace_id=namespace_id) for model in tables} | {
         "kept_answers": answers

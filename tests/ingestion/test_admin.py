@@ -6,6 +6,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -211,6 +212,7 @@ def test_a_real_run_is_shown_to_its_end(console, namespace, tmp_path):
 
 
 def test_the_page_and_its_polling_take_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
+    ContentType.objects.get_for_model(Ingestion)  # which is kept for the next page
     rows = [
         create_running_ingestion(namespace),
         create_running_ingestion(namespace, repo_id="b", skipped=[{"path": "a", "reason": "b"}] * 90),
@@ -427,6 +429,7 @@ def test_chunks_are_paginated(console, namespace):
 
 
 def test_a_documents_page_takes_a_constant_number_of_statements(console, namespace, django_assert_num_queries):
+    ContentType.objects.get_for_model(Document)  # which is kept for the next page
     for row in (
         create_document(namespace),
         create_document(namespace, "b.py", *[f"c = {number}" for number in range(45)]),

@@ -19,6 +19,7 @@ from memories.users.erasure import (
     raw_delete,
 )
 from memories.users.statistics import compact_totals, refresh_statistics_view
+from memory_site.core.db.actor import name_actor, without_history
 from memory_site.core.db.retry import retry_on_deadlock
 from memory_site.operations.erasures.entries import Entry, Kind
 from memory_site.operations.erasures.recorded import list_recorded_ids, record_again
@@ -47,8 +48,9 @@ class Digests(dict[int, dict[bytes, str]]):
 @retry_on_deadlock
 def erase_again(entry: Entry, digests: Digests) -> None:
     """Erase and record in one transaction, so that an interrupted replay goes on where it was."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor, without_history():
         cursor.execute(NO_STATEMENT_TIMEOUT)
+        name_actor()
         if entry.kind == Kind.USER:
             user_id = digests[entry.namespace_id].get(entry.user_digest)
             if user_id is not None:
