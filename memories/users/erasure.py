@@ -80,14 +80,17 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
     references = {
         "kept_answers": find_answers_naming_user(namespace_id, user_id, rows),
         "console_log": find_log_entries(rows),
-        "saved_filters": SavedFilter.objects.naming_user(namespace_id, user_id),
     }
     return references | rows
 
 
-def collect_exported_files(namespace_id: int) -> RowsByKind:
-    """Return all exported files: it is not known which users they are about, so none outlives an erased user."""
-    return {"exported_files": JobFile.objects.filter(namespace=namespace_id)}
+def collect_shared_rows(namespace_id: int, user_id: str) -> RowsByKind:
+    """Return what goes with an erased user, but shows nobody to be one: all exported files, of which it is not known
+    which users they are about, and saved filters, which may mean a user of another namespace."""
+    return {
+        "exported_files": JobFile.objects.filter(namespace=namespace_id),
+        "saved_filters": SavedFilter.objects.naming_user(namespace_id, user_id),
+    }
 
 
 def collect_history(namespace_id: int, user_id: str) -> RowsByKind:
@@ -222,13 +225,13 @@ def count_rows(tables: RowsByKind) -> dict[str, int]:
 def count_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
     """Return the numbers of rows that an erasure would delete; nothing for an unknown user."""
     counts = count_rows(collect_user_rows(namespace_id, user_id))
-    return counts and counts | count_rows(collect_exported_files(namespace_id))
+    return counts and counts | count_rows(collect_shared_rows(namespace_id, user_id))
 
 
 def delete_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
     """Delete them, and return their numbers. An unknown user, such as a misspelt one, costs nobody a file."""
     deleted = delete_rows(collect_user_rows(namespace_id, user_id))
-    return deleted and deleted | delete_rows(collect_exported_files(namespace_id))
+    return deleted and deleted | delete_rows(collect_shared_rows(namespace_id, user_id))
 
 
 def delete_rows(tables: RowsByKind) -> dict[str, int]:

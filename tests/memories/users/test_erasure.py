@@ -210,6 +210,12 @@ def test_an_unknown_user_is_404_and_leaves_no_audit_line(api):
     assert not Erasure.objects.exists()
 
 
+def test_a_saved_filter_alone_makes_no_user(api, admin_user):
+    SavedFilter.objects.create(list_name="memories.memory", owner=admin_user, name="theirs", query="user_id=elsewhere")
+    assert is_problem(erase_user(api, "elsewhere"), 404)
+    assert SavedFilter.objects.exists()
+
+
 def test_totals_of_an_erased_user_start_at_zero(api):
     fill_every_table(api, ERASED_USER, SECRET_WORD, "a session")
     erase_user(api)
