@@ -6,10 +6,12 @@ last.
 
 import io
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -226,10 +228,15 @@ def test_migrations_can_follow(divided):
 
 
 def test_no_later_migration_builds_an_index_concurrently():
-    """PostgreSQL refuses that for a partitioned table. These were applied before a table can be divided."""
+    """PostgreSQL refuses that for a partitioned table. These were applied before a table can be divided, and what
+    `add_index_concurrently` executes depends on the table."""
     files = (settings.BASE_DIR / "memories" / "migrations").glob("0*.py")
-    concurrent = {file.name for file in files if "concurrently" in file.read_text().lower()}
+    concurrent = {file.name for file in files if "concurrently" in read_own_code(file)}
     assert concurrent == CONCURRENT_MIGRATIONS
+
+
+def read_own_code(file: Path) -> str:
+    return re.sub("add_index_concurrently|# for concurrently", "", file.read_text().lower())
 
 
 def test_the_database_is_healthy(divided):
