@@ -4,6 +4,8 @@ import errno
 import http.client
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 #: Seconds for which the web server of a run that was just killed may occupy the port.
 PORT_WAIT_SECONDS = 3
@@ -46,6 +48,19 @@ class Address:
         except OSError as error:
             return error
         return None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the address from other runs while the web server starts, which shares it (SO_REUSEPORT).
+
+        Without SO_REUSEADDR, so that the check of another run fails. Where the system refuses that, nothing is held.
+        """
+        family, kind, _, _, target = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as held:
+            with suppress(OSError):
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                held.bind(target)
+            yield
 
     def answers(self, path: str, host_header: str) -> bool:
         """Return whether a GET of that path gives 200. Proxies of the environment are not used."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from memory_site.embedded import listen_address
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.listen_address import Address
 from memory_site.embedded.postgres import Postgres
@@ -239,3 +240,18 @@ def test_printed_address_is_reachable(host, near):
 @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8000), ("127.0.0.1", 70000), ("192.0.2.1", 8000)])
 def test_foreign_address_reports_the_reason(host, port):
     assert Address(host, port).get_bind_error()
+
+
+def test_a_held_address_is_in_use_for_another_run_and_free_for_the_web_server(monkeypatch):
+    """While the web server starts there is no listener yet. Two of them would share the requests."""
+    monkeypatch.setattr(listen_address, "PORT_WAIT_SECONDS", 0)
+    address = Address("127.0.0.1", find_free_port())
+    with address.hold(), socket.socket() as web:
+        assert "in use" in address.get_bind_error()
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as granian does
+            web.setsockopt(socket.SOL_SOCKET, option, 1)
+        web.bind(("127.0.0.1", address.port))
+        web.listen()
+        with socket.create_connection(("127.0.0.1", address.port), timeout=5), web.accept()[0]:
+            pass
+    assert address.get_bind_error() is None

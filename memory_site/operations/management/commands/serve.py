@@ -67,7 +67,8 @@ class Command(BaseCommand):
             with settings.HOME.lock(address.url) if address and settings.EMBEDDED else nullcontext():
                 if address:
                     check_port(address)
-                with self._share_metrics(), Supervisor() as supervisor:
+                held = address.hold() if address else nullcontext()
+                with held, self._share_metrics(), Supervisor() as supervisor:
                     self._serve(supervisor, address, no_worker)
         except DataDirectoryError as error:
             raise CommandError(str(error), returncode=EXIT_USAGE_ERROR) from error
