@@ -54,8 +54,6 @@ READS = ("/memories?limit=30", "/summary", "/clusters", "/users", "/users/ada/me
 CONCURRENT_MIGRATIONS = {
     "0006_memory_by_role.py",
     "0007_expiring_of_user.py",
-    "0010_namespace_in_keys.py",
-    "0013_expiring_of_namespace.py",
 }
 
 
