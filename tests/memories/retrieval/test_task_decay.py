@@ -151,10 +151,10 @@ def test_a_task_requires_a_session_or_a_workflow(api, body):
     assert is_problem(api.post("/users/ada/finish-task", body), 422)
 
 
-def test_forgetting_and_finishing_take_one_statement_each(api, task, old, takes):
-    with takes(1):
+def test_forgetting_and_finishing_take_one_statement_each_and_say_who_acts(api, task, old, takes):
+    with takes(2):  # who acts, UPDATE
         finish_task(api, workflow_id="w")
-    with takes(1):
+    with takes(2):  # who acts, UPDATE
         forget_memories(api, 100)
 
 
