@@ -100,9 +100,10 @@ def fail_in_the_web_server(site: Stack) -> None:
         database.execute("ALTER TABLE memories_memory ADD CONSTRAINT no_birds CHECK (content !~ 'bird') NOT VALID")
         assert site.call("POST", "/memories", {"content": f"{CONTENT} bird"}).status == 422
         database.execute("ALTER TABLE memories_memory DROP CONSTRAINT no_birds")
-        database.execute("ALTER TABLE memories_memory ALTER COLUMN workflow_id TYPE varchar(3)")
-        assert site.call("POST", "/memories", {"content": f"{CONTENT} long", "workflow_id": CONTENT}).status == 422
-        database.execute("ALTER TABLE memories_memory ALTER COLUMN workflow_id TYPE text")
+        database.execute("ALTER TABLE knowledge_pattern ALTER COLUMN key TYPE varchar(3)")
+        pattern = {"key": CONTENT, "pattern_type": "workflow", "description": CONTENT}
+        assert site.call("POST", "/patterns", pattern).status == 422
+        database.execute("ALTER TABLE knowledge_pattern ALTER COLUMN key TYPE varchar(255)")
     failed = find_lines(site, "web.log", level="error", route="/api/v1/memories", logger="memory_site.api")
     assert "UndefinedColumn" in failed[0]["traceback"]
     assert failed[0]["sqlstate"] == "42703"
