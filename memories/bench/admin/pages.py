@@ -45,6 +45,7 @@ TEMPLATE = "admin/bench/testsearch/{}.html"
 class TestSearchAdmin(ReadOnlyAdmin):
     """Pages of their own instead of a list and a form."""
 
+    empty_text = "Save a search of the search bench, with the memories that it should find, to have it tested again."
     __test__ = False  # no test of pytest
 
     def get_urls(self) -> list[URLPattern]:

@@ -79,6 +79,7 @@ class JobList(PollingChangeList):
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
+    empty_text = "A job appears when a bulk action is started: from the memories list, by POST /jobs, or by a command."
     list_display = ("what", "namespace", "state_label", "progress", "left", "by", "created", "duration")
     list_display_links = ("what",)
     list_filter = (NamespaceFilter, StateFilter)

@@ -78,6 +78,7 @@ class CloneForm(BaseDialogForm):
 
 @admin.register(Namespace)
 class NamespaceAdmin(BaseAdmin):
+    empty_text = "A namespace holds the memories of one team: manage.py create_api_key makes it with its first key."
     list_display = ("name", "memories", "keys", "nightly_forgetting", "created")
     search_fields = ("name",)
     ordering = ("name",)

@@ -12,7 +12,7 @@ from memories import tasks
 from memories.graph.models import Relationship, UserTotal
 from memories.models import Memory
 from memories.users import statistics
-from memories.users.admin.users import filter_totals
+from memories.users.admin.user_list import filter_totals
 from sessions_app.models import Namespace
 from tests.wire import run_at_once
 

@@ -74,6 +74,8 @@ def begin(day: date) -> datetime:
 
 @admin.register(AccessEvent)
 class AuditAdmin(ReadOnlyAdmin):
+    empty_text = "Each change and each action of the console, of keys and of commands appears here."
+
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
         return [path("export/", export, name="access_accessevent_export"), *super().get_urls()]

@@ -27,6 +27,8 @@ PAGES = {
 class DeskAdmin(ReadOnlyAdmin):
     """Pages without rows. Each checks the permission that its own rows need."""
 
+    empty_text = "The tasks of operators: this page has no rows of its own."
+
     def get_urls(self) -> list[URLPattern]:
         views = {"changelist": self.changelist_view} | {
             name: partial(view, model_admin=self) for name, view in PAGES.items()
