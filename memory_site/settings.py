@@ -571,6 +571,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "memory_site.operations.access.middleware.ConsoleMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "memory_site.api_keys.ApiKeyMiddleware",
@@ -604,8 +605,7 @@ AXES_CLIENT_IP_CALLABLE = "memory_site.core.http.client_address.get_client_netwo
 AXES_DISABLE_ACCESS_LOG = True  # the audit page has a table of its own
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Its middleware replaces the login page by a bare text; ConsoleMiddleware sets the status.
-SILENCED_SYSTEM_CHECKS = ["axes.W002"]
+AXES_LOCKOUT_CALLABLE = "memory_site.operations.access.middleware.refuse_login"
 OTP_TOTP_ISSUER = "Memory Site"
 CONSOLE_TOTP = env.console_totp
 TRUSTED_PROXIES = env.trusted_proxies

@@ -34,9 +34,6 @@ class ConsoleMiddleware(OTPMiddleware):
         self._install_lazy_accessors(request)
         response = self.find_gate(request) or self.get_response(request)
         note_seen(request)
-        if getattr(request, "axes_locked_out", False):
-            response.status_code = 429
-            response["Retry-After"] = str(round(settings.AXES_COOLOFF_TIME.total_seconds()))
         return response
 
     def find_gate(self, request: HttpRequest) -> HttpResponse | None:
@@ -47,6 +44,13 @@ class ConsoleMiddleware(OTPMiddleware):
         if has_second_factor(user):
             return send_to(request, "second_factor")
         return send_to(request, "set_up_second_factor") if is_required else None
+
+
+def refuse_login(request: HttpRequest, response: HttpResponse, credentials: object) -> HttpResponse:
+    """Return the login page, which says that there were too many attempts, as 429; axes would show a bare text."""
+    response.status_code = 429
+    response["Retry-After"] = str(round(settings.AXES_COOLOFF_TIME.total_seconds()))
+    return response
 
 
 def send_to(request: HttpRequest, page: str) -> HttpResponse | None:
