@@ -14,10 +14,12 @@ def limit_statements(seconds: float, using: str = "default") -> Iterator[None]:
 
     A statement that takes longer raises OperationalError (QueryCanceled) and leaves the outer transaction usable.
     """
+    is_nested = connections[using].in_atomic_block
     with transaction.atomic(using):
         with connections[using].cursor() as cursor:
             cursor.execute(SET_TIMEOUT_SQL, [f"{max(round(seconds * 1000), 1)}ms"])
             before = cursor.fetchone()[0]
         yield
-        with connections[using].cursor() as cursor:
-            cursor.execute(SET_TIMEOUT_SQL, [before])
+        if is_nested:  # else the setting ends with the transaction
+            with connections[using].cursor() as cursor:
+                cursor.execute(SET_TIMEOUT_SQL, [before])

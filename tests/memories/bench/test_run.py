@@ -207,6 +207,7 @@ def test_searches_about_a_user_are_erased_with_the_user(namespace, api, memories
     assert set(TestSearch.objects.values_list("name", flat=True)) == {"of both", "of ben"}
 
 
+@pytest.mark.django_db(transaction=True)  # a limit of time inside another transaction takes one statement more
 def test_one_setting_takes_few_statements(namespace, memories):
     for floor, most in ((0, 6), (0.2, 9)):
         run_setting(namespace, Setting(query=QUERY, floor=floor))
