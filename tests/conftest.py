@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from django.conf import settings as project
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.test import TransactionTestCase
@@ -27,6 +27,7 @@ from memory_site.core.http.middleware import keep_raw_path
 from memory_site.core.releases.models import DatabaseRelease
 from memory_site.embedded.postgres import Postgres
 from memory_site.embedded.services import ensure_services
+from memory_site.operations.access.models import SeededGrant
 from sessions_app import auth
 from sessions_app.key_usage import KeyUsage, key_usage
 from sessions_app.models import SCOPES, ApiKey, Namespace
@@ -147,8 +148,9 @@ def django_db_modify_db_settings() -> Iterator[None]:
 @cache
 def emptied_tables() -> list[str]:
     """All but those whose rows come from the models and the migrations, and not from any test."""
-    models = {Permission._meta.db_table, ContentType._meta.db_table, DatabaseRelease._meta.db_table}
-    return [table for table in connection.introspection.django_table_names(only_existing=True) if table not in models]
+    kept = (Permission, ContentType, DatabaseRelease, Group, Group.permissions.through, SeededGrant)
+    tables = {model._meta.db_table for model in kept}
+    return [table for table in connection.introspection.django_table_names(only_existing=True) if table not in tables]
 
 
 def empty_tables() -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from memory_site.operations.selftest.scratch_site import ScratchSite
 
@@ -21,6 +21,7 @@ AXE_OPTIONS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag2
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        expect.set_options(timeout=TIMEOUT_MILLISECONDS)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
             yield browser

@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from django.db import connection
-from django.db.models import Count, Max, Q
+from django.db.models import BigIntegerField, Count, Func, Max, Q
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -20,6 +19,7 @@ MAX_NEXT_TASKS = 6
 STATUS_TONES = {HealthStatus.HEALTHY: "success", HealthStatus.DEGRADED: "warning", HealthStatus.UNHEALTHY: "danger"}
 # The newest sample of each file system of each machine.
 LATEST_SAMPLES = DiskSample.objects.order_by("machine", "path", "-taken_at").distinct("machine", "path")
+DATABASE_SIZE = Func(Func(function="current_database"), function="pg_database_size", output_field=BigIntegerField())
 #: Share of a disk from which on it is drawn as full.
 NEARLY_FULL_PERCENT = 90
 
@@ -98,7 +98,7 @@ def describe_task(at: datetime, task: PeriodicTask, now: datetime) -> Line:
 
 def build_disks(scope: Scope) -> Content:
     """Draw the used share of each file system, as the workers last measured it: a disk that hangs is not asked."""
-    samples = list(LATEST_SAMPLES)
+    samples = list(LATEST_SAMPLES.annotate(database_size=DATABASE_SIZE))
     if not samples:
         return Content(empty="No worker has measured the disks yet; one does so every 15 minutes.")
     bars, url = [], link_list("operations_health", status="")
@@ -109,10 +109,4 @@ def build_disks(scope: Scope) -> Content:
         detail = f"{format_size(sample.free_bytes)} free of {format_size(sample.total_bytes)}"
         name = sample.path if len(machines) == 1 else f"{sample.machine}: {sample.path}"
         bars.append(Bar(name, percent, url, percent, detail=detail, unit=" %"))
-    return Content(bars=bars, note=f"Database: {format_size(fetch_database_size())}.")
-
-
-def fetch_database_size() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_database_size(current_database())")
-        return cursor.fetchone()[0]
+    return Content(bars=bars, note=f"Database: {format_size(samples[0].database_size)}.")
