@@ -85,7 +85,7 @@ def collect_user_rows(namespace_id: int, user_id: str) -> RowsByKind:
 
 
 def collect_shared_rows(namespace_id: int, user_id: str) -> RowsByKind:
-    """Return what goes with an erased user, but shows nobody to be one: all exported files, of which it is not known
+    """Return what goes with an erased user, but is no sign of one: all exported files, of which it is not known
     which users they are about, and saved filters, which may mean a user of another namespace."""
     return {
         "exported_files": JobFile.objects.filter(namespace=namespace_id),
@@ -229,7 +229,7 @@ def count_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
 
 
 def delete_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
-    """Delete them, and return their numbers. An unknown user, such as a misspelt one, costs nobody a file."""
+    """Delete them, and return their numbers. An unknown user, such as a misspelt one, deletes no file."""
     deleted = delete_rows(collect_user_rows(namespace_id, user_id))
     return deleted and deleted | delete_rows(collect_shared_rows(namespace_id, user_id))
 
