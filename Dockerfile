@@ -15,6 +15,7 @@ COPY memory_site memory_site
 COPY memories memories
 COPY sessions_app sessions_app
 COPY ingestion ingestion
+COPY memory_client memory_client
 COPY templates templates
 # New volumes at /backups and /metrics get the owner and mode of these directories.
 RUN useradd --system --no-create-home --uid 999 memory && install -d -m 0700 -o memory -g memory /backups /metrics

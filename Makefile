@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := run
-.PHONY: help run demo test test-fast coverage lint types deploy-check check docs screenshots bench overload growth lists peers questions backups jobs duplicates pins clean
+.PHONY: help client-code run demo test test-site test-fast test-adapters coverage lint types deploy-check client-code check docs screenshots bench overload growth hybrid lists peers questions client client-wheel backups jobs duplicates pins clean conformance mcp
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/embedded.done  ## start the site: PostgreSQL, broker, web, worker, scheduler
 	$(BIN)/python manage.py serve --port $(PORT)
@@ -16,16 +16,32 @@ run: $(VENV)/embedded.done  ## start the site: PostgreSQL, broker, web, worker, 
 demo: $(VENV)/embedded.done  ## store, ingest and search real text once, then exit
 	$(BIN)/python manage.py demo
 
-# Two processes, each with its own PostgreSQL and broker.
-test: $(VENV)/dev.done  ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes, each with its own PostgreSQL and broker: a third of the time they wait for others, so they fill two cores.
+TEST_PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
+
+test: test-site test-adapters  ## run the test suite
+
+test-site: $(VENV)/dev.done  ## the tests of the product and its client
+	@command -v npm >/dev/null && $(MAKE) --silent .cache/node/installed.done || echo "Without npm packages some tests are skipped."
+	$(BIN)/python -m pytest $(TEST_PROCESSES)
+
+# Frameworks bring a hundred packages, and pytest plugins that would change every other test: they have an environment
+# of their own, which runs against a site that the other one starts.
+test-adapters: $(VENV)/dev.done .cache/adapters/installed.done  ## the frameworks' own suites, and ours, against the client's adapters
+	.cache/adapters/bin/python -m pytest -c tests/adapters/pytest.ini tests/adapters
+
+.cache/adapters/installed.done: requirements-adapters.txt
+	@echo "Installing what $< names into .cache/adapters, about two minutes…"
+	@$(PYTHON) -m venv .cache/adapters
+	@.cache/adapters/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 test-fast: $(VENV)/dev.done  ## the same without the tests that start, kill and freeze servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not browser and not embedded"
+	$(BIN)/python -m pytest $(TEST_PROCESSES) -m "not stack and not browser and not embedded"
 
 # The tests of tests/stack run the product in processes of its own, which are not measured.
 coverage: $(VENV)/dev.done  ## run the suite under coverage; fails below 95 % of lines
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not browser" --cov
+	$(BIN)/python -m pytest $(TEST_PROCESSES) -m "not stack and not browser" --cov
 
 lint: $(VENV)/dev.done  ## check style, formatting, imports between layers and missing migrations
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -34,6 +50,10 @@ lint: $(VENV)/dev.done  ## check style, formatting, imports between layers and m
 
 types: $(VENV)/dev.done  ## check types
 	$(BIN)/mypy
+
+# Every operation of the API has a method there: tests/memory_client/test_generated.py fails when it is out of date.
+client-code: $(VENV)/dev.done  ## write the client's methods and types from the API
+	$(BIN)/python manage.py export_openapi_schema --api memory_site.api.api | $(BIN)/python -m client_generator
 
 # What Django says of the settings that a production site has.
 deploy-check: $(VENV)/dev.done
@@ -47,7 +67,8 @@ docs: $(VENV)/docs.done  ## build the documentation site into site/
 	$(BIN)/python docs/generate_configuration.py
 	$(BIN)/python docs/generate_metrics.py
 	rm -rf site
-	$(BIN)/zensical build --clean --strict
+	@mkdir -p .cache && find .cache -maxdepth 1 -type f ! -name .gitignore -delete  # `--clean` deletes the environments there
+	$(BIN)/zensical build --strict
 	rm -f site/*.py
 	$(BIN)/python docs/check_site.py
 
@@ -78,9 +99,29 @@ DELETED ?= 100000
 jobs: $(VENV)/dev.done  ## requests while a job deletes 100,000 memories, and the rate of each action; DELETED=10000 for a short run
 	$(BIN)/python -m tests.benchmarks.jobs --rows $$((2 * $(DELETED))) --deleted $(DELETED)
 
+CALLS ?= 1000
+client: $(VENV)/dev.done  ## calls of the Python client beside the same requests through httpx2, three minutes
+	$(BIN)/python -m tests.benchmarks.client --calls $(CALLS)
+
+client-wheel: $(VENV)/dev.done  ## the client's wheel in an empty environment: size, dependencies, import time
+	$(BIN)/python -m tests.benchmarks.client_wheel
+
 LOOKED_AT ?= 0
 duplicates: $(VENV)/dev.done  ## how well near duplicates are found on labelled pairs; LOOKED_AT=100000 for the time it takes too
 	$(BIN)/python -m tests.benchmarks.duplicates --rows $(LOOKED_AT)
+
+# The suite needs Node 22, which comes from npm as well; installing needs any Node with npm.
+conformance: $(VENV)/dev.done .cache/node/installed.done  ## the Model Context Protocol's own suite against the MCP server, half a minute
+	$(BIN)/python -m tests.mcp_conformance
+
+mcp: $(VENV)/dev.done  ## what a tool call costs beside the same request of the API
+	$(BIN)/python -m tests.benchmarks.mcp
+
+.cache/node/installed.done: tests/node/package-lock.json
+	@echo "Installing what $< names into .cache/node, about a minute…"
+	@mkdir -p .cache/node && cp tests/node/package.json tests/node/package-lock.json .cache/node
+	@cd .cache/node && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 # Each peer is installed into an environment of its own, which the product never sees.
 peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done  ## the same vectors and filters in other products, about ten minutes
@@ -91,6 +132,10 @@ peers: $(VENV)/dev.done .cache/peers/libraries.done .cache/peers/hindsight.done 
 	@$(BIN)/python -m venv .cache/peers/$*
 	@.cache/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+OPERATIONS ?= 10000
+hybrid: $(VENV)/dev.done  ## agents with a local file while everything around them fails, and the time of reads; OPERATIONS=1000 for a short run
+	$(BIN)/python -m tests.benchmarks.hybrid --operations $(OPERATIONS)
 
 questions: $(VENV)/dev.done  ## retrieval quality on questions about Django's source, about ten minutes
 	$(BIN)/python -m tests.benchmarks.questions
@@ -107,11 +152,12 @@ $(VENV)/%.done: requirements-%.txt | $(BIN)/python
 # Exact versions with hashes and without addresses, for every supported Python.
 PEERS := libraries hindsight
 pins:  ## renew requirements*.txt from pyproject.toml (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded pyproject.toml -o requirements-embedded.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded --extra otel --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt --extra embedded pyproject.toml -o requirements-embedded.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt --extra otel pyproject.toml -o requirements-otel.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --constraint requirements-dev.txt --extra docs pyproject.toml -o requirements-docs.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --all-extras memory_client/pyproject.toml -o requirements-adapters.txt
 	for peer in $(PEERS); do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate tests/benchmarks/peers/$$peer.in -o tests/benchmarks/peers/$$peer.txt; done
 
 clean:  ## remove the virtual environment and caches

@@ -1,7 +1,7 @@
 """Add memories together with the insights marked in their content, and hide those that they replace, in one
 transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
@@ -48,13 +48,25 @@ def add_many(
 ) -> tuple[list[UUID], int]:
     """Add all or none. Return their ids in the order given, and how many are new. Raises as `add_one` does.
 
-    With `document_id` the memories are chunks of that document: the same text in two files makes two chunks, and no
-    insights are extracted.
+    Of several with one key the last is stored. With `document_id` the memories are chunks of that document: the same
+    text in two files makes two chunks, and no insights are extracted.
     """
+    memories, places = keep_last_of_keys(memories)
     with transaction.atomic() if any(memory.replaces for memory in memories) else nullcontext():
         ids, created = add_each(namespace_id, memories, active_model, document_id)
         supersede(namespace_id, list_replacements(memories, ids))
-    return ids, created
+    return [ids[place] for place in places], created
+
+
+def keep_last_of_keys(memories: Sequence[MemoryIn]) -> tuple[list[MemoryIn], list[int]]:
+    """Return the memories without those that a later one with the same key replaces, and the place of each in them."""
+    last = {name_memory(memory, number): memory for number, memory in enumerate(memories)}
+    places = {name: place for place, name in enumerate(last)}
+    return list(last.values()), [places[name_memory(memory, number)] for number, memory in enumerate(memories)]
+
+
+def name_memory(memory: MemoryIn, number: int) -> Hashable:
+    return number if memory.key is None else (memory.user_id, memory.key)
 
 
 def add_each(

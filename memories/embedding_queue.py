@@ -27,7 +27,7 @@ WITH candidates AS MATERIALIZED (
     JOIN memories_memory memory ON memory.namespace_id = %(namespace)s AND memory.id = due.memory_id
     WHERE due.namespace_id = %(namespace)s AND due.due_at <= statement_timestamp()
       AND (memory.expires_at IS NULL OR memory.expires_at > statement_timestamp())
-      AND (%(memory)s::uuid IS NULL OR due.memory_id = %(memory)s::uuid)
+      AND (%(memories)s::uuid[] IS NULL OR due.memory_id = ANY(%(memories)s::uuid[]))
     ORDER BY due.due_at LIMIT %(limit)s FOR UPDATE OF due SKIP LOCKED
 ),
 numbered AS (SELECT *, row_number() OVER (ORDER BY due_at, memory_id) AS place FROM candidates),
@@ -111,16 +111,16 @@ def claim_texts(
     lease: timedelta,
     *,
     suspects: bool = True,
-    memory_id: UUID | None = None,
+    memory_ids: Sequence[UUID] | None = None,
 ) -> tuple[list[ClaimedText], bool]:
-    """Claim the oldest due texts of a namespace, or one memory's: at most `limit` rows and `characters`, but at least
-    one row. A row that reached MAX_BATCHED_ATTEMPTS is claimed alone, or without `suspects` not at all.
+    """Claim the oldest due texts of a namespace, or of these memories: at most `limit` rows and `characters`, but at
+    least one row. A row that reached MAX_BATCHED_ATTEMPTS is claimed alone, or without `suspects` not at all.
 
     Return them, and whether more may be due. Those of a crashed worker are due again when the lease ends.
     """
     parameters: dict[str, Any] = {
         "namespace": namespace_id,
-        "memory": memory_id,
+        "memories": None if memory_ids is None else list(memory_ids),
         "limit": limit,
         "characters": characters,
     }

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TypeGuard
 from uuid import UUID
@@ -264,9 +264,13 @@ def store_vectors(pairs: Sequence[Embedded]) -> int:
         model = get_embedder().model
         with bounded_transaction():
             set_initial_model([namespace_id], model)
-    return Embedding.objects.write(
+    stored = Embedding.objects.write(
         namespace_id, model, [(text.pk, text.content_hash, vector) for text, vector in pairs]
     )
+    if stored < len(pairs):
+        # A claim that waited for an edit to end has taken the row of the new content with the old one.
+        get_due_rows([text for text, _ in pairs]).release()
+    return stored
 
 
 def get_due_rows(texts: Sequence[ClaimedText]) -> DueQuerySet:
@@ -274,24 +278,37 @@ def get_due_rows(texts: Sequence[ClaimedText]) -> DueQuerySet:
     return rows.filter(pk__in=[text.pk for text in texts])
 
 
-def embed_now(namespace_id: int, pk: UUID, patience: float) -> bool:
-    """Embed one memory, here or in the worker that has claimed it already. Return whether it is embedded.
+def embed_now(namespace_id: int, pks: Sequence[UUID], patience: float) -> bool:
+    """Embed memories, here or in the worker that has claimed them already. Return whether all are embedded.
 
-    Waits at most `patience` seconds, and not at all when the embedder is unavailable or refuses the text.
+    Waits at most `patience` seconds, and not at all when the embedder is unavailable or refuses a text.
     """
     until = time.monotonic() + patience
-    row = DueEmbedding.objects.in_namespace(namespace_id).filter(pk=pk)
+    waiting = DueEmbedding.objects.in_namespace(namespace_id).filter(pk__in=pks)
     while time.monotonic() < until:
-        texts, _ = claim_texts(namespace_id, 1, 1, LEASE, memory_id=pk)
-        for text in quarantine_hopeless(texts):
-            store_outcomes([(text, embed_texts(text.model, [text.content])[0])])
-        state = row.values_list("due_at", "attempts", "error").first()
-        if state is None:
-            return Memory.objects.filter(has_state(), namespace_id=namespace_id, pk=pk).exists()
-        due_at, attempts, error = state
-        # Not due and without an attempt: released after an outage.
-        if error or (attempts == 0 and due_at > timezone.now()):
+        claimed = embed_claimed(namespace_id, pks)
+        states = list(waiting.values_list("due_at", "attempts", "error"))
+        if not states:
+            return Memory.objects.filter(has_state(), namespace_id=namespace_id, pk__in=pks).count() == len(set(pks))
+        if all(is_left(*state) for state in states):
             return False
-        with step_aside():
-            time.sleep(0.05)
+        if not claimed:
+            with step_aside():
+                time.sleep(0.05)
     return False
+
+
+def embed_claimed(namespace_id: int, pks: Sequence[UUID]) -> int:
+    """Embed those of the memories that are due, at most a batch. Return how many were claimed."""
+    texts, _ = claim_texts(namespace_id, MAX_CLAIMED_ROWS, MAX_CLAIMED_CHARACTERS, LEASE, memory_ids=pks)
+    hopeful = quarantine_hopeless(texts)
+    if hopeful:
+        outcomes = embed_texts(hopeful[0].model, [text.content for text in hopeful])
+        store_outcomes(list(zip(hopeful, outcomes, strict=True)))
+    return len(texts)
+
+
+def is_left(due_at: datetime, attempts: int, error: str) -> bool:
+    """Whether no worker tries a text again soon: it was refused, or released after an outage (then it is not due, and
+    that attempt does not count)."""
+    return bool(error) or (attempts == 0 and due_at > timezone.now())

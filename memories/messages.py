@@ -1,6 +1,7 @@
 """Store a message of a conversation in one statement and, on request, a memory of it in the same transaction; delete
-messages, on request with their memories."""
+messages, on request with their memories. Many messages are in message_batches.py."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -93,28 +94,45 @@ def insert_session_message(namespace_id: int, payload: SessionMessageIn) -> Adde
     Run this in a transaction: it holds the session until the end, so that of two first messages one starts the
     conversation.
     """
+    session = SessionOfUser(payload.session_id, payload.user_id)
     added = None
     while added is None:  # again when the conversation was ended meanwhile
-        conversation = find_open_conversation(namespace_id, payload)
-        if conversation is None:
-            advisory_xact_lock(f"first message {namespace_id} {payload.session_id}")
-            conversation = find_open_conversation(namespace_id, payload) or start_conversation(namespace_id, payload)
+        conversation = find_or_start_conversation(namespace_id, session, payload.created_at)
         added = insert_message(namespace_id, conversation, payload)
     return added
 
 
-def find_open_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID | None:
+class SessionOfUser(NamedTuple):
+    """A session and, if one is given, the user whose conversation is wanted."""
+
+    session_id: str
+    user_id: str | None
+
+
+def find_or_start_conversation(namespace_id: int, session: SessionOfUser, started_at: datetime | None) -> UUID:
+    """Return the id of the session's latest open conversation; start one, now or at the given time, if there is none.
+
+    Run this in a transaction: it holds the session until the end, so that of two first messages one starts the
+    conversation.
+    """
+    conversation = find_open_conversation(namespace_id, session)
+    if conversation is None:
+        advisory_xact_lock(f"first message {namespace_id} {session.session_id}")
+        conversation = find_open_conversation(namespace_id, session)
+    return conversation or start_conversation(namespace_id, session, started_at)
+
+
+def find_open_conversation(namespace_id: int, session: SessionOfUser) -> UUID | None:
     """Return the id of the session's latest open conversation, of the user if one is given."""
-    rows = Conversation.objects.in_namespace(namespace_id).filter(session_id=payload.session_id, ended_at=None)
-    if payload.user_id is not None:
-        rows = rows.filter(user_id=payload.user_id)
+    rows = Conversation.objects.in_namespace(namespace_id).filter(session_id=session.session_id, ended_at=None)
+    if session.user_id is not None:
+        rows = rows.filter(user_id=session.user_id)
     return rows.order_by("-started_at", "-id").values_list("pk", flat=True).first()
 
 
-def start_conversation(namespace_id: int, payload: SessionMessageIn) -> UUID:
-    started_at = {} if payload.created_at is None else {"started_at": payload.created_at}
-    labels = {"session_id": payload.session_id, "user_id": payload.user_id}
-    return Conversation.objects.create(namespace_id=namespace_id, **labels, **started_at).pk
+def start_conversation(namespace_id: int, session: SessionOfUser, started_at: datetime | None) -> UUID:
+    time = {} if started_at is None else {"started_at": started_at}
+    return Conversation.objects.create(namespace_id=namespace_id, **session._asdict(), **time).pk
 
 
 @transaction.atomic

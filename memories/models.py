@@ -26,12 +26,14 @@ from memory_site.core.db.fields import duration_field
 from memory_site.core.db.ids import uuid7
 from memory_site.core.db.namespaced import NamespacedForeignKey, NamespacedModel, NamespacedOneToOneField
 from memory_site.core.db.retry import retry_on_deadlock
+from memory_site.core.http.fields import MAX_KEY_LENGTH
 from sessions_app.models import Namespace, namespace_key
 
 MEMORY_TYPE_CHOICES = [(kind.value, kind.value) for kind in MemoryType]
 #: The check of every table with a column `memory_type`. A new type needs a migration of each.
 MEMORY_TYPE_IS_KNOWN = Q(memory_type__in=list(MemoryType))
 LABEL_FIELDS = ("user_id", "agent_id", "workflow_id", "repo_id", "session_id")
+CLOCK_IN_MICROSECONDS = Cast(Func(template="extract(epoch FROM clock_timestamp()) * 1000000"), models.BigIntegerField())
 RECENT_PERIOD = timedelta(days=30)
 #: Four times the limit of one request: storing the same content again unites tags, which must not grow without bound.
 MAX_TAGS = 256
@@ -141,6 +143,8 @@ class Memory(NamespacedModel):
     workflow_id = label_field("workflow")
     repo_id = label_field("repository")
     session_id = label_field("session")
+    # The caller's own name of it, unique for each user. By bytes, so that an index finds the beginnings of keys.
+    key = models.CharField(max_length=MAX_KEY_LENGTH, db_collation="C", null=True, blank=True)
     # The document of which it is a chunk. No ForeignKey, because the app `ingestion` depends on this one; its migration
     # adds the constraint.
     document_id = models.UUIDField(null=True, editable=False)
@@ -170,6 +174,9 @@ class Memory(NamespacedModel):
     )
     # The memory that replaces it. No foreign key: a link survives that the other one is deleted and brought back.
     superseded_by = models.UUIDField(null=True, editable=False)
+    # A trigger moves it with each change, whatever makes it; reading and counting do not. It begins with the time in
+    # microseconds, so that a memory that comes back, or another one with its key, has a number of its own.
+    revision = models.BigIntegerField(db_default=CLOCK_IN_MICROSECONDS, editable=False)
     access_count = models.PositiveIntegerField(default=0, editable=False)
     last_accessed_at = models.DateTimeField(null=True, editable=False)
     last_seen_at = models.DateTimeField(
@@ -193,7 +200,8 @@ class Memory(NamespacedModel):
     class Meta:
         verbose_name_plural = "memories"
         constraints = [
-            # An entity is identified by its id, any other memory by its content and, in a conversation, by who said it.
+            # A memory is identified by the caller's key or, as an entity, by its id there; any other one by its
+            # content and, in a conversation, by who said it.
             models.UniqueConstraint(
                 "namespace",
                 "memory_type",
@@ -201,10 +209,17 @@ class Memory(NamespacedModel):
                 "content_hash",
                 "document_id",
                 Func("metadata", function="memories_role"),
-                condition=Q(entity_id=None),
+                condition=Q(entity_id=None, key=None),
                 nulls_distinct=False,
                 name="memory_is_kept_once",
             ),
+            models.UniqueConstraint(
+                fields=["namespace", "user_id", "key"],
+                condition=Q(key__isnull=False),
+                nulls_distinct=False,
+                name="memory_has_its_key",
+            ),
+            models.CheckConstraint(condition=Q(key=None) | Q(entity_id=None), name="memory_with_a_key_is_no_entity"),
             models.UniqueConstraint(
                 fields=["namespace", "user_id", "entity_system", "entity_id"],
                 condition=Q(entity_id__isnull=False),
@@ -328,7 +343,9 @@ class DueEmbedding(NamespacedModel):
 
 
 # FOR SHARE locks the memory, so that its labels, state and content cannot change meanwhile, and the namespace against a
-# change of its model. Only vectors of the active model, or of one that an open re-embedding switches to, are stored.
+# change of its model. Memories with keys are locked in the order in which bulks replace them (`make_identity`), so that
+# the two do not deadlock. Only vectors of the active model, or of one that an open re-embedding switches to, are
+# stored.
 UPSERT_EMBEDDINGS_SQL = """
 WITH made (id, content_hash, vector) AS (VALUES {made}),
 fresh AS (
@@ -345,6 +362,7 @@ fresh AS (
             WHERE run.namespace_id = %(namespace)s AND run.model = %(model)s AND run.finished_at IS NULL
         )
     )
+    ORDER BY memory.user_id COLLATE "C" NULLS FIRST, memory.key, memory.id
     FOR SHARE OF memory, namespace
 ),
 dequeued AS (

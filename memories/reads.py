@@ -24,6 +24,18 @@ def fetch_memory(namespace_id: int, memory_id: UUID) -> dict[str, Any] | None:
     return to_memory_out(row_to_dict(rows[0])) if rows else None
 
 
+def select_memory_by_key(namespace_id: int, user_id: str | None, key: str) -> MemoryQuerySet:
+    """Select the user's memory with this key, in every state."""
+    return Memory.objects.stored_in(namespace_id).filter(user_id=user_id, key=key)
+
+
+def fetch_memory_by_key(namespace_id: int, user_id: str | None, key: str) -> dict[str, Any] | None:
+    """Return the memory as MemoryOut, or None. Without a user it is one that belongs to none."""
+    values = {"namespace_id": namespace_id, "key": key} | ({} if user_id is None else {"user_id": user_id})
+    rows = prepare_memory_by_key(of_user=user_id is not None).fetch(**values)
+    return to_memory_out(row_to_dict(rows[0])) if rows else None
+
+
 def fetch_memory_page(namespace_id: int, filters: Filters, limit: int, cursor: str | None) -> dict[str, Any]:
     """Return one page of the memories that match, newest first, as MemoryOut. Raises Problem 422 for a bad cursor."""
     filters_json = filters.model_dump_json(exclude_none=True)
@@ -41,6 +53,16 @@ def prepare_memory() -> PreparedQuery:
     return PreparedQuery(
         lambda namespace_id, memory_id: select_memory(namespace_id, memory_id).values_list(*OUT_COLUMNS),
         **{"namespace_id": int, "memory_id": UUID},
+    )
+
+
+@cache
+def prepare_memory_by_key(*, of_user: bool) -> PreparedQuery:
+    return PreparedQuery(
+        lambda namespace_id, key, user_id=None: select_memory_by_key(namespace_id, user_id, key).values_list(
+            *OUT_COLUMNS
+        ),
+        **{"namespace_id": int, "key": str} | ({"user_id": str} if of_user else {}),
     )
 
 

@@ -20,6 +20,7 @@ from memory_site.core.http.fields import (
     FutureTimestamp,
     InputSchema,
     JsonObject,
+    Key,
     Label,
     PastTimestamp,
     QueryText,
@@ -30,6 +31,7 @@ from memory_site.core.http.fields import (
 from memory_site.core.http.path_labels import PathLabel, RepoId, UserId
 
 MAX_REPLACED = 100
+KEY_OF_ENTITY = "may not be set together: a memory has a key, or describes an entity, which is known by its id"
 MAX_TTL_SECONDS = int(timedelta(days=100 * 365).total_seconds())
 MEMORY_EXAMPLE: dict[str, Any] = {
     "content": "Ada prefers answers in bullet points.",
@@ -103,6 +105,9 @@ class MemoryFields(InputSchema):
     confidence: UnitInterval = 1.0
     base_relevance: UnitInterval = 1.0
     tags: UniqueTags = []
+    key: Key | None = Field(
+        default=None, description="Your own name of the memory, unique for its user: it finds and replaces it."
+    )
     entity: EntityIn | None = None
     expires_at: FutureTimestamp | None = None
 
@@ -122,6 +127,9 @@ class MemoryIn(MemoryFields):
 
     model_config = ConfigDict(json_schema_extra={"example": MEMORY_EXAMPLE})
 
+    id: UuidIn | None = Field(
+        default=None, description="A UUID that you made, for a new memory; by default the server makes one."
+    )
     content: Content
     ttl_seconds: int | None = Field(default=None, ge=1, le=MAX_TTL_SECONDS, description="Instead of `expires_at`.")
     vector: VectorIn | None = None
@@ -139,12 +147,26 @@ class MemoryIn(MemoryFields):
         return self
 
     @model_validator(mode="after")
+    def check_identity(self) -> "MemoryIn":
+        if self.key is not None and self.entity is not None:
+            raise field_error("entity", KEY_OF_ENTITY)
+        return self
+
+    @model_validator(mode="after")
     def resolve_expiry(self) -> "MemoryIn":
         if self.ttl_seconds is not None:
             if self.expires_at is not None:
                 raise field_error("ttl_seconds", "may not be given with expires_at")
             self.expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_seconds)
         return self
+
+
+class KeyedMemoryIn(MemoryIn):
+    """A memory to store under the key and for the user of the address, which the body may repeat."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {name: MEMORY_EXAMPLE[name] for name in MEMORY_EXAMPLE if name != "user_id"}}
+    )
 
 
 class MemoryPatch(MemoryFields):
@@ -181,7 +203,8 @@ FloorOut = Annotated[float, Field(description="The level that was applied, from 
 
 
 class SearchIn(InputSchema):
-    """At least one of `query` and `vector`. Hybrid fuses words and meaning. With `vector` no embedder is called."""
+    """At least one of `query` and `vector`. Hybrid fuses words and meaning. A `vector` without a floor needs no
+    embedder."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"query": "how should replies to Ada look?", "filters": {"user_id": "ada"}}}
@@ -194,6 +217,7 @@ class SearchIn(InputSchema):
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="Minimum cosine similarity of hits that only their meaning found."
     )
+    floor: FloorIn = 0
     filters: Filters | None = None
     explain: bool = Field(default=False, description="Whether each hit tells how it was searched for.")
 
@@ -228,6 +252,7 @@ class MemoryOut(Schema):
     confidence: float
     base_relevance: float
     tags: list[str]
+    key: str | None = Field(description="The caller's own name of it, unique for its user; null for none.")
     entity: EntityOut | None
     created_at: datetime
     updated_at: datetime
@@ -236,6 +261,7 @@ class MemoryOut(Schema):
     access_count: int
     update_count: int = Field(description="How often its entity was stored again.")
     last_updated: datetime | None = Field(description="When its entity was last stored again.")
+    revision: int = Field(description="Every change moves it, reading does not; in quotes it is the `ETag`.")
     state: State = Field(description="Only active memories are found by searches and, unless asked for, listed.")
     superseded_by: UUID | None = Field(description="The memory that replaced this one.")
     embedded: bool = Field(description="Whether its current content is embedded, so that it can be found by meaning.")
@@ -252,6 +278,9 @@ class BulkOut(Schema):
     created: int = Field(description="How many are new.")
     existing: int = Field(description="How many were stored already, or are repeated in the request.")
     ids: list[UUID] = Field(description="In the order of the request.")
+    embedded: bool | None = Field(
+        default=None, description="Whether all can be found by their meaning; absent without `wait`."
+    )
 
 
 class MemoryPage(Schema):
@@ -281,14 +310,15 @@ class SearchOut(Schema):
     results: list[HitOut]
     mode: Literal["hybrid", "vector", "text"]
     degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
+    floor: FloorOut
     took_ms: float
 
 
 OUT_COLUMNS = (
     "id", "content", "summary", "data", "metadata", "memory_type", "source_system", "user_id", "agent_id",
-    "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "entity_system", "entity_id",
+    "workflow_id", "repo_id", "session_id", "importance", "confidence", "tags", "key", "entity_system", "entity_id",
     "entity_type", "entity_name", "created_at", "updated_at", "expires_at", "last_accessed_at", "access_count",
-    "base_relevance", "update_count", "last_updated", "state", "superseded_by", "due__due_at",
+    "base_relevance", "update_count", "last_updated", "revision", "state", "superseded_by", "due__due_at",
 )  # fmt: skip
 
 

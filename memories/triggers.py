@@ -1,8 +1,8 @@
 """Every trigger of the database: what it keeps true, and why that is not application code.
 
-The SQL stands in migrations 0004_triggers, 0011_triggers_by_namespace and 0016_memory_state, that of history in
-memories/history/trigger_sql.py. This list is what a reader looks at first:
-tests/memories/test_triggers.py compares it with a migrated database in both directions, and with
+The SQL stands in migrations 0004_triggers, 0011_triggers_by_namespace, 0016_memory_state, 0018_memory_key and
+insights/0006_follow_type, that of history in memories/history/trigger_sql.py. This list is what a reader looks at
+first: tests/memories/test_triggers.py compares it with a migrated database in both directions, and with
 docs/architecture/triggers.md. After a change, print the tables of that page with `python -m memories.triggers`.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from memories.history.trigger_sql import CUT_REFERENCES, DELETED_ROWS, KEPT_COLUMNS
+from memories.history.trigger_sql import CUT_REFERENCES, DELETED_ROWS, KEPT_COLUMNS, SILENT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ TRIGGERS_BUT_PARTS = (
         reason="An exact total in one transaction with the rows; it only inserts, so that writers do not wait.",
     ),
     Trigger(
+        "memories_count_revision", MEMORY, "BEFORE", "UPDATE", "ROW",
+        keeps="Every change of a memory moves its revision, which is its `ETag`; counting its uses does not.",
+        reason="A client that writes over a change it has not read is refused, whatever made the change.",
+        columns=(*KEPT_COLUMNS, *SILENT_COLUMNS),
+    ),
+    Trigger(
         "graph_resolve_changed_entity", MEMORY, "AFTER", "UPDATE", "ROW",
         keeps="The same for a memory that becomes the entity that is waited for.",
         reason="As for inserted entities.",
@@ -70,6 +76,13 @@ TRIGGERS_BUT_PARTS = (
         reason="Bulk work and SQL by hand change memories too.",
         columns=KEPT_COLUMNS,
         condition="they changed",
+    ),
+    Trigger(
+        "insights_follow_type", MEMORY, "AFTER", "UPDATE", "ROW",
+        keeps="A memory that is no insight has no row in `insights_insight`.",
+        reason="A statement that replaces a memory by its key sees no row that was committed while it waited.",
+        columns=("memory_type",),
+        condition="it was an insight and is none",
     ),
     Trigger(
         "knowledge_recluster_changed_memory", MEMORY, "AFTER", "UPDATE", "ROW",

@@ -14,11 +14,15 @@ from ingestion.api.ingestions import router as ingestions
 from ingestion.api.performance import router as performance
 from ingestion.api.repositories import router as repositories
 from ingestion.api.workflows import router as workflows
+from memories.api.by_key import router as by_key
 from memories.api.labels import router as labels
+from memories.api.lifetimes import router as lifetimes
 from memories.api.memories import DUPLICATE_MEMORY_DETAIL, RELATED_MEMORY_DETAIL
 from memories.api.memories import router as memories
 from memories.api.messages import router as messages
 from memories.api.states import router as states
+from memories.api.values import router as values
+from memories.conflicts import explain_duplicate
 from memories.embeddings import EmbedderUnavailable, TextRefused
 from memories.graph.api.analysis import router as graphs
 from memories.graph.api.relationships import router as relationships
@@ -47,6 +51,7 @@ from memory_site.core.http.parsing import BODY_TOO_LARGE, StrictParser, validate
 from memory_site.core.http.problems import MAX_REPORTED_ERRORS, Problem, invalid_field, problem_response
 from memory_site.core.http.request_metrics import name_operation
 from sessions_app.api.conversations import router as conversations
+from sessions_app.api.keys import router as keys
 from sessions_app.api.session_links import router as session_links
 from sessions_app.api.sessions import router as sessions
 from sessions_app.auth import DISK_FULL
@@ -60,8 +65,13 @@ PROGRAM_LIMIT_CLASS = "54"
 DISK_FULL_STATE = "53100"
 # A memory cannot move to another user while a row of these tables refers to it.
 GRAPH_TABLES = {"graph_relationship", "graph_pendingrelationship"}
+# Of a foreign key's message in every language.
+NAMESPACE_TABLE = "sessions_app_namespace"
 RETRY_HEADERS = {"Retry-After": "5"}
 DATABASE_UNAVAILABLE = Problem(503, "The database is away or too busy.", headers=RETRY_HEADERS)
+KEY_NEEDED = Problem(
+    401, f"A valid API key is needed: Authorization: Bearer {KEY_PREFIX}…", headers={"WWW-Authenticate": "Bearer"}
+)
 DAMAGED_DATA = Problem(500, DAMAGED)
 INTERNAL_ERROR = Problem(500, "Something went wrong here; the log knows more.")
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
@@ -84,10 +94,14 @@ api = DescribedAPI(
 api.add_decorator(validate_request, mode="view")
 api.add_decorator(route_reads, mode="view")
 api.add_decorator(name_operation, mode="view")
-# Before routers whose path parameters would match these addresses.
+# Before routers whose path parameters would match these addresses. A key may end like any of them.
+api.add_router("", keys)
+api.add_router("", by_key)
 api.add_router("", recall)
 api.add_router("", forgetting)
 api.add_router("", forgetting_outdated)
+api.add_router("", lifetimes)
+api.add_router("", values)
 api.add_router("", memories)
 api.add_router("", labels)
 api.add_router("", states)
@@ -117,9 +131,7 @@ api.add_router("", users)
 
 # The first class in an exception's MRO decides. A DataError's text contains the row, so it is never passed on.
 PROBLEM_BY_ERROR = {
-    AuthenticationError: lambda error: Problem(
-        401, f"A valid API key is needed: Authorization: Bearer {KEY_PREFIX}…", headers={"WWW-Authenticate": "Bearer"}
-    ),
+    AuthenticationError: lambda error: KEY_NEEDED,
     Http404: lambda error: Problem(404, "There is nothing here."),
     HttpError: lambda error: unwrap_http_error(error),
     RequestDataTooBig: lambda error: Problem(413, BODY_TOO_LARGE),
@@ -151,9 +163,11 @@ def map_internal_error(error: InternalError) -> Problem:
 def map_integrity_error(error: IntegrityError) -> Problem:
     match error.__cause__:
         case UniqueViolation():
-            return Problem(409, DUPLICATE_MEMORY_DETAIL)
+            return Problem(409, explain_duplicate(error) or DUPLICATE_MEMORY_DETAIL)
         case ForeignKeyViolation() as cause if cause.diag.table_name in GRAPH_TABLES:
             return Problem(409, RELATED_MEMORY_DETAIL)
+        case ForeignKeyViolation() as cause if NAMESPACE_TABLE in (cause.diag.message_detail or ""):
+            return KEY_NEEDED  # it was deleted during the request, with its keys
         case _:
             return Problem(422, NOT_STORABLE)
 

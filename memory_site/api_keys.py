@@ -1,4 +1,4 @@
-"""The middleware that refuses every request below /api/v1 without an API key, whatever else is wrong with it."""
+"""The middleware that refuses requests below /api/v1 and /mcp without an API key, whatever else is wrong with them."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,9 @@ from memory_site.api import handle_exception
 from sessions_app.auth import any_access
 from sessions_app.key_usage import key_usage
 
-PREFIX = "/api/v1/"
+API_PREFIX, MCP_PATH = "/api/v1/", "/mcp"
+#: Clients of the Model Context Protocol ask here for an OAuth server before they send a key: a clean 404 says none.
+WELL_KNOWN = "/.well-known/"
 
 
 class ApiKeyMiddleware:
@@ -21,12 +23,17 @@ class ApiKeyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith(PREFIX) and request.path_info not in self.public:
+        if self.needs_key(request.path_info):
             try:
                 authenticate(request)
             except Exception as error:  # also a database that is away: a problem document like the API's
                 return handle_exception(request, error)
         return self.get_response(request)
+
+    def needs_key(self, path: str) -> bool:
+        if path.startswith(API_PREFIX):
+            return path not in self.public
+        return f"{path}/".startswith(f"{MCP_PATH}/") and WELL_KNOWN not in f"{path}/"
 
     @cached_property
     def public(self) -> set[str]:

@@ -112,6 +112,9 @@ class Environment(BaseSettings):
     secret_key: str | None = Field(None, min_length=32)
     #: Host names the site answers to, separated by commas.
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    #: Origins, separated by commas, whose pages may call `/mcp`, such as `https://chat.example.com`. Pages of the
+    #: site's own host may, and what sends no `Origin`, as programs do.
+    mcp_allowed_origins: str = ""
     #: Django's debug mode. Never use it in production.
     debug: bool = False
     #: Whether users reach the site over HTTPS. Default: off in embedded mode, on otherwise. When on, cookies are
@@ -525,6 +528,7 @@ MIN_POSTGRESQL_VERSION = (15,)
 SECRET_KEY = env.secret_key or HOME.secret("django")
 DEBUG = env.debug
 ALLOWED_HOSTS = split_list(env.allowed_hosts)
+MCP_ALLOWED_ORIGINS = frozenset(split_list(env.mcp_allowed_origins))
 ROOT_URLCONF = "memory_site.urls"
 WSGI_APPLICATION = "memory_site.wsgi.application"
 INSTALLED_APPS = [
@@ -576,6 +580,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "memory_site.api_keys.ApiKeyMiddleware",
     "memory_site.core.http.middleware.AddressMiddleware",
+    "memory_site.head_requests.HeadRequestMiddleware",
     "memory_site.core.admin.unreadable_input.UnreadableInputMiddleware",
     "memory_site.core.admin.one_namespace.OneNamespaceMiddleware",
     "memory_site.core.admin.replica_reads.ReplicaReadsMiddleware",

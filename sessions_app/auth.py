@@ -1,4 +1,8 @@
-"""Bearer authentication: `request.auth` is the caller, and each operation names the scope it needs."""
+"""Bearer authentication: `request.auth` is the caller, and each operation names the scopes it needs.
+
+An operation whose answer may hold what others have stored needs `read`, one that stores, changes or deletes needs
+`write`. So a key with `write` alone adds and deletes, and is never given a content that it did not send itself.
+"""
 
 from contextlib import nullcontext
 
@@ -9,7 +13,7 @@ from memory_site.core.caches import Cache
 from memory_site.core.db.replicas import replicas
 from memory_site.core.disk_space import DISK_FULL_DETAIL, is_disk_low
 from memory_site.core.http.problems import Problem
-from sessions_app.models import KEY_PREFIX, ApiKey, Caller, hash_token
+from sessions_app.models import KEY_PREFIX, READ, WRITE, ApiKey, Caller, hash_token
 
 # A key is looked up again after this time, so every process refuses a revoked key within a second.
 AUTH_CACHE_SECONDS = 0.5
@@ -60,22 +64,24 @@ class ApiKeyAuth(HttpBearer):
 
 
 class Requires(ApiKeyAuth):
-    """Bearer authentication of callers whose key has the scope. What `stores` is refused while the disk is full."""
+    """Bearer authentication of callers whose key has all these scopes. A full disk refuses what `stores`."""
 
-    def __init__(self, scope: str, *, stores: bool = False):
+    def __init__(self, *scopes: str, stores: bool = False):
         super().__init__()
-        self.scope, self.stores = scope, stores
+        self.scopes, self.stores = scopes, stores
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         caller = super().authenticate(request, token)
-        if caller and not caller.has_scope(self.scope):
-            raise Problem(403, f"This API key lacks the scope '{self.scope}'.")
+        if caller and (missing := [scope for scope in self.scopes if not caller.has_scope(scope)]):
+            raise Problem(403, f"This API key lacks the scope '{missing[0]}'.")
         if caller and self.stores and request.method != "DELETE" and is_disk_low():
             raise DISK_FULL
         return caller
 
 
 any_access = ApiKeyAuth()
-read_access, write_access = Requires("read"), Requires("write", stores=True)
-#: For operations that delete by `POST`.
-delete_access = Requires("write")
+read_access, write_access = Requires(READ), Requires(WRITE, stores=True)
+#: For changes that are answered with what was stored before, and for reads that count accesses.
+change_access = Requires(READ, WRITE, stores=True)
+#: For operations that delete by `POST`; jobs also show what they mean.
+delete_access, job_access = Requires(WRITE), Requires(READ, WRITE)

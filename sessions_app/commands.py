@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
@@ -132,6 +132,8 @@ def format_validation_error(error: ValidationError) -> str:
 
 
 def format_cell(value: Any, max_length: int | None) -> str:
+    if isinstance(value, datetime):
+        value = value.isoformat(" ", "seconds")
     text = make_printable(" ".join(("" if value is None else str(value)).split()))
     return text if max_length is None or len(text) <= max_length else f"{text[: max_length - 1]}…"
 

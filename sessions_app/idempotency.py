@@ -28,14 +28,14 @@ WHERE excluded.created_at - stored.created_at >= interval '24 hours'
 RETURNING id
 """
 SELECT_ANSWER_SQL = (
-    f"SELECT fingerprint, status, body FROM {ANSWER_TABLE}"
+    f"SELECT fingerprint, status, body, etag FROM {ANSWER_TABLE}"
     f" WHERE namespace_id = %s AND api_key_id = %s AND key = %s AND {FRESH_CONDITION}"
 )
 UPSERT_ANSWER_SQL = f"""
-INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint, status, body, created_at)
-VALUES (%s, %s, %s, %s, %s, %s, now())
+INSERT INTO {ANSWER_TABLE} (namespace_id, api_key_id, key, fingerprint, status, body, etag, created_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, now())
 ON CONFLICT (namespace_id, api_key_id, key) DO UPDATE
-SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+SET fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, etag = excluded.etag,
     created_at = excluded.created_at
 """
 
@@ -61,7 +61,9 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
             if (not atomic or not claim_key(identity)) and (answer := find_previous_response(identity)):
                 return answer
             response = operation(request, *args, **kwargs)
-            execute_sql(UPSERT_ANSWER_SQL, [*identity, response.status_code, response.content])
+            execute_sql(
+                UPSERT_ANSWER_SQL, [*identity, response.status_code, response.content, response.get("ETag", "")]
+            )
         return response
 
     return once
@@ -81,12 +83,11 @@ def find_previous_response(identity: tuple[int, str, str, bytes]) -> HttpRespons
     rows = execute_sql(SELECT_ANSWER_SQL, identity[:3])
     if not rows:
         return None
-    fingerprint, status, body = rows[0]
+    fingerprint, status, body, etag = rows[0]
     if bytes(fingerprint) != identity[3]:
         raise invalid_field("Idempotency-Key", "was used before for another request")
-    return HttpResponse(
-        bytes(body), status=status, content_type="application/json", headers={"Idempotency-Replayed": "true"}
-    )
+    headers = {"Idempotency-Replayed": "true"} | ({"ETag": etag} if etag else {})
+    return HttpResponse(bytes(body), status=status, content_type="application/json", headers=headers)
 
 
 def execute_sql(sql: str, parameters: Sequence[Any]) -> list[tuple]:

@@ -7,7 +7,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from memory_site.embedded.data_dir import LAYOUT_MARKER
+from memory_site.embedded.data_dir import LAYOUT_MARKER, DataDirectory
 from memory_site.operations.selftest.scratch_site import run_manage
 from tests import NEW_SITE_VARIABLE
 
@@ -20,7 +20,19 @@ def copy_new_site(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True)
     source = make_new_site()
     shutil.chown(path, source.stat().st_uid, source.stat().st_gid)
-    subprocess.run(["cp", "--archive", *(str(source / name) for name in KEPT), str(path)], check=True)
+    copy_files(*(source / name for name in KEPT), to=path)
+
+
+def copy_new_database(home: DataDirectory) -> None:
+    """Give a data directory without a database that of a new site, and the passwords with which it is reached."""
+    source = make_new_site()
+    copy_files(source / "postgres", to=home.path)
+    copy_files(*(source / "secrets" / name for name in ("postgres", "database")), to=home.path / "secrets")
+
+
+def copy_files(*files: Path, to: Path) -> None:
+    """Copy files and directories with their owners."""
+    subprocess.run(["cp", "--archive", *map(str, files), str(to)], check=True)
 
 
 @cache

@@ -54,6 +54,11 @@ def list_operations() -> list[Operation]:
     return load_document().operations
 
 
+def list_replica_reads() -> list[Operation]:
+    """All that read, without what any key may ask: its answer is the key itself, which the primary has checked."""
+    return [each for each in list_operations() if each.reads and each.path != "/key"]
+
+
 def iter_fields(schema: dict, place: tuple = ()) -> Iterator[tuple[tuple, dict]]:
     """Every place in a body where a value may stand, with its schema: (("filters", "tags", 0), {"type": …})."""
     for each in list_alternatives(schema):
@@ -213,13 +218,20 @@ def transaction_is_broken() -> bool:
     return connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
 
 
+def is_lock_awaited() -> bool:
+    """Whether some process waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
 def run_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of calls that start together, each in a thread with its own connection."""
     start = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
         try:
-            start.wait(30)
+            start.wait(60)
             return call()
         finally:
             connections.close_all()

@@ -98,8 +98,8 @@ def delete_document(request: ApiRequest, document_id: UUID):
 @idempotent(atomic=False)
 def query_knowledge(request: ApiRequest, payload: KnowledgeIn):
     """Search the chunks for the best answers to a question, with file and lines. Read-only."""
-    search = TimedSearch(SearchIn(query=payload.query, limit=payload.top_k), request.auth.embedding_model)
-    search.above(payload.floor)
+    asked = SearchIn(query=payload.query, limit=payload.top_k, floor=payload.floor)
+    search = TimedSearch(asked, request.auth.embedding_model)
     filters = Filters(memory_types=[MemoryType.RAG], repo_id=payload.repo_id)
     hits = [add_position(hit) for hit in search.find(request.auth.namespace_id, filters)]
     return json_response({"results": hits} | search.report())

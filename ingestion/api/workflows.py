@@ -21,7 +21,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.path_labels import PathLabel
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["workflows"])
@@ -75,7 +75,7 @@ def get_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID):
     return json_response(row)
 
 
-@router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=write_access, response={200: ExecutionOut, **PROBLEMS})
+@router.patch(EXECUTIONS_PATH + "/{execution_id}", auth=change_access, response={200: ExecutionOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def update_execution(request: ApiRequest, workflow_id: Label, execution_id: UUID, payload: ExecutionPatch):
     """Update an execution: its status goes from pending to running to completed or failed, and never back (409). Its

@@ -15,7 +15,7 @@ from memories.projects.storage import map_redacted_names
 #: Why a memory has no insight columns: it was imported with another type, or an existing one has changed its type.
 NEVER_INSIGHT, NO_LONGER_INSIGHT = "never", "no longer"
 SELECT_MEMORIES_BY_OLD_ID_SQL = f"""
-SELECT ids.old, ids.is_new, memory.memory_type, memory.id, memory.content, memory.entity_id
+SELECT ids.old, ids.is_new, memory.memory_type, memory.id, memory.content, memory.entity_id, memory.key
 FROM exchange_ids ids JOIN {Memory._meta.db_table} memory
     ON memory.namespace_id = %s AND memory.id = ids.new
 WHERE ids.kind = 'memory' AND ids.old = ANY(%s)
@@ -51,6 +51,6 @@ def fetch_insight_columns(namespace_id: int, ids: Sequence[UUID]) -> dict[UUID, 
     }
 
 
-def derive_insight_columns(id: UUID, content: str, entity_id: str | None) -> dict[str, Any]:
-    text = fingerprint_memory(Memory(id=id, content=content, entity_id=entity_id))
+def derive_insight_columns(id: UUID, content: str, entity_id: str | None, key: str | None) -> dict[str, Any]:
+    text = fingerprint_memory(Memory(id=id, content=content, entity_id=entity_id, key=key))
     return {"digest": f"\\x{text.digest.hex()}", "bands": text.bands}

@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 from django.db import Error, connection, transaction
 from django.db.models import JSONField
+from psycopg.errors import UniqueViolation
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
@@ -50,6 +51,7 @@ INSERT_EXISTING_ROWS_SQL = """
 INSERT INTO exchange_existing SELECT '{name}', identity, {key}
 FROM (SELECT {key}, memories_sha256({identity}) AS identity FROM {table} WHERE namespace_id = %s) rows
 WHERE identity IS NOT NULL
+    AND NOT EXISTS (SELECT FROM exchange_ids WHERE kind = '{name}' AND new = rows.{key} AND is_new)
 ON CONFLICT DO NOTHING
 """
 CREATE_VECTORS_TABLE_SQL = "CREATE TEMPORARY TABLE exchange_vectors (memory uuid, model text, vector halfvec)"
@@ -181,8 +183,8 @@ class NamespaceImport:
         with connection.cursor() as cursor:
             for table in (CREATE_IDS_TABLE_SQL, CREATE_EXISTING_ROWS_TABLE_SQL, CREATE_VECTORS_TABLE_SQL):
                 cursor.execute(table)
-            for kind in RECORD_TYPES.values():
-                cursor.execute(INSERT_EXISTING_ROWS_SQL.format(**build_sql_names(kind)), [namespace_id])
+        for kind in RECORD_TYPES.values():
+            self.note_existing_rows(kind)
 
     def insert(self, lines: Sequence[ParsedLine]) -> list[tuple[int, str]]:
         """Insert the rows that do not exist yet.
@@ -199,11 +201,20 @@ class NamespaceImport:
                 return errors  # later lines may refer to a wrong one
         return []
 
+    def note_existing_rows(self, kind: RecordType) -> int:
+        """Note the rows that the namespace has, but for those of this import. Return how many were not noted before."""
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT_EXISTING_ROWS_SQL.format(**build_sql_names(kind)), [self.namespace_id])
+            return cursor.rowcount
+
     def insert_or_report(self, lines: Sequence[ParsedLine]) -> list[tuple[int, str]]:
         try:
             return self.insert_group(lines)
         except Error as error:
             reason = describe_error(error)
+            is_duplicate = isinstance(error.__cause__, UniqueViolation)
+        if is_duplicate and self.note_existing_rows(RECORD_TYPES[lines[0].kind]):  # stored since the import began
+            return self.insert_or_report(lines)
         if len(lines) == 1:
             return [(lines[0].number, reason)]
         return [error for line in lines for error in self.insert_or_report([line])]  # to find the wrong ones

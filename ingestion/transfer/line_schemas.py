@@ -26,7 +26,9 @@ from memories.embeddings.base import DIMENSIONS
 from memories.insights.storage import MAX_PROJECTS_PER_INSIGHT
 from memories.knowledge.models import MAX_PATTERN_EXAMPLES
 from memory_site.core.http.fields import (
+    MAX_KEY_LENGTH,
     Content,
+    Key,
     Label,
     Tag,
     Text,
@@ -171,6 +173,8 @@ def get_field_type(field: models.Field) -> Any:
     value_type: Any
     if field.choices:
         value_type = Literal[*[value for value, _ in field.choices]]
+    elif field.max_length == MAX_KEY_LENGTH:
+        value_type = Key
     elif isinstance(field, models.CharField) and field.blank and not field.null:
         value_type = Annotated[Text, StringConstraints(max_length=field.max_length)]
     else:

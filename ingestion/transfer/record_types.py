@@ -60,7 +60,8 @@ class RecordType:
 
 
 MEMORY_IDENTITY_SQL = """
-CASE WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id, memories_role(metadata))::text
+CASE WHEN key IS NOT NULL THEN ROW(user_id, 'key', key)::text
+WHEN entity_id IS NULL THEN ROW(memory_type, user_id, content_hash, document_id, memories_role(metadata))::text
 ELSE ROW(user_id, entity_system, entity_id)::text END
 """
 DOCUMENT_IDENTITY_SQL = "CASE WHEN path IS NULL THEN ROW(repo_id, digest)::text ELSE ROW(repo_id, NULL, path)::text END"
@@ -88,7 +89,7 @@ RECORD_TYPES = {
             {"document_id": "document"},
             MEMORY_IDENTITY_SQL,
             CONTENT_HASH_COLUMN,
-            local=("last_seen_at",),
+            local=("last_seen_at", "revision"),
         ),
         RecordType(
             "insight",
@@ -164,8 +165,9 @@ def exclude_duplicate_chunks(memories: models.QuerySet) -> models.QuerySet:
     Of such duplicates the memory without a document stays, or else the oldest chunk.
     """
     same = {name: OuterRef(name) for name in ("namespace", "owner", "memory_type", "content_hash")}
-    duplicates = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, entity_id=None)
-    return memories.exclude(Exists(duplicates), document_id__isnull=False, entity_id=None)
+    plain = {"entity_id": None, "key": None}
+    duplicates = memories.filter(Q(document_id=None) | Q(pk__lt=OuterRef("pk")), **same, **plain)
+    return memories.exclude(Exists(duplicates), document_id__isnull=False, **plain)
 
 
 def build_any_of_filter(column: str, querysets: list[models.QuerySet]) -> Q:

@@ -28,6 +28,7 @@ COLUMN_FIELDS = {
     "created": ("created_at",),
     "summary_beginning": ("summary",),
     "uses": ("access_count",),
+    "key": ("key",),
     "entity": ("entity_system", "entity_id", "entity_type", "entity_name"),
     "relationships": ("pk",),
     "confidence": ("confidence",),
@@ -109,12 +110,12 @@ class MemoryColumns:
 
     @display(description="embedded", ordering="due__error", empty_value="")
     def embedded(self, memory: Memory) -> SafeString | str:
-        """Show only what is not embedded."""
+        """Mark only what is not embedded."""
         state = get_embedding_state(memory)
+        label = EMBEDDING_STATE_LABELS[state]
         if state == EMBEDDED:
-            return ""
-        colour = EMBEDDING_STATE_COLOURS[state]
-        return format_html('<span class="list-mark list-mark-{}">{}</span>', colour, EMBEDDING_STATE_LABELS[state])
+            return label
+        return format_html('<span class="list-mark list-mark-{}">{}</span>', EMBEDDING_STATE_COLOURS[state], label)
 
     @display(description="created", ordering="created_at")
     def created(self, memory: Memory) -> SafeString | None:

@@ -280,6 +280,8 @@ LIST_FILTERS = (
         make_label_filter(name, str(Memory._meta.get_field(name).verbose_name))
         for name in (*LABEL_FIELDS[1:], "entity_system")
     ),
+    make_typed_filter("key_prefix", "key begins with"),
+    make_typed_filter("key", "key"),
     make_typed_filter("entity_type", "entity type"),
     make_typed_filter("entity_id", "entity id"),
 )

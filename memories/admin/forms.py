@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from memories.admin.relationships import is_related
 from memories.api.memories import RELATED_MEMORY_DETAIL
 from memories.models import Memory
-from memories.schemas import MemoryIn, MemoryPatch
+from memories.schemas import KEY_OF_ENTITY, MemoryIn, MemoryPatch
 from memories.storage import get_role
 from memory_site.core.admin.schema_forms import refuse_duplicate
 from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimCharField
@@ -20,10 +20,11 @@ from memory_site.core.admin.widgets import JSONObjectField, TagsField, VerbatimC
 ENTITY_FIELDS = ("entity_system", "entity_id", "entity_type", "entity_name")
 FORM_FIELDS = (
     "namespace", "content", "summary", "memory_type", "importance", "confidence", "tags", "source_system", "user_id",
-    "agent_id", "workflow_id", "repo_id", "session_id", *ENTITY_FIELDS, "expires_at", "data", "metadata",
+    "agent_id", "workflow_id", "repo_id", "session_id", "key", *ENTITY_FIELDS, "expires_at", "data", "metadata",
 )  # fmt: skip
 DUPLICATE_MESSAGES = {
     "content": "This content is stored already, with this type, user and role.",
+    "key": "Another memory of this user has this key.",
     "entity_id": "This entity has a memory already.",
 }
 
@@ -73,20 +74,27 @@ class MemoryForm(forms.ModelForm):
             known = next((field for field in self.fields if name == field or name.startswith(f"{field}_")), None)
             self.add_error(known, each["msg"].removeprefix("Value error, "))
 
+    def clean_key(self) -> str | None:
+        if (key := self.cleaned_data["key"]) is not None and self.data.get("entity_id"):
+            raise forms.ValidationError(f"The two {KEY_OF_ENTITY}.")
+        return key
+
     def validate_unique(self) -> None:
-        """Check both unique constraints before saving, and link to the conflicting memory."""
+        """Check the unique constraints before saving, and link to the conflicting memory."""
         if self.errors:
             return
         memory = self.instance
         rows = Memory.objects.filter(namespace=memory.namespace_id, user_id=memory.user_id)
-        if memory.entity_id is not None:
+        if memory.key is not None:
+            field, rows = "key", rows.filter(key=memory.key)
+        elif memory.entity_id is not None:
             field, rows = "entity_id", rows.filter(entity_system=memory.entity_system, entity_id=memory.entity_id)
         else:
             digest = hashlib.sha256(memory.content.encode()).digest()
             same = {"memory_type": memory.memory_type, "content_hash": digest, "document_id": memory.document_id}
             role = get_role(memory.metadata)
             rows = rows.alias(role=Func("metadata", function="memories_role", output_field=TextField()))
-            field, rows = "content", rows.filter(entity_id=None, role=role, **same)
+            field, rows = "content", rows.filter(entity_id=None, key=None, role=role, **same)
         rows.exclude(pk=memory.pk).expired().delete()  # invisible, but they occupy the unique keys
         refuse_duplicate(self, rows, DUPLICATE_MESSAGES[field], field)
 

@@ -35,10 +35,11 @@ from memories.jobs.admin.list_actions import JobActions
 from memories.models import Memory, MemoryQuerySet
 from memories.states import not_expired
 from memory_site.core.admin.base import BaseAdmin, CappedChangeList
+from sessions_app.models import Namespace
 
 SHARED_FIELDSETS = (
     ("About", {"fields": (("memory_type", "importance", "confidence"), ("source_system", "tags"))}),
-    ("Labels", {"fields": (("user_id", "agent_id"), ("workflow_id", "repo_id", "session_id"), "expires_at")}),
+    ("Labels", {"fields": (("user_id", "agent_id"), ("workflow_id", "repo_id", "session_id"), ("key", "expires_at"))}),
     ("Entity", {"fields": (("entity_system", "entity_id"), ("entity_type", "entity_name"))}),
 )
 
@@ -100,6 +101,13 @@ class MemoryAdmin(JobActions, MemoryColumns, MemoryPageMixin, BaseAdmin):
     def get_queryset(self, request: HttpRequest) -> MemoryQuerySet:
         """Select memories in every state: a superseded one has a page. The list's selection names the states."""
         return Memory.objects.filter(not_expired()).select_related("due").defer("search_vector")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Memory | None:
+        """Return the newest memory with this id: callers may make ids, and two namespaces may have the same one."""
+        if (pk := parse_uuid_or_none(object_id)) is None or from_field is not None:
+            return super().get_object(request, object_id, from_field)
+        rows = self.get_queryset(request).filter(pk=pk, namespace__in=Namespace.objects.values("pk"))
+        return rows.order_by("-created_at").first()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MemoryList]:
         return MemoryList
@@ -167,7 +175,7 @@ class MemoryAdmin(JobActions, MemoryColumns, MemoryPageMixin, BaseAdmin):
             row, _ = add_one(obj.namespace_id, form.payload)
             obj.pk, obj._state.adding = row["id"], False
         elif form.changed_data:
-            memory = Memory.objects.filter(pk=obj.pk)
+            memory = Memory.objects.filter(namespace_id=obj.namespace_id, pk=obj.pk)
             if edit_memory(obj.namespace_id, memory, **form.payload.columns(only_given=True)) is None:
                 raise Memory.DoesNotExist
         tasks.embedding_trigger.notify_on_commit()

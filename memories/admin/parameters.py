@@ -19,7 +19,7 @@ from memory_site.core.http.parsing import read_json
 
 MAX_ID = 2**63 - 1
 SEARCH_PARAMETER, MODE_PARAMETER, AFTER_PARAMETER = "q", "mode", "after"
-TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "entity_system", "entity_type", "entity_id")
+TEXT_PARAMETERS = (*LABEL_FIELDS, "source_system", "key_prefix", "entity_system", "entity_type", "entity_id")
 #: Labels by their parameter; each has also `…_like`, a part of the value, and `not_…`, which excludes values.
 LABEL_PARAMETERS = {
     "memory_type": "memory_type",
@@ -181,6 +181,7 @@ def is_yes(text: str) -> bool:
 # Fields of ListFilters whose query parameter has another name or format: the parameter, and its parser.
 PARAMETER_PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "tags": ("tag", lambda text: [text]),
+    "keys": ("key", lambda text: [text]),
     "min_importance": ("min_importance", parse_importance),
     "important": ("important", is_yes),
     "created_after": ("created_from", parse_time),

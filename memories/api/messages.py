@@ -1,7 +1,8 @@
 """/messages and /conversations/{id}/messages: add a message, optionally store it as a memory, list and delete messages.
 Conversations are deleted here too, because their memories may go with them."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 from uuid import UUID
 
@@ -11,6 +12,13 @@ from ninja import Query, Router
 
 from memories import tasks
 from memories.expiry import purge_expired_memories
+from memories.message_batches import (
+    AddedBatch,
+    CountChanged,
+    add_messages,
+    add_session_messages,
+    remove_messages_from,
+)
 from memories.messages import (
     AddedMessage,
     insert_message,
@@ -22,20 +30,25 @@ from memories.messages import (
 )
 from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
-from memory_site.core.http.problems import Problem
+from memory_site.core.http.problems import Problem, ProblemOut
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api.conversations import conversation_not_found, get_conversation_queryset
 from sessions_app.api.conversations import router as conversations
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.models import Message
 from sessions_app.schemas.conversations import (
     MESSAGE_COLUMNS,
     AddedMessageOut,
+    AddedMessagesOut,
+    DeletedMessagesOut,
+    MessageCount,
     MessageIn,
     MessageOut,
     MessagePage,
+    MessagesIn,
     RoleName,
     SessionMessageIn,
+    SessionMessagesIn,
 )
 from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
@@ -46,6 +59,8 @@ FORGET = Query(
     description="Also delete the memories made of what is deleted, except those that other messages were remembered as "
     "too.",
 )
+FROM_ID = Query(description="The first message to delete.")
+EXPECTED_COUNT = Query(None, description="Delete only while the conversation has this many messages; otherwise 412.")
 
 
 @router.post(
@@ -69,6 +84,43 @@ def add_session_message(request: ApiRequest, payload: SessionMessageIn):
     adding it to a conversation."""
     with transaction.atomic():
         return finish_message(insert_session_message(request.auth.namespace_id, payload), payload)
+
+
+@router.post(
+    "/conversations/{conversation_id}/messages/bulk",
+    auth=write_access,
+    response={201: AddedMessagesOut, 412: ProblemOut, **PROBLEMS},
+)
+@write_operation(on_conflict=purge_expired_memories)
+def add_many_messages(request: ApiRequest, conversation_id: UUID, payload: MessagesIn):
+    """Add up to 1,000 messages to a conversation, all or none, with nothing between them. A message that has no
+    `created_at` comes after all that the conversation has. 409 when the conversation has ended."""
+    conversations = get_conversation_queryset(request, conversation_id)
+    with count_as_condition():
+        return finish_messages(add_messages(conversations, payload), payload)
+
+
+@router.post("/messages/bulk", auth=write_access, response={201: AddedMessagesOut, 412: ProblemOut, **PROBLEMS})
+@write_operation(on_conflict=purge_expired_memories)
+def add_many_session_messages(request: ApiRequest, payload: SessionMessagesIn):
+    """Add up to 1,000 messages to a session's latest open conversation, and start one if there is none. Otherwise the
+    same as adding them to a conversation."""
+    with count_as_condition():
+        return finish_messages(add_session_messages(request.auth.namespace_id, payload), payload)
+
+
+@contextmanager
+def count_as_condition() -> Iterator[None]:
+    try:
+        yield
+    except CountChanged as error:
+        raise Problem(412, str(error), errors=[{"field": "expected_count", "message": "is no longer true"}]) from error
+
+
+def finish_messages(added: AddedBatch, payload: MessagesIn) -> HttpResponse:
+    if any(map(should_remember, payload.messages)):
+        tasks.embedding_trigger.notify_on_commit()
+    return json_response(added._asdict() | {"existing": len(added.ids) - added.added}, 201)
 
 
 def finish_message(added: AddedMessage, payload: MessageIn) -> HttpResponse:
@@ -120,7 +172,7 @@ def list_messages_of_sessions(
 
 
 @router.delete(
-    "/conversations/{conversation_id}/messages/last", auth=write_access, response={200: MessageOut, **PROBLEMS}
+    "/conversations/{conversation_id}/messages/last", auth=change_access, response={200: MessageOut, **PROBLEMS}
 )
 @write_operation
 def delete_last_message(request: ApiRequest, conversation_id: UUID, forget: bool = FORGET):
@@ -131,6 +183,26 @@ def delete_last_message(request: ApiRequest, conversation_id: UUID, forget: bool
             raise Problem(404, "The conversation has no messages.")
         raise conversation_not_found()
     return json_response({name: getattr(message, name) for name in MESSAGE_COLUMNS})
+
+
+@router.delete(
+    "/conversations/{conversation_id}/messages",
+    auth=write_access,
+    response={200: DeletedMessagesOut, 412: ProblemOut, **PROBLEMS},
+)
+@write_operation
+def delete_messages(
+    request: ApiRequest,
+    conversation_id: UUID,
+    from_id: UUID = FROM_ID,
+    expected_count: MessageCount | None = EXPECTED_COUNT,
+    forget: bool = FORGET,
+):
+    """Delete a message of a conversation, open or ended, and all after it."""
+    conversations = get_conversation_queryset(request, conversation_id)
+    with count_as_condition():
+        deleted = remove_messages_from(conversations, from_id, expected_count, forget=forget)
+    return json_response(deleted._asdict())
 
 
 # Of the router that has the address: Django asks no second one for another method.

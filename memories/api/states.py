@@ -8,13 +8,13 @@ from pydantic import ConfigDict, Field
 
 from memories import tasks
 from memories.api.memories import get_memory_queryset, memory_not_found
-from memories.reads import select_memory
-from memories.schemas import OUT_COLUMNS, MemoryOut, to_memory_out
+from memories.api.versions import read_memory_response
+from memories.schemas import MemoryOut
 from memories.search.filters import UuidIn
 from memories.supersede import make_active, supersede
 from memory_site.core.http.fields import InputSchema
-from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, write_access
+from memory_site.core.http.responses import PROBLEMS
+from sessions_app.auth import ApiRequest, change_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["memories"])
@@ -32,7 +32,7 @@ class StateChangeIn(InputSchema):
     state: Literal["active"] = Field(description="Only a superseded memory can be made active.")
 
 
-@router.post("/memories/{memory_id}/supersede", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@router.post("/memories/{memory_id}/supersede", auth=change_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation
 def supersede_memory(request: ApiRequest, memory_id: UUID, payload: SupersedeIn):
     """Replace a memory by another one of the same user. No search, recall, context or list shows it any more; it can be
@@ -40,10 +40,10 @@ def supersede_memory(request: ApiRequest, memory_id: UUID, payload: SupersedeIn)
     if not get_memory_queryset(request, memory_id).exists():
         raise memory_not_found()
     supersede(request.auth.namespace_id, [(payload.by, [memory_id])], "by")
-    return memory_response(request, memory_id)
+    return read_memory_response(request.auth.namespace_id, memory_id)
 
 
-@router.post("/memories/{memory_id}/state", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@router.post("/memories/{memory_id}/state", auth=change_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation
 def change_state(request: ApiRequest, memory_id: UUID, payload: StateChangeIn):
     """Make a superseded memory active again. It is found by its words at once, and by its meaning when it is embedded
@@ -51,9 +51,4 @@ def change_state(request: ApiRequest, memory_id: UUID, payload: StateChangeIn):
     if not make_active(request.auth.namespace_id, memory_id):
         raise memory_not_found()
     tasks.embedding_trigger.notify_on_commit()
-    return memory_response(request, memory_id)
-
-
-def memory_response(request: ApiRequest, memory_id: UUID):
-    row = select_memory(request.auth.namespace_id, memory_id).values(*OUT_COLUMNS).get()
-    return json_response(to_memory_out(row))
+    return read_memory_response(request.auth.namespace_id, memory_id)

@@ -72,12 +72,12 @@ class MergeDuplicates(Action):
 
 def lock_active(namespace_id: int, ids: Iterable[UUID]) -> dict[UUID, Memory]:
     rows = Memory.objects.in_namespace(namespace_id).filter(pk__in=list(ids)).order_by("pk")
-    columns = ("namespace_id", "content", "tags", "importance", "owner", "memory_type", "repo_id")
+    columns = ("namespace_id", "content", "tags", "importance", "owner", "memory_type", "repo_id", "key")
     return {memory.pk: memory for memory in rows.select_for_update(no_key=True).only(*columns)}
 
 
 def is_still_alike(loser: Memory | None, winner: Memory | None) -> bool:
-    if loser is None or winner is None:
+    if loser is None or winner is None or loser.key is not None:
         return False
     scopes = [(each.owner, each.memory_type, each.repo_id) for each in (loser, winner)]
     return scopes[0] == scopes[1] and compare(Text.of(loser.content), Text.of(winner.content)) > 0

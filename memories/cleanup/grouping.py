@@ -4,9 +4,10 @@ Of memories that say the same, one wins: the longest, which says most; of equall
 the more used, then the newer. The others are its duplicates. Each is compared with the winner itself, so that no chain
 of small differences joins two texts that say different things.
 
-Only memories of one user, type, repository and role in a conversation are compared, none that describes an entity or is
-a chunk of a document. Of those that share one of twenty bands of MinHash, or all their words, each is compared with the
-best one and with the MAX_NEIGHBOURS before it: so a million texts of one template cost no million comparisons each.
+Only memories of one user, type, repository and role in a conversation are compared, none that has a key, describes an
+entity or is a chunk of a document. Of those that share one of twenty bands of MinHash, or all their words, each is
+compared with the best one and with the MAX_NEIGHBOURS before it: so a million texts of one template cost no million
+comparisons each.
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from memories.models import Memory, MemoryQuerySet
 
 #: What secrets are looked for in. JSON is read as its text.
 TEXT_FIELDS, JSON_FIELDS = ("content", "summary"), ("data", "metadata")
-READ_FIELDS = ("id", "updated_at", "document_id", "entity_id", *TEXT_FIELDS, *JSON_FIELDS)
+READ_FIELDS = ("id", "updated_at", "document_id", "entity_id", "key", *TEXT_FIELDS, *JSON_FIELDS)
 DIGEST_BYTES = 8
 #: Of `Inspection.bands`: 20 bands of 8 bytes and the beginning of the digest.
 BANDS_BYTES = 8 * 20 + DIGEST_BYTES
@@ -37,8 +37,8 @@ def inspect(namespace_id: int, ids: Sequence[UUID]) -> None:
 
 
 def build_inspection(namespace_id: int, memory: dict[str, Any]) -> Inspection:
-    # Chunks are replaced when their file is read again, and an entity has one memory by its id.
-    is_candidate = memory["document_id"] is None and memory["entity_id"] is None
+    # Chunks are replaced when their file is read again; an entity has one memory by its id, and a key has its own.
+    is_candidate = all(memory[name] is None for name in ("document_id", "entity_id", "key"))
     return Inspection(
         namespace_id=namespace_id,
         memory_id=memory["id"],

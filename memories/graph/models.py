@@ -50,9 +50,12 @@ class RelationshipQuerySet(BaseRelationshipQuerySet):
     def in_namespace(self, namespace_id: int, states: Collection[str] | None = None) -> Self:
         return super().in_namespace(namespace_id, states).filter(is_alive("to_memory__", states))
 
-    def of_memory(self, pk: UUID) -> Self:
-        """Select its relationships in both directions."""
-        return self.filter(Q(from_memory=pk) | Q(to_memory=pk))
+    def of_memory(self, pk: UUID, others: Collection[UUID] | None = None) -> Self:
+        """Select its relationships in both directions; with `others`, those with one of these memories."""
+        ends = (Q(from_memory=pk), Q(to_memory=pk))
+        if others is not None:
+            ends = (ends[0] & Q(to_memory__in=others), ends[1] & Q(from_memory__in=others))
+        return self.filter(ends[0] | ends[1])
 
     def among(self, keys: Collection[UUID]) -> Self:
         """Select relationships with both ends among these memories."""

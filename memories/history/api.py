@@ -8,6 +8,7 @@ from ninja import Query, Router
 
 from memories import tasks
 from memories.api.memories import FilterParameters, memory_not_found
+from memories.api.versions import read_memory_response
 from memories.expiry import purge_expired_memories
 from memories.history.models import MemoryVersion
 from memories.history.restore import MAX_BATCH, Restored, restore_deleted, restore_memory
@@ -24,11 +25,10 @@ from memories.history.schemas import (
 )
 from memories.history.trash import list_newest_ids, list_trash
 from memories.history.versions import is_known, list_versions
-from memories.reads import select_memory
-from memories.schemas import OUT_COLUMNS, MemoryOut, to_memory_out
+from memories.schemas import MemoryOut
 from memory_site.core.http.pagination import Keyset, build_page, paginate, parse_moment_and_id, select_page
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["history"])
@@ -54,7 +54,7 @@ def list_history(request: ApiRequest, memory_id: UUID, limit: int = Query(20, ge
     return json_response(page)
 
 
-@router.post("/memories/{memory_id}/restore", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@router.post("/memories/{memory_id}/restore", auth=change_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def restore_one(request: ApiRequest, memory_id: UUID, payload: RestoreIn):
     """Set a memory back to a version of its history, or to what stood there before its last change. One in the trash
@@ -62,8 +62,7 @@ def restore_one(request: ApiRequest, memory_id: UUID, payload: RestoreIn):
     namespace_id = request.auth.namespace_id
     restore_memory(namespace_id, memory_id, payload.version)
     tasks.embedding_trigger.notify_on_commit()
-    row = select_memory(namespace_id, memory_id).values(*OUT_COLUMNS).get()
-    return json_response(to_memory_out(row))
+    return read_memory_response(namespace_id, memory_id)
 
 
 @router.get("/trash", auth=read_access, response={200: TrashPage, **PROBLEMS})

@@ -9,12 +9,12 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from memories.conflicts import SAME_CONTENT, SAME_ENTITY, SAME_KEY
 from memories.history.models import MemoryVersion, Operation
 from memories.history.parts import restore_parts
 from memories.history.trash import get_default_row, list_trash
 from memories.history.versions import list_kept_fields
 from memories.insights.capture import lock_insights_for, sync_after_update
-from memories.insights.models import Insight
 from memories.memory_types import MemoryType
 from memories.models import Memory
 from memories.reads import select_memory
@@ -26,13 +26,11 @@ from memory_site.core.errors import Conflict, NotFound
 #: Of one transaction.
 MAX_BATCH = 1_000
 NOT_IN_TRASH = "It is not in the trash."
-IS_THERE = "It is there already."
-SAME_CONTENT = "Another memory has the same content, type and user."
-SAME_ENTITY = "Another memory describes the same entity of this user."
 NO_DOCUMENT = "The document of which it is a chunk is gone."
 CONFLICTING = "Another memory is the same now, or its relationships join it to its present user."
 CHANGED_SINCE = "It was changed again since."
 GONE_SINCE = "It was deleted since."
+HAS_EXPIRED = "What stood there has expired since."
 NO_VERSION = "There is no such version of this memory."
 #: Set by what restores a version: the change is a new one.
 MOVING_COLUMNS = ("updated_at",)
@@ -131,6 +129,8 @@ def explain_one(row: dict | None) -> str:
         return NOT_IN_TRASH
     if row.get("document_id"):
         return NO_DOCUMENT
+    if row.get("key") is not None:
+        return SAME_KEY
     return SAME_CONTENT if row.get("entity_id") is None else SAME_ENTITY
 
 
@@ -150,6 +150,8 @@ def restore_memory(namespace_id: int, memory_id: UUID, version_id: UUID | None =
         raise NotFound("This memory has no earlier version.")
     if version is not None and (version_id is not None or not is_back):
         apply_versions(namespace_id, [version.pk], exclude=STATE_COLUMNS)
+        if not select_memory(namespace_id, memory_id).exists():
+            raise NotRestorable(HAS_EXPIRED)
 
 
 def find_version(namespace_id: int, memory_id: UUID, version_id: UUID | None) -> MemoryVersion | None:
@@ -194,8 +196,6 @@ def apply_versions(namespace_id: int, versions: Sequence[UUID], exclude: Sequenc
 def sync_insights(namespace_id: int, ids: Sequence[UUID], changed: Collection[UUID]) -> None:
     """Have the insight rows follow the memories, of which the `changed` ones have another content."""
     memories = Memory.objects.filter(namespace_id=namespace_id, pk__in=ids)
-    others = memories.exclude(memory_type=MemoryType.INSIGHT).values("pk")
-    Insight.objects.filter(namespace_id=namespace_id, pk__in=others).delete()
     without_row = Q(memory_type=MemoryType.INSIGHT, insight=None)
     for memory in memories.filter(Q(pk__in=changed) | without_row).order_by("pk"):
         sync_after_update(memory, {"content"})

@@ -17,11 +17,12 @@ FIRST_COLUMNS = (
 )  # fmt: skip
 #: Those that were added later.
 STATE_COLUMNS = ("state", "superseded_by")
-KEPT_COLUMNS = (*FIRST_COLUMNS, *STATE_COLUMNS)
+KEY_COLUMNS = ("key",)
+KEPT_COLUMNS = (*FIRST_COLUMNS, *STATE_COLUMNS, *KEY_COLUMNS)
 #: Kept as well; a change of nothing else makes no version.
 SILENT_COLUMNS = ("updated_at", "update_count", "last_updated")
-#: Counters, and what PostgreSQL computes from the row.
-LEFT_OUT = ("access_count", "last_accessed_at", "last_seen_at", "owner", "content_hash", "search_vector")
+#: Counters, and what PostgreSQL computes from the row or counts in it.
+LEFT_OUT = ("access_count", "last_accessed_at", "last_seen_at", "revision", "owner", "content_hash", "search_vector")
 
 INSERT_VERSION_SQL = """
     INSERT INTO history_memoryversion
@@ -92,6 +93,7 @@ BEGIN
     IF EXISTS (SELECT FROM sessions_app_namespace WHERE id = OLD.namespace_id) AND EXISTS (
         SELECT FROM history_memoryversion
         WHERE namespace_id = OLD.namespace_id AND memory_id IN (memory, other) AND changed_at >= now()
+            AND operation = 'delete'
     ) THEN
         INSERT INTO history_deletedpart (namespace_id, memory_id, other_memory_id, user_id, kind, row)
         VALUES (OLD.namespace_id, memory, other, nullif(kept ->> 'owner', ''), TG_ARGV[0], {row});

@@ -39,7 +39,7 @@ from memory_site.core.http.fields import Label, UnitInterval
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.models import Conversation
 from sessions_app.write_operations import write_operation
@@ -51,7 +51,7 @@ def insight_not_found() -> Problem:
     return Problem(404, "There is no such insight.")
 
 
-@router.post("/insights", auth=write_access, response={200: AddedInsightOut, 201: AddedInsightOut, **PROBLEMS})
+@router.post("/insights", auth=change_access, response={200: AddedInsightOut, 201: AddedInsightOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def add_insight(request: ApiRequest, payload: InsightIn):
     """Store an insight as a memory of type `insight`. If the same insight, or nearly the same, exists, the two are
@@ -61,7 +61,7 @@ def add_insight(request: ApiRequest, payload: InsightIn):
     return json_response(saved, 201 if saved["created"] else 200)
 
 
-@router.post("/insights/extract", auth=write_access, response={200: ExtractedOut, **PROBLEMS})
+@router.post("/insights/extract", auth=change_access, response={200: ExtractedOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def extract_insights(request: ApiRequest, payload: ExtractIn):
     """Store the insights that a text marks with `★ Insight ─────`, at most ten. The text itself is not stored;
@@ -127,7 +127,7 @@ def search_insights(request: ApiRequest, payload: InsightSearchIn):
     the embedder is unavailable, only words are searched and `degraded` is true."""
     if payload.query.strip() == MATCH_ALL_QUERY:
         payload = payload.model_copy(update={"mode": "text"})  # needs no vector
-    search = TimedSearch(payload, request.auth.embedding_model).above(payload.floor)
+    search = TimedSearch(payload, request.auth.embedding_model)
     results = find_insights(request.auth.namespace_id, payload, search)
     return json_response({"results": results} | search.report())
 
@@ -138,7 +138,7 @@ def insight_statistics(request: ApiRequest):
     return json_response(fetch_statistics(request.auth.namespace_id))
 
 
-@router.post("/insights/{insight_id}/use", auth=write_access, response={200: InsightOut, **PROBLEMS})
+@router.post("/insights/{insight_id}/use", auth=change_access, response={200: InsightOut, **PROBLEMS})
 @write_operation
 def use_insight(request: ApiRequest, insight_id: UUID):
     """Record that an insight was useful. An insight with a use is never pruned."""

@@ -24,7 +24,7 @@ from memories.insights.storage import (
 from memories.memory_types import MemoryType
 from memories.models import Memory, MemoryQuerySet
 from memories.schemas import MemoryIn
-from memories.storage import insert_memories
+from memories.storage import check_own_ids, insert_memories
 from memory_site.core.db.locks import bounded_transaction
 from memory_site.core.errors import InvalidField
 from sessions_app.models import Conversation
@@ -71,8 +71,9 @@ def insert_with_insights(namespace_id: int, memories: Sequence[MemoryIn], servin
     )
     extracted = save_extracted(namespace_id, list(zip(other_ids, others, strict=True)))
     ids = dict(zip([*other_positions, *own_positions], [*other_ids, *(pk for pk, _ in upserted)], strict=True))
+    check_own_ids(memories, in_order := [ids[n] for n in range(len(memories))])
     created = len(new_ids) + sum(is_new for _, is_new in upserted)
-    return AddedMemories([ids[n] for n in range(len(memories))], created, extracted)
+    return AddedMemories(in_order, created, extracted)
 
 
 def save_extracted(namespace_id: int, stored: StoredMemories) -> list[UUID]:
@@ -98,8 +99,8 @@ def capture_from_stored(namespace_id: int, stored: StoredMemories) -> None:
 
 
 def is_insight_memory(memory: MemoryIn) -> bool:
-    """Return whether the memory is an insight that is identified by its text; an entity is identified by its id."""
-    return memory.memory_type == MemoryType.INSIGHT and memory.entity is None
+    """Return whether the memory is an insight that is identified by its text, not by a key or as an entity."""
+    return memory.memory_type == MemoryType.INSIGHT and memory.entity is None and memory.key is None
 
 
 def input_from_memory(memory: MemoryIn) -> InsightInput:
@@ -159,7 +160,7 @@ def resolve_conversations(namespace_id: int, metadata: Sequence[Mapping[str, Any
 
 
 def insert_entity_insights(namespace_id: int, stored: StoredMemories) -> None:
-    """Insert the insight rows of entities, which are never duplicates of each other's text."""
+    """Insert the insight rows of entities and memories with a key, which are never duplicates of each other's text."""
     rows = [
         build_insight(namespace_id, pk, memory, draft_from_memory(memory), fingerprint_entity(pk))
         for pk, memory in stored
@@ -170,7 +171,8 @@ def insert_entity_insights(namespace_id: int, stored: StoredMemories) -> None:
 
 
 def fingerprint_memory(memory: Memory) -> TextFingerprint:
-    return TextFingerprint.of(memory.content) if memory.entity_id is None else fingerprint_entity(memory.pk)
+    has_name = memory.entity_id is not None or memory.key is not None
+    return fingerprint_entity(memory.pk) if has_name else TextFingerprint.of(memory.content)
 
 
 def fingerprint_entity(pk: UUID) -> TextFingerprint:
@@ -179,14 +181,12 @@ def fingerprint_entity(pk: UUID) -> TextFingerprint:
 
 
 def sync_after_update(memory: Memory, changed: Collection[str]) -> None:
-    """Update what depends on the changed fields: an insight's fingerprint follows its text, a memory that is no insight
-    any more loses its insight row, and insights marked in a new text are saved."""
-    if {"content", "memory_type"}.isdisjoint(changed):
+    """Update what depends on the changed fields: an insight's fingerprint follows its text, and insights marked in a
+    new text are saved. A trigger deletes the insight row of a memory that is no insight any more."""
+    if {"content", "memory_type", "key"}.isdisjoint(changed):
         return
     if memory.memory_type == MemoryType.INSIGHT:
         sync_insight_row(memory)
-    elif "memory_type" in changed:
-        Insight.objects.filter(namespace_id=memory.namespace_id, pk=memory.pk).delete()
     if is_extraction_source(memory) and (texts := parse_insights(memory.content)):
         conversations = resolve_conversations(memory.namespace_id, [memory.metadata])
         conversation_id = conversations.get(str(memory.metadata.get("conversation_id")))
@@ -216,7 +216,7 @@ def backfill_insights(namespace_id: int) -> int:
     orphans = select_orphans().filter(namespace_id=namespace_id)
     rows = [
         build_insight(namespace_id, memory.pk, memory, draft_from_memory(memory), fingerprint_memory(memory))
-        for memory in orphans.only("content", "repo_id", "confidence", "entity_id").order_by("pk")
+        for memory in orphans.only("content", "repo_id", "confidence", "entity_id", "key").order_by("pk")
     ]
     if not rows:
         return 0

@@ -23,7 +23,7 @@ from memory_site.core.http.fields import InputSchema
 from memory_site.core.http.pagination import BY_CREATED_AT, paginate_by
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, delete_access, read_access
+from sessions_app.auth import ApiRequest, job_access, read_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["jobs"])
@@ -34,7 +34,7 @@ FILE_SCHEMA: dict[str, Any] = {
 
 
 # The scope of deletions: those are wanted most when the disk is full.
-@router.post("/jobs", auth=delete_access, response={200: PreviewOut, 202: JobOut, **PROBLEMS})
+@router.post("/jobs", auth=job_access, response={200: PreviewOut, 202: JobOut, **PROBLEMS})
 @write_operation
 def start_job(request: ApiRequest, payload: JobIn):
     """Have a worker change every memory that matches, batch by batch; `dry_run` only counts and shows ten.
@@ -106,7 +106,7 @@ def get_job_or_404(request: ApiRequest, job_id: UUID) -> Job:
     return job
 
 
-@router.post("/jobs/{job_id}/cancel", auth=delete_access, response={200: JobOut, **PROBLEMS})
+@router.post("/jobs/{job_id}/cancel", auth=job_access, response={200: JobOut, **PROBLEMS})
 @write_operation
 def cancel_job(request: ApiRequest, job_id: UUID):
     """Stop a job after the batch that it is at. What it has done stays done, and can be undone. 409 when it has
@@ -118,7 +118,7 @@ def cancel_job(request: ApiRequest, job_id: UUID):
     return json_response(to_job_out(job))
 
 
-@router.post("/jobs/{ended_job_id}/undo", auth=delete_access, response={202: JobOut, **PROBLEMS})
+@router.post("/jobs/{ended_job_id}/undo", auth=job_access, response={202: JobOut, **PROBLEMS})
 @write_operation
 def undo_job(request: ApiRequest, ended_job_id: UUID):
     """Have another job take back what this one changed, as long as the history holds it. A memory that was changed

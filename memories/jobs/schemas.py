@@ -62,7 +62,7 @@ class JobIn(InputSchema):
     def build_selection(self, namespace_id: int) -> Selection:
         """Return the selection. Raises InvalidField for a pattern that is none."""
         try:
-            filters = ListFilters.model_construct(**dict(self.filters or Filters()))
+            filters = ListFilters.model_construct(**(self.filters or Filters()).as_dict())
             return Selection(namespace_id, filters, self.text or "", self.mode).checked()
         except ValueError as error:
             raise InvalidField("text", str(error).partition(": ")[2]) from None

@@ -29,7 +29,7 @@ def build_user_or_shared_filter(user_id: str) -> Q:
 
 
 class UserOrSharedFilters(Filters):
-    """A user's own memories, and those without a user."""
+    """A user's own memories, and those without a user; with other conditions that hold for both."""
 
     owner: Label
 
@@ -52,15 +52,27 @@ def build_context(namespace_id: int, request: ContextualIn, search: TimedSearch)
         return None
     conversation_id, conversation_user = conversation or (None, None)
     user_id = request.user_id or conversation_user
-    filters = UserOrSharedFilters(owner=user_id) if user_id else None
     return {
         "context_type": request.context_type,
         "time": timezone.now(),
-        "memories": search.find(namespace_id, filters, ranking=RECALL_RANKING),
+        "memories": search.find(namespace_id, build_filters(request, user_id), ranking=RECALL_RANKING),
         "preferences": fetch_preferences(namespace_id, user_id) if user_id else [],
         "messages": fetch_last_messages(namespace_id, conversation_id) if conversation_id else [],
-        "clusters": fetch_clusters(namespace_id, request.query, user_id),
+        "clusters": fetch_clusters(namespace_id, request.query, build_owner_filter(request, user_id)),
     }
+
+
+def build_filters(request: ContextualIn, user_id: str | None) -> Filters | None:
+    if user_id and request.shared:
+        return UserOrSharedFilters(owner=user_id, repo_id=request.repo_id)
+    return Filters(user_id=user_id, repo_id=request.repo_id) if user_id or request.repo_id else None
+
+
+def build_owner_filter(request: ContextualIn, user_id: str | None) -> Q | None:
+    """Return the condition on what a user may see, None for everything."""
+    if user_id is None:
+        return None
+    return build_user_or_shared_filter(user_id) if request.shared else Q(user_id=user_id)
 
 
 def find_conversation(namespace_id: int, request: ContextualIn) -> tuple[UUID, str | None] | None:
@@ -74,7 +86,8 @@ def find_conversation(namespace_id: int, request: ContextualIn) -> tuple[UUID, s
         return fetch_newest(rows.filter(user_id=request.user_id))
     else:
         return None
-    return fetch_newest(rows if request.user_id is None else rows.filter(build_user_or_shared_filter(request.user_id)))
+    visible = build_owner_filter(request, request.user_id)
+    return fetch_newest(rows if visible is None else rows.filter(visible))
 
 
 def fetch_newest(conversations: QuerySet) -> tuple[UUID, str | None] | None:
@@ -91,16 +104,16 @@ def fetch_last_messages(namespace_id: int, conversation_id: Any) -> list[dict[st
     return list(rows.order_by("-created_at", "-id").values(*MESSAGE_COLUMNS)[:MAX_CONTEXT_MESSAGES])[::-1]
 
 
-def fetch_clusters(namespace_id: int, query: str, user_id: str | None) -> list[dict[str, Any]]:
+def fetch_clusters(namespace_id: int, query: str, visible: Q | None) -> list[dict[str, Any]]:
     """Return the most important clusters that share a word with the query.
 
-    For a user, only the user's own and shared memories count as members: the tags of other users' stay hidden.
+    For a user, only what is visible counts as a member: the tags of other users' memories stay hidden.
     """
     matching = Cluster.objects.filter(namespace_id=namespace_id).matching_words(query).order_by(*NEWEST_FIRST)
     rows = Cluster.objects.in_namespace(namespace_id).filter(pk__in=matching.values("pk")[:MAX_CANDIDATE_CLUSTERS])
     condition = EVERY_MEMBER
-    if user_id is not None:
-        condition = build_user_or_shared_filter(user_id)
+    if visible is not None:
+        condition = visible
         rows = rows.with_any_member(namespace_id, condition)
     rows = rows.with_importance(namespace_id, condition).with_members(namespace_id, condition)
     top = rows.order_by(F("importance_score").desc(), "-id").values(*CLUSTER_COLUMNS)[:MAX_CONTEXT_CLUSTERS]

@@ -11,10 +11,9 @@ from typing import Any
 from django.db.models import F, FloatField
 from django.db.models.expressions import Combinable, Expression
 
-from memories.memory_types import NO_DECAY, MemoryType
+from memories.memory_types import MemoryType
 
 HALF_LIFE_HOURS = {kind: kind.half_life_hours for kind in MemoryType}
-PERMANENT_TYPES = frozenset(kind for kind, hours in HALF_LIFE_HOURS.items() if hours == NO_DECAY)
 MIN_RELEVANCE, MAX_RELEVANCE = 0.05, 1
 ACCESS_BOOST, ACCESS_BOOST_HALF_LIFE_HOURS, ACCESS_BOOST_HOURS = 0.3, 2, 24
 

@@ -6,7 +6,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, model_validator
 
 from memories.retrieval.task_decay import MAX_AGE_HOURS
-from memories.schemas import HitOut, MemoryOut
+from memories.schemas import FloorOut, HitOut, MemoryOut
 from memories.search.filters import MemoryTypeIn, UuidIn
 from memory_site.core.http.field_errors import field_error
 from memory_site.core.http.fields import InputSchema, Label, QueryText, Tags, UnitInterval
@@ -21,6 +21,7 @@ class RecallOut(Schema):
     results: list[RecallHitOut]
     mode: Literal["hybrid", "vector", "text"]
     degraded: bool = Field(description="True when the embedder was unavailable and only words were searched.")
+    floor: FloorOut
     took_ms: float
 
 

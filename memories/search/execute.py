@@ -11,7 +11,7 @@ from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
 from memories.schemas import OUT_COLUMNS, qualify_out_columns, to_memory_out
 from memories.search.filters import Filters
-from memories.search.floor import Floor, build_floor
+from memories.search.floor import build_floor
 from memories.search.query import (
     EXTRA_COLUMN_COUNT,
     NEAREST_COUNT_INDEX,
@@ -69,8 +69,9 @@ def find_memories(
 class TimedSearch:
     """The search that a request asks for, timed from the moment this is made.
 
-    Making it embeds the query; `find` runs the statement. So a caller can open its transaction in between, and no
-    transaction waits for the embedder. Raises EmbeddingError in mode "vector" without an embedder.
+    Making it embeds the query, and the nonsense that a floor compares with; `find` runs the statement. So a caller
+    can open its transaction in between, and no transaction waits for the embedder. Raises EmbeddingError in mode
+    "vector" without an embedder.
     """
 
     def __init__(self, payload: SearchRequest, model: str | None) -> None:
@@ -78,12 +79,7 @@ class TimedSearch:
         self.payload, self.model = payload, model
         with count_failed_search(payload.mode):
             self.vector, self.degraded = resolve_search_vector(payload, model)
-        self.floor: Floor | None = None
-
-    def above(self, level: float | None) -> "TimedSearch":
-        """Leave out hits below the floor, a level from 0 to 1; None is the model's own. Calls the embedder."""
-        self.floor = build_floor(level, self.payload.query, self.model, by_meaning=self.vector is not None)
-        return self
+        self.floor = build_floor(payload.floor, payload.query, model, by_meaning=self.vector is not None)
 
     def find(
         self,
@@ -97,8 +93,7 @@ class TimedSearch:
     ) -> list[dict[str, Any]]:
         """Return HitOut dictionaries, best first. `operators`: the query may require phrases and exclude words."""
         query = None if self.payload.mode == "vector" else self.payload.query
-        if self.floor is not None:
-            ranking = self.floor.apply(ranking, by_words=query is not None)
+        ranking = self.floor.apply(ranking, by_words=query is not None)
         search = Search(query, self.vector, self.model, self.payload.limit, threshold, ranking, operators=operators)
         with count_failed_search(self.payload.mode):
             hits = find_memories(namespace_id, filters, search, explain=explain)
@@ -107,8 +102,7 @@ class TimedSearch:
 
     def report(self) -> dict[str, Any]:
         """Return what an answer says of the search itself."""
-        floor = {} if self.floor is None else {"floor": self.floor.level}
-        return {"degraded": self.degraded, "took_ms": elapsed_ms(self.started), **floor}
+        return {"degraded": self.degraded, "floor": self.floor.level, "took_ms": elapsed_ms(self.started)}
 
 
 def elapsed_ms(started: float) -> float:

@@ -1,7 +1,7 @@
 """Typed conditions on memories, the same for list, delete and every kind of search."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import Q
@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from memories.memory_types import MemoryType
 from memories.states import EVERY_STATE, State
-from memory_site.core.http.fields import InputSchema, JsonObject, Label, Tags, Timestamp
+from memory_site.core.http.fields import InputSchema, JsonObject, Key, Label, Tags, Timestamp
 
 
 def parse_uuid(value: object) -> object:
@@ -31,6 +31,8 @@ def parse_state(value: object) -> object:
 UuidIn = Annotated[UUID, BeforeValidator(parse_uuid)]
 MemoryTypeIn = Annotated[MemoryType, BeforeValidator(parse_memory_type)]
 StateIn = Annotated[State, BeforeValidator(parse_state)]
+MAX_METADATA_CHOICES = 100
+MetadataChoices = Annotated[list[JsonObject] | None, Field(min_length=1, max_length=MAX_METADATA_CHOICES)]
 
 
 class Filters(InputSchema):
@@ -54,10 +56,23 @@ class Filters(InputSchema):
     created_after: Timestamp | None = Field(default=None, description="At this moment or later.")
     created_before: Timestamp | None = Field(default=None, description="Before this moment.")
     metadata: JsonObject | None = Field(default=None, description="Contained in the memory's metadata.")
+    any_metadata: MetadataChoices = Field(
+        default=None, description="At least one of these objects is contained in the memory's metadata."
+    )
+    without_metadata: MetadataChoices = Field(
+        default=None, description="None of these objects is contained in the memory's metadata."
+    )
     important: bool | None = Field(default=None, description="Whether `metadata.important` is true.")
     ids: list[UuidIn] | None = Field(
         default=None, min_length=1, max_length=1000, description="Only memories with one of these ids."
     )
+    entity_ids: list[Label] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Only memories of records with one of these ids."
+    )
+    keys: list[Key] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Only memories with one of these keys."
+    )
+    key_prefix: Key | None = Field(default=None, description="Only memories whose key begins with this text.")
     states: list[StateIn] | None = Field(
         default=None,
         min_length=1,
@@ -68,10 +83,17 @@ class Filters(InputSchema):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no condition. `metadata: {}` is none: all metadata contains it. Neither are `states` with
-        the active ones: they select more than no states do."""
-        conditions = self.model_dump(exclude={"states"} if State.ACTIVE in (self.states or ()) else None)
+        """Whether there is no condition. `metadata: {}` is none: all metadata contains it, also in `any_metadata`.
+        Neither are `states` with the active ones: they select more than no states do."""
+        no_conditions = {"states"} if State.ACTIVE in (self.states or ()) else set()
+        if {} in (self.any_metadata or ()):
+            no_conditions.add("any_metadata")
+        conditions = self.model_dump(exclude=no_conditions)
         return all(value is None or value == {} for value in conditions.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name. `dict(filters)` would take the field `keys` for the method of a mapping."""
+        return dict(iter(self))
 
     def labels(self) -> "Filters":
         """Return only the conditions on columns that the embedding table repeats."""
@@ -104,8 +126,23 @@ class Filters(InputSchema):
             yield Q(created_at__lt=self.created_before)
         if self.metadata is not None:
             yield Q(metadata__contains=self.metadata)
+        if self.any_metadata is not None:
+            yield contains_any(self.any_metadata)
+        if self.without_metadata is not None:
+            yield ~contains_any(self.without_metadata)
         if self.important is not None:
             important = Q(metadata__contains={"important": True})
             yield important if self.important else ~important
         if self.ids is not None:
             yield Q(pk__in=self.ids)
+        if self.entity_ids is not None:
+            yield Q(entity_id__in=self.entity_ids)
+        if self.keys is not None:
+            yield Q(key__in=self.keys)
+        if self.key_prefix is not None:
+            yield Q(key__startswith=self.key_prefix)
+
+
+def contains_any(objects: list[JsonObject]) -> Q:
+    """Return the condition that the metadata contains one of these objects."""
+    return Q(*(("metadata__contains", each) for each in objects), _connector=Q.OR)

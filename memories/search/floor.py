@@ -82,12 +82,17 @@ class Floor:
         )
 
 
+NO_FLOOR = Floor(0.0)
+
+
 def build_floor(level: float | None, query: str | None, model: str | None, *, by_meaning: bool) -> Floor:
     """Return the floor of a search; a level of None means the model's.
 
     Embeds the nonsense queries, once in a process. Words decide alone while the embedder is away, and when the query is
     in a script that the model was not trained on: what it finds then is chance.
     """
+    if level == 0:
+        return NO_FLOOR
     embedder, script = get_embedder_for_model(model), find_script(query or "")
     known = find_known_model(embedder.model)
     level = known.floor if level is None else level

@@ -24,7 +24,7 @@ Choices = dict[ChoiceField, Annotated[list[Label], Field(min_length=1, max_lengt
 SLOW_FILTERS = frozenset(
     {
         *("min_importance", "min_confidence", "max_confidence", "important", "one_of", "none_of", "chunks"),
-        *("entity_type", "entity_id", "has_summary", "related", "used", "expires_before"),
+        *("keys", "key_prefix", "entity_type", "entity_id", "has_summary", "related", "used", "expires_before"),
     }
 )
 
@@ -67,7 +67,7 @@ class ListFilters(Filters):
 
     def split(self) -> tuple["ListFilters", "ListFilters"]:
         """Return the filters that an index serves, and SLOW_FILTERS."""
-        given = dict(self)
+        given = self.as_dict()
         fast = {name: None if name in SLOW_FILTERS else value for name, value in given.items()}
         slow = {name: value if name in SLOW_FILTERS else None for name, value in given.items()}
         return ListFilters.model_construct(**fast), ListFilters.model_construct(**slow)

@@ -43,7 +43,7 @@ def embed_query(embedder: Embedder, query: str) -> Vector:
 
 
 class SearchRequest(Protocol):
-    """What every search over HTTP says: words, a vector, or both, and which of them to search by."""
+    """What every search over HTTP says: words, a vector, or both, which of them to search by, and its floor."""
 
     @property
     def query(self) -> str | None: ...
@@ -53,6 +53,8 @@ class SearchRequest(Protocol):
     def mode(self) -> str: ...
     @property
     def limit(self) -> int: ...
+    @property
+    def floor(self) -> float | None: ...
 
 
 def resolve_search_vector(payload: SearchRequest, model: str | None) -> tuple[Any, bool]:

@@ -23,6 +23,8 @@ MAX_SCAN_HITS = 1_000
 SCAN_SECONDS, COUNT_SECONDS = 0.5, 0.3
 #: Rows of the first chunk; the next are as large as their rate allows in CHUNK_SECONDS.
 FIRST_CHUNK_ROWS, MAX_CHUNK_ROWS, CHUNK_SECONDS = 2_000, 100_000, 0.15
+#: At least for one chunk, so that a busy server answers the first one at all.
+MIN_CHUNK_SECONDS = 0.05
 #: Hits of the words of a text that are added when a scan stopped before its end.
 MAX_WORD_HITS = 100
 CHUNK_SQL = """
@@ -100,8 +102,7 @@ def scan_chunks(scan: Scan, rows: MemoryQuerySet, condition: Q, deadline: float)
         started = time.monotonic()
         if scan.rows_read and started > deadline:
             return
-        # At least 50 ms, so that a busy server answers the first chunk at all.
-        left = max(deadline - started, 0.05)
+        left = max(deadline - started, MIN_CHUNK_SECONDS)
         found = fetch_chunk(rows if scan.reached is None else filter_behind(rows, scan.reached), size, left)
         read = found[0][-1] if found else 0
         scan.rows_read += read

@@ -6,6 +6,7 @@ again, by the ledger of `memory_site.operations.erasures`.
 """
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 from django.apps import apps
@@ -38,6 +39,8 @@ from sessions_app.models import (
 DERIVED_MODELS = (UserTotal, UserStatistics)
 #: Deleting a user with many memories may take longer than a request may.
 NO_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 0"
+#: Who still stores something about the user then, stores it after the erasure.
+MAX_PASSES = 5
 UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Answers stored for retries that contain the user id, the id of one of the user's rows, or the name of a session.
 SELECT_ANSWERS_NAMING_USER_SQL = """
@@ -165,7 +168,7 @@ def sessions_only_of(column: str, namespace_id: int, user_id: str) -> Q:
 
 def find_log_entries(rows: RowsByKind) -> QuerySet:
     """Return the console's log entries about these rows."""
-    entries = LogEntry.objects.none()
+    about = Q(pk__in=())
     for each in rows.values():
         if not (has_id(each) or is_memory_detail(each.model)):
             continue
@@ -174,8 +177,8 @@ def find_log_entries(rows: RowsByKind) -> QuerySet:
             "content_type__model": each.model._meta.model_name,
         }
         keys = each.annotate(row_key=Cast("pk", TextField())).values("row_key")
-        entries |= LogEntry.objects.filter(**label, object_id__in=keys)
-    return entries
+        about |= Q(**label, object_id__in=keys)
+    return LogEntry.objects.filter(about)
 
 
 def has_id(rows: QuerySet) -> bool:
@@ -229,9 +232,17 @@ def count_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
 
 
 def delete_user_rows(namespace_id: int, user_id: str) -> dict[str, int]:
-    """Delete them, and return their numbers. An unknown user, such as a misspelt one, deletes no file."""
-    deleted = delete_rows(collect_user_rows(namespace_id, user_id))
-    return deleted and deleted | delete_rows(collect_shared_rows(namespace_id, user_id))
+    """Delete them, and return their numbers. An unknown user, such as a misspelt one, deletes no file.
+
+    Again, until nothing is found: another transaction may commit while one pass is under way, and its rows of a kind
+    that this pass has deleted before would stay, such as a memory in the trash.
+    """
+    deleted = Counter(delete_rows(collect_user_rows(namespace_id, user_id)))
+    for _ in range(MAX_PASSES - 1):
+        if not (found := delete_rows(collect_user_rows(namespace_id, user_id))):
+            break
+        deleted.update(found)
+    return dict(deleted) and dict(deleted) | delete_rows(collect_shared_rows(namespace_id, user_id))
 
 
 def delete_rows(tables: RowsByKind) -> dict[str, int]:

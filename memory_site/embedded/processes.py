@@ -165,12 +165,13 @@ class Child:
             self.process.send_signal(request or self.stop_signal)
 
     def kill(self) -> None:
-        """Kill the program and everything it started."""
+        """Kill the program and everything it started, and wait until it is gone: it may hold a port or a lock."""
         if self.process is None:
             return
         with suppress(ProcessLookupError, PermissionError):  # macOS answers so for a group of zombies
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
+        _wait_for_end_of_group(self.process.pid)
         self.exit_reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self.process = None
 
@@ -318,6 +319,21 @@ def _stop_process(process: psutil.Process, *signals: signal.Signals) -> None:
         with suppress(psutil.TimeoutExpired):
             process.wait(STOP_TIMEOUT_SECONDS)
             return
+
+
+def _wait_for_end_of_group(group: int) -> None:
+    """Wait for the processes of a group that was killed, which end when they get the processor the next time."""
+    deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
+    while any(_is_running_in(group, pid) for pid in psutil.pids()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _is_running_in(group: int, pid: int) -> bool:
+    """Return whether the process is one of the group, and no zombie."""
+    try:
+        return os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False  # it has ended
 
 
 def _tick_until_timeout(patience: float) -> Iterator[int]:

@@ -68,7 +68,7 @@ class Supervisor:
         self.servers: list[WatchedChild] = []
         self.programs: list[WatchedChild] = []
         self._stopping_since: float | None = None
-        self._requests = 0
+        self._requests = self._heeded = 0
         self._handlers: dict[int, Any] = {}
 
     def add_server(self, server: Child) -> None:
@@ -94,6 +94,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop programs, then servers: stop signal, escalation signal at the deadline, all killed in ten seconds."""
         self._stopping_since = self._stopping_since or time.monotonic()
+        self._heeded = min(self._requests, 1)  # the one that began this; a further one may have come already
         self._stop([watched.child for watched in self.programs], PROGRAMS_STOP_SECONDS)
         self._stop([watched.child for watched in self.servers], SERVERS_STOP_SECONDS)
 
@@ -109,9 +110,10 @@ class Supervisor:
 
     def _wait_for_exit(self, children: Sequence[Child], seconds: float) -> bool:
         """Wait until every child has ended, so many seconds since the first request to stop, or until a second one."""
-        requests, since = self._requests, self._stopping_since or time.monotonic()
+        since = self._stopping_since or time.monotonic()
         while any(child.running for child in children):
-            if time.monotonic() - since > seconds or self._requests > requests:
+            if time.monotonic() - since > seconds or self._requests > self._heeded:
+                self._heeded = self._requests
                 return False
             time.sleep(0.02)
         return True

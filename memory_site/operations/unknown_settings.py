@@ -9,6 +9,12 @@ from memory_site.settings import Environment, read_variables
 KNOWN = sorted(name.upper() for name in Environment.model_fields)
 #: Read by docker-compose.yml only.
 COMPOSE_ONLY = {"INGESTION_FOLDER"}
+#: Read by agents' programs: the client, `manage.py mcp`, the plugin of Claude Code.
+CLIENT_ONLY = {
+    *("MEMORY_URL", "MEMORY_KEY", "MEMORY_USER", "MEMORY_PROJECT"),
+    *("MEMORY_RECALL", "MEMORY_CAPTURE", "MEMORY_REMEMBER", "MEMORY_RECALL_TOKENS", "MEMORY_RECALL_SECONDS"),
+    "MEMORY_QUEUE_DIR",
+}
 #: Names that begin like these are meant for this site.
 OUR_PREFIXES = (
     "MEMORY_",
@@ -45,7 +51,7 @@ def find_unknown_settings(variables: Mapping[str, str | None] | None = None) -> 
 
 
 def select_suspicious(given: set[str]) -> Iterator[UnknownSetting]:
-    for name in given - {*KNOWN, *COMPOSE_ONLY}:
+    for name in given - {*KNOWN, *COMPOSE_ONLY, *CLIENT_ONLY}:
         meant = guess_meaning(name)
         # Beside a database that is named correctly, PostgreSQL's own settings belong to other programs.
         if name.startswith(PREFIXES_FROM_ELSEWHERE):

@@ -21,7 +21,11 @@ from memory_site.core.admin.formatting import format_datetime, format_number
 from sessions_app.admin.namespaces import NamespaceFilter
 from sessions_app.models import KEY_PREFIX, READ, SCOPES, WRITE, ApiKey, KeyNotRotated
 
-SCOPE_LABELS = {"read": "read: list and search", "write": "write: add, change and delete", "admin": "admin: everything"}
+SCOPE_LABELS = {
+    "read": "read: list and search",
+    "write": "write: add and delete; with read also change and recall",
+    "admin": "admin: everything",
+}
 STATE_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
 
 
@@ -159,9 +163,9 @@ class ApiKeyAdmin(BaseAdmin):
     def key(self, key: ApiKey) -> str:
         return str(key)
 
-    @display(description="scopes", label=True)
-    def allowed(self, key: ApiKey) -> list[str]:
-        return key.scopes
+    @display(description="scopes")
+    def allowed(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
 
     @display(description="state", label=STATE_COLOURS, ordering="revoked_at")
     def state(self, key: ApiKey) -> str:
@@ -175,12 +179,16 @@ class ApiKeyAdmin(BaseAdmin):
             "{}{}", format_datetime(key.last_used_at), f" from {key.last_address}" * bool(key.last_address)
         )
 
-    @display(description="calls today, in 7 days", empty_value="-")
+    @display(description="calls", empty_value="-")
     def calls_made(self, key: ApiKey) -> str | None:
         today = timezone.now().date()
         days = [(today - timedelta(days=age)).isoformat() for age in range(7)]
         counts = [key.calls.get(day, 0) for day in days]
-        return f"{format_number(counts[0])}, {format_number(sum(counts))}" if any(counts) else None
+        if not any(counts):
+            return None
+        # The column is narrow: it breaks between the two.
+        parts = f"{format_number(counts[0])} today,", f"{format_number(sum(counts))} in 7 days"
+        return " ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
     @display(description="revoked")
     def revoked(self, key: ApiKey) -> SafeString | None:

@@ -11,7 +11,7 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.models import Conversation
 from sessions_app.models.conversations import ConversationQuerySet
 from sessions_app.schemas.conversations import (
@@ -27,6 +27,7 @@ from sessions_app.schemas.sessions import SessionId
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["conversations"])
+SESSION_PREFIX = Query(None, description="The beginning of the session ids.")
 # The function is in migration 0008_locking_functions.
 END_CONVERSATION_SQL = """
 SELECT * FROM sessions_end_conversation(
@@ -64,6 +65,7 @@ def start_conversation(request: ApiRequest, payload: ConversationIn):
 def list_conversations(
     request: ApiRequest,
     session_id: SessionId | None = None,
+    session_prefix: Label | None = SESSION_PREFIX,
     user_id: Label | None = None,
     limit: int = Query(20, ge=1, le=100),
     cursor: str | None = None,
@@ -72,6 +74,8 @@ def list_conversations(
     rows = Conversation.objects.in_namespace(request.auth.namespace_id)
     if session_id is not None:
         rows = rows.filter(session_id=session_id)
+    if session_prefix is not None:
+        rows = rows.filter(session_id__startswith=session_prefix)
     if user_id is not None:
         rows = rows.filter(user_id=user_id)
     return json_response(paginate(rows, CONVERSATION_COLUMNS, limit, cursor, dict, moment="started_at"))
@@ -86,7 +90,7 @@ def get_conversation(request: ApiRequest, conversation_id: UUID):
     return json_response(row)
 
 
-@router.patch("/conversations/{conversation_id}", auth=write_access, response={200: ConversationOut, **PROBLEMS})
+@router.patch("/conversations/{conversation_id}", auth=change_access, response={200: ConversationOut, **PROBLEMS})
 @write_operation
 def update_conversation(request: ApiRequest, conversation_id: UUID, payload: ConversationPatch):
     """Change a conversation. `ended_at: null` opens an ended one again. Its messages and their memories stay."""
@@ -105,7 +109,7 @@ def update_conversation(request: ApiRequest, conversation_id: UUID, payload: Con
     return get_conversation(request, conversation_id)
 
 
-@router.post("/conversations/{conversation_id}/end", auth=write_access, response={200: ConversationOut, **PROBLEMS})
+@router.post("/conversations/{conversation_id}/end", auth=change_access, response={200: ConversationOut, **PROBLEMS})
 @write_operation
 def end_conversation(request: ApiRequest, conversation_id: UUID, payload: EndIn | None = None):
     """End a conversation, after which it accepts no messages. Ending it again keeps the first end, but updates the

@@ -10,7 +10,7 @@ from memory_site.core.db.ids import uuid7
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.models import SessionLink
 from sessions_app.schemas.session_links import LinkIn, LinkOut, LinkPage, LinkTypeName
 from sessions_app.schemas.sessions import SessionId
@@ -31,7 +31,7 @@ RETURNING *
 """
 
 
-@router.post("/session-links", auth=write_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
+@router.post("/session-links", auth=change_access, response={200: LinkOut, 201: LinkOut, **PROBLEMS})
 @write_operation
 def link_sessions(request: ApiRequest, payload: LinkIn):
     """Link two sessions, which need not exist. 201 for a new link, 200 when a link of this type existed already."""

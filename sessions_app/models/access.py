@@ -64,11 +64,19 @@ class Caller:
     namespace_id: int
     scopes: frozenset[str]
     embedding_model: str | None
+    key_name: str
+    namespace_name: str
+    expires_at: datetime | None
+
+    @property
+    def public_id(self) -> str:
+        """What the token begins with, up to its secret."""
+        return f"{KEY_PREFIX}{self.key_id}"
 
     @property
     def actor(self) -> str:
         """Who changes what the request changes."""
-        return f"key:{KEY_PREFIX}{self.key_id}"
+        return f"key:{self.public_id}"
 
     def has_scope(self, scope: str) -> bool:
         """Return whether the key has the scope; `admin` stands for all of them."""
@@ -125,7 +133,15 @@ class ApiKeyQuerySet(models.QuerySet):
         if key is None or not hmac.compare_digest(bytes(key.digest), hash_token(token)):
             return None
         key.record_use()
-        return Caller(key.pk, key.namespace_id, frozenset(key.scopes), key.namespace.embedding_model)
+        return Caller(
+            key_id=key.pk,
+            namespace_id=key.namespace_id,
+            scopes=frozenset(key.scopes),
+            embedding_model=key.namespace.embedding_model,
+            key_name=key.name,
+            namespace_name=key.namespace.name,
+            expires_at=key.expires_at,
+        )
 
 
 class KeyNotRotated(ValueError):
@@ -210,6 +226,7 @@ class IdempotentAnswer(NamespacedModel):
     fingerprint = models.BinaryField()
     status = models.PositiveSmallIntegerField(null=True)
     body = models.BinaryField(null=True)
+    etag = models.CharField(max_length=64, db_default="")
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     objects = IdempotencyQuerySet.as_manager()

@@ -1,7 +1,7 @@
 """Request and response schemas of conversations and their messages."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Schema
@@ -23,6 +23,9 @@ from memory_site.core.http.path_labels import UserId
 from sessions_app.models.conversations import Role
 from sessions_app.schemas.sessions import SessionId
 
+#: Most messages of one request.
+MAX_MESSAGES = 1000
+MessageCount = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"example": 2})]
 RoleName = Literal[*Role.values]  # type: ignore[valid-type]  # built from the enum; any value to mypy
 
 
@@ -136,6 +139,70 @@ class SessionMessageIn(MessageIn):
     user_id: Label | None = Field(
         default=None, description="Whose conversation it is; by default the latest of the session, of any user."
     )
+
+
+class BatchMessageIn(MessageIn):
+    """One of many messages."""
+
+    key: Label | None = Field(
+        default=None,
+        description="The caller's name for it: when the conversation has a message with this key, it is skipped.",
+    )
+
+
+class MessagesIn(InputSchema):
+    """Messages to add together, all or none, in this order and with nothing between them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "messages": [
+                    {"role": "user", "content": "When do we sail?"},
+                    {"role": "assistant", "content": "At nine."},
+                ]
+            }
+        }
+    )
+
+    messages: list[BatchMessageIn] = Field(min_length=1, max_length=MAX_MESSAGES, description="In this order.")
+    conversation_metadata: JsonObject | None = Field(
+        default=None, description="Replaces the conversation's `metadata`, in the same transaction."
+    )
+    expected_count: MessageCount | None = Field(
+        default=None, description="Add them only while the conversation has this many messages; otherwise 412."
+    )
+
+
+class SessionMessagesIn(MessagesIn):
+    """Messages of a session. They belong to its latest open conversation; without one, one is started."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "session_id": "monday",
+                "messages": [{"role": "assistant", "content": "The harbour opens at nine."}],
+            }
+        }
+    )
+
+    session_id: SessionId
+    user_id: Label | None = Field(
+        default=None, description="Whose conversation it is; by default the latest of the session, of any user."
+    )
+
+
+class AddedMessagesOut(Schema):
+    conversation_id: UUID = Field(description="The conversation that has the messages now.")
+    ids: list[UUID] = Field(description="Of the messages, in the order in which they were given.")
+    added: int = Field(description="How many were stored.")
+    existing: int = Field(description="How many were skipped, because the conversation has messages with their keys.")
+    message_count: int = Field(description="How many messages the conversation has now.")
+    insights: list[UUID] = Field(description="Memories of the insights found in the messages.")
+
+
+class DeletedMessagesOut(Schema):
+    deleted: int = Field(description="How many messages were deleted.")
+    message_count: int = Field(description="How many messages the conversation has now.")
 
 
 class ConversationOut(Schema):

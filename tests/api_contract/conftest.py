@@ -12,7 +12,7 @@ from memories.insights.models import Insight
 from memories.jobs.models import Job
 from memories.jobs.run import run_job
 from memories.models import Memory
-from sessions_app.models import SCOPES, ApiKey, Conversation, Namespace
+from sessions_app.models import SCOPES, ApiKey, Conversation, Message, Namespace
 from tests.conftest import Api
 from tests.wire import SAMPLE_ID
 
@@ -62,6 +62,7 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     api.patch(f"/memories/{memory['id']}", {"confidence": 0.5})
     MemoryVersion.objects.filter(memory_id=memory["id"]).update(id=SAMPLE_ID)
     # Two others are related: a memory that is cannot change its user, as it does in these tests.
+    api.add(f"The {SECRET_WORD} has a key.", key="our-key")
     third = api.add(f"The {SECRET_WORD} is ripe.", user_id="our-user", source_system=SECRET_WORD)
     another = Memory(
         id=SAMPLE_ID, content=f"The {SECRET_WORD} is sweet.", user_id="our-user", source_system=SECRET_WORD
@@ -88,6 +89,10 @@ def create_rows(api, folder: Path) -> dict[str, str]:
     api.post(
         f"/conversations/{conversation['id']}/messages", {"role": "user", "content": f"Where is the {SECRET_WORD}?"}
     )
+    said_first = {"conversation_id": conversation["id"], "role": "user", "content": SECRET_WORD}
+    Message.objects.create(id=SAMPLE_ID, namespace=another.namespace, **said_first)
+    Conversation.objects.filter(pk=conversation["id"]).update(message_count=2)
+    api.post("/messages/bulk", {"session_id": "monday", "messages": [{"role": "user", "content": SECRET_WORD}] * 2})
     link = {"source_session_id": SECRET_WORD, "target_session_id": "our-session", "context": SECRET_WORD}
     document = {
         "content": f"The {SECRET_WORD} is ripe.",
@@ -133,6 +138,7 @@ def create_rows(api, folder: Path) -> dict[str, str]:
         "user_id": "our-user",
         "session_id": "our-session",
         "conversation_id": conversation["id"],
+        "from_id": SAMPLE_ID,
         "link_id": api.post("/session-links", link).json()["id"],
         "cluster_id": api.get("/clusters").json()["results"][0]["id"],
         "pattern_id": api.post("/patterns", pattern).json()["id"],

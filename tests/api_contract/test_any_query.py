@@ -122,7 +122,9 @@ def test_texts_of_every_kind_are_searched(filled, console, namespace, query):
     check_every_search(filled, console, namespace, query[:4_096])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(query=ANY_QUERY)
 def test_any_text_is_searched(filled, console, namespace, query):
     check_every_search(filled, console, namespace, query)

@@ -11,6 +11,24 @@ from tests.wire import conforms_to_any, fingerprint_tables, is_problem, list_ope
 
 pytestmark = pytest.mark.django_db
 EVERY_OPERATION = pytest.mark.parametrize("operation", list_operations(), ids=str)
+EVERY_CHANGE = pytest.mark.parametrize("operation", [each for each in list_operations() if not each.reads], ids=str)
+#: They find, change or merge into what others have stored, and answer with it: besides `write` they need `read`.
+CHANGES_THAT_ANSWER_WITH_CONTENTS = {
+    *("POST /memories/recall", "POST /memories/{memory_id}/recall", "POST /users/{user_id}/retrieve"),
+    *("PATCH /memories/{memory_id}", "POST /memories/{memory_id}/state", "POST /memories/{memory_id}/supersede"),
+    *("POST /memories/{memory_id}/restore", "POST /memories/{memory_id}/relationships"),
+    *("PATCH /conversations/{conversation_id}", "POST /conversations/{conversation_id}/end"),
+    *("DELETE /conversations/{conversation_id}/messages/last", "POST /session-links"),
+    "PATCH /workflows/{workflow_id}/executions/{execution_id}",
+    *("POST /insights", "POST /insights/extract", "POST /insights/{insight_id}/use"),
+    *("POST /projects/groups", "PATCH /projects/groups/{group_id}", "POST /projects/register"),
+    *("POST /projects/dependencies", "POST /projects/share"),
+    *("POST /patterns", "PATCH /patterns/{pattern_id}", "POST /patterns/discover"),
+    *("POST /clusters", "PATCH /clusters/{cluster_id}", "PUT /preferences/{user_id}/{key}"),
+    *("POST /jobs", "POST /jobs/{job_id}/cancel", "POST /jobs/{ended_job_id}/undo"),
+}
+OPEN_TO_EVERY_KEY = {"GET /key"}
+WITH_A_SCOPE = [operation for operation in list_operations() if str(operation) not in OPEN_TO_EVERY_KEY]
 
 
 @pytest.fixture
@@ -68,10 +86,47 @@ def test_read_scope_changes_nothing(reader, ids, operation):
     assert fingerprint_tables() == before
 
 
-@EVERY_OPERATION
+@pytest.mark.parametrize("operation", WITH_A_SCOPE, ids=str)
 def test_key_without_the_scope_is_refused(namespace, api, ids, operation):
     writer = type(api)(ApiKey.objects.issue(namespace, scopes=("write",) if operation.reads else ("read",))[1])
     assert is_problem(call_operation(writer, operation, ids), 403)
+
+
+@EVERY_CHANGE
+def test_key_without_read_gets_no_contents_by_a_change(namespace, api, ids, operation):
+    writer = type(api)(ApiKey.objects.issue(namespace, scopes=("write",))[1])
+    response = call_operation(writer, operation, ids)
+    if str(operation) in CHANGES_THAT_ANSWER_WITH_CONTENTS:
+        assert is_problem(response, 403)
+        assert "'read'" in response.json()["detail"]
+    else:
+        assert response.status_code < 300
+        assert SECRET_WORD not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"content": "Acme", "entity": {"system": "crm", "id": "7", "name": SECRET_WORD}}, {"content": "Acme pays."}),
+        ({"content": "Acme pays late."}, {}),
+        ({"content": "The harbour opens at nine, and closes at five.", "memory_type": "insight"}, {}),
+    ],
+    ids=["entity", "content", "insight"],
+)
+def test_key_without_read_gets_no_contents_of_what_was_there(namespace, api, theirs, ours):
+    secrets = {
+        "summary": SECRET_WORD,
+        "data": {"a": SECRET_WORD},
+        "metadata": {"a": SECRET_WORD},
+        "tags": [SECRET_WORD],
+    }
+    known = api.post("/memories", theirs | secrets).json()
+    writer = type(api)(ApiKey.objects.issue(namespace, scopes=("write",))[1])
+    sent = theirs | ours | ({"entity": {"system": "crm", "id": "7"}} if "entity" in theirs else {})
+    answer = writer.post("/memories", sent)
+    assert (answer.status_code, answer.json()["id"], answer.json()["content"]) == (200, known["id"], sent["content"])
+    assert SECRET_WORD not in answer.content.decode()
+    assert SECRET_WORD in api.post("/memories", sent).content.decode()
 
 
 @EVERY_OPERATION

@@ -21,8 +21,8 @@ from tests.partitioned import divide_tables, name_partition, observe
 from tests.wire import build_raw_body, build_sample, iter_fields, list_operations
 
 pytestmark = pytest.mark.django_db
-#: Operations that need no more than the row of the namespace, which every part of a database has.
-ON_NO_PARTITION = {"PUT /memories/forget-outdated"}
+#: Operations that need no more than the rows of the key and its namespace, which every part of a database has.
+ON_NO_PARTITION = {"GET /key", "PUT /memories/forget-outdated"}
 # Distributed tables (Citus) refuse functions that are not IMMUTABLE behind ON CONFLICT, and a clock that moves within a
 # statement in an UPDATE.
 FORBIDDEN_CLOCK = re.compile(

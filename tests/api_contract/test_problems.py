@@ -38,22 +38,6 @@ def test_missing_object_is_a_404(api, path, method):
     assert response.json()["instance"] == path
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("PUT", "/memories", {"GET", "POST"}),
-        ("DELETE", "/memories", {"GET", "POST"}),
-        ("GET", "/memories/bulk", {"POST"}),
-        ("POST", "/summary", {"GET"}),
-        ("POST", "/memories/00000000-0000-0000-0000-000000000000", {"GET", "PATCH", "DELETE"}),
-    ],
-)
-def test_wrong_method_names_the_allowed_ones(api, method, path, allowed):
-    response = api.call(method, path)
-    assert is_problem(response, 405)
-    assert {name.strip() for name in response["Allow"].split(",")} == allowed
-
-
 def test_unknown_host_is_a_400(api):
     for path in ("/api/v1/memories", "/nothing"):
         response = api.client.get(path, headers={"Host": "evil.example"})

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from memories.models import Memory
+from memory_site.api import api as documented_api
 from sessions_app.models import ApiKey
 from tests.wire import is_problem
 
@@ -47,6 +48,11 @@ def test_every_wrong_request_without_a_key_is_a_401(stranger, token, method, pat
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
 def test_the_documentation_needs_no_key(stranger, path):
     assert stranger.get(path).status_code == 200
+
+
+def test_the_document_is_made_once():
+    """It takes seconds of processor time, for which strangers could ask again and again."""
+    assert documented_api.get_openapi_schema() is documented_api.get_openapi_schema()
 
 
 def test_a_key_is_told_what_is_wrong(api):

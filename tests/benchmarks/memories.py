@@ -39,7 +39,7 @@ def build_memory_operations(namespace: Namespace, data: Synthetic, model: str) -
         return MemoryIn(content=f"{arm} {number} {data.content(number % data.rows)}", user_id="bench", tags=["new"])
 
     def store_sql(wanted: MemoryIn) -> Sql:
-        return UPSERT_ONE_SQL[False], {
+        return UPSERT_ONE_SQL["content"], {
             "namespace": pk,
             "drafts": to_json([make_draft(wanted).columns]).decode(),
         }

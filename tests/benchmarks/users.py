@@ -98,7 +98,7 @@ def build_user_operations(namespace: Namespace, data: Synthetic, model: str) -> 
             "tell an entity again",
             prepare=entity,
             sql=lambda memory: (
-                UPSERT_ONE_SQL[True],
+                UPSERT_ONE_SQL["entity"],
                 {"namespace": pk, "drafts": to_json([make_draft(memory).columns]).decode()},
             ),
             service=lambda memory: add_one(pk, memory),

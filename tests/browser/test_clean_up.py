@@ -1,5 +1,7 @@
 """Near duplicates in the console: looked for, merged, and taken back."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.browser import find_violations
@@ -26,6 +28,7 @@ def test_duplicates_are_merged_and_the_copy_comes_back(page: Page, site: Stack):
     expect(page.locator("h2", has_text="Texts")).to_be_visible()
     assert find_violations(page) == []
     page.get_by_role("button", name="Look now").click()
+    page.wait_for_url(re.compile(r"/jobs/job/"))
     if "/change/" not in page.url:  # one job for each namespace
         page.locator("#result_list a", has_text="duplicates and secrets").first.click()
     wait_for_job(page)
@@ -45,6 +48,7 @@ def test_duplicates_are_merged_and_the_copy_comes_back(page: Page, site: Stack):
 
     page.goto(merged)
     page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("It takes back")).to_be_visible()  # the page of another job
     wait_for_job(page)
     assert read(site, copy)["state"] == "active"
     assert read(site, whole)["tags"] == ["whole"]

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.browser import find_violations
+from tests.browser.browser import DESKTOP, find_violations
 from tests.stack.stack import Stack, run_manage
 
 ROWS = "#result_list tbody tr"
@@ -71,3 +71,11 @@ def test_all_that_match_are_selected_not_only_the_page(page, address):
     page.select_option("select[name=action]", index=1)
     page.get_by_role("button", name="Run").click()
     expect(page.locator("body")).to_contain_text("60")
+
+
+def test_list_of_keys_fits_a_desktop_with_the_actions_of_its_rows(page, site):
+    name = "claude-code on laptop, in MEMORY_KEY"
+    run_manage("create_api_key", "--namespace", "default", "--name", name, **site.environment)
+    page.goto("/admin/sessions_app/apikey/")
+    actions = page.locator(ROWS, has_text=name).locator("td").last.bounding_box()
+    assert actions["x"] + actions["width"] <= DESKTOP["width"]

@@ -45,8 +45,8 @@ def count_memories(site: Stack, name: str) -> int:
 def open_task(page: Page, title: str, **parameters: object) -> None:
     """Click the card, and narrow the page by parameters of its address."""
     page.goto("/admin/operations/desk/")
-    page.get_by_role("link", name=title, exact=True).click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("link", name=title, exact=True).click()
     if parameters:
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         page.goto(f"{page.url}{'&' if '?' in page.url else '?'}{query}")
@@ -114,8 +114,8 @@ def test_one_user_is_exported_and_erased(page, own):
 
 def confirm(page: Page, word: str, button: str) -> None:
     page.fill("input[name=word]", word)
-    page.get_by_role("button", name=button).click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name=button).click()
 
 
 def test_memories_are_wiped_by_a_job(page, own):
@@ -152,8 +152,8 @@ def test_the_database_is_asked_and_keeps_its_secrets(page, own):
 
 def ask(page: Page, statement: str) -> None:
     page.fill("textarea[name=statement]", statement)
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Run", exact=True).click()
 
 
 def test_a_namespace_is_cloned_by_the_worker(page, own, site):

@@ -1,9 +1,11 @@
 """Suggestions for misspelt names, and errors of validators that see several fields."""
 
-import pytest
-from pydantic import ValidationError, model_validator
+from typing import Annotated
 
-from memory_site.core.http.field_errors import field_error, suggest_name
+import pytest
+from pydantic import AfterValidator, ValidationError, model_validator
+
+from memory_site.core.http.field_errors import clarify_message, field_error, suggest_name
 from memory_site.core.http.fields import InputSchema
 
 NAMES = [
@@ -89,3 +91,34 @@ def test_a_body_with_very_many_unknown_fields_is_refused_without_suggestions():
 
 def test_the_error_of_a_validator_names_its_field():
     assert list_errors(Outer, {"number": 7}) == {"filters.user_id": "may not be given with {7}"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("at least 1 item after validation, not 0", "", "must not be empty"),
+        ("at least 1 item after validation, not 0", [], "must not be empty"),
+        ("at most 2 items after validation, not 3", "abc", "must have at most 2 characters, not 3"),
+        ("at most 2 items after validation, not 3", ["a", "b", "c"], "must have at most 2 elements, not 3"),
+    ],
+    ids=["empty text", "empty list", "long text", "long list"],
+)
+def test_a_count_is_of_characters_or_of_elements(limit, value, message):
+    assert clarify_message(f"Value should have {limit}", value) == message
+
+
+def test_each_object_of_a_body_is_validated_once():
+    validated = []
+
+    class Inner(InputSchema):
+        name: Annotated[str, AfterValidator(lambda name: validated.append(name) or name)]
+
+    class Middle(InputSchema):
+        inner: Inner
+
+    class Outer(InputSchema):
+        middle: list[Middle]
+
+    body = {"middle": [{"inner": {"name": "tea"}}, {"inner": {"name": "rye"}}]}
+    assert Outer.model_validate(body).model_dump() == body
+    assert validated == ["tea", "rye"]

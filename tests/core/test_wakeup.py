@@ -17,6 +17,8 @@ from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectory
 
 BROKER_QUEUE = "memory_site:memory_site"
+#: Of 20 calls on a busy machine. Who waited for the broker once would take two seconds or five.
+MAX_MILLISECONDS = 1_500
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def trigger(broker: Broker) -> TaskTrigger:
     return build_trigger(broker.home.broker_url)
 
 
-def wait_for(happens: Callable[[], object], seconds: float = 10) -> object:
+def wait_for(happens: Callable[[], object], seconds: float = 60) -> object:
     ends = time.monotonic() + seconds
     while not (found := happens()) and time.monotonic() < ends:
         time.sleep(0.01)
@@ -89,14 +91,14 @@ def test_rollback_sends_no_message(trigger, queue):
 @pytest.mark.django_db(transaction=True)
 def test_at_most_ten_messages_a_second_are_sent(trigger, queue):
     started, rung = time.monotonic(), 0
-    while time.monotonic() - started < 0.5:
+    while time.monotonic() - started < 0.5 or rung < 20:
         trigger.notify_on_commit()
         rung += 1
         time.sleep(0.001)
+    assert wait_for(lambda: queue.llen(BROKER_QUEUE) >= 2)
     time.sleep(2 * MIN_INTERVAL_SECONDS)
-    elapsed = time.monotonic() - started
-    assert 2 <= queue.llen(BROKER_QUEUE) <= elapsed / MIN_INTERVAL_SECONDS + 1
-    assert rung > 20
+    sent = queue.llen(BROKER_QUEUE)
+    assert sent <= (time.monotonic() - started) / MIN_INTERVAL_SECONDS + 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -120,9 +122,9 @@ def measure_milliseconds(call: Callable[[], object]) -> float:
 @pytest.mark.django_db(transaction=True)
 def test_missing_broker_does_not_delay_the_caller(tmp_path, caplog):
     dead = build_trigger(f"redis+socket://{tmp_path}/nobody.sock")
-    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
+    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < MAX_MILLISECONDS
     assert wait_for(lambda: "The broker did not take a message" in caplog.text)
-    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < 500
+    assert sum(measure_milliseconds(dead.notify_on_commit) for _ in range(20)) < MAX_MILLISECONDS
 
 
 @pytest.mark.django_db(transaction=True)
@@ -131,9 +133,9 @@ def test_frozen_broker_does_not_delay_the_caller_and_gets_a_later_message(broker
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) == 1)
     os.kill(broker.pid, signal.SIGSTOP)
     try:
-        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < 500
+        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < MAX_MILLISECONDS
         time.sleep(3 * MIN_INTERVAL_SECONDS)
-        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < 500
+        assert sum(measure_milliseconds(trigger.notify_on_commit) for _ in range(20)) < MAX_MILLISECONDS
     finally:
         os.kill(broker.pid, signal.SIGCONT)
     assert wait_for(lambda: queue.llen(BROKER_QUEUE) >= 2)

@@ -35,7 +35,7 @@ def command(home):
     yield command
     for process in started:
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
     assert wait_for(lambda: not Postgres(home).ready)
 
@@ -70,7 +70,7 @@ def test_the_first_command_stops_the_servers_only_when_the_second_has_done(home,
         with pytest.raises(subprocess.TimeoutExpired):
             first.wait(0.5)
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert first.wait(10) == 0
+    assert first.wait(60) == 0
 
 
 def test_a_command_that_fails_stops_what_it_started(home):

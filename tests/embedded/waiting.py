@@ -20,7 +20,7 @@ def is_gone(pid):
         return True
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     """Whether the condition comes to hold within that time."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

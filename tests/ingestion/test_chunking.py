@@ -153,9 +153,9 @@ def test_blank_lines_alone_give_no_chunk(splitter, text):
     ids=["letters", "spaces", "line ends", "blank lines", "dashes"],
 )
 def test_oversized_texts_are_split_within_seconds(splitter, text, kind):
-    started = time.monotonic()
+    started = time.process_time()
     parts = split_into_chunks(text, kind)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert parts[0].content[0] == text[0]
     assert parts[-1].content[-1] == text[-1]
 
@@ -163,9 +163,9 @@ def test_oversized_texts_are_split_within_seconds(splitter, text, kind):
 @pytest.mark.timeout(60)
 def test_a_generated_program_is_split_within_seconds(splitter):
     text = ("abcdefghij" * 499 + "\n") * (MAX_PROGRAM_LENGTH // 4990 + 10)
-    started = time.monotonic()
+    started = time.process_time()
     assert split_into_chunks(text, "py")
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 # LlamaIndex's SentenceSplitter

@@ -192,8 +192,8 @@ def load_rows(model) -> list[tuple]:
 
 
 def load_everything() -> list[list[tuple]]:
-    """Without `last_seen_at`, which starts again in every store."""
-    Memory.objects.update(last_seen_at=datetime(2026, 1, 1, tzinfo=UTC))
+    """Without `last_seen_at` and `revision`, which start again in every store."""
+    Memory.objects.update(last_seen_at=datetime(2026, 1, 1, tzinfo=UTC), revision=1)
     return [
         load_rows(model)
         for model in (*[kind.model for kind in RECORD_TYPES.values()], Embedding, DueEmbedding, Namespace)

@@ -24,7 +24,7 @@ from sessions_app.models import Namespace
 from tests.ingestion.conftest import snapshot_repository
 from tests.ingestion.folders import write_files
 from tests.stack.stack import MANAGE, build_environment
-from tests.wire import run_at_once
+from tests.wire import is_lock_awaited, run_at_once
 
 pytestmark = pytest.mark.django_db
 NAMESPACE_OPTION = ("--namespace", "ours")
@@ -202,12 +202,9 @@ def start_command(site, namespace: str) -> Iterator[subprocess.Popen]:
 
 
 def wait_until_lock_awaited() -> None:
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     for _ in range(2400):
-        with connection.cursor() as cursor:
-            cursor.execute(waiting)
-            if cursor.fetchone()[0]:
-                return
+        if is_lock_awaited():
+            return
         time.sleep(0.05)
     raise AssertionError("no process waits for a lock")
 

@@ -18,7 +18,7 @@ EMPTY_PAGE = {"results": [], "next": None, "previous": None}
 
 
 def ago(**parts: float) -> str:
-    return (NOW - timedelta(**parts)).isoformat()
+    return (datetime.now(UTC) - timedelta(**parts)).isoformat()
 
 
 def measure(api, component: str, metric_type: str = "adapter_health", when: str | None = None, **metrics) -> dict:
@@ -265,7 +265,8 @@ def test_trends_have_every_day_of_the_last_seven(api):
     run(api, "nightly", 4, "failed", finished_at=ago(days=2))
     measure(api, "agno", when=ago(days=1), latency_ms=10, memory_mb=100, error_count=3)
     days = fetch_results(api, "/performance/trends")
-    assert [row["day"] for row in days] == [(NOW - timedelta(days=6 - n)).date().isoformat() for n in range(7)]
+    today = datetime.now(UTC).date()
+    assert [row["day"] for row in days] == [(today - timedelta(days=6 - n)).isoformat() for n in range(7)]
     assert (days[4]["runs"], days[4]["success_rate"], days[4]["average_seconds"]) == (2, 0.5, 3.0)
     assert (days[5]["measurements"], days[5]["average_latency_ms"], days[5]["errors"]) == (1, 10.0, 3)
     assert (days[6]["runs"], days[6]["success_rate"], days[6]["average_latency_ms"]) == (0, None, None)
@@ -334,7 +335,9 @@ def test_more_than_a_tenth_of_errors_is_an_anomaly_of_workflow_and_adapter(api):
 
 
 @pytest.mark.parametrize("path", ["", "/adapters", "/workflows", "/trends?days=1", "/anomalies", "/adapters/pick"])
-def test_figures_are_one_namespaces_and_one_statement(api, outsider, path, django_assert_num_queries):
+def test_figures_are_one_namespaces_and_one_statement(
+    api, outsider, path, remembered_callers, django_assert_num_queries
+):
     for number in range(5):
         run(api, "nightly", 10**number, "failed")
         measure(api, "agno", health_status="healthy", latency_ms=1, error_count=0)

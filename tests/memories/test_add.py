@@ -11,6 +11,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from memories import tasks
+from memories.api.memories import WAIT_SECONDS
 from memories.memory_types import MemoryType
 from memories.models import Embedding, Memory
 from tests.wire import is_problem, list_blamed_fields, run_at_once
@@ -376,7 +377,7 @@ def test_waiting_ends_at_once_when_the_embedder_is_unavailable(api, embedder):
     embedder("Away")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "tea"})
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < WAIT_SECONDS
     assert response.status_code == 201
     assert response.json()["embedded"] is False
 
@@ -385,7 +386,7 @@ def test_waiting_ends_at_once_when_the_text_is_refused(api, embedder):
     embedder("Refusing")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "poison"})
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < WAIT_SECONDS
     assert response.json()["embedded"] is False
 
 
@@ -506,7 +507,7 @@ def test_text_without_spaces_is_indexed_in_bounded_time(api, piece, field):
     api.add(
         endless if field == "content" else f"An object of {piece}", data=None if field == "content" else {"x": endless}
     )
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 20
 
 
 def test_repeat_keeps_fields_that_it_does_not_give(api):

@@ -346,6 +346,16 @@ def test_refused_memory_shows_the_reason(console, api, embedder):
     assert "refused" in console.page().content.decode()
 
 
+def test_list_says_of_each_memory_whether_it_is_embedded(console, api):
+    def read_column() -> list[str]:
+        return re.findall(r"field-embedded[^>]*>\s*(?:<[^>]*>)?([^<]*?)\s*<", console.page().content.decode())
+
+    api.add("The harbour opens at nine.")
+    assert read_column() == ["not yet"]
+    tasks.embed_due()
+    assert read_column() == ["yes"]
+
+
 def test_json_is_readable_and_escaped(console, api):
     memory = api.add("x", data={"city": "Kraków", "note": "</div><script>alert(1)</script>"}, metadata={"n": 1})
     text = console.page(get_page_url(memory["id"])).content.decode()
@@ -586,6 +596,7 @@ def test_search_that_stops_says_so_and_goes_on_behind(console, api, monkeypatch)
 
 def test_pattern_without_end_is_stopped(console, api, monkeypatch):
     monkeypatch.setattr("memories.search.text_scan.SCAN_SECONDS", 0.05)
+    monkeypatch.setattr("memories.search.text_scan.MIN_CHUNK_SECONDS", 0.05)
     api.add(f"b{'a' * 600}c")
     page = console.page(q=r"^b(a*)(a*)(a*)\1\2\3.{5}$", mode="pattern")
     assert "takes too long" in join_messages(page)

@@ -1,11 +1,13 @@
 """Adding many memories in one request."""
 
+import time
 from functools import partial
 
 import pytest
 from django.utils import timezone
 
 from memories import tasks
+from memories.api.memories import WAIT_SECONDS
 from memories.models import Embedding, Memory
 from tests.wire import is_problem, list_blamed_fields, run_at_once
 
@@ -172,3 +174,88 @@ def test_concurrent_bulks_worker_and_deletes_all_succeed(api):
     work += [partial(api.post, "/memories/delete", {"filters": {"source_system": "api"}}) for _ in range(3)]
     answers = run_at_once([*work, tasks.embed_due, tasks.embed_due])
     assert {answer.status_code for answer in answers if hasattr(answer, "status_code")} <= {200, 201}
+
+
+# Waiting
+
+
+def test_wait_answers_when_all_are_found_by_their_meaning(api):
+    memories = [{"content": f"Harbour {number} opens at nine."} for number in range(30)]
+    response = api.post("/memories/bulk?wait=true", {"memories": memories})
+    assert response.status_code == 201
+    assert response.json()["embedded"] is True
+    assert len(api.search("harbours opening", mode="vector", limit=50)["results"]) == 30
+
+
+def test_answer_without_wait_says_nothing_about_it(api):
+    assert "embedded" not in add_bulk(api, "tea")
+
+
+def test_repeated_bulk_that_waits_says_that_all_are_embedded(api):
+    key = {"Idempotency-Key": "once"}
+    first, second = (api.post("/memories/bulk?wait=true", {"memories": [{"content": "tea"}]}, **key) for _ in range(2))
+    assert first.json() == second.json()
+
+
+@pytest.mark.parametrize("kind", ["Away", "Refusing"])
+def test_waiting_for_a_bulk_ends_when_nothing_more_can_be_embedded(api, embedder, kind):
+    embedder(kind)
+    started = time.monotonic()
+    response = api.post("/memories/bulk?wait=true", {"memories": [{"content": "poison"}, {"content": "tea"}]})
+    assert time.monotonic() - started < WAIT_SECONDS
+    assert response.json()["embedded"] is False
+    assert response.json()["created"] == 2
+
+
+# Only what is not there
+
+
+def add_new(api, *memories: dict, condition: str = "*", **headers: str):
+    return api.post("/memories/bulk", {"memories": list(memories)}, **{"If-None-Match": condition} | headers)
+
+
+INSIGHT = "★ Insight ─────\nThe harbour opens at nine, and the lock keeper knows it.\n─────"
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"content": "tea", "key": "cup"},
+        {"content": "tea"},
+        {"content": "Acme", "entity": {"system": "crm", "id": "7"}},
+        {"content": "The harbour opens at nine, and closes at five.", "memory_type": "insight"},
+    ],
+    ids=["key", "content", "entity", "insight"],
+)
+def test_bulk_of_new_memories_is_refused_as_a_whole(api, known):
+    before = api.post("/memories", known).json()
+    refused = add_new(api, {"content": "milk"}, known | {"tags": ["again"]}, {"content": INSIGHT})
+    assert is_problem(refused, 412)
+    assert Memory.objects.count() == 1
+    assert api.get(f"/memories/{before['id']}").json()["revision"] == before["revision"]
+
+
+def test_bulk_of_new_memories_is_stored(api):
+    answer = add_new(api, {"content": "milk", "key": "a"}, {"content": "milk", "key": "b"}, {"content": "milk"})
+    assert answer.status_code == 201
+    assert answer.json()["created"] == len(set(answer.json()["ids"])) == 3
+
+
+def test_lost_answer_of_a_bulk_is_told_apart_from_a_second_request(api):
+    key = {"Idempotency-Key": "once"}
+    answers = [add_new(api, {"content": "milk", "key": "a"}, **key) for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert is_problem(add_new(api, {"content": "milk", "key": "a"}), 412)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_bulks_at_once_one_is_stored(api):
+    memories = [{"content": "milk", "key": f"cup {number}"} for number in range(50)]
+    answers = run_at_once([partial(add_new, api, *memories)] * 2)
+    assert sorted(each.status_code for each in answers) == [201, 412]
+    assert Memory.objects.count() == 50
+
+
+def test_bulk_takes_no_entity_tags(api):
+    assert is_problem(answer := add_new(api, {"content": "milk"}, condition='"17"'), 400)
+    assert list_blamed_fields(answer) == {"If-None-Match"}

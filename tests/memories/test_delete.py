@@ -113,7 +113,11 @@ def test_filter_without_matches_deletes_nothing(api, three):
     assert load_ids() == set(three)
 
 
-@pytest.mark.parametrize("filters", [{}, {"user_id": None}, {"metadata": {}}, {"ids": None, "metadata": {}}], ids=str)
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"user_id": None}, {"metadata": {}}, {"ids": None, "metadata": {}}, {"any_metadata": [{"a": 1}, {}]}],
+    ids=str,
+)
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_delete_without_a_condition_is_refused(api, three, filters, dry_run):
     response = api.post("/memories/delete", {"filters": filters, "dry_run": dry_run})
@@ -128,10 +132,26 @@ def test_delete_without_filters_is_refused(api, three, body):
     assert load_ids() == set(three)
 
 
-@pytest.mark.parametrize("filters", [{"ids": []}, {"tags": []}, {"any_tags": []}, {"memory_types": []}], ids=str)
+@pytest.mark.parametrize(
+    "filters",
+    [{"ids": []}, {"tags": []}, {"any_tags": []}, {"any_metadata": []}, {"without_metadata": []}, {"memory_types": []}],
+    ids=str,
+)
 def test_empty_list_is_refused_as_a_filter(api, three, filters):
     assert is_problem(api.post("/memories/delete", {"filters": filters}), 422)
     assert load_ids() == set(three)
+
+
+def test_deletes_what_contains_one_object_and_none_of_others(api):
+    for kind in ("note", "draft", "letter"):
+        api.add(kind, metadata={"kind": kind, "pages": [1, 2]})
+    assert (
+        delete_memories(api, any_metadata=[{"kind": "note"}, {"pages": [2]}], without_metadata=[{"kind": "letter"}])[
+            "deleted"
+        ]
+        == 2
+    )
+    assert [memory.content for memory in Memory.objects.all()] == ["letter"]
 
 
 def test_expired_memories_are_not_counted(api, three):

@@ -19,7 +19,6 @@ from memories.embedding_queue import (
 from memories.embedding_worker import QueueRun
 from memories.embeddings import get_embedder
 from memories.models import DueEmbedding, Embedding, Memory
-from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.embedders import POISON
 from tests.wire import run_at_once
 
@@ -55,6 +54,16 @@ def test_due_memories_are_embedded(api):
 def test_second_run_embeds_nothing(api):
     add_all(api, "the harbour")
     assert [tasks.embed_due() for _ in range(3)] == [1, 0, 0]
+
+
+def test_row_of_new_content_that_was_claimed_with_the_old_one_is_due_again(api, namespace):
+    memory = api.add("the harbour")
+    [old] = claim(namespace, 1)
+    api.patch(f"/memories/{memory['id']}", {"content": "a lighthouse"})
+    assert claim(namespace, 1)[0].content == "a lighthouse"
+    assert embedding_worker.store_outcomes([(old, get_embedder().embed([old.content])[0])]) == 0
+    assert tasks.embed_due() == 1
+    assert bytes(Embedding.objects.get().content_hash) == bytes(Memory.objects.get().content_hash)
 
 
 def test_vector_has_model_hash_and_labels(api, namespace):
@@ -162,7 +171,7 @@ def test_no_transaction_is_open_while_embedding(api, embedder):
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_workers_embed_each_row_once(api, embedder, monkeypatch):
     monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 5)
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     watched = embedder("Watched", meanwhile=lambda texts: both.wait() if len(watched.seen) <= 2 else None)
     contents = [f"number {number}" for number in range(40)]
     add_all(api, *contents)
@@ -304,7 +313,7 @@ def test_outage_releases_rows_without_counting_an_attempt(api, embedder, setting
             "default": {
                 "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
                 "MODEL": "nomic-embed-text",
-                "OPTIONS": {"base_url": f"http://127.0.0.1:{find_free_port()}"},
+                "OPTIONS": {"base_url": "http://127.0.0.1:9"},
             }
         }
     add_all(api, "the harbour", "a lighthouse")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -64,12 +65,14 @@ def test_expired_memory_is_not_counted(api, expired):
 
 
 def test_ttl_of_two_seconds_expires_after_two_seconds(api):
-    memory = api.add("soon gone", ttl_seconds=2)
-    assert api.get(f"/memories/{memory['id']}").status_code == 200
-    assert len(api.search("gone", mode="text")["results"]) == 1
-    time.sleep(2.05)
+    other, before = api.add("not soon gone", ttl_seconds=200), timezone.now()
+    memory, after = api.add("soon gone", ttl_seconds=2), timezone.now()
+    expires = datetime.fromisoformat(memory["expires_at"])
+    assert before <= expires - timedelta(seconds=2) <= after
+    time.sleep(max(0, (expires - timezone.now()).total_seconds()))
     assert is_problem(api.get(f"/memories/{memory['id']}"), 404)
-    assert api.search("gone", mode="text")["results"] == []
+    assert api.get(f"/memories/{other['id']}").status_code == 200
+    assert [hit["memory"]["id"] for hit in api.search("gone", mode="text")["results"]] == [other["id"]]
 
 
 def test_clean_up_deletes_expired_memories_and_vectors(api, expired):

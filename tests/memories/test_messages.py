@@ -176,14 +176,14 @@ def call_behind_change(change: str, call: Callable):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"UPDATE sessions_app_conversation SET {change}")
             held.set()
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not waited and time.monotonic() < until:
                 cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
                 waited.extend(cursor.fetchall())
             cursor.execute("SELECT clock_timestamp()")
             ended_at.extend(cursor.fetchone())
 
-    _, answer = run_at_once([hold, lambda: held.wait(20) and call()])
+    _, answer = run_at_once([hold, lambda: held.wait(60) and call()])
     assert waited
     return answer, ended_at[0]
 

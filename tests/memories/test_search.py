@@ -12,7 +12,6 @@ from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
 from memories.search.similar import find_similar
-from memory_site.operations.selftest.scratch_site import find_free_port
 from sessions_app.models import Namespace
 from tests.wire import fingerprint_tables, is_problem
 
@@ -316,6 +315,8 @@ FILTER_CASES = [
     ({"min_confidence": 0.999}, {"confidence": 1}),
     ({"created_before": "2020-01-01T00:00:00Z"}, {"created_at": "2019-06-01T00:00:00Z"}),
     ({"metadata": {"a": {"b": [1]}}}, {"metadata": {"a": {"b": [1, 2], "c": 3}}}),
+    ({"any_metadata": [{"a": 1}, {"b": {"c": 2}}]}, {"metadata": {"b": {"c": 2}}}),
+    ({"without_metadata": [{"noise": True}, {"b": 1}]}, {"metadata": {"noise": False}}),
     ({"important": True}, {"metadata": {"important": True}}),
     ({"user_id": "ada", "memory_types": ["rag"]}, {"user_id": "ada", "memory_type": "rag"}),
     ({"user_id": "ada", "tags": ["a"]}, {"user_id": "ada", "tags": ["a"]}),
@@ -326,7 +327,8 @@ FILTER_CASES = [
 @pytest.mark.parametrize(("filters", "fields"), FILTER_CASES, ids=str)
 def test_filters_apply_before_the_limit(api, mode, filters, fields):
     """Sixty better matches that the filter excludes do not displace the only one left."""
-    noise = [{"content": f"the harbour, number {number}", "confidence": 0.5} for number in range(60)]
+    usual = {"confidence": 0.5, "metadata": {"noise": True}}
+    noise = [usual | {"content": f"the harbour, number {number}"} for number in range(60)]
     api.post("/memories/bulk", {"memories": noise})
     wanted = api.add("far away there is a harbour of sorts, in another tale", **fields)
     tasks.embed_due()
@@ -354,7 +356,7 @@ def embedder_unavailable(settings) -> None:
         "default": {
             "BACKEND": "memories.embeddings.ollama.OllamaEmbedder",
             "MODEL": "hashing-1",
-            "OPTIONS": {"base_url": f"http://127.0.0.1:{find_free_port()}"},
+            "OPTIONS": {"base_url": "http://127.0.0.1:9"},
         }
     }
 

@@ -8,6 +8,7 @@ from memories.search.floor import find_script
 from memory_site.core.caches import clear_all_caches
 from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.conftest import Api
+from tests.memory_site.mcp_server.agent import Agent
 
 pytestmark = pytest.mark.django_db
 ONNX = {"BACKEND": "memories.embeddings.onnx.OnnxEmbedder", "MODEL": "all-MiniLM-L6-v2-int8", "OPTIONS": {}}
@@ -24,6 +25,7 @@ FLOORED = (
     ("/projects/search", "results", "memory"),
 )
 EVERY_FLOORED = pytest.mark.parametrize(("path", "hits", "kind"), FLOORED, ids=[path for path, _, _ in FLOORED])
+EVERY_PLAIN = pytest.mark.parametrize("path", ["/memories/search", "/memories/recall"])
 NONSENSE = ("how tall is the Eiffel tower?", "velvet thunder umbrella", "recipe for pizza dough", "zorgon blarft")
 
 
@@ -130,10 +132,38 @@ def test_words_decide_while_the_embedder_is_away(three, embedder):
     assert list_found(ask(three, "/search", "green tea"), "results", "memory") == [FACTS[1]]
 
 
-def test_a_plain_search_has_no_floor(three):
-    answer = ask(three, "/memories/search", NONSENSE[0])
-    assert len(answer["results"]) == 6
-    assert "floor" not in answer
+@EVERY_PLAIN
+def test_a_plain_search_has_no_floor_unless_it_asks_for_one(three, path):
+    answer = ask(three, path, NONSENSE[0])
+    assert (len(answer["results"]), answer["floor"]) == (6, 0)
+    for floor, level in ((None, 0.25), (0.95, 0.95)):
+        answer = ask(three, path, NONSENSE[0], floor=floor)
+        assert (answer["results"], answer["floor"]) == ([], level)
+    found = ask(three, path, "what does Ada like to drink?", floor=None)
+    assert set(list_found(found, "results", "memory")) == {FACTS[1]}
+
+
+@EVERY_PLAIN
+@pytest.mark.parametrize("mode", ["vector", "text"])
+def test_a_plain_search_with_a_floor_answers_in_every_mode(three, path, mode):
+    answer = ask(three, path, "green tea", mode=mode, floor=None)
+    assert (set(list_found(answer, "results", "memory")), answer["mode"]) == ({FACTS[1]}, mode)
+
+
+def test_a_floor_compares_a_given_vector_with_nonsense(three):
+    vector = [1.0] + [0.0] * 767
+    answer = three.search(None, vector=vector, floor=None)
+    assert (answer["results"], answer["floor"]) == ([], 0.25)
+
+
+@pytest.mark.parametrize("scopes", [("read",), ("read", "write")], ids="-".join)
+def test_what_a_model_recalls_has_something_in_common_with_its_question(three, scopes):
+    namespace = Namespace.objects.get(name="facts")
+    agent = Agent(Api(ApiKey.objects.issue(namespace, scopes=scopes)[1]))
+    assert agent.data("recall", query=NONSENSE[0])["results"] == []
+    assert agent.call("recall", query=NONSENSE[0]).text == "Nothing was found. Try other words, or fewer filters."
+    found = agent.data("recall", query="what does Ada like to drink?")["results"]
+    assert {hit["content"] for hit in found} == {FACTS[1]}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ INSERT INTO memories_memory (
     id, namespace_id, content, metadata, memory_type, source_system, user_id, document_id, importance, confidence, tags,
     entity_system, entity_id, created_at, updated_at, access_count
 )
-SELECT pg_temp.id('memory', n), 1 + n % 2, 'Harbour number ' || n || ' is deep', '{}', 'agent', 'test',
+SELECT pg_temp.id('memory', n), 1 + n % 2, 'Harbour number ' || n || ' is deep', '{}',
+       CASE WHEN n <= {rows} / 10 THEN 'insight' ELSE 'agent' END, 'test',
        CASE WHEN n % 5 > 0 THEN 'user ' || n % 7 END,
        CASE WHEN n % 3 = 0 THEN pg_temp.id('document', pg_temp.tenth(n)) END, 3, 1, ARRAY['tag ' || n % 20],
        CASE WHEN n % 11 = 0 THEN 'crm' END, CASE WHEN n % 11 = 0 THEN 'entity ' || n END, now(), now(), 0

@@ -142,12 +142,13 @@ def test_key_before_its_expiry_is_accepted(holder):
 
 
 def measure_seconds_until_refused(caller) -> float:
-    """Seconds until the caller is refused."""
-    started = time.monotonic()
+    """Seconds until the last request that was accepted was sent: what a busy machine does later does not count."""
+    started = accepted = sent = time.monotonic()
     while caller.call(*READ_REQUEST).status_code == 200:
-        assert time.monotonic() - started < 5
+        assert sent - started < 5
         time.sleep(0.01)
-    return time.monotonic() - started
+        accepted, sent = sent, time.monotonic()
+    return accepted - started
 
 
 def test_revocation_takes_effect_within_a_second_despite_cache(api):
@@ -157,9 +158,10 @@ def test_revocation_takes_effect_within_a_second_despite_cache(api):
 
 
 def test_expiry_takes_effect_within_a_second_despite_cache(holder):
-    caller = holder(expires_at=timezone.now() + timedelta(seconds=0.3))
+    caller = holder(expires_at=timezone.now() + timedelta(minutes=1))
     assert caller.call(*READ_REQUEST).status_code == 200
-    assert measure_seconds_until_refused(caller) < 1.3
+    ApiKey.objects.filter(expires_at__isnull=False).update(expires_at=timezone.now())
+    assert measure_seconds_until_refused(caller) < 1
 
 
 def test_key_of_deleted_namespace_is_refused_within_a_second(api, namespace):
@@ -181,7 +183,7 @@ def test_narrower_scopes_take_effect_within_a_second(api):
 # Cost
 
 
-def test_caller_is_cached(api, django_assert_num_queries):
+def test_caller_is_cached(api, remembered_callers, django_assert_num_queries):
     api.call(*READ_REQUEST)
     with django_assert_num_queries(3):
         for _ in range(3):

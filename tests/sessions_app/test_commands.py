@@ -1,6 +1,6 @@
 """The commands create_api_key and revoke_api_key."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -126,3 +126,7 @@ def test_what_a_terminal_would_obey_is_not_printed(capsys):
     error = run_refused_command("delete_expired", "--namespace", "none")
     assert "a\ufffd\ufffd[2Jb" in str(error)
     assert format_cell("a\x1b[2J\u202e\nb é 猫", None) == "a\ufffd[2J\ufffd b é 猫"
+
+
+def test_times_in_tables_are_whole_seconds():
+    assert format_cell(datetime(2026, 5, 1, 9, 30, 5, 123456, tzinfo=UTC), None) == "2026-05-01 09:30:05+00:00"

@@ -155,6 +155,14 @@ def test_filters_are_combined_with_and(api):
     assert list_conversations(api, user_id="U")["results"] == []
 
 
+def test_conversations_are_listed_by_the_beginning_of_their_session(api):
+    for session in ("a:1", "a:2", "a%3", "b:1"):
+        api.post("/conversations", {"session_id": session})
+    for prefix, found in (("a:", ["a:2", "a:1"]), ("a%25", ["a%3"]), ("a_", []), ("c", [])):
+        results = api.get(f"/conversations?session_prefix={prefix}").json()["results"]
+        assert [each["session_id"] for each in results] == found
+
+
 def test_pages_cover_all_conversations_in_both_directions(api):
     same = "2020-01-01T00:00:00Z"
     for _ in range(5):

@@ -31,7 +31,7 @@ from sessions_app import history
 from sessions_app.management.commands import import_sessions
 from sessions_app.models import Namespace, SessionMemory
 from tests.stack.stack import MANAGE, build_environment
-from tests.wire import run_at_once
+from tests.wire import is_lock_awaited, run_at_once
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -530,12 +530,6 @@ def test_empty_server_gives_zero_counts(capsys, namespace, redis, url):
 # Concurrency
 
 
-def is_lock_awaited() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
-
-
 def wait_for(condition, seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
@@ -560,7 +554,7 @@ def test_concurrent_addition_is_not_lost(namespace, redis, url, exists):
         )
         importing.start()
         assert wait_for(is_lock_awaited)
-    importing.join(20)
+    importing.join(60)
     assert list_queries(namespace, "monday") == ["before"] * exists + ["imported", "meanwhile"]
 
 

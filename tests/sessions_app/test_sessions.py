@@ -366,7 +366,8 @@ def test_list_is_ordered_by_last_addition(api, outsider):
 def test_analytics_count_unexpired_interactions(api, outsider):
     add_interactions(api, "busy", 4)
     add_interaction(api, "quiet", timestamp=format_time_ago(hours=30))
-    add_interaction(api, "quiet", timestamp=(NOW - timedelta(hours=23)).isoformat())
+    now = datetime.now(UTC)
+    add_interaction(api, "quiet", timestamp=(now - timedelta(hours=23)).isoformat())
     backdate("quiet", hours=2)
     add_interactions(outsider, "theirs", 9)
     found = api.get("/sessions/analytics").json()
@@ -374,7 +375,7 @@ def test_analytics_count_unexpired_interactions(api, outsider):
     assert (found["active_last_hour"], found["average_length"]) == (1, 2.5)
     assert [(each["session_id"], each["history_length"]) for each in found["busiest"]] == [("busy", 4), ("quiet", 1)]
     assert sum(each["interactions"] for each in found["interactions_per_day"]) == 5
-    days = {moment.date().isoformat() for moment in (NOW - timedelta(hours=23), NOW)}
+    days = {moment.date().isoformat() for moment in (now - timedelta(hours=23), now)}
     assert [each["day"] for each in found["interactions_per_day"]] == sorted(days)
 
 
@@ -399,7 +400,7 @@ def test_analytics_without_sessions(api):
     ],
     ids=str,
 )
-def test_operation_takes_one_statement(api, method, path, body):
+def test_operation_takes_one_statement(api, remembered_callers, method, path, body):
     add_interactions(api, "monday", 50)
     with CaptureQueriesContext(connection) as found:
         assert api.call(method, path, body).status_code < 300

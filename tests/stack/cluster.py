@@ -11,6 +11,7 @@ import psycopg
 from memory_site.embedded.broker import Broker
 from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres
+from memory_site.operations.selftest.scratch_site import wait_until
 from tests.new_site import copy_new_site
 
 
@@ -81,7 +82,9 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     def promote(self) -> None:
-        self.execute(self.standby, "SELECT pg_promote()")
+        # Without waiting inside: the recovery that goes on meanwhile may cancel the statement that waits for its end.
+        self.execute(self.standby, "SELECT pg_promote(wait => false)")
+        wait_until(lambda: not self.execute(self.standby, "SELECT pg_is_in_recovery()")[0][0], 60, "it is the primary")
 
     def copy_anew(self) -> None:
         """Make the standby a new copy of the primary, as after a promotion that was taken back."""

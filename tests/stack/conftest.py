@@ -3,9 +3,11 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.stack.stack import FirstStart, Stack, create_short_directory, running_stack
@@ -36,12 +38,16 @@ def shaken() -> Iterator[Stack]:
 
 @dataclass
 class Run:
-    """One life of a site: what it said, how it ended after which signal, who was left, and seconds."""
+    """One life of a site: what it said, how it ended after which signal, who was left, and seconds.
+
+    `worked`: of processor time until it was ready.
+    """
 
     signal: signal.Signals
     said: str
     errors: str
     started: float
+    worked: float
     stopped: float
     code: int
     left: list[str]
@@ -87,12 +93,26 @@ def run_once(stack: Stack, request: signal.Signals, meanwhile: Callable[[], None
     begun = time.monotonic()
     try:
         started = time.monotonic() - begun if stack.start() else 0
+        worked = sum_processor_seconds(stack)
         meanwhile()
     finally:
         stopping = time.monotonic()
         left = stack.stop(request)
     stopped = time.monotonic() - stopping
-    return Run(request, stack.said, stack.errors.read_text(), started, stopped, stack.process.returncode, left)
+    return Run(request, stack.said, stack.errors.read_text(), started, worked, stopped, stack.process.returncode, left)
+
+
+def sum_processor_seconds(stack: Stack) -> float:
+    """Of `serve`, what it runs, and what they ran to its end."""
+    serve = psutil.Process(stack.server.pid)
+    return sum(map(get_processor_seconds, (serve, *serve.children(recursive=True))))
+
+
+def get_processor_seconds(process: psutil.Process) -> float:
+    """0 for one that has ended since it was listed, as PostgreSQL's own helpers do; its parent has its seconds."""
+    with suppress(psutil.NoSuchProcess):
+        return sum(process.cpu_times()[:4])
+    return 0.0
 
 
 @pytest.fixture(scope="session")

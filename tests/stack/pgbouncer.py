@@ -44,7 +44,7 @@ def running_pgbouncer(directory: Path, home: DataDirectory, passwords: Mapping[s
     with (directory / "pgbouncer.log").open("w") as log:
         process = subprocess.Popen([PROGRAM, *change, str(configuration)], stdout=log, stderr=log)
     try:
-        wait_until(lambda: accepts(port), 10, "PgBouncer listens")
+        wait_until(lambda: accepts(port), 60, "PgBouncer listens")
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()

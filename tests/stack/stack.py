@@ -58,13 +58,16 @@ class Stack(ScratchSite):
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """A part neither answers nor ends inside the block."""
+        """A part neither answers nor ends inside the block, nor do the processes that it has started."""
         part = self.part(name)
-        part.suspend()
+        processes = [part, *part.children(recursive=True)]
+        for process in processes:
+            process.suspend()
         try:
             yield
         finally:
-            part.resume()
+            for process in processes:
+                process.resume()
 
 
 class FirstStart(Stack):

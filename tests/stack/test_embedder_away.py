@@ -1,10 +1,10 @@
 """An embedding server that is down, hangs, and comes back: words serve meanwhile, vectors follow by themselves."""
 
+import socket
 import time
 
 import pytest
 
-from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.embedding_servers import EmbeddingServer, answer_vectors, hang
 from tests.stack.stack import running_stack, wait_until
 
@@ -27,7 +27,11 @@ class ServerAt(EmbeddingServer):
 
 @pytest.fixture(scope="module")
 def port():
-    return find_free_port()
+    """Held, so that no other program listens there while the server is down."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server's own has it too
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ SELECT_CHUNKS_SQL = """
 SELECT d.path, encode(d.digest, 'hex'), d.size, d.chunk_count, m.content, m.metadata - 'document_id', m.memory_type,
     m.source_system
 FROM ingestion_document d JOIN memories_memory m ON m.document_id = d.id AND m.repo_id = d.repo_id
-WHERE d.repo_id = '{}' ORDER BY d.path, m.content
+WHERE d.repo_id = '{}' ORDER BY d.path, m.content, (m.metadata - 'document_id')::text
 """
 EXPIRE_HEARTBEAT_SQL = (
     "UPDATE ingestion_ingestion SET last_heartbeat_at = last_heartbeat_at - interval '61 s' RETURNING id"

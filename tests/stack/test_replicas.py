@@ -22,7 +22,7 @@ import pytest
 
 from tests.stack.cluster import Cluster, frozen, kill
 from tests.stack.stack import Stack, create_short_directory, run_manage, wait_until
-from tests.wire import SAMPLE_ID, list_operations
+from tests.wire import SAMPLE_ID, list_replica_reads
 
 CLIENTS, PAUSE_SECONDS, MAX_LAG_SECONDS = 8, 0.05, 5
 #: Seconds until a replica that cannot be read is left out, and the longest that any answer may take.
@@ -81,7 +81,7 @@ class Clients:
         if answer.status >= 500 and not (answer.status == 503 and "Retry-After" in answer.headers):
             self.faults.append(("an error that is no 503", answer))
         if answer.lag is not None:
-            self.last_from_replica = time.monotonic()
+            self.last_from_replica = max(self.last_from_replica, asked_at)
         self.answers.append(answer)
         return answer
 
@@ -173,11 +173,18 @@ def sources(site):
     The first question begins the watch.
     """
     wait_until(lambda: read_lag(site.call("GET", "/memories", X_Consistency="eventual")) is not None, 20, "it is read")
-    reading = [operation for operation in list_operations() if operation.reads]
     ids = defaultdict(lambda: SAMPLE_ID)
-    return {
-        str(each): site.call(each.method, each.url(ids), each.example(), X_Consistency="eventual") for each in reading
-    }
+    return {str(each): ask_replica(site, each.method, each.url(ids), each.example()) for each in list_replica_reads()}
+
+
+def ask_replica(site, method, path, body=None):
+    """Return what a replica answers, or at last the primary: a replica that is delayed is not read for a while."""
+    until = time.monotonic() + 30
+    while True:
+        answer = site.call(method, path, body, X_Consistency="eventual")
+        if read_lag(answer) is not None or time.monotonic() > until:
+            return answer
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +220,15 @@ def test_every_operation_that_reads_is_answered_by_the_replica(sources):
     elsewhere = {name: answer.headers.get("X-Consistency") for name, answer in sources.items() if not read_lag(answer)}
     assert elsewhere == {}
     assert {name: answer.status for name, answer in sources.items() if answer.status not in (200, 404)} == {}
-    servers = Counter(EVENTUAL.match(answer.headers["X-Consistency"])[1] for answer in sources.values())
-    assert servers["replica_1"] == pytest.approx(len(sources) / 2, abs=1), "they take turns"
+
+
+def test_replicas_take_turns(site, sources):
+    def list_servers():
+        answers = [ask_replica(site, "GET", "/memories") for _ in range(6)]
+        return [EVENTUAL.match(answer.headers["X-Consistency"])[1] for answer in answers]
+
+    turns = ["replica_1", "replica_2"] * 3
+    wait_until(lambda: list_servers() in (turns, turns[::-1]), 60, "they take turns")
 
 
 @pytest.mark.parametrize(
@@ -231,26 +245,30 @@ def test_every_operation_that_reads_is_answered_by_the_replica(sources):
 )
 def test_lists_read_the_replica_by_default_and_single_objects_the_primary(site, sources, path, headers, answered_by):
     method, body = ("POST", {"query": "tea"}) if path == "/search" else ("GET", None)
-    answer = site.call(method, path, body, **headers)
-    said = "replica" if read_lag(answer) is not None else answer.headers.get("X-Consistency")
-    assert said == answered_by
+
+    def find_source():
+        answer = site.call(method, path, body, **headers)
+        return "replica" if read_lag(answer) is not None else answer.headers.get("X-Consistency")
+
+    if answered_by == "replica":  # which is not read for a while when it was delayed
+        wait_until(lambda: find_source() == answered_by, 30, "it is answered by a replica")
+    else:
+        assert [find_source() for _ in range(4)] == [answered_by] * 4
 
 
 def test_a_context_with_expired_interactions_is_read_from_the_replica(site, sources, cluster):
     """It has something to remove, which only the primary can."""
     said = {"query": "Tea?", "answer": "Yes."}
-    old = said | {"timestamp": (datetime.now(UTC) - timedelta(seconds=4)).isoformat()}
-    added = {"interactions": [old, said], "ttl_hours": 5 / 3600}
-    token = site.call("POST", "/sessions/brief/interactions", added, X_Consistency="eventual").headers[
-        "X-Consistency-Token"
-    ]
-    time.sleep(2)
+    old = said | {"timestamp": (datetime.now(UTC) - timedelta(minutes=30)).isoformat()}
+    assert site.call("POST", "/sessions/brief/interactions", {"interactions": [old, said]}).status == 201
+    cluster.execute(cluster.primary, "UPDATE sessions_app_sessionmemory SET ttl_hours = 0.25")
+    answers = []
 
-    def ask():
-        return site.call("GET", "/sessions/brief/context", X_Consistency="eventual", X_Consistency_Token=token)
+    def is_read_from_replica():
+        answers.append(site.call("GET", "/sessions/brief/context", X_Consistency="eventual"))
+        return read_lag(answers[-1]) is not None and len(answers[-1].json()["interactions"]) == 1
 
-    wait_until(lambda: read_lag(ask()) is not None, 5, "the replica has the session")
-    assert len(ask().json()["interactions"]) == 1
+    wait_until(is_read_from_replica, 60, "the replica has the session")
     assert cluster.execute(cluster.primary, "SELECT jsonb_array_length(history) FROM sessions_app_sessionmemory") == [
         (2,)
     ]
@@ -258,10 +276,10 @@ def test_a_context_with_expired_interactions_is_read_from_the_replica(site, sour
 
 def test_pages_of_the_console_read_the_replica_until_something_is_changed(site, sources):
     browser = log_in(site)
-    wait_until(lambda: browser("GET", "/admin/memories/memory/").headers.get("X-Consistency"), 10, "it reads a replica")
     pages = find_links(browser("GET", "/admin/").text)
     assert len(pages) > 15
-    assert [page for page in pages[::3] if "X-Consistency" not in browser("GET", page).headers] == []
+    for page in ("/admin/memories/memory/", *pages[::3]):
+        wait_until(lambda page=page: "X-Consistency" in browser("GET", page).headers, 30, f"{page} reads a replica")
     browser("POST", "/admin/memories/memory/", {})
     assert "X-Consistency" not in browser("GET", "/admin/memories/memory/").headers
 
@@ -306,6 +324,7 @@ def failover(storm, cluster, site, measured):
     clients = Clients(site)
     with running(clients):
         clients.wait_for_replica()
+        wait_until(lambda: find_part(site, "replicas").status == "healthy", 60, "both names are read")
         clients.healthy = find_part(site, "replicas")
         cluster.primary.stop()
         time.sleep(1)  # longer than any process remembers a key

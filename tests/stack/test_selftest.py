@@ -59,7 +59,7 @@ def test_a_journal_finds_what_is_lost_stored_twice_or_has_an_old_vector(owned):
     site, *_ = owned
     journal = Journal()
     with run_clients(site, journal, ["a", "b"]):
-        wait_until(lambda: len(journal.memories) > 5, 30, "some memories")
+        wait_until(lambda: len(journal.memories) > 5 and journal.acknowledged >= 10, 60, "some memories")
     sound = compare_with_site(site, journal, lambda: faults.wait_for_vectors(site))
     assert sound.passed, sound
     assert sound.done == journal.acknowledged >= 10

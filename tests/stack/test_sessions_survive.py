@@ -13,8 +13,8 @@ from urllib3.exceptions import HTTPError
 from tests.stack.stack import wait_until
 
 CLIENTS = 4
-#: Seconds between a client's additions, of undisturbed work around each death, and until a client tries no more.
-PAUSE_SECONDS, QUIET_SECONDS, TIMEOUT_SECONDS = 0.02, 0.8, 60
+#: Seconds between a client's additions, and until a client tries no more; additions without a fault around each death.
+PAUSE_SECONDS, TIMEOUT_SECONDS, QUIET_ADDITIONS = 0.02, 60, 40
 #: Fewer than a session keeps, so that nothing goes for want of room.
 MAX_INTERACTIONS = 40
 
@@ -62,17 +62,23 @@ def storm(shaken, measured):
         clients = [pool.submit(storm.client, number) for number in range(CLIENTS)]
         try:
             for part in ("postgres", "web"):
-                time.sleep(QUIET_SECONDS)
+                wait_until_added(storm, QUIET_ADDITIONS)
                 killed, before = shaken.kill(part), storm.total + CLIENTS
                 back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 30, f"{part} is back")
                 back += wait_until(lambda n=before: storm.total > n, 60, "interactions are added again")
                 measured(f"from a killed {part} to added interactions", back)
-            time.sleep(QUIET_SECONDS)
+            wait_until_added(storm, QUIET_ADDITIONS)
         finally:
             storm.over.set()
     for client in clients:
         client.result()
     return storm
+
+
+def wait_until_added(storm, count):
+    """Wait until so many more interactions are acknowledged, however busy the machine is."""
+    enough = storm.total + count
+    wait_until(lambda: storm.total >= enough, 60, "interactions are added")
 
 
 def test_outages_interrupted_requests(storm):

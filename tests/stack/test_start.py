@@ -7,8 +7,10 @@ from pathlib import Path
 from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import MANAGE, create_short_directory, find_processes, run_manage
 
-#: Seconds until it must be ready on a machine that others use too, and until nothing of it may be left.
+#: Seconds of processor time until it must be ready, and seconds until nothing of it may be left.
 FIRST_START_SECONDS, LATER_START_SECONDS, STOP_SECONDS = 30, 20, 10
+#: Until it is ready while the suite's other tests have the processors.
+BUSY_START_SECONDS = 100
 COMPOSE_FILE = Path(MANAGE).with_name("docker-compose.yml")
 
 
@@ -23,10 +25,12 @@ def test_first_run_shows_credentials_once(abandoned):
 
 def test_site_starts_within_the_time_limit(abandoned, measured):
     first, second = abandoned.runs
-    measured("first start", first.started)
-    measured("later start", second.started)
-    assert first.started < FIRST_START_SECONDS
-    assert second.started < LATER_START_SECONDS
+    for name, run in (("first", first), ("later", second)):
+        measured(f"{name} start", run.started)
+        measured(f"{name} start, of processor time", run.worked)
+    assert first.worked < FIRST_START_SECONDS
+    assert second.worked < LATER_START_SECONDS
+    assert max(first.started, second.started) < BUSY_START_SECONDS
 
 
 def test_both_signals_stop_everything(abandoned, measured):

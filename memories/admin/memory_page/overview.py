@@ -60,6 +60,7 @@ def build_links(memory: Memory) -> list[dict[str, str]]:
     fields = ("memory_type", "source_system", "entity_system", *LABEL_FIELDS)
     links += [(Memory._meta.get_field(name).verbose_name, name, *[getattr(memory, name)] * 2) for name in fields]
     links += [("tag", "tag", tag, tag) for tag in memory.tags]
+    links.append(("key", "key", memory.key, memory.key))
     return [
         {
             "name": str(name),

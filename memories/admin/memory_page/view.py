@@ -175,7 +175,7 @@ def find_memory(object_id: str) -> Memory | None:
         return None
     # The table's key begins with the namespace: by id alone every row would be read.
     rows = Memory.objects.filter(not_expired(), pk=pk, namespace__in=Namespace.objects.values("pk"))
-    return rows.select_related("due", "namespace").defer("search_vector").first()
+    return rows.select_related("due", "namespace").defer("search_vector").order_by("-created_at").first()
 
 
 def find_deleted_memory(pk: UUID) -> Memory | None:

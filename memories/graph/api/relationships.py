@@ -1,12 +1,13 @@
 """/memories/{id}/relationships and /memories/{id}/related: relationships between memories of one user."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Body, Query, Router
+from pydantic import BeforeValidator, Field
 
-from memories.api.memories import get_memory_queryset, memory_not_found
+from memories.api.memories import ensure_list, get_memory_queryset, memory_not_found
 from memories.graph.models import PendingRelationship, Relationship
 from memories.graph.relationships import (
     UpsertedRelationship,
@@ -21,6 +22,7 @@ from memories.graph.schemas.relationships import (
     RelationshipIn,
     RelationshipOut,
     RelationshipPage,
+    RelationshipTypeName,
     ToMemoryIn,
 )
 from memories.graph.traversal import MAX_DISTANCE, find_related
@@ -28,7 +30,7 @@ from memories.models import Memory
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem, invalid_field
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["relationships"])
@@ -43,12 +45,15 @@ RELATIONSHIP_COLUMNS = (
     "updated_at",
 )
 MAX_PENDING_RELATIONSHIPS = 100
+OtherEnds = Annotated[list[UUID], BeforeValidator(ensure_list), Field(max_length=100)]
+WITH_IDS = Query(None, description="Only relationships with one of these memories.")
+TYPE = Query(None, description="Only relationships of this type.")
 OTHER_USER_MESSAGE = "belongs to another user: a relationship joins memories of one user"
 
 
 @router.post(
     "/memories/{memory_id}/relationships",
-    auth=write_access,
+    auth=change_access,
     response={200: RelationshipOut, 201: RelationshipOut, 202: PendingOut, **PROBLEMS},
 )
 @write_operation
@@ -99,10 +104,16 @@ def pending_out(pending: PendingRelationship, entity: EntityKey) -> dict[str, An
 
 @router.get("/memories/{memory_id}/relationships", auth=read_access, response={200: RelationshipPage, **PROBLEMS})
 def list_relationships(
-    request: ApiRequest, memory_id: UUID, limit: int = Query(20, ge=1, le=100), cursor: str | None = None
+    request: ApiRequest,
+    memory_id: UUID,
+    with_ids: OtherEnds = WITH_IDS,
+    type: RelationshipTypeName | None = TYPE,
+    limit: int = Query(20, ge=1, le=100),
+    cursor: str | None = None,
 ):
     """List a memory's relationships in both directions, newest first, and its pending ones."""
-    rows = Relationship.objects.in_namespace(request.auth.namespace_id).of_memory(memory_id)
+    rows = Relationship.objects.in_namespace(request.auth.namespace_id).of_memory(memory_id, with_ids)
+    rows = rows if type is None else rows.filter(type=type)
     found = paginate(rows, RELATIONSHIP_COLUMNS, limit, cursor, relationship_out)
     if not found["results"] and not get_memory_queryset(request, memory_id).exists():
         raise memory_not_found()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from memories.conflicts import explain_duplicate
 from memories.jobs.models import Job
 from memories.models import Memory, MemoryQuerySet
 from memories.search.selection import Selection
@@ -14,11 +15,9 @@ from memory_site.core.http.fields import InputSchema
 
 #: Why a memory was left, by the constraint that would be broken.
 REASONS = {
-    "memory_is_kept_once": "Another memory has the same content, type and user.",
-    "entity_has_one_memory": "Another memory describes the same entity of this user.",
     "insight_is_kept_once": "Another insight says the same.",
     "memory_tags_are_bounded": "It would have more than 256 tags.",
-    "memories_memory_pkey": "A memory with its id is there already.",
+    "memory_with_a_key_is_no_entity": "It describes an entity, which has no key.",
 }
 RELATED_REASON = "It has relationships, and those join memories of one user."
 CHUNK_REASON = "It is a chunk of a document, which keeps its chunks."
@@ -146,6 +145,8 @@ def apply_by_halves(ids: Sequence[UUID], work: Callable[[Sequence[UUID]], object
 
 def explain_refusal(error: IntegrityError) -> str:
     """Return the reason in words, without any value of the row."""
+    if duplicate := explain_duplicate(error):
+        return duplicate
     diagnosis = getattr(error.__cause__, "diag", None)
     table, constraint = getattr(diagnosis, "table_name", None) or "", getattr(diagnosis, "constraint_name", None) or ""
     if table.startswith("graph_"):

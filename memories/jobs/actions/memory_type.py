@@ -8,10 +8,8 @@ from django.db.models.functions import Now
 
 from memories.expiry import delete_expired_memories
 from memories.insights.capture import backfill_insights
-from memories.insights.models import Insight
 from memories.jobs.actions.base import CHUNK_REASON, Action, Batch, Outcome, apply_by_halves, leave
 from memories.jobs.models import Job
-from memories.memory_types import MemoryType
 from memories.search.filters import MemoryTypeIn
 from memory_site.core.http.fields import InputSchema
 
@@ -38,8 +36,6 @@ class SetType(Action):
 
         def change(ids: Sequence[UUID]) -> None:
             batch.memories(ids).update(memory_type=wanted, updated_at=Now())
-            if wanted != MemoryType.INSIGHT:
-                Insight.objects.filter(namespace_id=batch.namespace_id, pk__in=ids).delete()
 
         same = Outcome(len(batch.ids) - len(chunks) - len(others))
         return same + leave(chunks, CHUNK_REASON) + apply_by_halves(others, change)

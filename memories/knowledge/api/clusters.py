@@ -16,7 +16,7 @@ from memory_site.core.http.fields import Tag
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["clusters"])
@@ -46,7 +46,7 @@ def fetch_cluster(request: ApiRequest, cluster_id: UUID) -> dict[str, Any]:
     return to_cluster_out(row)
 
 
-@router.post("/clusters", auth=write_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
+@router.post("/clusters", auth=change_access, response={200: TaggedClusterOut, 201: TaggedClusterOut, **PROBLEMS})
 @write_operation
 def add_cluster(request: ApiRequest, payload: ClusterIn):
     """Name and describe the memories of a type that have exactly these tags, present and future ones. Returns 200 when
@@ -90,7 +90,7 @@ def list_members(
     return json_response(paginate(members, OUT_COLUMNS, limit, cursor, to_memory_out))
 
 
-@router.patch("/clusters/{cluster_id}", auth=write_access, response={200: TaggedClusterOut, **PROBLEMS})
+@router.patch("/clusters/{cluster_id}", auth=change_access, response={200: TaggedClusterOut, **PROBLEMS})
 @write_operation
 def update_cluster(request: ApiRequest, cluster_id: UUID, payload: ClusterPatch):
     """Change the given fields. The type and tags identify a cluster and cannot be changed."""

@@ -23,8 +23,9 @@ REEMBEDDING_COLUMNS = ("model", "memories_done", "memories_total", "created_at")
 def get_context(request: ApiRequest, payload: ContextualIn):
     """Return context for a query: memories ranked as recall does, the user's preferences, the last messages of the
     conversation, and clusters that share a word with the query. Read-only: no access is counted."""
-    search = TimedSearch(SearchIn(query=payload.query, limit=payload.limit), request.auth.embedding_model)
-    context = build_context(request.auth.namespace_id, payload, search.above(payload.floor))
+    asked = SearchIn(query=payload.query, limit=payload.limit, floor=payload.floor)
+    search = TimedSearch(asked, request.auth.embedding_model)
+    context = build_context(request.auth.namespace_id, payload, search)
     if context is None:
         raise conversation_not_found()
     return json_response(context | search.report())

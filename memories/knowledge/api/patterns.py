@@ -27,7 +27,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
 from sessions_app.api import conversations
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.models import Message
 from sessions_app.models.conversations import Role
 from sessions_app.write_operations import write_operation
@@ -58,7 +58,7 @@ def fetch_pattern(request: ApiRequest, pattern_id: UUID) -> dict[str, Any]:
     return row
 
 
-@router.post("/patterns", auth=write_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
+@router.post("/patterns", auth=change_access, response={200: AddedPatternOut, 201: AddedPatternOut, **PROBLEMS})
 @write_operation
 def add_pattern(request: ApiRequest, payload: PatternIn):
     """Store a pattern. If the user has one under this key, `frequency` is added to it, examples are merged, and the
@@ -67,7 +67,7 @@ def add_pattern(request: ApiRequest, payload: PatternIn):
     return json_response(to_pattern_out(pattern) | {"created": created}, 201 if created else 200)
 
 
-@router.post("/patterns/discover", auth=write_access, response={200: DiscoverOut, **PROBLEMS})
+@router.post("/patterns/discover", auth=change_access, response={200: DiscoverOut, **PROBLEMS})
 @write_operation
 def discover_patterns(request: ApiRequest, payload: DiscoverIn):
     """Discover patterns in the user's messages of a conversation, of which it needs at least five: recurring words
@@ -116,7 +116,7 @@ def get_pattern(request: ApiRequest, pattern_id: UUID):
     return json_response(fetch_pattern(request, pattern_id))
 
 
-@router.patch("/patterns/{pattern_id}", auth=write_access, response={200: PatternOut, **PROBLEMS})
+@router.patch("/patterns/{pattern_id}", auth=change_access, response={200: PatternOut, **PROBLEMS})
 @write_operation
 def update_pattern(request: ApiRequest, pattern_id: UUID, payload: PatternPatch):
     """Change the given fields. A pattern's user and key cannot be changed."""

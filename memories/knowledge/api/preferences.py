@@ -17,7 +17,7 @@ from memory_site.core.http.pagination import paginate
 from memory_site.core.http.path_labels import PathLabel, UserId
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["preferences"])
@@ -69,7 +69,7 @@ def paginate_preferences(
     return paginate(rows, PREFERENCE_COLUMNS, limit, cursor, dict)
 
 
-@router.put(PREFERENCE_PATH, auth=write_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
+@router.put(PREFERENCE_PATH, auth=change_access, response={200: PreferenceOut, 201: PreferenceOut, **PROBLEMS})
 @write_operation
 def learn_preference(request: ApiRequest, user_id: UserId, key: PathLabel, payload: PreferenceIn):
     """Store a user's preference: 201 for a new one, 200 when it replaces the value under this key."""

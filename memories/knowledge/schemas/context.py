@@ -25,6 +25,10 @@ class ContextualIn(InputSchema):
     user_id: Label | None = Field(
         default=None, description="Whose memories and preferences; default: the conversation's user."
     )
+    repo_id: Label | None = Field(default=None, description="Only memories of this repository or project.")
+    shared: bool = Field(
+        default=True, description="Whether what belongs to no user is there for a user as well, beside the user's own."
+    )
     conversation_id: UuidIn | None = Field(
         default=None, description="The conversation whose last messages are returned; by default the session's newest."
     )

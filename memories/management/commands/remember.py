@@ -48,6 +48,6 @@ class Command(MemoryCommand):
         except ValidationError as error:
             raise CommandError(format_validation_error(error), returncode=EXIT_USAGE_ERROR) from None
         row, created = add_one(owner.pk, memory)
-        embedded = embed_now(owner.pk, row["id"], WAIT_SECONDS)
+        embedded = embed_now(owner.pk, [row["id"]], WAIT_SECONDS)
         self.stderr.write(f"{'Stored' if created else 'Stored before'}, {'' if embedded else 'not yet '}embedded.")
         self.stdout.write(str(row["id"]))

@@ -39,7 +39,7 @@ from memory_site.core.http.fields import Label
 from memory_site.core.http.pagination import paginate
 from memory_site.core.http.problems import Problem
 from memory_site.core.http.responses import PROBLEMS, json_response
-from sessions_app.auth import ApiRequest, read_access, write_access
+from sessions_app.auth import ApiRequest, change_access, read_access, write_access
 from sessions_app.idempotency import idempotent
 from sessions_app.write_operations import write_operation
 
@@ -60,7 +60,7 @@ def upsert_group(request: ApiRequest, name: str, values: dict[str, Any]) -> Http
         return json_response(rows.get(pk=pk), 201 if created else 200)
 
 
-@router.post("/projects/groups", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
+@router.post("/projects/groups", auth=change_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @write_operation
 def add_group(request: ApiRequest, payload: GroupIn):
     """Create a group of projects; each member sees the memories and insights of the others. If a group of this name
@@ -81,7 +81,7 @@ def list_groups(
     return json_response(paginate(rows, PROJECT_GROUP_COLUMNS, limit, cursor, dict))
 
 
-@router.post("/projects/register", auth=write_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
+@router.post("/projects/register", auth=change_access, response={200: GroupOut, 201: GroupOut, **PROBLEMS})
 @write_operation
 def register_projects(request: ApiRequest, payload: RegisterIn):
     """Create a group of these repositories. If a group of this name exists, these become its repositories. Of a path or
@@ -90,7 +90,9 @@ def register_projects(request: ApiRequest, payload: RegisterIn):
     return upsert_group(request, payload.name, values)
 
 
-@router.post("/projects/dependencies", auth=write_access, response={200: DependencyOut, 201: DependencyOut, **PROBLEMS})
+@router.post(
+    "/projects/dependencies", auth=change_access, response={200: DependencyOut, 201: DependencyOut, **PROBLEMS}
+)
 @write_operation
 def add_dependency(request: ApiRequest, payload: DependencyIn):
     """Record that one project depends on another; each sees the memories and insights of the other. If this dependency
@@ -153,7 +155,7 @@ def search_projects(request: ApiRequest, payload: ProjectSearchIn):
     """Search what a project sees: its own memories, then those of its dependencies in either direction, then those of
     its groups, and global insights. Insights belong to each project they name. Changes nothing."""
     caller = request.auth
-    search = TimedSearch(payload, caller.embedding_model).above(payload.floor)
+    search = TimedSearch(payload, caller.embedding_model)
     filters = VisibleToProjectFilters(
         namespace_id=caller.namespace_id, project=payload.project, memory_types=payload.memory_types
     )
@@ -162,7 +164,7 @@ def search_projects(request: ApiRequest, payload: ProjectSearchIn):
     return json_response({"results": hits} | search.report())
 
 
-@router.post("/projects/share", auth=write_access, response={201: SharedOut, **PROBLEMS})
+@router.post("/projects/share", auth=change_access, response={201: SharedOut, **PROBLEMS})
 @write_operation(on_conflict=purge_expired_memories)
 def share_insight(request: ApiRequest, payload: Body[ShareIn]):
     """Share an insight with other projects: one by its id, or a text, which is stored or merged into the same insight.
@@ -203,7 +205,7 @@ def get_group(request: ApiRequest, group_id: UUID):
     return json_response(row)
 
 
-@router.patch("/projects/groups/{group_id}", auth=write_access, response={200: GroupOut, **PROBLEMS})
+@router.patch("/projects/groups/{group_id}", auth=change_access, response={200: GroupOut, **PROBLEMS})
 @write_operation
 def update_group(request: ApiRequest, group_id: UUID, payload: GroupPatch):
     """Change the named fields."""

@@ -18,7 +18,7 @@ def search_everything(request: ApiRequest, payload: UnifiedIn):
     """Search memories of every type and source, each content once. With a project, what that project sees weighs more.
     Changes nothing."""
     caller = request.auth
-    search = TimedSearch(payload, caller.embedding_model).above(payload.floor)
+    search = TimedSearch(payload, caller.embedding_model)
     ranking = build_unified_ranking(caller.namespace_id, payload.project)
     hits = search.find(
         caller.namespace_id,

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from ninja import Router
 
 from memories.api.memories import memory_not_found
+from memories.api.versions import memory_response
 from memories.embeddings import EmbeddingError
 from memories.retrieval.recall import COUNT_ACCESS_SQL, RECALL_RANKING, count_access
 from memories.retrieval.retrieve import RetrievalFilters, prepare_query, retrieve
@@ -21,7 +22,7 @@ from memories.storage import row_to_dict
 from memory_site.core.http.fields import Label
 from memory_site.core.http.responses import PROBLEMS, json_response
 from memory_site.core.metrics.counters import count_search
-from sessions_app.auth import ApiRequest, write_access
+from sessions_app.auth import ApiRequest, change_access
 from sessions_app.write_operations import write_operation
 
 router = Router(tags=["recall"])
@@ -32,7 +33,7 @@ RETURNING {qualify_out_columns("memory")}
 """
 
 
-@router.post("/memories/recall", auth=write_access, response={200: RecallOut, **PROBLEMS})
+@router.post("/memories/recall", auth=change_access, response={200: RecallOut, **PROBLEMS})
 def recall_memories(request: ApiRequest, payload: SearchIn):
     """Search memories, weighted by importance, confidence, age and use, and count one access on each result.
     `relevance` is the value before the access."""
@@ -49,7 +50,8 @@ def search_and_count_access(request: ApiRequest, payload: SearchIn, search: Time
         ranking=RECALL_RANKING,
         explain=payload.explain,
     )
-    return count_access_and_respond(namespace_id, hits, search.started, mode=payload.mode, degraded=search.degraded)
+    report = {"mode": payload.mode, "degraded": search.degraded, "floor": search.floor.level}
+    return count_access_and_respond(namespace_id, hits, search.started, **report)
 
 
 def count_access_and_respond(
@@ -59,7 +61,7 @@ def count_access_and_respond(
     return json_response({"results": hits, "took_ms": elapsed_ms(started)} | fields)
 
 
-@router.post("/memories/{memory_id}/recall", auth=write_access, response={200: MemoryOut, **PROBLEMS})
+@router.post("/memories/{memory_id}/recall", auth=change_access, response={200: MemoryOut, **PROBLEMS})
 @write_operation
 def recall_memory(request: ApiRequest, memory_id: UUID):
     """Return one memory and count an access on it. `GET` does not count."""
@@ -68,10 +70,10 @@ def recall_memory(request: ApiRequest, memory_id: UUID):
         row = cursor.fetchone()
     if row is None:
         raise memory_not_found()
-    return json_response(to_memory_out(row_to_dict(row)))
+    return memory_response(to_memory_out(row_to_dict(row)))
 
 
-@router.post("/users/{path:user_id}/retrieve", auth=write_access, response={200: RetrievedOut, **PROBLEMS})
+@router.post("/users/{path:user_id}/retrieve", auth=change_access, response={200: RetrievedOut, **PROBLEMS})
 def retrieve_memories(request: ApiRequest, user_id: Label, payload: RetrieveIn):
     """Retrieve what matters to a user for a query: the entity whose id it names, else memories that match its words and
     its meaning, near, new and relevant ones first. Empty when nothing matches. Counts one access on each result."""

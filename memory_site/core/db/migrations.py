@@ -111,13 +111,18 @@ def replace_index(table: str, name: str, definition: str, earlier: str) -> Concu
     return ConcurrentSQL(table, rebuild_index_sql(table, name, definition), rebuild_index_sql(table, name, earlier))
 
 
-def rebuild_index_sql(table: str, name: str, definition: str) -> tuple[str, ...]:
+def rebuild_index_sql(table: str, name: str, definition: str, *, unique: bool = False) -> tuple[str, ...]:
+    kind = "UNIQUE INDEX" if unique else "INDEX"
     return (
-        f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new",
-        f"CREATE INDEX CONCURRENTLY {name}_new ON {table} {definition}",
-        f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
+        *drop_index_sql(f"{name}_new"),
+        f"CREATE {kind} CONCURRENTLY {name}_new ON {table} {definition}",
+        *drop_index_sql(name),
         f"ALTER INDEX {name}_new RENAME TO {name}",
     )
+
+
+def drop_index_sql(name: str) -> tuple[str]:
+    return (f"DROP INDEX CONCURRENTLY IF EXISTS {name}",)
 
 
 def add_index_concurrently(

@@ -13,6 +13,7 @@ from psycopg.types.datetime import TimestamptzLoader
 #: Values that stand for others while a statement is compiled: they are random, so no other value equals one.
 BLANKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: number,
+    str: lambda number: f"{number:x}",
     UUID: lambda number: UUID(int=number),
     datetime: lambda number: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=number),
 }

@@ -1,8 +1,8 @@
 """X-Consistency: which requests may read a replica, and what their answers say.
 
-An operation that asks for the scope `read` may. With `X-Consistency: eventual` it reads a replica that is fresh enough;
-without the header it does so only if DEFAULT_CONSISTENCY says so, and its address does not end with the name of one
-object. A request with an Idempotency-Key keeps its answer, so it needs the primary.
+An operation that asks for the scope `read` alone may. With `X-Consistency: eventual` it reads a replica that is fresh
+enough; without the header it does so only if DEFAULT_CONSISTENCY says so, and its address does not end with the name of
+one object. A request with an Idempotency-Key keeps its answer, so it needs the primary.
 
 A replica that fails is no error: the request is repeated on the primary, once.
 """
@@ -27,7 +27,8 @@ from memory_site.core.http.problems import Problem, invalid_field, problem_respo
 
 HEADER, TOKEN_HEADER = "X-Consistency", "X-Consistency-Token"
 STRONG, EVENTUAL = settings.CONSISTENCIES
-READ_SCOPE = "read"
+#: The scopes of an operation that changes nothing.
+READ_SCOPES = ("read",)
 #: A position in the write-ahead log, as PostgreSQL writes it.
 TOKEN_PATTERN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 POSITION_SQL = "SELECT pg_current_wal_insert_lsn()"
@@ -78,7 +79,7 @@ def route_reads(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
 
 def has_read_scope(operation: Operation) -> bool:
-    return any(getattr(auth, "scope", None) == READ_SCOPE for auth in operation.auth_callbacks)
+    return any(getattr(auth, "scopes", None) == READ_SCOPES for auth in operation.auth_callbacks)
 
 
 def names_one_object(operation: Operation) -> bool:

@@ -78,9 +78,17 @@ def is_common(word: str, name: str = "") -> bool:
     return len(word) <= 2 and name.split("_")[0] != word
 
 
-def clarify_message(message: str) -> str:
-    """Say "characters" where pydantic says "items" of a text, and in other cases what a client can see."""
+def clarify_message(message: str, value: Any = "") -> str:
+    """Say "characters" where pydantic says "items" of a text, and in other cases what a client can see.
+
+    `value` is what was refused, where it may be a list.
+    """
     if message in PLAIN_MESSAGES:
         return PLAIN_MESSAGES[message]
     found = ITEM_COUNT_MESSAGE.fullmatch(message)
-    return message if found is None else f"must have {found[1]} {found[2]} characters, not {found[3]}"
+    if found is None:
+        return message
+    if found[2] == "1" and found[3] == "0":
+        return "must not be empty"
+    unit = "elements" if isinstance(value, list) else "characters"
+    return f"must have {found[1]} {found[2]} {unit}, not {found[3]}"

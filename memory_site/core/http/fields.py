@@ -23,7 +23,7 @@ from memory_site.core.http.field_errors import explain_unknown_fields
 
 MAX_SAFE_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 8259, section 6)
 MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_KEYS = 64 * 1024, 8, 256
-MAX_CONTENT_LENGTH, MAX_LABEL_LENGTH = 100_000, 255
+MAX_CONTENT_LENGTH, MAX_LABEL_LENGTH, MAX_KEY_LENGTH = 100_000, 255, 512
 MIN_DATETIME, MAX_DATETIME = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # Letters and symbols by Unicode category that are nevertheless invisible.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -38,6 +38,13 @@ class InputSchema(Schema):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     #: Fields of other forms of this body: an unknown field may be a misspelt one of them.
     fields_of_other_forms: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _run_root_validator(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Take the place of ninja's validator of this name, which validates every object twice, so that one three
+        levels down is validated eight times: a body has no attributes, for which the second time is there."""
+        return validate(values)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -166,6 +173,8 @@ Text = Annotated[str, AfterValidator(check_storable)]
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(check_visible)]
 QueryText = Annotated[Text, StringConstraints(min_length=1, max_length=4096), AfterValidator(check_visible)]
 Label = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_LABEL_LENGTH), AfterValidator(check_visible)]
+#: The caller's own name of a memory. It is compared byte by byte, so it may hold what no person reads.
+Key = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_KEY_LENGTH)]
 Tag = Annotated[Text, StringConstraints(min_length=1, max_length=128), AfterValidator(check_visible)]
 Tags = Annotated[list[Tag], Field(max_length=64)]
 Summary = Annotated[Text, StringConstraints(min_length=1, max_length=10_000)]

@@ -9,13 +9,15 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from memory_site.core.db.actor import describe_requester, described_by
 from memory_site.core.http.problems import Problem, problem_response
 from memory_site.core.http.request_metrics import HTML_PATH_PREFIXES, count_answer
 
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: Their answers have no content, and say nothing of its type and length (RFC 9110, 8.6 and 15.4.5).
+STATUSES_WITHOUT_CONTENT = (204, 304)
 PRESERVED_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
@@ -35,6 +37,17 @@ def pick_request_id(offered: str) -> str:
     return offered if REQUEST_ID_PATTERN.fullmatch(offered) else str(uuid.uuid4())
 
 
+def leave_out_content(request: HttpRequest, response: HttpResponse) -> None:
+    """Leave out what an answer to HEAD must not have, and what one without content must not promise."""
+    if response.status_code in STATUSES_WITHOUT_CONTENT:
+        del response["Content-Type"], response["Content-Length"]
+    elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
+        response.streaming_content = ()
+    elif request.method == "HEAD":
+        response.setdefault("Content-Length", str(len(response.content)))
+        response.content = b""
+
+
 class RequestMiddleware:
     """Give every request an id, turn errors into problem documents, and count the answers."""
 
@@ -51,6 +64,7 @@ class RequestMiddleware:
             if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/"):
                 response = to_problem_response(request, response)
             response.setdefault("Cache-Control", "no-store")
+            leave_out_content(request, response)
         response["X-Request-ID"] = request_id
         count_answer(request, response, started)
         return response

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from memory_site.core.http.consistency import EVENTUAL, HEADER, STRONG, TOKEN_HEADER, TOKEN_PATTERN, replica_reads
@@ -17,6 +18,10 @@ IDEMPOTENCY_PARAMETER = {
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "A retry with the same key and body gets the same response, for 24 hours.",
+}
+ETAG_HEADER = {
+    "schema": {"type": "string"},
+    "description": "Its `revision` in quotes, for `If-Match` and `If-None-Match`. Reading does not move it.",
 }
 #: For the operations that read, and for all others.
 CONSISTENCY_SCHEMA = {
@@ -62,12 +67,22 @@ class DescribedAPI(NinjaAPI):
     ) -> None:
         super().__init__(**options)
         self.fields, self.parameters, self.examples = fields, parameters, examples
+        self._documents: dict[str, OpenAPISchema] = {}
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
 
-    def get_openapi_schema(self, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # any of its arguments
-        schema = super().get_openapi_schema(**kwargs)
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        """Return the document, always the same object: making it takes seconds, and strangers may ask for it."""
+        prefix = self.get_root_path(path_params or {}) if path_prefix is None else path_prefix
+        if prefix not in self._documents:
+            self._documents[prefix] = self._build_document(prefix)
+        return self._documents[prefix]
+
+    def _build_document(self, path_prefix: str) -> OpenAPISchema:
+        schema = super().get_openapi_schema(path_prefix=path_prefix)
         components = schema["components"]["schemas"]
         for component in components.values():
             describe_fields(component, self.fields)
@@ -76,6 +91,7 @@ class DescribedAPI(NinjaAPI):
             set_problem_media_type(operation["responses"])
             describe_parameters(operation.setdefault("parameters", []), self.parameters)
             add_examples(operation["responses"], builder)
+            describe_etag(operation["responses"], components)
             operation["parameters"] += get_consistency_parameters(operation["operationId"], operation["parameters"])
             if method == "post" and IDEMPOTENCY_PARAMETER not in operation["parameters"]:
                 operation["parameters"].append(IDEMPOTENCY_PARAMETER)
@@ -120,6 +136,15 @@ def add_examples(responses: dict[Any, dict], builder: ExampleBuilder) -> None:
     for response in responses.values():
         if content := response.get("content", {}).get(JSON_MEDIA_TYPE):
             content["example"] = builder.build(content["schema"])
+
+
+def describe_etag(responses: dict[Any, dict], components: Mapping[str, Any]) -> None:
+    """Document the ETag of each answer that is one object with a revision."""
+    for response in responses.values():
+        schema = response.get("content", {}).get(JSON_MEDIA_TYPE, {}).get("schema", {})
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if "revision" in components.get(name, {}).get("properties", {}):
+            response["headers"] = {"ETag": ETAG_HEADER}
 
 
 def set_problem_media_type(responses: dict[Any, dict]) -> None:

@@ -14,7 +14,7 @@ FORMATTERS = {
     JSON: {"()": "memory_site.core.logs.formatters.JsonFormatter"},
 }
 #: Libraries that tell of each message, task and connection at INFO.
-TALKATIVE = ("amqp", "axes", "celery", "kombu")
+TALKATIVE = ("amqp", "axes", "celery", "kombu", "mcp")
 
 
 def build_logging(level: str, log_format: str) -> dict[str, Any]:

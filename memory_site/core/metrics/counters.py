@@ -62,8 +62,8 @@ def begin(metric: Metric, labels: Sequence[Sequence[str]]) -> Metric:
 
 requests = counter(
     "requests_total",
-    "Requests that were answered, by operation (its id in the OpenAPI document, or console, health, metrics, other) and"
-    " HTTP status.",
+    "Requests that were answered, by operation (its id in the OpenAPI document, mcp and its tools, console, health,"
+    " metrics, other) and HTTP status.",
     operation=(),
     status=(),
 )

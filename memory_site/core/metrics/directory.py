@@ -12,14 +12,18 @@ import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 from prometheus_client.mmap_dict import MmapedDict
 
-#: Values by key. A key is the library's: JSON of metric, sample, labels and help.
-Totals = dict[str, float]
+#: Values by key, in billionths: whole numbers have the same sum in any order. Of floats the last digit depends on it,
+#: and Prometheus takes a counter that falls by that digit for one that began again at 0. A key is the library's: JSON
+#: of metric, sample, labels and help.
+Totals = dict[str, int]
+BILLIONTHS = 10**9
 SUFFIX, DRAFT_SUFFIX = ".db", ".draft"
 ENDED, LOCK = "ended.json", "lock"
 #: Bytes of a new file, as in the library, and of an entry beside its key.
@@ -107,7 +111,7 @@ class MetricsDirectory:
             add(totals, read_file(path))
         if added:
             draft = self.path / f"ended{DRAFT_SUFFIX}"
-            draft.write_text(json.dumps({"included": [path.name for path in paths], "totals": totals}))
+            draft.write_text(json.dumps({"included": [path.name for path in paths], "billionths": totals}))
             draft.replace(self.path / ENDED)
         for path in paths:
             path.unlink(missing_ok=True)
@@ -119,9 +123,9 @@ class MetricsDirectory:
                     path.unlink()
 
     def _read_ended(self) -> tuple[Totals, set[str]]:
-        with suppress(FileNotFoundError, ValueError, KeyError):
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             found = json.loads((self.path / ENDED).read_text())
-            return found["totals"], set(found["included"])
+            return found["billionths"], set(found["included"])
         return {}, set()
 
     def _list_files(self) -> list[Path]:
@@ -158,10 +162,11 @@ def has_ended(path: Path) -> bool:
 def read_file(path: Path) -> Totals:
     """Return the values of a process: none of a file that was just created, and of one that is damaged."""
     with suppress(FileNotFoundError, struct.error, RuntimeError, UnicodeDecodeError):
-        return {key: value for key, value, *_ in MmapedDict.read_all_values_from_file(str(path))}
+        values = MmapedDict.read_all_values_from_file(str(path))
+        return {key: round(value * BILLIONTHS) for key, value, *_ in values if isfinite(value)}
     return {}
 
 
-def add(totals: Totals, more: Mapping[str, float]) -> None:
+def add(totals: Totals, more: Mapping[str, int]) -> None:
     for key, value in more.items():
-        totals[key] = totals.get(key, 0.0) + value
+        totals[key] = totals.get(key, 0) + value

@@ -9,12 +9,12 @@ from prometheus_client import Metric
 from prometheus_client.utils import INF, floatToGoString
 
 from memory_site.core.metrics.counters import bounds, registry
-from memory_site.core.metrics.directory import add
+from memory_site.core.metrics.directory import BILLIONTHS, Totals, add
 from memory_site.core.metrics.values import get_directory
 
 Labels = tuple[tuple[str, str], ...]
-#: Values by name of the sample and its labels.
-Samples = dict[tuple[str, Labels], float]
+#: Values in billionths, by name of the sample and its labels.
+Samples = dict[tuple[str, Labels], int]
 GAUGE, HISTOGRAM = "gauge", "histogram"
 MAX_PARSED_KEYS = 50_000
 BUCKET_LABEL = "le"
@@ -30,7 +30,7 @@ class ProcessMetrics:
             yield from registry.collect()
             return
         ended, living = directory.read()
-        totals: dict[str, float] = {}
+        totals: Totals = {}
         for each in living:
             add(totals, each)
         samples = group_by_metric(totals, ended)
@@ -48,10 +48,10 @@ def parse_key(key: str) -> tuple[str, str, Labels]:
         return "", "", ()
 
 
-def group_by_metric(living: dict[str, float], ended: dict[str, float]) -> defaultdict[str, Samples]:
+def group_by_metric(living: Totals, ended: Totals) -> defaultdict[str, Samples]:
     """Sum values of the same labels. A process that has ended says nothing in a gauge any more."""
     gauges = {metric.name for metric in registry.collect() if metric.type == GAUGE}
-    samples: defaultdict[str, Samples] = defaultdict(lambda: defaultdict(float))
+    samples: defaultdict[str, Samples] = defaultdict(lambda: defaultdict(int))
     for values, is_ended in ((living, False), (ended, True)):
         for key, value in values.items():
             metric, sample, labels = parse_key(key)
@@ -64,12 +64,12 @@ def build_metric(declared: Metric, samples: Samples) -> Metric:
     """Return the metric with these samples, and with 0 for those that are declared and were never counted."""
     metric = Metric(declared.name, declared.documentation, declared.type)
     for each in declared.samples:
-        samples.setdefault((each.name, tuple(sorted(each.labels.items()))), 0.0)
+        samples.setdefault((each.name, tuple(sorted(each.labels.items()))), 0)
     if declared.type == HISTOGRAM:
         add_histogram(metric, samples)
         return metric
     for (name, labels), value in samples.items():
-        metric.add_sample(name, dict(labels), value)
+        metric.add_sample(name, dict(labels), value / BILLIONTHS)
     return metric
 
 
@@ -77,10 +77,10 @@ def add_histogram(metric: Metric, samples: Samples) -> None:
     """Add the samples of a histogram. The files have the number of each bucket alone, and of empty buckets none."""
     sums = f"{metric.name}_sum"
     for labels in sorted({labels for name, labels in samples if name == sums}):
-        counted = 0.0
+        counted = 0
         for bound in (*map(float, bounds[metric.name]), INF):
             le = (BUCKET_LABEL, floatToGoString(bound))
-            counted += samples.get((f"{metric.name}_bucket", tuple(sorted((*labels, le)))), 0.0)
-            metric.add_sample(f"{metric.name}_bucket", dict((*labels, le)), counted)
-        metric.add_sample(f"{metric.name}_count", dict(labels), counted)
-        metric.add_sample(sums, dict(labels), samples[sums, labels])
+            counted += samples.get((f"{metric.name}_bucket", tuple(sorted((*labels, le)))), 0)
+            metric.add_sample(f"{metric.name}_bucket", dict((*labels, le)), counted / BILLIONTHS)
+        metric.add_sample(f"{metric.name}_count", dict(labels), counted / BILLIONTHS)
+        metric.add_sample(sums, dict(labels), samples[sums, labels] / BILLIONTHS)

@@ -20,8 +20,6 @@ STATUS_TONES = {HealthStatus.HEALTHY: "success", HealthStatus.DEGRADED: "warning
 # The newest sample of each file system of each machine.
 LATEST_SAMPLES = DiskSample.objects.order_by("machine", "path", "-taken_at").distinct("machine", "path")
 DATABASE_SIZE = Func(Func(function="current_database"), function="pg_database_size", output_field=BigIntegerField())
-#: Share of a disk from which on it is drawn as full.
-NEARLY_FULL_PERCENT = 90
 
 
 def build_health(scope: Scope) -> Content:

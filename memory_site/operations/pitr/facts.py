@@ -68,10 +68,6 @@ class PitrFacts:
     last_drill: dict[str, Any] | None = None
 
     @property
-    def lost_segments(self) -> int:
-        return self.report.counts[WalState.LOST] if self.report else 0
-
-    @property
     def last_base_at(self) -> datetime | None:
         return self.bases[-1].written_at if self.bases else None
 

@@ -50,7 +50,3 @@ def parse_lsn(text: str) -> int:
     """Return a position of the log, which PostgreSQL writes as `16/B374D848`, in bytes."""
     log, offset = text.split("/")
     return (int(log, 16) << 32) + int(offset, 16)
-
-
-def format_lsn(position: int) -> str:
-    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"

@@ -82,11 +82,12 @@ class Intruder:
     def build_requests(self, operations: Iterable[Operation]) -> Iterator[Request]:
         """Yield each operation with the owner's ids, and each filter that takes one of his labels."""
         for operation in operations:
-            url = operation.url(self.ids)
-            yield Request(operation, url, self.fill(operation.example()))
+            url, body = operation.url(self.ids), self.fill(operation.example())
+            yield Request(operation, url, body)
             for name in operation.query:
                 if name in self.ids and name not in operation.required_query:
-                    yield Request(operation, f"{url}{'&' if '?' in url else '?'}{urlencode({name: self.ids[name]})}")
+                    query = f"{'&' if '?' in url else '?'}{urlencode({name: self.ids[name]})}"
+                    yield Request(operation, url + query, body)
 
     def fill(self, body: Any) -> Any:
         """Put the owner's ids and labels, and words that stand beside his secret, in the place of the example's."""

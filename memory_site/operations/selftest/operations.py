@@ -25,6 +25,7 @@ PATHS_FOR_KNOWN_IDS = {
     "/users/{user_id}/graph",
     "/repositories/{repo_id}",
     "/preferences/{user_id}/{key}",
+    "/memories/by-key/{key}",
     "/patterns/discover",
 }
 

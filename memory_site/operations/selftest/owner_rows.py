@@ -66,10 +66,10 @@ class Owner:
         conversation = {"user_id": USER, "session_id": SESSION, "topics": [self.secret]}
         conversation_id = self.call("POST", "/conversations", conversation)["id"]
         message = {"role": "user", "content": f"{self.text}, they say."}
-        self.call("POST", f"/conversations/{conversation_id}/messages", message)
+        message_id = self.call("POST", f"/conversations/{conversation_id}/messages", message)["id"]
         link = {"source_session_id": SESSION, "target_session_id": "other", "link_type": "related"}
         link_id = self.call("POST", "/session-links", link | {"context": self.secret})["id"]
-        return {"conversation_id": conversation_id, "link_id": link_id}
+        return {"conversation_id": conversation_id, "from_id": message_id, "link_id": link_id}
 
     def create_projects(self) -> dict[str, str]:
         about = {"description": self.text}

@@ -5,6 +5,7 @@ It knows nothing of the operator's site: no variable of it, no .env, no address.
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -30,6 +31,10 @@ from memory_site.settings import BASE_DIR, SCRATCH_VARIABLE, Environment
 MANAGE = BASE_DIR / "manage.py"
 #: Seconds for things that are not what a test is about.
 START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
+#: What is killed ends when it gets the processor the next time.
+KILL_TIMEOUT_SECONDS = 10
+#: Above those of well-known services. Linux says here which ports it chooses by itself.
+FIRST_PORT, EPHEMERAL_PORTS = 10_000, Path("/proc/sys/net/ipv4/ip_local_port_range")
 #: Between two looks at a condition: often at first, less later, because most of them ask the site, which has work.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 0.25
 #: What identifies a child of `serve` in its command line; the first word may be a path.
@@ -54,10 +59,21 @@ def build_environment(**ours: str) -> dict[str, str]:
 
 
 def find_free_port() -> int:
-    """Return a port without a listener."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port without a listener. It stays free until it is used: the system gives it to no other program that
+    leaves the choice to it."""
+    chosen_by_us = range(FIRST_PORT, read_first_ephemeral_port())
+    while True:
+        port = secrets.choice(chosen_by_us) if chosen_by_us else 0
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return probe.getsockname()[1]
+
+
+def read_first_ephemeral_port() -> int:
+    """Return the first of the ports that the system chooses for connections and listeners; 0 where it does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(EPHEMERAL_PORTS.read_text().split()[0])
+    return 0
 
 
 def run_manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -153,7 +169,7 @@ class ScratchSite:
         return self.server.poll() is not None
 
     def stop(self, request: signal.Signals = signal.SIGTERM) -> list[str]:
-        """Ask it to stop. Return the processes that are left, which are then killed."""
+        """Ask it to stop. Return the processes that are left, which are then killed, and have ended on return."""
         self.http.clear()
         if not self.ended:
             self.server.send_signal(request)
@@ -167,6 +183,8 @@ class ScratchSite:
         for process in left:
             with suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile
                 process.kill()
+        with suppress(SiteFailed):
+            wait_until(lambda: not find_processes(self.data), KILL_TIMEOUT_SECONDS, "what was killed has ended")
         return described
 
     def call(

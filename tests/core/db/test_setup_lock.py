@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 
 from memory_site.core.db import setup_lock as module
-from memory_site.core.db.setup_lock import setup_lock
+from memory_site.core.db.setup_lock import POLL_INTERVAL_SECONDS, setup_lock
+from memory_site.operations.selftest.scratch_site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,9 +24,10 @@ def test_the_second_waits_for_the_first_and_says_so_once():
     with setup_lock():
         second = threading.Thread(target=be_second)
         second.start()
-        time.sleep(1)
+        wait_until(lambda: waited, 60, "the second waits")
+        time.sleep(3 * POLL_INTERVAL_SECONDS)
         order.append("first")
-    second.join(10)
+    second.join(60)
     assert order == ["first", "second"]
     assert waited == [True]
 
@@ -41,15 +43,17 @@ def test_it_holds_while_transactions_come_and_go_and_is_free_after_an_error():
 
 
 def test_a_live_holder_keeps_it_longer_than_silence_is_allowed(monkeypatch):
-    monkeypatch.setattr(module, "SPEAK_SQL", "SET LOCAL idle_in_transaction_session_timeout = '700ms'")
-    monkeypatch.setattr(module, "PING_INTERVAL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SPEAK_SQL", "SET LOCAL idle_in_transaction_session_timeout = '1500ms'")
+    monkeypatch.setattr(module, "PING_INTERVAL_SECONDS", 0.1)
     with setup_lock():
-        time.sleep(1.2)
+        time.sleep(1.8)
         assert not is_free()
-    monkeypatch.setattr(module, "PING_INTERVAL_SECONDS", 60)
+
+
+def test_a_holder_that_says_nothing_loses_it(monkeypatch):
+    monkeypatch.setattr(module, "SPEAK_SQL", "SET LOCAL idle_in_transaction_session_timeout = '200ms'")
     with setup_lock():
-        time.sleep(1.2)
-        assert is_free()
+        wait_until(is_free, 60, "the lock is free")
 
 
 def is_free():

@@ -36,7 +36,7 @@ def in_thread(function):
 
     thread = Thread(target=run)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     return found[0]
 
 
@@ -52,12 +52,13 @@ def test_one_holds_it_at_a_time_and_it_is_free_after_the_block():
 
 
 def test_a_live_holder_keeps_it_longer_than_it_lasts(monkeypatch):
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.5)
     monkeypatch.setattr(leases, "RENEWAL_INTERVAL_SECONDS", 0.1)
     with hold_lease(NAME):
-        until = time.monotonic() + 1.5
+        until = time.monotonic() + 1.8
         while time.monotonic() < until:
             assert take_lease(NAME) is None
+            time.sleep(0.05)  # the processor is for the thread that renews it
 
 
 def test_a_holder_that_stood_still_writes_nothing_after_another_has_taken_over(expired):
@@ -94,7 +95,7 @@ def test_of_many_at_once_one_takes_it():
         thread.start()
     start.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len([lease for lease in taken if lease]) == 1
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from memory_site.core.metrics import values
-from memory_site.core.metrics.directory import MetricsDirectory
+from memory_site.core.metrics.directory import BILLIONTHS, MetricsDirectory
 from memory_site.core.metrics.totals import ProcessMetrics
 from tests.exposition import read_samples
 
@@ -145,9 +146,9 @@ def test_ended_processes_leave_no_file_behind(directory, start, monkeypatch):
 class ProcessFileOfAnother:
     """What a process leaves: the kernel takes its lock away when it ends."""
 
-    def __init__(self, directory: MetricsDirectory) -> None:
+    def __init__(self, directory: MetricsDirectory, counted: float = 1) -> None:
         self.file = directory.open_file()
-        self.file.write(stored_key(), 1)
+        self.file.write(stored_key(), counted)
 
     def end(self) -> None:
         self.file.close()
@@ -159,6 +160,19 @@ def stored_key() -> str:
     return memories_stored.labels("created")._value._key
 
 
+@pytest.mark.parametrize("values", [(0.1, 0.2, 0.3), (0.07, 1e6, 0.07)])
+def test_a_total_is_the_same_whichever_process_ends_first(directory, values):
+    """As floats, 0.1 + 0.2 + 0.3 is more than 0.3 + 0.2 + 0.1, and a counter would fall by its last digit."""
+    totals = set()
+    for order in permutations(values):
+        directory.start_over()
+        for process in [ProcessFileOfAnother(directory, value) for value in order]:
+            process.end()
+            totals.add(scrape()[STORED])
+    assert len(totals) == 1, totals
+    assert totals.pop() == pytest.approx(sum(values))
+
+
 def test_a_kill_while_files_are_added_up_counts_nothing_twice(directory, monkeypatch):
     for process in [ProcessFileOfAnother(directory) for _ in range(3)]:
         process.end()
@@ -168,7 +182,7 @@ def test_a_kill_while_files_are_added_up_counts_nothing_twice(directory, monkeyp
         directory.read()
     assert len(directory._list_files()) == 3
     ended, living = directory.read()
-    assert (ended, living) == ({stored_key(): 3}, [])
+    assert (ended, living) == ({stored_key(): 3 * BILLIONTHS}, [])
     assert directory._list_files() == []
 
 
@@ -225,6 +239,22 @@ def test_blocks_are_reserved_before_they_are_mapped(directory):
 def test_a_damaged_file_hides_no_other(directory, content):
     (directory.path / "damaged.db").write_bytes(content)
     ProcessFileOfAnother(directory).end()
+    assert scrape()[STORED] == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"billionths": {}}', '{"billionths": {}, "included": null}'])
+def test_damaged_totals_of_ended_processes_stop_no_scrape(directory, content):
+    (directory.path / "ended.json").write_text(content)
+    ProcessFileOfAnother(directory).end()
+    assert scrape()[STORED] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_no_number_hides_no_other_of_its_process(directory, value):
+    process = ProcessFileOfAnother(directory)
+    process.file.write('["odd", "odd", {}, ""]', value)
+    assert scrape()[STORED] == 1
+    process.end()
     assert scrape()[STORED] == 1
 
 

@@ -341,7 +341,13 @@ def test_positions_in_a_picture_are_distinct_and_within_it(namespace):
 
 
 @pytest.fixture
-def computing(monkeypatch) -> list[object]:
+def patience(monkeypatch) -> None:
+    """Requests wait for as long as a busy machine needs."""
+    monkeypatch.setattr(analysis_cache, "MAX_WAIT_SECONDS", 60)
+
+
+@pytest.fixture
+def computing(monkeypatch, patience) -> list[object]:
     """Slow computations down, and record the database connection that each one holds."""
     held = []
 
@@ -376,7 +382,7 @@ def holding_computation(namespace: Namespace, user: str, monkeypatch) -> Iterato
     def wait_and_find_clusters(*given):
         monkeypatch.setattr(analysis, "find_clusters", louvain.find_clusters)
         begun.set()
-        assert go.wait(30)
+        assert go.wait(60)
         return louvain.find_clusters(*given)
 
     def request() -> None:
@@ -389,7 +395,7 @@ def holding_computation(namespace: Namespace, user: str, monkeypatch) -> Iterato
     with ThreadPoolExecutor(1) as pool:
         requested = pool.submit(request)
         try:
-            assert begun.wait(30)
+            assert begun.wait(60)
             yield
         finally:
             go.set()
@@ -434,7 +440,7 @@ def test_a_request_during_a_long_computation_is_refused_after_a_while(api, names
     with holding_computation(namespace, "ada", monkeypatch):
         begun = monotonic()
         answers = [api.get(f"/users/{user}/graph") for user in ("cem", "ada")]
-        assert monotonic() - begun < 10
+        assert monotonic() - begun < 30
     for response in answers:
         assert is_problem(response, 503)
         assert response["Retry-After"] == "5"
@@ -455,7 +461,7 @@ def test_no_more_requests_wait_than_there_are_slots(api, namespace, monkeypatch)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_request_that_waited_sees_changes_since_the_computation_began(namespace, monkeypatch):
+def test_a_request_that_waited_sees_changes_since_the_computation_began(namespace, monkeypatch, patience):
     memories = create_graph(namespace, STAR_PAIRS)
 
     def look() -> int:
@@ -470,7 +476,7 @@ def test_a_request_that_waited_sees_changes_since_the_computation_began(namespac
             seen = pool.submit(look)
             sleep(0.3)
             assert not seen.done()
-        assert seen.result(30) == 11
+        assert seen.result(60) == 11
 
 
 def test_a_failed_computation_does_not_block_the_next_one(api, namespace, monkeypatch):

@@ -16,8 +16,8 @@ from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TICKET_KEY = {"system": "jira", "id": "A-1"}
-#: Much longer than any call takes, and less than the lock timeout.
-MAX_WAIT_SECONDS = 2
+#: Longer than any call takes on a busy machine. One that waited for a lock would not end: nothing bounds that here.
+MAX_WAIT_SECONDS = 30
 
 
 def add_memory(api, content: str = "tea", user: str = "ada", **fields: object) -> str:
@@ -172,7 +172,7 @@ def test_tool_results_of_unrelated_users_do_not_delay_each_other(api):
         [partial(measure_call, partial(add_tool_result, api, f"user{letter}")) for letter in "abcdefgh"]
     )
     assert [status for status, _ in answers] == [201] * 8
-    assert max(seconds for _, seconds in answers) < 5
+    assert max(seconds for _, seconds in answers) < MAX_WAIT_SECONDS
     assert PendingRelationship.objects.count() == 8 * 60
 
 

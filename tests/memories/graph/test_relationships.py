@@ -170,6 +170,26 @@ def test_both_directions_are_listed_newest_first(api, both):
     assert [each["id"] for each in list_relationships(api, milk)] == [ids[2], ids[1]]
 
 
+def test_relationships_with_some_memories_or_of_one_type_are_listed(api, both):
+    tea, coffee = both
+    milk = add_memory(api, "milk")
+    first = add_relationship(api, tea, coffee)["id"]
+    second = add_relationship(api, milk, tea, type="refines")["id"]
+    path = f"/memories/{tea}/relationships"
+
+    def listed(query):
+        return [each["id"] for each in api.get(f"{path}?{query}").json()["results"]]
+
+    assert listed(f"with_ids={milk}") == [second]
+    assert listed(f"with_ids={milk}&with_ids={coffee}") == [second, first]
+    assert listed(f"with_ids={tea}") == []
+    assert listed("type=refines") == [second]
+    assert listed(f"with_ids={coffee}&type=refines") == []
+    too_many = "&".join([f"with_ids={milk}"] * 101)
+    assert is_problem(api.get(f"{path}?{too_many}"), 422)
+    assert is_problem(api.get(f"{path}?type=likes"), 422)
+
+
 def test_relationships_are_paginated(api, both):
     ids = [add_relationship(api, *both, type=kind)["id"] for kind in RelationshipType.values][::-1]
     path, seen = f"/memories/{both[0]}/relationships?limit=3", []

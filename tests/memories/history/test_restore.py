@@ -1,5 +1,6 @@
 """A memory is set back to what stood there before; what was deleted comes back with all that hung on it."""
 
+import time
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -7,14 +8,16 @@ import pytest
 from django.utils import timezone
 
 from memories import tasks
+from memories.api.versions import read_memory_response
 from memories.graph.models import Relationship, UserTotal
 from memories.history import retention
 from memories.history.models import DeletedPart, MemoryVersion
-from memories.history.restore import CHANGED_SINCE, GONE_SINCE, take_back
+from memories.history.restore import CHANGED_SINCE, GONE_SINCE, HAS_EXPIRED, take_back
 from memories.models import DueEmbedding, Embedding, Memory
 from memories.users.erasure import count_user_rows, erase, find_user_ids
 from memory_site.core.db.actor import acting_in_job
 from memory_site.core.db.cluster import fetch
+from memory_site.core.errors import NotFound
 from tests.memories.history.deleted import describe_parts, make_memory_with_parts, relate
 from tests.wire import is_problem, list_blamed_fields
 
@@ -62,7 +65,9 @@ def list_trashed(api, query: str = "") -> list[str]:
 
 
 def without_times(memory: dict) -> dict:
-    return {name: value for name, value in memory.items() if name not in ("updated_at", "embedded", "created")}
+    return {
+        name: value for name, value in memory.items() if name not in ("updated_at", "revision", "embedded", "created")
+    }
 
 
 # History and versions
@@ -111,6 +116,20 @@ def test_without_a_version_the_last_change_is_taken_back(api, tea):
     api.patch(f"/memories/{tea['id']}", {"importance": 5})
     assert restore(api, tea)["importance"] == 3
     assert restore(api, tea)["importance"] == 5
+
+
+def test_a_version_that_would_have_expired_is_not_restored(api, tea):
+    Memory.objects.update(expires_at=timezone.now() + timedelta(seconds=0.1))
+    Memory.objects.update(expires_at=None)
+    time.sleep(0.1)
+    answer = api.post(f"/memories/{tea['id']}/restore", {})
+    assert (answer.status_code, answer.json()["detail"]) == (409, HAS_EXPIRED)
+    assert get(api, tea)["expires_at"] is None
+
+
+def test_a_memory_that_is_deleted_before_the_answer_is_not_found(namespace):
+    with pytest.raises(NotFound):
+        read_memory_response(namespace.pk, uuid4())
 
 
 def test_what_cannot_be_restored_is_said(api, outsider, tea):

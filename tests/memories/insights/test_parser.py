@@ -115,9 +115,9 @@ def test_repeated_insight_is_found_once():
 )
 def test_parsing_takes_linear_time(piece):
     text = f"{'>' * 1000}★ Insight ─────\n" + (piece * 100_000)[:100_000]
-    started = time.perf_counter()
+    started = time.thread_time()
     parse_insights(text)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 text_parts = st.sampled_from(

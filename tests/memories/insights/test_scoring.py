@@ -100,6 +100,6 @@ def test_every_score_is_within_bounds(text):
     "piece", ["a", "a_", "aB", "a.b", "`", "`a\n", "\n", " ", "\n ", "1", "A", "key ", "9a", "- ", "=", "Aa"]
 )
 def test_scoring_takes_linear_time(piece):
-    started = time.perf_counter()
+    started = time.thread_time()
     scoring.score_insight((piece * 100_000)[:100_000])
-    assert time.perf_counter() - started < 1.5
+    assert time.thread_time() - started < 1.5

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 import warnings
 
 import pytest
@@ -99,9 +98,7 @@ def test_no_batch_is_done_twice_and_none_is_left_out(namespace, changes, action,
         work_and_die(batches, inside=inside)
     job.refresh_from_db()
     assert (job.state, job.done, len(changes())) == (JobState.RUNNING, 60, 60)
-    began = time.monotonic()
     assert tasks.run_jobs() == 1  # the lease of a process that has ended is free at once
-    assert time.monotonic() - began < 10
     job.refresh_from_db()
     assert (job.state, job.done) == (JobState.FINISHED, COUNT)
     assert changes() == [1] * COUNT

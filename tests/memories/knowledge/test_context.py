@@ -184,3 +184,17 @@ def test_without_the_embedder_only_words_are_searched(api, embedder, known):
         f"The harbour of {whose} opens at nine." for whose in ("ada", None)
     }
     assert len(answer["messages"]) == 5
+
+
+def test_without_what_is_shared_there_is_only_the_users_own(api, known):
+    add_conversation(api, "of nobody", session_id="nobody's")
+    answer = get_context(api, user_id="ada", shared=False, session_id="nobody's")
+    assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada"}
+    assert {tuple(each["tags"]) for each in answer["clusters"]} == {("harbour", "of ada")}
+    assert answer["messages"] == []
+
+
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_the_context_of_a_project_has_its_memories_only(api, known, user):
+    api.add("The harbour of the shop.", user_id=user, repo_id="shop")
+    assert list_contents(get_context(api, user_id=user, repo_id="shop")["memories"]) == ["The harbour of the shop."]

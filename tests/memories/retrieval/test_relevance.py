@@ -7,9 +7,9 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memories.memory_types import MemoryType
+from memories.memory_types import NO_DECAY, MemoryType
 from memories.models import Memory
-from memories.retrieval.relevance import HALF_LIFE_HOURS, PERMANENT_TYPES, Relevance, relevance_sql
+from memories.retrieval.relevance import HALF_LIFE_HOURS, Relevance, relevance_sql
 
 pytestmark = pytest.mark.django_db
 STATED_HALF_LIVES = {
@@ -25,7 +25,7 @@ AGE_HOURS = st.floats(0, 24 * 365 * 30)
 def compute_relevance(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
     """Compute the formula with ages in hours."""
     age = created if updated is None else updated
-    decayed = base if kind in PERMANENT_TYPES else base * 0.5 ** (age / STATED_HALF_LIVES[kind])
+    decayed = base * 0.5 ** (age / STATED_HALF_LIVES[kind]) if kind in STATED_HALF_LIVES else base
     boost = 0.3 * 0.5 ** (accessed / 2) if accessed is not None and accessed < 24 else 0
     return min(max(decayed + boost, 0.05), 1)
 
@@ -39,9 +39,7 @@ def query_relevance(kind: str, base: float, *hours: float | None) -> float:
 
 def test_the_half_life_of_each_type():
     assert set(HALF_LIFE_HOURS) == set(MemoryType)
-    assert {
-        str(kind): hours for kind, hours in HALF_LIFE_HOURS.items() if kind not in PERMANENT_TYPES
-    } == STATED_HALF_LIVES
+    assert {str(kind): hours for kind, hours in HALF_LIFE_HOURS.items() if hours != NO_DECAY} == STATED_HALF_LIVES
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -286,7 +286,7 @@ def start_in_thread(work):
 
     thread = threading.Thread(target=run)
     thread.start()
-    return lambda: (thread.join(20), results[0])[1]
+    return lambda: (thread.join(60), results[0])[1]
 
 
 def test_the_console_log_does_not_contain_contents(api, console):

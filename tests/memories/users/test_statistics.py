@@ -111,3 +111,5 @@ def test_readers_do_not_wait_for_a_refresh(api):
     finally:
         other.rollback()
         other.close()
+        with connection.cursor() as cursor:  # which the tests after this one use too
+            cursor.execute("RESET lock_timeout")

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 
 from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.health.sessions import check_histories
@@ -16,7 +16,7 @@ from memory_site.operations.models import Heartbeat
 from sessions_app import history, key_rotation
 from sessions_app.key_rotation import name_key
 from sessions_app.models import SessionMemory
-from tests.wire import run_at_once
+from tests.wire import is_lock_awaited, run_at_once
 
 pytestmark = pytest.mark.django_db
 BACKUPS = "unless you may restore a backup from before"
@@ -174,19 +174,13 @@ def test_interrupted_run_is_completed_by_the_next(capsys, monkeypatch, namespace
     assert all(is_encrypted_with(NEW_KEY, fetch_stored_history(f"{number}")[0]) for number in range(6))
 
 
-def is_lock_awaited() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
-
-
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_addition_is_not_lost(namespace, settings, mixed):
     thread = threading.Thread(target=lambda: run_at_once([lambda: call_command("reencrypt_sessions")]))
     with transaction.atomic():
         add_history(namespace, "mixed", "meanwhile")
         thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not is_lock_awaited():
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from memory_site.core.db.ids import uuid7
+from memory_site.embedded.processes import START_TIMEOUT_SECONDS
 from memory_site.embedded.running_site import find_running_site, is_live
 from memory_site.operations.demo_data import DOCUMENT_QUESTION, MEMORIES, QUESTIONS
 from sessions_app.commands import EXIT_FAILED, MemoryCommand
@@ -22,7 +23,7 @@ from sessions_app.models import ApiKey, Namespace
 
 DEMO_NAMESPACE = "demo"
 DEMO_FOLDER = "docs/decisions"
-START_TIMEOUT_SECONDS, EMBED_TIMEOUT_SECONDS = 90, 120
+EMBED_TIMEOUT_SECONDS = 120
 TOP_K, MIN_ANSWERED = 3, 4
 
 
@@ -142,6 +143,8 @@ def ensure_server(url: str | None) -> Iterator[str]:
 def wait_until_live(server: subprocess.Popen, url: str) -> None:
     until = time.monotonic() + START_TIMEOUT_SECONDS
     while not is_live(url):
-        if server.poll() is not None or time.monotonic() > until:
+        if server.poll() is not None:
             raise CommandError("The server did not start; its messages are above.")
+        if time.monotonic() > until:
+            raise CommandError(f"The server did not answer in {START_TIMEOUT_SECONDS} s; its messages are above.")
         time.sleep(0.1)

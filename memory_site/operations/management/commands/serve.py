@@ -98,6 +98,7 @@ class Command(BaseCommand):
         self._report(f"Starting {', '.join(program.name for program in programs)}")
         for program in programs:
             supervisor.add_program(program)
+        self.check()
         if address:
             self._wait_for_web(supervisor, address)
         else:
@@ -118,7 +119,6 @@ class Command(BaseCommand):
 
     def _wait_for_web(self, supervisor: Supervisor, address: Address) -> None:
         self._report("Loading the API and the console")
-        self.check()
         wait_until_live(supervisor, lambda: address.answers("/health/live", pick_allowed_host()))
         self._print_addresses(address)
 
@@ -142,6 +142,7 @@ class Command(BaseCommand):
     def _print_addresses(self, address: Address) -> None:
         self.stdout.write(f"  API    {address.url}/api/v1/")
         self.stdout.write(f"  Docs   {address.url}/api/v1/docs")
+        self.stdout.write(f"  MCP    {address.url}/mcp")
         self.stdout.write(f"  Admin  {address.url}/admin/")
         if settings.EMBEDDED:
             self.stdout.write(f"  Data   {settings.HOME.path}")
@@ -189,8 +190,8 @@ def build_program(name: str, death_signal: signal.Signals, *arguments: str) -> C
     return Child(name, [sys.executable, "-m", *arguments], log=log, env=env, death_signal=death_signal)
 
 
-#: Quiet: a banner is no line of a log.
-CELERY_ARGUMENTS = ("celery", "-A", "memory_site", "--quiet")
+#: Quiet: a banner is no line of a log. Without checks, for which each would load the API: `serve` runs them once.
+CELERY_ARGUMENTS = ("celery", "-A", "memory_site", "--quiet", "--skip-checks")
 WORKER_ARGUMENTS = ("worker", "--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip")
 BEAT_ARGUMENTS = ("beat", "--pidfile=")
 GRANIAN_JSON_LOG = settings.BASE_DIR / "memory_site/core/logs/granian.json"

@@ -59,7 +59,7 @@ def find_pg_dumps() -> list[psutil.Process]:
 def test_of_a_killed_backup_nothing_counts_and_the_next_one_cleans_up(folder, moment, left):
     kill_backup(moment)
     assert [path.suffix for path in folder.iterdir()] == [left]
-    wait_until(lambda: not find_pg_dumps(), 5, "pg_dump has ended with its parent")
+    wait_until(lambda: not find_pg_dumps(), 60, "pg_dump has ended with its parent")
     row = Backup.objects.get()
     assert (row.state, is_interrupted(row)) == ("running", True)
     assert list_stored() == []

@@ -203,8 +203,8 @@ def test_a_slow_card_is_ended_and_its_last_content_stays(admin_client, monkeypat
 
     slow = Card("slow", "Slow", "memories.view_memory", sleep, is_kept=False)
     monkeypatch.setattr("memory_site.operations.dashboard.view.CARDS", (slow,))
-    monkeypatch.setattr(snapshots, "MAX_CARD_SECONDS", 0.1)
     assert fetch(admin_client)["cards"][0].snapshot.error == ""
+    monkeypatch.setattr(snapshots, "MAX_CARD_SECONDS", 0.1)
     response = admin_client.get(reverse("admin:index"))
     assert response.context["cards"][0].snapshot.error == snapshots.TOO_SLOW
     assert ">5<" in response.content.decode()

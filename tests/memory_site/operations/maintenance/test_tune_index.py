@@ -186,7 +186,7 @@ def test_a_killed_build_leaves_an_invalid_index_which_the_next_run_builds_again(
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert is_building
-        assert wait_for(lambda: not fetch(SELECT_BUILDING_SQL), seconds=10)
+        assert wait_for(lambda: not fetch(SELECT_BUILDING_SQL), seconds=60)
     assert read_indexes()["embedding_nearest_tuned"] == (False, "m=8 ef_construction=32")
     assert [step.kind for step in plan_steps() if "tuned" in step.object] == ["drop leftover index"]
     tune_index(capsys, "--m", "8", "--ef-construction", "32")

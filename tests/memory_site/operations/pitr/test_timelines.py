@@ -60,7 +60,7 @@ def test_archiving_goes_on_on_the_new_timeline_and_a_base_backup_is_due(revived)
     revived.take_base()
     facts = get_pitr_facts(revived.home)
     assert facts.base_due is None
-    assert facts.lost_segments == 0
+    assert facts.report.counts[WalState.LOST] == 0
     assert [era.timeline for era in read_eras(revived.archive, 2)] == [1, 2]
     assert facts.archiver.archiving and not facts.archiver.failing
 

@@ -12,13 +12,17 @@ import pytest
 from memory_site.operations.backups.manifest import write_manifest
 from memory_site.operations.pitr.problems import NotRecoverable, PitrProblem
 from memory_site.operations.pitr.repository import Base, Repository
-from memory_site.operations.pitr.segments import SEGMENT_BYTES, Segment, format_lsn, parse_lsn
+from memory_site.operations.pitr.segments import SEGMENT_BYTES, Segment, parse_lsn
 from memory_site.operations.pitr.timelines import ERAS_FILE, Branch, note_era, parse_history, read_eras
 from memory_site.operations.pitr.wal_report import WalArchive, WalState, list_needed
 from memory_site.operations.pitr.windows import choose_windows, list_windows
 
 START = datetime(2026, 11, 30, 10, tzinfo=UTC)
 FOUND, DELAYED, UPLOADING, LOST = WalState
+
+
+def format_lsn(position: int) -> str:
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
 class Archive(Repository):

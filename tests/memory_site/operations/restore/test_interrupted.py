@@ -93,7 +93,7 @@ def test_rotation_drops_what_a_killed_restore_left_and_not_what_one_fills(site, 
     restore_in_child(lambda: kill_at_call(monkeypatch, backups_restore, "find_program", 1), stored.name)
     draft = f"{LIVE}_restoring"
     assert draft in list_site_databases()
-    wait_until(lambda: not is_restoring(), 10, "the killed restore's session has ended")
+    wait_until(lambda: not is_restoring(), 60, "the killed restore's session has ended")
     with databases.hold_draft(LIVE):
         rotate_backups()
         assert draft in list_site_databases()
