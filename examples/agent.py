@@ -1,14 +1,17 @@
 """An agent that learns: it recalls insights before a task and stores what happened after it, so that it does not repeat
 a mistake in this project or in one that depends on it.
 
-    python examples/agent.py --key mem_… --project shop "publish the release notes"
-    python examples/agent.py --key mem_… --project shop "publish the release notes"      # now it knows
+    export MEMORY_KEY=mem_…
+    python examples/agent.py --project shop "publish the release notes"
+    python examples/agent.py --project shop "publish the release notes"      # now it knows
 
-It needs only the standard library. `attempt` stands for a language model and its tools.
+MEMORY_URL: by default http://127.0.0.1:8000. It needs only the standard library. `attempt` stands for a language model
+and its tools.
 """
 
 import argparse
 import json
+import os
 import sys
 import urllib.request
 from urllib.error import HTTPError, URLError
@@ -26,7 +29,7 @@ class MemoryClient:
     """The agent's memory in Memory Site. Raises SystemExit with the reason if a request fails."""
 
     def __init__(self, url: str, key: str, project: str) -> None:
-        self.base, self.project = f"{url.rstrip('/')}/api/v1", project
+        self.base, self.project = f"{url.rstrip('/').removesuffix('/api/v1')}/api/v1", project
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def recall(self, task: str) -> list[dict]:
@@ -77,8 +80,8 @@ def work(memory: MemoryClient, task: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--url", default=os.environ.get("MEMORY_URL", "http://127.0.0.1:8000"))
+    parser.add_argument("--key", default=os.environ.get("MEMORY_KEY"), required="MEMORY_KEY" not in os.environ)
     parser.add_argument("--project", default="demo")
     parser.add_argument("task")
     options = parser.parse_args()

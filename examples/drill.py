@@ -1,13 +1,16 @@
 """Fills a site for the drill of the README, and shows what is in it, so that two outputs can be compared.
 
-    python examples/drill.py --key mem_… fill       # 1,000 memories, relationships, sessions, a conversation, insights
-    python examples/drill.py --key mem_… show       # counts, and what searches find
+    export MEMORY_KEY=mem_…
+    python examples/drill.py fill       # 1,000 memories, relationships, sessions, a conversation, insights
+    python examples/drill.py show       # counts, and what searches find
 
-It needs only the standard library. Filling a site twice stores nothing twice but interactions and messages.
+MEMORY_URL: by default http://127.0.0.1:8000. It needs only the standard library. Filling a site twice stores nothing
+twice but interactions and messages.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -24,7 +27,7 @@ class Site:
     """A Memory Site's API. Raises SystemExit with the reason if a request fails."""
 
     def __init__(self, url: str, key: str) -> None:
-        self.base = f"{url.rstrip('/')}/api/v1"
+        self.base = f"{url.rstrip('/').removesuffix('/api/v1')}/api/v1"
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(self, path: str, body: dict | None = None) -> Any:
@@ -76,8 +79,8 @@ def show(site: Site) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("fill", "show"))
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--key", default=os.environ.get("MEMORY_KEY"), required="MEMORY_KEY" not in os.environ)
+    parser.add_argument("--url", default=os.environ.get("MEMORY_URL", "http://127.0.0.1:8000"))
     arguments = parser.parse_args()
     site = Site(arguments.url, arguments.key)
     {"fill": fill, "show": show}[arguments.step](site)

@@ -1,13 +1,14 @@
 """An orchestrator with a memory: it looks up the session, answers, and saves the turn.
 
-    python examples/orchestrator.py --url http://127.0.0.1:8000 --key mem_… --session demo "When does the harbour open?"
+    MEMORY_KEY=mem_… python examples/orchestrator.py --session demo "When does the harbour open?"
 
-Without a question it reads one per line from stdin. Memory is optional: if it is away, slow or refuses, the answer
-comes without it, and unsaved turns are sent with the next one.
+MEMORY_URL: by default http://127.0.0.1:8000. Without a question it reads one per line from stdin. Memory is optional:
+if it is away, slow or refuses, the answer comes without it, and unsaved turns are sent with the next one.
 """
 
 import argparse
 import json
+import os
 import queue
 import sys
 import threading
@@ -30,7 +31,7 @@ class SessionClient:
     """One session in Memory Site. No method raises, and none takes much longer than TIMEOUT_SECONDS."""
 
     def __init__(self, url: str, key: str, session: str) -> None:
-        self.base, self.session = f"{url.rstrip('/')}/api/v1", quote(session, safe="")
+        self.base, self.session = f"{url.rstrip('/').removesuffix('/api/v1')}/api/v1", quote(session, safe="")
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self.unsaved: deque[dict] = deque(maxlen=1000)
         self.paused_until: dict[str, float] = {}  # by address
@@ -102,8 +103,8 @@ def run_turn(memory: SessionClient, question: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--url", default=os.environ.get("MEMORY_URL", "http://127.0.0.1:8000"))
+    parser.add_argument("--key", default=os.environ.get("MEMORY_KEY"), required="MEMORY_KEY" not in os.environ)
     parser.add_argument("--session", default="demo")
     parser.add_argument("question", nargs="?", help="default: read one per line from stdin")
     options = parser.parse_args()

@@ -1,0 +1,3 @@
+"""The client's version, as in pyproject.toml."""
+
+__version__ = "0.1.0"
