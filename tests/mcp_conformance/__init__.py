@@ -1,0 +1,1 @@
+"""The Model Context Protocol's own conformance suite against the MCP server: `make conformance`."""
