@@ -1,0 +1,1 @@
+"""`manage.py connect`: the configuration of MCP clients, written into the files of the clients."""
