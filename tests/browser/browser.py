@@ -15,7 +15,7 @@ PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), "")
 THEMES = ("light", "dark")
 DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 850}
-TIMEOUT_MILLISECONDS = 20_000
+TIMEOUT_MILLISECONDS = 60_000
 #: What axe checks: WCAG 2.1, levels A and AA. Of what is well it need not write down every place.
 AXE_OPTIONS = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
@@ -27,7 +27,7 @@ AXE_OPTIONS = {
 def running_browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         expect.set_options(timeout=TIMEOUT_MILLISECONDS)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=180_000)
         try:
             yield browser
         finally:

@@ -23,7 +23,7 @@ def test_celery_reaches_the_broker_under_any_path(directory):
     with Broker(home), Connection(home.broker_url) as connection:
         queue = connection.SimpleQueue("bell")
         queue.put({"n": 1})
-        assert queue.get(timeout=5).payload == {"n": 1}
+        assert queue.get(timeout=60).payload == {"n": 1}
 
 
 def test_broker_never_evicts_and_listens_only_on_its_socket(home):
@@ -64,7 +64,7 @@ def test_orphaned_broker_is_stopped_and_restarted(home):
 
 def test_reused_process_id_is_ignored(home):
     Broker(home).start().stop()
-    bystander = subprocess.Popen(["sleep", "60"])
+    bystander = subprocess.Popen(["sleep", "600"])
     try:
         Broker(home).pid_file.write_text(f"{bystander.pid}\n")
         with Broker(home), connect_client(home) as redis:

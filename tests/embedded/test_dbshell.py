@@ -70,7 +70,7 @@ def test_a_signal_ends_psql_and_the_server(home, directory, request_to_stop):
     shell.stdin.flush()
     assert shell.stdout.readline() == "open\n"
     shell.send_signal(request_to_stop)
-    assert shell.wait(30) == 128 + request_to_stop
+    assert shell.wait(60) == 128 + request_to_stop
     assert wait_for(lambda: find_processes(directory) == [])
     shell.stdin.close()
     shell.stdout.close()

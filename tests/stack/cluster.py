@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +13,7 @@ from memory_site.embedded.data_dir import DataDirectory
 from memory_site.embedded.postgres import Postgres
 from memory_site.operations.selftest.scratch_site import wait_until
 from tests.new_site import copy_new_site
+from tests.stack.stack import frozen_family
 
 
 class QuickPostgres(Postgres):
@@ -96,21 +97,16 @@ class Cluster:
 def kill(server: Postgres) -> None:
     """End a server with all its children, which are in sessions of their own."""
     for process in find_family(server):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # a child ends by itself, also because the server has ended
+            process.kill()
     server.kill()
 
 
 @contextmanager
 def frozen(server: Postgres) -> Iterator[None]:
     """The server accepts connections, because the kernel does, and answers nothing."""
-    family = find_family(server)
-    for process in family:
-        process.suspend()
-    try:
+    with frozen_family(psutil.Process(server.pid)):
         yield
-    finally:
-        for process in family:
-            process.resume()
 
 
 def find_family(server: Postgres) -> list[psutil.Process]:

@@ -1,9 +1,12 @@
 """The whole product: `manage.py serve` and everything it starts, used by HTTP, with what tests expect of it."""
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
+
+import psutil
 
 from memory_site.operations.selftest.scratch_site import MANAGE as MANAGE
 from memory_site.operations.selftest.scratch_site import ScratchSite
@@ -59,15 +62,18 @@ class Stack(ScratchSite):
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """A part neither answers nor ends inside the block, nor do the processes that it has started."""
-        part = self.part(name)
-        processes = [part, *part.children(recursive=True)]
-        for process in processes:
-            process.suspend()
+        wait_until(lambda: self.part(name), 60, f"{name} runs")
+        with frozen_family(self.part(name)):
+            yield
+
+    @contextmanager
+    def frozen_supervisor(self) -> Iterator[None]:
+        """What dies stays dead inside the block."""
+        self.server.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            for process in processes:
-                process.resume()
+            self.server.send_signal(signal.SIGCONT)
 
 
 class FirstStart(Stack):
@@ -75,6 +81,22 @@ class FirstStart(Stack):
 
     def make_data(self) -> None:
         pass
+
+
+@contextmanager
+def frozen_family(process: psutil.Process) -> Iterator[None]:
+    """A process, and those that it has started, do nothing inside the block. It starts none while they are listed."""
+    process.suspend()
+    family = [process, *process.children(recursive=True)]
+    try:
+        for each in family[1:]:
+            with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                each.suspend()
+        yield
+    finally:
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def test_stores_do_not_need_a_killed_broker(shaken, measured):
     wait_until_embedded(shaken)
     killed = shaken.kill("broker")
     away, longest = store_memories(shaken, "the broker is killed", OUTAGE_COUNT)
-    back = wait_until(lambda: shaken.is_back("broker", killed), 20, "the supervisor starts the broker again")
+    back = wait_until(lambda: shaken.is_back("broker", killed), 60, "the supervisor starts the broker again")
     measured("a store as usual, median", usual)
     measured("a store with a killed broker, median", away)
     measured("a store with a killed broker, longest", longest)
@@ -67,5 +67,5 @@ def test_messages_arrive_after_the_broker_returns(shaken):
     waits = []
     for number in range(3):
         pk = shaken.add(f"Rung for at once, {number}.")["id"]
-        waits.append(wait_until(lambda pk=pk: shaken.call("GET", f"/memories/{pk}").json()["embedded"], 30, "a vector"))
+        waits.append(wait_until(lambda pk=pk: shaken.call("GET", f"/memories/{pk}").json()["embedded"], 60, "a vector"))
     assert min(waits) < 3

@@ -273,7 +273,7 @@ def test_hook_that_is_killed_while_it_sends_loses_nothing(session, relay):
     answered = []
     relay.before_answer = lambda: answered.append(1) or time.sleep(30) or False
     process = session.start_process("Stop", **session.say("Was it killed?", "Yes."))
-    wait_until(lambda: answered, 15, "the site has stored the turn")
+    wait_until(lambda: answered, 60, "the site has stored the turn")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert session.count_waiting() == 1

@@ -22,7 +22,7 @@ def run_beside(stack, *arguments):
 
 @pytest.mark.parametrize(("command", "others"), [("health", set()), ("doctor", {"python", "settings"})])
 def test_commands_succeed_beside_a_running_site(stack, command, others):
-    wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
+    wait_until(lambda: stack.health()["all"] == "healthy", 60, "everything is healthy")
     result = run_beside(stack, command, "--format", "json")
     assert (result.returncode, result.stderr) == (0, "")
     rows = json.loads(result.stdout)

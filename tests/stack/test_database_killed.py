@@ -94,7 +94,7 @@ def storm(shaken, measured):
         for _ in range(KILLS):
             wait_until_stored(storm, QUIET_STORES)
             killed, acknowledged = shaken.kill("postgres"), len(storm.journal) + CLIENTS
-            back = wait_until(lambda killed=killed: shaken.is_back("postgres", killed), 30, "postgres runs again")
+            back = wait_until(lambda killed=killed: shaken.is_back("postgres", killed), 60, "postgres runs again")
             back += wait_until(lambda n=acknowledged: len(storm.journal) > n, 60, "memories are stored again")
             measured("from a killed database to stored memories", back)
         wait_until_stored(storm, QUIET_STORES)
@@ -158,8 +158,8 @@ def test_while_the_database_stays_away_every_answer_is_a_problem_in_bounded_time
     assert all(is_unavailable_problem(answer) for answer, _ in answers)
     assert (live.status, ready.status, health.status) == (200, 503, 503)
     assert max(live_took, ready_took, health_took, *(took for _, took in answers)) < 5
-    wait_until(lambda: shaken.is_back("postgres", killed), 30, "postgres runs again")
-    wait_until(lambda: Postgres(DataDirectory(shaken.data)).ready, 30, "postgres answers again")
+    wait_until(lambda: shaken.is_back("postgres", killed), 60, "postgres runs again")
+    wait_until(lambda: Postgres(DataDirectory(shaken.data)).ready, 60, "postgres answers again")
     back = wait_until(lambda: store(0)[0].status in (200, 201), 60, "memories are stored again")
     measured(f"from the return of a database that was away for {OUTAGE_SECONDS} s to a store", back)
     assert back < RECOVERY_SECONDS
@@ -172,7 +172,7 @@ def test_a_stuck_child_of_the_dead_server_does_not_keep_the_next_one_away(shaken
         stuck.suspend()
         try:
             shaken.kill("postgres", spare=stuck)
-            back = wait_until(lambda: shaken.page("/health/ready").status == 200, 30, "it is ready with a stuck child")
+            back = wait_until(lambda: shaken.page("/health/ready").status == 200, 60, "it is ready with a stuck child")
             measured("from a killed database with a stuck child to ready", back)
         finally:
             with suppress(psutil.NoSuchProcess):

@@ -73,7 +73,7 @@ def is_stored(stack: Stack, content: str) -> bool:
 def test_a_full_disk_refuses_stores_loses_nothing_and_heals_without_a_restart(disk, stack):
     web = stack.part("web").pid
     first = stack.add("stored while there was room")
-    wait_until(lambda: not stack.backlog, 30, "its vector")
+    wait_until(lambda: not stack.backlog, 60, "its vector")
     disk.leave(RESERVED_BYTES - 2**20)
     wait_until(lambda: not is_stored(stack, "no room"), 60, "a store is refused")
 
@@ -87,7 +87,7 @@ def test_a_full_disk_refuses_stores_loses_nothing_and_heals_without_a_restart(di
     disk.leave(0)
     fill(stack)
     reserve = stack.data / "reserve"
-    wait_until(lambda: not reserve.exists(), 30, "the reserve is given up")
+    wait_until(lambda: not reserve.exists(), 60, "the reserve is given up")
     wait_until(lambda: stack.call("GET", f"/memories/{first['id']}").status == 200, 60, "it can be read again")
     assert not is_stored(stack, "still no room")
     assert stack.health()["disk"] == "unhealthy"

@@ -108,4 +108,4 @@ def test_vectors_follow_by_themselves_when_the_server_is_back(remote, port, meas
         assert found["results"][0]["memory"]["content"] == FERRY_SENTENCE
         assert found["results"][0]["found_by"] == ["meaning", "words"]
         assert remote.summary()["embedding_refused"] == 0
-        wait_until(lambda: remote.health()["all"] == "healthy", 30, "everything is healthy")
+        wait_until(lambda: remote.health()["all"] == "healthy", 60, "everything is healthy")

@@ -55,7 +55,7 @@ def test_a_run_ends_as_if_its_worker_had_not_been_killed(shaken, measured):
     disturbed = start_ingestion(shaken, folder, "disturbed")
     wait_until(lambda: freeze_worker_midway(shaken), 60, "the worker is in the middle of the run")
     killed = shaken.kill("worker")
-    back = wait_until(lambda: shaken.is_back("worker", killed), 20, "the supervisor starts a worker again")
+    back = wait_until(lambda: shaken.is_back("worker", killed), 60, "the supervisor starts a worker again")
     half = get_ingestion(shaken, disturbed)
     assert half["status"] == "in_progress"
     shaken.rows(EXPIRE_HEARTBEAT_SQL)

@@ -16,7 +16,7 @@ from tests.stack.stack import Stack, running_stack, wait_until
 CONTENT, QUERY, USER, SESSION, BODY, PASSWORD, KEY, NAME = (
     f"canary-{name}-7f3a" for name in ("content", "query", "user", "session", "body", "password", "key", "name")
 )
-SECONDS = 30
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_retried_request_gets_the_same_response(stack):
 
 
 def test_health_lists_every_component(stack):
-    wait_until(lambda: stack.health()["all"] == "healthy", 45, "everything is healthy")
+    wait_until(lambda: stack.health()["all"] == "healthy", 60, "everything is healthy")
     assert stack.health() == dict.fromkeys([*HEALTH_CHECKS, "all"], "healthy")
 
 

@@ -60,20 +60,6 @@ def open_talk(url: str, key: str, session: str, *, patient: bool = False) -> Ite
         talking.process.communicate()
 
 
-@contextmanager
-def frozen_web_server(stack: Stack) -> Iterator[None]:
-    """The web server and the processes it has started neither answer nor end inside the block."""
-    part = stack.part("web")
-    family = [part, *part.children(recursive=True)]
-    for process in family:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in family:
-            process.resume()
-
-
 def list_saved_questions(stack: Stack, session: str) -> list[str]:
     """The questions of the session, oldest first."""
     answer = stack.call("GET", f"/sessions/{quote(session, safe='')}/context?limit=50")
@@ -93,7 +79,7 @@ def test_second_turn_sees_the_first_and_memories(stack):
     stack.search("harbour")  # the first search of all waits for the model
     with open_talk(stack.url, stack.key, "a talk/é", patient=True) as talking:
         first, _ = talking.ask("When does the harbour of Brekstad open?")
-        wait_until(lambda: len(list_saved_questions(stack, "a talk/é")) == 1, 30, "the first turn is saved")
+        wait_until(lambda: len(list_saved_questions(stack, "a talk/é")) == 1, 60, "the first turn is saved")
         second, _ = talking.ask("And when does it close?")
         assert talking.end() == ""
     assert "Before: nothing" in first
@@ -117,14 +103,14 @@ def test_one_question_is_asked_on_the_command_line(stack):
 def test_frozen_site_delays_nothing_and_turns_arrive_once(shaken, measured):
     with open_talk(shaken.url, shaken.key, "frozen") as talking:
         talking.ask("one")
-        wait_until(lambda: list_saved_questions(shaken, "frozen") == ["one"], 30, "the first turn is saved")
-        with frozen_web_server(shaken):
+        wait_until(lambda: list_saved_questions(shaken, "frozen") == ["one"], 60, "the first turn is saved")
+        with shaken.frozen("web"):
             answer, seconds = talking.ask("two")
             again, less = talking.ask("three")
         measured("the orchestrator's answer while the site is frozen", seconds)
         time.sleep(load_orchestrator().RETRY_PAUSE_SECONDS)
         last, _ = talking.ask("four")
-        wait_until(lambda: len(list_saved_questions(shaken, "frozen")) >= 4, 30, "the unsaved turns are saved")
+        wait_until(lambda: len(list_saved_questions(shaken, "frozen")) >= 4, 60, "the unsaved turns are saved")
         assert "(memory: away" in talking.end()
     assert "You ask 'two'. Before: nothing." in answer
     assert "You ask 'three'. Before: nothing." in again
@@ -137,10 +123,10 @@ def test_turn_with_a_lost_response_is_stored_once(shaken):
     """Its request reaches the frozen server, which saves it when it wakes; the client asks again all the same."""
     example = load_orchestrator()
     memory = example.SessionClient(shaken.url, shaken.key, "lost answer")
-    with frozen_web_server(shaken):
+    with shaken.frozen("web"):
         memory.save("one", "1")
         assert len(memory.unsaved) == 1
-    wait_until(lambda: list_saved_questions(shaken, "lost answer") == ["one"], 30, "the frozen request is served")
+    wait_until(lambda: list_saved_questions(shaken, "lost answer") == ["one"], 60, "the frozen request is served")
     memory.paused_until.clear()
     example.TIMEOUT_SECONDS = 30  # of a site that is there, on a busy machine
     memory.save("two", "2")
@@ -152,8 +138,8 @@ def test_killed_site_does_not_prevent_answers(shaken):
     with open_talk(shaken.url, shaken.key, "killed") as talking:
         killed = shaken.kill("web")
         answer, seconds = talking.ask("one")
-        wait_until(lambda: shaken.is_back("web", killed), 30, "the web server is back")
-        wait_until(lambda: is_live(shaken.url), 30, "it answers")
+        wait_until(lambda: shaken.is_back("web", killed), 60, "the web server is back")
+        wait_until(lambda: is_live(shaken.url), 60, "it answers")
         time.sleep(load_orchestrator().RETRY_PAUSE_SECONDS)
         talking.ask("two")
         talking.end()

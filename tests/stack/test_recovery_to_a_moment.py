@@ -25,7 +25,7 @@ def archived(shaken: Stack) -> Iterator[Stack]:
     enabled = pitr(shaken, "enable", "--archive-timeout", "3600")
     assert enabled.returncode == 0, enabled.stderr
     assert "can be recovered" in enabled.stdout
-    wait_until(lambda: shaken.page("/health/ready").status == 200, 30, "the database is back")
+    wait_until(lambda: shaken.page("/health/ready").status == 200, 60, "the database is back")
     yield shaken
     assert pitr(shaken, "disable").returncode == 0
     shutil.rmtree(shaken.data / "backups" / "pitr")

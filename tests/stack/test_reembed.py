@@ -46,7 +46,7 @@ def count_reembedded(stack) -> int:
 def test_a_changed_configuration_changes_nothing_by_itself(changed):
     assert finds_by_vector(changed, 7)
     changed.add("A newcomer with a suitcase.")
-    wait_until(lambda: changed.backlog == 0, 30, "the newcomer has a vector")
+    wait_until(lambda: changed.backlog == 0, 60, "the newcomer has a vector")
     assert count_models(changed) == {OLD_MODEL: MEMORY_COUNT + 2}
     assert changed.health()["models"] == "degraded"
     doctor = run_manage("doctor", **changed.environment)
@@ -57,19 +57,19 @@ def test_a_changed_configuration_changes_nothing_by_itself(changed):
 
 def test_searches_are_answered_during_reembedding(changed, measured):
     assert "A worker re-embeds 1 namespaces" in run_manage("reembed", "--background", **changed.environment).stdout
-    wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 30, "the worker is in the middle of it")
+    wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 60, "the worker is in the middle of it")
     assert finds_by_vector(changed, 11)
     killed = changed.kill("worker")
     changed.add("Said while nobody was there to listen.")
     answered = [finds_by_vector(changed, number) for number in range(30)]
-    wait_until(lambda: changed.is_back("worker", killed), 20, "the supervisor starts a worker again")
+    wait_until(lambda: changed.is_back("worker", killed), 60, "the supervisor starts a worker again")
 
     def all_are_new() -> bool:
         answered.append(finds_by_vector(changed, len(answered) % MEMORY_COUNT))
         return changed.summary()["embedding_model"] == NEW_MODEL
 
     measured("from a killed worker to all searches by the new model", wait_until(all_are_new, 120, "the new model"))
-    wait_until(lambda: count_models(changed) == {NEW_MODEL: MEMORY_COUNT + 3}, 30, "nothing else is left")
+    wait_until(lambda: count_models(changed) == {NEW_MODEL: MEMORY_COUNT + 3}, 60, "nothing else is left")
     assert all(answered)
     assert (changed.backlog, changed.health()["models"]) == (0, "healthy")
     assert changed.search("drinks kept underground")["results"][0]["memory"]["content"].startswith("The cellar")

@@ -109,10 +109,10 @@ def test_a_backup_takes_the_place_of_a_site_that_is_used(site, measured):
     name = list_stored(site.data / "backups")[0].name
     assert site.call("DELETE", "/users/dana").status == 200
     writer = Writer(site)
-    wait_until(lambda: writer.statuses[201] > 20, 30, "the writer is at work")
+    wait_until(lambda: writer.statuses[201] > 20, 60, "the writer is at work")
     said = run(site, "restore", name, "--replace", "memory").stdout
     swapped = time.monotonic()
-    wait_until(lambda: writer.stored[-1][0] > swapped + 1, 30, "memories are stored again")
+    wait_until(lambda: writer.stored[-1][0] > swapped + 1, 60, "memories are stored again")
     writer.ended.set()
     writer.join()
     assert "1 erasure that came after it was repeated." in said

@@ -64,7 +64,7 @@ def storm(shaken, measured):
             for part in ("postgres", "web"):
                 wait_until_added(storm, QUIET_ADDITIONS)
                 killed, before = shaken.kill(part), storm.total + CLIENTS
-                back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 30, f"{part} is back")
+                back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 60, f"{part} is back")
                 back += wait_until(lambda n=before: storm.total > n, 60, "interactions are added again")
                 measured(f"from a killed {part} to added interactions", back)
             wait_until_added(storm, QUIET_ADDITIONS)

@@ -33,7 +33,7 @@ def test_every_memory_is_embedded_exactly_once(shaken, measured):
     assert shaken.call("POST", "/memories/bulk", {"memories": memories}).status == 201
     wait_until(lambda: freeze_worker_midway(shaken), 60, "the worker is in the middle of its work")
     claimed, killed = count_claimed(shaken), shaken.kill("worker")
-    back = wait_until(lambda: shaken.is_back("worker", killed), 20, "the supervisor starts a worker again")
+    back = wait_until(lambda: shaken.is_back("worker", killed), 60, "the supervisor starts a worker again")
     measured("from a killed worker to the next", back)
     done = back + wait_until(lambda: shaken.backlog == 0, 90, "everything is embedded")
     measured(f"from a killed worker, with {claimed} of {MEMORY_COUNT} texts in its hands, to all vectors", done)

@@ -30,9 +30,9 @@ from memory_site.settings import BASE_DIR, SCRATCH_VARIABLE, Environment
 
 MANAGE = BASE_DIR / "manage.py"
 #: Seconds for things that are not what a test is about.
-START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 20, 180
+START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, COMMAND_TIMEOUT_SECONDS = 120, 60, 180
 #: What is killed ends when it gets the processor the next time.
-KILL_TIMEOUT_SECONDS = 10
+KILL_TIMEOUT_SECONDS = 60
 #: Above those of well-known services. Linux says here which ports it chooses by itself.
 FIRST_PORT, EPHEMERAL_PORTS = 10_000, Path("/proc/sys/net/ipv4/ip_local_port_range")
 #: Between two looks at a condition: often at first, less later, because most of them ask the site, which has work.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,12 +31,24 @@ def serve(settings: Settings, answer: Callable[[socket.socket], None]) -> Iterat
 def answer_with(
     status: int, body: Any, asked: list[bytes], content_type: bytes = b"application/json"
 ) -> Callable[[socket.socket], None]:
-    """Return what answers each request so, and keeps its beginning."""
+    """Return what answers each request so, and keeps it."""
     text = json.dumps(body).encode()
     head = b"HTTP/1.1 %d Done\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
 
     def answer(connection: socket.socket) -> None:
-        asked.append(connection.recv(65536))
+        asked.append(read_request(connection))
         connection.sendall(head % (status, content_type, len(text)) + text)
 
     return answer
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Return a request with its whole body. An end with a part of it unread would take the answer away."""
+    request = b""
+    while b"\r\n\r\n" not in request and (part := connection.recv(65536)):
+        request += part
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    while length and len(body) < int(length[1]) and (part := connection.recv(65536)):
+        body += part
+    return head + b"\r\n\r\n" + body

@@ -11,7 +11,7 @@ from memory_hooks.events import submit_prompt
 from memory_hooks.queue import Queue
 
 from tests.plugins.claude_code import make_request
-from tests.plugins.claude_code.servers import serve
+from tests.plugins.claude_code.servers import read_request, serve
 
 ODD_ANSWERS = {
     "nothing": b"",
@@ -32,7 +32,7 @@ def test_what_is_no_memory_site_is_told_nothing_twice_and_loses_no_turn(name, se
     asked = []
 
     def answer(connection: socket.socket) -> None:
-        asked.append(connection.recv(65536))
+        asked.append(read_request(connection))
         text = ODD_ANSWERS[name]
         connection.sendall(text % connection.getsockname()[1] if name == "redirect" else text)
 
@@ -53,7 +53,7 @@ def test_answer_that_drips_holds_no_prompt_up_and_the_site_is_left_alone(part, s
     monkeypatch.setattr(api, "MIN_FAIR_SECONDS", 0.0)
 
     def answer(connection: socket.socket) -> None:
-        connection.recv(65536)
+        read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n")
         while True:
             connection.sendall(SLOW_PARTS[part])
@@ -71,7 +71,7 @@ def test_of_an_endless_answer_only_so_much_is_read(settings, monkeypatch):
     sent = []
 
     def answer(connection: socket.socket) -> None:
-        connection.recv(65536)
+        read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n[")
         while True:
             sent.append(connection.send(b"1," * 10_000))
@@ -83,7 +83,7 @@ def test_of_an_endless_answer_only_so_much_is_read(settings, monkeypatch):
 
 def test_answer_of_ten_thousand_lists_in_each_other_is_none(settings):
     def answer(connection: socket.socket) -> None:
-        connection.recv(65536)
+        read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000)
 
     with serve(settings, answer) as settings:

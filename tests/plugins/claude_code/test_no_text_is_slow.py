@@ -17,11 +17,11 @@ SLOW_TEXTS = {
 
 
 def measure_seconds(text: str) -> float:
-    began = time.process_time()
+    began = time.thread_time()
     defuse(text)
     clean(text)
     read_text({"message": {"content": text}})
-    return time.process_time() - began
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize("case", SLOW_TEXTS)

@@ -93,9 +93,9 @@ def test_text_since_the_session_was_compacted_is_known(tmp_path):
 def test_transcript_of_a_million_lines_is_read_in_an_instant(tmp_path):
     path = tmp_path / "transcript.jsonl"
     path.write_bytes(b"\n" * 3_000_000)
-    began = time.process_time()
+    began = time.thread_time()
     assert read_recent_text(str(path)) == "\n" * transcript.MAX_RECENT_BYTES
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize("kind", ["none", "folder", "pipe", "device", "loop", "nul"])
@@ -123,6 +123,6 @@ def test_sparse_transcript_is_read_in_parts(tmp_path, monkeypatch):
 def test_prompt_that_is_not_there_is_not_looked_for_in_the_whole_transcript(tmp_path):
     path = tmp_path / "transcript.jsonl"
     path.write_text("".join(user(f"Q{number}", promptId="other") + "\n" for number in range(200_000)))
-    began = time.process_time()
+    began = time.thread_time()
     assert read_turn(str(path), "p", "Nine.") == ("Q199999", "Nine.")
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
