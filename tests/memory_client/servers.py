@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 #: Of one connection to another: the other side may not be asked for them.
 OWN_HEADERS = {"connection", "content-length", "host", "transfer-encoding"}
 #: After so long a client that has not given up has failed its test.
-DRIPPING_SECONDS = 60
+DRIPPING_SECONDS = 120
 
 
 @dataclass
@@ -155,7 +155,7 @@ def losing(target: str, lost: int) -> Callable[[Request], Answer]:
 
 
 def forward(target: str, request: Request) -> Answer:
-    connection = HTTPConnection(urlsplit(target).netloc, timeout=30)
+    connection = HTTPConnection(urlsplit(target).netloc, timeout=60)
     headers = {name: value for name, value in request.headers.items() if name not in OWN_HEADERS}
     try:
         connection.request(request.method, request.path, request.body or None, headers)

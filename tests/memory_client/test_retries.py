@@ -194,11 +194,11 @@ def test_retry_after_is_waited_for():
 
 @pytest.mark.parametrize("value", ["3600", "Wed, 01 Jan 2200 00:00:00 GMT"])
 def test_retry_after_beyond_the_deadline_is_an_error_at_once(value):
-    with running(answering(Answer(429, {}, {"Retry-After": value}))) as server, call_site(server) as client:
-        begun = time.monotonic()
-        with pytest.raises(TooManyRequests) as error:
-            client.request("GET", "/memories")
-    assert time.monotonic() - begun < 30 and error.value.retry_after > 3000 and len(server.requests) == 1
+    late = running(answering(Answer(429, {}, {"Retry-After": value})))
+    # A deadline for which no test may wait.
+    with late as server, call_site(server, deadline=1800) as client, pytest.raises(TooManyRequests) as error:
+        client.request("GET", "/memories")
+    assert error.value.retry_after > 3000 and len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_silent_server_is_asked_again():
             ended.wait(60)
         return FOUND
 
-    with running(answer) as server, call_site(server, timeout=0.2, retries=1000) as client:
+    with running(answer) as server, call_site(server, timeout=0.5, deadline=180, retries=1000) as client:
         assert client.request("GET", "/memories") == {"results": []}
         ended.set()
     assert len(server.requests) >= 3
@@ -238,11 +238,11 @@ def test_silent_server_is_given_up_at_the_deadline():
         ended.wait(60)
         return FOUND
 
-    with running(answer) as server, call_site(server, timeout=0.1, deadline=0.5, retries=1000) as client:
+    with running(answer) as server, call_site(server, timeout=0.1, deadline=0.5, retries=10_000) as client:
         begun = time.monotonic()
         with pytest.raises(TimedOut, match="gave no answer in time"):
             client.request("GET", "/memories")
-        assert time.monotonic() - begun < 30, "a thousand attempts take longer"
+        assert time.monotonic() - begun < 120, "ten thousand attempts take longer"
         ended.set()
 
 

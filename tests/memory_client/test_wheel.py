@@ -34,7 +34,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     archive = folder / "memory-site-client.tar.gz"
     archive.write_bytes(Client().get("/client/memory-site-client.tar.gz").content)
     argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*argv, "--wheel-dir", str(folder), str(archive)], check=True, timeout=120)
+    subprocess.run([*argv, "--wheel-dir", str(folder), str(archive)], check=True, timeout=200)
     (path,) = folder.glob("memory_site_client-0.1.0-py3-none-any.whl")
     return zipfile.ZipFile(path)
 

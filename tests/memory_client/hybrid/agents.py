@@ -8,10 +8,13 @@ from memory_client.hybrid import HybridMemory
 
 #: Where nobody listens.
 NOWHERE = "http://127.0.0.1:9"
+#: On a busy machine an answer or another writer is waited for longer than in an agent's life. A repeated write would be
+#: another one than a test expects.
+PATIENCE = {"timeout": 60.0, "busy_seconds": 60.0}
 
 
 def open_memory(path, url=NOWHERE, key="mem_nobody", **options):
-    return HybridMemory(url, key, path=path, **options)
+    return HybridMemory(url, key, path=path, **PATIENCE | options)
 
 
 def write_until_killed(path, url=NOWHERE, key="mem_nobody"):

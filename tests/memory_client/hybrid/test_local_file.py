@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_client.hybrid import Limits, LocalFileBusy, LocalFileError, LocalFileFull, OutboxFull
+from memory_client.hybrid import Limits, LocalFileBusy, LocalFileError, LocalFileFull, OutboxFull, forks
 from memory_client.hybrid.outbox import Entry, read_next
 from memory_client.hybrid.schema import MIGRATIONS
 from tests.memory_client.servers import Answer, Request, running
@@ -49,7 +49,7 @@ def test_what_was_stored_before_a_kill_is_there(run_agent, open_local, path):
 
 def test_threads_of_two_processes_write_to_one_file(run_agent, open_local, path):
     agents = [run_agent("write_with_threads", path, name, 4, 60) for name in ("one", "two")]
-    stored = [memory_id for agent in agents for memory_id in agent.communicate(timeout=60)[0].split()]
+    stored = [memory_id for agent in agents for memory_id in agent.communicate(timeout=180)[0].split()]
     memory = open_local()
     assert len(set(stored)) == 120
     assert {node.id for node in memory.get_memory("ada").nodes()} == set(stored)
@@ -66,7 +66,8 @@ def test_a_process_sees_what_another_one_changed(open_local):
     assert two.retrieve("ada", "coffee") == []
 
 
-def test_a_forked_process_has_a_memory_of_its_own(memory):
+def test_a_forked_process_has_a_memory_of_its_own(memory, monkeypatch):
+    monkeypatch.setattr(forks, "MAX_WAIT_SECONDS", 60)
     memory.store_persistent_memory("ada", "Ada likes tea.", "business_fact")
     child = os.fork()
     if child == 0:
@@ -80,8 +81,9 @@ def test_a_forked_process_has_a_memory_of_its_own(memory):
     assert len(memory.get_memory("ada")) == 3
 
 
-def test_a_fork_waits_for_threads_that_use_the_file(memory):
+def test_a_fork_waits_for_threads_that_use_the_file(memory, monkeypatch):
     """One of SQLite's own locks, held by such a thread, would be locked for ever in the child."""
+    monkeypatch.setattr(forks, "MAX_WAIT_SECONDS", 60)
     is_inside, has_left = threading.Event(), []
 
     def read():
@@ -100,7 +102,8 @@ def test_a_fork_waits_for_threads_that_use_the_file(memory):
     thread.join()
 
 
-def test_a_fork_in_the_middle_of_a_transaction_waits_for_no_end_of_it(memory):
+def test_a_fork_in_the_middle_of_a_transaction_waits_for_no_end_of_it(memory, monkeypatch):
+    monkeypatch.setattr(forks, "MAX_WAIT_SECONDS", 0.5)  # the thread that sends may wait for the end
     with memory.database.write():
         child = os.fork()
         if child == 0:
@@ -159,7 +162,7 @@ def test_a_disk_without_any_room_says_so(small_disk, open_local):
 
 
 def test_a_limit_of_file_sizes_is_a_full_disk(run_agent, open_local, path):
-    *stored, error = run_agent("write_until_too_large", path, 1_000_000).communicate(timeout=60)[0].split()
+    *stored, error = run_agent("write_until_too_large", path, 1_000_000).communicate(timeout=180)[0].split()
     assert error == "LocalFileFull"
     assert len(stored) > 10
     memory = open_local()
@@ -169,14 +172,17 @@ def test_a_limit_of_file_sizes_is_a_full_disk(run_agent, open_local, path):
 
 def test_a_file_locked_by_another_program_says_so(open_local, path):
     memory = open_local(busy_seconds=0.1)
-    other = sqlite3.connect(path, isolation_level=None)
+    other = sqlite3.connect(path, timeout=60, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LocalFileBusy):
         memory.store_persistent_memory("ada", "Ada likes tea.", "business_fact")
     other.execute("ROLLBACK")
     other.close()
     assert len(memory.get_memory("ada")) == 0
-    memory.store_persistent_memory("ada", "Ada likes tea.", "business_fact")
+    for _ in range(600):  # the thread that sends may be writing
+        with suppress(LocalFileBusy):
+            memory.store_persistent_memory("ada", "Ada likes tea.", "business_fact")
+            break
     assert len(memory.get_memory("ada")) == 1
 
 

@@ -32,7 +32,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def memory(open_local, clock) -> HybridMemory:
-    return open_local(clock=clock)
+    # The thread that cleans up by itself begins at any time, and must not be the first to find what is stale.
+    return open_local(clock=clock, max_idle_hours=10_000)
 
 
 def test_types_and_half_lives_are_the_servers():

@@ -37,7 +37,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(relay, key, tmp_path):
         fleet.stop()
     relay.fault = lambda method, path: None
     with plan.open() as memory:
-        assert memory.flush(60)
+        assert memory.flush(180)
         findings = Comparison(plan, fetch_rows).run(memory)
     assert findings.is_fine, findings
     assert sum(findings.counts.values()) == 2 * THREADS * OPERATIONS

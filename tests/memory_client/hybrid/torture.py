@@ -154,7 +154,7 @@ class Plan:
 
     def open(self) -> HybridMemory:
         return HybridMemory(
-            self.url, self.key, path=self.path, clock=self.make_clock(), poll_seconds=0.2, timeout=5, busy_seconds=60
+            self.url, self.key, path=self.path, clock=self.make_clock(), poll_seconds=0.2, timeout=15, busy_seconds=60
         )
 
     def list_journals(self) -> list[Path]:

@@ -86,7 +86,7 @@ def begin(plan: Plan) -> None:
     """Store what all agents share, and see that the site has it."""
     with plan.open() as memory:
         store_shared(memory)
-        assert memory.flush(60)
+        assert memory.flush(180)
 
 
 def let_a_day_pass(plan: Plan, execute: Callable[[str], object]) -> None:
