@@ -22,7 +22,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self):
         super().setup()
-        self.server.connections += 1
+        with self.server.lock:
+            self.server.connections += 1
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -57,7 +58,7 @@ class EmbeddingServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behaviour = behaviour
         self.requests: list[tuple[str, dict, dict]] = []
-        self.connections = 0
+        self.connections, self.lock = 0, threading.Lock()
         self.stopping = threading.Event()
 
     @property

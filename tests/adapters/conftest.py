@@ -51,7 +51,7 @@ def site() -> Iterator[Site]:
         assert process.stdout and process.stdin
         yield Site(**json.loads(read_line(process.stdout)), process=process)
         process.stdin.close()
-        process.wait(60)
+        process.wait(200)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def run_example(site: Site, new_key: Callable[[], str]) -> Callable[[str], str]:
     def run(name: str) -> str:
         address = {"MEMORY_URL": site.url, "MEMORY_KEY": new_key(), "PYTHONPATH": str(ROOT)}
         argv = [sys.executable, str(ROOT / "examples" / name)]
-        done = subprocess.run(argv, env=os.environ | address, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, env=os.environ | address, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -63,12 +63,12 @@ class EventLoop:
             result: Awaitable[Any] | Any = function(*arguments, **options)
             return await result if isawaitable(result) else result
 
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(200)
 
     def close(self) -> None:
         self.call(cancel_others)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+        self.thread.join(60)
         self.loop.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -252,10 +253,15 @@ async def test_lost_answer_repeats_nothing(site, monkeypatch):
 
 
 async def test_cancelled_addition_has_an_outcome(session):
+    threads = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(threads)
     adding = asyncio.ensure_future(session.add_items(say("one")))
     await asyncio.sleep(0)
     adding.cancel()
     await asyncio.gather(adding, return_exceptions=True)
+    if isinstance(session, SQLiteSession):  # which does not wait for its thread
+        threads.shutdown()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
     before = await session.get_items()
     await asyncio.sleep(0.3)
     assert await session.get_items() == before

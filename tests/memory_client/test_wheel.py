@@ -17,13 +17,17 @@ from django.test import Client
 from memory_site import client_archive
 
 FOLDER = settings.BASE_DIR / "memory_client"
-#: Of a quiet machine; the limit is 0.2 s.
-IMPORT_SECONDS = 0.2
-MEASURE = """
+#: With what they import themselves they are two thirds of the import.
+NEEDED = "httpx2, msgspec"
+MOST_MODULES = 450
+MEASURE = f"""
 import sys, time
 begun = time.process_time()
+import {NEEDED}
+needed = time.process_time()
 import memory_client
-print(time.process_time() - begun, *{name.partition(".")[0] for name in sys.modules})
+ended = time.process_time()
+print((ended - needed) / (needed - begun), len(sys.modules), *{{name.partition(".")[0] for name in sys.modules}})
 """
 
 
@@ -87,13 +91,14 @@ def test_wheel_s_metadata(wheel):
 
 
 def test_import_is_quick_and_brings_no_framework():
+    """It takes less time than what it needs takes, on any machine."""
     environment = {"PATH": os.environ["PATH"]}
     runs = [inf]
-    while min(runs) >= IMPORT_SECONDS and len(runs) < 30:  # of a busy machine the best run says what importing takes
+    while min(runs) >= 1 and len(runs) < 30:  # of a busy machine the best run says what importing takes
         argv = [sys.executable, "-c", MEASURE]
         answer = subprocess.run(argv, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=True)
-        seconds, *modules = answer.stdout.split()
-        runs.append(float(seconds))
-    assert min(runs) < IMPORT_SECONDS
+        part, count, *modules = answer.stdout.split()
+        runs.append(float(part))
+    assert min(runs) < 1 and int(count) < MOST_MODULES
     assert {"httpx2", "msgspec"} < set(modules)
     assert not set(modules) & {"django", "pydantic", "memory_site", "langchain_core", "langgraph", "agents", "sqlite3"}
