@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -65,6 +65,16 @@ class Stack(ScratchSite):
         wait_until(lambda: self.part(name), 60, f"{name} runs")
         with frozen_family(self.part(name)):
             yield
+
+    @contextmanager
+    def holding(self, statement: str) -> Iterator[Callable[[], object]]:
+        """Hold the locks of a statement inside the block, and undo it. Provide a function that waits until another
+        process waits for them."""
+        with self.connect() as connection, connection.transaction(force_rollback=True):
+            connection.execute(statement)
+            pid = connection.info.backend_pid
+            waiting = f"SELECT 1 FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
+            yield lambda: wait_until(lambda: self.rows(waiting), 60, "another process waits for what is locked")
 
     @contextmanager
     def frozen_supervisor(self) -> Iterator[None]:

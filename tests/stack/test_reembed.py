@@ -10,6 +10,8 @@ OLD_MODEL, NEW_MODEL = "hashing-1", "all-MiniLM-L6-v2-int8"
 FILLER_TEXT = (
     " It was written down so that nobody has to ask for it again, and it is read out at every yearly meeting." * 2
 )
+#: Who stores a vector of the oldest memory waits. A run comes to it last.
+LOCK_OLDEST_SQL = "SELECT 1 FROM memories_memory ORDER BY created_at, id LIMIT 1 FOR UPDATE"
 
 
 def build_entry(number: int) -> str:
@@ -48,7 +50,7 @@ def test_a_changed_configuration_changes_nothing_by_itself(changed):
     changed.add("A newcomer with a suitcase.")
     wait_until(lambda: changed.backlog == 0, 60, "the newcomer has a vector")
     assert count_models(changed) == {OLD_MODEL: MEMORY_COUNT + 2}
-    assert changed.health()["models"] == "degraded"
+    wait_until(lambda: changed.health()["models"] == "degraded", 60, "health knows of both models")
     doctor = run_manage("doctor", **changed.environment)
     assert "python manage.py reembed" in doctor.stdout
     # Words apart, the first model sees no likeness.
@@ -56,10 +58,12 @@ def test_a_changed_configuration_changes_nothing_by_itself(changed):
 
 
 def test_searches_are_answered_during_reembedding(changed, measured):
-    assert "A worker re-embeds 1 namespaces" in run_manage("reembed", "--background", **changed.environment).stdout
-    wait_until(lambda: 0 < count_reembedded(changed) < MEMORY_COUNT, 60, "the worker is in the middle of it")
-    assert finds_by_vector(changed, 11)
-    killed = changed.kill("worker")
+    with changed.holding(LOCK_OLDEST_SQL) as wait_until_worker_waits:
+        assert "A worker re-embeds 1 namespaces" in run_manage("reembed", "--background", **changed.environment).stdout
+        wait_until_worker_waits()
+        assert 0 < count_reembedded(changed) < MEMORY_COUNT
+        assert finds_by_vector(changed, 11)
+        killed = changed.kill("worker")
     changed.add("Said while nobody was there to listen.")
     answered = [finds_by_vector(changed, number) for number in range(30)]
     wait_until(lambda: changed.is_back("worker", killed), 60, "the supervisor starts a worker again")
@@ -71,7 +75,8 @@ def test_searches_are_answered_during_reembedding(changed, measured):
     measured("from a killed worker to all searches by the new model", wait_until(all_are_new, 120, "the new model"))
     wait_until(lambda: count_models(changed) == {NEW_MODEL: MEMORY_COUNT + 3}, 60, "nothing else is left")
     assert all(answered)
-    assert (changed.backlog, changed.health()["models"]) == (0, "healthy")
+    assert changed.backlog == 0
+    wait_until(lambda: changed.health()["models"] == "healthy", 60, "health knows of one model")
     assert changed.search("drinks kept underground")["results"][0]["memory"]["content"].startswith("The cellar")
 
 

@@ -1,5 +1,7 @@
 """A worker that is killed during its work loses nothing."""
 
+from contextlib import ExitStack
+
 from tests.stack.stack import wait_until
 
 MEMORY_COUNT = 400
@@ -7,21 +9,13 @@ MEMORY_COUNT = 400
 FILLER_TEXT = (
     " It was written down so that nobody has to ask for it again, and it is read out at every yearly meeting." * 3
 )
+#: Who stores a vector of this memory waits.
+LOCK_MEMORY_SQL = "SELECT 1 FROM memories_memory WHERE user_id = 'clerk' AND content LIKE 'Entry 200 %' FOR UPDATE"
 
 
 def count_claimed(stack):
     """Memories a worker has claimed and not done."""
     return stack.rows("SELECT count(*) FROM memories_dueembedding WHERE attempts > 0")[0][0]
-
-
-def freeze_worker_midway(stack):
-    """Freeze the worker; let it go on when it has not begun, or has nothing in its hands just now."""
-    worker = stack.part("worker")
-    worker.suspend()
-    if 0 < stack.backlog < MEMORY_COUNT and count_claimed(stack):
-        return True
-    worker.resume()
-    return False
 
 
 def test_every_memory_is_embedded_exactly_once(shaken, measured):
@@ -30,9 +24,13 @@ def test_every_memory_is_embedded_exactly_once(shaken, measured):
         {"content": f"Entry {number} of the inventory.{FILLER_TEXT}", "user_id": "clerk"}
         for number in range(MEMORY_COUNT)
     ]
-    assert shaken.call("POST", "/memories/bulk", {"memories": memories}).status == 201
-    wait_until(lambda: freeze_worker_midway(shaken), 60, "the worker is in the middle of its work")
-    claimed, killed = count_claimed(shaken), shaken.kill("worker")
+    with ExitStack() as frozen:
+        frozen.enter_context(shaken.frozen("worker"))
+        assert shaken.call("POST", "/memories/bulk", {"memories": memories}).status == 201
+        with shaken.holding(LOCK_MEMORY_SQL) as wait_until_worker_waits:
+            frozen.close()
+            wait_until_worker_waits()
+            claimed, killed = count_claimed(shaken), shaken.kill("worker")
     back = wait_until(lambda: shaken.is_back("worker", killed), 60, "the supervisor starts a worker again")
     measured("from a killed worker to the next", back)
     done = back + wait_until(lambda: shaken.backlog == 0, 90, "everything is embedded")
