@@ -219,9 +219,12 @@ def transaction_is_broken() -> bool:
 
 
 def is_lock_awaited() -> bool:
-    """Whether some process waits for a lock."""
+    """Whether some client of the test's database waits for a lock. PostgreSQL's own processes may do so at any time."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND backend_type = 'client backend' AND datname = current_database()"
+        )
         return bool(cursor.fetchone()[0])
 
 
