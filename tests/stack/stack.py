@@ -71,6 +71,7 @@ class Stack(ScratchSite):
         """Hold the locks of a statement inside the block, and undo it. Provide a function that waits until another
         process waits for them."""
         with self.connect() as connection, connection.transaction(force_rollback=True):
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
             connection.execute(statement)
             pid = connection.info.backend_pid
             waiting = f"SELECT 1 FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"

@@ -63,7 +63,10 @@ def storm(shaken, measured):
         try:
             for part in ("postgres", "web"):
                 wait_until_added(storm, QUIET_ADDITIONS)
-                killed, before = shaken.kill(part), storm.total + CLIENTS
+                with shaken.frozen_supervisor():
+                    killed, failures = shaken.kill(part), storm.failures
+                    wait_until(lambda n=failures: storm.failures > n, 60, f"requests fail without {part}")
+                before = storm.total + CLIENTS
                 back = wait_until(lambda killed=killed, part=part: shaken.is_back(part, killed), 60, f"{part} is back")
                 back += wait_until(lambda n=before: storm.total > n, 60, "interactions are added again")
                 measured(f"from a killed {part} to added interactions", back)
