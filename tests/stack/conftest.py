@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.stack.stack import FirstStart, Stack, create_short_directory, running_stack
+from tests.stack.stack import FirstStart, Stack, create_short_directory, running_stack, wait_until
 
 #: What the tests measured, in words and seconds.
 MEASUREMENTS: list[tuple[str, float]] = []
@@ -81,8 +81,13 @@ def abandoned() -> Iterator[Abandoned]:
 
 
 def add_memory(abandoned: Abandoned) -> None:
-    answer = abandoned.stack.call("POST", "/memories?wait=true", {"content": "Left behind in an empty house."})
-    abandoned.memory = {name: value for name, value in answer.json().items() if name != "created"}
+    pk = abandoned.stack.add("Left behind in an empty house.")["id"]
+
+    def is_embedded() -> bool:
+        abandoned.memory = abandoned.stack.call("GET", f"/memories/{pk}").json()
+        return abandoned.memory["embedded"]
+
+    wait_until(is_embedded, 60, "it is embedded")
 
 
 def fetch_memory_again(abandoned: Abandoned) -> None:

@@ -15,7 +15,7 @@ def run_client(stack, number, start):
     headers = {"Authorization": f"Bearer {stack.key}"}
     with urllib3.HTTPConnectionPool("127.0.0.1", stack.port, maxsize=1, retries=False, headers=headers) as pool:
         pk = None
-        start.wait(60)
+        start.wait(200)
         for at in range(ROUNDS):
             method, path, body, expected = (
                 ("POST", "/memories", {"content": f"Agent {number} saw train {at}."}, 201),

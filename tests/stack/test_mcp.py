@@ -42,7 +42,7 @@ MUST_PASS = {
     },
 }
 NO_MEMORY = "There is no memory with this id; take ids from recall or list_memories."
-MAX_ANSWER_SECONDS = 15
+MAX_ANSWER_SECONDS = 60
 
 
 @dataclass

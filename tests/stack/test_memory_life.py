@@ -59,7 +59,7 @@ def test_answers_without_content_leave_the_connection_in_step(stack):
     memory = stack.call("POST", "/memories?wait=true", {"content": "The tide turns at six.", "key": "tide"}).json()
     path, headers = f"/api/v1/memories/{memory['id']}", {"Authorization": f"Bearer {stack.key}"}
     seen = {"If-None-Match": f'"{memory["revision"]}"'}
-    with closing(HTTPConnection("127.0.0.1", stack.port, timeout=30)) as connection:
+    with closing(HTTPConnection("127.0.0.1", stack.port, timeout=60)) as connection:
         answers = []
         for method, more in (("GET", {}), ("HEAD", {}), ("GET", seen), ("HEAD", {}), ("DELETE", {}), ("HEAD", {})):
             connection.request(method, path, headers=headers | more)

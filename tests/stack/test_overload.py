@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.flood import Answers, build_request, run_flood
+from tests.flood import ANSWER_TIMEOUT_SECONDS, Answers, build_request, run_flood
 from tests.stack.stack import Stack, run_manage, wait_until
 
 CLIENTS, SECONDS = 1000, 12
@@ -80,7 +80,7 @@ def ask_until_refused(stack: Stack, header: str, seconds: float) -> str:
     head += f"Content-Type: application/json\r\nContent-Length: {5 * 1024 * 1024}\r\n{header}\r\n"
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with socket.create_connection(("127.0.0.1", stack.port), timeout=1) as client, suppress(TimeoutError):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", stack.port), timeout=1) as client:
             client.sendall(head.encode())
             answer = client.recv(65_536).decode()
             if answer.startswith("HTTP/1.1 503"):
@@ -105,9 +105,10 @@ def test_a_refused_client_keeps_its_connection(flooded):
 
 
 def test_no_client_waits_without_bound(flooded):
-    """Twice WEB_MAX_WAIT, and the time of service."""
+    """One that did would be among the errors, after a minute."""
     flood: Answers = flooded["flood"]
-    assert max(flood.served_seconds + flood.refused_seconds) < 2 * 5 + 5
+    assert not flood.errors
+    assert max(flood.served_seconds + flood.refused_seconds) < ANSWER_TIMEOUT_SECONDS
 
 
 def test_another_namespace_is_never_refused_and_waits_much_less(flooded, measured):

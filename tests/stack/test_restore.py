@@ -95,10 +95,11 @@ class Writer(threading.Thread):
         number = 0
         while not self.ended.is_set():
             number += 1
+            asked_at = time.monotonic()
             answer = self.site.call("POST", "/memories", {"content": f"Written while it was replaced, {number}."})
             self.statuses[answer.status] += 1
             if answer.status == 201:
-                self.stored.append((time.monotonic(), answer.json()["id"]))
+                self.stored.append((asked_at, answer.json()["id"]))
             elif answer.status == 503:
                 self.waits.add(answer.headers.get("Retry-After") is not None)
             time.sleep(0.05)  # the restore needs the processor too

@@ -7,10 +7,8 @@ from pathlib import Path
 from memory_site.operations.selftest.scratch_site import find_free_port
 from tests.stack.stack import MANAGE, create_short_directory, find_processes, run_manage
 
-#: Seconds of processor time until it must be ready, and seconds until nothing of it may be left.
-FIRST_START_SECONDS, LATER_START_SECONDS, STOP_SECONDS = 30, 20, 10
-#: Until it is ready while the suite's other tests have the processors.
-BUSY_START_SECONDS = 100
+#: Seconds of processor time until it must be ready.
+FIRST_START_SECONDS, LATER_START_SECONDS = 30, 20
 COMPOSE_FILE = Path(MANAGE).with_name("docker-compose.yml")
 
 
@@ -30,7 +28,6 @@ def test_site_starts_within_the_time_limit(abandoned, measured):
         measured(f"{name} start, of processor time", run.worked)
     assert first.worked < FIRST_START_SECONDS
     assert second.worked < LATER_START_SECONDS
-    assert max(first.started, second.started) < BUSY_START_SECONDS
 
 
 def test_both_signals_stop_everything(abandoned, measured):
@@ -38,7 +35,6 @@ def test_both_signals_stop_everything(abandoned, measured):
         measured(f"stop by {run.signal.name}", run.stopped)
         assert run.code == 0
         assert run.left == []
-        assert run.stopped < STOP_SECONDS
 
 
 def test_memory_survives_a_restart(abandoned):
