@@ -54,7 +54,7 @@ def run_unprivileged(code: str, root: Path) -> str:
     if prefix and not shutil.which("setpriv"):
         pytest.skip("root reads everything, and there is no setpriv")
     argv = [*prefix, sys.executable, "-c", code, str(root)]
-    return subprocess.run(argv, cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(argv, cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 @contextmanager

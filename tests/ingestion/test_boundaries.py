@@ -210,7 +210,6 @@ def test_chunks_begin_with_whole_words(text, kind):
         assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), chunk.text[:40]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["py", "md"])
 @pytest.mark.parametrize(
     "line",

@@ -105,7 +105,6 @@ def test_a_blank_or_too_large_text_is_refused(api, content):
     assert fingerprint_tables() == before
 
 
-@pytest.mark.timeout(60)
 def test_the_largest_text_is_accepted_even_as_one_word(api):
     document = add_document(api, "x" * MAX_TEXT_LENGTH)
     assert document["chunks"] == Memory.objects.count() > 0

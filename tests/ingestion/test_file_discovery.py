@@ -176,7 +176,6 @@ def test_a_link_into_the_git_directory_is_refused(tmp_path):
 
 
 @WITH_AND_WITHOUT_GIT
-@pytest.mark.timeout(20)
 def test_a_pipe_is_refused_without_blocking(tmp_path, make):
     make(tmp_path, {"a.md": ""})
     os.mkfifo(tmp_path / "x.md")

@@ -386,7 +386,7 @@ def test_a_worker_runs_pending_ingestions(namespace, site):
     assert ingest_due() == 0
 
 
-@pytest.mark.parametrize(("seconds", "done"), [(55, 0), (61, 1)])
+@pytest.mark.parametrize(("seconds", "done"), [(20, 0), (61, 1)])
 def test_a_run_is_restarted_when_its_worker_is_silent(namespace, site, seconds, done):
     write_files(site, FILES)
     row = create_pending(namespace, site, status=IngestionStatus.IN_PROGRESS, attempts=1)

@@ -11,7 +11,6 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from memories import tasks
-from memories.api.memories import WAIT_SECONDS
 from memories.memory_types import MemoryType
 from memories.models import Embedding, Memory
 from tests.wire import is_problem, list_blamed_fields, run_at_once
@@ -262,8 +261,9 @@ def test_concurrent_requests_replace_an_expired_duplicate_once(api):
 
 
 def test_ttl_seconds_set_the_expiry(api):
+    before = timezone.now()
     memory = api.add("tea", ttl_seconds=3600)
-    assert abs(parse_moment(memory["expires_at"]) - timezone.now() - timedelta(hours=1)) < timedelta(seconds=20)
+    assert before <= parse_moment(memory["expires_at"]) - timedelta(hours=1) <= timezone.now()
 
 
 def test_ttl_and_expiry_exclude_each_other(api):
@@ -373,20 +373,27 @@ def test_waiting_for_an_embedded_memory_takes_no_statement(api, takes):
         assert api.post("/memories?wait=true", {"content": "tea"}).json()["embedded"] is True
 
 
-def test_waiting_ends_at_once_when_the_embedder_is_unavailable(api, embedder):
+@pytest.fixture
+def long_wait(monkeypatch) -> int:
+    """Longer than a busy machine takes for an answer that waits for nothing."""
+    monkeypatch.setattr("memories.api.memories.WAIT_SECONDS", seconds := 150)
+    return seconds
+
+
+def test_waiting_ends_at_once_when_the_embedder_is_unavailable(api, embedder, long_wait):
     embedder("Away")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "tea"})
-    assert time.monotonic() - started < WAIT_SECONDS
+    assert time.monotonic() - started < long_wait
     assert response.status_code == 201
     assert response.json()["embedded"] is False
 
 
-def test_waiting_ends_at_once_when_the_text_is_refused(api, embedder):
+def test_waiting_ends_at_once_when_the_text_is_refused(api, embedder, long_wait):
     embedder("Refusing")
     started = time.monotonic()
     response = api.post("/memories?wait=true", {"content": "poison"})
-    assert time.monotonic() - started < WAIT_SECONDS
+    assert time.monotonic() - started < long_wait
     assert response.json()["embedded"] is False
 
 

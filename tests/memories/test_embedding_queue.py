@@ -197,7 +197,7 @@ def test_claim_skips_rows_locked_by_another_worker(api, namespace):
         with other.cursor() as cursor, connection.cursor() as ours:
             cursor.execute("BEGIN")
             cursor.execute("SELECT FROM memories_dueembedding WHERE memory_id = %s FOR UPDATE", [locked.pk])
-            ours.execute("SET lock_timeout = 1000")
+            ours.execute("SET lock_timeout = '60s'")
         claimed = claim(namespace, 10)
         assert len(claimed) == 1
         assert claimed[0].pk != locked.pk

@@ -1,5 +1,6 @@
 """Embedding servers, and their failures."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,9 @@ from tests import embedding_servers as servers
 from tests.embedding_servers import EmbeddingServer
 
 #: Seconds for one request to a server that is too slow, and to one that is not; and what a busy machine may add.
-TIMEOUT_SECONDS, PATIENT_SECONDS, LEEWAY_SECONDS = 0.6, 60, 30
+TIMEOUT_SECONDS, PATIENT_SECONDS, LEEWAY_SECONDS = 0.6, 200, 150
+#: What is left of the time for a query when a request begins may be less than all of it, or nothing.
+TOO_SLOW_FOR_QUERY = r"within 0\.\d+ seconds|takes too long for this query"
 API_KEY = "sk-very-secret"
 
 
@@ -132,7 +135,7 @@ def test_slow_server_times_out(serve, behaviour, call):
     _, embedder = serve(behaviour, seconds=TIMEOUT_SECONDS)
     error = embed_and_fail(embedder, call)
     assert isinstance(error, EmbedderUnavailable)
-    assert "within 0.6 seconds" in str(error)
+    assert re.search("within 0.6 seconds" if call == "embed" else TOO_SLOW_FOR_QUERY, str(error))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_long_query_has_one_timeout_for_all_pieces(serve):
         servers.answer_unless(lambda text: len(text) > 300, servers.answer_error(400, "context length"))(handler, body)
 
     _, embedder = serve(slow, seconds=TIMEOUT_SECONDS)
-    with pytest.raises(EmbedderUnavailable, match=r"within 0.\d+ seconds"):
+    with pytest.raises(EmbedderUnavailable, match=TOO_SLOW_FOR_QUERY):
         embedder.embed_query("word " * 800)
 
 

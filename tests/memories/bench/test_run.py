@@ -115,7 +115,7 @@ def test_odd_queries_find_or_do_not(namespace, memories, query):
 
 def test_search_that_takes_too_long_says_so(db):
     with pytest.raises(SearchFailed, match="was stopped"), run.bounded_statements(0.2):
-        connection.cursor().execute("SELECT pg_sleep(5)")
+        connection.cursor().execute("SELECT pg_sleep(60)")
 
 
 def test_without_the_embedder_meaning_fails_and_the_rest_is_words(namespace, memories, embedder):

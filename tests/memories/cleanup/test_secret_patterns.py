@@ -9,7 +9,7 @@ from sessions_app.models import ApiKey
 
 # Put together, so that no scanner of sources takes them for real ones.
 #: The square of the length would take minutes.
-MAX_SECONDS = 2
+MAX_SECONDS = 20
 RANDOM = "Zk3vQ9xT1LmB7aWcR2yHd8NfS5uJ0pEg"
 SECRETS = {
     "private key": "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----",

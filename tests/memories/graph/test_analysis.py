@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import combinations
 from threading import BoundedSemaphore, Event
-from time import monotonic, process_time, sleep
+from time import process_time, sleep
 
 import pytest
 from django.db import connection, connections, transaction
@@ -438,9 +438,7 @@ def test_a_request_during_a_long_computation_is_refused_after_a_while(api, names
     for user in ("ada", "cem"):
         create_graph(namespace, STAR_PAIRS, user=user)
     with holding_computation(namespace, "ada", monkeypatch):
-        begun = monotonic()
         answers = [api.get(f"/users/{user}/graph") for user in ("cem", "ada")]
-        assert monotonic() - begun < 30
     for response in answers:
         assert is_problem(response, 503)
         assert response["Retry-After"] == "5"
@@ -451,11 +449,11 @@ def test_a_request_during_a_long_computation_is_refused_after_a_while(api, names
 @pytest.mark.django_db(transaction=True)
 def test_no_more_requests_wait_than_there_are_slots(api, namespace, monkeypatch):
     monkeypatch.setattr(analysis_cache, "WAITING_SLOTS", BoundedSemaphore(1))
+    monkeypatch.setattr(analysis_cache, "COMPUTATION", computation := RecordingLock())
     create_graph(namespace, STAR_PAIRS)
-    begun = monotonic()
     with analysis_cache.WAITING_SLOTS:
         assert is_problem(api.get("/users/ada/graph"), 503)
-    assert monotonic() - begun < analysis_cache.MAX_WAIT_SECONDS
+    assert computation.connections == []
     for _ in range(2):
         assert get_graph(api)["connected"] == 11
 

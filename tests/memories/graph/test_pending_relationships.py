@@ -1,6 +1,5 @@
 """Pending relationships are resolved when their entity is stored, without locks that delay other users."""
 
-import time
 from functools import partial
 
 import pytest
@@ -16,8 +15,6 @@ from tests.wire import run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TICKET_KEY = {"system": "jira", "id": "A-1"}
-#: Longer than any call takes on a busy machine. One that waited for a lock would not end: nothing bounds that here.
-MAX_WAIT_SECONDS = 30
 
 
 def add_memory(api, content: str = "tea", user: str = "ada", **fields: object) -> str:
@@ -50,11 +47,6 @@ def create_missed_relationship(api, namespace, user: str = "ada") -> tuple[str, 
 
 def load_relationships() -> set[tuple[str, str]]:
     return {(str(start), str(end)) for start, end in Relationship.objects.values_list("from_memory", "to_memory")}
-
-
-def measure_call(call) -> tuple[int, float]:
-    begun = time.monotonic()
-    return call(), time.monotonic() - begun
 
 
 # No relationship is lost
@@ -116,15 +108,15 @@ def test_beat_resolves_every_minute():
     assert entry["schedule"] == 60
 
 
-# Resolving does not wait for locks
+# Resolving does not wait for locks: a call that waited for one that the test holds would never end
 
 
 def test_locked_rows_are_left_for_the_next_run(api, namespace):
     mine, bens = create_missed_relationship(api, namespace), create_missed_relationship(api, namespace, "ben")
     with transaction.atomic():
         assert PendingRelationship.objects.select_for_update().get(owner="ada")
-        [(_, seconds)] = run_at_once([partial(measure_call, join_waiting)])
-        assert (load_relationships(), seconds < MAX_WAIT_SECONDS) == ({bens}, True)
+        run_at_once([join_waiting])
+        assert load_relationships() == {bens}
     assert join_waiting() == 1
     assert load_relationships() == {mine, bens}
 
@@ -133,8 +125,7 @@ def test_a_concurrent_insert_of_the_same_relationship_does_not_delay_other_users
     mine, bens = create_missed_relationship(api, namespace), create_missed_relationship(api, namespace, "ben")
     with transaction.atomic():
         relationships.upsert_relationships(namespace.pk, "ada", [relationships.NewRelationship(*mine, "relates_to")])
-        [(joined, seconds)] = run_at_once([partial(measure_call, join_waiting)])
-        assert (joined, seconds < MAX_WAIT_SECONDS) == (1, True)
+        assert run_at_once([join_waiting]) == [1]
     assert load_relationships() == {mine, bens}
     assert join_waiting() == 1
     assert not PendingRelationship.objects.exists()
@@ -144,8 +135,7 @@ def test_a_concurrent_deletion_of_the_memory_does_not_delay_the_run(api, namespa
     start, _ = create_missed_relationship(api, namespace)
     with transaction.atomic():
         Memory.objects.filter(pk=start).delete()
-        [(_, seconds)] = run_at_once([partial(measure_call, join_waiting)])
-        assert seconds < MAX_WAIT_SECONDS
+        run_at_once([join_waiting])
     assert (load_relationships(), PendingRelationship.objects.count()) == (set(), 0)
 
 
@@ -168,11 +158,9 @@ def add_tool_result(api, user: str) -> int:
 
 
 def test_tool_results_of_unrelated_users_do_not_delay_each_other(api):
-    answers = run_at_once(
-        [partial(measure_call, partial(add_tool_result, api, f"user{letter}")) for letter in "abcdefgh"]
-    )
-    assert [status for status, _ in answers] == [201] * 8
-    assert max(seconds for _, seconds in answers) < MAX_WAIT_SECONDS
+    with transaction.atomic():
+        assert add_tool_result(api, "usera") == 201
+        assert run_at_once([partial(add_tool_result, api, f"user{letter}") for letter in "bcdefgh"]) == [201] * 7
     assert PendingRelationship.objects.count() == 8 * 60
 
 
@@ -181,9 +169,7 @@ def test_a_long_import_does_not_delay_relationships_to_entities(api, namespace, 
     with transaction.atomic():
         create_entities(elsewhere, count=3_000)
         create_entities(namespace, user="ben", count=3_000)
-        answers = run_at_once([partial(measure_call, partial(post_relationship, api, pk)) for pk in (start, bens)])
-    assert [status for status, _ in answers] == [202, 202]
-    assert max(seconds for _, seconds in answers) < MAX_WAIT_SECONDS
+        assert run_at_once([partial(post_relationship, api, pk) for pk in (start, bens)]) == [202, 202]
 
 
 def test_many_pending_relationships_do_not_delay_new_entities(api, outsider, namespace):
@@ -194,11 +180,6 @@ def test_many_pending_relationships_do_not_delay_new_entities(api, outsider, nam
     ]
     with transaction.atomic():
         relationships.insert_pending(namespace.pk, "ada", pending)
-        adds = [
-            partial(add_memory, caller, "stored", user, entity=TICKET_KEY)
-            for caller, user in ((outsider, "ada"), (api, "ada"))
-        ]
-        answers = run_at_once([partial(measure_call, each) for each in adds])
-    assert max(seconds for _, seconds in answers) < MAX_WAIT_SECONDS
+        run_at_once([partial(add_memory, caller, "stored", "ada", entity=TICKET_KEY) for caller in (outsider, api)])
     assert join_waiting() == 1
     assert len(load_relationships()) == 1

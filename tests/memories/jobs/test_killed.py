@@ -15,6 +15,7 @@ from memories.jobs.create import create_job
 from memories.jobs.models import JobState
 from memories.models import Memory
 from memories.search.selection import Selection
+from memory_site.core.leases import leases
 from memory_site.core.leases.models import Lease
 from tests.memories.jobs.conftest import make_memories
 
@@ -104,7 +105,8 @@ def test_no_batch_is_done_twice_and_none_is_left_out(namespace, changes, action,
     assert changes() == [1] * COUNT
 
 
-def test_a_worker_that_stood_still_does_nothing_after_another_has_taken_over(namespace, changes):
+def test_a_worker_that_stood_still_does_nothing_after_another_has_taken_over(namespace, changes, monkeypatch):
+    monkeypatch.setattr(leases, "RENEWAL_INTERVAL_SECONDS", 600)
     make_memories(namespace, COUNT)
     job = create_job(namespace.pk, "set_importance", {"importance": 5}, Selection(namespace.pk), "console:x")
     steps = running.run_job(job)

