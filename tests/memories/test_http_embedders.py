@@ -17,7 +17,7 @@ from tests.embedding_servers import EmbeddingServer
 #: Seconds for one request to a server that is too slow, and to one that is not; and what a busy machine may add.
 TIMEOUT_SECONDS, PATIENT_SECONDS, LEEWAY_SECONDS = 0.6, 200, 150
 #: What is left of the time for a query when a request begins may be less than all of it, or nothing.
-TOO_SLOW_FOR_QUERY = r"within 0\.\d+ seconds|takes too long for this query"
+TOO_SLOW_FOR_QUERY = r"within [\d.e-]+ seconds|takes too long for this query"
 API_KEY = "sk-very-secret"
 
 
