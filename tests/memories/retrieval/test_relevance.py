@@ -84,9 +84,10 @@ def test_a_queryset_annotates_the_same_relevance(api):
     stored = [(kind, text, str(now - timedelta(hours=age))) for kind in kinds for text, age in hours.items()]
     ids = [api.add(text, memory_type=kind, base_relevance=0.9, created_at=at)["id"] for kind, text, at in stored]
     Memory.objects.filter(pk=ids[1]).update(last_accessed_at=now)
+    asked = datetime.now(UTC)
     rows = Memory.objects.annotate(relevance=Relevance()).in_bulk(ids)
     for memory in rows.values():
-        ages = [(now - each).total_seconds() / 3600 if each else None
+        ages = [(asked - each).total_seconds() / 3600 if each else None
                 for each in (memory.created_at, memory.last_updated, memory.last_accessed_at)]  # fmt: skip
         assert memory.relevance == pytest.approx(compute_relevance(memory.memory_type, 0.9, *ages), abs=1e-3)
     assert Memory.objects.annotate(relevance=Relevance()).filter(relevance__gt=0.8).count() == 5
