@@ -51,8 +51,8 @@ def build_call(
 ) -> Call:
     """Parameters and headers that are None are left out.
 
-    A POST that writes carries an Idempotency-Key, so that a second attempt does nothing twice. Raises InvalidInput for
-    a method, a path, a header or a body that cannot be sent.
+    A POST that writes carries an Idempotency-Key, so that a second attempt does nothing twice, and a PUT that was given
+    one. Raises InvalidInput for a method, a path, a header or a body that cannot be sent.
     """
     if not (method.isascii() and method.isalpha()):
         raise reject_input("method", "must be one of HTTP, such as GET")
@@ -61,8 +61,10 @@ def build_call(
     content = None if body is None else encode_json(body)
     if content is not None:
         sent |= JSON_HEADERS
-    if method == "POST" and (idempotency_key or path not in READING_POSTS):
-        sent["Idempotency-Key"] = idempotency_key or uuid4().hex
+    if method == "POST" and path not in READING_POSTS:
+        idempotency_key = idempotency_key or uuid4().hex
+    if method in ("POST", "PUT") and idempotency_key:
+        sent["Idempotency-Key"] = idempotency_key
     check_headers(sent)
     query = encode_query(params) if params else ""
     return Call(method, f"{path}?{query}" if query else path, sent, content, is_repeatable(method, path, sent))

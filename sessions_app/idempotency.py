@@ -1,4 +1,4 @@
-"""Idempotency-Key: a retried POST gets the stored answer of the first one and changes nothing.
+"""Idempotency-Key: a retried POST or PUT gets the stored answer of the first one and changes nothing.
 
 The answer is stored in the transaction that did the work, so that either both exist or neither. A second request with
 the same key waits on the unique index for the first one's transaction, then replays its answer.
@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from memory_site.core.http.problems import invalid_field
 from sessions_app.auth import ApiRequest
 
+METHODS = ("POST", "PUT")
 ANSWER_TABLE = "sessions_app_idempotentanswer"
 FRESH_CONDITION = f"{ANSWER_TABLE}.created_at > now() - interval '24 hours'"
 # Inserts the key, or takes over an expired answer. Returns no row when a fresh answer exists.
@@ -41,7 +42,10 @@ SET fingerprint = excluded.fingerprint, status = excluded.status, body = exclude
 
 
 def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: bool = True) -> Callable:
-    """Make an operation honour Idempotency-Key when it is called by POST; the other methods are idempotent by HTTP.
+    """Make an operation honour Idempotency-Key when it is called by POST or PUT.
+
+    A PUT is idempotent by HTTP only as long as nothing comes between it and its repetition: one that arrives after a
+    later DELETE would bring back what that deleted.
 
     `write_operation` includes this. Operations that only read take atomic=False: a search may call the embedder, and no
     transaction may stay open during a network call.
@@ -52,7 +56,7 @@ def idempotent(operation: Callable[..., HttpResponse] | None = None, *, atomic: 
     @wraps(operation)
     def once(request: ApiRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         key = request.headers.get("Idempotency-Key")
-        if key is None or request.method != "POST":
+        if key is None or request.method not in METHODS:
             return operation(request, *args, **kwargs)
         if not (1 <= len(key) <= 255 and key.isprintable()):
             raise invalid_field("Idempotency-Key", "must be 1 to 255 printable characters")

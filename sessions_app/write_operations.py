@@ -21,7 +21,8 @@ def write_operation(operation: Operation | None = None, *, on_conflict: Conflict
     1. a deadlock starts the operation over (`retry_on_deadlock`), with nothing left of the transaction;
     2. on a constraint violation `on_conflict(request)` may remove the cause; if it returns True, the operation runs
        once more, else the IntegrityError propagates;
-    3. a POST honours Idempotency-Key (`idempotent`): its response is stored in the transaction that does the work.
+    3. a POST or PUT honours Idempotency-Key (`idempotent`): its response is stored in the transaction that does the
+       work.
     """
     if operation is None:
         return lambda decorated: write_operation(decorated, on_conflict=on_conflict)

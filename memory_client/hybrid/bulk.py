@@ -2,7 +2,8 @@
 
 They are sent under the condition that none of them is there yet (`POST /memories/bulk` with `If-None-Match: *`), and
 the server stores all or none. What it has then is read. After an attempt whose answer was lost it is read first: those
-that are there have arrived. If none is there, and the first one never was, none has arrived.
+that are there have arrived. If none is there, and the first one never was, none has arrived. Whatever is sent then goes
+under the same Idempotency-Key, that of the first one, so that an attempt that is late stores nothing.
 """
 
 from memory_client.hybrid.delivery import Delivery, MemoryPage, Outcome, Requests
@@ -22,10 +23,11 @@ class BulkDelivery:
         self.is_repeated = entries[0].attempts > 0
 
     def send(self) -> list[tuple[Entry, Outcome]]:
-        """Send all. Return what became of each. Raises MemoryClientError; PreconditionFailed if one is there."""
+        """Send all. Return what became of each. Raises MemoryClientError: see `says_arrived`."""
         memories = [each.build_new_memory() for each in self.deliveries]
-        headers = {"X-Request-ID": self.entries[0].request_key, "If-None-Match": "*"}
-        self.client.request("POST", "/memories/bulk", json={"memories": memories}, headers=headers)
+        key = self.entries[0].request_key
+        headers = {"X-Request-ID": key, "If-None-Match": "*"}
+        self.client.request("POST", "/memories/bulk", json={"memories": memories}, headers=headers, idempotency_key=key)
         stored = self.read_stored()
         return [(each, stored.get(each.memory_id, Outcome(is_gone=True))) for each in self.entries]
 

@@ -4,7 +4,8 @@ The answer to an earlier attempt may be lost: the connection broke, or a process
 server's 24 hours of idempotency alone:
 
 create   PUT with `If-None-Match: *` under a key that only this write has: 412 says that it arrived before. Before a
-         second attempt the history is read: a memory that arrived and was deleted meanwhile stays deleted.
+         second attempt the history is read: a memory that arrived and was deleted meanwhile stays deleted. Its
+         Idempotency-Key keeps an earlier attempt that is late from bringing it back.
          Several go in one request: see `bulk`.
 update   PATCH with `If-Match`: 412 says that the memory changed. Its history names the request of every change: ours
          arrived, or another's came between, and then the fields of this write replace that one's.
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from memory_client.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
+from memory_client.errors import Conflict, InvalidInput, MemoryClientError, NotFound, PreconditionFailed, ProblemError
 from memory_client.hybrid import outbox
 from memory_client.hybrid.outbox import Entry
 from memory_client.hybrid.server_memory import ServerMemory, format_time
@@ -63,6 +64,18 @@ class MemoryPage(msgspec.Struct):
     next: str | None = None
 
 
+def list_fields(error: ProblemError) -> set[str]:
+    return {each.field for each in error.errors}
+
+
+def says_arrived(error: MemoryClientError) -> bool:
+    """Return whether new memories are refused because one of them is there, or because an earlier attempt arrived. That
+    had other words if the moment at which a memory was stored here was not in it yet."""
+    if isinstance(error, InvalidInput):
+        return list_fields(error) == {"Idempotency-Key"}
+    return isinstance(error, PreconditionFailed)
+
+
 class Delivery:
     """Sends one entry. `etag`: the server's version of the memory that is known here, or None."""
 
@@ -90,7 +103,9 @@ class Delivery:
         user = body.pop("user_id", None)
         try:
             return Outcome(self.store(path, body, {"user_id": user}, {"If-None-Match": "*"}))
-        except PreconditionFailed:
+        except (PreconditionFailed, InvalidInput) as error:
+            if not says_arrived(error):
+                raise
             return self.fetch_if_there()
 
     def build_new_memory(self) -> dict[str, Any]:
@@ -127,7 +142,7 @@ class Delivery:
             try:
                 return self.write("PUT", path, body | moment, ServerMemory, params, headers)
             except InvalidInput as error:
-                if {each.field for each in error.errors} != {"created_at"}:
+                if list_fields(error) != {"created_at"}:
                     raise
         return self.write("PUT", path, body, ServerMemory, params, headers)
 
@@ -161,7 +176,7 @@ class Delivery:
               headers: Any = None, key_suffix: str = "") -> Any:  # fmt: skip
         """Send under the entry's own id, which the server's history and log then have."""
         named = {"X-Request-ID": self.entry.request_key} | (headers or {})
-        key = self.entry.request_key + key_suffix if method == "POST" else None
+        key = self.entry.request_key + key_suffix if method in ("POST", "PUT") else None
         return self.client.request(
             method, path, json=body, params=params, headers=named, idempotency_key=key, type=kind
         )

@@ -22,7 +22,7 @@ from memory_client.hybrid import events
 from memory_client.hybrid.backoff import Backoff
 from memory_client.hybrid.bulk import MAX_BATCH, BulkDelivery
 from memory_client.hybrid.database import Database
-from memory_client.hybrid.delivery import Delivery, Requests
+from memory_client.hybrid.delivery import Delivery, Requests, says_arrived
 from memory_client.hybrid.errors import ForeignFile, HybridError
 from memory_client.hybrid.events import log_event
 from memory_client.hybrid.filelock import FileLock
@@ -165,7 +165,7 @@ class Sender:
         is_batch = len(entries) > 1
         if is_batch:  # one of them may be what the server refuses, or all may be too much for it
             self._batch_size = len(entries) // 2
-        if is_batch and isinstance(error, PreconditionFailed):
+        if is_batch and says_arrived(error):
             return  # the next attempt looks which of them is there
         if not isinstance(error, ProblemError) or not self._is_refusal(entries[0], error):
             self.origin.doubt()

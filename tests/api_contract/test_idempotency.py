@@ -64,6 +64,29 @@ def test_retry_gets_the_old_response_after_deletion(api):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("condition", [{}, {"If-None-Match": "*"}], ids=["always", "if new"])
+def test_put_that_arrives_after_a_deletion_brings_nothing_back(api, condition):
+    headers, path = KEY_HEADER | condition, "/memories/by-key/tea"
+    first = api.call("PUT", path, TEA_MEMORY, **headers)
+    assert first.status_code == 201
+    api.delete(path)
+    late = api.call("PUT", path, TEA_MEMORY, **headers)
+    assert (late.status_code, late.content, late["ETag"]) == (201, first.content, first["ETag"])
+    assert Memory.objects.count() == 0
+    assert is_problem(api.call("PUT", path, {"content": "Ada likes coffee."}, **headers), 422)
+    assert api.call("PUT", path, TEA_MEMORY, **condition).status_code == 201
+
+
+@pytest.mark.django_db
+def test_put_that_was_refused_may_be_repeated(api):
+    path, headers = "/memories/by-key/tea", KEY_HEADER | {"If-None-Match": "*"}
+    api.call("PUT", path, TEA_MEMORY)
+    assert is_problem(api.call("PUT", path, TEA_MEMORY, **headers), 412)
+    api.delete(path)
+    assert api.call("PUT", path, TEA_MEMORY, **headers).status_code == 201
+
+
+@pytest.mark.django_db
 def test_retry_with_wait_reports_an_embedded_memory(api):
     for _ in range(2):
         assert api.post("/memories?wait=true", TEA_MEMORY, **KEY_HEADER).json()["embedded"] is True

@@ -14,8 +14,8 @@ HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding"}
 
 class Relay:
     """Forwards to `target`. `fault` decides about each request: None forwards, a number is answered as a status, "lose"
-    forwards and breaks the connection instead of answering. Requests are noted as (method, path, status),
-    and what they say of consistency.
+    forwards and breaks the connection instead of answering, "keep" does so too but forwards when `deliver` is called.
+    Requests are noted as (method, path, status), and what they say of consistency.
     `headers` replace the agent's."""
 
     def __init__(self, target: str) -> None:
@@ -28,6 +28,7 @@ class Relay:
         self.requests = []
         self.consistencies = set()
         self.lost = 0
+        self.kept = []
         self.headers = {}
         self.server = None
 
@@ -60,6 +61,11 @@ class Relay:
             return answer.status, answer.getheaders(), answer.read()
         finally:
             connection.close()
+
+    def deliver(self) -> list[int]:
+        """Forward what was kept. Return the statuses of the answers, which no agent gets."""
+        kept, self.kept = self.kept, []
+        return [self.forward(*each)[0] for each in kept]
 
     def list_writes(self):
         return [(method, path) for method, path, _ in self.requests if method != "GET"]
@@ -110,6 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             return self.answer(fault, [("Retry-After", "0")], b"")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_HEADERS}
+        if fault == "keep":
+            relay.kept.append((self.command, self.path, headers | relay.headers, body))
+            self.close_connection = True
+            return None
         status, headers, content = relay.forward(self.command, self.path, headers | relay.headers, body)
         relay.requests.append((self.command, self.path, status))
         relay.consistencies.add(self.headers.get("X-Consistency"))

@@ -67,7 +67,7 @@ def read_history(client, memory_id):
     return client.request("GET", f"/memories/{memory_id}/history", params={"limit": 100})["results"]
 
 
-def lose_once(relay, method, part="", then=None):
+def lose_once(relay, method, part="", then=None, how="lose"):
     """Let the site do the next such request, and lose its answer. All that follow it meet the fault `then`."""
     left = [1]
 
@@ -76,7 +76,7 @@ def lose_once(relay, method, part="", then=None):
             return then
         if asked == method and part in path:
             left.pop()
-            return "lose"
+            return how
         return None
 
     relay.fault = fault
@@ -671,6 +671,55 @@ def test_a_memory_overtakes_no_write_of_its_own(relay, agent, client):
     assert [method for method, path, _ in relay.requests if refused in path] == ["GET", "PUT"]
     assert read_server(client)[refused].content == agent.get(refused).text == "Changed."
     assert agent.refused() == []
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["alone", "in a bulk"])
+def test_a_memory_that_was_deleted_does_not_come_back_with_a_request_that_is_late(relay, agent, client, count):
+    """The first attempt stalls somewhere until the second one, and the deletion, are done."""
+    lose_once(relay, "PUT" if count == 1 else "POST", how="keep")
+    ids = store_while_away(relay, agent, [f"Fact {number}." for number in range(count)])
+    assert agent.flush(60)
+    assert set(read_server(client)) == set(ids)
+    for each in ids:
+        agent.delete_persistent_memory(each)
+    assert agent.flush(60)
+    assert len(relay.deliver()) == 1
+    assert read_server(client) == {}
+
+
+def test_an_update_that_is_late_replaces_no_later_one(relay, agent, client):
+    memory_id = agent.store_persistent_memory("ada", "First.", FACT)
+    assert agent.flush(60)
+    lose_once(relay, "PATCH", how="keep")
+    for content in ("Second.", "Third."):
+        agent.update_persistent_memory(memory_id, content=content)
+        assert agent.flush(60)
+    assert relay.deliver() == [412]
+    assert read_server(client)[memory_id].content == "Third."
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["alone", "in a bulk"])
+def test_a_request_that_arrives_while_it_is_repeated_stores_nothing_twice(relay, open_agent, client, count):
+    """The second attempt is not the same word for word: by then the memory has the moment at which it was stored."""
+    moments = [time.time()]
+    agent = open_agent(clock=lambda: moments[0])
+    method, met = "PUT" if count == 1 else "POST", []
+
+    def fault(asked, path):
+        if asked != method:
+            return None
+        met.append(path)
+        if len(met) == 1:
+            moments[0] += 60
+            return "keep"
+        relay.deliver()
+        return None
+
+    relay.fault = fault
+    ids = store_while_away(relay, agent, [f"Fact {number}." for number in range(count)])
+    assert agent.flush(60)
+    assert (len(met), agent.refused()) == (2, [])
+    assert set(read_server(client)) == set(ids) == {node.id for node in agent.view_user("ada").nodes()}
 
 
 def test_numbers_count_nothing_twice_while_a_bulk_is_on_its_way(relay, agent, client):
