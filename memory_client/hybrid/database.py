@@ -101,7 +101,7 @@ class Database:
 
         `durable`: on the disk when the block has ended. Raises LocalFileBusy, LocalFileFull, LocalFileError.
         """
-        with GATE.passed(), translated(self.path), self._alone():
+        with translated(self.path), self._alone(), GATE.passed():  # who waits for another writer holds no fork up
             connection = self._take()
             try:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

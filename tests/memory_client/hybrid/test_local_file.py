@@ -102,13 +102,34 @@ def test_a_fork_waits_for_threads_that_use_the_file(memory, monkeypatch):
     thread.join()
 
 
+class Announced:
+    """A lock that says when another thread wants it."""
+
+    def __init__(self, lock):
+        self.lock, self.release, self.is_wanted = lock, lock.release, threading.Event()
+
+    def acquire(self, timeout):
+        self.is_wanted.set()
+        return self.lock.acquire(timeout=timeout)
+
+
 def test_a_fork_in_the_middle_of_a_transaction_waits_for_no_end_of_it(memory, monkeypatch):
-    monkeypatch.setattr(forks, "MAX_WAIT_SECONDS", 0.5)  # the thread that sends may wait for the end
-    with memory.database.write():
+    """Nor do threads hold it up that wait for that end, such as the one that sends."""
+    monkeypatch.setattr(forks, "MAX_WAIT_SECONDS", 150)
+    database = memory.database
+    database.busy_seconds = 200
+    with database.write():
+        database._writing = lock = Announced(database._writing)
+        waiting = threading.Thread(target=memory.save_checkpoint, args=["booking", {"step": 1}])
+        waiting.start()
+        assert lock.is_wanted.wait(60)
+        begun = time.monotonic()
         child = os.fork()
         if child == 0:
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert time.monotonic() - begun < 100
+    waiting.join()
     memory.store_persistent_memory("ada", "Ada likes tea.", "business_fact")
 
 
