@@ -1,9 +1,12 @@
-"""The network of the synchronous client, where every wait ends with the call's deadline.
+"""The networks of the two clients.
 
-A timeout of a read starts again with each byte, and the lookup of a name has none: a server that sends a line of its
-headers now and then would hold a thread for ever. asyncio has its own timeouts for all of that.
+In that of the synchronous one every wait ends with the call's deadline. A timeout of a read starts again with each
+byte, and the lookup of a name has none: a server that sends a line of its headers now and then would hold a thread for
+ever. asyncio has its own timeouts for all of that, which cancel: the network of the asynchronous client closes what
+httpx2 leaves open then.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -44,11 +47,21 @@ def limit_wait(timeout: float | None, error: type[Exception]) -> float:
 
 def use_deadlines(http: httpx2.Client) -> httpx2.Client:
     """Make this client's connections, with proxies and without, end their waits with `ending_at`."""
+    set_network(http, DeadlineBackend())
+    return http
+
+
+def close_cancelled(http: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """Make this client close a connection whose TLS handshake is cancelled."""
+    set_network(http, ClosingBackend())
+    return http
+
+
+def set_network(http: httpx2.Client | httpx2.AsyncClient, network: object) -> None:
     for transport in (http._transport, *http._mounts.values()):
         if transport is not None:
             # httpx2 has no argument for the network of its pool, and its pools no method to change it.
-            transport._pool._network_backend = DeadlineBackend()  # type: ignore[attr-defined]
-    return http
+            transport._pool._network_backend = network
 
 
 class DeadlineBackend(httpcore2.SyncBackend):
@@ -94,6 +107,48 @@ class DeadlineStream(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         seconds = limit_wait(timeout, httpcore2.ConnectTimeout)
         return DeadlineStream(self.stream.start_tls(ssl_context, server_hostname, seconds))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+class ClosingBackend(httpcore2.AnyIOBackend):
+    """Opens connections of an event loop."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        return ClosingStream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class ClosingStream(httpcore2.AsyncNetworkStream):
+    """A connection, encrypted or not."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self.stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self.stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self.stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return ClosingStream(await self.stream.start_tls(ssl_context, server_hostname, timeout))
+        except asyncio.CancelledError:  # after any other error httpcore2 has closed it
+            await self.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)

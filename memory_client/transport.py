@@ -13,7 +13,7 @@ import httpx2
 from memory_client.answers import Answer, Body, ResultType, read_result
 from memory_client.calls import Call, find_address, find_key, reject_input
 from memory_client.errors import ClientClosed, ConnectionFailed, MemoryClientError, NotFound, TimedOut, WrongEventLoop
-from memory_client.network import ending_at, use_deadlines
+from memory_client.network import close_cancelled, ending_at, use_deadlines
 from memory_client.retries import Attempts
 from memory_client.version import __version__
 
@@ -21,7 +21,7 @@ log = logging.getLogger("memory_client")
 #: The server has not read the request.
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
-#: httpx2's own timeouts come first: cancelled in a TLS handshake it leaves its socket to the garbage collector.
+#: httpx2's own timeouts come first: they know whether the server has read the request.
 GRACE_SECONDS = 0.05
 
 
@@ -150,7 +150,7 @@ class AsyncTransport:
         self.settings = settings
         self.is_closed = False
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.http = httpx2.AsyncClient(headers=settings.headers, verify=build_ssl(settings.address))
+        self.http = close_cancelled(httpx2.AsyncClient(headers=settings.headers, verify=build_ssl(settings.address)))
 
     async def send(self, call: Call, kind: ResultType = None) -> Any:
         attempts = self.settings.begin(call)

@@ -89,12 +89,33 @@ def test_server_that_drips_ends_at_the_deadline(outcomes, name, kind):
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-def test_handshake_that_drips_ends_at_the_deadline(monkeypatch, kind):
-    """Of TLS, with 16,384 bytes. Where both come at the same moment, on a busy machine, a socket is left open."""
-    monkeypatch.setattr(transport, "GRACE_SECONDS", DRIPPING_SECONDS)
+@pytest.mark.parametrize("grace", [DRIPPING_SECONDS, -DEADLINE / 2], ids=["own", "cancelled"])
+def test_handshake_that_drips_ends_at_the_deadline(monkeypatch, kind, grace):
+    """Of TLS, with 16,384 bytes, by the timeouts of httpx2 or before them."""
+    monkeypatch.setattr(transport, "GRACE_SECONDS", grace)
     with dripping(b"\x16\x03\x03\x40\x00", b"\0") as port:
         seconds, error = CLIENTS[kind](f"https://127.0.0.1:{port}", read)
     assert isinstance(error, TimedOut) and seconds < MOST_SECONDS
+
+
+def test_handshake_that_is_cancelled_closes_its_connection():
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            async with AsyncMemoryClient(url, "mem_any", timeout=60, connect_timeout=60) as client, asyncio.timeout(60):
+                call = asyncio.create_task(read(client))
+                connection, _ = await loop.sock_accept(listener)
+                with connection:
+                    assert await loop.sock_recv(connection, 1)  # the client speaks first
+                    call.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await call
+                    while await loop.sock_recv(connection, 65_536):
+                        pass
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
