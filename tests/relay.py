@@ -6,14 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from memory_site.operations.selftest.scratch_site import find_free_port
+from tests.ports import hold_port
 
 
 class Relay:
     """A port of this machine. Each connection carries one request; `before_answer` runs when the site has answered."""
 
     def __init__(self, target_port: int) -> None:
-        self.target_port, self.port = target_port, find_free_port()
+        self.holder = hold_port()
+        self.target_port, self.port = target_port, self.holder.getsockname()[1]
         self.before_answer: Callable[[], bool] = lambda: True
         self.stalled = threading.Event()
         self.connections = 0
@@ -34,6 +35,11 @@ class Relay:
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
             self.listener = None
+
+    def end(self) -> None:
+        """Refuse them for good, and give the port back."""
+        self.close()
+        self.holder.close()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):

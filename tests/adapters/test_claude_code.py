@@ -19,9 +19,9 @@ import claude_agent_sdk
 import pytest
 
 from tests.adapters.conftest import PYTHON, ROOT, Site
+from tests.plugins.claude_code.patient import copy_patient_plugin
 
 CLAUDE = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
-PLUGIN = ROOT / "plugins" / "claude-code"
 #: Nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
 ANSWER = "At nine, as far as I know."
@@ -96,12 +96,18 @@ def environment(site: Site, tmp_path: Path) -> dict[str, str]:
         "MEMORY_URL": site.url,
         "MEMORY_KEY": site.key,
         "MEMORY_USER": f"ada-{uuid4().hex[:8]}",
-        "MEMORY_RECALL_SECONDS": "5",
+        "MEMORY_RECALL_SECONDS": "100",
+        "MCP_TIMEOUT": "100000",
         "ANTHROPIC_API_KEY": "none",
         "ANTHROPIC_BASE_URL": NOWHERE,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    return copy_patient_plugin(tmp_path)
 
 
 @pytest.fixture
@@ -126,12 +132,12 @@ def call(site: Site, path: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-def test_prompt_reaches_the_model_with_what_is_known_and_the_turn_is_stored(site, model, environment, folder):
+def test_prompt_reaches_the_model_with_what_is_known_and_the_turn_is_stored(site, model, environment, folder, plugin):
     fact = "The harbour of Kvalsund opens at nine in the morning."
     memory = call(site, "/memories?wait=true", {"content": fact, "user_id": environment["MEMORY_USER"]})
     session, prompt = str(uuid4()), "When does the harbour open? <private>PIN 4711</private>"
     out = run_claude(
-        *("--plugin-dir", str(PLUGIN), "--session-id", session, "-p", prompt),
+        *("--plugin-dir", str(plugin), "--session-id", session, "-p", prompt),
         environment=environment | {"ANTHROPIC_BASE_URL": model.url},
         folder=folder,
     )
@@ -146,7 +152,7 @@ def test_prompt_reaches_the_model_with_what_is_known_and_the_turn_is_stored(site
         "[not stored: the question had a private part]",
     )
     stored = run_claude(
-        *("--plugin-dir", str(PLUGIN), "--resume", session, "-p", "And on Sundays?"),
+        *("--plugin-dir", str(plugin), "--resume", session, "-p", "And on Sundays?"),
         environment=environment | {"ANTHROPIC_BASE_URL": model.url},
         folder=folder,
     )
@@ -155,9 +161,9 @@ def test_prompt_reaches_the_model_with_what_is_known_and_the_turn_is_stored(site
     assert (newest["query"], newest["answer"]) == ("And on Sundays?", ANSWER)
 
 
-def test_site_that_is_away_stops_no_prompt(model, environment, folder):
+def test_site_that_is_away_stops_no_prompt(model, environment, folder, plugin):
     away = {"MEMORY_URL": NOWHERE, "ANTHROPIC_BASE_URL": model.url}
-    words = ("--plugin-dir", str(PLUGIN), "-p", "When does the harbour open?")
+    words = ("--plugin-dir", str(plugin), "-p", "When does the harbour open?")
     out = run_claude(*words, environment=environment | away, folder=folder)
     assert out.strip() == ANSWER
     [queue] = (Path(environment["HOME"]) / ".claude").rglob("queue-*.jsonl")

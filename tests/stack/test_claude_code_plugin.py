@@ -14,10 +14,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.plugins.claude_code import PLUGIN
+from tests.plugins.claude_code.patient import copy_patient_plugin
 from tests.relay import Relay
 from tests.stack.stack import Stack, wait_until
 
-PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "claude-code"
 FACT = "The harbour of Ny-Ålesund opens at nine in the morning."
 
 
@@ -26,6 +27,7 @@ class Session:
     """One session of Claude Code in a project's folder."""
 
     stack: Stack
+    plugin: Path
     folder: Path
     settings: dict[str, str]
     id: str = field(default_factory=lambda: str(uuid4()))
@@ -37,12 +39,12 @@ class Session:
 
     def start_process(self, event: str, **fields: Any) -> subprocess.Popen:
         """Run the hook's command as hooks.json has it."""
-        [command] = json.loads((PLUGIN / "hooks/hooks.json").read_text())["hooks"][event][0]["hooks"]
+        [command] = json.loads((self.plugin / "hooks/hooks.json").read_text())["hooks"][event][0]["hooks"]
         common = {"session_id": self.id, "transcript_path": str(self.transcript), "cwd": str(self.folder)}
         process = subprocess.Popen(
             ["sh", "-c", command["command"]],
             cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "CLAUDE_PLUGIN_ROOT": str(PLUGIN), "LC_ALL": "C"} | self.settings,
+            env={"PATH": os.environ["PATH"], "CLAUDE_PLUGIN_ROOT": str(self.plugin), "LC_ALL": "C"} | self.settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -58,7 +60,7 @@ class Session:
     def run(self, event: str, **fields: Any) -> dict[str, Any]:
         """Return what the hook answers; it neither fails nor says anything else."""
         process = self.start_process(event, **fields)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
         assert (process.returncode, err) == (0, "")
         return json.loads(out) if out else {}
 
@@ -99,21 +101,26 @@ class Session:
 def relay(stack) -> Iterator[Relay]:
     relay = Relay(stack.port).open()
     yield relay
-    relay.close()
+    relay.end()
+
+
+@pytest.fixture(scope="module")
+def patient_plugin(tmp_path_factory) -> Path:
+    return copy_patient_plugin(tmp_path_factory.mktemp("patient"))
 
 
 @pytest.fixture
-def session(stack, relay, tmp_path) -> Session:
+def session(stack, relay, patient_plugin, tmp_path) -> Session:
     """A session through the relay, of a user of its own."""
     settings = {
         "MEMORY_URL": relay.url,
         "MEMORY_KEY": stack.key,
         "MEMORY_USER": f"ada-{uuid4().hex[:8]}",
         "MEMORY_QUEUE_DIR": str(tmp_path / "queue"),
-        "MEMORY_RECALL_SECONDS": "5",  # of a busy machine; the default is shorter
+        "MEMORY_RECALL_SECONDS": "100",  # of a busy machine; the default is shorter
     }
     (tmp_path / "shop").mkdir()
-    return Session(stack, tmp_path / "shop", settings)
+    return Session(stack, patient_plugin, tmp_path / "shop", settings)
 
 
 def add(session: Session, content: str, **fields: Any) -> str:
@@ -193,7 +200,7 @@ def test_turns_become_memories_on_request(session):
     memory = hit["memory"]
     assert (memory["repo_id"], memory["user_id"]) == ("shop", session.settings["MEMORY_USER"])
     assert memory["content"].endswith("painted?\n\nIt has been red and white since 1931.")
-    later = Session(session.stack, session.folder, session.settings)
+    later = Session(session.stack, session.plugin, session.folder, session.settings)
     assert "1931" in later.recall("What colour has the lighthouse of Kvalsund?")
     assert "1931" not in session.recall("What colour has the lighthouse of Kvalsund?")
 
@@ -231,22 +238,17 @@ def test_turns_wait_for_a_site_that_is_away_and_come_in_order(session, relay):
         session.stop(f"Question {number}?", f"Answer {number}.")
     assert (session.count_waiting(), session.list_stored()) == (3, [])
     relay.open()
-    end_until_all_is_sent(session)
+    end_session(session)
     assert session.list_stored() == [(f"Question {number}?", f"Answer {number}.") for number in range(3)]
 
 
-def end_until_all_is_sent(session: Session) -> None:
-    """A session that ends has a second; what a busy machine does not send in it is the next one's."""
-
-    def is_all_sent() -> bool:
-        session.run("SessionEnd", reason="other")
-        return session.count_waiting() == 0
-
-    wait_until(is_all_sent, 60, "no turn waits")
+def end_session(session: Session) -> None:
+    session.run("SessionEnd", reason="other")
+    assert session.count_waiting() == 0
 
 
 def test_two_sessions_at_once_lose_and_repeat_nothing(session, relay):
-    other = Session(session.stack, session.folder, session.settings)
+    other = Session(session.stack, session.plugin, session.folder, session.settings)
     relay.close()
     both = [(each, each.say(f"Q{number} of {each.id}", "A.")) for number in range(3) for each in (session, other)]
     with ThreadPoolExecutor(6) as pool:
@@ -278,15 +280,24 @@ def test_hook_that_is_killed_while_it_sends_loses_nothing(session, relay):
     process.communicate()
     assert session.count_waiting() == 1
     relay.before_answer = lambda: True
-    end_until_all_is_sent(session)
+    end_session(session)
     assert session.list_stored() == [("Was it killed?", "Yes.")]
 
 
 def test_site_that_hangs_holds_no_prompt_up(session, relay):
+    """With the limits that the plugin has."""
+    session.plugin = PLUGIN
     session.settings["MEMORY_RECALL_SECONDS"] = "0.5"
     relay.stalled.set()
     started = time.monotonic()
     assert session.run("UserPromptSubmit", prompt="When does the harbour open?") == {}
     assert time.monotonic() - started < 55  # the relay stalls for sixty
-    assert session.run("UserPromptSubmit", prompt="When does the harbour open?") == {}
-    assert relay.connections == 1  # left alone for a while
+
+
+def test_site_that_hung_is_left_alone_for_a_while(session, relay):
+    session.settings["MEMORY_RECALL_SECONDS"] = "1"
+    relay.stalled.set()
+    for _ in range(2):
+        assert session.run("UserPromptSubmit", prompt="When does the harbour open?") == {}
+        assert (session.queue / "resting").exists()
+    assert relay.connections <= 1
