@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from ingestion import pipeline
 from ingestion.models import Document
 from memories.models import Memory
 from memories.storage import purge_expired
@@ -114,7 +115,8 @@ def test_a_posted_text_whose_chunks_were_deleted_is_stored_again(api):
     assert Memory.objects.get().content == "tea"
 
 
-def test_a_run_asks_for_lost_chunks_once(namespace, site, ingest, django_assert_max_num_queries):
+def test_a_run_asks_for_lost_chunks_once(namespace, site, ingest, django_assert_max_num_queries, monkeypatch):
+    monkeypatch.setattr(pipeline, "PROGRESS_INTERVAL_SECONDS", 600)
     write_files(site, {f"{number}.md": f"tea {number}" for number in range(40)})
     ingest()
     with django_assert_max_num_queries(17):

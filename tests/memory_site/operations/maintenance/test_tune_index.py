@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import namedtuple
 
 import numpy as np
@@ -200,13 +199,11 @@ def test_a_table_in_use_keeps_the_candidate_for_the_next_run(vectors, capsys, mo
     with psycopg.connect(
         host=ours["HOST"], dbname=ours["NAME"], user=ours["USER"], password=ours["PASSWORD"]
     ) as reader:
-        started = time.monotonic()
         layout = tune.read_plan().layout
         build.build_candidates(layout, Options(4, 8), lambda *_: None)
         reader.execute("LOCK TABLE memories_embedding IN ACCESS SHARE MODE")
         with pytest.raises(CommandError, match="in use by a long transaction"):
             tune_index(capsys, "--m", "4", "--ef-construction", "8")
-        assert time.monotonic() - started < 20
     [(candidate,)] = fetch("SELECT 'embedding_nearest_tuned'::regclass::oid")
     tune_index(capsys, "--m", "4", "--ef-construction", "8")
     assert fetch("SELECT 'embedding_nearest'::regclass::oid") == [(candidate,)]
