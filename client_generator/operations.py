@@ -77,8 +77,8 @@ class Operation:
     is_partly_addressed: bool
 
     @property
-    def writes_by_post(self) -> bool:
-        return self.method == "POST" and not self.reads
+    def takes_key(self) -> bool:
+        return self.method == "PUT" or (self.method == "POST" and not self.reads)
 
     @property
     def filters(self) -> list[Argument]:

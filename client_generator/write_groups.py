@@ -77,7 +77,7 @@ class GroupWriter:
         named = [each for each in operation.explicit if each not in positional]
         keywords = [self.write_argument(each) for each in sorted(named, key=lambda each: not each.is_required)]
         keywords += PAGING if operation.is_paged else []
-        keywords += [KEY] if operation.writes_by_post else []
+        keywords += [KEY] if operation.takes_key else []
         bundles = [f"**{operation.bundle_name}: Unpack[f.{name}]" for name, _ in operation.bundles()]
         return [*map(self.write_argument, positional), *(["*", *keywords] if keywords else []), *bundles]
 
@@ -131,7 +131,7 @@ class GroupWriter:
         parts += [f"params={params}"] if (params := write_params(operation)) else []
         parts += [f"json={body}"] if (body := write_json(operation)) else []
         parts += [f"headers={headers}"] if (headers := write_headers(operation)) else []
-        parts += ["idempotency_key=idempotency_key"] if operation.writes_by_post else []
+        parts += ["idempotency_key=idempotency_key"] if operation.takes_key else []
         call = f"self.request({', '.join([*parts, f'type={self.write_kind_argument(operation)}'])})"
         yield f"return {'await ' if self.is_async else ''}{call}"
 

@@ -112,6 +112,7 @@ class AsyncMemories(AsyncGroup):
         wait: bool = False,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        idempotency_key: str | None = None,
         **fields: Unpack[f.PutKeyedMemoryFields],
     ) -> m.AddedMemory:
         """Store a memory under a key, or replace the one that has it: its id, its relationships and `created_at` stay,
@@ -131,6 +132,7 @@ class AsyncMemories(AsyncGroup):
             params={"user_id": user_id, "wait": wait},
             json={"content": content, **given(**fields)},
             headers={"If-Match": if_match, "If-None-Match": if_none_match},
+            idempotency_key=idempotency_key,
             type=m.AddedMemory,
         )
 
@@ -474,13 +476,17 @@ class AsyncMemories(AsyncGroup):
         """
         return self.list_pages("/memories/forget-outdated", m.OutdatedPage, limit, page_size, cursor, {})
 
-    async def forget_nightly(self, nightly: bool) -> m.NightlyForgetting:
+    async def forget_nightly(self, nightly: bool, *, idempotency_key: str | None = None) -> m.NightlyForgetting:
         """Switch on or off that the namespace's outdated memories are deleted every night. It is off at first.
 
         nightly: Whether outdated memories of the namespace are deleted every night.
         """
         return await self.request(
-            "PUT", "/memories/forget-outdated", json={"nightly": nightly}, type=m.NightlyForgetting
+            "PUT",
+            "/memories/forget-outdated",
+            json={"nightly": nightly},
+            idempotency_key=idempotency_key,
+            type=m.NightlyForgetting,
         )
 
     async def add_tool_result(
@@ -760,7 +766,14 @@ class AsyncPreferences(AsyncGroup):
         )
 
     async def set(
-        self, user_id: str, key: str, value: Any, *, confidence: float = 1.0, source: str = "api"
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        confidence: float = 1.0,
+        source: str = "api",
+        idempotency_key: str | None = None,
     ) -> m.Preference:
         """Store a user's preference: 201 for a new one, 200 when it replaces the value under this key.
 
@@ -774,6 +787,7 @@ class AsyncPreferences(AsyncGroup):
             "PUT",
             fill_path("/preferences/{*user_id}/{key}", user_id=user_id, key=key),
             json={"value": value, **given(confidence=confidence, source=source)},
+            idempotency_key=idempotency_key,
             type=m.Preference,
         )
 

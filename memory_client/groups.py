@@ -110,6 +110,7 @@ class Memories(Group):
         wait: bool = False,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        idempotency_key: str | None = None,
         **fields: Unpack[f.PutKeyedMemoryFields],
     ) -> m.AddedMemory:
         """Store a memory under a key, or replace the one that has it: its id, its relationships and `created_at` stay,
@@ -129,6 +130,7 @@ class Memories(Group):
             params={"user_id": user_id, "wait": wait},
             json={"content": content, **given(**fields)},
             headers={"If-Match": if_match, "If-None-Match": if_none_match},
+            idempotency_key=idempotency_key,
             type=m.AddedMemory,
         )
 
@@ -470,12 +472,18 @@ class Memories(Group):
         """
         return self.list_pages("/memories/forget-outdated", m.OutdatedPage, limit, page_size, cursor, {})
 
-    def forget_nightly(self, nightly: bool) -> m.NightlyForgetting:
+    def forget_nightly(self, nightly: bool, *, idempotency_key: str | None = None) -> m.NightlyForgetting:
         """Switch on or off that the namespace's outdated memories are deleted every night. It is off at first.
 
         nightly: Whether outdated memories of the namespace are deleted every night.
         """
-        return self.request("PUT", "/memories/forget-outdated", json={"nightly": nightly}, type=m.NightlyForgetting)
+        return self.request(
+            "PUT",
+            "/memories/forget-outdated",
+            json={"nightly": nightly},
+            idempotency_key=idempotency_key,
+            type=m.NightlyForgetting,
+        )
 
     def add_tool_result(
         self,
@@ -751,7 +759,16 @@ class Preferences(Group):
             "GET", fill_path("/preferences/{*user_id}/{key}", user_id=user_id, key=key), type=m.Preference
         )
 
-    def set(self, user_id: str, key: str, value: Any, *, confidence: float = 1.0, source: str = "api") -> m.Preference:
+    def set(
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        confidence: float = 1.0,
+        source: str = "api",
+        idempotency_key: str | None = None,
+    ) -> m.Preference:
         """Store a user's preference: 201 for a new one, 200 when it replaces the value under this key.
 
         user_id: The user.
@@ -764,6 +781,7 @@ class Preferences(Group):
             "PUT",
             fill_path("/preferences/{*user_id}/{key}", user_id=user_id, key=key),
             json={"value": value, **given(confidence=confidence, source=source)},
+            idempotency_key=idempotency_key,
             type=m.Preference,
         )
 

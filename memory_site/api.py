@@ -77,7 +77,8 @@ INTERNAL_ERROR = Problem(500, "Something went wrong here; the log knows more.")
 DESCRIPTION = f"""One memory for all of a team's agents: store, embed, find, forget.
 
 Every operation needs an API key of one namespace: `Authorization: Bearer {KEY_PREFIX}…`. Errors are problem documents
-(RFC 9457). Every `POST` accepts `Idempotency-Key`: a retry with the same key and body gets the same response."""
+(RFC 9457). Every `POST` and `PUT` accepts `Idempotency-Key`: a retry with the same key and body gets the same
+response."""
 
 api = DescribedAPI(
     fields=api_glossary.FIELDS,

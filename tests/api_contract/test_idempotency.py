@@ -87,6 +87,26 @@ def test_put_that_was_refused_may_be_repeated(api):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/memories/by-key/tea", TEA_MEMORY),
+        ("/preferences/ada/theme", {"value": "dark"}),
+        ("/memories/forget-outdated", {"nightly": True}),
+    ],
+)
+def test_every_put_is_answered_once(api, path, body):
+    first, again = (api.call("PUT", path, body, **KEY_HEADER) for _ in range(2))
+    assert (again["Idempotency-Replayed"], again.status_code) == ("true", first.status_code)
+    assert again.content == first.content
+
+
+def test_every_put_is_one_of_those():
+    paths = {each.path for each in list_operations() if each.method == "PUT"}
+    assert paths == {"/memories/by-key/{key}", "/preferences/{user_id}/{key}", "/memories/forget-outdated"}
+
+
+@pytest.mark.django_db
 def test_retry_with_wait_reports_an_embedded_memory(api):
     for _ in range(2):
         assert api.post("/memories?wait=true", TEA_MEMORY, **KEY_HEADER).json()["embedded"] is True

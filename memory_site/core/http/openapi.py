@@ -51,7 +51,7 @@ WRITE_PARAMETERS = [
 
 
 class DescribedAPI(NinjaAPI):
-    """A NinjaAPI that documents every field, parameter and response, and the Idempotency-Key of every POST.
+    """A NinjaAPI that documents every field, parameter and response, and the Idempotency-Key of every POST and PUT.
 
     An operation's id is the name of its function. Generated clients name their methods by it, so it stays when a module
     moves. `fields`, `parameters`: descriptions by name, for those without one of their own. `examples`: values by name.
@@ -93,7 +93,7 @@ class DescribedAPI(NinjaAPI):
             add_examples(operation["responses"], builder)
             describe_etag(operation["responses"], components)
             operation["parameters"] += get_consistency_parameters(operation["operationId"], operation["parameters"])
-            if method == "post" and IDEMPOTENCY_PARAMETER not in operation["parameters"]:
+            if method in ("post", "put") and IDEMPOTENCY_PARAMETER not in operation["parameters"]:
                 operation["parameters"].append(IDEMPOTENCY_PARAMETER)
         return schema
 
