@@ -53,7 +53,7 @@ TIME_LIMITS = (
     "memories.search.text_scan.MIN_CHUNK_SECONDS",
     *("memories.admin.suggestions.SUGGESTION_SECONDS", "memories.admin.facets.FACET_SECONDS"),
     *("memories.cleanup.assistants.MAX_COUNT_SECONDS", "memories.api.memories.WAIT_SECONDS"),
-    "memory_site.operations.metrics.figures.WAIT_SECONDS",
+    *("memory_site.operations.metrics.figures.WAIT_SECONDS", "memory_site.core.db.locks.MAX_BACKGROUND_WAIT_SECONDS"),
     "memory_site.operations.dashboard.snapshots.MAX_CARD_SECONDS",
     "memory_site.operations.dashboard.snapshots.MAX_PAGE_SECONDS",
     *(

@@ -221,6 +221,8 @@ def transaction_is_broken() -> bool:
 def is_lock_awaited() -> bool:
     """Whether some client of the test's database waits for a lock. PostgreSQL's own processes may do so at any time."""
     with connection.cursor() as cursor:
+        # A transaction goes on seeing the clients that were there when it first looked at them.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
             " WHERE NOT granted AND backend_type = 'client backend' AND datname = current_database()"

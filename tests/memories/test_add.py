@@ -6,6 +6,7 @@ from functools import partial
 from uuid import UUID
 
 import numpy as np
+import psutil
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
@@ -510,11 +511,17 @@ def test_text_without_spaces_is_indexed_in_bounded_time(api, piece, field):
     """Without a limit PostgreSQL's text parser takes over half a minute for one of these."""
     length = 100_000 if field == "content" else 60_000
     endless = (piece * length)[: length // len(piece.encode())]
-    started = time.perf_counter()
+    used = measure_server_seconds()
     api.add(
         endless if field == "content" else f"An object of {piece}", data=None if field == "content" else {"x": endless}
     )
-    assert time.perf_counter() - started < 20
+    assert measure_server_seconds() - used < 20
+
+
+def measure_server_seconds() -> float:
+    """Return how long PostgreSQL has computed for this connection; on a busy machine an answer takes longer."""
+    used = psutil.Process(connection.connection.info.backend_pid).cpu_times()
+    return used.user + used.system
 
 
 def test_repeat_keeps_fields_that_it_does_not_give(api):

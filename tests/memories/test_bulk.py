@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from memories import tasks
 from memories.models import Embedding, Memory
+from memory_site.core.db import retry
 from tests.wire import is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -166,8 +167,9 @@ def test_too_many_versions_of_one_content_are_refused(api):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_bulks_worker_and_deletes_all_succeed(api):
+def test_concurrent_bulks_worker_and_deletes_all_succeed(api, monkeypatch):
     """They lock the same rows in different orders; PostgreSQL aborts one of two, and it is retried."""
+    monkeypatch.setattr(retry, "MAX_ATTEMPTS", 8)  # chance may choose the same one several times
     body = {"memories": [{"content": f"number {number}"} for number in range(150)]}
     work = [partial(api.post, "/memories/bulk", body) for _ in range(6)]
     work += [partial(api.post, "/memories/delete", {"filters": {"source_system": "api"}}) for _ in range(3)]

@@ -147,7 +147,7 @@ def test_hashing_vectors_are_equal_in_every_process(settings):
         "print(HashingEmbedder('hashing-1').embed(['some words'])[0].tobytes().hex())"
     )
     command = [sys.executable, "-c", program]
-    seen = {subprocess.check_output(command, cwd=settings.BASE_DIR, text=True, timeout=120).strip() for _ in range(2)}
+    seen = {subprocess.check_output(command, cwd=settings.BASE_DIR, text=True, timeout=600).strip() for _ in range(2)}
     assert seen == {HashingEmbedder("hashing-1").embed(["some words"])[0].tobytes().hex()}
 
 
@@ -370,4 +370,4 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def test_forked_worker_creates_its_own_embedder(settings):
     command = [sys.executable, "-W", "ignore", "-c", FORKING_SCRIPT % BUNDLED_MODEL]
-    assert subprocess.run(command, cwd=settings.BASE_DIR, timeout=120).returncode == 0
+    assert subprocess.run(command, cwd=settings.BASE_DIR, timeout=600).returncode == 0

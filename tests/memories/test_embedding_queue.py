@@ -304,8 +304,14 @@ def test_new_content_of_a_refused_memory_is_embedded(api, embedder):
     assert not DueEmbedding.objects.exists()
 
 
+@pytest.fixture
+def long_pause(monkeypatch) -> None:
+    """The pause after an outage outlasts the test."""
+    monkeypatch.setattr(embedding_worker, "OUTAGE_PAUSE", timedelta(hours=1))
+
+
 @pytest.mark.parametrize("away", ["Away", "unreachable server"])
-def test_outage_releases_rows_without_counting_an_attempt(api, embedder, settings, away):
+def test_outage_releases_rows_without_counting_an_attempt(api, embedder, settings, long_pause, away):
     if away == "Away":
         embedder("Away")
     else:
@@ -354,7 +360,7 @@ def test_text_that_kills_its_worker_is_quarantined(api, embedder):
     assert Embedding.objects.count() == 2
 
 
-def test_text_that_fails_the_embedder_is_quarantined(api, embedder):
+def test_text_that_fails_the_embedder_is_quarantined(api, embedder, long_pause):
     embedder("Failing")
     add_all(api, "the harbour", POISON, "a lighthouse")
     assert tasks.embed_due() == 2

@@ -54,7 +54,8 @@ def locked_memories(namespace: Namespace):
         with other.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("SELECT FROM memories_memory WHERE namespace_id = %s FOR UPDATE", [namespace.pk])
-        yield
+            yield
+            cursor.execute("ROLLBACK")  # a server may notice later that a connection was closed
     finally:
         other.close()
 
@@ -150,6 +151,7 @@ def test_a_namespace_whose_embedder_is_away_stops_no_other(namespace, elsewhere,
 
 def test_an_embedder_that_is_away_is_asked_once_in_a_run(db, embedder, monkeypatch):
     monkeypatch.setattr(embedding_worker, "MAX_CLAIMED_ROWS", 2)
+    monkeypatch.setattr(embedding_worker, "OUTAGE_PAUSE", timedelta(hours=1))
     embedder("Away")
     Namespace.objects.bulk_create([Namespace(name=f"{n}", embedding_model="hashing-1") for n in range(6)])
     for namespace in Namespace.objects.all():

@@ -1,7 +1,6 @@
 """Messages of conversations, and the memories made of them."""
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +15,9 @@ from django.utils import timezone
 from memories import add, tasks
 from memories.memory_types import Importance
 from memories.models import Memory
+from memory_site.operations.selftest.scratch_site import wait_until
 from sessions_app.models import Conversation, Message, Namespace
-from tests.wire import fingerprint_tables, is_problem, list_blamed_fields, run_at_once
+from tests.wire import fingerprint_tables, is_lock_awaited, is_problem, list_blamed_fields, run_at_once
 
 pytestmark = pytest.mark.django_db
 LONG_MESSAGE = "Ada told us that the harbour in Bergen opens at nine."
@@ -171,21 +171,17 @@ def test_message_concurrent_with_the_end_is_before_it_or_refused(api, conversati
 
 def call_behind_change(change: str, call: Callable):
     """Make a call while a transaction changes the conversation; return its answer and the end of that transaction."""
-    held, waited, ended_at = threading.Event(), [], []
+    held, ended_at = threading.Event(), []
 
     def hold() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"UPDATE sessions_app_conversation SET {change}")
             held.set()
-            until = time.monotonic() + 60
-            while not waited and time.monotonic() < until:
-                cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-                waited.extend(cursor.fetchall())
+            wait_until(is_lock_awaited, 60, "the call waits for the conversation")
             cursor.execute("SELECT clock_timestamp()")
             ended_at.extend(cursor.fetchone())
 
     _, answer = run_at_once([hold, lambda: held.wait(60) and call()])
-    assert waited
     return answer, ended_at[0]
 
 

@@ -7,11 +7,12 @@ from django.db import connection
 from memories import tasks
 from memories.embeddings import get_embedder
 from memories.models import Embedding, Memory
-from memories.search import statement
+from memories.search import execute, statement
 from memories.search.execute import find_nearest_ids
 from memories.search.filters import Filters
 from memories.search.scope_size import COUNTED_SIZE_CTES, MAX_EXACT_ROWS, MIN_EXACT_ROWS
 from memories.search.similar import find_similar
+from memory_site.core.caches import Cache
 from sessions_app.models import Namespace
 from tests.wire import fingerprint_tables, is_problem
 
@@ -433,7 +434,8 @@ def test_index_search_of_a_large_scope_fills_the_limit(api, everything_is_large,
         assert list_steps(first) == list_steps(second) == list(range(100))
 
 
-def test_scope_size_is_cached(api, everything_is_large, takes):
+def test_scope_size_is_cached(api, everything_is_large, takes, monkeypatch):
+    monkeypatch.setattr(execute, "scope_sizes", Cache(10))  # for as long as the test takes
     add_vectors(api, 50)
     texts = []
     for _ in range(2):
