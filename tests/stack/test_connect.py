@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from memory_site.settings import SCRATCH_VARIABLE
-from tests.stack.stack import run_manage
+from tests.stack.stack import run_manage, wait_until
 
 
 @pytest.fixture
@@ -24,10 +24,15 @@ def test_running_site_is_found_and_tried_and_the_key_is_seen_to_work(connect, st
     assert f"{stack.url}/mcp answers as " in done.stderr
     assert "offers 10 tools: remember, recall" in done.stderr
     assert "The key opens the namespace 'default' and may read and write." in done.stderr
-    listed = json.loads(connect("--list", "--format", "json").stdout)
-    [row] = [row for row in listed if row["file"] == str(tmp_path / ".cursor/mcp.json")]
+
+    def list_row() -> dict:
+        listed = json.loads(connect("--list", "--format", "json").stdout)
+        [row] = [row for row in listed if row["file"] == str(tmp_path / ".cursor/mcp.json")]
+        return row
+
+    row = list_row()
     assert (row["url"], row["state"]) == (f"{stack.url}/mcp", "works")
-    assert row["last_used"]
+    wait_until(lambda: list_row()["last_used"], 60, "the use of the key is stored")
 
 
 def test_two_runs_at_once_make_one_key(connect, tmp_path):

@@ -70,6 +70,10 @@ def list_falling(scrapes: list[dict[str, float]]) -> list[str]:
     ]
 
 
+def list_failed_collectors(figures: dict[str, float]) -> list[str]:
+    return [name for name, value in figures.items() if name.startswith("memory_site_collector_success") and not value]
+
+
 def find_web_processes(site: Stack) -> list[psutil.Process]:
     """The children of granian that serve; another one of it looks after resources."""
     children = [each for each in site.part("web").children() if each.status() != psutil.STATUS_ZOMBIE]
@@ -106,18 +110,16 @@ def test_files_are_those_of_the_living(site):
     wait_until(lambda: scrape(site)['memory_site_processes{kind="web"}'] == WEB_PROCESSES, 60, "all processes sample")
     directory = Path(site.environment["DATA_DIR"]) / "metrics"
     living = WEB_PROCESSES + 2  # worker and beat
-    assert len(list(directory.glob("*.db"))) == living
+    wait_until(lambda: len(list(directory.glob("*.db"))) == living, 60, "only the files of the living are there")
     assert {path.name for path in directory.iterdir() if path.suffix != ".db"} <= {"ended.json", "lock"}
     assert (directory.stat().st_mode & 0o777) == 0o700
 
 
 def test_the_site_and_its_parts_are_seen(site):
     wait_until(lambda: scrape(site).get('memory_site_heartbeats{kind="beat",state="alive"}') == 1, 60, "beat lives")
+    wait_until(lambda: not list_failed_collectors(scrape(site)), 60, "every collector succeeds")
     figures = scrape(site)
     assert figures["memory_site_up"] == 1
-    assert not [
-        name for name, value in figures.items() if name.startswith("memory_site_collector_success") and not value
-    ]
     assert figures['memory_site_heartbeats{kind="worker",state="alive"}'] == 1
     assert figures['memory_site_processes{kind="worker"}'] == figures['memory_site_processes{kind="beat"}'] == 1
     assert figures['memory_site_task_runs_total{outcome="success",task="memories.tasks.embed_due"}'] > 0
