@@ -55,10 +55,10 @@ class Outcome:
 
 
 @contextmanager
-def bounded_statements(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
-    """Stop each statement after so long, in a transaction of its own. Raises SearchFailed."""
+def bounded_statements(seconds: float | None = None) -> Iterator[None]:
+    """Stop each statement after so long or TIMEOUT_SECONDS, in a transaction of its own. Raises SearchFailed."""
     try:
-        with limit_statements(seconds):
+        with limit_statements(TIMEOUT_SECONDS if seconds is None else seconds):
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):

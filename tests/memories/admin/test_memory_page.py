@@ -329,11 +329,11 @@ def test_a_thousand_versions_take_pages_of_twenty_and_few_statements(
     console, api, namespace, django_assert_num_queries
 ):
     memory = api.add("the harbour opens at nine")
-    row = fetch_context_row(memory["id"])
+    row, now = fetch_context_row(memory["id"]), timezone.now()
     MemoryVersion.objects.bulk_create(
         MemoryVersion(
             namespace=namespace, memory_id=memory["id"], operation="update", row=row | {"summary": f"number {number}"},
-            changed_by="key:mem_1", changed_at=timezone.now() - timedelta(seconds=number),
+            changed_by="key:mem_1", changed_at=now - timedelta(seconds=number),
         )
         for number in range(1000)
     )  # fmt: skip

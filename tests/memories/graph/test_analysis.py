@@ -488,6 +488,7 @@ def test_a_failed_computation_does_not_block_the_next_one(api, namespace, monkey
 
 def test_a_large_graph_may_be_answered_from_the_cache_for_a_while_after_a_change(api, namespace, monkeypatch):
     monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_RELATIONSHIPS", 9)
+    monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_CACHE_SECONDS", 600)
     memories = create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     create_relationship(memories["leaf 0"], memories["leaf 1"])
@@ -501,6 +502,7 @@ def test_a_large_graph_may_be_answered_from_the_cache_for_a_while_after_a_change
 
 def test_the_analysis_of_an_erased_user_is_not_served_however_large_the_graph_was(api, namespace, monkeypatch):
     monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_RELATIONSHIPS", 1)
+    monkeypatch.setattr(analysis_cache, "LARGE_GRAPH_CACHE_SECONDS", 600)
     create_graph(namespace, STAR_PAIRS)
     get_graph(api)
     Memory.objects.filter(user_id="ada").delete()

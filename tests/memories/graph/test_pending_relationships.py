@@ -13,7 +13,8 @@ from memories.graph.tasks import join_waiting
 from memories.models import Memory
 from tests.wire import run_at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# The first look-up of a key stores its use: in a transaction of the test, other look-ups would wait for its end.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("remembered_callers")]
 TICKET_KEY = {"system": "jira", "id": "A-1"}
 
 

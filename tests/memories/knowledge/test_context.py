@@ -1,6 +1,6 @@
 """The context for an agent, in one request."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -47,9 +47,10 @@ def known(api) -> str:
 
 
 def test_the_context_has_everything_in_one_response(api, known):
+    before = datetime.now(UTC)
     answer = get_context(api, user_id="ada", context_type="planning")
     assert (answer["context_type"], answer["degraded"]) == ("planning", False)
-    assert abs(datetime.fromisoformat(answer["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert before <= datetime.fromisoformat(answer["time"]) <= datetime.now(UTC)
     assert list_contents(answer["memories"])[0] == "The harbour of ada opens at nine."
     assert {hit["memory"]["user_id"] for hit in answer["memories"]} == {"ada", None}
     assert [each["value"] for each in answer["preferences"]] == ["ada"]
@@ -77,7 +78,7 @@ def test_memories_are_ranked_as_recall_does(api, known):
     answer = get_context(api, "tea harbour")
     hits = api.post("/memories/recall", {"query": "tea harbour"}).json()["results"]
     assert list_contents(answer["memories"]) == list_contents(hits)
-    assert [hit["score"] for hit in answer["memories"]] == pytest.approx([hit["score"] for hit in hits], rel=1e-3)
+    assert [hit["score"] for hit in answer["memories"]] == pytest.approx([hit["score"] for hit in hits], rel=0.003)
     assert set(answer["memories"][0]) == set(hits[0])
 
 

@@ -20,6 +20,7 @@ AGO_SQL = "statement_timestamp() - make_interval(secs => %s)"
 RELEVANCE_SQL = f"""SELECT {relevance_sql("memory")} FROM (VALUES (%s, %s::float8, {AGO_SQL}, {AGO_SQL}, {AGO_SQL}))
 AS memory (memory_type, base_relevance, created_at, last_updated, last_accessed_at)"""
 AGE_HOURS = st.floats(0, 24 * 365 * 30)
+SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def compute_relevance(kind: str, base: float, created: float, updated: float | None, accessed: float | None) -> float:
@@ -42,7 +43,7 @@ def test_the_half_life_of_each_type():
     assert {str(kind): hours for kind, hours in HALF_LIFE_HOURS.items() if hours != NO_DECAY} == STATED_HALF_LIVES
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=SUPPRESSED)
 @given(
     kind=st.sampled_from([str(kind) for kind in MemoryType]),
     base=st.floats(0, 1),

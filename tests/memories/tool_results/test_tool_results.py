@@ -399,6 +399,7 @@ def test_at_most_two_hundred_entities_are_stored(api, takes):
         add_tool_result(api, {"nothing": "here"})
 
 
+SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 JUNK_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 IDS = st.sampled_from([ACCOUNT_ID, DEAL_ID, CONTACT_ID, "PROJ-1", "PROJ", SYS, USER, "INC0010023", "KB0000123"])
 FIELDS = st.sampled_from([
@@ -424,7 +425,7 @@ def test_entities_of_random_results_have_labels_and_scalars(result):
         assert all(not isinstance(value, dict | list) for value in entity.fields.values())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=SUPPRESSED)
 @given(RESULTS)
 def test_random_results_are_stored(api, result):
     try:
