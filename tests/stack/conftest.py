@@ -27,11 +27,11 @@ def stack() -> Iterator[Stack]:
 def shaken() -> Iterator[Stack]:
     """For faults, by tests that wait until it is well again.
 
-    What a killed worker had claimed is free again after five seconds, and a request waits two for the database. It
+    What a killed worker had claimed is free again after five seconds, and a request waits six for the database. It
     may read folders from its INGESTION_ROOTS.
     """
     with create_short_directory() as root:
-        faults = {"EMBEDDING_LEASE": "5", "PG_POOL_TIMEOUT": "2", "INGESTION_ROOTS": str(root)}
+        faults = {"EMBEDDING_LEASE": "5", "PG_POOL_TIMEOUT": "6", "INGESTION_ROOTS": str(root)}
         with running_stack(EMBEDDER="onnx", **faults) as stack:
             yield stack
 

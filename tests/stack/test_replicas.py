@@ -137,8 +137,8 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def site(cluster):
-    """A request waits two seconds for a connection, and lists read the replica unasked."""
-    bounds = {"PG_POOL_TIMEOUT": "2", "DATABASE_REPLICA_MAX_LAG": str(MAX_LAG_SECONDS), "EMBEDDER": "hashing"}
+    """A request waits six seconds for a connection, and lists read the replica unasked."""
+    bounds = {"PG_POOL_TIMEOUT": "6", "DATABASE_REPLICA_MAX_LAG": str(MAX_LAG_SECONDS), "EMBEDDER": "hashing"}
     bounds |= {"DEFAULT_CONSISTENCY": "eventual", "EMBEDDING_LEASE": "5"}
     with create_short_directory() as directory:
         stack = Stack(directory, **cluster.environment, **bounds)
