@@ -22,7 +22,7 @@ from tests.wire import build_raw_body, build_sample, iter_fields, list_operation
 
 pytestmark = pytest.mark.django_db
 #: Operations that need no more than the rows of the key and its namespace, which every part of a database has.
-ON_NO_PARTITION = {"GET /key", "PUT /memories/forget-outdated"}
+ON_NO_PARTITION = {"GET /key"}
 # Distributed tables (Citus) refuse functions that are not IMMUTABLE behind ON CONFLICT, and a clock that moves within a
 # statement in an UPDATE.
 FORBIDDEN_CLOCK = re.compile(
