@@ -69,12 +69,12 @@ def fork_while_locked(cache: Cache) -> int:
 
     def create() -> int:
         creating.set()
-        done.wait(10)
+        done.wait(60)
         return 2
 
     thread = threading.Thread(target=cache.get_or_create, args=("b", create))
     thread.start()
-    creating.wait(10)
+    creating.wait(60)
     child = os.fork()
     if not child:
         os._exit(0 if cache.items() == [] else 1)

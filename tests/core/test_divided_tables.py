@@ -32,6 +32,12 @@ FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text = ANY(%s) AN
 """
 
 
+@pytest.fixture
+def never_filled() -> None:
+    """Tables and indexes as those of a new installation, whatever other tests and autovacuum have left in them."""
+    connection.cursor().execute(f"TRUNCATE {', '.join(DIVIDED_TABLES)} CASCADE")
+
+
 def fetch_rows(sql: str, *parameters: object) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
@@ -74,7 +80,7 @@ FROM pg_constraint WHERE contype = 'f' AND confrelid::regclass::text = ANY(%s) A
 """
 
 
-def test_the_plan_of_a_reference_that_is_made_while_tables_are_empty_uses_the_key():
+def test_the_plan_of_a_reference_that_is_made_while_tables_are_empty_uses_the_key(never_filled):
     """Of equally cheap indexes the planner takes the newest. A new index that begins with the namespace is one of
     them: then rebuild the primary key after it, or plans cached by a new installation read a whole namespace."""
     execute_sql = connection.cursor().execute
@@ -89,7 +95,7 @@ def test_the_plan_of_a_reference_that_is_made_while_tables_are_empty_uses_the_ke
         execute_sql("DEALLOCATE reference")
 
 
-def test_a_cluster_is_looked_up_by_its_key_whenever_the_plan_was_made():
+def test_a_cluster_is_looked_up_by_its_key_whenever_the_plan_was_made(never_filled):
     ((body, settings),) = fetch_rows("SELECT prosrc, proconfig FROM pg_proc WHERE proname = 'knowledge_ensure_cluster'")
     lookup = re.search(r"PERFORM (FROM knowledge_cluster .*? ORDER BY key);", body, re.DOTALL)[1]
     for number, name in enumerate(("space", "kind", "wanted"), start=1):

@@ -25,7 +25,8 @@ class Site:
     """The layer in front of an application that answers with the body, and one place to serve it."""
 
     def __init__(self, find_namespace=lambda environ: environ.get("namespace"), places=1, seats=4):
-        self.admission = Admission(places, seats, max_wait=0.05)
+        # Lanes share the places for ten seconds: by a clock that stands still, throughout a test.
+        self.admission = Admission(places, seats, max_wait=0.05, clock=lambda: 0.0)
         self.layer = AdmissionLayer(self.application, self.admission, find_namespace)
         self.started = []
         self.taken_when_served = None

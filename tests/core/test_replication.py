@@ -3,9 +3,11 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from memory_site.core.db import replicas, replication
 from memory_site.core.db.replicas import Replica, Replicas
 from memory_site.core.db.replication import ANSWER_SECONDS, PROBE_SECONDS, Reading, Watch, find_moment
 from memory_site.operations.health import replicas as replica_checks
@@ -13,12 +15,20 @@ from memory_site.operations.health.replicas import check_replicas
 from memory_site.operations.health.results import HealthStatus
 
 STARTED = datetime(2026, 11, 30, tzinfo=UTC)
+NOW = time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch):
+    """No reading grows old while a test is kept from its next line."""
+    for module in (replication, replicas):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: NOW, sleep=time.sleep))
 
 
 def watch_with(*readings, connected=True):
     """A watch that has read these positions, the newest first, so many seconds ago."""
     watch = Watch("default", history_seconds=60)
-    watch.history.extend(Reading(time.monotonic() - ago, position, False, 1, STARTED) for ago, position in readings)
+    watch.history.extend(Reading(NOW - ago, position, False, 1, STARTED) for ago, position in readings)
     watch._connected = connected
     return watch
 
@@ -48,7 +58,7 @@ def test_an_idle_primary_is_no_lag():
 
 def test_positions_of_a_former_primary_do_not_count():
     primary = watch_with((0.1, 300))
-    primary.history[0] = Reading(time.monotonic(), 300, is_standby=True, system=1, started=STARTED)
+    primary.history[0] = Reading(NOW, 300, is_standby=True, system=1, started=STARTED)
     assert find_moment(300, primary) == float("-inf")
 
 
@@ -72,7 +82,7 @@ def replicas_with(monkeypatch, *servers):
     watched.all = [Replica(f"replica_{number}") for number, _ in enumerate(servers, start=1)]
     for replica, (is_standby, hours) in zip(watched.all, servers, strict=True):
         replica.watch = watch_with((0.1, 300))
-        replica.watch.history[0] = Reading(time.monotonic(), 300, is_standby, 1, STARTED + timedelta(hours=hours))
+        replica.watch.history[0] = Reading(NOW, 300, is_standby, 1, STARTED + timedelta(hours=hours))
     monkeypatch.setattr(replica_checks, "replicas", watched)
     monkeypatch.setattr(replica_checks, "FIRST_ANSWER_SECONDS", 0)
     monkeypatch.setattr(watched, "start", lambda: None)

@@ -1,10 +1,12 @@
 """Times in the console."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
 
+from memory_site.core.admin import formatting
 from memory_site.core.admin.formatting import format_datetime
 
 
@@ -18,8 +20,10 @@ from memory_site.core.admin.formatting import format_datetime
     ],
     ids=lambda value: str(value),
 )
-def test_a_time_of_the_last_or_next_week_is_a_distance_with_the_time_as_its_tooltip(distance, words):
-    moment = timezone.now() + distance
+def test_a_time_of_the_last_or_next_week_is_a_distance_with_the_time_as_its_tooltip(distance, words, monkeypatch):
+    now = timezone.now()
+    monkeypatch.setattr(formatting, "timezone", SimpleNamespace(now=lambda: now))
+    moment = now + distance
     shown = format_datetime(moment)
     assert f">{words}</time>" in shown
     assert f'title="{moment:%Y-%m-%d %H:%M:%S} UTC"' in shown

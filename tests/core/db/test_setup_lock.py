@@ -11,6 +11,10 @@ from memory_site.core.db.setup_lock import POLL_INTERVAL_SECONDS, setup_lock
 from memory_site.operations.selftest.scratch_site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+SELECT_LAST_WORDS_SQL = """
+SELECT query_start FROM pg_stat_activity JOIN pg_locks USING (pid)
+WHERE locktype = 'advisory' AND granted AND query = %s
+"""
 
 
 def test_the_second_waits_for_the_first_and_says_so_once():
@@ -42,11 +46,17 @@ def test_it_holds_while_transactions_come_and_go_and_is_free_after_an_error():
     assert is_free()
 
 
-def test_a_live_holder_keeps_it_longer_than_silence_is_allowed(monkeypatch):
-    monkeypatch.setattr(module, "SPEAK_SQL", "SET LOCAL idle_in_transaction_session_timeout = '1500ms'")
+def test_a_live_holder_speaks_again_before_its_silence_is_too_long(monkeypatch):
+    assert module.PING_INTERVAL_SECONDS < 60 and "'60s'" in module.SPEAK_SQL
     monkeypatch.setattr(module, "PING_INTERVAL_SECONDS", 0.1)
+    spoken = set()
+
+    def has_spoken_thrice() -> bool:
+        spoken.update(find_last_words())
+        return len(spoken) > 3
+
     with setup_lock():
-        time.sleep(1.8)
+        wait_until(has_spoken_thrice, 60, "the holder speaks")
         assert not is_free()
 
 
@@ -54,6 +64,13 @@ def test_a_holder_that_says_nothing_loses_it(monkeypatch):
     monkeypatch.setattr(module, "SPEAK_SQL", "SET LOCAL idle_in_transaction_session_timeout = '200ms'")
     with setup_lock():
         wait_until(is_free, 60, "the lock is free")
+
+
+def find_last_words() -> list[tuple]:
+    """Return when the holder of the lock spoke last."""
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_LAST_WORDS_SQL, [module.SPEAK_SQL])
+        return cursor.fetchall()
 
 
 def is_free():

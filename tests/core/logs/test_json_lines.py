@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,8 +26,11 @@ class JsonLines(logging.Handler):
         super().__init__(logging.DEBUG)
         self.formatter = JsonFormatter()
         self.lines: list[dict] = []
+        self.thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.thread != self.thread:  # what threads of earlier tests still have to say
+            return
         line = self.format(record)
         assert "\n" not in line
         self.lines.append(json.loads(line))
