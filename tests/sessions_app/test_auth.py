@@ -207,7 +207,7 @@ def test_last_use_is_stored_at_most_once_a_minute(api, django_assert_num_queries
     assert ApiKey.objects.get().last_used_at is None
     api.call(*READ_REQUEST)
     first = ApiKey.objects.get().last_used_at
-    assert timezone.now() - first < timedelta(seconds=20)
+    assert timezone.now() - first < timedelta(minutes=1)
     auth.caller_cache.clear()
     with django_assert_num_queries(2):  # the key, the list
         api.call(*READ_REQUEST)

@@ -20,7 +20,7 @@ def test_of_machines_that_start_at_once_one_creates_them():
     def create(_):
         try:
             with connection.cursor():
-                start.wait(20)
+                start.wait(60)
             return create_first_credentials()
         finally:
             connection.close()

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
+from memory_site.core.db import locks
 from sessions_app import history, tasks
 from sessions_app.models import Namespace, SessionMemory
 from tests.wire import is_lock_awaited, run_at_once
@@ -99,7 +100,8 @@ def test_concurrent_runs_delete_each_session_once(namespace, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("renew", "max_age_hours"), [("add", None), ("add", 24), ("ttl", None)])
-def test_session_renewed_between_selection_and_deletion_stays(namespace, renew, max_age_hours):
+def test_session_renewed_between_selection_and_deletion_stays(namespace, renew, max_age_hours, monkeypatch):
+    monkeypatch.setattr(locks, "MAX_BACKGROUND_WAIT_SECONDS", 120)
     add_session(namespace, "renewed", hours_ago=25)
     add_session(namespace, "expired", hours_ago=25)
     deleted = []

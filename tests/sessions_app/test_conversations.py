@@ -51,7 +51,7 @@ def parse_datetime(text: str) -> datetime:
 
 
 def is_now(text: str) -> bool:
-    return abs(parse_datetime(text) - datetime.now(UTC)) < timedelta(seconds=10)
+    return abs(parse_datetime(text) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 # Starting
@@ -204,11 +204,12 @@ def test_reading_takes_one_statement(api, takes):
 
 
 def test_duration_is_null_until_the_end(api):
-    conversation = start_conversation(api, started_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    started = datetime.now(UTC) - timedelta(hours=1)
+    conversation = start_conversation(api, started_at=started.isoformat())
     assert api.get(f"/conversations/{conversation['id']}").json()["duration_seconds"] is None
     ended = end_conversation(api, conversation)
     assert is_now(ended["ended_at"])
-    assert 3600 <= ended["duration_seconds"] < 3610
+    assert 3600 <= ended["duration_seconds"] <= (datetime.now(UTC) - started).total_seconds()
     duration = parse_datetime(ended["ended_at"]) - parse_datetime(ended["started_at"])
     assert ended["duration_seconds"] == pytest.approx(duration.total_seconds(), abs=1e-6)
     assert api.get(f"/conversations/{conversation['id']}").json() == ended

@@ -1,11 +1,13 @@
 """What is known of a key's use, and how a key is rotated."""
 
-from datetime import timedelta
+from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from sessions_app import key_usage as usage
 from sessions_app.key_usage import KEPT_DAYS, key_usage
 from sessions_app.models import ApiKey
 from tests.conftest import Api
@@ -16,12 +18,20 @@ from tests.sessions_app.test_commands import run_command, run_refused_command
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def today(monkeypatch) -> date:
+    """The day of all calls, also if a test goes on after midnight."""
+    now = timezone.now()
+    monkeypatch.setattr(usage, "timezone", SimpleNamespace(now=lambda: now))
+    return now.date()
+
+
 @pytest.fixture
 def key(namespace) -> ApiKey:
     return ApiKey.objects.issue(namespace, name="bot")[0]
 
 
-def test_calls_are_counted_by_day_with_their_last_address(api, console):
+def test_calls_are_counted_by_day_with_their_last_address(api, console, today):
     for _ in range(3):
         api.get("/memories")
     api.client.get("/api/v1/memories", headers={"Authorization": f"Bearer {api.token}"}, REMOTE_ADDR="192.0.2.7")
@@ -29,7 +39,7 @@ def test_calls_are_counted_by_day_with_their_last_address(api, console):
     api.get("/memories")
     key_usage.flush()
     key = ApiKey.objects.get()
-    assert key.calls == {timezone.now().date().isoformat(): 5}
+    assert key.calls == {today.isoformat(): 5}
     assert (key.last_address, key.last_used_at is not None) == ("127.0.0.1", True)
     assert "127.0.0.1" in fetch_page_text(console, KEYS_URL)
 
@@ -41,8 +51,7 @@ def test_a_refused_call_counts_for_no_key(api, stranger):
     assert ApiKey.objects.get().calls == {}
 
 
-def test_a_key_keeps_the_calls_of_its_last_days(key):
-    today = timezone.now().date()
+def test_a_key_keeps_the_calls_of_its_last_days(key, today):
     ApiKey.objects.update(calls={(today - timedelta(days=age)).isoformat(): age for age in range(KEPT_DAYS)})
     key_usage.add(key.pk, {"REMOTE_ADDR": ""})
     key_usage.flush()

@@ -96,7 +96,8 @@ def strip(value: object) -> object:
 @pytest.fixture(scope="module")
 def db(django_db_setup, django_db_blocker) -> Iterator[None]:
     """The database without transactions of the tests. Of this name, so that it is made for this file alone too."""
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(partitions.SETTINGS, "lock_timeout", "120s")  # autovacuum may take long to give way
         yield
 
 

@@ -184,7 +184,7 @@ def test_concurrent_addition_is_not_lost(namespace, settings, mixed):
         while not is_lock_awaited():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    thread.join(20)
+    thread.join(60)
     assert all(is_encrypted_with(NEW_KEY, each) for each in fetch_stored_history("mixed"))
     assert load_interactions(namespace, "mixed")[:-1] == mixed
     assert load_interactions(namespace, "mixed")[-1][0] == "meanwhile"

@@ -34,6 +34,8 @@ KEEP_KEY_IN_FILE = ("claude-desktop", "cursor", "windsurf")
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, db):
     """A home of one's own, on Linux whatever runs the tests; the working directory is a project's."""
+    monkeypatch.setattr(probe, "CONNECT_SECONDS", 60)
+    monkeypatch.setattr(probe, "ANSWER_SECONDS", 60)
     for variable in ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "MEMORY_KEY"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("sys.platform", "linux")

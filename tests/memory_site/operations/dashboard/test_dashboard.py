@@ -210,7 +210,9 @@ def test_a_slow_card_is_ended_and_its_last_content_stays(admin_client, monkeypat
     assert ">5<" in response.content.decode()
 
 
-def test_figures_are_kept_for_a_minute(admin_client, api):
+def test_figures_are_kept_for_a_minute(admin_client, api, monkeypatch):
+    assert snapshots.MAX_AGE_SECONDS == 60
+    monkeypatch.setattr(snapshots, "MAX_AGE_SECONDS", 600)
     api.add("first")
     assert get_contents(fetch(admin_client))["types"].figures[0].value == 1
     api.add("second")

@@ -21,7 +21,7 @@ def test_texts_that_nobody_embeds_are_a_fault_and_a_long_queue_is_none(api):
         "1 memories wait for their vector, the oldest for 7 minutes, and no worker works on them.",
     )
     api.add("a harbour")
-    DueEmbedding.objects.filter(memory__content="a harbour").update(due_at=Now() + timedelta(seconds=9), attempts=1)
+    DueEmbedding.objects.filter(memory__content="a harbour").update(due_at=Now() + timedelta(hours=1), attempts=1)
     assert check_embedding_backlog() == (
         HealthStatus.HEALTHY,
         "2 memories wait for their vector, the oldest for 7 minutes.",

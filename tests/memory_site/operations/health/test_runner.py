@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from urllib.parse import quote
 
 import pytest
@@ -17,8 +16,6 @@ from memory_site.operations.health.runner import check_components, check_compone
 from tests.embedders import MISHAPS
 from tests.stack.stack import run_manage
 
-#: The commands take about two seconds to start, on a busy machine ten.
-MAX_COMMAND_SECONDS = 40
 #: pytest has threads of its own, a command has none.
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -38,10 +35,8 @@ def environment(db):
 
 @pytest.mark.parametrize(("command", "mishap"), [*(("health", mishap) for mishap in MISHAPS), ("doctor", "aborts")])
 def test_commands_end_with_their_own_exit_code(command, mishap, environment):
-    started = time.monotonic()
     result = run_manage(command, "--format", "json", EMBEDDING_MODEL=mishap, **environment)
     assert result.returncode == 3, result.stderr
-    assert time.monotonic() - started < MAX_COMMAND_SECONDS
     assert result.stderr.splitlines()[-1].startswith("CommandError: ")
     rows = {row["name"]: row for row in json.loads(result.stdout)}
     assert rows["embedder"]["status"] == "degraded"
@@ -68,7 +63,15 @@ def late(monkeypatch):
         thread.join()
 
 
-def test_a_late_check_is_degraded_and_not_started_again(late):
+def test_a_late_check_is_degraded_and_not_started_again(late, monkeypatch):
+    start = runner.start_thread
+
+    def start_and_await_others(name, found):
+        thread = start(name, found)
+        thread.join(0 if name == "late" else 60)
+        return thread
+
+    monkeypatch.setattr(runner, "start_thread", start_and_await_others)
     for _ in range(3):
         embedder, waiting = check_components(("embedder", "late"))
         assert (embedder.status, waiting.status) == (HealthStatus.HEALTHY, HealthStatus.DEGRADED)
@@ -78,6 +81,7 @@ def test_a_late_check_is_degraded_and_not_started_again(late):
 
 def test_a_check_runs_again_when_it_has_come_back(late, monkeypatch):
     check_components(("late",))
+    monkeypatch.setattr(runner, "CHECK_TIMEOUT_SECONDS", 60.0)
     monkeypatch.setitem(CHECKS, "late", Check(lambda: (HealthStatus.HEALTHY, "Back."), HealthStatus.UNHEALTHY, ""))
     monkeypatch.setitem(runner._late_threads, "late", threading.Thread())  # one that has ended
     assert check_components(("late",))[0].message == "Back."

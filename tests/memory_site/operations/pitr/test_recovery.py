@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from memory_site.core.db.locks import AlreadyRunning
+from memory_site.operations.pitr import drill
 from memory_site.operations.pitr.archive_check import find_damage
 from memory_site.operations.pitr.base_check import check_base
 from memory_site.operations.pitr.enabling import prepare_archive
@@ -170,9 +171,11 @@ def test_a_moment_between_two_writes_comes_back(cluster):
     assert not list(cluster.home.path.glob("postgres.recovering-*"))
 
 
-def test_a_drill_compares_every_table_while_the_site_writes(cluster, settings):
+def test_a_drill_compares_every_table_while_the_site_writes(cluster, settings, monkeypatch):
     settings.HOME = cluster.home
+    monkeypatch.setattr(drill, "LOCK_TIMEOUT", "60s")
     cluster.execute("CREATE TABLE busy (number bigserial, body text)")
+    cluster.execute("INSERT INTO busy (body) SELECT 'x' FROM generate_series(1, 1001)")
     stop = threading.Event()
     writer = threading.Thread(target=write_until, args=(cluster, stop))
     writer.start()

@@ -84,6 +84,7 @@ def test_a_restore_that_was_killed_behind_the_swap_is_complete(site, stored, mon
 def test_the_next_restore_drops_what_a_killed_one_left(site, stored, monkeypatch, capsys):
     restore_in_child(lambda: kill_at_call(monkeypatch, restoration, "replay", 1), stored.name)
     assert f"{LIVE}_restoring" in list_site_databases()
+    wait_until(lambda: not is_restoring(), 60, "the killed restore's session has ended")
     call_command("restore", stored.name, replace=LIVE)
     [kept] = databases.list_kept()
     assert list_site_databases() == sorted([LIVE, f"{LIVE}_filled", kept.name])
@@ -139,21 +140,27 @@ class Visitor(threading.Thread):
     def __init__(self, number: int) -> None:
         super().__init__(daemon=True)
         self.number = number
-        self.acknowledged, self.errors, self.ended = [], [], threading.Event()
+        self.acknowledged: list[tuple[int, float]] = []  # a visit, and when its connection was begun
+        self.errors, self.ended = [], threading.Event()
         self.start()
 
     def run(self) -> None:
         visit = self.number * 1_000_000
         while not self.ended.is_set():
             try:
+                began = time.monotonic()
                 with connect_directly() as opened:
                     while not self.ended.is_set():
                         visit += 1
                         opened.execute("INSERT INTO django_session VALUES (%s, '', now())", [f"visit {visit}"])
-                        self.acknowledged.append(visit)
+                        self.acknowledged.append((visit, began))
                         time.sleep(0.001)
             except psycopg.Error as error:
                 self.errors.append(error)
+
+    def list_visits(self, since: float) -> set[int]:
+        """Return the acknowledged visits over connections that were begun since a moment."""
+        return {visit for visit, began in tuple(self.acknowledged) if began > since}
 
 
 def connect_directly() -> psycopg.Connection:
@@ -168,13 +175,14 @@ def test_visitors_lose_nothing_that_was_acknowledged_after_the_swap(site, stored
 
     def run_and_note(*arguments: object) -> None:
         run(*arguments)
-        swapped_at.extend(len(visitor.acknowledged) for visitor in visitors)
+        swapped_at.append(time.monotonic())
 
     monkeypatch.setattr(swap.Swap, "run", run_and_note)
+    wait_until(lambda: all(visitor.acknowledged for visitor in visitors), 60, "visits before the swap")
     call_command("restore", stored.name, replace=LIVE)
+    [moment] = swapped_at
     for visitor in visitors:
-        enough = len(visitor.acknowledged) + 20
-        wait_until(lambda each=visitor, enough=enough: len(each.acknowledged) > enough, 20, "visits after the swap")
+        wait_until(lambda each=visitor: len(each.list_visits(moment)) > 20, 60, "visits after the swap")
         visitor.ended.set()
         visitor.join()
     assert {type(error) for visitor in visitors for error in visitor.errors} <= {
@@ -183,9 +191,9 @@ def test_visitors_lose_nothing_that_was_acknowledged_after_the_swap(site, stored
     }
     with connect(LIVE) as opened:
         found = {int(key.split()[1]) for (key,) in opened.execute("SELECT session_key FROM django_session").fetchall()}
-    for visitor, number in zip(visitors, swapped_at, strict=True):
+    for visitor in visitors:
         assert visitor.errors
-        assert set(visitor.acknowledged[number:]) <= found
+        assert visitor.list_visits(moment) <= found
 
 
 def test_an_erasure_while_the_backup_is_restored_is_repeated_before_the_swap(site, stored, monkeypatch):

