@@ -12,7 +12,8 @@ from memory_site.operations.health.results import HealthStatus
 pytestmark = pytest.mark.django_db
 
 
-def test_texts_that_nobody_embeds_are_a_fault_and_a_long_queue_is_none(api):
+def test_texts_that_nobody_embeds_are_a_fault_and_a_long_queue_is_none(api, settings):
+    settings.EMBEDDING_LEASE = 7_200
     api.add("a lighthouse")
     assert check_embedding_backlog() == (HealthStatus.HEALTHY, "1 memories wait for their vector.")
     DueEmbedding.objects.update(due_at=Now() - timedelta(minutes=7))

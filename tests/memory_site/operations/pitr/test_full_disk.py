@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from memory_site.embedded.postgres import MB, Postgres
 from memory_site.operations.pitr.base_check import check_base
 from memory_site.operations.pitr.facts import get_pitr_facts
+from memory_site.operations.selftest.scratch_site import wait_until
 from tests.memory_site.operations.pitr.conftest import Cluster
 
 #: The log that is written is twice what the disk has room for beside the database.
@@ -61,7 +61,7 @@ def test_a_full_log_never_stops_the_database(small):
             connection.execute("INSERT INTO written VALUES (%s)", [number])
             connection.execute(f"SELECT pg_logical_emit_message(true, 'load', repeat('x', {15 * MB}))")
             connection.execute("SELECT pg_switch_wal()")
-        time.sleep(0.1)  # faster than any site writes
+        wait_until(lambda: count_waiting(small) < 6, 60, "the archive's program has given up segments")
     assert small.rows("SELECT count(*) FROM written") == [(WRITTEN_SEGMENTS,)]
     facts = get_pitr_facts(small.home)
     assert facts.wal_bytes < DISK_MB * MB
@@ -70,6 +70,10 @@ def test_a_full_log_never_stops_the_database(small):
     assert "Read-only file system" in gaps
     assert "recovery cannot pass it" in (small.home.logs / "postgres.log").read_text()
     heal(small)
+
+
+def count_waiting(small: Cluster) -> int:
+    return len(list((small.home.path / "postgres" / "pg_wal" / "archive_status").glob("*.ready")))
 
 
 def heal(small: Cluster) -> None:

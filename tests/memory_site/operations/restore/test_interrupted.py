@@ -140,7 +140,7 @@ class Visitor(threading.Thread):
     def __init__(self, number: int) -> None:
         super().__init__(daemon=True)
         self.number = number
-        self.acknowledged: list[tuple[int, float]] = []  # a visit, and when its connection was begun
+        self.acknowledged: list[tuple[int, int]] = []  # a visit, and the database that it was paid to, by its oid
         self.errors, self.ended = [], threading.Event()
         self.start()
 
@@ -148,19 +148,23 @@ class Visitor(threading.Thread):
         visit = self.number * 1_000_000
         while not self.ended.is_set():
             try:
-                began = time.monotonic()
                 with connect_directly() as opened:
+                    database = read_oid(opened)
                     while not self.ended.is_set():
                         visit += 1
                         opened.execute("INSERT INTO django_session VALUES (%s, '', now())", [f"visit {visit}"])
-                        self.acknowledged.append((visit, began))
+                        self.acknowledged.append((visit, database))
                         time.sleep(0.001)
             except psycopg.Error as error:
                 self.errors.append(error)
 
-    def list_visits(self, since: float) -> set[int]:
-        """Return the acknowledged visits over connections that were begun since a moment."""
-        return {visit for visit, began in tuple(self.acknowledged) if began > since}
+    def list_visits(self, database: int) -> set[int]:
+        return {visit for visit, visited in tuple(self.acknowledged) if visited == database}
+
+
+def read_oid(opened: psycopg.Connection) -> int:
+    """Return what tells the new database from the old one, which had the same name."""
+    return opened.execute("SELECT oid::int FROM pg_database WHERE datname = current_database()").fetchone()[0]
 
 
 def connect_directly() -> psycopg.Connection:
@@ -169,20 +173,14 @@ def connect_directly() -> psycopg.Connection:
     return psycopg.connect(**{ours: database[theirs] for ours, theirs in names.items()}, dbname=LIVE, autocommit=True)
 
 
-def test_visitors_lose_nothing_that_was_acknowledged_after_the_swap(site, stored, monkeypatch):
+def test_visitors_lose_nothing_that_was_acknowledged_after_the_swap(site, stored):
     visitors = [Visitor(number) for number in range(3)]
-    swapped_at, run = [], swap.Swap.run
-
-    def run_and_note(*arguments: object) -> None:
-        run(*arguments)
-        swapped_at.append(time.monotonic())
-
-    monkeypatch.setattr(swap.Swap, "run", run_and_note)
     wait_until(lambda: all(visitor.acknowledged for visitor in visitors), 60, "visits before the swap")
     call_command("restore", stored.name, replace=LIVE)
-    [moment] = swapped_at
+    with connect(LIVE) as opened:
+        restored = read_oid(opened)
     for visitor in visitors:
-        wait_until(lambda each=visitor: len(each.list_visits(moment)) > 20, 60, "visits after the swap")
+        wait_until(lambda each=visitor: len(each.list_visits(restored)) > 20, 60, "visits after the swap")
         visitor.ended.set()
         visitor.join()
     assert {type(error) for visitor in visitors for error in visitor.errors} <= {
@@ -193,7 +191,7 @@ def test_visitors_lose_nothing_that_was_acknowledged_after_the_swap(site, stored
         found = {int(key.split()[1]) for (key,) in opened.execute("SELECT session_key FROM django_session").fetchall()}
     for visitor in visitors:
         assert visitor.errors
-        assert visitor.list_visits(moment) <= found
+        assert visitor.list_visits(restored) <= found
 
 
 def test_an_erasure_while_the_backup_is_restored_is_repeated_before_the_swap(site, stored, monkeypatch):
