@@ -56,7 +56,6 @@ TIME_LIMITS = (
     *("memories.cleanup.assistants.MAX_COUNT_SECONDS", "memories.api.memories.WAIT_SECONDS"),
     *("memory_site.operations.metrics.figures.WAIT_SECONDS", "memory_site.core.db.locks.MAX_BACKGROUND_WAIT_SECONDS"),
     *("memories.bench.run.TIMEOUT_SECONDS", "memories.bench.admin.pages.MAX_RUN_SECONDS"),
-    "memory_site.operations.admin.desk.summaries.MAX_SECONDS",
     "memory_site.operations.dashboard.snapshots.MAX_CARD_SECONDS",
     "memory_site.operations.dashboard.snapshots.MAX_PAGE_SECONDS",
     *(
