@@ -1,15 +1,14 @@
 """An embedding server that is down, hangs, and comes back: words serve meanwhile, vectors follow by themselves."""
 
 import socket
-import time
 
 import pytest
 
 from tests.embedding_servers import EmbeddingServer, answer_vectors, hang
 from tests.stack.stack import running_stack, wait_until
 
-#: Seconds: a search that waits for the embedder, one that knows better by now, and until vectors follow on their own.
-SLOW_ANSWER_SECONDS, FAST_ANSWER_SECONDS, FOLLOW_UP_SECONDS = 8, 1.5, 60
+#: Seconds until vectors follow on their own.
+FOLLOW_UP_SECONDS = 180
 FERRY_SENTENCE = "The ferry to the island leaves at dawn."
 
 
@@ -43,11 +42,8 @@ def remote(port):
         yield remote
 
 
-def timed_search(stack, query, **fields):
-    """The answer, and the seconds it took."""
-    started = time.monotonic()
-    answer = stack.call("POST", "/memories/search", {"query": query, **fields})
-    return answer, time.monotonic() - started
+def call_search(stack, query, **fields):
+    return stack.call("POST", "/memories/search", {"query": query, **fields})
 
 
 def found_by_words_only(answer):
@@ -60,24 +56,19 @@ def found_by_words_only(answer):
 
 
 def test_a_server_that_is_down_leaves_the_words(remote):
-    answer, took = timed_search(remote, "island ferry")
-    assert found_by_words_only(answer)
-    assert took < FAST_ANSWER_SECONDS
+    assert found_by_words_only(call_search(remote, "island ferry"))
 
 
 def test_a_search_by_meaning_alone_is_told_to_come_back(remote):
-    answer, took = timed_search(remote, "island ferry", mode="vector")
+    answer = call_search(remote, "island ferry", mode="vector")
     assert answer.status == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
-    assert took < FAST_ANSWER_SECONDS
 
 
 def test_whoever_waits_for_a_vector_is_answered_without_it(remote):
-    started = time.monotonic()
     answer = remote.call("POST", "/memories?wait=true", {"content": "Nobody can embed this now."})
     assert (answer.status, answer.json()["embedded"]) == (201, False)
-    assert time.monotonic() - started < SLOW_ANSWER_SECONDS
 
 
 def test_health_says_that_the_embedder_is_away(remote):
@@ -86,23 +77,27 @@ def test_health_says_that_the_embedder_is_away(remote):
 
 
 def test_a_server_that_hangs_is_waited_for_once(remote, port, measured):
-    time.sleep(5)  # until the site asks again, after the time when it was down
-    with ServerAt(port, hang):
-        first, waited = timed_search(remote, "island ferry")
-        second, at_once = timed_search(remote, "ferry island")
+    with ServerAt(port, hang) as server:
+        # No search asks it for some seconds after the time when it was down, nor after one that waited in vain.
+        waited = wait_until(lambda: search_twice(remote, server) == [1, 0], 120, "the first of two searches asks it")
         assert remote.add("Stored while the embedder hangs.")["embedded"] is False
-    measured("a search with a hanging embedder, the first", waited)
-    measured("a search with a hanging embedder, the second", at_once)
-    assert found_by_words_only(first)
-    assert found_by_words_only(second)
-    assert waited < SLOW_ANSWER_SECONDS
-    assert at_once < FAST_ANSWER_SECONDS
+    measured("until a search has waited for a hanging embedder, and the next has not", waited)
+
+
+def search_twice(stack, server):
+    """How many requests each of two searches sent to the server, which embeds neither."""
+    queries = [["island ferry"], ["ferry island"]]
+    before = [server.texts.count(query) for query in queries]
+    for [query] in queries:
+        assert found_by_words_only(call_search(stack, query))
+    return [server.texts.count(query) - count for query, count in zip(queries, before, strict=True)]
 
 
 def test_vectors_follow_by_themselves_when_the_server_is_back(remote, port, measured):
     with ServerAt(port, answer_vectors):
         followed = wait_until(lambda: remote.backlog == 0, FOLLOW_UP_SECONDS, "everything is embedded")
         measured("from an embedder's return to all vectors", followed)
+        wait_until(lambda: not remote.search(FERRY_SENTENCE)["degraded"], 60, "searches ask it again")
         found = remote.search(FERRY_SENTENCE)
         assert found["degraded"] is False
         assert found["results"][0]["memory"]["content"] == FERRY_SENTENCE
