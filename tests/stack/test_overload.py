@@ -1,10 +1,11 @@
 """A thousand clients at once: one answer or another for each, and other namespaces hardly notice."""
 
+import re
 import socket
 import statistics
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -29,13 +30,13 @@ def flooded(stack: Stack, neighbour_key: str) -> dict:
     """What the clients of the flood, a neighbour and a health probe saw in the same seconds."""
     stack.search("a train")  # the key is known, the model is loaded
     stack.call("GET", "/summary", Authorization=f"Bearer {neighbour_key}")
+    refused = count_refused(stack)
     with ThreadPoolExecutor(4) as threads:
         flood = threads.submit(run_flood, stack.port, [make_client(stack.key, n) for n in range(CLIENTS)], SECONDS)
         bodiless = threads.submit(ask_until_refused, stack, "", SECONDS)
         waiting = threads.submit(ask_until_refused, stack, "Expect: 100-continue\r\n", SECONDS)
-        time.sleep(2)
-        neighbour = threads.submit(ask_in_turn, stack, neighbour_key, SECONDS - 4)
-        time.sleep(2)
+        wait_until(lambda: count_refused(stack) > refused, 60, "the flood is refused")
+        neighbour = threads.submit(ask_in_turn, stack, neighbour_key, flood)
         live, ready = stack.page("/health/live").status, stack.page("/health/ready").status
         load = read_load(stack)
         return {
@@ -52,6 +53,11 @@ def read_load(stack: Stack) -> str:
     return next(each["message"] for each in components if each["name"] == "requests")
 
 
+def count_refused(stack: Stack) -> int:
+    """Return how many requests were refused since the web server started."""
+    return int(re.search(r"([\d,]+) refused", read_load(stack))[1].replace(",", ""))
+
+
 def make_client(token: str, number: int):
     """A client that lists and searches; every fiftieth sends bodies of some megabytes that the API refuses."""
     if number % EVERY_LARGE == 0:
@@ -64,10 +70,10 @@ def make_client(token: str, number: int):
     return lambda turn: requests[(number + turn) % 2]
 
 
-def ask_in_turn(stack: Stack, key: str, seconds: float) -> list[tuple[int, float]]:
-    """Status and seconds of one request after the other."""
-    until, seen = time.monotonic() + seconds, []
-    while time.monotonic() < until:
+def ask_in_turn(stack: Stack, key: str, flood: Future) -> list[tuple[int, float]]:
+    """Status and seconds of one request after the other, at least one, until the flood ends."""
+    seen: list[tuple[int, float]] = []
+    while not (seen and flood.done()):
         started = time.monotonic()
         status = stack.call("GET", "/memories?limit=5", Authorization=f"Bearer {key}").status
         seen.append((status, time.monotonic() - started))
