@@ -48,8 +48,8 @@ def test_stores_do_not_wait_for_a_frozen_broker(shaken, measured):
     wait_until_embedded(shaken)
     with shaken.frozen("broker"):
         away, longest = store_memories(shaken, "the broker is frozen", OUTAGE_COUNT)
-        told = {"all": "degraded", "broker": "degraded", "database": "healthy"}
-        seconds = wait_until(lambda: told.items() <= shaken.health().items(), 60, "health tells of the broker")
+        expected = {"all": "degraded", "broker": "degraded", "database": "healthy"}
+        seconds = wait_until(lambda: expected.items() <= shaken.health().items(), 60, "health tells of the broker")
         later, _ = store_memories(shaken, "the broker is frozen still", BASELINE_COUNT)
     measured("a store with a frozen broker, median", away)
     measured("a store with a frozen broker, longest", longest)

@@ -320,13 +320,13 @@ def test_nothing_that_was_acknowledged_is_lost(storm, cluster):
 
 def test_health_tells_that_a_promoted_server_is_no_replica(storm, site):
     reason = "not read, because it is not a standby, or was promoted."
-    told = SimpleNamespace(status="degraded", message=f"replica_1: {reason} replica_2: {reason}")
+    expected = ("degraded", f"replica_1: {reason} replica_2: {reason}")
 
-    def is_told():
+    def find_report():
         part = find_part(site, "replicas")
-        return (part.status, part.message) == (told.status, told.message)
+        return part.status, part.message
 
-    wait_until(is_told, 60, told.message)
+    wait_until(lambda: find_report() == expected, 60, expected[1])
     ready = site.page("/health/ready")
     assert (ready.status, ready.json()) == (200, {"status": "degraded"})
 
