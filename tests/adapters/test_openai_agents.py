@@ -245,7 +245,7 @@ async def test_lost_answer_repeats_nothing(site, monkeypatch):
         monkeypatch.setattr(client.transport, "try_once", lose_first_answer)
         await session.add_items(say("one", "two"))
         assert await session.get_items() == say("one", "two")
-        with pytest.raises(ConnectionFailed) as raised:  # another pop may have been faster: nobody knows
+        with pytest.raises(ConnectionFailed) as raised:  # another pop may have been faster
             await session.pop_item()
         assert raised.value.may_have_happened
         assert lost == ["POST", "DELETE"]

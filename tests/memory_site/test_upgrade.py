@@ -5,16 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
-from psycopg.errors import ObjectInUse
 from pytest_django import DjangoDbBlocker
 
 from memory_site.core.db.divided import list_divided_tables
-from memory_site.operations.selftest.scratch_site import wait_until
+from tests.databases import execute_when_free
 
 FILL_SQL = (Path(__file__).parent / "earlier_store.sql").read_text().replace("{rows}", "200")
 EARLIER = [
@@ -79,18 +77,7 @@ def make_database(alias: str) -> Iterator[BaseDatabaseWrapper]:
 def execute_elsewhere(*statements: str) -> None:
     with connection._nodb_cursor() as cursor:
         for sql in statements:
-            wait_until(lambda sql=sql: is_done(cursor, sql), 120, sql)
-
-
-def is_done(cursor: CursorWrapper, sql: str) -> bool:
-    """Whether it was executed: a database cannot be copied or dropped while others' sessions in it end."""
-    try:
-        cursor.execute(sql)
-    except OperationalError as error:
-        if not isinstance(error.__cause__, ObjectInUse):
-            raise
-        return False
-    return True
+            execute_when_free(cursor, sql)
 
 
 def migrate(store: BaseDatabaseWrapper, targets: list[tuple[str, str]]) -> None:

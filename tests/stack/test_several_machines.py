@@ -29,7 +29,6 @@ OURS = "ours"
 COUNT_CONNECTIONS_SQL = f"""
 SELECT count(*) FROM pg_stat_activity WHERE usename IN ('memory', 'memory_web') AND application_name <> '{OURS}'
 """
-SILENCE_SQL = "UPDATE operations_heartbeat SET seen_at = seen_at - interval '41 s' WHERE name LIKE '%:{}' RETURNING 1"
 # As docs/scaling/several-machines.md has it.
 CREATE_WEB_ROLE_SQL = f"CREATE ROLE memory_web LOGIN PASSWORD '{WEB_PASSWORD}' IN ROLE memory"
 

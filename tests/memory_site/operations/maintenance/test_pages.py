@@ -16,8 +16,8 @@ from memory_site.operations.health.results import HealthStatus
 from memory_site.operations.maintenance import files
 from memory_site.operations.maintenance.findings import execute, fetch
 from memory_site.operations.models import MaintenanceReport
-from memory_site.operations.selftest.scratch_site import wait_until
 from tests.conftest import Api
+from tests.databases import execute_when_free
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLONE = "test_damaged"
@@ -56,16 +56,7 @@ def run_beside(statement: str, original: str) -> None:
     with psycopg.connect(
         host=ours["HOST"], dbname="postgres", user=ours["USER"], password=ours["PASSWORD"], autocommit=True
     ) as other:
-        wait_until(lambda: is_done(other, sql.SQL(statement).format(**names)), 120, statement)
-
-
-def is_done(other: psycopg.Connection, statement: sql.Composed) -> bool:
-    """Whether it was executed: while others' sessions end, a database can neither be copied nor dropped."""
-    try:
-        other.execute(statement)
-    except psycopg.errors.ObjectInUse:
-        return False
-    return True
+        execute_when_free(other, sql.SQL(statement).format(**names))
 
 
 def damage(relation: str, *blocks: int, column: str = "oid") -> None:

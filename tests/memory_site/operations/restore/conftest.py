@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 from django.db import connection
 from psycopg import sql
@@ -16,9 +15,9 @@ from memory_site.operations.backups.folder import StoredBackup, read_stored
 from memory_site.operations.backups.make import make_backup
 from memory_site.operations.restore.databases import use_database
 from memory_site.operations.restore.settle import PASSING_MODELS
-from memory_site.operations.selftest.scratch_site import wait_until
 from sessions_app.models import SCOPES, ApiKey, Namespace
 from tests.conftest import Api
+from tests.databases import execute_when_free
 from tests.memories.users.test_erasure import ERASED_USER, SECRET_WORD, fill_every_table
 
 LIVE = "harbour"
@@ -42,16 +41,7 @@ def copy_database(source: str, target: str) -> None:
     drop_database(target)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(source))
     with connect_to_server() as opened:
-        wait_until(lambda: is_done(opened, statement), 120, f"a copy of {source}")
-
-
-def is_done(opened: psycopg.Connection, statement: sql.Composed) -> bool:
-    """Whether it was executed: a database cannot be copied while others' sessions in it end."""
-    try:
-        opened.execute(statement)
-    except psycopg.errors.ObjectInUse:
-        return False
-    return True
+        execute_when_free(opened, statement)
 
 
 @pytest.fixture(scope="module")
